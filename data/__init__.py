@@ -1,0 +1,1 @@
+"""Pictures, masks, the contest's folders and the making of samples; knows nothing of training."""

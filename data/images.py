@@ -1,0 +1,182 @@
+"""The one place where picture files become arrays and arrays become picture files.
+
+Arrays are RGB uint8, height x width x 3. Pillow decodes because it reports a truncated JPEG, which OpenCV returns
+half grey without a word.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, JpegImagePlugin, UnidentifiedImageError
+
+from utils.atomic import write_bytes
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+DEFAULT_JPEG_QUALITY = 95
+_ORIENTATION_TAG = 0x0112
+_UNDO_ORIENTATION = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+class BadImageError(ValueError):
+    """A file that cannot be used as a picture; the message names it and says why."""
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A decoded picture and what its file said beside the pixels.
+
+    Attributes:
+        rgb: RGB uint8, height x width x 3, upright (the EXIF orientation is applied).
+        orientation: EXIF orientation 1..8 of the file; `rgb` is turned back by it when written.
+        alpha: uint8 height x width, upright, or None.
+        info: what the encoder needs to write the same kind of file (exif, icc_profile, dpi, qtables, subsampling,
+            progressive, mode).
+    """
+
+    rgb: np.ndarray
+    orientation: int = 1
+    alpha: np.ndarray | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+def open_picture(path: str | os.PathLike[str]) -> Image.Image:
+    """Opens a picture file without decoding it; `BadImageError` instead of Pillow's several exceptions."""
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError as error:
+        raise BadImageError(f"{os.fspath(path)}: not a picture that can be read (empty, or another kind of file)") from error
+    except Image.DecompressionBombError as error:
+        raise BadImageError(f"{os.fspath(path)}: {error}") from error
+    except OSError as error:
+        raise BadImageError(f"{os.fspath(path)}: cannot be opened ({error})") from error
+
+
+def decode_picture(image: Image.Image, path: str | os.PathLike[str]) -> None:
+    """Decodes an opened picture in place; `BadImageError` where the data end early or make no sense."""
+    try:
+        image.load()
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise BadImageError(f"{os.fspath(path)}: broken or cut short ({error})") from error
+
+
+def read_rgb(path: str | os.PathLike[str], reduce: int = 1) -> np.ndarray:
+    """Reads a picture as RGB uint8 height x width x 3, upright.
+
+    Args:
+        reduce: 1, 2, 4 or 8; a baseline or progressive JPEG is decoded at that fraction of its size (sides round
+            up), which is several times faster than decoding and shrinking; other formats are shrunk by a box filter
+            to the same size.
+
+    Raises:
+        BadImageError: not a picture, or cut short.
+    """
+    if reduce not in (1, 2, 4, 8):
+        raise ValueError(f"reduce is {reduce}, expected 1, 2, 4 or 8")
+    with open_picture(path) as image:
+        size = (-(-image.width // reduce), -(-image.height // reduce))
+        if reduce > 1:
+            image.draft(None, size)
+        decode_picture(image, path)
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+        flat = _flatten(image)
+        if flat.size != size:
+            flat = flat.resize(size, Image.Resampling.BOX)
+        return np.asarray(_apply_orientation(flat, orientation))
+
+
+def _flatten(image: Image.Image) -> Image.Image:
+    """Any mode as 8-bit RGB without alpha; 16-bit greys are scaled, not cut off."""
+    if image.mode.startswith("I") or image.mode == "F":
+        values = np.asarray(image, np.float64)
+        scale = 255 / 65535 if values.max(initial=0) > 255 else 1
+        return Image.fromarray((values * scale + 0.5).astype(np.uint8)).convert("RGB")
+    if image.mode in ("LA", "PA"):
+        return image.convert("RGBA").convert("RGB")
+    return image.convert("RGB")
+
+
+def read_photo(path: str | os.PathLike[str]) -> Photo:
+    """Reads a picture together with what is needed to write it back as the same kind of file.
+
+    Raises:
+        BadImageError: not a picture, or cut short.
+    """
+    with open_picture(path) as image:
+        decode_picture(image, path)
+        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+        info: dict[str, Any] = {key: image.info[key] for key in ("exif", "icc_profile", "dpi") if image.info.get(key)}
+        info["mode"] = image.mode
+        if image.format == "JPEG":
+            info["qtables"] = image.quantization
+            info["subsampling"] = JpegImagePlugin.get_sampling(image)
+            info["progressive"] = bool(image.info.get("progressive"))
+        alpha = None
+        if image.mode in ("RGBA", "LA", "PA"):
+            alpha_image = image.convert("RGBA").getchannel("A")
+            alpha = np.asarray(_apply_orientation(alpha_image, orientation))
+        rgb = np.asarray(_apply_orientation(_flatten(image), orientation))
+    return Photo(rgb=rgb, orientation=orientation if orientation in _UNDO_ORIENTATION else 1, alpha=alpha, info=info)
+
+
+def _apply_orientation(image: Image.Image, orientation: int) -> Image.Image:
+    apply = {6: Image.Transpose.ROTATE_270, 8: Image.Transpose.ROTATE_90}.get(orientation, _UNDO_ORIENTATION.get(orientation))
+    return image.transpose(apply) if apply is not None else image
+
+
+def encode_image(rgb: np.ndarray, suffix: str, like: Photo | None = None, quality: int = DEFAULT_JPEG_QUALITY) -> bytes:
+    """Encodes RGB uint8 height x width x 3 (upright) as a file of the kind that `suffix` names.
+
+    With `like`, its metadata, alpha and orientation are kept, and a JPEG uses the same quantisation tables and
+    chroma sampling: an untouched block then comes out nearly as it went in, and the file keeps its size.
+    """
+    suffix = suffix.lower()
+    if suffix not in IMAGE_SUFFIXES:
+        raise ValueError(f"suffix {suffix!r} is not one of {', '.join(IMAGE_SUFFIXES)}")
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+        raise ValueError(f"expected RGB uint8 height x width x 3, got {rgb.dtype} {rgb.shape}")
+    image = Image.fromarray(np.ascontiguousarray(rgb))
+    options: dict[str, Any] = {}
+    jpeg = suffix in (".jpg", ".jpeg")
+    if like is not None:
+        options.update({key: like.info[key] for key in ("exif", "icc_profile", "dpi") if key in like.info})
+        if like.alpha is not None and not jpeg and suffix != ".bmp":
+            image.putalpha(Image.fromarray(np.ascontiguousarray(like.alpha)))
+        elif like.info.get("mode") in ("L", "1", "I;16", "I") and not np.any(np.ptp(rgb, axis=2)):
+            image = image.convert("L")
+        if like.orientation in _UNDO_ORIENTATION:
+            image = image.transpose(_UNDO_ORIENTATION[like.orientation])
+    if jpeg:
+        options["progressive"] = bool(like and like.info.get("progressive"))
+        if like is not None and like.info.get("qtables") and image.mode == "RGB" and len(like.info["qtables"]) >= 2:
+            options["qtables"] = like.info["qtables"]
+            options["subsampling"] = max(like.info["subsampling"], 0)
+        elif like is not None and like.info.get("qtables") and image.mode == "L":
+            options["qtables"] = like.info["qtables"]
+        else:
+            options["quality"] = quality
+    elif suffix == ".webp":
+        options["lossless"] = True
+    buffer = io.BytesIO()
+    image.save(buffer, format=Image.registered_extensions()[suffix], **options)
+    return buffer.getvalue()
+
+
+def write_image(
+    path: str | os.PathLike[str], rgb: np.ndarray, like: Photo | None = None, quality: int = DEFAULT_JPEG_QUALITY
+) -> None:
+    """Writes RGB uint8 height x width x 3 to `path` atomically; see `encode_image`."""
+    write_bytes(path, encode_image(rgb, Path(path).suffix, like, quality))
