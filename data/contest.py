@@ -1,0 +1,140 @@
+"""The contest's folders: `train_data_1` .. `train_data_5`, each with `annotation.txt`, `gt/`, `hand/` and `head/`.
+
+Many occlusions share one clean page, so anything that divides the set must divide it by page.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from data.lists import ListError, numbered_lines, split_line
+
+ANNOTATION = "annotation.txt"
+_FOLDER = re.compile(r"train_data_\w+")
+
+
+@dataclass(frozen=True)
+class Group:
+    """One line of an annotation: a clean page, one occlusion of it, and the mask of what was pasted.
+
+    Attributes:
+        folder: name of the folder with the annotation, such as "train_data_1".
+        clean, occluded, mask: the three files; whether they exist has not been looked at.
+        kind: first part of the occluded picture's relative path, such as "hand" or "head".
+        page: name of the page; occlusions of one page share it, in whatever folder they are.
+    """
+
+    folder: str
+    clean: Path
+    occluded: Path
+    mask: Path
+    kind: str
+    page: str
+
+
+def contest_folders(root: str | os.PathLike[str]) -> list[Path]:
+    """The folders with an annotation under `root`, in the order of their numbers.
+
+    `root` is the folder of all `train_data_*`, one such folder, or an `annotation.txt` itself.
+
+    Raises:
+        ListError: nothing of the kind is there.
+    """
+    root = Path(root)
+    if root.is_file() and root.name == ANNOTATION:
+        return [root.parent]
+    folders = [path for path in root.glob("train_data_*") if path.is_dir() and _FOLDER.fullmatch(path.name)]
+    if folders:
+        return sorted(folders, key=lambda path: [(len(part), part) for part in path.name.split("_")])
+    if (root / ANNOTATION).is_file():
+        return [root]
+    raise ListError(
+        f"{root}: no contest data here; expected folders train_data_1, train_data_2, ... "
+        f"or one folder with {ANNOTATION}"
+    )
+
+
+def read_contest(root: str | os.PathLike[str], problems: list[str] | None = None) -> list[Group]:
+    """Reads every annotation under `root` (see `contest_folders`), folder by folder, line by line.
+
+    Args:
+        problems: when given, what is wrong with an annotation or a line is appended here, in words, and the rest is
+            read; otherwise the first such thing is raised.
+
+    Raises:
+        ListError: no contest data, a missing or empty annotation, a bad line, a picture listed twice; always when
+            nothing at all could be read.
+    """
+    groups: list[Group] = []
+    found: list[str] = []
+    for folder in contest_folders(root):
+        groups += _read_folder(folder, found)
+        if found and problems is None:
+            raise ListError(found[0])
+    if problems is not None:
+        problems += found
+    if not groups:
+        raise ListError("; ".join(found))
+    return groups
+
+
+def _read_folder(folder: Path, problems: list[str]) -> list[Group]:
+    annotation = folder / ANNOTATION
+    try:
+        lines = list(numbered_lines(annotation))
+    except ListError as error:
+        problems.append(str(error))
+        return []
+    if not lines:
+        problems.append(f"{annotation}: no line in it, expected `gt occluded mask`")
+    name = folder.resolve().name
+    groups: list[Group] = []
+    line_of: dict[str, int] = {}
+    for number, line in lines:
+        try:
+            clean, occluded, mask = split_line(line, annotation, number)
+        except ListError as error:
+            problems.append(str(error))
+            continue
+        if occluded in line_of:
+            problems.append(f"{annotation}, line {number}: {occluded} stands on line {line_of[occluded]} already")
+            continue
+        line_of[occluded] = number
+        groups.append(
+            Group(
+                folder=name,
+                clean=folder / clean,
+                occluded=folder / occluded,
+                mask=folder / mask,
+                kind=PurePosixPath(occluded).parts[0] if "/" in occluded else "",
+                page=PurePosixPath(clean).stem,
+            )
+        )
+    return groups
+
+
+def split_by_page(groups: list[Group], held_out: float = 0.1) -> tuple[list[Group], list[Group]]:
+    """Divides into (training, validation): the last `held_out` of the pages, with all their occlusions, validate.
+
+    Pages count in the order in which they first appear. Any `held_out` above 0 holds out at least one page, and at
+    least one page is left for training.
+
+    Raises:
+        ValueError: `held_out` is not in [0, 1), or there is only one page to divide.
+    """
+    if not 0 <= held_out < 1:
+        raise ValueError(f"held_out is {held_out}, expected a share of at least 0 and below 1")
+    pages = list(dict.fromkeys(group.page for group in groups))
+    if held_out == 0:
+        return list(groups), []
+    if len(pages) < 2:
+        raise ValueError(f"{len(pages)} page cannot be divided into training and validation; use all of it (--all)")
+    count = min(max(round(len(pages) * held_out), 1), len(pages) - 1)
+    validation = set(pages[len(pages) - count :])
+    return (
+        [group for group in groups if group.page not in validation],
+        [group for group in groups if group.page in validation],
+    )
