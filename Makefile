@@ -4,11 +4,13 @@
 SHELL := /bin/bash
 
 BASE_PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3)
-VENV ?= .venv
+# PADDLE=2.6.2 makes a second environment with another CPU build of Paddle, for tests only.
+PADDLE ?=
+VENV ?= .venv$(if $(PADDLE),-paddle-$(PADDLE))
 PYTHON := $(VENV)/bin/python
 # The public index's GPU wheel has kernels for these compute capabilities only; on any other card the CPU build runs.
 GPU_CAPABILITY := $(shell nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1)
-REQUIREMENTS ?= $(if $(filter 6.1 7.0 7.5 8.0 8.6,$(GPU_CAPABILITY)),requirements.txt,requirements-cpu.txt)
+REQUIREMENTS ?= $(if $(PADDLE),requirements-cpu.txt,$(if $(filter 6.1 7.0 7.5 8.0 8.6,$(GPU_CAPABILITY)),requirements.txt,requirements-cpu.txt))
 STAMP := $(VENV)/.installed-$(notdir $(REQUIREMENTS))
 
 help:
@@ -25,6 +27,7 @@ $(STAMP): $(REQUIREMENTS) tests/requirements.txt
 	  { echo 'Python 3.11 or 3.12 is needed; name one with make BASE_PYTHON=/path/to/python3.11' >&2; exit 1; }
 	$(BASE_PYTHON) -m venv $(VENV)
 	$(PYTHON) -m pip install --quiet --disable-pip-version-check -r $(REQUIREMENTS) -r tests/requirements.txt
+	$(if $(PADDLE),$(PYTHON) -m pip install --quiet --disable-pip-version-check paddlepaddle==$(PADDLE))
 	@rm -f $(VENV)/.installed-* && touch $@
 
 test: env

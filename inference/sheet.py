@@ -30,7 +30,8 @@ def _cell(rgb: np.ndarray, caption: str) -> np.ndarray:
     cell[CAPTION_HEIGHT : CAPTION_HEIGHT + size[1], left : left + size[0]] = small
     # OpenCV's built-in font has Latin letters only.
     plain = caption.encode("ascii", "replace").decode()
-    cv2.putText(cell, plain[:52], (left, CAPTION_HEIGHT - 9), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (40, 40, 40), 1, cv2.LINE_AA)
+    origin = (left, CAPTION_HEIGHT - 9)
+    cv2.putText(cell, plain[:52], origin, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (40, 40, 40), 1, cv2.LINE_AA)
     return cell
 
 
