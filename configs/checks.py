@@ -1,0 +1,103 @@
+"""Combinations of settings that are fine one by one and cannot work together; every refusal names the key's path."""
+
+from __future__ import annotations
+
+from configs.parsing import ConfigError, join
+from configs.schema import Config
+from losses import terms
+
+
+def check(config: Config) -> None:
+    """Refuses a config that could not train, or would silently train something else than it says.
+
+    The terms of the loss are expected to be complete (`losses.terms.normalise_terms`).
+
+    Raises:
+        ConfigError: with the key's path, what is wrong and what would be right.
+    """
+    _check_stages(config)
+    _check_loss(config)
+    _check_schedule(config)
+    _check_model(config)
+    _check_data(config)
+
+
+def _check_stages(config: Config) -> None:
+    if not config.train.stages:
+        raise ConfigError("train.stages: empty; at least one stage is needed")
+    total = sum(stage.iterations for stage in config.train.stages)
+    if total != config.train.iterations:
+        raise ConfigError(
+            f"train.stages: their iterations add up to {total}, but train.iterations is {config.train.iterations}"
+        )
+    for index, stage in enumerate(config.train.stages):
+        if stage.patch > config.data.crop:
+            raise ConfigError(
+                f"train.stages.{index}.patch: {stage.patch} is larger than the stored patches (data.crop: "
+                f"{config.data.crop}); prepare larger ones with `data_preparation.py --size {stage.patch}`"
+            )
+
+
+def _check_loss(config: Config) -> None:
+    for index, term in enumerate(config.loss):
+        path = join("loss", index)
+        if "data_range" in term and term["data_range"] != config.data.value_range:
+            raise ConfigError(
+                f"{path}.data_range: {term['data_range']} does not match data.value_range "
+                f"{config.data.value_range}; {term['name']} would be weighed wrongly by orders of magnitude"
+            )
+        if terms.needs_gate([term]) and not config.model.gate:
+            raise ConfigError(
+                f"{path}.name: {term['name']} needs the occlusion mask; set model.gate: true or remove the term"
+            )
+        smallest = terms.minimum_patch([term])
+        for number, stage in enumerate(config.train.stages):
+            if stage.patch < smallest:
+                raise ConfigError(
+                    f"train.stages.{number}.patch: {stage.patch} is too small for {path} ({term['name']}), which needs "
+                    f"at least {smallest}"
+                )
+
+
+def _check_schedule(config: Config) -> None:
+    schedule, iterations = config.schedule, config.train.iterations
+    borders = [0, *schedule.restarts, iterations]
+    for index, (before, restart) in enumerate(zip(borders, schedule.restarts, strict=False)):
+        if restart <= before:
+            raise ConfigError(f"schedule.restarts.{index}: {restart} does not come after {before}")
+        if restart >= iterations:
+            raise ConfigError(f"schedule.restarts.{index}: {restart} is not inside the run's {iterations} iterations")
+    periods = len(schedule.restarts) + 1
+    if len(schedule.eta_min) not in (1, periods):
+        raise ConfigError(
+            f"schedule.eta_min: {len(schedule.eta_min)} values, expected one for all or one for each of the "
+            f"{periods} periods ({len(schedule.restarts)} restarts + 1)"
+        )
+    for index, lowest in enumerate(schedule.eta_min):
+        if lowest > config.optimizer.learning_rate:
+            raise ConfigError(
+                f"schedule.eta_min.{index}: {lowest} is above optimizer.learning_rate {config.optimizer.learning_rate}"
+            )
+    if schedule.warmup > borders[1]:
+        raise ConfigError(f"schedule.warmup: {schedule.warmup} is longer than the first period ({borders[1]})")
+
+
+def _check_model(config: Config) -> None:
+    encoder, decoder = config.model.encoder_blocks, config.model.decoder_blocks
+    if encoder is not None and decoder is not None and len(encoder) != len(decoder):
+        raise ConfigError(
+            f"model.decoder_blocks: {len(decoder)} levels, but model.encoder_blocks has {len(encoder)}; "
+            "they have to be equally many"
+        )
+
+
+def _check_data(config: Config) -> None:
+    data = config.data
+    if data.value_range != 1.0:
+        raise ConfigError(f"data.value_range: {data.value_range}; networks and predictor work on 0 .. 1, expected 1.0")
+    if data.paste.printed_photos and not data.paste.probability:
+        raise ConfigError("data.paste.printed_photos: has no effect while data.paste.probability is 0")
+    if config.validation.every and data.val_pages is None:
+        raise ConfigError("validation.every: there are no pages to validate on; give data.val_pages or set it to 0")
+    if config.predict.tlc_ratio and config.predict.tlc_ratio * config.predict.tlc_train_size < 1:
+        raise ConfigError("predict.tlc_ratio: the window is smaller than a pixel; 0 turns TLC off")

@@ -1,0 +1,212 @@
+# ruff: noqa: RUF009 - `setting` is `dataclasses.field` with the explanation filled in.
+"""Every setting of a run, with its type, default, limits and one sentence of explanation.
+
+The dataclasses are what the rest of the project receives; `configs.loading` makes them from YAML and `configs.checks`
+refuses combinations that cannot work. `python -m configs` prints this page as a reference. Nothing here imports Paddle.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from configs.parsing import ConfigError, parse_dataclass
+
+
+def setting(
+    explanation: str, default: Any = MISSING, minimum: float | None = None, maximum: float | None = None
+) -> Any:
+    """A documented dataclass field; without a default the key must be given. The limits hold for list items too."""
+    metadata = {"explanation": explanation, "minimum": minimum, "maximum": maximum}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The network: a preset, and single values that replace the preset's."""
+
+    preset: Literal["w32_middle10", "w32_encoder10", "w16_middle10", "tiny"] = setting(
+        "The network by name (models/presets.py): width and blocks per level.", "w32_middle10"
+    )
+    width: int | None = setting("Channels of the first level; null keeps the preset's.", None, minimum=1)
+    encoder_blocks: tuple[int, ...] | None = setting(
+        "Blocks of each level on the way down; null keeps the preset's.", None, minimum=0
+    )
+    middle_blocks: int | None = setting("Blocks at the deepest level; null keeps the preset's.", None, minimum=0)
+    decoder_blocks: tuple[int, ...] | None = setting(
+        "Blocks of each level on the way up, deepest first; null keeps the preset's.", None, minimum=0
+    )
+    gate: bool = setting(
+        "Adds one output, the occlusion mask, so that what is not covered stays as it is.", False
+    )
+
+    def overrides(self) -> dict[str, Any]:
+        """What `models.presets.build(preset, **overrides)` takes beside the preset: the values that are not null."""
+        return {key: value for key, value in asdict(self).items() if key != "preset" and value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PasteConfig:
+    """Occluders pasted on clean patches while training (`data.compositing`)."""
+
+    probability: float = setting(
+        "Share of samples whose stored occlusion is replaced by a fresh one, pasted on the clean patch; 0 is off.",
+        0.0, minimum=0, maximum=1,
+    )
+    occluders: tuple[str, ...] = setting(
+        "Folders of cut-out hands and heads; an empty list draws them (data/drawing).", ()
+    )
+    style: Literal["contest", "natural"] = setting(
+        "Hard edges as in the contest, or soft edges, shadows and differences of light as well.", "contest"
+    )
+    printed_photos: float = setting(
+        "Share of the pasted samples whose clean patch first gets a printed photograph, so that pictures on the page "
+        "are learnt as belonging to it.",
+        0.0, minimum=0, maximum=1,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which patches are trained on and what is done to them. Paths count from the folder where train.py is started."""
+
+    train_list: str = setting("List file of training patches that generate_meta_info.py wrote.")
+    val_pages: str | None = setting(
+        "List file of whole validation pages that data_preparation.py wrote; null when nothing is held out.", None
+    )
+    crop: int = setting(
+        "Side of the stored patches in pixels (--size of data_preparation.py); a stage cannot cut larger ones.",
+        1024, minimum=1,
+    )
+    downscale: int = setting(
+        "By how much data_preparation.py shrank the photos (--downscale); compared with what it recorded beside the "
+        "list.",
+        2, minimum=1,
+    )
+    value_range: float = setting(
+        "The value of white in the network's input; the data_range of every loss has to equal it.", 1.0
+    )
+    flips: bool = setting("Mirrors patch and mask at random, left-right and upside down.", True)
+    rotations: bool = setting("Turns patch and mask at random by multiples of 90 degrees.", True)
+    workers: int = setting("Processes that load patches; 0 loads in the training process.", 4, minimum=0)
+    shared_memory: bool = setting(
+        "Workers hand batches over through shared memory; turned off, with a warning, where there is too little.", True
+    )
+    paste: PasteConfig = setting("Occluders pasted while training.", PasteConfig())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One row of the progressive table: the patch grows while the batch shrinks."""
+
+    iterations: int = setting("How many iterations the stage lasts.", minimum=1)
+    batch: int = setting("Patches per iteration in each training process.", minimum=1)
+    patch: int = setting("Side of the square cut from the stored patch, in pixels.", minimum=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How long, with what, from where."""
+
+    iterations: int = setting("Iterations of the whole run; the stages have to add up to it.", minimum=1)
+    stages: tuple[Stage, ...] = setting("The progressive table, in order.")
+    amp: Literal["none", "fp16", "bf16"] = setting(
+        "Mixed precision, on a GPU only; a CPU trains in float32 and says so.", "none"
+    )
+    ema_decay: float = setting(
+        "Decay of the moving average of the weights, which is then validated and shipped; 0 is off.",
+        0.0, minimum=0, maximum=0.999999,
+    )
+    init: str | None = setting("Weights file (.pdparams) to start from; null starts from random weights.", None)
+    log_every: int = setting("Iterations between two lines of metrics.jsonl.", 100, minimum=1)
+    save_every: int = setting("Iterations between two checkpoints.", 5000, minimum=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerConfig:
+    """AdamW."""
+
+    learning_rate: float = setting("The rate at the start of every cosine period.", 2e-4, minimum=0)
+    betas: tuple[float, float] = setting(
+        "Decay of the first and the second moment.", (0.9, 0.999), minimum=0, maximum=0.999999
+    )
+    weight_decay: float = setting("Decoupled weight decay.", 1e-4, minimum=0)
+    clip_norm: float = setting("Largest norm of all gradients together; 0 does not clip.", 0.01, minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    """The learning rate falls along half a cosine in each period and jumps back up at each restart."""
+
+    restarts: tuple[int, ...] = setting(
+        "Iterations at which a new period begins; empty for a single period.", (), minimum=1
+    )
+    eta_min: tuple[float, ...] = setting(
+        "The rate that each period falls to: one value per period (restarts + 1), or one for all.", (1e-6,), minimum=0
+    )
+    warmup: int = setting("Iterations of linear rise at the very start of the run.", 0, minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidationConfig:
+    """Validation restores whole pages with the predictor that users run."""
+
+    every: int = setting("Iterations between two validations; 0 never validates.", 10000, minimum=0)
+    pages: int = setting("How many of the held-out pages are used; 0 uses all of them.", 0, minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig:
+    """How the trained network is used on a whole photo; travels inside the weights file."""
+
+    rows: int = setting("Rows of tiles.", 2, minimum=1)
+    columns: int = setting("Columns of tiles.", 2, minimum=1)
+    overlap: int = setting(
+        "Pixels by which tiles overlap, blended so that no seam shows; 0 cuts side by side.", 64, minimum=0
+    )
+    tlc_train_size: int = setting("Patch side that the local windows of TLC are derived from.", 256, minimum=1)
+    tlc_ratio: float = setting(
+        "TLC window in units of tlc_train_size; 0 pools over the whole tile (no TLC).", 1.5, minimum=0
+    )
+    long_side: int = setting(
+        "A longer photo is shrunk to this for the network, and only the fill is enlarged again; 0 works at full size.",
+        0, minimum=0,
+    )
+    mask_threshold: float = setting("From which probability a pixel counts as occluded.", 0.5, minimum=0, maximum=1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for a weights file."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], where: str = "predict") -> PredictConfig:
+        """The settings in a weights file; keys that are missing take their defaults.
+
+        Raises:
+            ConfigError: an unknown key (weights of a newer version), a wrong type or a value out of range.
+        """
+        unknown = sorted(set(values) - {item.name for item in fields(cls)})
+        if unknown:
+            raise ConfigError(
+                f"{where}: unknown setting {', '.join(unknown)}: the weights were saved by another version of this "
+                "project; update it, or convert the weights again with `python -m models.convert`"
+            )
+        return parse_dataclass(cls, values, where)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """A whole run."""
+
+    output: str = setting("The run's folder: checkpoints, weights, metrics, curves and this file.")
+    seed: int = setting("The same seed gives the same run, whatever the number of workers.", 0, minimum=0)
+    model: ModelConfig = setting("The network.", ModelConfig())
+    data: DataConfig = setting("What is trained on.")
+    train: TrainConfig = setting("Stages and length.")
+    optimizer: OptimizerConfig = setting("The optimiser.", OptimizerConfig())
+    schedule: ScheduleConfig = setting("The learning rate over the run.", ScheduleConfig())
+    loss: tuple[dict[str, Any], ...] = setting(
+        "Terms of the loss: `name`, `weight`, and the term's own settings (losses/terms.py)."
+    )
+    validation: ValidationConfig = setting("When and on how much.", ValidationConfig())
+    predict: PredictConfig = setting("Prediction, for validation and for the weights file.", PredictConfig())

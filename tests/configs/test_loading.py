@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from configs.loading import load_config, parse_config, to_tree, to_yaml
+from configs.parsing import ConfigError
+from configs.schema import Config, PredictConfig, Stage
+
+MINIMAL = """
+output: runs/x
+data: {train_list: a.txt, val_pages: pages.txt}
+train:
+  iterations: 30
+  stages:
+    - {iterations: 20, batch: 4, patch: 64}
+    - {iterations: 10, batch: 2, patch: 128}
+loss: [{name: l1, weight: 1.0}]
+"""
+CONFIGS = sorted(Path("configs").glob("*.yml"))
+
+
+@pytest.fixture
+def minimal(tmp_path: Path) -> Path:
+    path = tmp_path / "minimal.yml"
+    path.write_text(MINIMAL)
+    return path
+
+
+def test_values_types_and_defaults(minimal: Path) -> None:
+    config = load_config(minimal)
+    assert config.train.stages == (
+        Stage(iterations=20, batch=4, patch=64),
+        Stage(iterations=10, batch=2, patch=128),
+    )
+    assert config.data.train_list == "a.txt"
+    assert config.data.crop == 1024
+    assert config.optimizer.betas == (0.9, 0.999)
+    assert config.loss == ({"name": "l1", "weight": 1.0},)
+
+
+@pytest.mark.parametrize("text", ["2e-4", "2.0e-4", "0.0002", "+2E-4"])
+def test_every_way_to_write_a_small_number(minimal: Path, text: str) -> None:
+    assert load_config(minimal, [f"optimizer.learning_rate={text}"]).optimizer.learning_rate == 2e-4
+
+
+def test_overrides_reach_lists_nested_keys_and_nulls(minimal: Path) -> None:
+    overrides = ["train.stages.0.batch=2", "data.val_pages=null", "validation.every=0", "data.paste.probability=0.5"]
+    config = load_config(minimal, [*overrides, "optimizer.betas=[0.8, 0.9]"])
+    assert config.train.stages[0] == Stage(iterations=20, batch=2, patch=64)
+    assert config.train.stages[1].batch == 2
+    assert config.data.val_pages is None
+    assert config.data.paste.probability == 0.5
+    assert config.optimizer.betas == (0.8, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("optimizer.lr=1", r"optimizer\.lr: unknown key.*learning_rate"),
+        ("data.crops=1", r"data\.crops: unknown key; did you mean crop\?"),
+        ("train.stages.0.pach=1", r"train\.stages\.0\.pach: unknown key; did you mean patch\?"),
+        ("train.stages.2.patch=1", r"train\.stages\.2: train\.stages is a list of 2; its items are 0 \.\. 1"),
+        ("train.stages.0.batch=two", r"train\.stages\.0\.batch: expected a whole number, got 'two'"),
+        ("train.stages.0.batch=2.0", r"train\.stages\.0\.batch: expected a whole number, got 2\.0"),
+        ("train.stages.0.batch=true", r"train\.stages\.0\.batch: expected a whole number, got True"),
+        ("train.stages.0.batch=0", r"train\.stages\.0\.batch: 0 is too small, expected at least 1"),
+        ("train.stages=3", r"train\.stages: expected a list, got 3"),
+        ("data.flips=1", r"data\.flips: expected true or false, got 1"),
+        ("data.train_list=null", r"data\.train_list: expected text, got null"),
+        ("optimizer.betas=[0.9]", r"optimizer\.betas: expected 2 values, got 1"),
+        ("optimizer.betas=[0.9, 1.5]", r"optimizer\.betas\.1: 1\.5 is too large, expected at most 0\.999999"),
+        ("optimizer.learning_rate=.nan", r"optimizer\.learning_rate: expected a finite number"),
+        ("train.amp=fp8", r"train\.amp: expected one of none, fp16, bf16, got 'fp8'"),
+        ("model=tiny", r"model: expected keys and values, got 'tiny'"),
+        ("output.name=x", r"output\.name: output is 'runs/x' \(text\) and has no keys below it"),
+        ("seed", r"override 'seed': expected key=value"),
+        ("a..b=1", r"override 'a\.\.b=1': expected key=value"),
+        ("seed=[1", r"override 'seed=\[1': not valid YAML"),
+    ],
+)
+def test_refusals_name_file_key_and_expectation(minimal: Path, override: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(minimal, [override])
+    assert str(caught.value).startswith(str(minimal))
+
+
+def test_missing_key_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "no_output.yml"
+    path.write_text(MINIMAL.replace("output: runs/x", ""))
+    with pytest.raises(ConfigError, match=r"output: missing; The run's folder"):
+        load_config(path)
+
+
+def test_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "twice.yml"
+    path.write_text(MINIMAL + "seed: 1\nseed: 2\n")
+    with pytest.raises(ConfigError, match=r"twice\.yml: not valid YAML: key 'seed' stands twice"):
+        load_config(path)
+
+
+def test_bases_chain_merge_keys_and_replace_lists(minimal: Path, tmp_path: Path) -> None:
+    (tmp_path / "middle").mkdir()
+    (tmp_path / "middle/b.yml").write_text("_base_: ../minimal.yml\nseed: 5\noptimizer: {clip_norm: 1}\n")
+    leaf = tmp_path / "leaf.yml"
+    leaf.write_text(
+        "_base_: middle/b.yml\noptimizer: {weight_decay: 0}\n"
+        "train: {stages: [{iterations: 30, batch: 1, patch: 32}]}\n"
+    )
+    config = load_config(leaf)
+    assert config.seed == 5
+    assert (config.optimizer.clip_norm, config.optimizer.weight_decay) == (1.0, 0.0)
+    assert config.train.stages == (Stage(iterations=30, batch=1, patch=32),)
+    assert config.data.train_list == "a.txt"
+
+
+def test_later_of_two_bases_wins(minimal: Path, tmp_path: Path) -> None:
+    (tmp_path / "other.yml").write_text("seed: 9\noutput: other\n")
+    leaf = tmp_path / "leaf.yml"
+    leaf.write_text("_base_: [minimal.yml, other.yml]\noutput: leaf\n")
+    config = load_config(leaf)
+    assert (config.seed, config.output) == (9, "leaf")
+
+
+def test_cycle_and_missing_base_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text("_base_: b.yml\n")
+    (tmp_path / "b.yml").write_text("_base_: a.yml\n")
+    with pytest.raises(ConfigError, match=r"_base_ leads back.*a\.yml -> .*b\.yml -> .*a\.yml"):
+        load_config(tmp_path / "a.yml")
+    (tmp_path / "c.yml").write_text("_base_: gone.yml\n")
+    with pytest.raises(FileNotFoundError, match=r"gone\.yml: no such config file \(the _base_ of .*c\.yml\)"):
+        load_config(tmp_path / "c.yml")
+
+
+def test_yaml_cannot_run_code(tmp_path: Path) -> None:
+    path = tmp_path / "evil.yml"
+    path.write_text("output: !!python/object/apply:os.getcwd []\n")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_config(path)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_shipped_configs_load_and_survive_the_round_trip(path: Path, tmp_path: Path) -> None:
+    config = load_config(path)
+    assert parse_config(to_tree(config)) == config
+    copy = tmp_path / "config.yml"
+    copy.write_text(to_yaml(config))
+    assert load_config(copy) == config
+
+
+def test_the_issue_s_configs_are_there() -> None:
+    phases = ("nafnet_phase1_l1", "nafnet_phase2_msssim", "nafnet_phase3_all")
+    expected = {*phases, *(f"{phase}_gated" for phase in phases), "smoke"}
+    assert expected <= {path.stem for path in CONFIGS}
+
+
+@pytest.mark.parametrize("path", [path for path in CONFIGS if "phase" in path.stem], ids=lambda path: path.stem)
+def test_phases_are_the_write_up(path: Path) -> None:
+    config: Config = load_config(path)
+    assert config.train.iterations == 600_000
+    assert [stage.iterations for stage in config.train.stages] == [184_000, 128_000, 96_000, 72_000, 72_000, 48_000]
+    assert [stage.batch for stage in config.train.stages] == [8, 5, 4, 2, 1, 1]
+    assert [stage.patch for stage in config.train.stages] == [192, 256, 320, 384, 512, 1024]
+    assert config.schedule.restarts == (184_000, 416_000)
+    assert config.optimizer.learning_rate == (2e-4 if "phase1" in path.stem else 1e-4)
+    assert (config.optimizer.weight_decay, config.optimizer.clip_norm) == (1e-4, 0.01)
+    assert config.model.gate == path.stem.endswith("_gated")
+    assert (config.data.crop, config.data.downscale) == (1024, 2)
+
+
+def test_phases_hand_their_weights_on() -> None:
+    for suffix in ("", "_gated"):
+        names = ("phase1_l1", "phase2_msssim", "phase3_all")
+        chain = [load_config(f"configs/nafnet_{name}{suffix}.yml") for name in names]
+        assert chain[0].train.init is None
+        for before, after in pairwise(chain):
+            assert after.train.init == f"{before.output}/model_best.pdparams"
+        assert chain[2].data.train_list.endswith("all.txt")
+        assert chain[2].validation.every == 0
+
+
+def test_predict_settings_survive_a_weights_file_and_refuse_newer_keys() -> None:
+    settings = PredictConfig(long_side=1024, tlc_ratio=2.5)
+    assert PredictConfig.from_dict(settings.to_dict()) == settings
+    assert PredictConfig.from_dict({"long_side": 1024}) == PredictConfig(long_side=1024)
+    with pytest.raises(ConfigError, match=r"predict: unknown setting sharpen: .*another version"):
+        PredictConfig.from_dict({"sharpen": 1})
+    with pytest.raises(ConfigError, match=r"predict\.rows: 0 is too small"):
+        PredictConfig.from_dict({"rows": 0})

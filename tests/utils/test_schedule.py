@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from configs.loading import load_config
+from configs.schema import ScheduleConfig, Stage
+from utils.schedule import lr_at, stage_at
+
+WRITE_UP = "configs/nafnet_phase1_l1.yml"
+
+
+@pytest.mark.parametrize(
+    ("iteration", "index", "batch", "patch"),
+    [
+        (0, 0, 8, 192),
+        (183_999, 0, 8, 192),
+        (184_000, 1, 5, 256),
+        (184_001, 1, 5, 256),
+        (311_999, 1, 5, 256),
+        (312_000, 2, 4, 320),
+        (415_999, 3, 2, 384),
+        (416_000, 3, 2, 384),
+        (480_000, 4, 1, 512),
+        (551_999, 4, 1, 512),
+        (552_000, 5, 1, 1024),
+        (599_999, 5, 1, 1024),
+    ],
+)
+def test_stages_of_the_write_up(iteration: int, index: int, batch: int, patch: int) -> None:
+    found, stage = stage_at(iteration, load_config(WRITE_UP).train.stages)
+    assert (found, stage.batch, stage.patch) == (index, batch, patch)
+
+
+@pytest.mark.parametrize(
+    ("iteration", "expected"),
+    [
+        (0, 2e-4),
+        (92_000, (2e-4 + 1e-5) / 2),
+        (183_999, 1e-5),
+        (184_000, 2e-4),
+        (300_000, (2e-4 + 1e-6) / 2),
+        (415_999, 1e-6),
+        (416_000, 2e-4),
+        (599_999, 1e-6),
+    ],
+)
+def test_rates_of_the_write_up(iteration: int, expected: float) -> None:
+    config = load_config(WRITE_UP)
+    rate = lr_at(iteration, config.schedule, config.optimizer.learning_rate, config.train.iterations)
+    assert rate == pytest.approx(expected, rel=1e-7, abs=2e-14)
+
+
+def test_rate_right_after_a_restart_has_begun_to_fall() -> None:
+    config = load_config(WRITE_UP)
+    rate = lr_at(184_001, config.schedule, 2e-4, 600_000)
+    # One step into a period of 232,000 iterations, computed from the half-angle form instead of the cosine.
+    assert 2e-4 - rate == pytest.approx((2e-4 - 1e-6) * math.sin(math.pi / 232_000 / 2) ** 2, rel=1e-3)
+    assert rate < 2e-4
+
+
+def test_one_eta_min_serves_every_period() -> None:
+    schedule = ScheduleConfig(restarts=(10, 20), eta_min=(1e-5,))
+    assert [lr_at(first, schedule, 1e-3, 30) for first in (0, 10, 20)] == [1e-3] * 3
+    assert lr_at(9, schedule, 1e-3, 30) == lr_at(19, schedule, 1e-3, 30) == lr_at(29, schedule, 1e-3, 30)
+
+
+def test_warmup_rises_linearly_and_ends() -> None:
+    plain, warm = ScheduleConfig(), ScheduleConfig(warmup=4)
+    factors = [lr_at(i, warm, 1e-3, 100) / lr_at(i, plain, 1e-3, 100) for i in range(6)]
+    assert factors == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
+
+
+@pytest.mark.parametrize("iteration", [-1, 30])
+def test_iterations_outside_the_run_are_refused(iteration: int) -> None:
+    with pytest.raises(ValueError, match=f"iteration {iteration} is outside"):
+        lr_at(iteration, ScheduleConfig(), 1e-3, 30)
+    with pytest.raises(ValueError, match=f"iteration {iteration} is outside"):
+        stage_at(iteration, [Stage(iterations=30, batch=1, patch=8)])
