@@ -1,0 +1,69 @@
+"""The GPU is proved by a convolution: stand-ins for Paddle's device calls play a GPU that works, fails or lies."""
+
+from __future__ import annotations
+
+import paddle
+import pytest
+
+from utils import device
+from utils.device import DeviceError, resolve_device
+
+
+@pytest.fixture
+def pretend_gpu(monkeypatch):
+    """A CUDA build with one GPU; computing goes on on the CPU. Returns the list of chosen devices."""
+    chosen = ["cpu"]
+    monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: True)
+    monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(paddle.device, "set_device", chosen.append)
+    monkeypatch.setattr(paddle.device, "get_device", lambda: chosen[-1])
+    return chosen
+
+
+def test_cpu_build_falls_back_quietly_for_auto_and_says_why_for_gpu(monkeypatch, caplog):
+    monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: False)
+    assert resolve_device("auto") == "cpu"
+    assert resolve_device("cpu") == "cpu"
+    assert caplog.text == ""
+    with pytest.raises(DeviceError, match="CPU build"):
+        resolve_device("gpu")
+
+
+def test_a_working_gpu_is_taken(pretend_gpu, caplog):
+    assert resolve_device("auto") == "gpu:0"
+    assert pretend_gpu[-1] == "gpu:0"
+    assert resolve_device("gpu:0") == "gpu:0"
+    assert resolve_device("cpu") == "cpu"
+    assert caplog.text == ""
+
+
+def test_the_convolution_itself_is_right_on_this_machine():
+    assert device._convolution_error() == 0
+
+
+@pytest.mark.parametrize("answer", ["wrong", "nan", "raises"])
+def test_a_gpu_that_cannot_convolve_is_not_taken(pretend_gpu, caplog, monkeypatch, answer):
+    convolve = paddle.nn.Conv2D.forward
+
+    def forward(self, x):
+        if answer == "raises":
+            raise RuntimeError("\n----\nC++ Traceback\n----\nExternalError: no kernel image is available (209)")
+        return convolve(self, x) * (0.0 if answer == "wrong" else float("nan"))
+
+    monkeypatch.setattr(paddle.nn.Conv2D, "forward", forward)
+    assert resolve_device("auto") == "cpu"
+    assert pretend_gpu[-1] == "cpu"
+    assert ("no kernel image" if answer == "raises" else "wrong numbers") in caplog.text
+    with pytest.raises(DeviceError, match="convolution on gpu:0"):
+        resolve_device("gpu")
+
+
+def test_a_gpu_that_is_not_there_is_named(pretend_gpu):
+    with pytest.raises(DeviceError, match="gpu:3 is not there, 1 GPU"):
+        resolve_device("gpu:3")
+
+
+@pytest.mark.parametrize("name", ["cuda", "gpu:", "gpu:x", "", "auto:1"])
+def test_other_words_are_refused(name):
+    with pytest.raises(ValueError, match="expected auto, cpu, gpu"):
+        resolve_device(name)

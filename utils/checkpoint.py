@@ -1,0 +1,176 @@
+"""Checkpoints of a training run: one dictionary in one file, of which a whole one is always on the disk."""
+
+from __future__ import annotations
+
+import logging
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from utils.serialization import load_tree, save_tree
+
+FORMAT = 1
+SUFFIX = ".pdckpt"
+_log = logging.getLogger(__name__)
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message names the file, says why and what to do."""
+
+
+def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
+    """Writes `state` (nested dictionaries of arrays and plain values) with a checksum of its content, atomically."""
+    save_tree(path, {"format": FORMAT, "checksum": checksum(state), "state": state})
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads the state that `save_checkpoint` wrote; nothing in the file is executed.
+
+    Raises:
+        FileNotFoundError: no such file.
+        CheckpointError: torn, damaged, of another kind or of a newer format.
+    """
+    try:
+        tree = load_tree(path)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
+    if not isinstance(tree, dict) or "state" not in tree or "checksum" not in tree:
+        raise CheckpointError(
+            f"{os.fspath(path)}: not a checkpoint of train.py (weights alone go to train.init in the config)"
+        )
+    if tree.get("format") != FORMAT:
+        raise CheckpointError(f"{os.fspath(path)}: format {tree.get('format')!r}, this version reads format {FORMAT}")
+    if checksum(tree["state"]) != tree["checksum"]:
+        raise CheckpointError(f"{os.fspath(path)}: damaged, its checksum does not fit its content; use an older one")
+    return tree["state"]
+
+
+def checksum(tree: Any) -> int:
+    """CRC-32 of every key, value, type and shape in a tree of arrays and plain values."""
+    value = 0
+    for part in _leaf_bytes(tree):
+        value = zlib.crc32(part, value)
+    return value
+
+
+def _leaf_bytes(tree: Any) -> Iterator[bytes | memoryview]:
+    if isinstance(tree, dict):
+        for key in sorted(tree):
+            yield f"{key!r}:".encode()
+            yield from _leaf_bytes(tree[key])
+    elif isinstance(tree, list | tuple):
+        yield f"{type(tree).__name__} {len(tree)}".encode()
+        for item in tree:
+            yield from _leaf_bytes(item)
+    elif isinstance(tree, np.ndarray):
+        yield f"{tree.dtype.str} {tree.shape}".encode()
+        yield np.ascontiguousarray(tree).reshape(-1).view(np.uint8).data
+    else:
+        yield f"{type(tree).__name__} {tree!r}".encode()
+
+
+class CheckpointFolder:
+    """The checkpoints of one run: `last`, the one before it, and `best`.
+
+    Args:
+        folder: created when something is saved.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self.last = self.folder / f"last{SUFFIX}"
+        self.previous = self.folder / f"previous{SUFFIX}"
+        self.best = self.folder / f"best{SUFFIX}"
+
+    def save_last(self, state: dict[str, Any]) -> None:
+        """Writes `last`; what was there becomes `previous`. Stopped at any moment, one of the two is whole."""
+        incoming = self.folder / f"incoming{SUFFIX}"
+        save_checkpoint(incoming, state)
+        if self.last.exists():
+            os.replace(self.last, self.previous)
+        os.replace(incoming, self.last)
+
+    def save_best(self, state: dict[str, Any]) -> None:
+        """Writes `best`, over the one that was there."""
+        save_checkpoint(self.best, state)
+
+    def present(self) -> list[Path]:
+        """The checkpoint files that exist, newest first; whether they are whole is not looked at."""
+        return [path for path in (self.last, self.previous, self.best) if path.exists()]
+
+    def newest_whole(self, set_aside: bool = True) -> tuple[Path, dict[str, Any]] | None:
+        """The newest checkpoint that can be read, as (path, state); None when the folder holds no checkpoint at all.
+
+        Args:
+            set_aside: rename damaged files to NAME.torn, so that the next save does not push them over the whole one.
+
+        Raises:
+            CheckpointError: there are checkpoints, but not one of them is whole.
+        """
+        present = self.present()
+        for path in present:
+            try:
+                return path, load_checkpoint(path)
+            except CheckpointError as error:
+                _log.warning("%s", error)
+                if set_aside:
+                    path.replace(f"{path}.torn")
+        if present:
+            raise CheckpointError(
+                f"{self.folder}: none of {', '.join(path.name for path in present)} can be read; "
+                "give another one with --resume CHECKPOINT, or start anew in another output folder"
+            )
+        return None
+
+
+def differing_keys(saved: Any, current: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+    """The leaves in which two configs (nested dictionaries) differ, as (dotted key, saved value, current value).
+
+    Lists and tuples with equal items are equal: files know lists only. A key that one side lacks counts as None.
+    """
+    if isinstance(saved, dict) and isinstance(current, dict):
+        keys = [*saved, *(key for key in current if key not in saved)]
+        return [
+            difference
+            for key in keys
+            for difference in differing_keys(saved.get(key), current.get(key), f"{path}.{key}" if path else key)
+        ]
+    return [] if plain(saved) == plain(current) else [(path, saved, current)]
+
+
+def plain(tree: Any) -> Any:
+    """The same tree with lists for tuples, as it reads back from a file."""
+    if isinstance(tree, dict):
+        return {key: plain(value) for key, value in tree.items()}
+    return [plain(item) for item in tree] if isinstance(tree, list | tuple) else tree
+
+
+def check_resumable(
+    path: str | os.PathLike[str],
+    differences: Sequence[tuple[str, Any, Any]],
+    fixed: Iterable[str],
+) -> None:
+    """Refuses to go on from a checkpoint whose config differs in a key that its state depends on.
+
+    Args:
+        differences: as `differing_keys` gives them.
+        fixed: keys (with all that is below them) that have to be equal.
+
+    Raises:
+        CheckpointError: names every such key with both values.
+    """
+    fixed = tuple(fixed)
+    refused = [
+        f"{key}: {saved!r} in the checkpoint, {current!r} now"
+        for key, saved, current in differences
+        if any(key == name or key.startswith(f"{name}.") for name in fixed)
+    ]
+    if refused:
+        raise CheckpointError(
+            f"{os.fspath(path)}: the config has changed where a run cannot change on its way ({'; '.join(refused)}). "
+            "Restore these keys, or start a new run in another output folder with train.init set to the weights"
+        )
