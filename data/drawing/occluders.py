@@ -6,6 +6,7 @@ import numpy as np
 
 from data.drawing.hand_shapes import pose_hand
 from data.drawing.hands import render_hand
+from data.drawing.heads import render_head
 from data.drawing.surfaces import blurred, cut_out
 
 SMALLEST = 32
@@ -32,4 +33,14 @@ def draw_hand(rng: np.random.Generator, long_side: int) -> np.ndarray:
     """
     _check_size(long_side)
     rgb, coverage = render_hand(rng, pose_hand(rng), long_side)
+    return cut_out(_photographed(rng, rgb), coverage, long_side)
+
+
+def draw_head(rng: np.random.Generator, long_side: int) -> np.ndarray:
+    """Draws a head with shoulders from the front, in colour or grey, as RGBA uint8 height x width x 4.
+
+    The longest side is `long_side` pixels (at least 32). The shoulders stand on the bottom edge.
+    """
+    _check_size(long_side)
+    rgb, coverage = render_head(rng, long_side)
     return cut_out(_photographed(rng, rgb), coverage, long_side)
