@@ -79,7 +79,9 @@ def face_relief(rng: np.random.Generator, grid: Grid) -> np.ndarray:
 def _eyes(rng: np.random.Generator, grid: Grid, colour: np.ndarray) -> np.ndarray:
     """Eyes with white, iris, pupil, lid line and lashes painted over the lit skin."""
     opening, wide = rng.uniform(0.022, 0.032), rng.uniform(0.068, 0.078)
-    iris_colour = np.float32(rng.choice([(62, 40, 28), (90, 62, 38), (70, 95, 70), (75, 105, 130)], p=[0.55, 0.2, 0.1, 0.15]))
+    iris_colour = np.float32(
+        rng.choice([(62, 40, 28), (90, 62, 38), (70, 95, 70), (75, 105, 130)], p=[0.55, 0.2, 0.1, 0.15])
+    )
     gaze = rng.normal(0, 0.008)
     for side in (-1, 1):
         x, y = grid.x - side * 0.152, grid.y + 0.025
@@ -92,7 +94,11 @@ def _eyes(rng: np.random.Generator, grid: Grid, colour: np.ndarray) -> np.ndarra
         glint = np.clip((0.007 - np.hypot(x - gaze + 0.01, y + 0.01)) / edge, 0, 1)
         ball = np.float32((222, 215, 210)) * (0.82 + 0.18 * np.clip((y + 0.02) / 0.03, 0, 1))[..., None]
         ring = 0.6 + 0.5 * np.clip(radius / 0.032, 0, 1) * (radius < 0.026)
-        for layer, paint in ((iris, iris_colour * ring[..., None]), (pupil, np.float32((14, 11, 10))), (glint, np.float32((250, 250, 250)))):
+        for layer, paint in (
+            (iris, iris_colour * ring[..., None]),
+            (pupil, np.float32((14, 11, 10))),
+            (glint, np.float32((250, 250, 250))),
+        ):
             ball = ball * (1 - layer[..., None]) + paint * layer[..., None]
         colour = colour * (1 - white[..., None]) + ball * white[..., None]
         line = np.exp(-(((y + lid) / 0.006) ** 2)) * (np.abs(x) < wide * 1.08)
@@ -150,7 +156,9 @@ def paint_face(
     coverage = filled(*grid.shape, grid.pixels(face_outline(rng)))
     diffuse, gloss = lambert(blurred(face_relief(rng, grid), 0.004 * grid.scale), light)
     blotches = fractal_noise(rng, *grid.shape, coarsest=0.25 * grid.scale, octaves=5, persistence=0.6)
-    flush = rng.uniform(0.04, 0.14) * (grid.pair(0.21, 0.1, 0.1, 0.08) + grid.bump(0, 0.12, 0.05, 0.05)) + 0.02 * blotches
+    flush = (
+        rng.uniform(0.04, 0.14) * (grid.pair(0.21, 0.1, 0.1, 0.08) + grid.bump(0, 0.12, 0.05, 0.05)) + 0.02 * blotches
+    )
     albedo = tone * (1 + 0.02 * blotches)[..., None] * (1 + flush[..., None] * np.float32((0.15, -0.75, -0.6)))
     colour = skin_colour(albedo, diffuse, gloss, rng.uniform(0.03, 0.12))
     if rng.random() < 0.3:
@@ -166,7 +174,9 @@ def paint_face(
 
 def _beard(rng: np.random.Generator, grid: Grid, colour: np.ndarray, hair: np.ndarray) -> np.ndarray:
     """Stubble or a beard around mouth and jaw."""
-    area = np.clip((grid.y - 0.12 + 0.5 * np.abs(grid.x) ** 2 - 0.02) / 0.12, 0, 1) * (1 - grid.bump(0, 0.27, 0.1, 0.04))
+    area = np.clip((grid.y - 0.12 + 0.5 * np.abs(grid.x) ** 2 - 0.02) / 0.12, 0, 1) * (
+        1 - grid.bump(0, 0.27, 0.1, 0.04)
+    )
     area *= np.clip((np.hypot(grid.x / 0.26, (grid.y - 0.2) / 0.2) - 0.35) / 0.4, 0, 1)
     hairs = np.clip(0.6 + 0.5 * fractal_noise(rng, *grid.shape, coarsest=3, octaves=2), 0, 1)
     strength = (rng.uniform(0.15, 0.85) * area * hairs)[..., None]
@@ -177,7 +187,9 @@ def _glasses(rng: np.random.Generator, grid: Grid, colour: np.ndarray) -> np.nda
     """A dark frame around both eyes."""
     frame = np.zeros(grid.shape, np.float32)
     thick = max(1, round(rng.uniform(0.008, 0.02) * grid.scale))
-    axes = tuple(int(value) for value in np.round(np.array([rng.uniform(0.105, 0.12), rng.uniform(0.07, 0.095)]) * grid.scale))
+    axes = tuple(
+        int(value) for value in np.round(np.array([rng.uniform(0.105, 0.12), rng.uniform(0.07, 0.095)]) * grid.scale)
+    )
     for side in (-1, 1):
         centre = grid.pixels(np.array([[side * 0.155, -0.01]]))[0].astype(int).tolist()
         cv2.ellipse(frame, centre, axes, 0, 0, 360, 1.0, thick, cv2.LINE_AA)

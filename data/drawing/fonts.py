@@ -77,7 +77,9 @@ def _matplotlib_files() -> dict[str, str]:
 def _font_set(files: dict[str, str]) -> FontSet:
     latin = tuple((files[regular], files[bold]) for regular, bold in _LATIN if regular in files and bold in files)
     chinese = tuple(path for name, path in sorted(files.items()) if name.startswith(_CHINESE))
-    formula = next((files[name] for name in ("stixgeneralitalic.ttf", "dejavuserif-italic.ttf") if name in files), _BUILT_IN)
+    formula = next(
+        (files[name] for name in ("stixgeneralitalic.ttf", "dejavuserif-italic.ttf") if name in files), _BUILT_IN
+    )
     return FontSet(latin or ((_BUILT_IN, _BUILT_IN),), chinese, formula)
 
 

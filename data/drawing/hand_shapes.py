@@ -126,7 +126,9 @@ def pose_hand(rng: np.random.Generator) -> Hand:
         curled = pose == "point" and index > 0
         length *= foreshortened * rng.uniform(0.95, 1.05) * (0.34 if curled else 1)
         start = np.array([x, y + 0.12])
-        fingers.append(bent_finger(rng, start, spread * angle + lean, length + 0.12, radius, False, back and not curled))
+        fingers.append(
+            bent_finger(rng, start, spread * angle + lean, length + 0.12, radius, False, back and not curled)
+        )
     if pose in ("whole", "grip", "point") and rng.random() < 0.85:
         start = np.array([-0.3, -0.24])
         fingers.append(bent_finger(rng, start, rng.uniform(-48, -18), 0.78, 0.135, True, back and rng.random() < 0.8))

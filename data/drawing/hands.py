@@ -101,7 +101,9 @@ def _nail(rng: np.random.Generator, finger: Finger, mapped: _FingerMap) -> tuple
     return coverage, fold.astype(np.float32), edge
 
 
-def _palm_relief(rng: np.random.Generator, hand: Hand, scale: float, origin: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+def _palm_relief(
+    rng: np.random.Generator, hand: Hand, scale: float, origin: np.ndarray, shape: tuple[int, int]
+) -> np.ndarray:
     """Relief of palm and forearm, with tendons where the back is seen and pads where the palm is."""
     assert hand.palm is not None
     coverage = filled(*shape, (hand.palm - origin) * scale)
@@ -113,27 +115,40 @@ def _palm_relief(rng: np.random.Generator, hand: Hand, scale: float, origin: np.
             cv2.line(lines, _pixel(knuckle), _pixel(wrist), 1.0, max(1, round(0.03 * scale)), cv2.LINE_AA)
             cv2.circle(lines, _pixel(knuckle), max(1, round(0.05 * scale)), 2.5, -1, cv2.LINE_AA)
         else:
-            cv2.circle(lines, _pixel(knuckle + (0, 0.12 * scale)), max(1, round(0.09 * scale)), 1.5, -1, cv2.LINE_AA)
+            cv2.circle(
+                lines, _pixel(knuckle + np.array([0, 0.12 * scale])), max(1, round(0.09 * scale)), 1.5, -1, cv2.LINE_AA
+            )
     return relief + blurred(lines, 0.035 * scale) * np.float32(rng.uniform(0.012, 0.03) * scale) * (coverage > 0.3)
 
 
 def _pixel(point: np.ndarray) -> tuple[int, int]:
-    return int(round(point[0])), int(round(point[1]))
+    return round(float(point[0])), round(float(point[1]))
 
 
-def _sleeve(rng: np.random.Generator, hand: Hand, scale: float, origin: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def _sleeve(
+    rng: np.random.Generator, hand: Hand, scale: float, origin: np.ndarray, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
     """A sleeve as (rgb float32 0..255, coverage)."""
     assert hand.sleeve is not None
     top, half = hand.sleeve, rng.uniform(0.42, 0.52)
     lean = hand.knuckles[1, 0] * -0.12
     outline = np.array(
-        [(-half, top + 0.03), (-0.2, top - 0.02), (0.2, top - 0.02), (half, top + 0.02), (half * 1.1, hand.root + 1), (-half * 1.1, hand.root + 1)]
-    ) + (lean, 0)
+        [
+            (-half, top + 0.03),
+            (-0.2, top - 0.02),
+            (0.2, top - 0.02),
+            (half, top + 0.02),
+            (half * 1.1, hand.root + 1),
+            (-half * 1.1, hand.root + 1),
+        ]
+    ) + np.array([lean, 0])
     coverage = filled(*shape, (outline - origin) * scale)
     folds = fractal_noise(rng, *shape, coarsest=0.35 * scale, octaves=3) * np.float32(0.025 * scale)
     relief = rounded_relief(coverage, 0.25 * scale, 0.24 * scale) + folds
     diffuse, _ = lambert(blurred(relief, 0.01 * scale), (-0.4, -0.6, 1.0))
-    cloth = np.float32(rng.choice([(38, 40, 48), (60, 70, 100), (200, 200, 205), (120, 60, 60), (95, 100, 92), (170, 155, 130)]))
+    cloth = np.float32(
+        rng.choice([(38, 40, 48), (60, 70, 100), (200, 200, 205), (120, 60, 60), (95, 100, 92), (170, 155, 130)])
+    )
     weave = 1 + 0.05 * rng.standard_normal(shape, np.float32)
     rgb = cloth * ((0.35 + 0.75 * diffuse) * weave)[..., None]
     seam = (np.arange(shape[0], dtype=np.float32) / scale + origin[1] - top)[:, None]
@@ -199,7 +214,9 @@ def render_hand(rng: np.random.Generator, hand: Hand, size: int) -> tuple[np.nda
 
     albedo = _skin_albedo(rng, shape, scale, hand.back, flush, folds, fold)
     albedo = _paint_nails(rng, albedo, nail, edge)
-    rgb = skin_colour(albedo, diffuse, gloss * (0.5 + 0.5 * nail + 0.2 * bumps / np.float32(0.0006 * scale)), rng.uniform(0.02, 0.11))
+    rgb = skin_colour(
+        albedo, diffuse, gloss * (0.5 + 0.5 * nail + 0.2 * bumps / np.float32(0.0006 * scale)), rng.uniform(0.02, 0.11)
+    )
     if hand.sleeve is not None:
         cloth, cloth_coverage = _sleeve(rng, hand, scale, origin, shape)
         shade = 1 - 0.45 * blurred(cloth_coverage, 0.03 * scale)

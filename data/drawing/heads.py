@@ -36,11 +36,15 @@ def _strands(rng: np.random.Generator, grid: Grid, parting: float, curl: float) 
     table = 0.7 * table + 0.9 * cv2.GaussianBlur(table, (0, 0), 3) * 3
     columns = (across + wave * (0.02 + 0.25 * curl)) * 170 + 512
     rows = (grid.y + 1) * 7 + 2 + wave * curl * 3
-    streaks = cv2.remap(table, columns.astype(np.float32), rows.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    streaks = cv2.remap(
+        table, columns.astype(np.float32), rows.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
+    )
     return np.clip(streaks / 1.6, -1.5, 1.5)
 
 
-def _hair(rng: np.random.Generator, grid: Grid, coverage: np.ndarray, colour: np.ndarray, strands: np.ndarray, light: tuple) -> Layer:
+def _hair(
+    rng: np.random.Generator, grid: Grid, coverage: np.ndarray, colour: np.ndarray, strands: np.ndarray, light: tuple
+) -> Layer:
     """Hair as a lit mass with streaks; its edge frays along the streaks."""
     soft = blurred(coverage, 0.012 * grid.scale)
     coverage = blurred(np.clip((soft + 0.22 * strands * (soft < 0.97) - 0.5) * 4 + 0.5, 0, 1), 0.5)
@@ -56,7 +60,19 @@ def _hair_outlines(rng: np.random.Generator, style: str) -> tuple[np.ndarray | N
     """Outlines (behind the head or None, cap over the head, bare forehead that the cap leaves free)."""
     volume = rng.uniform(0.0, 0.05) + (0.1 if style == "curly" else 0)
     wide, top, end = 0.385 + volume, -0.54 - volume, rng.uniform(-0.05, 0.08)
-    cap = mirrored(np.array([(0, top), (0.24, top + 0.05), (wide, -0.28), (wide + 0.015, -0.08), (wide - 0.02, end), (0.3, end + 0.02), (0, end)]))
+    cap = mirrored(
+        np.array(
+            [
+                (0, top),
+                (0.24, top + 0.05),
+                (wide, -0.28),
+                (wide + 0.015, -0.08),
+                (wide - 0.02, end),
+                (0.3, end + 0.02),
+                (0, end),
+            ]
+        )
+    )
     line, side = rng.uniform(-0.36, -0.26), rng.uniform(-0.1, 0.1)
     temple = rng.uniform(0.29, 0.325)
     forehead = np.array(
@@ -67,14 +83,37 @@ def _hair_outlines(rng: np.random.Generator, style: str) -> tuple[np.ndarray | N
     if style in ("long", "bob"):
         low = rng.uniform(0.85, 1.2) if style == "long" else rng.uniform(0.42, 0.62)
         full = wide + rng.uniform(0.02, 0.1)
-        behind = mirrored(np.array([(0, top + 0.01), (0.26, top + 0.07), (wide + 0.02, -0.2), (full, 0.2), (full, low - 0.1), (0.3, low), (0, low)]))
+        behind = mirrored(
+            np.array(
+                [
+                    (0, top + 0.01),
+                    (0.26, top + 0.07),
+                    (wide + 0.02, -0.2),
+                    (full, 0.2),
+                    (full, low - 0.1),
+                    (0.3, low),
+                    (0, low),
+                ]
+            )
+        )
     return behind, cap, forehead
 
 
 def _torso(rng: np.random.Generator, grid: Grid, light: tuple[float, float, float], tone: np.ndarray) -> Layer:
     """Shoulders in clothes, with the open neck of a shirt, a collar or a suit with a tie."""
     slope, wide = rng.uniform(0.06, 0.16), rng.uniform(0.85, 1.02)
-    half = np.array([(0, 0.58), (0.17, 0.6), (0.26, 0.66), (0.55, 0.72 + slope), (wide - 0.1, 0.8 + slope), (wide, 1.0 + slope), (wide + 0.06, 1.6), (0, 3.0)])
+    half = np.array(
+        [
+            (0, 0.58),
+            (0.17, 0.6),
+            (0.26, 0.66),
+            (0.55, 0.72 + slope),
+            (wide - 0.1, 0.8 + slope),
+            (wide, 1.0 + slope),
+            (wide + 0.06, 1.6),
+            (0, 3.0),
+        ]
+    )
     coverage = filled(*grid.shape, grid.pixels(smooth_outline(mirrored(half))))
     folds = fractal_noise(rng, *grid.shape, coarsest=0.4 * grid.scale, octaves=4, persistence=0.45)
     relief = rounded_relief(coverage, 0.3 * grid.scale, 0.28 * grid.scale) + folds * np.float32(0.018 * grid.scale)
@@ -106,7 +145,9 @@ def _pattern(rng: np.random.Generator, grid: Grid, fabric: np.ndarray) -> np.nda
     return fabric
 
 
-def _shirt_front(rng: np.random.Generator, grid: Grid, fabric: np.ndarray, diffuse: np.ndarray, with_tie: bool) -> np.ndarray:
+def _shirt_front(
+    rng: np.random.Generator, grid: Grid, fabric: np.ndarray, diffuse: np.ndarray, with_tie: bool
+) -> np.ndarray:
     """The V of a shirt under a jacket, its collar, and a tie."""
     shirt = np.float32(rng.choice([(236, 236, 238), (200, 214, 235), (225, 225, 215)]))
     opening = np.array([(-0.2, 0.56), (0.2, 0.56), (0.3, 0.68), (0.0, rng.uniform(1.2, 1.6)), (-0.3, 0.68)])
@@ -114,7 +155,13 @@ def _shirt_front(rng: np.random.Generator, grid: Grid, fabric: np.ndarray, diffu
     layers = [(opening, shirt, 1.0)] if with_tie else []
     if with_tie:
         tie = np.float32(rng.choice([(130, 25, 35), (30, 40, 90), (60, 60, 65), (20, 70, 60)]))
-        layers.append((np.array([(-0.05, 0.66), (0.05, 0.66), (0.035, 0.74), (0.09, 1.7), (-0.09, 1.7), (-0.035, 0.74)]), tie, 1.0))
+        layers.append(
+            (
+                np.array([(-0.05, 0.66), (0.05, 0.66), (0.035, 0.74), (0.09, 1.7), (-0.09, 1.7), (-0.035, 0.74)]),
+                tie,
+                1.0,
+            )
+        )
     for side in (-1, 1):
         flap = np.array([(0.15 * side, 0.5), (0.25 * side, 0.62), (0.15 * side, 0.82), (0.01 * side, 0.67)])
         layers.append((flap, shirt if with_tie else fabric.mean(axis=(0, 1)) * 1.15, 0.94))
@@ -127,7 +174,9 @@ def _shirt_front(rng: np.random.Generator, grid: Grid, fabric: np.ndarray, diffu
 
 def _neck(grid: Grid, tone: np.ndarray, light: tuple[float, float, float], wide: float) -> Layer:
     """Neck, dark under the chin."""
-    outline = np.array([(-wide, 0.2), (wide, 0.2), (wide, 0.55), (wide + 0.09, 0.72), (-wide - 0.09, 0.72), (-wide, 0.55)])
+    outline = np.array(
+        [(-wide, 0.2), (wide, 0.2), (wide, 0.55), (wide + 0.09, 0.72), (-wide - 0.09, 0.72), (-wide, 0.55)]
+    )
     coverage = filled(*grid.shape, grid.pixels(outline))
     relief = 0.2 * np.sqrt(np.clip(1 - (grid.x / (wide + 0.08)) ** 2, 0.02, 1)) * grid.scale
     diffuse, gloss = lambert(relief.astype(np.float32), light)
@@ -140,7 +189,10 @@ def _ears(grid: Grid, tone: np.ndarray, light: tuple[float, float, float]) -> La
     """Both ears, behind the face."""
     coverage = np.zeros(grid.shape, np.float32)
     for side in (-1, 1):
-        ear = np.array([(0.33, -0.1), (0.39, -0.13), (0.425, -0.08), (0.41, 0.04), (0.375, 0.12), (0.34, 0.1)]) * (side, 1)
+        ear = np.array([(0.33, -0.1), (0.39, -0.13), (0.425, -0.08), (0.41, 0.04), (0.375, 0.12), (0.34, 0.1)]) * (
+            side,
+            1,
+        )
         coverage = np.maximum(coverage, filled(*grid.shape, grid.pixels(smooth_outline(ear))))
     relief = rounded_relief(coverage, 0.025 * grid.scale, 0.03 * grid.scale)
     diffuse, gloss = lambert(blurred(relief, 0.008 * grid.scale), light)
@@ -158,7 +210,7 @@ def render_head(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.nda
     style = str(rng.choice(["short", "curly", "long", "bob", "bald"], p=[0.42, 0.13, 0.22, 0.17, 0.06]))
     low, high = np.array([-1.15, -0.74]), np.array([1.15, bottom])
     scale = size / max(high - low)
-    width, height = (int(round(value)) for value in (high - low) * scale)
+    width, height = (round(float(value)) for value in (high - low) * scale)
     xs = (np.arange(width, dtype=np.float32) / scale + low[0])[None, :]
     ys = (np.arange(height, dtype=np.float32) / scale + low[1])[:, None]
     straight = Grid(*np.broadcast_arrays(xs, ys), scale, low)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-_LATIN_WORDS = (
-    "the of and to in for with on at by from this that which are was has been not can may each other more than under "
-    "report page table result value number section general system method model paper light colour measure document "
-    "paragraph education research service company account process material student public office history science "
-    "language project review national annual standard quality development market control analysis information "
-    "between however therefore according during within because different important following several possible "
-    "house water road garden letter morning evening teacher question answer reason nature culture growth energy data "
-    "price order invoice amount payment delivery address contract article chapter figure example practice health"
-).split()
+_PROSE = """
+the of and to in for with on at by from this that which are was has been not can may each other more than under
+report page table result value number section general system method model paper light colour measure document
+paragraph education research service company account process material student public office history science
+language project review national annual standard quality development market control analysis information between
+however therefore according during within because different important following several possible house water
+road garden letter morning evening teacher question answer reason nature culture growth energy data price order
+invoice amount payment delivery address contract article chapter figure example practice health
+"""
+_LATIN_WORDS = _PROSE.split()
 _CHINESE_CHARACTERS = (
     "的一是在不了有和人这中大为上个国我以要他时来用们生到作地于出就分对成会可主发年动同工也能下过子说产种面而方后多"
     "定行学法所民得经十三之进着等部度家电力里如水化高自二理起小物现实加量都两体制机当使点从业本去把性好应开它合还"
@@ -74,7 +75,9 @@ def formula(rng: np.random.Generator) -> str:
     parts = []
     for _ in range(int(rng.integers(4, 9))):
         term = "".join(letters[int(index)] for index in rng.integers(len(letters), size=int(rng.integers(1, 4))))
-        parts.append(f"({term})" if rng.random() < 0.25 else term + (str(int(rng.integers(2, 10))) if rng.random() < 0.3 else ""))
+        parts.append(
+            f"({term})" if rng.random() < 0.25 else term + (str(int(rng.integers(2, 10))) if rng.random() < 0.3 else "")
+        )
     signs = [" + ", " − ", " / ", " · ", " "]
     left = parts[0]
     right = parts[1] + "".join(signs[int(rng.integers(len(signs)))] + part for part in parts[2:])
