@@ -19,6 +19,7 @@ from utils.atomic import write_bytes
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 DEFAULT_JPEG_QUALITY = 95
+DEFAULT_PNG_LEVEL = 6
 _ORIENTATION_TAG = 0x0112
 _UNDO_ORIENTATION = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -58,7 +59,9 @@ def open_picture(path: str | os.PathLike[str]) -> Image.Image:
     try:
         return Image.open(path)
     except UnidentifiedImageError as error:
-        raise BadImageError(f"{os.fspath(path)}: not a picture that can be read (empty, or another kind of file)") from error
+        raise BadImageError(
+            f"{os.fspath(path)}: not a picture that can be read (empty, or another kind of file)"
+        ) from error
     except Image.DecompressionBombError as error:
         raise BadImageError(f"{os.fspath(path)}: {error}") from error
     except OSError as error:
@@ -88,13 +91,14 @@ def read_rgb(path: str | os.PathLike[str], reduce: int = 1) -> np.ndarray:
         raise ValueError(f"reduce is {reduce}, expected 1, 2, 4 or 8")
     with open_picture(path) as image:
         size = (-(-image.width // reduce), -(-image.height // reduce))
-        if reduce > 1:
-            image.draft(None, size)
+        if 1 < reduce <= min(image.size):
+            # Asked for the rounded-up size, Pillow would decode odd-sized pictures at the next larger fraction.
+            image.draft(None, (image.width // reduce, image.height // reduce))
         decode_picture(image, path)
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
         flat = _flatten(image)
         if flat.size != size:
-            flat = flat.resize(size, Image.Resampling.BOX)
+            flat = flat.reduce(reduce)
         return np.asarray(_apply_orientation(flat, orientation))
 
 
@@ -120,7 +124,8 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
         info: dict[str, Any] = {key: image.info[key] for key in ("exif", "icc_profile", "dpi") if image.info.get(key)}
         info["mode"] = image.mode
-        if image.format == "JPEG":
+        # MPO is what phones call a JPEG with a second picture behind it.
+        if image.format in ("JPEG", "MPO"):
             info["qtables"] = image.quantization
             info["subsampling"] = JpegImagePlugin.get_sampling(image)
             info["progressive"] = bool(image.info.get("progressive"))
@@ -133,15 +138,23 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
 
 
 def _apply_orientation(image: Image.Image, orientation: int) -> Image.Image:
-    apply = {6: Image.Transpose.ROTATE_270, 8: Image.Transpose.ROTATE_90}.get(orientation, _UNDO_ORIENTATION.get(orientation))
+    quarter_turns = {6: Image.Transpose.ROTATE_270, 8: Image.Transpose.ROTATE_90}
+    apply = quarter_turns.get(orientation, _UNDO_ORIENTATION.get(orientation))
     return image.transpose(apply) if apply is not None else image
 
 
-def encode_image(rgb: np.ndarray, suffix: str, like: Photo | None = None, quality: int = DEFAULT_JPEG_QUALITY) -> bytes:
+def encode_image(
+    rgb: np.ndarray,
+    suffix: str,
+    like: Photo | None = None,
+    quality: int = DEFAULT_JPEG_QUALITY,
+    png_level: int = DEFAULT_PNG_LEVEL,
+) -> bytes:
     """Encodes RGB uint8 height x width x 3 (upright) as a file of the kind that `suffix` names.
 
     With `like`, its metadata, alpha and orientation are kept, and a JPEG uses the same quantisation tables and
     chroma sampling: an untouched block then comes out nearly as it went in, and the file keeps its size.
+    `png_level` is zlib's effort, 0 to 9; 1 takes a third of the time of 6 on pages, at about the same size.
     """
     suffix = suffix.lower()
     if suffix not in IMAGE_SUFFIXES:
@@ -170,13 +183,19 @@ def encode_image(rgb: np.ndarray, suffix: str, like: Photo | None = None, qualit
             options["quality"] = quality
     elif suffix == ".webp":
         options["lossless"] = True
+    elif suffix == ".png":
+        options["compress_level"] = png_level
     buffer = io.BytesIO()
     image.save(buffer, format=Image.registered_extensions()[suffix], **options)
     return buffer.getvalue()
 
 
 def write_image(
-    path: str | os.PathLike[str], rgb: np.ndarray, like: Photo | None = None, quality: int = DEFAULT_JPEG_QUALITY
+    path: str | os.PathLike[str],
+    rgb: np.ndarray,
+    like: Photo | None = None,
+    quality: int = DEFAULT_JPEG_QUALITY,
+    png_level: int = DEFAULT_PNG_LEVEL,
 ) -> None:
     """Writes RGB uint8 height x width x 3 to `path` atomically; see `encode_image`."""
-    write_bytes(path, encode_image(rgb, Path(path).suffix, like, quality))
+    write_bytes(path, encode_image(rgb, Path(path).suffix, like, quality, png_level))

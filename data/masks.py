@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from data.images import BadImageError, decode_picture, open_picture
+from utils.atomic import write_bytes
 
 # The contest's palette: index 0 is background, index 1 is the occluder.
 CONTEST_PALETTE = (128, 0, 0, 0, 128, 0)
@@ -42,14 +44,28 @@ def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
     """
     with open_picture(path) as image:
         decode_picture(image, path)
-        if image.mode == "P":
+        if image.mode == "P" and not _shows_greys(image):
             return (np.asarray(image) != 0).astype(np.uint8)
-        if image.mode not in ("1", "L", "LA", "RGB", "RGBA", "I;16", "I"):
+        if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16", "I"):
             raise BadImageError(f"{os.fspath(path)}: a mask of mode {image.mode}, expected grey, palette or RGB")
         if image.mode in ("I;16", "I"):
             values = np.asarray(image)
             return binarise_mask((values // 257 if values.max(initial=0) > 255 else values).astype(np.uint8))
         return binarise_mask(np.asarray(image.convert("L")))
+
+
+def _shows_greys(image: Image.Image) -> bool:
+    """Whether a palette holds greys only: then an optimiser packed a black and white mask, in whatever order."""
+    palette = np.asarray(image.getpalette("RGB") or [0, 0, 0], np.int16).reshape(-1, 3)
+    used = palette[[index for index in np.unique(np.asarray(image)) if index < len(palette)]]
+    return len(used) > 0 and not np.any(np.ptp(used, axis=1))
+
+
+def write_mask(path: str | os.PathLike[str], mask: np.ndarray) -> None:
+    """Writes a 0/1 mask as a grey PNG of 0 and 255, atomically."""
+    buffer = io.BytesIO()
+    Image.fromarray((np.asarray(mask) > 0).astype(np.uint8) * 255).save(buffer, format="PNG", compress_level=1)
+    write_bytes(path, buffer.getvalue())
 
 
 def contest_mask_image(mask: np.ndarray) -> Image.Image:

@@ -1,0 +1,110 @@
+import cv2
+import numpy as np
+import pytest
+
+from data.crops import Box, crop_boxes, shrink_mask, take
+
+
+def mask_with(shape, *rectangles):
+    mask = np.zeros(shape, np.uint8)
+    for left, top, width, height in rectangles:
+        mask[top : top + height, left : left + width] = 1
+    return mask
+
+
+def covered(mask, boxes):
+    inside = np.zeros_like(mask)
+    for box in boxes:
+        inside[max(box.top, 0) : box.top + box.height, max(box.left, 0) : box.left + box.width] = 1
+    return int((mask * inside).sum())
+
+
+def test_the_largest_blob_and_not_the_first_contour_is_the_centre():
+    """The real sample of FACTS: OpenCV lists a 13 x 122 sliver first, and a crop on it misses the hand."""
+    hand, sliver = (1700, 900, 500, 700), (40, 3300, 13, 122)
+    mask = mask_with((3770, 2811), hand, sliver)
+    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    assert cv2.boundingRect(contours[0]) == sliver
+    (box,) = crop_boxes(mask, 1024)
+    assert box == Box(1700 + 250 - 512, 900 + 350 - 512, 1024, 1024)
+    assert covered(mask, [box]) == 500 * 700
+
+
+def test_two_blobs_near_each_other_share_one_crop():
+    mask = mask_with((2000, 1500), (300, 400, 200, 300), (700, 900, 250, 200))
+    (box,) = crop_boxes(mask, 1024)
+    assert box == Box((300 + 950) // 2 - 512, (400 + 1100) // 2 - 512, 1024, 1024)
+    assert covered(mask, [box]) == mask.sum()
+
+
+def test_two_blobs_far_apart_get_a_crop_each():
+    mask = mask_with((3770, 2811), (0, 300, 400, 600), (2300, 3000, 500, 700))
+    boxes = crop_boxes(mask, 1024)
+    assert len(boxes) == 2
+    assert covered(mask, boxes) == mask.sum()
+    assert boxes == crop_boxes(mask, 1024, "blobs")
+
+
+def test_blobs_mode_centres_on_every_large_blob_and_drops_repeated_boxes():
+    mask = mask_with((2000, 1500), (300, 400, 200, 300), (700, 900, 250, 200), (10, 10, 3, 3))
+    assert len(crop_boxes(mask, 512, "blobs")) == 2
+    # Both shifted into the same corner: one patch, not two equal ones.
+    mask = mask_with((2000, 1500), (0, 0, 40, 40), (60, 60, 40, 40))
+    assert crop_boxes(mask, 1024, "blobs") == [Box(0, 0, 1024, 1024)]
+
+
+def test_an_empty_mask_gives_the_middle():
+    assert crop_boxes(np.zeros((2000, 1500), np.uint8), 1024) == [Box(238, 488, 1024, 1024)]
+
+
+@pytest.mark.parametrize("corner", [(0, 0), (1460, 0), (0, 1960), (1460, 1960)])
+def test_boxes_are_shifted_inside_at_the_borders(corner):
+    mask = mask_with((2000, 1500), (*corner, 40, 40))
+    (box,) = crop_boxes(mask, 1024)
+    assert 0 <= box.left <= 1500 - 1024
+    assert 0 <= box.top <= 2000 - 1024
+    assert covered(mask, [box]) == 1600
+
+
+def test_a_blob_larger_than_the_crop_is_cut_at_its_centre():
+    mask = mask_with((2000, 1500), (200, 300, 900, 1100))
+    assert crop_boxes(mask, 256) == [Box(650 - 128, 850 - 128, 256, 256)]
+
+
+@pytest.mark.parametrize("shape", [(700, 900), (1400, 600), (1, 1), (1, 2000), (1023, 1024)])
+def test_a_picture_smaller_than_the_crop_is_padded_with_its_reflection(shape):
+    image = np.random.default_rng(1).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    (box,) = crop_boxes(mask_with(shape, (0, 0, 1, 1)), 1024)
+    patch = take(image, box)
+    top, left = max(-box.top, 0), max(-box.left, 0)
+    bottom, right = max(1024 - top - shape[0], 0), max(1024 - left - shape[1], 0)
+    expected = image[max(box.top, 0) : max(box.top, 0) + 1024, max(box.left, 0) : max(box.left, 0) + 1024]
+    expected = np.pad(expected, ((top, bottom), (left, right), (0, 0)), mode="reflect")
+    assert patch.shape == (1024, 1024, 3)
+    assert np.array_equal(patch, expected)
+    assert abs(top - bottom) <= 1
+
+
+def test_take_copies_the_pixels_of_colour_and_of_mask():
+    image = np.random.default_rng(2).integers(0, 256, (60, 80, 3), dtype=np.uint8)
+    patch = take(image, Box(10, 20, 32, 16))
+    assert np.array_equal(patch, image[20:36, 10:42])
+    assert take(image[..., 0], Box(-4, -4, 90, 70)).shape == (70, 90)
+    patch[:] = 0
+    assert image.any()
+
+
+def test_bad_arguments_say_what_was_expected():
+    with pytest.raises(ValueError, match="union, blobs"):
+        crop_boxes(np.zeros((4, 4)), 2, "contours")
+    with pytest.raises(ValueError, match="size is 0"):
+        crop_boxes(np.zeros((4, 4)), 0)
+
+
+@pytest.mark.parametrize("factor", [1, 2, 4, 8])
+def test_shrinking_a_mask_keeps_every_touched_pixel(factor):
+    mask = (np.random.default_rng(3).random((37, 51)) > 0.97).astype(np.uint8)
+    expected = np.zeros((-(-37 // factor), -(-51 // factor)), np.uint8)
+    for row, column in np.argwhere(mask):
+        expected[row // factor, column // factor] = 1
+    assert np.array_equal(shrink_mask(mask, factor), expected)
