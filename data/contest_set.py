@@ -1,0 +1,267 @@
+"""Makes a set in the contest's layout: the plan of all groups, and the work of one page.
+
+Every page is a job of its own whose randomness comes from (seed, subset, page number) alone, so that the files do
+not depend on how many processes share the work.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+
+from data.compositing import REFERENCE_LONG_SIDE, STYLES, Chooser, PasteStyle, paste
+from data.images import BadImageError, encode_image, read_photo, read_rgb
+from data.masks import contest_mask_image
+from data.occluders import DrawnOccluders, Occluder, OccluderEntry, OccluderLibrary, find_occluders, find_pages
+from data.photographing import photograph
+from data.printed import DrawnPictures, PictureChooser, WholePictures, print_on
+from data.splits import SUBSETS, split_sources
+from utils.atomic import atomic_path, write_bytes
+
+FOLDERS = tuple(f"train_data_{number}" for number in range(1, 6))
+_FIRST_PHOTO = datetime(2022, 7, 5, 8, 30, 0)
+# Drawn occluders are drawn about as large as the contest's photos show them.
+_DRAWN_SIDE_PER_LONG_SIDE = 0.35
+# A contest page shows the same cut-out again and again.
+_SAME_CUTOUT_PROBABILITY = 0.5
+_JPEG_SUFFIXES = (".jpg", ".jpeg")
+
+
+@dataclass(frozen=True)
+class SetOptions:
+    """What a set is made of.
+
+    Attributes:
+        pages, occluders: folders; empty means drawn ones.
+        groups: number of occluded photos, that is, of lines in the annotation files together.
+        seed: same seed, same bytes.
+        long_side: longer side of the photos in pixels; 0 takes the pages as they are.
+        occlusions_per_page: how many occluded photos share one clean page.
+        style: "contest" or "natural".
+        subset: "train", "heldout" or "all" of the sources.
+        held_out: fraction of the sources to hold out where no split.csv says it.
+        quality: JPEG quality of the clean photos.
+        printed_photos: probability that a picture or bold lettering is printed on a clean page.
+    """
+
+    pages: tuple[str, ...] = ()
+    occluders: tuple[str, ...] = ()
+    groups: int = 100
+    seed: int = 0
+    long_side: int = REFERENCE_LONG_SIDE
+    occlusions_per_page: int = 4
+    style: str = "contest"
+    subset: str = "train"
+    held_out: float = 0.15
+    quality: int = 95
+    printed_photos: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks = {
+            "groups": (self.groups >= 1, "at least 1"),
+            "seed": (self.seed >= 0, "0 or more"),
+            "long_side": (self.long_side == 0 or self.long_side >= 64, "0 or at least 64"),
+            "occlusions_per_page": (1 <= self.occlusions_per_page <= 1000, "1 to 1000"),
+            "style": (self.style in STYLES, " or ".join(STYLES)),
+            "subset": (self.subset in (*SUBSETS, "all"), "train, heldout or all"),
+            "held_out": (0 <= self.held_out <= 1, "0 to 1"),
+            "quality": (1 <= self.quality <= 100, "1 to 100"),
+            "printed_photos": (0 <= self.printed_photos <= 1, "0 to 1"),
+        }
+        for name, (passed, expected) in checks.items():
+            if not passed:
+                raise ValueError(f"{name} is {getattr(self, name)!r}, expected {expected}")
+        if self.long_side == 0 and not self.pages:
+            raise ValueError("long_side is 0, which takes pages as they are, but drawn pages need a size")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The files of the chosen subset; empty where things are drawn."""
+
+    pages: tuple[Path, ...]
+    occluders: tuple[OccluderEntry, ...]
+
+
+@dataclass(frozen=True)
+class PageJob:
+    """One clean page and the occluded photos of it."""
+
+    number: int
+    folder: str
+    stem: str
+    occlusions: int
+
+
+@dataclass
+class PageResult:
+    """What a job has made.
+
+    Attributes:
+        lines: (folder, annotation line) in order.
+        groups: entries of the manifest.
+        broken: one message for each source file that could not be used.
+    """
+
+    lines: list[tuple[str, str]] = field(default_factory=list)
+    groups: list[dict[str, object]] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+
+
+def find_sources(options: SetOptions) -> Sources:
+    """Lists the files that the options allow.
+
+    Raises:
+        FileNotFoundError: a folder is missing or holds nothing, or the subset is empty.
+    """
+    pages, entries = find_pages(options.pages), find_occluders(options.occluders)
+    if options.subset != "all":
+        part = SUBSETS.index(options.subset)
+        pages_left = split_sources(pages, options.held_out)[part]
+        entries_left = split_sources(entries, options.held_out, path_of=lambda entry: entry.path)[part]
+        for name, before, after in (("pages", pages, pages_left), ("occluders", entries, entries_left)):
+            if before and not after:
+                raise FileNotFoundError(
+                    f"none of the {len(before)} {name} belongs to the subset {options.subset!r}; "
+                    "choose another subset or held-out fraction, or write a split.csv"
+                )
+        pages, entries = pages_left, entries_left
+    return Sources(tuple(pages), tuple(entries))
+
+
+def plan(options: SetOptions) -> list[PageJob]:
+    """All jobs: the groups in pages, the pages in five folders of nearly equal size."""
+    count = -(-options.groups // options.occlusions_per_page)
+    jobs = []
+    for number in range(count):
+        taken = _FIRST_PHOTO + timedelta(seconds=47 * number)
+        left = options.groups - number * options.occlusions_per_page
+        jobs.append(
+            PageJob(
+                number=number,
+                folder=FOLDERS[number * len(FOLDERS) // count if count >= len(FOLDERS) else number],
+                stem=f"0_IMG_{taken:%Y%m%d_%H%M%S}_a",
+                occlusions=min(options.occlusions_per_page, left),
+            )
+        )
+    return jobs
+
+
+class PageMaker:
+    """Does the jobs of one process; holds the occluders that it has decoded."""
+
+    def __init__(self, options: SetOptions, sources: Sources, out: Path) -> None:
+        self.options, self.sources, self.out = options, sources, out
+        # The photo becomes a JPEG file anyway; twice would be once too often.
+        self.style: PasteStyle = replace(STYLES[options.style], jpeg_probability=0.0)
+        self.choose: Chooser
+        self.pictures: PictureChooser
+        if sources.occluders:
+            self.choose, self.pictures = OccluderLibrary(sources.occluders), WholePictures(sources.occluders)
+        else:
+            long_side = options.long_side or 1500
+            self.choose = DrawnOccluders(max(64, round(_DRAWN_SIDE_PER_LONG_SIDE * long_side)))
+            self.pictures = DrawnPictures()
+
+    def __call__(self, job: PageJob) -> PageResult:
+        """Writes a clean page and its occluded photos."""
+        subset = (*SUBSETS, "all").index(self.options.subset)
+        rng = np.random.default_rng([self.options.seed, subset, job.number])
+        result = PageResult()
+        clean_name = f"gt/{job.stem}.jpg"
+        clean_path = self.out / job.folder / clean_name
+        page_source = self._write_clean(job, clean_path, rng, result)
+        clean = read_photo(clean_path)
+        counts = {"hand": 0, "head": 0}
+        choose = _CutoutsOfOnePage(self.choose)
+        for _ in range(job.occlusions):
+            kind = "head" if rng.random() < self.style.head_probability else "hand"
+            name = f"{kind}/{job.stem}_0_{counts[kind]:03d}"
+            counts[kind] += 1
+            choose.used = []
+            occluded, mask = paste(clean.rgb, choose, rng, self.style, kind=kind)
+            folder = self.out / job.folder
+            write_bytes(folder / f"{name}.jpg", encode_image(occluded, ".jpg", clean, self.options.quality))
+            write_bytes(folder / f"{name}.png", _mask_bytes(mask))
+            result.lines.append((job.folder, f"{clean_name} {name}.jpg {name}.png"))
+            area = round(float(mask.mean()), 5)
+            group = {"occluded": f"{job.folder}/{name}.jpg", "page": page_source, "occluders": choose.used}
+            result.groups.append({**group, "covered": area})
+        return result
+
+    def _write_clean(self, job: PageJob, path: Path, rng: np.random.Generator, result: PageResult) -> str:
+        """Writes the clean photo and returns the name of its source."""
+        long_side, print_it = self.options.long_side, rng.random() < self.options.printed_photos
+        if not self.sources.pages:
+            from data.drawing.pages import draw_page
+
+            short_side = round(long_side * rng.uniform(0.7, 0.78))
+            width, height = (short_side, long_side) if rng.random() < 0.8 else (long_side, short_side)
+            page, source = draw_page(rng, width, height), "drawn page"
+            page = print_on(page, self.pictures, rng) if print_it else page
+        else:
+            page, page_path = self._read_page(job, rng, result)
+            source = str(page_path)
+            if long_side == 0 and not print_it and page_path.suffix.lower() in _JPEG_SUFFIXES:
+                with atomic_path(path) as temporary:
+                    shutil.copyfile(page_path, temporary)
+                return source
+            page = print_on(page, self.pictures, rng) if print_it else page
+            page = photograph(page, rng, long_side) if long_side else page
+        write_bytes(path, encode_image(page, ".jpg", quality=self.options.quality))
+        return source
+
+    def _read_page(
+        self, job: PageJob, rng: np.random.Generator, result: PageResult
+    ) -> tuple[np.ndarray, Path]:
+        """The page of this job: every page once, then all of them again; a broken one is replaced by another."""
+        pages = self.sources.pages
+        order = np.random.default_rng([self.options.seed, job.number // len(pages)]).permutation(len(pages))
+        path = pages[int(order[job.number % len(pages)])]
+        for _ in range(20):
+            try:
+                return read_rgb(path), path
+            except BadImageError as error:
+                result.broken.append(str(error))
+                path = pages[int(rng.integers(len(pages)))]
+        raise BadImageError(f"page {job.number}: 20 sources in a row are broken, the last one: {result.broken[-1]}")
+
+
+class _CutoutsOfOnePage:
+    """A chooser that often takes a cut-out again which it has taken for this page before."""
+
+    def __init__(self, choose: Chooser) -> None:
+        self.choose = choose
+        self.known: dict[str, list[Occluder]] = {"hand": [], "head": []}
+        self.used: list[str] = []
+
+    def __call__(self, rng: np.random.Generator, kind: str) -> Occluder:
+        known = self.known[kind]
+        if known and rng.random() < _SAME_CUTOUT_PROBABILITY:
+            occluder = known[int(rng.integers(len(known)))]
+        else:
+            occluder = self.choose(rng, kind)
+            known.append(occluder)
+        self.used.append(occluder.source)
+        return occluder
+
+
+def _mask_bytes(mask: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    contest_mask_image(mask).save(buffer, "PNG", compress_level=6)
+    return buffer.getvalue()
+
+
+def annotations(results: Sequence[PageResult]) -> dict[str, str]:
+    """The text of each folder's annotation.txt."""
+    texts = dict.fromkeys(FOLDERS, "")
+    for result in results:
+        for folder, line in result.lines:
+            texts[folder] += line + "\n"
+    return texts

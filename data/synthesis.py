@@ -1,0 +1,179 @@
+"""Makes a training or test set in the contest's layout.
+
+    python -m data.synthesis OUT --pages DIR --occluders DIR --groups 400 --seed 1
+    python -m data.synthesis OUT --groups 40 --seed 1 --long-side 1200        # draws pages and occluders itself
+
+OUT gets five folders train_data_1 .. train_data_5, each with annotation.txt, gt/, hand/ and head/, and manifest.json,
+which tells how the set was made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+import cv2
+from tqdm import tqdm
+
+from data.compositing import REFERENCE_LONG_SIDE, STYLES
+from data.contest_set import (
+    FOLDERS,
+    PageJob,
+    PageMaker,
+    PageResult,
+    SetOptions,
+    Sources,
+    annotations,
+    find_sources,
+    plan,
+)
+from data.images import BadImageError
+from utils.atomic import write_text
+
+MANIFEST = "manifest.json"
+_maker: PageMaker | None = None
+
+
+def make_set(options: SetOptions, out: str | Path, workers: int = 1, progress: bool = False) -> list[PageResult]:
+    """Writes a whole set; the same options give the same bytes whatever `workers` is.
+
+    Annotation files and manifest come last: a folder without them is an unfinished set.
+
+    Raises:
+        FileExistsError: `out` holds something already.
+        FileNotFoundError: sources are missing, or the subset is empty.
+        BadImageError: an occluder or too many pages are broken.
+    """
+    out = Path(out)
+    if out.exists() and any(out.iterdir()):
+        raise FileExistsError(f"{out}: is not empty; choose another folder, or say --overwrite")
+    sources, jobs = find_sources(options), plan(options)
+    for folder in FOLDERS:
+        for name in ("gt", "hand", "head"):
+            (out / folder / name).mkdir(parents=True, exist_ok=True)
+    results = list(tqdm(_run(options, sources, out, jobs, workers), "pages", len(jobs), disable=not progress))
+    for folder, text in annotations(results).items():
+        write_text(out / folder / "annotation.txt", text)
+    groups = [group for result in results for group in result.groups]
+    broken = [message for result in results for message in result.broken]
+    manifest = {"options": asdict(options), "groups": groups, "broken_sources": broken}
+    write_text(out / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    return results
+
+
+def _run(
+    options: SetOptions, sources: Sources, out: Path, jobs: Sequence[PageJob], workers: int
+) -> Iterator[PageResult]:
+    if workers <= 1 or len(jobs) == 1:
+        yield from map(PageMaker(options, sources, out), jobs)
+        return
+    # Not forked: a fork copies OpenCV's thread pool in a state in which it can hang.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(jobs)), context, _start_worker, (options, sources, out)) as pool:
+        try:
+            yield from pool.map(_work, jobs)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _start_worker(options: SetOptions, sources: Sources, out: Path) -> None:
+    global _maker
+    cv2.setNumThreads(1)
+    _maker = PageMaker(options, sources, out)
+
+
+def _work(job: PageJob) -> PageResult:
+    assert _maker is not None
+    return _maker(job)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m data.synthesis", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("out", metavar="OUT", help="folder of the new set")
+    parser.add_argument("--pages", action="append", default=[], metavar="DIR", help="clean pages; repeatable")
+    parser.add_argument(
+        "--occluders",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="cut-outs: RGBA pictures, or pictures with NAME_mask.png, below a folder named after what they show "
+        "(hand, finger, head, person or face); repeatable",
+    )
+    parser.add_argument("--groups", type=int, required=True, help="number of occluded photos")
+    parser.add_argument("--seed", type=int, required=True, help="same seed, same bytes")
+    parser.add_argument(
+        "--long-side",
+        type=int,
+        default=REFERENCE_LONG_SIDE,
+        help="longer side of the photos in pixels (default %(default)s, as in the contest); 0 keeps the pages' size",
+    )
+    parser.add_argument("--occlusions-per-page", type=int, default=4, help="photos per clean page (default 4)")
+    parser.add_argument(
+        "--style",
+        choices=sorted(STYLES),
+        default="contest",
+        help="contest: hard edges, no shadows; natural: mostly soft edges, shadows, differing light (default contest)",
+    )
+    parser.add_argument(
+        "--subset",
+        choices=("train", "heldout", "all"),
+        default="train",
+        help="which sources to use (default train): those of heldout never appear in train; a split.csv with the "
+        "columns file,split beside or above the sources decides, else a hash of each file's name",
+    )
+    parser.add_argument("--held-out", type=float, default=0.15, help="fraction held out by hash (default 0.15)")
+    parser.add_argument(
+        "--printed-photos",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="probability of pictures or bold letters printed on a clean page, which must stay (default 0)",
+    )
+    parser.add_argument("--quality", type=int, default=95, help="JPEG quality (default 95)")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    parser.add_argument("--overwrite", action="store_true", help="delete an earlier set in OUT first")
+    return parser
+
+
+def _remove_earlier(out: Path) -> None:
+    """Deletes what an earlier run of this command has left in `out`, and nothing else."""
+    for name in FOLDERS:
+        shutil.rmtree(out / name, ignore_errors=True)
+    (out / MANIFEST).unlink(missing_ok=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code: 0, 1 when sources were broken, 2 when no set was made."""
+    options_given = vars(_parser().parse_args(arguments))
+    out, workers = Path(options_given.pop("out")), options_given.pop("workers")
+    overwrite = options_given.pop("overwrite")
+    options_given["pages"] = tuple(options_given["pages"])
+    options_given["occluders"] = tuple(options_given["occluders"])
+    try:
+        options = SetOptions(**options_given)
+        if overwrite:
+            _remove_earlier(out)
+        results = make_set(options, out, workers, progress=True)
+    except (BadImageError, FileExistsError, FileNotFoundError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    broken = [message for result in results for message in result.broken]
+    print(f"{out}: {options.groups} groups on {len(results)} pages")
+    for message in broken:
+        print(f"broken source, another one was taken: {message}", file=sys.stderr)
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
