@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 import paddle
-from models.state import arrays_of, network_of
-from models.tlc import convert_to_local, describe
 
 from configs.schema import PredictConfig
 from models import gate
+from models.state import arrays_of, network_of
+from models.tlc import convert_to_local, describe
 from utils.device import resolve_device
 from utils.weights import Weights
 
@@ -31,15 +31,13 @@ class EagerNetwork:
         network.eval()
         if settings.tlc_ratio > 0:
             convert_to_local(network, settings.tlc_train_size, settings.tlc_ratio)
-            self.tlc = describe(network.tlc_windows)
-        else:
-            self.tlc = "TLC is off: means are taken over whole tiles"
+        self.tlc = describe(network.tlc_windows)
         self._network = network
 
     @classmethod
     def from_weights(cls, weights: Weights, settings: PredictConfig, device: str) -> EagerNetwork:
-        """Builds the network of `weights` on `device` ("auto", "cpu", "gpu", "gpu:N")."""
-        paddle.set_device(resolve_device(device))
+        """Builds the network of `weights` on `device` ("auto", "cpu", "gpu", "gpu:N"), which becomes Paddle's own."""
+        resolve_device(device)
         return cls(network_of(weights), settings)
 
     @classmethod

@@ -20,8 +20,12 @@ class OcclusionRules:
     Attributes:
         threshold: a pixel is covered from this probability on.
         border: how near to the picture's border an occluder must come, as a fraction of the long side.
-        inner_confidence: an occluder that does not come near the border stays when the mean probability over it
-            is at least this; above 1 none stays.
+        contact: how wide it must be there, as a fraction of the square root of its area. A finger or a pair of
+            shoulders is cut off by the border over 0.6 and more; a dark corner or a printed picture that happens to
+            reach the border touches it over 0.3 at most.
+        narrow_confidence: an occluder with less contact than that is removed when the mean probability over it is
+            at least this.
+        inner_confidence: the same for one that does not come near the border; above 1 none is removed.
         gap: blobs nearer to each other than this fraction of the long side are one occluder (fingers divided by a
             printed line, a cut-out's second blob).
         speck: occluders smaller than this fraction of the picture are dropped.
@@ -30,6 +34,8 @@ class OcclusionRules:
 
     threshold: float = 0.5
     border: float = 0.006
+    contact: float = 0.3
+    narrow_confidence: float = 0.9
     inner_confidence: float = 0.98
     gap: float = 0.006
     speck: float = 0.0002
@@ -53,15 +59,20 @@ def find_occluders(probability: np.ndarray, rules: OcclusionRules) -> list[np.nd
     gap = round(rules.gap * long_side)
     joined = cv2.dilate(covered, _disc(gap // 2)) if gap >= 2 else covered
     count, labels = cv2.connectedComponents(joined, connectivity=8)
-    near_border = _border_band(height, width, max(1, round(rules.border * long_side)))
+    thickness = max(1, round(rules.border * long_side))
+    near_border = _border_band(height, width, thickness)
     found = []
     for label in range(1, count):
         blob = ((labels == label) & (covered > 0)).astype(np.uint8)
         area = int(blob.sum())
         if area < max(1.0, rules.speck * height * width):
             continue
-        comes_from_outside = bool((blob & near_border).any())
-        if comes_from_outside or float(probability[blob > 0].mean()) >= rules.inner_confidence:
+        contact = int((blob & near_border).sum()) / thickness / area**0.5
+        if contact == 0:
+            needed = rules.inner_confidence
+        else:
+            needed = rules.narrow_confidence if contact < rules.contact else rules.threshold
+        if float(probability[blob > 0].mean()) >= needed:
             found.append((area, _fill_holes(blob, rules.hole * area)))
     return [blob for _, blob in sorted(found, key=lambda item: -item[0])]
 

@@ -14,7 +14,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -25,12 +25,21 @@ from data.images import read_rgb
 from inference.compose import PasteRules, match_tone, paste_fill
 from inference.eager import EagerNetwork
 from inference.occlusion import OcclusionRules, find_occluders
-from inference.tiling import TileFunction, run_tiled
+from inference.tiling import run_tiled
 from utils.weights import Weights, load_weights
 
 # A network without a gate changes every pixel a little; this much is taken for a removal, as the contest's teams did.
 _VISIBLE_CHANGE = 2
 _ROOT = Path(__file__).resolve().parent.parent
+
+
+class Backend(Protocol):
+    """What a restorer needs of a network; see `inference.eager.EagerNetwork` for the meaning of each."""
+
+    gated: bool
+    tlc: str
+
+    def __call__(self, tile: np.ndarray) -> np.ndarray: ...
 
 
 @dataclass(frozen=True)
@@ -103,18 +112,23 @@ class Restorer:
 
         The parameters are copied: `network` stays as it is, in training mode and without TLC.
         """
+        return cls.from_backend(EagerNetwork.copy_of(network, settings), settings, scale)
+
+    @classmethod
+    def from_backend(cls, backend: Backend, settings: PredictConfig, scale: str | float = "auto") -> Restorer:
+        """A restorer over anything that maps tiles as `inference.eager.EagerNetwork` does."""
         restorer = cls.__new__(cls)
-        restorer._set_up(EagerNetwork.copy_of(network, settings), settings, scale)
+        restorer._set_up(backend, settings, scale)
         return restorer
 
-    def _set_up(self, network: EagerNetwork, settings: PredictConfig, scale: str | float) -> None:
+    def _set_up(self, backend: Backend, settings: PredictConfig, scale: str | float) -> None:
         if scale != "auto" and (isinstance(scale, str) or not 0 < scale <= 1):
             raise ValueError(f"scale is {scale!r}, expected 'auto' or a number above 0 and up to 1")
         self.settings = settings
         self.scale = scale
-        self.gated = network.gated
-        self.tlc = network.tlc
-        self._function: TileFunction = network
+        self.gated = backend.gated
+        self.tlc = backend.tlc
+        self._backend = backend
         self._occlusion = OcclusionRules(threshold=settings.mask_threshold)
         self._paste = PasteRules()
 
@@ -164,7 +178,7 @@ class Restorer:
         """The network's output, float32 [h, w, 3], or [h, w, 4] with the mask probability last."""
         settings = self.settings
         picture = np.ascontiguousarray(small.transpose(2, 0, 1))
-        output = run_tiled(picture, self._function, settings.rows, settings.columns, settings.overlap)
+        output = run_tiled(picture, self._backend, settings.rows, settings.columns, settings.overlap)
         return np.ascontiguousarray(output.transpose(1, 2, 0))
 
     def _compose_gated(self, image: np.ndarray, small: np.ndarray, output: np.ndarray):

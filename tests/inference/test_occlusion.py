@@ -44,6 +44,14 @@ def test_a_very_confident_blob_in_the_middle_is_removed():
     assert find_occluders(probability((60, 60, 140, 140, 0.9999)), off) == []
 
 
+def test_what_touches_the_border_with_a_corner_only_must_be_more_certain():
+    """A dark table top runs along a page and reaches the border by a tip; a finger is as wide there as elsewhere."""
+    tip, body = (0, 100, 12, 104), (10, 60, 150, 260)
+    assert find_occluders(probability((*tip, 0.8), (*body, 0.8)), RULES) == []
+    assert len(find_occluders(probability((*tip, 0.95), (*body, 0.95)), RULES)) == 1
+    assert len(find_occluders(probability((0, 100, 150, 180, 0.6)), RULES)) == 1
+
+
 def test_specks_are_dropped():
     assert find_occluders(probability((0, 10, 5, 15, 0.99)), RULES) == []
 

@@ -1,0 +1,87 @@
+"""Validation of weights as users will run them: whole pages, the real predictor, the contest's measures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from data.images import read_rgb
+from data.lists import PatchPaths, read_list
+from data.masks import read_mask
+from inference.restorer import Restorer
+from metrics.score import HIGHEST_PSNR, evaluate
+from utils.processes import Processes
+from utils.weights import Weights
+
+MEASURES = ("score", "psnr", "ms_ssim", "psnr_inside", "psnr_outside")
+
+
+def validation_pages(list_file: str | os.PathLike[str] | None, limit: int = 0) -> list[PatchPaths]:
+    """The pages to validate on: all of a list file, or `limit` of them spread evenly over it.
+
+    Neighbouring lines are often the same page under other hands, so the first few lines would be a narrow choice.
+
+    Args:
+        list_file: lines of `clean occluded mask`; None means that nothing is held out.
+        limit: 0 takes all.
+
+    Raises:
+        ListError: the list cannot be read or is empty.
+        FileNotFoundError: a page of the choice is missing; better now than after hours of training.
+    """
+    if list_file is None:
+        return []
+    pages = read_list(list_file)
+    if 0 < limit < len(pages):
+        pages = [pages[index * len(pages) // limit] for index in range(limit)]
+    for page in pages:
+        for path in page:
+            if not path.is_file():
+                raise FileNotFoundError(f"{path}: listed in {os.fspath(list_file)} and not there")
+    return pages
+
+
+def validate(
+    weights: Weights,
+    pages: Sequence[PatchPaths],
+    device: str,
+    processes: Processes,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> dict[str, float | None] | None:
+    """Restores pages with `weights` and averages the measures; every process does its share and gets the answer.
+
+    Args:
+        device: as `Restorer` takes it.
+        interrupted: asked before every page; True ends the validation.
+
+    Returns:
+        The mean of each of `MEASURES` over the pages that have it (None when none has), with a PSNR counted as at most
+        100 dB; None in place of the dictionary when a process was interrupted.
+    """
+    restorer = Restorer(weights, device)
+    sums, counts, unfinished = np.zeros(len(MEASURES)), np.zeros(len(MEASURES)), 0
+    for page in pages[processes.rank :: processes.world]:
+        if interrupted():
+            unfinished = 1
+            break
+        measures = _measure(restorer, page)
+        for place, name in enumerate(MEASURES):
+            value = measures[name]
+            if value is not None:
+                sums[place] += min(value, HIGHEST_PSNR)
+                counts[place] += 1
+    *both, unfinished = processes.total([*sums, *counts, unfinished])
+    if unfinished:
+        return None
+    sums, counts = both[: len(MEASURES)], both[len(MEASURES) :]
+    return {name: sums[place] / counts[place] if counts[place] else None for place, name in enumerate(MEASURES)}
+
+
+def _measure(restorer: Restorer, page: PatchPaths) -> dict[str, float | None]:
+    result = restorer(read_rgb(page.occluded)).image
+    try:
+        return evaluate(result, read_rgb(page.clean), read_mask(page.mask), data_range=255)
+    except ValueError as error:
+        raise ValueError(f"{page.occluded}: cannot be compared with {page.clean} ({error})") from error

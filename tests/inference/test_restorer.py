@@ -1,0 +1,213 @@
+"""Restorer: exact outside the mask, working sizes, inputs, settings; gated and ungated networks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs.schema import PredictConfig
+from data.images import BadImageError
+from inference import Restorer
+from models.presets import build
+from models.state import arrays_of
+from utils.weights import Weights, save_weights
+
+
+class PaintedBackend:
+    """Stands in for a gated network: red (> 0.6) is covered, and what lies below is grey 0.5."""
+
+    gated = True
+    tlc = "none"
+
+    def __init__(self) -> None:
+        self.tiles: list[tuple[int, ...]] = []
+
+    def __call__(self, tile: np.ndarray) -> np.ndarray:
+        self.tiles.append(tile.shape)
+        covered = ((tile[:, :1] > 0.6) & (tile[:, 1:2] < 0.3)).astype(np.float32)
+        return np.concatenate([np.where(covered > 0, np.float32(0.5), tile), covered], 1)
+
+
+class BrighteningBackend:
+    """Stands in for a network without a gate: everything becomes a little lighter."""
+
+    gated = False
+    tlc = "none"
+
+    def __call__(self, tile: np.ndarray) -> np.ndarray:
+        return tile + np.float32(0.1)
+
+
+def page(height: int = 300, width: int = 420, box: tuple | None = (200, 150, 300, 260)) -> np.ndarray:
+    """Noisy grey paper, with a red rectangle (top, left, bottom, right) on it."""
+    image = np.random.default_rng(height).integers(110, 146, (height, width, 3), dtype=np.uint8)
+    if box:
+        image[box[0] : box[2], box[1] : box[3]] = (230, 20, 20)
+    return image
+
+
+@pytest.mark.parametrize("long_side", [0, 400, 211, 100])
+def test_only_the_covered_part_changes_and_everything_else_is_bit_identical(long_side):
+    image = page()
+    before = image.copy()
+    result = Restorer.from_backend(PaintedBackend(), PredictConfig(long_side=long_side, overlap=16))(image)
+    assert np.array_equal(image, before)
+    assert result.image.dtype == result.mask.dtype == np.uint8
+    assert result.image.shape == image.shape
+    assert result.occluders == 1
+    assert np.array_equal(result.image[result.mask == 0], image[result.mask == 0])
+    assert result.mask[200:300, 150:260].all()
+    factor = 420 / long_side if long_side else 1
+    reach = int(np.ceil(6 * factor)) + 1
+    assert not result.mask[: 200 - reach].any()
+    assert not result.mask[:, : 150 - reach].any()
+    assert np.abs(result.image[205:, 155:255].astype(int) - 128).max() <= 12
+
+
+def test_a_clean_page_comes_back_as_it_is():
+    image = page(box=None)
+    result = Restorer.from_backend(PaintedBackend(), PredictConfig(long_side=150))(image)
+    assert np.array_equal(result.image, image)
+    assert not result.mask.any()
+    assert result.occluders == 0
+
+
+def test_a_red_picture_printed_on_the_page_stays():
+    image = page(box=(100, 150, 180, 260))
+    result = Restorer.from_backend(SoftBackend(), PredictConfig(long_side=0))(image)
+    assert np.array_equal(result.image, image)
+
+
+class SoftBackend(PaintedBackend):
+    """As certain of a printed picture as a real network is: not wholly."""
+
+    def __call__(self, tile: np.ndarray) -> np.ndarray:
+        output = super().__call__(tile)
+        output[:, 3] *= 0.9
+        return output
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 64), (33, 2), (2, 3), (77, 51)])
+def test_any_size_works(height, width):
+    for long_side in (0, 16):
+        settings = PredictConfig(long_side=long_side)
+        covered = np.full((height, width, 3), (230, 20, 20), np.uint8)
+        result = Restorer.from_backend(PaintedBackend(), settings)(covered)
+        assert np.abs(result.image - 127.5).max() <= 0.5
+        assert result.mask.all()
+        light = Restorer.from_backend(BrighteningBackend(), settings)(page(height, width, None))
+        assert light.image.shape == (height, width, 3)
+
+
+@pytest.mark.parametrize(
+    ("scale", "long_side", "expected"),
+    [
+        ("auto", 210, (150, 210)),
+        ("auto", 0, (300, 420)),
+        ("auto", 9999, (300, 420)),
+        (0.5, 9999, (150, 210)),
+        (1, 9, (300, 420)),
+    ],
+)
+def test_the_working_size_follows_scale_and_long_side_and_never_enlarges(scale, long_side, expected):
+    backend = PaintedBackend()
+    restorer = Restorer.from_backend(backend, PredictConfig(rows=1, columns=1, overlap=0, long_side=long_side), scale)
+    assert restorer.working_size(300, 420) == expected
+    restorer(page())
+    assert backend.tiles == [(1, 3, *expected)]
+
+
+@pytest.mark.parametrize("scale", [0, -1, 1.5, "half", float("nan")])
+def test_an_impossible_scale_is_refused(scale):
+    with pytest.raises(ValueError, match="scale"):
+        Restorer.from_backend(PaintedBackend(), PredictConfig(), scale)
+
+
+def test_without_a_gate_the_whole_picture_changes_and_keeps_its_detail_at_half_size():
+    image = page(box=None)
+    full = Restorer.from_backend(BrighteningBackend(), PredictConfig(long_side=0))(image)
+    half = Restorer.from_backend(BrighteningBackend(), PredictConfig(long_side=0), 0.5)(image)
+    assert np.abs(full.image.astype(float) - image - 25.5).max() <= 0.5
+    assert np.abs(half.image.astype(float) - image - 25.5).max() <= 1
+    assert full.mask.all()
+    assert full.occluders == 0
+
+
+def test_arrays_pictures_and_paths_give_the_same(tmp_path):
+    image = page()
+    path = tmp_path / "photo.png"
+    Image.fromarray(image).save(path)
+    restorer = Restorer.from_backend(PaintedBackend(), PredictConfig(long_side=0))
+    results = [restorer(image), restorer(path), restorer(str(path)), restorer(Image.fromarray(image))]
+    assert all(np.array_equal(result.image, results[0].image) for result in results)
+    assert set(results[0].seconds) == {"network", "compose"}
+    assert set(results[1].seconds) == {"read", "network", "compose"}
+
+
+@pytest.mark.parametrize(("shape", "kind"), [((4, 4), np.uint8), ((4, 4, 3), np.float32), ((0, 4, 3), np.uint8)])
+def test_other_arrays_are_refused(shape, kind):
+    with pytest.raises(ValueError, match="expected RGB uint8"):
+        Restorer.from_backend(PaintedBackend(), PredictConfig())(np.zeros(shape, kind))
+
+
+def test_a_broken_file_is_named(tmp_path):
+    (tmp_path / "bad.jpg").write_bytes(b"nothing")
+    with pytest.raises(BadImageError, match=r"bad\.jpg"):
+        Restorer.from_backend(PaintedBackend(), PredictConfig())(tmp_path / "bad.jpg")
+
+
+def tiny_weights(gate: bool = True, **predict: object) -> Weights:
+    """A tiny random network and the settings that it brings along."""
+    network = build("tiny", gate=gate)
+    return Weights(params=arrays_of(network), model=network.config, predict={"long_side": 64, **predict})
+
+
+def test_weights_bring_their_settings_and_arguments_replace_them(tmp_path):
+    weights = tiny_weights(rows=1, columns=3, overlap=8, tlc_ratio=0.25)
+    save_weights(tmp_path / "w.pdparams", weights)
+    restorer = Restorer(tmp_path / "w.pdparams", device="cpu")
+    assert (restorer.settings.rows, restorer.settings.columns, restorer.settings.overlap) == (1, 3, 8)
+    assert "64x64" in restorer.tlc
+    changed = Restorer(weights, device="cpu", rows=2, overlap=0, tlc_ratio=0)
+    assert (changed.settings.rows, changed.settings.columns, changed.settings.overlap) == (2, 3, 0)
+    assert "off" in changed.tlc
+    assert weights.predict["rows"] == 1
+
+
+def test_tlc_is_at_work_when_the_picture_is_larger_than_its_window():
+    image = page(64, 64, (30, 10, 64, 40))
+    weights = tiny_weights(rows=1, columns=1, overlap=0)
+    for name in weights.params:
+        # A fresh block is the identity; only then do its means count.
+        if name.endswith(("beta", "gamma")):
+            weights.params[name] = weights.params[name] + 1
+    small = image.astype(np.float32) / 255
+    outputs = [Restorer(weights, device="cpu", tlc_ratio=ratio)._run(small) for ratio in (0, 100, 0.05)]
+    assert np.allclose(outputs[0], outputs[1], atol=1e-6)
+    assert np.abs(outputs[0] - outputs[2]).max() > 1e-5
+
+
+def test_a_network_in_training_is_copied_and_left_alone():
+    network = build("tiny", gate=True)
+    network.train()
+    restorer = Restorer.from_network(network, PredictConfig(long_side=32, tlc_ratio=0.1))
+    before = restorer(page()).image
+    assert network.training
+    assert network.tlc_windows is None
+    for parameter in network.parameters():
+        parameter.set_value(parameter.numpy() * 0 + 0.5)
+    assert np.array_equal(restorer(page()).image, before)
+    weights = Weights(params=restorer_arrays(restorer), model=network.config, predict=restorer.settings.to_dict())
+    assert np.array_equal(Restorer(weights, device="cpu")(page()).image, before)
+
+
+def restorer_arrays(restorer: Restorer) -> dict[str, np.ndarray]:
+    return arrays_of(restorer._backend._network)
+
+
+def test_the_shipped_weights_say_how_they_want_to_be_used():
+    restorer = Restorer(device="cpu")
+    assert restorer.gated
+    assert restorer.settings.long_side > 0
+    assert "384x384" in restorer.tlc or restorer.settings.tlc_ratio != 1.5
