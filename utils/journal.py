@@ -19,6 +19,8 @@ _log = logging.getLogger(__name__)
 
 METRICS = "metrics.jsonl"
 CURVES = "curves.png"
+# Where a record stands, rather than what was measured there.
+_NOT_DRAWN = ("kind", "iteration", "stage", "batch")
 # Writers of events: module, class, name of the argument that takes the folder.
 _EVENT_WRITERS = (
     ("visualdl", "LogWriter", "logdir"),
@@ -101,7 +103,7 @@ def draw_curves(path: str | os.PathLike[str], records: Sequence[dict[str, Any]])
     series: dict[str, tuple[list[int], list[float]]] = {}
     for entry in records:
         for name, value in entry.items():
-            if name not in ("kind", "iteration") and value is not None:
+            if name not in _NOT_DRAWN and value is not None:
                 iterations, values = series.setdefault(f"{entry['kind']}: {name}", ([], []))
                 iterations.append(entry["iteration"])
                 values.append(value)
@@ -113,8 +115,9 @@ def draw_curves(path: str | os.PathLike[str], records: Sequence[dict[str, Any]])
 
     columns = min(3, len(series))
     rows = -(-len(series) // columns)
-    figure = Figure(figsize=(4.5 * columns, 3 * rows), layout="constrained")
+    figure = Figure(figsize=(4.5 * columns, 3 * rows))
     FigureCanvasAgg(figure)
+    figure.subplots_adjust(left=0.06, right=0.98, top=1 - 0.1 / rows, bottom=0.16 / rows, hspace=0.4)
     for place, (name, (iterations, values)) in enumerate(series.items(), 1):
         axes = figure.add_subplot(rows, columns, place)
         axes.plot(iterations, values, marker="." if len(values) < 30 else "", linewidth=1)

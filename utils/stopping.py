@@ -37,6 +37,10 @@ class StopRequest:
         self.__exit__()
 
     @property
+    def requested(self) -> bool:
+        return self.signal_number is not None
+
+    @property
     def exit_code(self) -> int:
         """What a shell reports for a program that the signal ended: 130 after ctrl-C, 143 after SIGTERM."""
         return 128 + (self.signal_number or 0)

@@ -1,0 +1,258 @@
+"""Trains a network as a config says.
+
+    python train.py -c configs/nafnet_phase1_l1.yml
+    python train.py -c configs/smoke.yml -o output=runs/try seed=3      # single keys from the command line
+    python train.py -c configs/smoke.yml --auto-resume                  # start, or go on from the last whole checkpoint
+    python train.py -c configs/smoke.yml --resume runs/smoke/checkpoints/best.pdckpt
+    python -m paddle.distributed.launch --gpus 0,1 train.py -c configs/nafnet_phase1_l1.yml
+
+The run's folder (`output` in the config) receives config.yml, command.txt, metrics.jsonl, curves.png, checkpoints/,
+model_last.pdparams and model_best.pdparams; predict.py takes either of the last two. Ctrl-C and SIGTERM save a
+checkpoint first. A run that was interrupted and resumed ends with the same weights, bit for bit, as one that was not,
+on the same machine with the same OMP_NUM_THREADS (on a GPU also with FLAGS_cudnn_deterministic=1).
+
+Exit codes: 0 finished, 1 NaN or Inf, 2 a setting or file that is refused, 130 and 143 stopped by ctrl-C and SIGTERM.
+"""
+
+# ruff: noqa: E402 - the number of threads has to be set before the first import of Paddle
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import time
+import zlib  # noqa: F401 - Paddle 2.6 breaks zlib and NumPy when it is imported before them
+from contextlib import closing
+from typing import Any
+
+import numpy as np  # noqa: F401
+from tqdm import tqdm
+
+from utils.threads import use_all_cores
+
+THREADS = use_all_cores()
+
+import paddle
+
+from configs.loading import load_config, to_tree, to_yaml
+from configs.parsing import ConfigError
+from configs.schema import Config
+from data.images import BadImageError
+from data.lists import ListError
+from data.patches import make_loader
+from inference.validation import validate, validation_pages
+from losses import TotalLoss
+from models.gate import apply_gate
+from models.presets import build
+from models.state import arrays_of, load_arrays
+from utils.checkpoint import CheckpointError
+from utils.device import DeviceError, resolve_device
+from utils.ema import ExponentialMovingAverage
+from utils.optimizer_state import gradient_norm, load_optimizer_arrays, optimizer_arrays
+from utils.processes import Processes, join_processes, launched_gpu
+from utils.run_folder import RunFolder
+from utils.schedule import lr_at, stage_at
+from utils.seeding import seed_iteration
+from utils.stopping import StopRequest
+from utils.weights import Weights, load_weights
+
+
+class NotFiniteError(ArithmeticError):
+    """Loss or gradient is NaN or infinite; the message says where, on which files, and what can be gone back to."""
+
+
+class Learner:
+    """All that a training step changes: network, optimiser, moving average, loss scale.
+
+    Args:
+        init: weights file to start from, or None.
+    """
+
+    def __init__(self, config: Config, device: str, processes: Processes, init: str | None) -> None:
+        seed_iteration(config.seed, 0)
+        self.config = config
+        self.network = build(config.model.preset, **config.model.overrides())
+        if init is not None:
+            try:
+                load_arrays(self.network, load_weights(init).params)
+            except (ValueError, FileNotFoundError) as error:
+                raise ConfigError(f"train.init: {error}") from error
+        self.forward = paddle.DataParallel(self.network) if processes.world > 1 else self.network
+        self.loss = TotalLoss(config.loss)
+        clip_norm, (beta1, beta2) = config.optimizer.clip_norm, config.optimizer.betas
+        self.optimizer = paddle.optimizer.AdamW(
+            learning_rate=config.optimizer.learning_rate,
+            beta1=beta1,
+            beta2=beta2,
+            weight_decay=config.optimizer.weight_decay,
+            parameters=self.network.parameters(),
+            # By the norm of all gradients together; ClipGradByNorm would clip each tensor by itself.
+            grad_clip=paddle.nn.ClipGradByGlobalNorm(clip_norm) if clip_norm else None,
+        )
+        decay = config.train.ema_decay
+        self.average = ExponentialMovingAverage(self.network, decay) if decay else None
+        self.autocast = {"fp16": "float16", "bf16": "bfloat16"}.get(config.train.amp) if device != "cpu" else None
+        self.scaler = paddle.amp.GradScaler() if self.autocast == "float16" else None
+
+    def backward(self, batch: dict[str, Any]) -> dict[str, paddle.Tensor]:
+        """Computes the gradients of one batch; returns the scalars loss, gradient_norm and every term of the loss."""
+        occluded = batch["occluded"]
+        with paddle.amp.auto_cast(enable=self.autocast is not None, dtype=self.autocast or "float16"):
+            output = self.forward(occluded)
+        if self.network.gate:
+            restored, logit = (part.astype("float32") for part in output)
+            result = apply_gate(occluded, restored, logit)
+        else:
+            restored, logit, result = None, None, output.astype("float32")
+        loss, terms = self.loss(result, batch["clean"], restored, logit, batch["mask"])
+        if self.scaler is None:
+            loss.backward()
+        else:
+            self.scaler.scale(loss).backward()
+            self.scaler.unscale_(self.optimizer)
+        norm = gradient_norm(self.network.parameters())
+        return {"loss": loss.detach(), "gradient_norm": norm, **terms}
+
+    def step(self, iteration: int) -> float:
+        """Changes the weights by the gradients and forgets those; returns the learning rate of this iteration."""
+        settings = self.config
+        rate = lr_at(iteration, settings.schedule, settings.optimizer.learning_rate, settings.train.iterations)
+        self.optimizer.set_lr(rate)
+        if self.scaler is None:
+            self.optimizer.step()
+        else:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        self.optimizer.clear_grad()
+        if self.average is not None:
+            self.average.update(iteration)
+        return rate
+
+    def is_broken(self, scalars: dict[str, paddle.Tensor]) -> bool:
+        """Whether the loss or the gradient cannot be trained on.
+
+        An infinite gradient in fp16 is routine as long as the loss scale can still come down, which the step does.
+        """
+        if not math.isfinite(float(scalars["loss"])):
+            return True
+        scale_can_fall = self.scaler is not None and self.scaler.state_dict()["scale"].item() > 1
+        return not math.isfinite(float(scalars["gradient_norm"])) and not scale_can_fall
+
+    def state(self) -> dict[str, Any]:
+        """All of it as arrays and plain values, by structured parameter names."""
+        return {
+            "params": arrays_of(self.network),
+            "optimizer": optimizer_arrays(self.optimizer, self.network),
+            "ema": self.average.arrays() if self.average is not None else None,
+            "scaler": self.scaler.state_dict() if self.scaler is not None else None,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Takes over what `state()` gave in another process; ValueError when it belongs to another network."""
+        load_optimizer_arrays(self.optimizer, self.network, state["optimizer"])
+        load_arrays(self.network, state["params"])
+        if self.average is not None:
+            self.average.load_arrays(state["ema"])
+        if self.scaler is not None and state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])
+
+    def weights(self, iteration: int) -> Weights:
+        """What is validated and shipped: the moving average where there is one, with all that prediction needs."""
+        params = self.average.arrays() if self.average is not None else arrays_of(self.network)
+        origin = {"made_by": "train.py", "iteration": iteration, "config": to_yaml(self.config)}
+        return Weights(params, self.network.config, self.config.predict.to_dict(), origin)
+
+
+def train(config: Config, options: argparse.Namespace) -> int:
+    """Trains from the start or from a checkpoint to the end; returns the exit code."""
+    device = resolve_device(launched_gpu() or options.device)
+    processes = join_processes()
+    run = RunFolder(config.output, to_tree(config), processes, THREADS)
+    saved = run.find_start(options.resume, options.auto_resume)
+    learner = Learner(config, device, processes, init=None if saved else config.train.init)
+    if saved:
+        learner.load_state(saved)
+    start, total, every = saved["iteration"] if saved else 0, config.train.iterations, config.validation.every
+    pages = validation_pages(config.data.val_pages, config.validation.pages) if every else []
+    if config.train.amp != "none" and device == "cpu":
+        run.say(f"train.amp: {config.train.amp} needs a GPU; this run computes in float32")
+    count = sum(math.prod(parameter.shape) for parameter in learner.network.parameters())
+    run.say(f"{run.output}: {count / 1e6:.2f} M parameters, {device}, {THREADS} threads, iterations {start} to {total}")
+    run.open(start, to_yaml(config), ["python", *sys.argv])
+
+    bar = tqdm(total=total, initial=start, unit="it", dynamic_ncols=True, disable=not processes.first)
+    window, patches, seconds = [], 0, 0.0
+    with closing(run), bar, StopRequest() as stop:
+        batches = iter(make_loader(config, start, processes.rank, processes.world))
+        for iteration in range(start, total):
+            begin = time.perf_counter()
+            batch = next(batches)
+            seed_iteration(config.seed, iteration, processes.rank)
+            scalars = learner.backward(batch)
+            # One exchange per iteration, so that all processes break off or stop at the same one.
+            broken, stopping = processes.maximum([learner.is_broken(scalars), stop.requested])
+            if broken:
+                raise not_finite(iteration, scalars, batch["name"], run.last_good())
+            rate = learner.step(iteration)
+            done = iteration + 1
+
+            window.append(scalars)
+            patches += batch["occluded"].shape[0] * processes.world
+            seconds += time.perf_counter() - begin
+            bar.set_postfix(loss=f"{float(scalars['loss']):.4f}", lr=f"{rate:.2e}", refresh=False)
+            bar.update()
+            if done % config.train.log_every == 0 or done == total:
+                size, _, _, side = batch["occluded"].shape
+                place = {"stage": stage_at(iteration, config.train.stages)[0], "batch": size, "patch": side}
+                run.record_training(done, window, learning_rate=rate, **place, patches_per_second=patches / seconds)
+                window, patches, seconds = [], 0, 0.0
+            if pages and (done % every == 0 or done == total):
+                measures = validate(learner.weights(done), pages, device, processes, lambda: stop.requested)
+                if measures is None:
+                    stopping = True
+                elif run.record_validation(done, measures):
+                    run.save(done, learner, best=True)
+            if done % config.train.save_every == 0 or done == total or stopping:
+                run.save(done, learner)
+            if stopping and done < total:
+                run.say(f"stopped after iteration {done} of {total} and saved; go on with --resume or --auto-resume")
+                return stop.exit_code
+    best = f", best {run.best['measure']} {run.best['value']:.4f} at {run.best['iteration']}" if run.best else ""
+    run.say(f"finished: {run.output}{best}")
+    return 0
+
+
+def not_finite(iteration: int, scalars: dict[str, paddle.Tensor], names: list[str], last_good: str) -> NotFiniteError:
+    """The error for a broken iteration (from 0) on the batch of these files."""
+    values = ", ".join(f"{name} {float(value):g}" for name, value in scalars.items())
+    return NotFiniteError(
+        f"stopped at iteration {iteration} (from 0): {values}\n  files of the batch: {', '.join(names)}\n"
+        f"  last good checkpoint: {last_good}\n  Nothing was learnt from this batch. Look at its files; lower "
+        "optimizer.learning_rate or optimizer.clip_norm, or train without train.amp."
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Trains a network as a config says.")
+    parser.add_argument("-c", "--config", required=True, metavar="CONFIG", help="YAML file, see configs/README.md")
+    parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
+    resuming = parser.add_mutually_exclusive_group()
+    resuming.add_argument("--resume", nargs="?", const="", metavar="CHECKPOINT", help="go on from CHECKPOINT, or "
+                          "without a name from the last whole checkpoint in the run's folder")
+    resuming.add_argument("--auto-resume", action="store_true", help="go on if there is a checkpoint, else start")
+    parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:INDEX (default: auto)")
+    options = parser.parse_args(arguments)
+    try:
+        return train(load_config(options.config, options.override), options)
+    except NotFiniteError as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 1
+    except (ConfigError, CheckpointError, DeviceError, ListError, BadImageError, FileNotFoundError) as error:
+        print(f"train.py: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
