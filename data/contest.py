@@ -123,7 +123,8 @@ def split_by_page(groups: list[Group], held_out: float = 0.1) -> tuple[list[Grou
     least one page is left for training.
 
     Raises:
-        ValueError: `held_out` is not in [0, 1), or there is only one page to divide.
+        ValueError: `held_out` is not in [0, 1).
+        ListError: there is only one page to divide.
     """
     if not 0 <= held_out < 1:
         raise ValueError(f"held_out is {held_out}, expected a share of at least 0 and below 1")
@@ -131,7 +132,7 @@ def split_by_page(groups: list[Group], held_out: float = 0.1) -> tuple[list[Grou
     if held_out == 0:
         return list(groups), []
     if len(pages) < 2:
-        raise ValueError(f"{len(pages)} page cannot be divided into training and validation; use all of it (--all)")
+        raise ListError(f"{len(pages)} page cannot be divided into training and validation; use all of it (--all)")
     count = min(max(round(len(pages) * held_out), 1), len(pages) - 1)
     validation = set(pages[len(pages) - count :])
     return (

@@ -65,7 +65,7 @@ def open_picture(path: str | os.PathLike[str]) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise BadImageError(f"{os.fspath(path)}: {error}") from error
     except OSError as error:
-        raise BadImageError(f"{os.fspath(path)}: cannot be opened ({error})") from error
+        raise BadImageError(f"{os.fspath(path)}: cannot be opened ({error.strerror or error})") from error
 
 
 def decode_picture(image: Image.Image, path: str | os.PathLike[str]) -> None:

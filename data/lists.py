@@ -69,7 +69,9 @@ def numbered_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
     try:
         # "utf-8-sig" drops the mark that Windows editors put at the beginning.
         text = Path(path).read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise ListError(f"{os.fspath(path)}: cannot be opened ({error.strerror})") from error
+    except UnicodeDecodeError as error:
         raise ListError(f"{os.fspath(path)}: cannot be read as a list ({error})") from error
     # Not str.splitlines(), which would also break lines at characters that file names may hold.
     for number, line in enumerate(text.split("\n"), start=1):

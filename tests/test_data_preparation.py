@@ -1,0 +1,250 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import data_preparation
+from data.images import read_rgb, write_image
+from data.lists import read_list
+from data.masks import contest_mask_image, read_mask
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def page_picture(seed, height=300, width=220):
+    """Paper with lines of print, different for every seed."""
+    rng = np.random.default_rng(seed)
+    rgb = np.full((height, width, 3), 230, np.uint8)
+    for top in range(10, height - 10, 14):
+        rgb[top : top + 6, 12 : width - 12] = rng.integers(20, 220, (1, width - 24, 1))
+    return rgb
+
+
+def add_group(root, folder, page, number, rectangle, kind="hand", seed=0, suffix="jpg", size=(300, 220)):
+    """Writes one group: clean page, the same with a flat occluder at (left, top, width, height), palette mask."""
+    base = root / folder
+    for part in ("gt", kind):
+        (base / part).mkdir(parents=True, exist_ok=True)
+    clean = page_picture(seed, *size)
+    mask = np.zeros(clean.shape[:2], np.uint8)
+    if rectangle:
+        left, top, width, height = rectangle
+        mask[top : top + height, left : left + width] = 1
+    occluded = np.where(mask[..., None] == 1, np.uint8([200, 150, 120]), clean)
+    stem = f"{kind}/{page}_0_{number:03}"
+    write_image(base / f"gt/{page}.{suffix}", clean)
+    write_image(base / f"{stem}.{suffix}", occluded)
+    contest_mask_image(mask).save(base / f"{stem}.png" if suffix == "jpg" else base / f"{stem}_mask.png")
+    mask_name = f"{stem}.png" if suffix == "jpg" else f"{stem}_mask.png"
+    with open(base / "annotation.txt", "a", encoding="utf-8") as file:
+        file.write(f"gt/{page}.{suffix} {stem}.{suffix} {mask_name}\n")
+    return clean, occluded, mask
+
+
+@pytest.fixture
+def contest(tmp_path):
+    """Five folders, ten pages, two occlusions of each; every folder uses the same file names."""
+    root = tmp_path / "contest"
+    for number in range(10):
+        for occlusion in range(2):
+            add_group(
+                root,
+                f"train_data_{number // 2 + 1}",
+                f"page{number}",
+                occlusion,
+                (10 + 60 * occlusion, 200, 50, 100),
+                kind=("hand", "head")[occlusion],
+                seed=number,
+            )
+    return root
+
+
+def run(*arguments):
+    return data_preparation.main([str(argument) for argument in (*arguments, "--workers", 1)])
+
+
+def patches(folder):
+    return sorted(path.name for path in folder.glob("*.png"))
+
+
+def test_writes_trios_of_patches_divided_by_page(contest, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(contest, out, "--size", 64) == 0
+    for name, count in (("train", 18), ("val", 2)):
+        assert len(patches(out / name / "gt")) == count
+        assert patches(out / name / "gt") == patches(out / name / "occluded") == patches(out / name / "mask")
+    assert patches(out / "val" / "gt") == [
+        "train_data_5_hand_page9_0_000_1of1.png",
+        "train_data_5_head_page9_0_001_1of1.png",
+    ]
+    assert "18 patches of 18 pictures of 9 pages" in capsys.readouterr().out
+    validation = read_list(out / "val_pages.txt")
+    assert [entry.occluded.resolve() for entry in validation] == [
+        contest / "train_data_5/hand/page9_0_000.jpg",
+        contest / "train_data_5/head/page9_0_001.jpg",
+    ]
+    assert len(read_list(out / "train_pages.txt")) == 18
+
+
+def test_patches_are_the_pixels_of_the_reduced_picture_without_loss(contest, tmp_path):
+    out = tmp_path / "out"
+    assert run(contest, out, "--size", 64, "--downscale", 2) == 0
+    name = "train_data_1_hand_page0_0_000_1of1.png"
+    clean = read_rgb(contest / "train_data_1/gt/page0.jpg", reduce=2)
+    occluded = read_rgb(contest / "train_data_1/hand/page0_0_000.jpg", reduce=2)
+    # The blob spans 10..60 x 200..300, halved 5..30 x 100..150: the box centres on (17, 125) and is shifted inside.
+    assert np.array_equal(read_rgb(out / "train/gt" / name), clean[86:150, 0:64])
+    assert np.array_equal(read_rgb(out / "train/occluded" / name), occluded[86:150, 0:64])
+    mask = read_mask(out / "train/mask" / name)
+    assert mask.sum() == 25 * 50
+    assert mask[14:, 5:30].all()
+    assert Image.open(out / "train/mask" / name).mode == "L"
+
+
+def test_downscale_1_cuts_the_original(contest, tmp_path):
+    assert run(contest, tmp_path / "out", "--size", 64, "--downscale", 1, "--all") == 0
+    patch = read_rgb(tmp_path / "out/all/gt/train_data_1_hand_page0_0_000_1of1.png")
+    assert np.array_equal(patch, read_rgb(contest / "train_data_1/gt/page0.jpg")[218:282, 3:67])
+
+
+def test_equal_names_in_two_folders_do_not_overwrite_each_other(tmp_path):
+    root = tmp_path / "contest"
+    first, _, _ = add_group(root, "train_data_1", "page", 0, (100, 100, 40, 40), seed=1, suffix="png")
+    second, _, _ = add_group(root, "train_data_2", "page", 0, (100, 100, 40, 40), seed=2, suffix="png")
+    assert run(root, tmp_path / "out", "--all", "--size", 64, "--downscale", 1) == 0
+    files = [f"train_data_{number}_hand_page_0_000_1of1.png" for number in (1, 2)]
+    assert patches(tmp_path / "out/all/gt") == files
+    assert np.array_equal(read_rgb(tmp_path / "out/all/gt" / files[0]), first[88:152, 88:152])
+    assert np.array_equal(read_rgb(tmp_path / "out/all/gt" / files[1]), second[88:152, 88:152])
+
+
+def test_names_that_only_sub_folders_tell_apart_stay_apart(tmp_path):
+    root = tmp_path / "contest"
+    for folder in ("a", "b"):
+        add_group(root, "train_data_1", "page", 0, (100, 100, 40, 40), kind=f"hand/{folder}")
+    assert run(root, tmp_path / "out", "--all", "--size", 64) == 0
+    assert patches(tmp_path / "out/all/gt") == [
+        "train_data_1_hand_page_0_000_1of1.png",
+        "train_data_1_hand_page_0_000~2_1of1.png",
+    ]
+
+
+def test_a_page_in_two_folders_validates_or_trains_but_not_both(tmp_path):
+    root = tmp_path / "contest"
+    for page in range(4):
+        add_group(root, "train_data_1", f"page{page}", 0, (100, 100, 40, 40))
+    add_group(root, "train_data_2", "page3", 1, (100, 100, 40, 40))
+    assert run(root, tmp_path / "out", "--size", 64) == 0
+    assert len(patches(tmp_path / "out/val/gt")) == 2
+    assert not any("page3" in name for name in patches(tmp_path / "out/train/gt"))
+
+
+def test_an_empty_mask_gives_the_middle_and_is_counted(tmp_path, capsys):
+    root = tmp_path / "contest"
+    add_group(root, "train_data_1", "page", 0, None)
+    assert run(root, tmp_path / "out", "--all", "--size", 64, "--downscale", 1) == 0
+    assert "1 have no occluder" in capsys.readouterr().out
+    patch = read_rgb(tmp_path / "out/all/gt/train_data_1_hand_page_0_000_1of1.png")
+    assert np.array_equal(patch, read_rgb(root / "train_data_1/gt/page.jpg")[118:182, 78:142])
+
+
+def test_a_picture_smaller_than_the_patch_is_padded(tmp_path):
+    root = tmp_path / "contest"
+    clean, _, mask = add_group(root, "train_data_1", "page", 0, (5, 5, 10, 10), suffix="png", size=(40, 50))
+    assert run(root, tmp_path / "out", "--all", "--size", 64, "--downscale", 1) == 0
+    name = "train_data_1_hand_page_0_000_1of1.png"
+    padding = ((12, 12), (7, 7))
+    expected = np.pad(clean, (*padding, (0, 0)), mode="reflect")
+    assert np.array_equal(read_rgb(tmp_path / "out/all/gt" / name), expected)
+    assert np.array_equal(read_mask(tmp_path / "out/all/mask" / name), np.pad(mask, padding, mode="reflect"))
+
+
+def test_one_patch_on_each_blob(tmp_path):
+    root = tmp_path / "contest"
+    add_group(root, "train_data_1", "page", 0, (0, 0, 30, 30))
+    mask_path = root / "train_data_1/hand/page_0_000.png"
+    mask = read_mask(mask_path)
+    mask[250:, 150:200] = 1
+    contest_mask_image(mask).save(mask_path)
+    assert run(root, tmp_path / "out", "--all", "--size", 48, "--center", "blobs") == 0
+    assert patches(tmp_path / "out/all/gt") == [f"train_data_1_hand_page_0_000_{n}of2.png" for n in (1, 2)]
+
+
+def test_a_second_run_does_only_what_is_missing(contest, tmp_path, capsys):
+    out = tmp_path / "out"
+    run(contest, out, "--size", 64)
+    times = {path: path.stat().st_mtime_ns for path in out.glob("*/*/*.png")}
+    lost = out / "train/occluded/train_data_1_hand_page0_0_000_1of1.png"
+    lost.unlink()
+    capsys.readouterr()
+    assert run(contest, out, "--size", 64) == 0
+    assert "17 pictures were done before" in capsys.readouterr().out
+    renewed = {path.name for path, time in times.items() if path.stat().st_mtime_ns != time}
+    assert renewed == {lost.name}
+    assert len(read_list(out / "train_pages.txt")) == 18
+
+
+def test_other_settings_are_not_mixed_into_the_same_folder(contest, tmp_path):
+    out = tmp_path / "out"
+    run(contest, out, "--size", 64)
+    with pytest.raises(SystemExit, match=r"size was 64.*--overwrite"):
+        run(contest, out, "--size", 32)
+    with pytest.raises(SystemExit, match="validation_pages"):
+        run(contest, out, "--size", 64, "--held-out", 0.3)
+    assert run(contest, out, "--size", 32, "--overwrite", "--center", "blobs") == 0
+    assert {read_rgb(path).shape for path in out.glob("*/gt/*.png")} == {(32, 32, 3)}
+    assert json.loads((out / "preparation.json").read_text())["train and val"]["size"] == 32
+    # The full-data set lies beside it and has settings of its own.
+    assert run(contest, out, "--size", 64, "--all") == 0
+    assert len(patches(out / "all/gt")) == 20
+    assert len(read_list(out / "all_pages.txt")) == 20
+
+
+def test_broken_and_missing_files_are_named_counted_and_left_out(contest, tmp_path, capsys):
+    cut = contest / "train_data_1/hand/page0_0_000.jpg"
+    cut.write_bytes(cut.read_bytes()[:-2000])
+    (contest / "train_data_1/head/page0_0_001.png").unlink()
+    write_image(contest / "train_data_2/gt/page2.jpg", page_picture(0, 100, 100))
+    with open(contest / "train_data_3/annotation.txt", "a", encoding="utf-8") as file:
+        file.write("nonsense\n")
+    (contest / "train_data_4/annotation.txt").write_text("")
+    out = tmp_path / "out"
+    assert run(contest, out, "--all", "--size", 64) == 1
+    printed = capsys.readouterr()
+    told = [line for line in printed.err.splitlines() if line.startswith("left out: ")]
+    named = ("line 5", "train_data_4", "page0_0_000.jpg", "page0_0_001.png", "page2_0_000.jpg", "page2_0_001.jpg")
+    assert len(told) == len(named)
+    assert all(name in line for name, line in zip(named, told, strict=True))
+    assert "4 left out" in printed.out
+    assert len(patches(out / "all/gt")) == 12
+    assert len(read_list(out / "all_pages.txt")) == 12
+    # Mended files are taken by the next run, the others are not cut again.
+    add_group(tmp_path / "mended", "train_data_1", "page0", 0, (10, 200, 50, 100))
+    cut.write_bytes((tmp_path / "mended/train_data_1/hand/page0_0_000.jpg").read_bytes())
+    assert run(contest, out, "--all", "--size", 64) == 1
+    assert len(patches(out / "all/gt")) == 13
+
+
+def test_wrong_places_and_values_say_what_was_expected(tmp_path):
+    with pytest.raises(SystemExit, match="train_data_1"):
+        run(tmp_path, tmp_path / "out")
+    with pytest.raises(SystemExit):
+        run(tmp_path, tmp_path / "out", "--held-out", 1.5)
+    add_group(tmp_path / "one", "train_data_1", "page", 0, (0, 0, 30, 30))
+    with pytest.raises(SystemExit, match="--all"):
+        run(tmp_path / "one", tmp_path / "out")
+
+
+def test_two_processes_write_the_same_files_as_one(contest, tmp_path):
+    """Run as a user does, from another folder."""
+    assert run(contest, tmp_path / "one", "--size", 64) == 0
+    command = [sys.executable, ROOT / "data_preparation.py", "contest", "two", "--size", "64", "--workers", "2"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    first, second = ({path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
+                     for name in ("one", "two"))
+    assert len(first) == 63
+    assert first == second
