@@ -1,0 +1,158 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import generate_meta_info
+from data.images import read_rgb, write_image
+from data.lists import read_list
+from data.masks import write_mask
+from data.sobel import gradient_measure
+
+SIZE = 64
+
+
+def flat(level=230):
+    return np.full((SIZE, SIZE, 3), level, np.uint8)
+
+
+def stripes(step):
+    """Vertical stripes; the mean gradient grows with `step`."""
+    rgb = flat(100)
+    rgb[:, (np.arange(SIZE) // 4) % 2 == 1] += np.uint8(step)
+    return rgb
+
+
+def add_patch(out, set_name, name, clean, covered):
+    """Writes a trio whose first `covered` columns are occluded by a detailed texture."""
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    mask[:, :covered] = 1
+    texture = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+    write_image(out / set_name / "gt" / f"{name}.png", clean)
+    write_image(out / set_name / "occluded" / f"{name}.png", np.where(mask[..., None] == 1, texture, clean))
+    write_mask(out / set_name / "mask" / f"{name}.png", mask)
+
+
+@pytest.fixture
+def out(tmp_path):
+    """Three patches to train (print, blank paper, blank paper under a hand), one to validate."""
+    add_patch(tmp_path, "train", "print", stripes(80), covered=1)
+    add_patch(tmp_path, "train", "blank", flat(), covered=1)
+    add_patch(tmp_path, "train", "blank_under_hand", flat(), covered=32)
+    add_patch(tmp_path, "val", "page", stripes(80), covered=8)
+    return tmp_path
+
+
+def run(*arguments):
+    return generate_meta_info.main([str(argument) for argument in (*arguments, "--workers", 1)])
+
+
+def listed(path):
+    return [entry.clean.stem for entry in read_list(path)]
+
+
+def test_blank_patches_are_left_out_unless_an_occluder_covers_them(out, capsys):
+    assert run(out) == 0
+    assert listed(out / "train.txt") == ["blank_under_hand", "print"]
+    assert listed(out / "val.txt") == ["page"]
+    lines = (out / "train.txt").read_text().splitlines()
+    assert lines[1] == "train/gt/print.png train/occluded/print.png train/mask/print.png"
+    printed = capsys.readouterr().out
+    assert "train: 3 patches, 1 above the threshold of 10 and 2 not above it; 1 of these are kept" in printed
+    assert "2 listed" in printed
+
+
+def test_keep_occluded_0_gives_the_authors_rule(out):
+    assert run(out, "--keep-occluded", 0) == 0
+    assert listed(out / "train.txt") == ["print"]
+
+
+def test_the_share_that_keeps_a_patch_is_an_option(out):
+    assert run(out, "--keep-occluded", 0.5) == 0
+    assert listed(out / "train.txt") == ["blank_under_hand", "print"]
+    assert run(out, "--keep-occluded", 0.51) == 0
+    assert listed(out / "train.txt") == ["print"]
+
+
+def test_a_gradient_of_exactly_the_threshold_is_not_above_it(out):
+    measure = gradient_measure(stripes(80))
+    assert run(out, "--keep-occluded", 0, "--threshold", np.nextafter(measure, 0)) == 0
+    assert listed(out / "train.txt") == ["print"]
+    assert run(out, "--keep-occluded", 0, "--threshold", measure) == 1
+
+
+def test_the_clean_patch_is_measured_and_not_the_occluder(out):
+    """A textured occluder on blank paper does not make it a patch with detail."""
+    run(out)
+    rows = {row["patch"]: row for row in csv.DictReader((out / "gradients.csv").open())}
+    assert float(rows["blank_under_hand.png"]["gradient"]) == 0
+    assert float(rows["blank_under_hand.png"]["covered"]) == 0.5
+    assert float(rows["print.png"]["gradient"]) == pytest.approx(gradient_measure(stripes(80)), abs=1e-4)
+    kept = {name.removesuffix(".png") for name, row in rows.items() if row["kept"] == "1"}
+    assert kept == {"blank_under_hand", "print", "page"}
+
+
+def test_the_histogram_is_a_picture_with_all_its_colours(out):
+    run(out)
+    rgb = read_rgb(out / "gradient_histogram.png")
+    assert rgb.shape[0] > 300
+    for colour in ((0x48, 0x78, 0xA8), (0xE0, 0xA0, 0x30), (0xB0, 0xB0, 0xB0)):
+        assert (rgb == colour).all(axis=2).sum() > 100
+
+
+def test_the_full_set_has_files_of_its_own(out):
+    add_patch(out, "all", "print", stripes(80), covered=1)
+    run(out)
+    before = {path.name: path.read_bytes() for path in out.glob("*.*")}
+    assert run(out, "--all") == 0
+    assert listed(out / "all.txt") == ["print"]
+    assert {path.name for path in out.glob("*.*")} - set(before) == {
+        "all.txt",
+        "gradients_all.csv",
+        "gradient_histogram_all.png",
+    }
+    assert all((out / name).read_bytes() == content for name, content in before.items())
+
+
+def test_a_set_without_validation_is_listed_too(out):
+    for path in sorted((out / "val").rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    assert run(out) == 0
+    assert not (out / "val.txt").exists()
+
+
+def test_broken_and_incomplete_patches_are_named_and_left_out(out, capsys):
+    cut = out / "train/occluded/print.png"
+    cut.write_bytes(cut.read_bytes()[:-30])
+    (out / "train/mask/blank_under_hand.png").unlink()
+    add_patch(out, "train", "more_print", stripes(60), covered=1)
+    assert run(out) == 1
+    told = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out: ")]
+    assert len(told) == 2
+    assert str(Path("mask/blank_under_hand.png")) in told[0]
+    assert str(Path("occluded/print.png")) in told[1]
+    assert listed(out / "train.txt") == ["more_print"]
+
+
+def test_a_list_without_a_patch_is_a_problem_that_names_the_options(out, capsys):
+    assert run(out, "--threshold", 1000, "--keep-occluded", 0) == 1
+    assert "lower --threshold" in capsys.readouterr().err
+
+
+def test_an_empty_folder_says_what_to_do(tmp_path):
+    with pytest.raises(SystemExit, match=r"data_preparation\.py first"):
+        run(tmp_path)
+
+
+def test_half_written_files_are_not_patches(out):
+    Image.fromarray(flat()).save(out / "train/gt/.123-abc.tmp.png")
+    assert run(out) == 0
+
+
+def test_two_processes_list_the_same_as_one(out):
+    run(out)
+    before = {path.name: path.read_bytes() for path in out.glob("*.*")}
+    assert generate_meta_info.main([str(out), "--workers", "2"]) == 0
+    assert {path.name: path.read_bytes() for path in out.glob("*.*")} == before

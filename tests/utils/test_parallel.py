@@ -1,0 +1,44 @@
+import os
+
+import pytest
+
+from utils.parallel import WorkerKilledError, available_workers, run_parallel
+
+
+def double(number):
+    return 2 * number, os.getpid()
+
+
+def fail_on_three(number):
+    if number == 3:
+        raise KeyError("three")
+    return number
+
+
+def die(number):
+    os.kill(os.getpid(), 9)
+
+
+def test_results_come_in_the_order_of_the_tasks_from_other_processes():
+    results = list(run_parallel(double, range(8), workers=2))
+    assert [value for value, _ in results] == list(range(0, 16, 2))
+    assert os.getpid() not in {process for _, process in results}
+
+
+@pytest.mark.parametrize(("tasks", "workers"), [([1], 4), ([1, 2], 1), ([], 3)])
+def test_one_worker_or_one_task_needs_no_other_process(tasks, workers):
+    assert list(run_parallel(double, tasks, workers)) == [(2 * task, os.getpid()) for task in tasks]
+
+
+def test_an_error_in_a_worker_reaches_the_caller():
+    with pytest.raises(KeyError, match="three"):
+        list(run_parallel(fail_on_three, range(6), workers=2))
+
+
+def test_a_killed_worker_ends_the_run_with_advice():
+    with pytest.raises(WorkerKilledError, match="--workers"):
+        list(run_parallel(die, range(2), workers=2))
+
+
+def test_there_is_at_least_one_worker():
+    assert 1 <= available_workers() <= os.cpu_count()
