@@ -1,0 +1,230 @@
+"""`python -m metrics`: which result belongs to which truth, the table, the CSV and the exit code."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.masks import contest_mask_image
+from metrics import evaluate
+from metrics.__main__ import main
+from metrics.pairs import NameIndex, NoTruthsError, find_result, read_truths
+from tests.metrics.reference_pictures import as_bytes, page
+
+CLEAN = as_bytes(page(170, 200))
+MASK = np.zeros((170, 200), np.uint8)
+MASK[100:, :50] = 1
+
+
+def restored(offset: int) -> np.ndarray:
+    """The clean page with an even error inside the mask."""
+    picture = CLEAN.copy()
+    inside = picture[MASK == 1]
+    picture[MASK == 1] = np.where(inside > 127, inside - offset, inside + offset)
+    return picture
+
+
+def save(path: Path, picture: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(picture).save(path)
+
+
+def rows_of(path: Path) -> dict[str, dict[str, str]]:
+    with open(path, newline="", encoding="utf-8") as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
+
+
+def contest(root: Path, folder: str, lines: list[str]) -> None:
+    """One train_data folder; every line is an occlusion without its suffix, such as hand/x."""
+    (root / folder).mkdir(parents=True)
+    rows = []
+    save(root / folder / "gt" / "page.png", CLEAN)
+    for line in lines:
+        save(root / folder / f"{line}.jpg", CLEAN)
+        contest_mask_image(MASK).save(root / folder / f"{line}.png")
+        rows.append(f"gt/page.png {line}.jpg {line}.png\n")
+    (root / folder / "annotation.txt").write_text("".join(rows), encoding="utf-8")
+
+
+def test_a_folder_becomes_a_table_and_a_csv(tmp_path, capsys):
+    names = {"a.png": 2, "sub/a.png": 8, "sub/b c.png": 0}
+    for name, offset in names.items():
+        save(tmp_path / "gt" / name, CLEAN)
+        save(tmp_path / "results" / name, restored(offset))
+        save((tmp_path / "masks" / name).with_suffix(".bmp"), MASK * 255)
+    arguments = [str(tmp_path / "results"), str(tmp_path / "gt"), "--masks", str(tmp_path / "masks")]
+    assert main([*arguments, "--csv", str(tmp_path / "out" / "table.csv")]) == 0
+    rows = rows_of(tmp_path / "out" / "table.csv")
+    assert list(rows) == [*names, "mean"]
+    for name, offset in names.items():
+        for measure, value in evaluate(restored(offset), CLEAN, MASK).items():
+            assert float(rows[name][measure]) == pytest.approx(value, abs=1e-6)
+    assert rows["sub/b c.png"]["psnr"] == "inf"
+    scores = [float(rows[name]["score"]) for name in names]
+    assert float(rows["mean"]["score"]) == pytest.approx(np.mean(scores), abs=1e-6)
+    # An equal picture counts 100 dB in the mean, as it does in the score.
+    psnrs = [min(float(rows[name]["psnr"]), 100) for name in names]
+    assert float(rows["mean"]["psnr"]) == pytest.approx(np.mean(psnrs), abs=1e-5)
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split() == ["PSNR", "MS-SSIM", "score", "inside", "outside"]
+    assert table[1].split()[0] == "a.png"
+    assert table[1].split()[1] == f"{evaluate(restored(2), CLEAN)['psnr']:.2f}"
+    assert table[4].split()[0] == "mean"
+
+
+def test_without_masks_the_columns_inside_and_outside_are_left_out(tmp_path, capsys):
+    save(tmp_path / "gt" / "a.png", CLEAN)
+    save(tmp_path / "results" / "a.png", restored(3))
+    assert main([str(tmp_path / "results"), str(tmp_path / "gt")]) == 0
+    assert capsys.readouterr().out.splitlines()[0].split() == ["PSNR", "MS-SSIM", "score"]
+
+
+def test_what_is_wrong_is_named_and_sets_the_exit_code(tmp_path, capsys):
+    for name in ("good", "missing", "size", "cut"):
+        save(tmp_path / "gt" / f"{name}.png", CLEAN)
+        save(tmp_path / "results" / f"{name}.png", restored(3))
+    (tmp_path / "results" / "missing.png").unlink()
+    save(tmp_path / "results" / "size.png", CLEAN[:, :-1])
+    content = (tmp_path / "results" / "cut.png").read_bytes()
+    (tmp_path / "results" / "cut.png").write_bytes(content[: len(content) // 2])
+    assert main([str(tmp_path / "results"), str(tmp_path / "gt"), "--csv", str(tmp_path / "table.csv")]) == 1
+    rows = rows_of(tmp_path / "table.csv")
+    assert "no result: expected missing.png" in rows["missing.png"]["problem"]
+    assert "size.png is 199 x 170" in rows["size.png"]["problem"]
+    assert "gt/size.png is 200 x 170" in rows["size.png"]["problem"]
+    assert "cut.png" in rows["cut.png"]["problem"]
+    assert not rows["good.png"]["problem"]
+    assert rows["mean"]["psnr"] == rows["good.png"]["psnr"]
+    assert rows["size.png"]["psnr"] == ""
+    printed = capsys.readouterr()
+    assert "missing.png" in printed.out
+    assert "not measured: 3 of 4" in printed.err
+
+
+@pytest.mark.parametrize("broken", ["missing", "another size"])
+def test_a_mask_that_does_not_fit_is_a_problem(tmp_path, capsys, broken):
+    save(tmp_path / "gt" / "a.png", CLEAN)
+    save(tmp_path / "results" / "a.png", CLEAN)
+    save(tmp_path / "masks" / "other.png" if broken == "missing" else tmp_path / "masks" / "a.png", MASK[:-1])
+    assert main([str(tmp_path / "results"), str(tmp_path / "gt"), "--masks", str(tmp_path / "masks")]) == 1
+    assert ("no mask: expected a.png" if broken == "missing" else "200 x 169") in capsys.readouterr().out
+
+
+def test_small_pictures_have_no_score_and_say_so(tmp_path, capsys):
+    save(tmp_path / "gt" / "a.png", CLEAN[:160])
+    save(tmp_path / "results" / "a.png", restored(3)[:160])
+    assert main([str(tmp_path / "results"), str(tmp_path / "gt"), "--csv", str(tmp_path / "table.csv")]) == 0
+    rows = rows_of(tmp_path / "table.csv")
+    assert rows["a.png"]["ms_ssim"] == rows["a.png"]["score"] == rows["mean"]["score"] == ""
+    assert float(rows["a.png"]["psnr"]) > 20
+    assert "no MS-SSIM and no score (a side under 161 pixels): a.png" in capsys.readouterr().out
+
+
+def test_another_suffix_will_do_but_not_two(tmp_path):
+    for name in ("a.png", "b.png", "b.jpg", "c.JPG", "d.jpg"):
+        save(tmp_path / "gt" / name, CLEAN)
+    for name in ("a.jpg", "b.png", "c.png", "d.png", "d.bmp", "e.png", ".d.jpg"):
+        save(tmp_path / "results" / name, CLEAN)
+    truths = {truth.name: truth for truth in read_truths(tmp_path / "gt")}
+    results = NameIndex(tmp_path / "results")
+    taken = {truth.result_names[0] for truth in truths.values()}
+    assert find_result(truths["a.png"], results, taken) == "a.jpg"
+    assert find_result(truths["b.png"], results, taken) == "b.png"
+    assert find_result(truths["c.JPG"], results, taken) == "c.png"
+    # b.png is the result of b.png, so b.jpg has none.
+    with pytest.raises(ValueError, match=r"no result: expected b\.jpg"):
+        find_result(truths["b.jpg"], results, taken)
+    with pytest.raises(ValueError, match=r"d\.bmp and d\.png could all stand for d\.jpg"):
+        find_result(truths["d.jpg"], results, taken)
+
+
+@pytest.mark.parametrize("depth", ["train_data_1/hand/", "hand/", ""])
+def test_a_contest_folder_gives_truth_and_masks_to_every_occlusion(tmp_path, depth):
+    contest(tmp_path / "contest", "train_data_1", ["hand/page_0_000", "hand/page_0_001"])
+    for number, offset in ((0, 2), (1, 8)):
+        save(tmp_path / "results" / f"{depth}page_0_00{number}.png", restored(offset))
+    for source in (".", "train_data_1", "train_data_1/annotation.txt"):
+        target = str(tmp_path / "table.csv")
+        assert main([str(tmp_path / "results"), str(tmp_path / "contest" / source), "--csv", target]) == 0
+        rows = rows_of(tmp_path / "table.csv")
+        assert list(rows) == [*(f"train_data_1/hand/page_0_00{number}.jpg" for number in (0, 1)), "mean"]
+        for number, offset in ((0, 2), (1, 8)):
+            measured = rows[f"train_data_1/hand/page_0_00{number}.jpg"]
+            expected = evaluate(restored(offset), CLEAN, MASK)
+            assert float(measured["psnr_inside"]) == pytest.approx(expected["psnr_inside"])
+            assert measured["psnr_outside"] == "inf"
+
+
+def test_a_short_name_that_two_occlusions_share_is_not_taken(tmp_path):
+    contest(tmp_path / "contest", "train_data_1", ["hand/x", "head/y"])
+    contest(tmp_path / "contest", "train_data_2", ["hand/x"])
+    truths = read_truths(tmp_path / "contest")
+    assert [truth.result_names for truth in truths] == [
+        ("train_data_1/hand/x.jpg",),
+        ("train_data_1/head/y.jpg", "head/y.jpg", "y.jpg"),
+        ("train_data_2/hand/x.jpg",),
+    ]
+    save(tmp_path / "results" / "x.jpg", CLEAN)
+    with pytest.raises(ValueError, match=r"no result: expected train_data_1/hand/x\.jpg"):
+        find_result(truths[0], NameIndex(tmp_path / "results"))
+
+
+def test_a_list_of_whole_pages(tmp_path):
+    contest(tmp_path / "contest", "train_data_1", ["hand/page_0_000"])
+    (tmp_path / "prepared").mkdir()
+    line = " ".join(
+        f"../contest/train_data_1/{name}" for name in ("gt/page.png", "hand/page_0_000.jpg", "hand/page_0_000.png")
+    )
+    (tmp_path / "prepared" / "val_pages.txt").write_text(line + "\n", encoding="utf-8")
+    save(tmp_path / "results" / "page_0_000.jpg", restored(0))
+    arguments = [str(tmp_path / "results"), str(tmp_path / "prepared" / "val_pages.txt")]
+    assert main([*arguments, "--csv", str(tmp_path / "table.csv")]) == 0
+    row = rows_of(tmp_path / "table.csv")["contest/train_data_1/hand/page_0_000.jpg"]
+    assert float(row["psnr_inside"]) > 20
+
+
+def test_wrong_usage_ends_with_2_and_words(tmp_path, capsys):
+    save(tmp_path / "gt" / "a.png", CLEAN)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "list.txt").write_text("a.png\n", encoding="utf-8")
+    contest(tmp_path / "contest", "train_data_1", ["hand/x"])
+    gt, empty = str(tmp_path / "gt"), str(tmp_path / "empty")
+    for arguments, message in (
+        ([str(tmp_path / "nowhere"), gt], "nowhere: no such folder"),
+        ([gt, empty], "no pictures in it"),
+        ([gt, str(tmp_path / "nowhere")], "expected a folder of clean pictures"),
+        ([gt, str(tmp_path / "list.txt")], "list.txt, line 1"),
+        ([gt, gt, "--masks", str(tmp_path / "nowhere")], "nowhere: no such folder"),
+        ([gt, str(tmp_path / "contest"), "--masks", gt], "names the masks already"),
+        ([gt, gt, "--workers", "0"], "expected 1 or more"),
+    ):
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        assert stopped.value.code == 2
+        assert message in capsys.readouterr().err
+
+
+def test_no_truths_is_an_error_of_its_own(tmp_path):
+    with pytest.raises(NoTruthsError, match="no pictures"):
+        read_truths(tmp_path)
+
+
+def test_the_command_runs_as_a_module(tmp_path):
+    save(tmp_path / "gt" / "a.png", CLEAN)
+    save(tmp_path / "results" / "a.png", restored(4))
+    command = [sys.executable, "-m", "metrics", str(tmp_path / "results"), str(tmp_path / "gt")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "mean" in done.stdout
+    (tmp_path / "results" / "a.png").unlink()
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "no result: expected a.png" in done.stdout
