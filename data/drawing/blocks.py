@@ -27,8 +27,7 @@ def heading(sheet: Sheet, left: float, top: float, width: float, room: float, sc
         label, font = title(rng, int(rng.integers(2, 6))), sheet.bold
     if rng.random() < 0.4:
         label = f"{int(rng.integers(1, 9))}.{int(rng.integers(1, 9))}  {label}"
-    while len(label) > 3 and sheet.width_of(label, size, font) > width:
-        label = label[:-2]
+    label = fitted(sheet, label, width, size, font)
     if rng.random() < 0.12:
         sheet.draw.rectangle([left, top, left + width, top + size * 1.5], fill=sheet.accent)
         ink = (255, 255, 255)
@@ -38,6 +37,13 @@ def heading(sheet: Sheet, left: float, top: float, width: float, room: float, sc
     if rng.random() < 0.2:
         sheet.rule(left, top + size * 1.5, left + width, top + size * 1.5, sheet.size * 0.08, ink)
     return size * 1.75
+
+
+def fitted(sheet: Sheet, label: str, width: float, size: float, font: str) -> str:
+    """The label without the last words (or characters, where it has no spaces) that do not fit into `width`."""
+    while len(label) > 1 and sheet.width_of(label, size, font) > width:
+        label = label.rsplit(" ", 1)[0].rstrip() if " " in label else label[:-1]
+    return label
 
 
 def paragraph(sheet: Sheet, left: float, top: float, width: float, room: float) -> float:

@@ -34,6 +34,12 @@ class Grid:
         """N x 2 places in head heights as pixel coordinates."""
         return (np.asarray(points, np.float64) - self.origin) * self.scale
 
+    def covered(self, outline: np.ndarray) -> np.ndarray:
+        """Coverage of a closed outline (N x 2 places), float32 in [0, 1], following the lean of the head."""
+        straight = filled(*self.shape, self.pixels(outline))
+        columns, rows = (self.x - self.origin[0]) * self.scale, (self.y - self.origin[1]) * self.scale
+        return cv2.remap(straight, columns.astype(np.float32), rows.astype(np.float32), cv2.INTER_LINEAR)
+
     def bump(self, x: float, y: float, wide: float, high: float) -> np.ndarray:
         """A soft spot of height 1."""
         return np.exp(-(((self.x - x) / wide) ** 2) - ((self.y - y) / high) ** 2)
@@ -115,8 +121,8 @@ def _brows(rng: np.random.Generator, grid: Grid, hair: np.ndarray) -> np.ndarray
     middle = -0.115 + arch * x**2 * 6 - 0.01 + tilt * x
     width = thick * np.clip(1.15 - 4 * x, 0.35, 1.2)
     body = np.exp(-(((grid.y - middle) / width) ** 4)) * np.clip((0.1 - np.abs(x)) / 0.025, 0, 1)
-    strands = fractal_noise(rng, *grid.shape, coarsest=0.02 * grid.scale, octaves=3, persistence=0.8)
-    return np.clip(body * (0.75 + 0.25 * strands), 0, 0.9 if hair.mean() < 120 else 0.65)
+    strands = fractal_noise(rng, *grid.shape, coarsest=0.012 * grid.scale, octaves=3, persistence=0.8)
+    return np.clip(body * (0.78 + 0.14 * strands), 0, 0.9 if hair.mean() < 120 else 0.65)
 
 
 def _lips(rng: np.random.Generator, grid: Grid, colour: np.ndarray, red: float) -> np.ndarray:
@@ -153,7 +159,7 @@ def paint_face(
     Returns:
         (rgb float32 H x W x 3 in 0..255, coverage float32 H x W in [0, 1]).
     """
-    coverage = filled(*grid.shape, grid.pixels(face_outline(rng)))
+    coverage = grid.covered(face_outline(rng))
     diffuse, gloss = lambert(blurred(face_relief(rng, grid), 0.004 * grid.scale), light)
     blotches = fractal_noise(rng, *grid.shape, coarsest=0.25 * grid.scale, octaves=5, persistence=0.6)
     flush = (
@@ -178,24 +184,22 @@ def _beard(rng: np.random.Generator, grid: Grid, colour: np.ndarray, hair: np.nd
         1 - grid.bump(0, 0.27, 0.1, 0.04)
     )
     area *= np.clip((np.hypot(grid.x / 0.26, (grid.y - 0.2) / 0.2) - 0.35) / 0.4, 0, 1)
-    hairs = np.clip(0.6 + 0.5 * fractal_noise(rng, *grid.shape, coarsest=3, octaves=2), 0, 1)
+    hairs = np.clip(
+        0.7 + 0.22 * fractal_noise(rng, *grid.shape, coarsest=0.012 * grid.scale, octaves=3, persistence=0.9), 0, 1
+    )
     strength = (rng.uniform(0.15, 0.85) * area * hairs)[..., None]
     return colour * (1 - strength) + hair * 0.8 * strength
 
 
 def _glasses(rng: np.random.Generator, grid: Grid, colour: np.ndarray) -> np.ndarray:
-    """A dark frame around both eyes."""
-    frame = np.zeros(grid.shape, np.float32)
-    thick = max(1, round(rng.uniform(0.008, 0.02) * grid.scale))
-    axes = tuple(
-        int(value) for value in np.round(np.array([rng.uniform(0.105, 0.12), rng.uniform(0.07, 0.095)]) * grid.scale)
-    )
-    for side in (-1, 1):
-        centre = grid.pixels(np.array([[side * 0.155, -0.01]]))[0].astype(int).tolist()
-        cv2.ellipse(frame, centre, axes, 0, 0, 360, 1.0, thick, cv2.LINE_AA)
-        ends = grid.pixels(np.array([[side * 0.265, -0.03], [side * 0.37, -0.05]])).astype(int).tolist()
-        cv2.line(frame, ends[0], ends[1], 1.0, thick, cv2.LINE_AA)
-    bridge = grid.pixels(np.array([[-0.045, -0.02], [0.045, -0.02]])).astype(int).tolist()
-    cv2.line(frame, bridge[0], bridge[1], 1.0, thick, cv2.LINE_AA)
+    """A frame around both eyes."""
+    thick = rng.uniform(0.004, 0.01)
+    wide, high, power = rng.uniform(0.1, 0.12), rng.uniform(0.07, 0.095), rng.uniform(2.0, 4.0)
+    x, y = np.abs(grid.x) - 0.155, grid.y + 0.012
+    rim = np.abs((np.abs(x / wide) ** power + np.abs(y / high) ** power) ** (1 / power) - 1) * high
+    side = np.where((x > wide) & (np.abs(grid.x) < 0.37), np.abs(y + 0.035), 1.0)
+    bridge = np.where(np.abs(grid.x) < 0.155 - wide, np.abs(y + 0.02 - 2 * grid.x**2), 1.0)
+    distance = np.minimum(np.minimum(rim, side), bridge)
+    frame = 0.92 * np.clip((thick - distance) * grid.scale + 0.5, 0, 1)[..., None]
     paint = np.float32(rng.choice([(18, 18, 20), (60, 35, 25), (120, 110, 95)]))
-    return colour * (1 - 0.92 * frame[..., None]) + paint * 0.92 * frame[..., None]
+    return colour * (1 - frame) + paint * frame

@@ -104,4 +104,5 @@ def load_font(path: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageF
     """A font of `size` pixels; an empty path is Pillow's built-in font."""
     if path == _BUILT_IN:
         return ImageFont.load_default(max(size, 6))
-    return ImageFont.truetype(path, max(size, 6))
+    # The basic layout needs no library beside Pillow, so a page does not depend on what else is installed.
+    return ImageFont.truetype(path, max(size, 6), layout_engine=ImageFont.Layout.BASIC)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from data.drawing.hand_shapes import Finger, Hand
-from data.drawing.surfaces import blurred, filled, fractal_noise, lambert, rounded_relief, skin_colour
+from data.drawing.surfaces import blurred, filled, fractal_noise, lambert, rounded_relief, skin_colour, wall
 
 SKIN_TONES = (
     (240, 204, 186), (232, 190, 168), (226, 178, 150), (218, 168, 138), (205, 152, 120),
@@ -19,12 +19,21 @@ _TONE_WEIGHTS = (0.14, 0.18, 0.18, 0.16, 0.12, 0.08, 0.06, 0.05, 0.03)
 
 @dataclass
 class _FingerMap:
-    """One finger on the canvas: its window, relief, and each pixel's place along and across it."""
+    """One finger on the canvas.
+
+    Attributes:
+        window: the part of the canvas that the rest covers.
+        relief: height in pixels, 0 outside the finger.
+        along: place along the finger, 0 at the knuckle and 1 at the centre of the tip's ball.
+        across: place across it, -1 and 1 at its sides.
+        tip: (right, forward) places in a straight frame at the tip's ball, in radii of the ball.
+    """
 
     window: tuple[slice, slice]
     relief: np.ndarray
     along: np.ndarray
     across: np.ndarray
+    tip: tuple[np.ndarray, np.ndarray]
 
 
 def pick_skin(rng: np.random.Generator) -> np.ndarray:
@@ -43,7 +52,6 @@ def _map_finger(finger: Finger, scale: float, origin: np.ndarray, height: int, w
     shape = (bottom - top, right - left)
     squared = np.zeros(shape, np.float32)
     along, across = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    last = len(line) - 2
     for index, (start, end, thick, thin) in enumerate(zip(line[:-1], line[1:], radii[:-1], radii[1:], strict=True)):
         reach = max(thick, thin) + 2
         x0, y0 = (np.floor(np.minimum(start, end) - reach).astype(int) - (left, top)).clip(0)
@@ -56,17 +64,21 @@ def _map_finger(finger: Finger, scale: float, origin: np.ndarray, height: int, w
         dy = np.arange(y0 + top, y1 + top, dtype=np.float32)[:, None] - np.float32(start[1])
         vx, vy = (end - start).astype(np.float32)
         free = (dx * vx + dy * vy) / (vx * vx + vy * vy)
-        # Beyond the tip the place along the finger goes on growing, which the nail and the fingertip need.
         t = np.clip(free, 0, 1)
         radius = np.float32(thick) + np.float32(thin - thick) * t
         room = radius**2 - (dx - t * vx) ** 2 - (dy - t * vy) ** 2
         better = room > squared[part]
         squared[part][better] = room[better]
-        place = (index + (np.maximum(free, 0) if index == last else t)) / len(line[1:])
+        place = (index + t) / (len(line) - 1)
         along[part][better] = place[better]
         side = (dx * vy - dy * vx) / np.float32(np.hypot(vx, vy)) / radius
         across[part][better] = side[better]
-    return _FingerMap((slice(top, bottom), slice(left, right)), np.sqrt(squared), along, across)
+    forward = (line[-1] - line[-7]) / np.linalg.norm(line[-1] - line[-7])
+    tip_x = (np.arange(left, right, dtype=np.float32) - np.float32(line[-1, 0]))[None, :] / np.float32(radii[-1])
+    tip_y = (np.arange(top, bottom, dtype=np.float32) - np.float32(line[-1, 1]))[:, None] / np.float32(radii[-1])
+    ahead = tip_x * np.float32(forward[0]) + tip_y * np.float32(forward[1])
+    aside = tip_y * np.float32(forward[0]) - tip_x * np.float32(forward[1])
+    return _FingerMap((slice(top, bottom), slice(left, right)), np.sqrt(squared), along, across, (aside, ahead))
 
 
 def _creases(rng: np.random.Generator, finger: Finger, mapped: _FingerMap, back: bool) -> np.ndarray:
@@ -85,20 +97,18 @@ def _creases(rng: np.random.Generator, finger: Finger, mapped: _FingerMap, back:
     return np.clip(folds, 0, 1)
 
 
-def _nail(rng: np.random.Generator, finger: Finger, mapped: _FingerMap) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _nail(rng: np.random.Generator, mapped: _FingerMap) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The nail as (coverage, fold around it, free white edge), each 0..1, on the finger's window."""
-    length = float(np.linalg.norm(np.diff(finger.line, axis=0), axis=1).sum())
-    tip = float(finger.radii[-1]) / length
-    centre, half = 1.0 + tip * rng.uniform(-0.05, 0.12), tip * rng.uniform(0.72, 0.88)
-    place = (mapped.along - centre) / half
-    wide = rng.uniform(0.62, 0.74)
-    side = mapped.across / wide
-    radius = (np.abs(place) ** 2.6 + np.abs(side) ** 2.6) ** (1 / 2.6)
-    softness = 0.05
-    coverage = np.clip((1 - radius) / softness, 0, 1)
-    fold = np.exp(-(((radius - 1.04) / 0.07) ** 2)) * (place < 0.75)
-    edge = coverage * np.clip((place - rng.uniform(0.55, 0.8)) / 0.12, 0, 1)
-    return coverage, fold.astype(np.float32), edge
+    aside, ahead = mapped.tip
+    middle, half_length, half_width = rng.uniform(-0.3, -0.1), rng.uniform(0.9, 1.08), rng.uniform(0.74, 0.88)
+    place = (ahead - middle) / half_length
+    # Rounder towards the finger's tip than at the root, where the fold runs nearly straight across.
+    power = np.where(place > 0, np.float32(2.2), np.float32(3.2))
+    radius = (np.abs(place) ** power + np.abs(aside / half_width) ** power) ** (1 / power)
+    coverage = np.clip((1 - radius) / 0.06, 0, 1)
+    fold = np.exp(-(((radius - 1.05) / 0.07) ** 2)) * np.clip((0.6 - place) / 0.5, 0, 1)
+    edge = coverage * np.clip((place - rng.uniform(0.6, 0.85)) / 0.12, 0, 1)
+    return coverage.astype(np.float32), fold.astype(np.float32), edge.astype(np.float32)
 
 
 def _palm_relief(
@@ -192,7 +202,7 @@ def render_hand(rng: np.random.Generator, hand: Hand, size: int) -> tuple[np.nda
         relief[part] = np.where(mapped.relief > 0, joined, relief[part])
         layers = [(folds, _creases(rng, finger, mapped, hand.back))]
         if finger.nail:
-            layers += list(zip((nail, fold, edge), _nail(rng, finger, mapped), strict=True))
+            layers += list(zip((nail, fold, edge), _nail(rng, mapped), strict=True))
         else:
             layers += [(layer, np.zeros_like(lift)) for layer in (nail, fold, edge)]
         redness = np.clip((mapped.along - 0.85) / 0.2, 0, 1) * 0.8
@@ -201,7 +211,7 @@ def render_hand(rng: np.random.Generator, hand: Hand, size: int) -> tuple[np.nda
         for layer, values in [*layers, (flush, redness)]:
             layer[part][on_top] = values[on_top]
 
-    coverage = blurred((relief > 0).astype(np.float32), max(0.6, 0.004 * scale))
+    coverage = blurred((relief > 0).astype(np.float32), 0.7)
     bumps = fractal_noise(rng, *shape, coarsest=0.03 * scale, octaves=3, persistence=0.7) * np.float32(0.0006 * scale)
     skin_relief = blurred(relief, 0.008 * scale) + bumps * (1 - nail)
     skin_relief -= np.float32(0.012 * scale) * folds + np.float32(0.012 * scale) * fold
@@ -222,6 +232,8 @@ def render_hand(rng: np.random.Generator, hand: Hand, size: int) -> tuple[np.nda
         shade = 1 - 0.45 * blurred(cloth_coverage, 0.03 * scale)
         rgb = rgb * shade[..., None] * (1 - cloth_coverage[..., None]) + cloth * cloth_coverage[..., None]
         coverage = np.maximum(coverage, cloth_coverage)
+    behind = wall(rng, shape)
+    np.copyto(rgb, behind, where=(coverage < 0.02)[..., None])
     return rgb, coverage
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 
 from data.drawing.faces import Grid, mirrored, paint_face
+from data.drawing.hair import STYLE_WEIGHTS, STYLES, comb, hair_shapes, paint_hair, pick_hair
 from data.drawing.hands import pick_skin
-from data.drawing.surfaces import blurred, filled, fractal_noise, lambert, rounded_relief, skin_colour, smooth_outline
+from data.drawing.surfaces import (
+    blurred,
+    filled,
+    fractal_noise,
+    lambert,
+    rounded_relief,
+    skin_colour,
+    smooth_outline,
+    wall,
+)
 
-HAIR_COLOURS = (
-    (24, 20, 18), (34, 27, 23), (52, 36, 27), (78, 52, 35), (112, 76, 46), (170, 128, 78), (205, 170, 118),
-    (110, 48, 26), (150, 148, 146), (205, 203, 200),
-)  # fmt: skip
-_HAIR_WEIGHTS = (0.26, 0.18, 0.14, 0.12, 0.09, 0.06, 0.04, 0.04, 0.04, 0.03)
 _CLOTH_COLOURS = (
     (28, 30, 38), (45, 52, 80), (225, 225, 228), (150, 40, 45), (70, 90, 70), (190, 170, 140), (90, 130, 175),
     (240, 210, 90), (120, 120, 125), (200, 120, 140),
@@ -26,77 +30,6 @@ def _over(below: Layer, above: Layer) -> Layer:
     """One painted layer on another; each is (rgb, coverage)."""
     share = above[1][..., None]
     return below[0] * (1 - share) + above[0] * share, np.maximum(below[1], above[1])
-
-
-def _strands(rng: np.random.Generator, grid: Grid, parting: float, curl: float) -> np.ndarray:
-    """Texture of combed hair, about -1..1: streaks that fan out from the parting and fall down."""
-    across = (grid.x - parting) / (0.3 + 0.9 * np.clip(grid.y + 0.62, 0.0, 0.6))
-    wave = fractal_noise(rng, *grid.shape, coarsest=0.3 * grid.scale, octaves=4, persistence=0.55)
-    table = rng.standard_normal((32, 1024), np.float32)
-    table = 0.7 * table + 0.9 * cv2.GaussianBlur(table, (0, 0), 3) * 3
-    columns = (across + wave * (0.02 + 0.25 * curl)) * 170 + 512
-    rows = (grid.y + 1) * 7 + 2 + wave * curl * 3
-    streaks = cv2.remap(
-        table, columns.astype(np.float32), rows.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
-    )
-    return np.clip(streaks / 1.6, -1.5, 1.5)
-
-
-def _hair(
-    rng: np.random.Generator, grid: Grid, coverage: np.ndarray, colour: np.ndarray, strands: np.ndarray, light: tuple
-) -> Layer:
-    """Hair as a lit mass with streaks; its edge frays along the streaks."""
-    soft = blurred(coverage, 0.012 * grid.scale)
-    coverage = blurred(np.clip((soft + 0.22 * strands * (soft < 0.97) - 0.5) * 4 + 0.5, 0, 1), 0.5)
-    relief = blurred(rounded_relief(soft, 0.22 * grid.scale, 0.2 * grid.scale), 0.03 * grid.scale)
-    diffuse, _ = lambert(relief + strands * np.float32(0.003 * grid.scale), light)
-    band = np.exp(-(((grid.y + 0.42 + 0.25 * grid.x**2) / 0.07) ** 2)) + 0.5 * np.exp(-(((grid.y - 0.1) / 0.12) ** 2))
-    lit = 0.35 + 0.6 * diffuse + 0.22 * strands
-    gloss = rng.uniform(10, 45) * band * np.clip(0.6 + 0.6 * strands, 0, 1.5) * diffuse
-    return colour * lit.clip(0.12, 1.6)[..., None] + gloss[..., None], coverage
-
-
-def _hair_outlines(rng: np.random.Generator, style: str) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
-    """Outlines (behind the head or None, cap over the head, bare forehead that the cap leaves free)."""
-    volume = rng.uniform(0.0, 0.05) + (0.1 if style == "curly" else 0)
-    wide, top, end = 0.385 + volume, -0.54 - volume, rng.uniform(-0.05, 0.08)
-    cap = mirrored(
-        np.array(
-            [
-                (0, top),
-                (0.24, top + 0.05),
-                (wide, -0.28),
-                (wide + 0.015, -0.08),
-                (wide - 0.02, end),
-                (0.3, end + 0.02),
-                (0, end),
-            ]
-        )
-    )
-    line, side = rng.uniform(-0.36, -0.26), rng.uniform(-0.1, 0.1)
-    temple = rng.uniform(0.29, 0.325)
-    forehead = np.array(
-        [(side, line), (0.2, line + 0.04 - 0.2 * side), (temple, -0.12), (temple + 0.01, end + 0.2), (0, 0.6),
-         (-temple - 0.01, end + 0.2), (-temple, -0.12), (-0.2, line + 0.04 + 0.2 * side)]
-    )  # fmt: skip
-    behind = None
-    if style in ("long", "bob"):
-        low = rng.uniform(0.85, 1.2) if style == "long" else rng.uniform(0.42, 0.62)
-        full = wide + rng.uniform(0.02, 0.1)
-        behind = mirrored(
-            np.array(
-                [
-                    (0, top + 0.01),
-                    (0.26, top + 0.07),
-                    (wide + 0.02, -0.2),
-                    (full, 0.2),
-                    (full, low - 0.1),
-                    (0.3, low),
-                    (0, low),
-                ]
-            )
-        )
-    return behind, cap, forehead
 
 
 def _torso(rng: np.random.Generator, grid: Grid, light: tuple[float, float, float], tone: np.ndarray) -> Layer:
@@ -193,7 +126,7 @@ def _ears(grid: Grid, tone: np.ndarray, light: tuple[float, float, float]) -> La
             side,
             1,
         )
-        coverage = np.maximum(coverage, filled(*grid.shape, grid.pixels(smooth_outline(ear))))
+        coverage = np.maximum(coverage, grid.covered(smooth_outline(ear)))
     relief = rounded_relief(coverage, 0.025 * grid.scale, 0.03 * grid.scale)
     diffuse, gloss = lambert(blurred(relief, 0.008 * grid.scale), light)
     inner = 1 - 0.4 * grid.pair(0.375, -0.02, 0.018, 0.06)
@@ -207,7 +140,7 @@ def render_head(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.nda
         (rgb float32 H x W x 3 in 0..255, coverage float32 H x W in [0, 1]); the shoulders reach the last row.
     """
     bottom = rng.uniform(0.8, 1.45)
-    style = str(rng.choice(["short", "curly", "long", "bob", "bald"], p=[0.42, 0.13, 0.22, 0.17, 0.06]))
+    style = str(rng.choice(STYLES, p=STYLE_WEIGHTS))
     low, high = np.array([-1.15, -0.74]), np.array([1.15, bottom])
     scale = size / max(high - low)
     width, height = (round(float(value)) for value in (high - low) * scale)
@@ -219,30 +152,22 @@ def render_head(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.nda
     grid = Grid(straight.x - lean * (0.6 - straight.y), straight.y + lean * straight.x, scale, low)
 
     tone, light = pick_skin(rng), (rng.uniform(-0.9, 0.9), rng.uniform(-0.9, 0.0), rng.uniform(1.0, 1.8))
-    hair = np.float32(HAIR_COLOURS[int(rng.choice(len(HAIR_COLOURS), p=_HAIR_WEIGHTS))])
-    behind, cap, forehead = _hair_outlines(rng, style)
+    hair = pick_hair(rng)
+    behind, front = hair_shapes(rng, grid, style)
     curl = {"curly": 1.0, "long": rng.uniform(0.1, 0.6)}.get(style, rng.uniform(0.05, 0.3))
-    strands = _strands(rng, grid, rng.uniform(-0.15, 0.15), curl)
+    strands = comb(rng, grid, rng.uniform(-0.15, 0.15), curl)
 
-    picture = (np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.float32))
-    layers = [_torso(rng, straight, light, tone), _neck(straight, tone, light, rng.uniform(0.17, 0.22))]
+    picture = (wall(rng, (height, width)), np.zeros((height, width), np.float32))
+    layers = [_torso(rng, straight, light, tone), _neck(straight, tone, light, rng.uniform(0.16, 0.2))]
     if behind is not None:
-        layers.insert(int(rng.integers(2)), _hair(rng, grid, _outlined(grid, behind), hair * 0.8, strands, light))
+        # Long hair falls behind the shoulders or over them.
+        layers.insert(int(rng.integers(2)), paint_hair(rng, grid, behind, hair * 0.8, strands, light))
     layers += [_ears(grid, tone, light), paint_face(rng, grid, tone, hair, light)]
     if style != "bald":
-        covered = _outlined(grid, cap) * (1 - _outlined(grid, forehead))
-        layers.append(_hair(rng, grid, covered, hair, strands, light))
+        layers.append(paint_hair(rng, grid, front, hair, strands, light))
     for layer in layers:
         picture = _over(picture, layer)
     rgb, coverage = picture
     if rng.random() < 0.28:
         rgb = np.repeat((rgb @ np.float32((0.299, 0.587, 0.114)))[..., None], 3, axis=2)
     return rgb, coverage
-
-
-def _outlined(grid: Grid, points: np.ndarray) -> np.ndarray:
-    """Coverage of a smooth outline on a leaning head."""
-    straight = filled(*grid.shape, grid.pixels(smooth_outline(points)))
-    columns = (grid.x - grid.origin[0]) * grid.scale
-    rows = (grid.y - grid.origin[1]) * grid.scale
-    return cv2.remap(straight, columns.astype(np.float32), rows.astype(np.float32), cv2.INTER_LINEAR)

@@ -39,8 +39,12 @@ _KIND_WEIGHTS = {
     "notes": 0.08,
 }
 
+KINDS = tuple(_KIND_WEIGHTS)
 
-def draw_page(rng: np.random.Generator, width: int, height: int, fonts: FontSet | None = None) -> np.ndarray:
+
+def draw_page(
+    rng: np.random.Generator, width: int, height: int, fonts: FontSet | None = None, kind: str | None = None
+) -> np.ndarray:
     """Draws a photographed document page.
 
     Args:
@@ -49,14 +53,17 @@ def draw_page(rng: np.random.Generator, width: int, height: int, fonts: FontSet 
         height: pixels, at least 64.
         fonts: what to write with; by default every font found on this machine, so that the same seed gives another
             page on a machine with other fonts. `fonts.bundled_fonts()` does not depend on the machine.
+        kind: one of `KINDS`; None draws it.
 
     Returns:
         RGB uint8, height x width x 3.
     """
     if min(width, height) < SMALLEST:
         raise ValueError(f"a page of {width} x {height} pixels, expected at least {SMALLEST} each way")
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"kind is {kind!r}, expected one of {', '.join(KINDS)}")
     sheet = blank_sheet(rng, width, height, fonts or find_fonts())
-    kind = str(rng.choice(list(_KIND_WEIGHTS), p=list(_KIND_WEIGHTS.values())))
+    kind = kind or str(rng.choice(list(_KIND_WEIGHTS), p=list(_KIND_WEIGHTS.values())))
     _lay_out(sheet, kind, width, height)
     return photograph_sheet(rng, np.asarray(sheet.image))
 

@@ -24,7 +24,7 @@ def _light(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
     y = np.linspace(-1, 1, rows, dtype=np.float32)[:, None]
     x = np.linspace(-1, 1, columns, dtype=np.float32)[None, :]
     slope = rng.normal(0, 0.05, 2).astype(np.float32)
-    field = 1 + slope[0] * x + slope[1] * y - np.float32(rng.uniform(0.0, 0.09)) * (x**2 + y**2)
+    field = 1 + slope[0] * x + slope[1] * y - np.float32(rng.uniform(0.0, 0.07)) * (x**2 + y**2)
     field = field + np.float32(rng.uniform(0.0, 0.02)) * fractal_noise(rng, rows, columns, 60, 3)
     if rng.random() < 0.3:
         # Somebody's shadow, or a lamp, with an edge out of focus.
@@ -49,7 +49,7 @@ def photograph_sheet(rng: np.random.Generator, printed: np.ndarray) -> np.ndarra
     picture = _bend(rng, printed)
     if rng.random() < 0.7:
         picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.35, 0.35 + 0.0002 * max(height, width)))
-    paper = np.float32(_PAPERS[int(rng.integers(len(_PAPERS)))]) * np.float32(rng.uniform(0.9, 1.0))
+    paper = np.float32(_PAPERS[int(rng.integers(len(_PAPERS)))]) * np.float32(rng.uniform(0.93, 1.02))
     light = _light(rng, height, width)
     light += np.float32(0.004) * fractal_noise(rng, height, width, max(height, width) / 150, 2, 0.7)
     tint = paper * (1 + rng.normal(0, 0.008, 3)).astype(np.float32) / 255

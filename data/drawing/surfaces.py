@@ -100,6 +100,12 @@ def skin_colour(albedo: np.ndarray, diffuse: np.ndarray, gloss: np.ndarray, shin
     return np.stack(channels, axis=2) + (255 * shine) * gloss[..., None]
 
 
+def wall(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
+    """What stood behind a hand or a head before it was cut out, float32 H x W x 3 in 0..255: mostly light and grey."""
+    tone = rng.choice([245.0, 225.0, 200.0, 160.0, 70.0], p=[0.35, 0.25, 0.2, 0.1, 0.1]) + rng.normal(0, 5, 3)
+    return np.broadcast_to(np.clip(tone, 0, 255).astype(np.float32), (*shape, 3)).copy()
+
+
 def cut_out(rgb: np.ndarray, coverage: np.ndarray, long_side: int) -> np.ndarray:
     """The covered part as RGBA uint8, cropped tight, its longest side exactly `long_side` pixels."""
     solid = coverage > 0.5
