@@ -1,0 +1,179 @@
+"""Packs the submission ZIP and runs it once as the contest does.
+
+    python -m test_code.build
+    python -m test_code.build --weights runs/phase3/model_best.pdparams --images photos --out submission.zip
+
+The ZIP's root holds predict.py, model.pdparams and the modules that predict.py imports, and nothing else. It is then
+unpacked in an empty folder and run there as `python predict.py src_image_dir save_dir` in a fresh process that does
+not see the project. The exit code is 1 when that run fails, or a result is missing, misnamed or of another size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from test_code.closure import import_closure
+from utils.atomic import atomic_path
+
+ROOT = Path(__file__).resolve().parent.parent
+SAMPLES = ROOT / "test_code" / "samples"
+# The same content gives the same ZIP, byte for byte, whenever it is built.
+_TIMESTAMP = (2022, 1, 1, 0, 0, 0)
+
+
+class DryRunError(RuntimeError):
+    """The packed submission does not do what the contest asks for; the message says what."""
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """What one run of the unpacked submission took.
+
+    Attributes:
+        pictures: how many pictures were restored.
+        seconds: the whole process, start-up included.
+        seconds_per_picture: from the first result to the last, by picture; of a single picture the whole process.
+        memory_gb: peak resident memory of the process, in 10^9 bytes.
+    """
+
+    pictures: int
+    seconds: float
+    seconds_per_picture: float
+    memory_gb: float
+
+
+def pack(weights: Path, out: Path, root: Path = ROOT) -> list[str]:
+    """Writes the ZIP atomically; returns the names in it.
+
+    Raises:
+        FileNotFoundError: `weights` does not exist.
+    """
+    if not weights.is_file():
+        raise FileNotFoundError(f"{weights}: no such file of weights")
+    files = {path.as_posix(): root / path for path in import_closure(root / "predict.py", root)}
+    files["model.pdparams"] = weights
+    with atomic_path(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(name, _TIMESTAMP)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, files[name].read_bytes())
+    return sorted(files)
+
+
+def dry_run(archive: Path, images: list[Path]) -> DryRun:
+    """Unpacks the ZIP in an empty folder, runs it on copies of `images` and checks every result.
+
+    Raises:
+        DryRunError: the process failed, or a result is missing, misnamed, of another size or unreadable.
+        ValueError: no images, or two of the same name.
+    """
+    names = sorted(path.name for path in images)
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"expected pictures with different names, got {names or 'none'}")
+    with tempfile.TemporaryDirectory(prefix="submission-") as folder:
+        here = Path(folder)
+        with zipfile.ZipFile(archive) as packed:
+            packed.extractall(here)
+        (here / "src_image_dir").mkdir()
+        for path in images:
+            shutil.copyfile(path, here / "src_image_dir" / path.name)
+        seconds, memory = _run(here)
+        ended = _check_results(here / "src_image_dir", here / "save_dir", names)
+    each = (ended[-1] - ended[0]) / (len(ended) - 1) if len(ended) > 1 else seconds
+    return DryRun(len(names), seconds, each, memory)
+
+
+def _run(here: Path) -> tuple[float, float]:
+    """Runs the unpacked predict.py; returns (seconds, peak memory in 10^9 bytes)."""
+    # -E and -s keep PYTHONPATH and the user's own packages out: only what is installed and what is packed is there.
+    command = [sys.executable, "-E", "-s", "predict.py", "src_image_dir", "save_dir"]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    log = here / "output.log"
+    start = time.perf_counter()
+    with open(log, "wb") as output:
+        process = subprocess.Popen(command, cwd=here, env=environment, stdout=output, stderr=subprocess.STDOUT)
+        # wait4 tells the use of this very process; getrusage would mix it with every earlier one.
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    seconds = time.perf_counter() - start
+    if process.returncode:
+        end = log.read_text("utf-8", errors="replace")[-2000:]
+        raise DryRunError(f"`python predict.py src_image_dir save_dir` ended with code {process.returncode}:\n{end}")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return seconds, usage.ru_maxrss * unit / 1e9
+
+
+def _check_results(source: Path, results: Path, names: list[str]) -> list[float]:
+    """Compares names and sizes; returns when each result was finished, in order."""
+    found = sorted(path.relative_to(results).as_posix() for path in results.rglob("*") if path.is_file())
+    faults = [f"missing: {name}" for name in names if name not in found]
+    faults += [f"not asked for: {name}" for name in found if name not in names]
+    for name in set(names) & set(found):
+        with Image.open(source / name) as before:
+            expected = before.size
+        try:
+            with Image.open(results / name) as after:
+                after.load()
+                size = after.size
+        except OSError as error:
+            faults.append(f"unreadable: {name} ({error})")
+            continue
+        if size != expected:
+            faults.append(f"of another size: {name} is {size[0]}x{size[1]}, expected {expected[0]}x{expected[1]}")
+    if faults:
+        raise DryRunError("wrong results: " + "; ".join(sorted(faults)))
+    return sorted((results / name).stat().st_mtime for name in names)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=Path, default=ROOT / "test_code" / "model.pdparams", help="file of weights")
+    parser.add_argument("--out", type=Path, default=Path("submission.zip"), help="the ZIP to write")
+    parser.add_argument("--images", type=Path, default=SAMPLES, help="folder whose *.jpg are tried")
+    parser.add_argument("--limit-seconds", type=float, default=2.0, help="the contest's limit for one picture")
+    parser.add_argument("--limit-memory-gb", type=float, default=10.0, help="the contest's limit of memory")
+    parser.add_argument("--enforce-limits", action="store_true", help="fail when a limit is exceeded on this machine")
+    options = parser.parse_args(arguments)
+    try:
+        names = pack(options.weights, options.out)
+        print(f"{options.out}: {len(names)} files, {options.out.stat().st_size / 1e6:.1f} MB")
+        images = sorted(options.images.glob("*.jpg"))
+        if not images:
+            raise FileNotFoundError(f"{options.images}: no *.jpg to try the submission on; name a folder with --images")
+        result = dry_run(options.out, images)
+    except (OSError, ValueError, DryRunError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return report(result, options.limit_seconds, options.limit_memory_gb, options.enforce_limits)
+
+
+def report(result: DryRun, limit_seconds: float, limit_memory_gb: float, enforce: bool) -> int:
+    """Prints the figures against the limits; returns the exit code."""
+    print(f"{result.pictures} pictures restored, names and sizes right; {result.seconds:.1f} s with start-up")
+    rows = (
+        ("seconds per picture", result.seconds_per_picture, limit_seconds, "the limit is meant for a V100"),
+        ("peak memory in GB", result.memory_gb, limit_memory_gb, "main memory of the process"),
+    )
+    exceeded = False
+    for name, value, limit, note in rows:
+        exceeded |= value > limit
+        print(f"{name}: {value:.2f}, limit {limit:g} ({note}): {'EXCEEDED' if value > limit else 'kept'}")
+    if exceeded and not enforce:
+        print("a limit is exceeded on this machine; that is an error with --enforce-limits only")
+    return 1 if exceeded and enforce else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

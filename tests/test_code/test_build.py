@@ -1,0 +1,133 @@
+"""The submission: only what is needed, the same bytes, and a dry run that finds faults."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from models.presets import build as build_network
+from models.state import arrays_of
+from test_code import build
+from test_code.closure import import_closure
+from tests.inference.test_restorer import page
+from utils.weights import Weights, save_weights
+
+
+@pytest.fixture
+def weights(tmp_path) -> Path:
+    network = build_network("tiny", gate=True)
+    path = tmp_path / "tiny.pdparams"
+    save_weights(path, Weights(params=arrays_of(network), model=network.config, predict={"long_side": 64}))
+    return path
+
+
+@pytest.fixture
+def images(tmp_path) -> list[Path]:
+    (tmp_path / "images").mkdir()
+    paths = [tmp_path / "images" / f"{name}.jpg" for name in ("one", "two")]
+    for index, path in enumerate(paths):
+        Image.fromarray(page(90 + index, 70)).save(path)
+    return paths
+
+
+def test_the_zip_holds_predict_the_weights_and_only_what_it_imports(weights, tmp_path):
+    names = build.pack(weights, tmp_path / "a.zip")
+    assert {"predict.py", "model.pdparams", "inference/restorer.py", "models/nafnet.py"} <= set(names)
+    for unwanted in ("train.py", "data/synthesis.py", "losses/total.py", "test_code/build.py", "models/convert.py"):
+        assert unwanted not in names
+    assert not any(name.startswith(("tests/", "metrics/", "losses/")) for name in names)
+    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
+        assert archive.namelist() == names
+        assert archive.read("model.pdparams") == weights.read_bytes()
+
+
+def test_the_same_content_gives_the_same_bytes(weights, tmp_path):
+    build.pack(weights, tmp_path / "a.zip")
+    build.pack(weights, tmp_path / "b.zip")
+    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+
+
+def test_the_packed_submission_runs_without_the_project(weights, images, tmp_path, capsys):
+    arguments = ["--weights", str(weights), "--out", str(tmp_path / "a.zip"), "--images", str(images[0].parent)]
+    assert build.main([*arguments, "--limit-memory-gb", "0.01"]) == 0
+    words = capsys.readouterr().out
+    assert "2 pictures restored" in words
+    assert "V100" in words
+    assert "peak memory in GB" in words
+    assert "EXCEEDED" in words
+
+
+def test_limits_fail_only_when_enforced(capsys):
+    slow = build.DryRun(pictures=2, seconds=9, seconds_per_picture=4, memory_gb=1)
+    assert build.report(slow, 2, 10, enforce=False) == 0
+    assert build.report(slow, 2, 10, enforce=True) == 1
+    assert build.report(slow, 5, 10, enforce=True) == 0
+    assert build.report(slow, 5, 0.5, enforce=True) == 1
+    assert "4.00, limit 2" in capsys.readouterr().out
+
+
+COPY = "import pathlib, shutil, sys\nsource, results = map(pathlib.Path, sys.argv[1:])\nresults.mkdir()\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("shutil.copy(source / 'one.jpg', results)", "missing: two.jpg"),
+        ("[shutil.copy(p, results / (p.stem + '.png')) for p in source.iterdir()]", "not asked for: one.png"),
+        (
+            "from PIL import Image\n[Image.new('RGB', (5, 6)).save(results / p.name) for p in source.iterdir()]",
+            "one.jpg is 5x6, expected 70x90",
+        ),
+        ("[(results / p.name).write_bytes(b'') for p in source.iterdir()]", "unreadable: one.jpg"),
+        ("raise SystemExit('no GPU here')", "no GPU here"),
+        ("import inference", "No module named 'inference'"),
+    ],
+)
+def test_a_wrong_submission_fails_with_the_reason(body, words, images, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(build.ROOT))
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("predict.py", COPY + body)
+    with pytest.raises(build.DryRunError, match=words):
+        build.dry_run(tmp_path / "a.zip", images)
+
+
+def test_a_right_submission_is_measured(images, tmp_path):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        body = "block = bytearray(200_000_000)\n[shutil.copy(p, results) for p in source.iterdir()]"
+        archive.writestr("predict.py", COPY + body)
+    result = build.dry_run(tmp_path / "a.zip", images)
+    assert result.pictures == 2
+    assert 0 <= result.seconds_per_picture <= result.seconds < 60
+    assert 0.2 < result.memory_gb < 5
+
+
+def test_missing_weights_and_missing_pictures_are_named(weights, tmp_path, capsys):
+    assert build.main(["--weights", str(tmp_path / "none"), "--out", str(tmp_path / "a.zip")]) == 1
+    assert "none: no such file" in capsys.readouterr().err
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert build.main(["--weights", str(weights), "--out", str(tmp_path / "a.zip"), "--images", str(empty)]) == 1
+    assert "--images" in capsys.readouterr().err
+
+
+def test_imports_are_followed_through_packages_functions_and_relative_names(tmp_path):
+    (tmp_path / "pack" / "deep").mkdir(parents=True)
+    (tmp_path / "script.py").write_text("import json\ndef late():\n    from pack import used\n")
+    (tmp_path / "pack" / "__init__.py").write_text("")
+    (tmp_path / "pack" / "used.py").write_text("from .deep import thing\nfrom . import beside as other\n")
+    (tmp_path / "pack" / "beside.py").write_text("import pack.deep.more\n")
+    (tmp_path / "pack" / "unused.py").write_text("")
+    (tmp_path / "pack" / "deep" / "__init__.py").write_text("thing = 1\n")
+    (tmp_path / "pack" / "deep" / "more.py").write_text("import script\n")
+    found = [path.as_posix() for path in import_closure(tmp_path / "script.py", tmp_path)]
+    assert found == [
+        "pack/__init__.py",
+        "pack/beside.py",
+        "pack/deep/__init__.py",
+        "pack/deep/more.py",
+        "pack/used.py",
+        "script.py",
+    ]
