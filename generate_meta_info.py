@@ -144,6 +144,14 @@ def table(measured: list[Measured], options: argparse.Namespace) -> str:
     return text.getvalue()
 
 
+def bins_with_edge(threshold: float, highest: float) -> list[float]:
+    """Edges of about sixty equal bins from 0 to `highest`, one of them at the threshold: no bar lies on both sides."""
+    width = max(highest, 2 * threshold, 1e-6) / 60
+    if threshold > 0:
+        width = threshold / max(round(threshold / width), 1)
+    return [width * index for index in range(int(max(highest, threshold) / width) + 2)]
+
+
 def draw_histogram(path: Path, measured: list[Measured], options: argparse.Namespace) -> None:
     """Draws how many patches have which gradient, what is kept and what is not, and the threshold."""
     # Imported here, since every worker process imports this script and none of them draws.
@@ -156,8 +164,7 @@ def draw_histogram(path: Path, measured: list[Measured], options: argparse.Names
     axes = figure.add_subplot()
     axes.hist(
         [detailed, rescued, dropped],
-        bins=60,
-        range=(0, max([patch.gradient for patch in measured] + [2 * options.threshold])),
+        bins=bins_with_edge(options.threshold, max([patch.gradient for patch in measured], default=0)),
         stacked=True,
         color=["#4878a8", "#e0a030", "#b0b0b0"],
         label=[

@@ -57,7 +57,7 @@ def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
 def _shows_greys(image: Image.Image) -> bool:
     """Whether a palette holds greys only: then an optimiser packed a black and white mask, in whatever order."""
     palette = np.asarray(image.getpalette("RGB") or [0, 0, 0], np.int16).reshape(-1, 3)
-    used = palette[[index for index in np.unique(np.asarray(image)) if index < len(palette)]]
+    used = palette[np.flatnonzero(image.histogram()[: len(palette)])]
     return len(used) > 0 and not np.any(np.ptp(used, axis=1))
 
 

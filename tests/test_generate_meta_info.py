@@ -102,6 +102,15 @@ def test_the_histogram_is_a_picture_with_all_its_colours(out):
         assert (rgb == colour).all(axis=2).sum() > 100
 
 
+@pytest.mark.parametrize(("threshold", "highest"), [(10, 68.7), (10, 3), (0.3, 250), (0, 50), (80, 79.9), (10, 0)])
+def test_no_bar_of_the_histogram_lies_on_both_sides_of_the_threshold(threshold, highest):
+    edges = generate_meta_info.bins_with_edge(threshold, highest)
+    assert edges[0] == 0
+    assert edges[-1] > highest
+    assert min(abs(edge - threshold) for edge in edges) < 1e-9
+    assert len(edges) < 2000
+
+
 def test_the_full_set_has_files_of_its_own(out):
     add_patch(out, "all", "print", stripes(80), covered=1)
     run(out)
