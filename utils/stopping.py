@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from types import FrameType
 from typing import Any
 
@@ -11,8 +12,7 @@ from typing import Any
 class StopRequest:
     """A context in which the first SIGINT or SIGTERM only sets `signal_number`; a second one acts as usual.
 
-    Data workers forked inside the context ignore both signals: a terminal or a scheduler sends them to the whole
-    process group, and the loop still needs its workers until the checkpoint is written. They end with their parent.
+    Processes forked inside the context do not act on it; data workers call `leave_stopping_to_parent` as well.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -44,3 +44,24 @@ class StopRequest:
     def exit_code(self) -> int:
         """What a shell reports for a program that the signal ended: 130 after ctrl-C, 143 after SIGTERM."""
         return 128 + (self.signal_number or 0)
+
+
+def leave_stopping_to_parent() -> None:
+    """Makes a data worker deaf to SIGINT, and to SIGTERM from anybody but its parent.
+
+    A terminal sends ctrl-C, and a service manager SIGTERM, to every process of a job. The parent still needs its
+    workers then, until its checkpoint is written, and Paddle throws an error into it when one of them dies. The
+    parent's own SIGTERM ends a worker as before; when the parent is gone, Paddle's worker notices and ends.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if not hasattr(signal, "sigwaitinfo"):
+        return
+    parent = os.getppid()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+
+    def wait_for_parent() -> None:
+        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+            pass
+        os._exit(0)
+
+    threading.Thread(target=wait_for_parent, daemon=True).start()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 import pytest
 
-from utils.stopping import StopRequest
+from utils.stopping import StopRequest, leave_stopping_to_parent
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -27,6 +28,23 @@ def test_handlers_are_put_back_when_nothing_happened():
     with StopRequest():
         assert [signal.getsignal(number) for number in StopRequest.SIGNALS] != before
     assert [signal.getsignal(number) for number in StopRequest.SIGNALS] == before
+
+
+def test_a_shielded_worker_obeys_its_parent_alone():
+    ready, tell = os.pipe()
+    worker = os.fork()
+    if worker == 0:
+        leave_stopping_to_parent()
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)  # from a stranger: from itself, that is
+        time.sleep(0.2)
+        os.write(tell, b"alive")
+        time.sleep(60)
+        os._exit(9)
+    assert os.read(ready, 5) == b"alive"
+    os.kill(worker, signal.SIGTERM)
+    _, status = os.waitpid(worker, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
 
 
 def test_a_forked_worker_ignores_the_signal():

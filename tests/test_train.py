@@ -1,0 +1,326 @@
+"""train.py on a handful of tiny patches: resuming bit for bit, stopping in every way, refusing what cannot work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import yaml
+
+import train
+from data.lists import PatchPaths, write_list
+from utils.checkpoint import load_checkpoint
+from utils.journal import read_metrics
+from utils.run_folder import RunFolder
+from utils.weights import load_weights
+
+ROOT = Path(__file__).resolve().parent.parent
+QUIET = ("validation.every=0",)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory) -> Path:
+    """Six patches of 48x48 with lines on paper and a coloured square over them, their lists, and a config."""
+    folder = tmp_path_factory.mktemp("prepared")
+    rng = np.random.default_rng(0)
+    entries = []
+    for number in range(6):
+        clean = np.full((48, 48, 3), 220, np.uint8)
+        clean[number % 3 :: 6] = 60
+        mask = np.zeros((48, 48), np.uint8)
+        top, left = rng.integers(0, 28, 2)
+        mask[top : top + 20, left : left + 20] = 255
+        occluded = np.where(mask[..., None] > 0, rng.integers(80, 120, 3), clean).astype(np.uint8)
+        trio = PatchPaths(*(folder / kind / f"{number}.png" for kind in ("gt", "occluded", "mask")))
+        for path, picture in zip(trio, (clean, occluded, mask), strict=True):
+            path.parent.mkdir(exist_ok=True)
+            cv2.imwrite(str(path), picture)
+        entries.append(trio)
+    write_list(folder / "train.txt", entries)
+    write_list(folder / "val_pages.txt", entries[:3])
+    config = {
+        "output": str(folder / "run"),
+        "seed": 3,
+        "model": {"preset": "tiny", "gate": True},
+        "data": {
+            "train_list": str(folder / "train.txt"), "val_pages": str(folder / "val_pages.txt"),
+            "crop": 48, "downscale": 1, "workers": 0,
+        },
+        "train": {
+            "iterations": 10,
+            "stages": [{"iterations": 6, "batch": 2, "patch": 16}, {"iterations": 4, "batch": 1, "patch": 32}],
+            "ema_decay": 0.9, "log_every": 1, "save_every": 5,
+        },
+        "optimizer": {"learning_rate": 2e-3, "clip_norm": 0.5},
+        "loss": [{"name": "l1"}, {"name": "mask_bce", "weight": 0.3}, {"name": "fill"}],
+        "validation": {"every": 5, "pages": 2},
+        "predict": {"rows": 1, "columns": 1, "overlap": 0, "tlc_train_size": 32},
+    }
+    (folder / "config.yml").write_text(yaml.safe_dump(config))
+    return folder
+
+
+def command(prepared: Path, output: Path, *overrides: str, flags: tuple[str, ...] = ()) -> list[str]:
+    return ["-c", str(prepared / "config.yml"), "-o", f"output={output}", *overrides, "--device", "cpu", *flags]
+
+
+def in_new_process(arguments: list[str]) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "train.py", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": str(train.THREADS)},
+    )
+
+
+def assert_same_training(first: dict, second: dict) -> None:
+    assert first["iteration"] == second["iteration"]
+    for part in ("params", "ema"):
+        assert first[part].keys() == second[part].keys()
+        for name, array in first[part].items():
+            assert array.tobytes() == second[part][name].tobytes(), f"{part} {name}"
+    for name, kept in first["optimizer"].items():
+        for kind, array in kept.items():
+            assert array.tobytes() == second["optimizer"][name][kind].tobytes(), f"{name} {kind}"
+
+
+@pytest.fixture(scope="module")
+def straight(prepared) -> Path:
+    """Ten iterations without a break, validated twice, never saved before the end."""
+    output = prepared / "straight"
+    assert train.main(command(prepared, output, "train.save_every=100")) == 0
+    return output
+
+
+class Killed(BaseException):
+    """Stands for a kill that leaves no time to do anything."""
+
+
+def killed_after(iteration: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ends the process (as far as the test can) right after the checkpoint of `iteration`."""
+    save = RunFolder.save
+
+    def save_and_die(self, done, learner, best=False):
+        save(self, done, learner, best)
+        if done == iteration:
+            raise Killed
+
+    monkeypatch.setattr(RunFolder, "save", save_and_die)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_ten_iterations_equal_five_a_save_a_new_process_and_five(prepared, straight, tmp_path, monkeypatch, workers):
+    overrides = (*QUIET, f"data.workers={workers}")
+    with monkeypatch.context() as patch:
+        killed_after(5, patch)
+        with pytest.raises(Killed):
+            train.main(command(prepared, tmp_path, *overrides))
+    assert load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")["iteration"] == 5
+    done = in_new_process(command(prepared, tmp_path, *overrides, flags=("--resume",)))
+    assert done.returncode == 0, done.stderr
+    assert "iteration 5" in done.stdout
+    resumed = load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")
+    assert_same_training(load_checkpoint(straight / "checkpoints" / "last.pdckpt"), resumed)
+    losses = [[item["loss"] for item in read_metrics(folder / "metrics.jsonl") if item["kind"] == "train"]
+              for folder in (straight, tmp_path)]
+    assert losses[0] == losses[1]
+    assert len(losses[0]) == 10
+
+
+def test_auto_resume_starts_then_passes_over_a_torn_file_and_ends_the_same(prepared, straight, tmp_path, capsys):
+    assert train.main(command(prepared, tmp_path, *QUIET, flags=("--auto-resume",))) == 0
+    last = tmp_path / "checkpoints" / "last.pdckpt"
+    last.write_bytes(last.read_bytes()[:-1000])
+    capsys.readouterr()
+    assert train.main(command(prepared, tmp_path, *QUIET, flags=("--auto-resume",))) == 0
+    assert "previous.pdckpt, iteration 5" in capsys.readouterr().out
+    assert_same_training(load_checkpoint(straight / "checkpoints" / "last.pdckpt"), load_checkpoint(last))
+    # Finished: nothing more to do, and nothing is touched.
+    before = last.stat().st_mtime_ns
+    assert train.main(command(prepared, tmp_path, *QUIET, flags=("--auto-resume",))) == 0
+    assert last.stat().st_mtime_ns == before
+
+
+def test_crossing_a_stage_border_changes_batch_and_patch(straight):
+    records = [item for item in read_metrics(straight / "metrics.jsonl") if item["kind"] == "train"]
+    shapes = [(item["stage"], item["batch"], item["patch"]) for item in records]
+    assert shapes == [(0, 2, 16)] * 6 + [(1, 1, 32)] * 4
+
+
+def test_the_learning_rate_is_that_of_the_schedule(straight):
+    records = [item for item in read_metrics(straight / "metrics.jsonl") if item["kind"] == "train"]
+    expected = [1e-6 + (2e-3 - 1e-6) * (1 + np.cos(np.pi * iteration / 10)) / 2 for iteration in range(10)]
+    np.testing.assert_allclose([item["learning_rate"] for item in records], expected, rtol=1e-12)
+
+
+def test_the_folder_holds_all_that_a_user_needs(straight):
+    names = {path.name for path in straight.iterdir()}
+    assert {"config.yml", "command.txt", "metrics.jsonl", "curves.png", "checkpoints", "model_last.pdparams",
+            "model_best.pdparams"} <= names
+    checkpoint = load_checkpoint(straight / "checkpoints" / "last.pdckpt")
+    weights = load_weights(straight / "model_last.pdparams")
+    assert weights.model["gate"] is True
+    assert weights.predict["tlc_train_size"] == 32
+    for name, array in weights.params.items():
+        assert array.tobytes() == checkpoint["ema"][name].tobytes()
+        assert not np.array_equal(array, checkpoint["params"][name])
+    validations = [item for item in read_metrics(straight / "metrics.jsonl") if item["kind"] == "validation"]
+    best = max(validations, key=lambda item: item["psnr"])
+    assert checkpoint["best"] == {"measure": "psnr", "value": best["psnr"], "iteration": best["iteration"]}
+    assert load_checkpoint(straight / "checkpoints" / "best.pdckpt")["iteration"] == best["iteration"]
+
+
+def test_a_start_over_an_existing_run_is_refused(prepared, straight, capsys):
+    before = (straight / "metrics.jsonl").read_bytes()
+    assert train.main(command(prepared, straight)) == 2
+    assert "--auto-resume" in capsys.readouterr().err
+    assert (straight / "metrics.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [("seed=4", "seed: 3 in the checkpoint, 4 now"), ("model.gate=false", "model.gate"),
+     ("model.width=4", "model.width"), ("optimizer.betas=[0.9, 0.99]", "optimizer.betas"),
+     ("train.ema_decay=0", "train.ema_decay")],
+)
+def test_resume_with_another_network_optimiser_or_seed_is_refused(prepared, straight, capsys, override, named):
+    overrides = (override, "loss=[{name: l1}]") if "gate" in override else (override,)
+    assert train.main(command(prepared, straight, *overrides, flags=("--resume",))) == 2
+    assert named in capsys.readouterr().err
+
+
+def test_resume_announces_what_has_changed(prepared, straight, tmp_path, capsys):
+    checkpoint = str(straight / "checkpoints" / "last.pdckpt")
+    longer = ("train.iterations=11", "train.stages.1.iterations=5", *QUIET)
+    assert train.main(command(prepared, tmp_path, *longer, flags=("--resume", checkpoint))) == 0
+    assert "changed: train.iterations was 10, is 11" in capsys.readouterr().out
+    assert load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")["iteration"] == 11
+
+
+@pytest.mark.parametrize(
+    ("overrides", "flags", "named"),
+    [((), ("--resume",), "no checkpoint to resume"), ((), ("--resume", "/no/such.pdckpt"), "/no/such.pdckpt"),
+     (("train.init=/no/weights.pdparams",), (), "train.init"), (("data.train_list=/no/list.txt",), (), "/no/list.txt"),
+     (("data.val_pages=/no/pages.txt",), (), "/no/pages.txt"), (("trian.amp=fp16",), (), "trian")],
+)
+def test_what_is_missing_is_named_and_nothing_is_left_behind(prepared, tmp_path, capsys, overrides, flags, named):
+    assert train.main(command(prepared, tmp_path / "run", *overrides, flags=flags)) == 2
+    assert named in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.pd*"))
+
+
+class PoisonedLoss(train.TotalLoss):
+    """The real loss until the seventh call, which has a NaN in its value or only in its gradient."""
+
+    poison = "value"
+
+    def forward(self, result, *others):
+        self.calls = getattr(self, "calls", 0) + 1
+        loss, terms = super().forward(result, *others)
+        if self.calls == 7:
+            # The gradient of sqrt at 0 is infinite, and infinite times 0 is NaN.
+            loss = loss * float("nan") if self.poison == "value" else loss + (result * 0).square().sum().sqrt()
+        return loss, terms
+
+
+@pytest.mark.parametrize("poison", ["value", "gradient"])
+def test_nan_stops_with_iteration_files_and_the_last_good_checkpoint(prepared, tmp_path, capsys, monkeypatch, poison):
+    monkeypatch.setattr(train, "TotalLoss", PoisonedLoss)
+    monkeypatch.setattr(PoisonedLoss, "poison", poison)
+    assert train.main(command(prepared, tmp_path, *QUIET)) == 1
+    message = capsys.readouterr().err
+    assert "iteration 6" in message
+    assert "nan" in message
+    assert f"{prepared / 'occluded'}{os.sep}" in message
+    assert str(tmp_path / "checkpoints" / "last.pdckpt") in message
+    # The file it names is from before, and whole.
+    state = load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")
+    assert state["iteration"] == 5
+    assert all(np.isfinite(array).all() for array in state["params"].values())
+
+
+def test_training_starts_from_given_weights(prepared, straight, tmp_path):
+    still = ("optimizer.learning_rate=0", "schedule.eta_min=[0]", "train.ema_decay=0", *QUIET)
+    assert train.main(command(prepared, tmp_path, *still, f"train.init={straight / 'model_last.pdparams'}")) == 0
+    start, end = (load_weights(folder / "model_last.pdparams").params for folder in (straight, tmp_path))
+    for name, array in start.items():
+        assert array.tobytes() == end[name].tobytes()
+
+
+def test_it_learns(prepared, tmp_path):
+    stage = "train.stages=[{iterations: 40, batch: 2, patch: 24}]"
+    overrides = ("train.iterations=40", stage, "optimizer.learning_rate=5e-3", "train.save_every=100", *QUIET)
+    assert train.main(command(prepared, tmp_path, *overrides)) == 0
+    losses = [item["loss"] for item in read_metrics(tmp_path / "metrics.jsonl")]
+    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
+
+
+def test_ctrl_c_saves_where_it_stands_and_the_run_can_go_on(prepared, straight, tmp_path, capsys, monkeypatch):
+    step = train.Learner.step
+
+    def step_and_interrupt(self, iteration):
+        if iteration == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return step(self, iteration)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train.Learner, "step", step_and_interrupt)
+        assert train.main(command(prepared, tmp_path, *QUIET)) == 130
+    stopped = load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")["iteration"]
+    assert stopped in (3, 4)
+    assert f"stopped after iteration {stopped} of 10" in capsys.readouterr().out
+    assert train.main(command(prepared, tmp_path, *QUIET, flags=("--resume",))) == 0
+    ended = load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")
+    assert_same_training(load_checkpoint(straight / "checkpoints" / "last.pdckpt"), ended)
+
+
+def test_sigterm_to_the_whole_group_saves_although_there_are_workers(prepared, tmp_path):
+    long_run = ("train.iterations=100000", "train.stages=[{iterations: 100000, batch: 1, patch: 16}]",
+                "train.save_every=100000", "data.workers=2", *QUIET)
+    process = subprocess.Popen(
+        [sys.executable, "train.py", *command(prepared, tmp_path, *long_run)], cwd=ROOT, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )
+    try:
+        metrics, deadline = tmp_path / "metrics.jsonl", time.monotonic() + 120
+        while not (metrics.exists() and len(metrics.read_bytes().splitlines()) > 5):
+            assert process.poll() is None, process.stderr.read()
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGTERM)
+        output, errors = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 143, errors
+    assert "stopped after iteration" in output
+    assert load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")["iteration"] >= 5
+
+
+@pytest.mark.long
+def test_two_processes_average_their_gradients_and_one_writes(prepared, tmp_path):
+    """Two processes with a batch of 2 train as one with a batch of 4: the same samples, the same norms and losses."""
+    shared = ("train.iterations=4", "loss=[{name: l1}]", *QUIET)
+    twice = (*shared, "train.stages=[{iterations: 4, batch: 2, patch: 16}]")
+    launched = subprocess.run(
+        [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--log_dir", str(tmp_path / "log"),
+         "train.py", *command(prepared, tmp_path / "two", *twice)],
+        cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    logs = "\n".join(path.read_text() for path in sorted((tmp_path / "log").glob("workerlog.*")))
+    assert launched.returncode == 0, launched.stderr + logs
+    assert logs.count("finished:") == 1
+    once = (*shared, "train.stages=[{iterations: 4, batch: 4, patch: 16}]")
+    assert train.main(command(prepared, tmp_path / "one", *once)) == 0
+    two, one = (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("two", "one"))
+    assert len(two) == len(one) == 4
+    for name in ("loss", "gradient_norm"):
+        np.testing.assert_allclose([item[name] for item in two], [item[name] for item in one], rtol=2e-4)
+    pair, single = (load_weights(tmp_path / name / "model_last.pdparams").params for name in ("two", "one"))
+    for name, array in single.items():
+        np.testing.assert_allclose(pair[name], array, atol=2e-4)
