@@ -58,7 +58,7 @@ def test_the_edge_is_hard_and_the_inside_is_solid(hands: list[np.ndarray], heads
     for drawn in hands + heads:
         alpha = drawn[..., 3]
         soft = ((alpha > 8) & (alpha < 247)).mean()
-        assert soft < 0.06
+        assert soft < 0.08
         assert 0.15 < (alpha > 127).mean() < 0.98
 
 
