@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 # The write-up's "one block per down-sampling, ten at the deepest" can be read in two ways: the first two presets.
 PRESETS: dict[str, dict[str, Any]] = {
-    # 21.17 M parameters, 8.6 GMAC for 256x256.
+    # 21.16 M parameters, 8.6 GMAC for 256x256.
     "w32_middle10": {
         "width": 32,
         "encoder_blocks": [1, 1, 1, 1],

@@ -1,0 +1,31 @@
+"""Networks and pictures for the tests: every parameter random, so that no path hides behind a zero."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+
+from models.nafnet import NAFNet
+from models.state import arrays_of, load_arrays
+
+
+def random_network(seed: int = 0, **arguments: object) -> NAFNet:
+    """A NAFNet in which beta, gamma and the norms are random too; a fresh one would be nearly the identity."""
+    paddle.seed(seed)
+    network = NAFNet(**arguments)
+    rng = np.random.default_rng(seed)
+    arrays = arrays_of(network)
+    for name in sorted(arrays):
+        if name.endswith(("beta", "gamma", "norm1.weight", "norm2.weight", "norm1.bias", "norm2.bias")):
+            arrays[name] = rng.normal(0.5, 0.3, arrays[name].shape).astype(np.float32)
+        if name.endswith("sca.1.weight"):
+            # Stronger than at the start, so that what the attention averages over shows in the output.
+            arrays[name] = rng.normal(0, 1, arrays[name].shape).astype(np.float32)
+    load_arrays(network, arrays)
+    network.eval()
+    return network
+
+
+def random_picture(height: int, width: int, seed: int = 0, samples: int = 1) -> np.ndarray:
+    """[samples, 3, height, width] float32 in [0, 1]."""
+    return np.random.default_rng(seed).random((samples, 3, height, width), dtype=np.float32)
