@@ -43,9 +43,9 @@ class MSSSIMLoss(nn.Layer):
         for scale, weight in enumerate(SCALE_WEIGHTS):
             if scale > 0:
                 result, clean = _halve(result), _halve(clean)
-            similarity, structure = _mean_ssim(result, clean)
-            term = similarity if scale == len(SCALE_WEIGHTS) - 1 else structure
-            factor = term.clip(min=SMALLEST_FACTOR) ** weight
+            # Luminance is compared at the coarsest scale alone.
+            similarity = _mean_similarity(result, clean, with_luminance=scale == len(SCALE_WEIGHTS) - 1)
+            factor = similarity.clip(min=SMALLEST_FACTOR) ** weight
             product = factor if product is None else product * factor
         return 1 - product.mean()
 
@@ -56,16 +56,18 @@ def _halve(pictures: paddle.Tensor) -> paddle.Tensor:
     return F.avg_pool2d(pictures, 2, stride=2, padding=padding, exclusive=False)
 
 
-def _mean_ssim(result: paddle.Tensor, clean: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
-    """Means over the windows, each [N, C]: (SSIM, its contrast-structure part); values in [0, 1]."""
-    # What depends on the clean picture alone is blurred apart, since it needs no gradient.
-    result_mean, result_square, products = _blur([result, result * result, result * clean])
-    clean_mean, clean_square = _blur([clean, clean * clean])
-    covariance = products - result_mean * clean_mean
-    variances = (result_square - result_mean**2) + (clean_square - clean_mean**2)
-    structure = (2 * covariance + K2**2) / (variances + K2**2)
-    luminance = (2 * result_mean * clean_mean + K1**2) / (result_mean**2 + clean_mean**2 + K1**2)
-    return (luminance * structure).mean(axis=[2, 3]), structure.mean(axis=[2, 3])
+def _mean_similarity(result: paddle.Tensor, clean: paddle.Tensor, with_luminance: bool) -> paddle.Tensor:
+    """Mean over the windows of SSIM, or of its contrast-structure part alone; values in [0, 1] -> [N, C]."""
+    result_mean, squares, products = _blur([result, result * result + clean * clean, result * clean])
+    # Blurred apart, since it needs no gradient.
+    (clean_mean,) = _blur([clean])
+    product_of_means = result_mean * clean_mean
+    squares_of_means = result_mean * result_mean + clean_mean * clean_mean
+    covariance, variances = products - product_of_means, squares - squares_of_means
+    similarity = (2 * covariance + K2**2) / (variances + K2**2)
+    if with_luminance:
+        similarity = similarity * (2 * product_of_means + K1**2) / (squares_of_means + K1**2)
+    return similarity.mean(axis=[2, 3])
 
 
 def _blur(maps: list[paddle.Tensor]) -> list[paddle.Tensor]:
@@ -78,7 +80,7 @@ def _blur(maps: list[paddle.Tensor]) -> list[paddle.Tensor]:
 def _blur_by_matmul(pictures: paddle.Tensor) -> paddle.Tensor:
     """The window as a banded matrix on either side.
 
-    On a CPU, forward and backward together are 1.7 (1024 px) to 3 times (192 px) faster than Paddle's convolution.
+    On a CPU this blur, forward and backward, is 1.7 (1024 px) to 3 times (192 px) faster than Paddle's convolution.
     """
     along_rows = paddle.to_tensor(_band(pictures.shape[2]))
     along_columns = paddle.to_tensor(_band(pictures.shape[3]))

@@ -48,9 +48,9 @@ def ms_ssim(result: np.ndarray, clean: np.ndarray, data_range: float) -> float:
     for scale, weight in enumerate(SCALE_WEIGHTS):
         if scale > 0:
             result, clean = halve(result), halve(clean)
-        similarity, structure = _mean_ssim(result, clean, data_range)
-        term = similarity if scale == len(SCALE_WEIGHTS) - 1 else structure
-        product *= np.maximum(term, 0) ** weight
+        # Luminance is compared at the coarsest scale alone.
+        similarity = _mean_similarity(result, clean, data_range, with_luminance=scale == len(SCALE_WEIGHTS) - 1)
+        product *= np.maximum(similarity, 0) ** weight
     return float(product.mean())
 
 
@@ -67,21 +67,20 @@ def _as_float32(picture: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(picture, np.float32)
 
 
-def _mean_ssim(result: np.ndarray, clean: np.ndarray, data_range: float) -> tuple[np.ndarray, np.ndarray]:
-    """Means over all windows that lie inside the picture, per channel float64: (SSIM, its contrast-structure part)."""
+def _mean_similarity(result: np.ndarray, clean: np.ndarray, data_range: float, with_luminance: bool) -> np.ndarray:
+    """Mean of `_similarity_map` over all windows that lie inside the picture, per channel, float64."""
     height, width = clean.shape[:2]
     channels = 1 if clean.ndim == 2 else clean.shape[2]
-    sums = np.zeros((2, channels))
+    total = np.zeros(channels)
     for top in range(0, height - WINDOW_SIZE + 1, _STRIP_ROWS):
         rows = slice(top, min(top + _STRIP_ROWS + WINDOW_SIZE - 1, height))
-        maps = _ssim_maps(_as_float32(result[rows]), _as_float32(clean[rows]), data_range)
-        sums += [cv2.sumElems(values)[:channels] for values in maps]
-    sums /= (height - WINDOW_SIZE + 1) * (width - WINDOW_SIZE + 1)
-    return sums[0], sums[1]
+        strip = _similarity_map(_as_float32(result[rows]), _as_float32(clean[rows]), data_range, with_luminance)
+        total += cv2.sumElems(strip)[:channels]
+    return total / ((height - WINDOW_SIZE + 1) * (width - WINDOW_SIZE + 1))
 
 
-def _ssim_maps(result: np.ndarray, clean: np.ndarray, data_range: float) -> tuple[np.ndarray, np.ndarray]:
-    """SSIM and contrast-structure of every window inside a strip; both pictures float32 in [0, data_range].
+def _similarity_map(result: np.ndarray, clean: np.ndarray, data_range: float, with_luminance: bool) -> np.ndarray:
+    """SSIM, or its contrast-structure part alone, of every window inside a strip of float32 pictures.
 
     Works on sum and difference of the two pictures, since var(a + b) and var(a - b) give the covariance and the sum of
     the variances: four blurs in place of five. Values are scaled to [0, 1] and centred, which keeps float32 exact
@@ -99,13 +98,15 @@ def _ssim_maps(result: np.ndarray, clean: np.ndarray, data_range: float) -> tupl
         total_variance - difference_variance + 2 * stability_2,
         total_variance + difference_variance + 2 * stability_2,
     )
+    if not with_luminance:
+        return structure
     total_mean += 1
     square_of_total = cv2.multiply(total_mean, total_mean)
     luminance = cv2.divide(
         square_of_total - square_of_difference + 2 * stability_1,
         square_of_total + square_of_difference + 2 * stability_1,
     )
-    return cv2.multiply(luminance, structure), structure
+    return cv2.multiply(luminance, structure)
 
 
 def _blur(values: np.ndarray) -> np.ndarray:

@@ -142,6 +142,6 @@ def test_value_and_gradient_equal_the_live_library(shape):
     tensor = torch.from_numpy(result.transpose(2, 0, 1)[None].copy()).requires_grad_()
     expected = 1 - library.ms_ssim(tensor, torch.from_numpy(clean.transpose(2, 0, 1)[None].copy()), data_range=1.0)
     expected.backward()
-    assert value == pytest.approx(float(expected), abs=1e-4)
+    assert value == pytest.approx(expected.item(), abs=1e-4)
     reference = tensor.grad.numpy()[0].transpose(1, 2, 0)
     np.testing.assert_allclose(gradient, reference, atol=1e-3 * np.abs(reference).max())
