@@ -75,6 +75,8 @@ def main(arguments: list[str] | None = None) -> int:
         problems = prepare(options)
     except (ListError, OtherSettingsError, WorkerKilledError) as error:
         sys.exit(f"data_preparation.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit("data_preparation.py: stopped; run it again to go on with what is missing")
     for problem in problems:
         print(f"left out: {problem}", file=sys.stderr)
     if problems:
@@ -97,6 +99,9 @@ def prepare(options: argparse.Namespace) -> list[str]:
             outcomes.append(outcome)
             bar.update()
     problems += [outcome.problem for outcome in outcomes if outcome.problem]
+    # As the annotations have them, however many runs it took.
+    position = {picture.name: number for number, picture in enumerate(pictures)}
+    outcomes.sort(key=lambda outcome: position[outcome.picture.name])
     for name in sets:
         of_set = [outcome for outcome in outcomes if outcome.picture.folder.name == name]
         list_pages(options.out / f"{name}_pages.txt", of_set)
@@ -222,7 +227,7 @@ def cut_page(job: tuple[list[Picture], Cutting]) -> list[Outcome]:
             clean = read_rgb(picture.group.clean, cutting.downscale) if clean is None else clean
             check_sizes(picture.group, clean, occluded, mask)
         except BadImageError as error:
-            outcomes.append(Outcome(picture, problem=str(error)))
+            outcomes.append(Outcome(picture, problem=f"{picture.group.occluded.name}, since {error}"))
             continue
         boxes = crop_boxes(mask, cutting.size, cutting.center)
         for number, box in enumerate(boxes, start=1):
@@ -239,7 +244,7 @@ def check_sizes(group: Group, clean: np.ndarray, occluded: np.ndarray, mask: np.
     sizes = {"clean": clean.shape, "occluded": occluded.shape, "mask": mask.shape}
     if len({shape[:2] for shape in sizes.values()}) > 1:
         told = ", ".join(f"{part} {shape[1]}x{shape[0]}" for part, shape in sizes.items())
-        raise BadImageError(f"{group.occluded}: the pictures of this group differ in size (as reduced: {told})")
+        raise BadImageError(f"{group.occluded}: clean, occluded and mask differ in size (as reduced: {told})")
 
 
 def list_pages(path: Path, outcomes: list[Outcome]) -> None:

@@ -185,7 +185,8 @@ def test_a_second_run_does_only_what_is_missing(contest, tmp_path, capsys):
     assert "17 pictures were done before" in capsys.readouterr().out
     renewed = {path.name for path, time in times.items() if path.stat().st_mtime_ns != time}
     assert renewed == {lost.name}
-    assert len(read_list(out / "train_pages.txt")) == 18
+    listed = [entry.occluded.name for entry in read_list(out / "train_pages.txt")]
+    assert listed == [f"page{page}_0_{number:03}.jpg" for page in range(9) for number in range(2)]
 
 
 def test_other_settings_are_not_mixed_into_the_same_folder(contest, tmp_path):
@@ -209,6 +210,7 @@ def test_broken_and_missing_files_are_named_counted_and_left_out(contest, tmp_pa
     cut.write_bytes(cut.read_bytes()[:-2000])
     (contest / "train_data_1/head/page0_0_001.png").unlink()
     write_image(contest / "train_data_2/gt/page2.jpg", page_picture(0, 100, 100))
+    (contest / "train_data_2/gt/page3.jpg").write_bytes(b"")
     with open(contest / "train_data_3/annotation.txt", "a", encoding="utf-8") as file:
         file.write("nonsense\n")
     (contest / "train_data_4/annotation.txt").write_text("")
@@ -216,17 +218,18 @@ def test_broken_and_missing_files_are_named_counted_and_left_out(contest, tmp_pa
     assert run(contest, out, "--all", "--size", 64) == 1
     printed = capsys.readouterr()
     told = [line for line in printed.err.splitlines() if line.startswith("left out: ")]
-    named = ("line 5", "train_data_4", "page0_0_000.jpg", "page0_0_001.png", "page2_0_000.jpg", "page2_0_001.jpg")
+    named = ["line 5", "train_data_4", "page0_0_000.jpg", "page0_0_001.png", "page2_0_000.jpg", "page2_0_001.jpg"]
+    named += ["page3_0_000.jpg, since", "page3.jpg: not a picture"]
     assert len(told) == len(named)
     assert all(name in line for name, line in zip(named, told, strict=True))
-    assert "4 left out" in printed.out
-    assert len(patches(out / "all/gt")) == 12
-    assert len(read_list(out / "all_pages.txt")) == 12
+    assert "6 left out" in printed.out
+    assert len(patches(out / "all/gt")) == 10
+    assert len(read_list(out / "all_pages.txt")) == 10
     # Mended files are taken by the next run, the others are not cut again.
     add_group(tmp_path / "mended", "train_data_1", "page0", 0, (10, 200, 50, 100))
     cut.write_bytes((tmp_path / "mended/train_data_1/hand/page0_0_000.jpg").read_bytes())
     assert run(contest, out, "--all", "--size", 64) == 1
-    assert len(patches(out / "all/gt")) == 13
+    assert len(patches(out / "all/gt")) == 11
 
 
 def test_wrong_places_and_values_say_what_was_expected(tmp_path):
