@@ -86,7 +86,10 @@ def infer_model(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def _count(arrays: Mapping[str, np.ndarray], pattern: str) -> int:
     """How many numbered parts match: the highest number found and one; a gap shows up as missing keys later."""
-    return 1 + max((int(found[1]) for name in arrays if (found := re.match(pattern, name))), default=-1)
+    numbers = [int(found[1]) for name in arrays if (found := re.match(pattern, name))]
+    if not numbers:
+        raise ValueError(f"no NAFNet, or a part of one: no key matches {pattern!r} among {len(arrays)} keys")
+    return 1 + max(numbers)
 
 
 def convert(

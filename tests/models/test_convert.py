@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import io
+import pickle
+import subprocess
+import sys
+import types
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+import pytest
+from safetensors.numpy import save_file
+
+from models.convert import convert, infer_model, main
+from models.nafnet import NAFNet
+from models.state import arrays_of, network_of
+from tests.models import reference
+from tests.models.networks import random_picture
+from tests.models.official import official_arrays, official_shapes
+from utils.serialization import UnsafeFileError
+from utils.torch_archive import load_torch_archive
+from utils.weights import load_weights
+
+DATA = Path(__file__).parent / "data"
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_file_of_pytorch_becomes_the_same_network() -> None:
+    weights = convert(DATA / "torch_nafnet.pth")
+    expected = official_arrays(7, 4, [1], 1, [1])
+    assert weights.params.keys() == expected.keys()
+    for name, values in expected.items():
+        assert weights.params[name].dtype == np.float32
+        np.testing.assert_array_equal(weights.params[name], values, err_msg=name)
+    assert weights.model == {
+        "width": 4,
+        "encoder_blocks": [1],
+        "middle_blocks": 1,
+        "decoder_blocks": [1],
+        "gate": False,
+    }
+    assert weights.origin["converted_from"] == "torch_nafnet.pth"
+    x = random_picture(5, 9)
+    result = network_of(weights)(paddle.to_tensor(x)).numpy()
+    truth = reference.nafnet(x, expected, [1], 1, [1])
+    np.testing.assert_allclose(result, truth, atol=1e-5 * max(1.0, float(np.abs(truth).max())))
+
+
+@pytest.mark.parametrize("outputs", [3, 4])
+def test_shape_of_the_network_is_read_off_the_keys(outputs: int) -> None:
+    arrays = official_arrays(0, 3, [1, 2, 4], 5, [3, 1, 2], outputs=outputs)
+    model = {"width": 3, "encoder_blocks": [1, 2, 4], "middle_blocks": 5, "decoder_blocks": [3, 1, 2]}
+    assert infer_model(arrays) == {**model, "gate": outputs == 4}
+    built = {name: values.shape for name, values in arrays_of(NAFNet(**infer_model(arrays))).items()}
+    assert built == official_shapes(3, [1, 2, 4], 5, [3, 1, 2], outputs=outputs)
+
+
+def test_command_line_converts_safetensors_with_settings(tmp_path: Path) -> None:
+    arrays = official_arrays(1, 4, [1], 1, [1], outputs=4)
+    arrays["intro.bias"] = arrays["intro.bias"].astype(np.float16)
+    save_file(arrays, tmp_path / "in.safetensors")
+    target = tmp_path / "new folder" / "out.pdparams"
+    command = [sys.executable, "-m", "models.convert", str(tmp_path / "in.safetensors"), str(target)]
+    command += ["--predict", "long_side=1024", "tlc_ratio=1.5", "--origin", "data=none at all"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    weights = load_weights(target)
+    assert weights.predict == {"long_side": 1024, "tlc_ratio": 1.5}
+    assert weights.origin["data"] == "none at all"
+    assert weights.model["gate"] is True
+    assert weights.params["intro.bias"].dtype == np.float32
+    network_of(weights)
+
+
+def _without(arrays: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
+    return {key: values for key, values in arrays.items() if key != name}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda arrays: _without(arrays, "middle_blks.0.beta"), "missing middle_blks.0.beta"),
+        (lambda arrays: _without(arrays, "intro.weight"), "intro.weight"),
+        (lambda arrays: {**arrays, "head.bias": np.zeros(2, np.float32)}, "unexpected head.bias"),
+        (lambda arrays: {**arrays, "intro.bias": np.zeros(9, np.float32)}, "misshaped intro.bias"),
+        (lambda arrays: {**arrays, "ending.weight": np.zeros((5, 4, 3, 3), np.float32)}, "5 channels"),
+        (lambda arrays: {key: values for key, values in arrays.items() if "decoders" not in key}, r"no key matches .*decoders"),
+        (lambda arrays: {"conv.weight": arrays["intro.weight"]}, "no NAFNet"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(
+    tmp_path: Path,
+    change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]],
+    words: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = tmp_path / "in.safetensors"
+    save_file(change(official_arrays(2, 4, [1], 1, [1])), source)
+    with pytest.raises(ValueError, match=words) as error:
+        convert(source)
+    assert str(source) in str(error.value)
+    assert main([str(source), str(tmp_path / "out.pdparams")]) == 1
+    assert "error:" in capsys.readouterr().err
+    assert not (tmp_path / "out.pdparams").exists()
+
+
+def test_other_files_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "old.pth").write_bytes(pickle.dumps({"params": {}}))
+    with pytest.raises(ValueError, match=r"old\.pth.*PyTorch 1\.6 or newer"):
+        convert(tmp_path / "old.pth")
+    with zipfile.ZipFile(tmp_path / "other.pth", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+    with pytest.raises(ValueError, match=r"data\.pkl"):
+        convert(tmp_path / "other.pth")
+    whole = (DATA / "torch_nafnet.pth").read_bytes()
+    (tmp_path / "torn.pth").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"torn\.pth"):
+        convert(tmp_path / "torn.pth")
+    (tmp_path / "torn.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{}")
+    with pytest.raises(ValueError, match=r"torn\.safetensors"):
+        convert(tmp_path / "torn.safetensors")
+    (tmp_path / "net.onnx").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"\.onnx"):
+        convert(tmp_path / "net.onnx")
+    assert main([str(tmp_path / "missing.pth"), str(tmp_path / "out.pdparams")]) == 1
+    assert "missing.pth" in capsys.readouterr().err
+
+
+def test_two_copies_of_the_parameters_prefer_the_average(
+    tmp_path: Path, write_archive: Callable[[Path, Any], None]
+) -> None:
+    plain, average = (official_arrays(seed, 2, [1], 1, [1]) for seed in (3, 4))
+    write_archive(tmp_path / "both.pth", {"params": plain, "params_ema": average})
+    np.testing.assert_array_equal(convert(tmp_path / "both.pth").params["intro.weight"], average["intro.weight"])
+    write_archive(tmp_path / "flat.pth", plain)
+    np.testing.assert_array_equal(convert(tmp_path / "flat.pth").params["intro.weight"], plain["intro.weight"])
+    write_archive(tmp_path / "none.pth", {"params": {}, "step": 3})
+    with pytest.raises(ValueError, match="holds no parameters"):
+        convert(tmp_path / "none.pth")
+
+
+class _RunsCode:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (exec, ("raise SystemExit('this must never run')",))
+
+
+def test_a_file_that_asks_for_code_is_refused(tmp_path: Path, write_archive: Callable[[Path, Any], None]) -> None:
+    write_archive(tmp_path / "trap.pth", {"params": _RunsCode()})
+    with pytest.raises(UnsafeFileError, match=r"trap\.pth.*exec"):
+        load_torch_archive(tmp_path / "trap.pth")
+
+
+@pytest.mark.parametrize(
+    ("offset", "size", "stride"),
+    [
+        (0, (5,), (1,)),
+        (2, (3,), (1,)),
+        (-1, (2,), (1,)),
+        (0, (2,), (-1,)),
+        (0, (2, 2), (1,)),
+        # Inside its storage, but a million copies of one value: a small file that fills the memory.
+        (0, (1000, 1000), (0, 0)),
+    ],
+)
+def test_a_tensor_outside_its_storage_is_refused(
+    tmp_path: Path,
+    write_archive: Callable[[Path, Any], None],
+    offset: int,
+    size: tuple[int, ...],
+    stride: tuple[int, ...],
+) -> None:
+    write_archive(tmp_path / "bad.pth", {"params": _View(np.arange(4, dtype=np.float32), offset, size, stride)})
+    with pytest.raises(ValueError, match=r"bad\.pth.*tensor of size"):
+        load_torch_archive(tmp_path / "bad.pth")
+
+
+class _View:
+    """A tensor to be written: values and the numbers that say which of them it shows."""
+
+    def __init__(self, values: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> None:
+        self.values, self.offset, self.size, self.stride = values, offset, size, stride
+
+
+@pytest.fixture
+def write_archive(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Any], None]:
+    """Writes a tree of float32 arrays as `torch.save` does; the names that it pickles are stand-ins for PyTorch's."""
+    torch, torch_utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
+
+    def rebuild() -> None:
+        """Only its name is written."""
+
+    rebuild.__module__, rebuild.__qualname__ = "torch._utils", "_rebuild_tensor_v2"
+    torch.FloatStorage = type("FloatStorage", (), {"__module__": "torch"})
+    torch_utils._rebuild_tensor_v2 = rebuild
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setitem(sys.modules, "torch._utils", torch_utils)
+
+    class Storage:
+        def __init__(self, values: np.ndarray) -> None:
+            self.values = values
+
+    class Pickler(pickle.Pickler):
+        def __init__(self, file: io.BytesIO) -> None:
+            super().__init__(file, protocol=2)
+            self.storages: list[np.ndarray] = []
+
+        def persistent_id(self, value: Any) -> Any:
+            if not isinstance(value, Storage):
+                return None
+            self.storages.append(value.values)
+            return ("storage", torch.FloatStorage, str(len(self.storages) - 1), "cpu", value.values.size)
+
+        def reducer_override(self, value: Any) -> Any:
+            if isinstance(value, np.ndarray):
+                steps = tuple(step // value.itemsize for step in value.strides)
+                value = _View(value, 0, value.shape, steps)
+            if isinstance(value, _View):
+                where = (Storage(value.values.ravel()), value.offset, value.size, value.stride)
+                return rebuild, (*where, False, OrderedDict())
+            return NotImplemented
+
+    def write(path: Path, tree: Any) -> None:
+        described = io.BytesIO()
+        pickler = Pickler(described)
+        pickler.dump(tree)
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("archive/data.pkl", described.getvalue())
+            for index, values in enumerate(pickler.storages):
+                archive.writestr(f"archive/data/{index}", values.tobytes())
+
+    return write
