@@ -10,7 +10,6 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -21,8 +20,8 @@ from data.placement import EntryRange, Placement, place, shape_points
 Chooser = Callable[[np.random.Generator, str], Occluder]
 # Pixel measures of a style are meant for the contest's photos, whose longer side is about this.
 REFERENCE_LONG_SIDE = 3770
-# Training sees pages at many scales: a patch is this fraction of the longer side of the photo it stands for.
-_PATCH_FRACTIONS = (0.14, 0.85)
+# A patch is this fraction of the longer side of its photo: 192 to 1024 pixels of a halved photo are 0.1 to 0.54.
+_PATCH_FRACTIONS = (0.1, 0.6)
 _PATCH_COVERAGE = (0.02, 0.7)
 
 
@@ -251,12 +250,3 @@ def through_jpeg(rgb: np.ndarray, quality: int) -> np.ndarray:
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, "JPEG", quality=quality, subsampling=2)
     return np.asarray(Image.open(buffer).convert("RGB"))
-
-
-def shrink_to(rgb: np.ndarray, long_side: int) -> np.ndarray:
-    """Shrinks a picture so that its longer side has at most `long_side` pixels; never enlarges."""
-    scale = long_side / max(rgb.shape[:2])
-    if scale >= 1:
-        return rgb
-    size = (max(1, round(rgb.shape[1] * scale)), max(1, round(rgb.shape[0] * scale)))
-    return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)

@@ -42,7 +42,7 @@ class SetOptions:
         groups: number of occluded photos, that is, of lines in the annotation files together.
         seed: same seed, same bytes.
         long_side: longer side of the photos in pixels; 0 takes the pages as they are.
-        occlusions_per_page: how many occluded photos share one clean page.
+        occlusions_per_page: how many occluded photos share one clean page at most.
         style: "contest" or "natural".
         subset: "train", "heldout" or "all" of the sources.
         held_out: fraction of the sources to hold out where no split.csv says it.
@@ -136,18 +136,21 @@ def find_sources(options: SetOptions) -> Sources:
 
 
 def plan(options: SetOptions) -> list[PageJob]:
-    """All jobs: the groups in pages, the pages in five folders of nearly equal size."""
-    count = -(-options.groups // options.occlusions_per_page)
+    """All jobs: the groups shared out evenly over the pages, the pages over the folders.
+
+    Every folder gets a page as long as there are five groups; with fewer groups there are fewer folders.
+    """
+    fewest = -(-options.groups // options.occlusions_per_page)
+    count = max(fewest, min(options.groups, len(FOLDERS)))
     jobs = []
     for number in range(count):
         taken = _FIRST_PHOTO + timedelta(seconds=47 * number)
-        left = options.groups - number * options.occlusions_per_page
         jobs.append(
             PageJob(
                 number=number,
                 folder=FOLDERS[number * len(FOLDERS) // count if count >= len(FOLDERS) else number],
                 stem=f"0_IMG_{taken:%Y%m%d_%H%M%S}_a",
-                occlusions=min(options.occlusions_per_page, left),
+                occlusions=options.groups // count + (number < options.groups % count),
             )
         )
     return jobs
@@ -260,8 +263,8 @@ def _mask_bytes(mask: np.ndarray) -> bytes:
 
 def annotations(results: Sequence[PageResult]) -> dict[str, str]:
     """The text of each folder's annotation.txt."""
-    texts = dict.fromkeys(FOLDERS, "")
+    texts: dict[str, str] = {}
     for result in results:
         for folder, line in result.lines:
-            texts[folder] += line + "\n"
+            texts[folder] = texts.get(folder, "") + line + "\n"
     return texts

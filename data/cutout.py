@@ -92,7 +92,6 @@ def _warp(occluder: Occluder, where: Placement) -> tuple[np.ndarray, np.ndarray]
     colours = np.ascontiguousarray(rgba[..., :3])
     smooth = cv2.INTER_CUBIC if where.scale > 1 else cv2.INTER_LINEAR
     rgb = cv2.warpAffine(colours, matrix, size, flags=smooth, borderMode=cv2.BORDER_REPLICATE)
-    # The root goes on beyond the border of the cut-out, or a feathered edge would fade at the photo's own border.
     alpha = cv2.warpAffine(np.ascontiguousarray(rgba[..., 3]), matrix, size, flags=cv2.INTER_LINEAR)
     return rgb.astype(np.float32), alpha.astype(np.float32) / 255
 
@@ -115,9 +114,7 @@ def _hard_edge(alpha: np.ndarray, style: PasteStyle, unit: float, rng: np.random
     # Below one pixel, chance decides between one and none.
     rim_pixels = int(rng.integers(style.rim_pixels[0], style.rim_pixels[1] + 1) * unit + rng.random())
     if polygon and polygon_pixels > 0.5:
-        contours, _ = cv2.findContours(solid, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-        coarse = [cv2.approxPolyDP(contour, polygon_pixels, True) for contour in contours]
-        solid = cv2.drawContours(np.zeros_like(solid), coarse, -1, 1, cv2.FILLED)
+        solid = _polygon(solid, polygon_pixels)
     if jagged and jag > 1:
         height, width = solid.shape
         stairs = solid[jag // 2 :: jag, jag // 2 :: jag]
@@ -128,6 +125,16 @@ def _hard_edge(alpha: np.ndarray, style: PasteStyle, unit: float, rng: np.random
     if rim and rim_pixels:
         solid = cv2.dilate(solid, np.ones((3, 3), np.uint8), iterations=rim_pixels)
     return solid.astype(np.float32)
+
+
+def _polygon(solid: np.ndarray, tolerance: float) -> np.ndarray:
+    # The outline goes on outside the picture, so that no corner of the polygon is cut off at its border.
+    pad = 2 * int(np.ceil(tolerance)) + 2
+    wider = cv2.copyMakeBorder(solid, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+    contours, _ = cv2.findContours(wider, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    coarse = [cv2.approxPolyDP(contour, tolerance, True) for contour in contours]
+    wider = cv2.drawContours(np.zeros_like(wider), coarse, -1, 1, cv2.FILLED)
+    return np.ascontiguousarray(wider[pad:-pad, pad:-pad])
 
 
 def _light(

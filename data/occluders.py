@@ -180,11 +180,11 @@ def load_occluder(entry: OccluderEntry, long_side: int = 0) -> Occluder:
             raise BadImageError(f"{entry.mask}: {alpha.shape[::-1]} pixels, but its picture has {rgb.shape[1::-1]}")
     if np.count_nonzero(alpha > _ALPHA_MIDDLE) < 64:
         raise BadImageError(f"{entry.mask or entry.path}: the mask is empty, so there is nothing to cut out")
-    rgba = np.dstack([rgb, _largest_parts(alpha)])
+    rgba = np.dstack([rgb, alpha])
     if entry.kind == "hand":
         rgba = _without_side_cut(np.rot90(rgba, _turns_to_root(rgba[..., 3])))
     cut_top = _contact(rgba[..., 3], "top") > 0.2 * np.count_nonzero((rgba[..., 3] > _ALPHA_MIDDLE).any(0))
-    rgba = _crop_to_content(rgba)
+    rgba = _crop_to_content(_rooted_parts(_crop_to_content(rgba)))
     scale = long_side / max(rgba.shape[:2]) if long_side else 1
     if scale < 1:
         rgba = cv2.resize(rgba, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -192,14 +192,17 @@ def load_occluder(entry: OccluderEntry, long_side: int = 0) -> Occluder:
     return Occluder(np.ascontiguousarray(rgba), entry.kind, str(entry.path), reserve, bool(cut_top))
 
 
-def _largest_parts(alpha: np.ndarray) -> np.ndarray:
-    """Drops specks (below 3 % of the largest part) that automatic masks leave around a cut-out."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats((alpha > 0).astype(np.uint8), connectivity=8)
+def _rooted_parts(rgba: np.ndarray) -> np.ndarray:
+    """Keeps the largest part and others that stand on the root; whatever else is there would float on the page."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats((rgba[..., 3] > 0).astype(np.uint8), connectivity=8)
     if count <= 2:
-        return alpha
-    areas = stats[1:, cv2.CC_STAT_AREA]
-    kept = np.concatenate([[False], areas >= 0.03 * areas.max()])
-    return np.where(kept[labels], alpha, 0).astype(np.uint8)
+        return rgba
+    areas, ends = stats[:, cv2.CC_STAT_AREA].copy(), stats[:, cv2.CC_STAT_TOP] + stats[:, cv2.CC_STAT_HEIGHT]
+    areas[0] = 0
+    kept = (areas >= 0.03 * areas.max()) & (ends >= 0.98 * rgba.shape[0])
+    kept[int(np.argmax(areas))] = True
+    alpha = np.where(kept[labels], rgba[..., 3], 0).astype(np.uint8)
+    return np.dstack([rgba[..., :3], alpha])
 
 
 def _contact(alpha: np.ndarray, side: str) -> int:

@@ -56,7 +56,7 @@ def make_set(options: SetOptions, out: str | Path, workers: int = 1, progress: b
     if out.exists() and any(out.iterdir()):
         raise FileExistsError(f"{out}: is not empty; choose another folder, or say --overwrite")
     sources, jobs = find_sources(options), plan(options)
-    for folder in FOLDERS:
+    for folder in sorted({job.folder for job in jobs}):
         for name in ("gt", "hand", "head"):
             (out / folder / name).mkdir(parents=True, exist_ok=True)
     results = list(tqdm(_run(options, sources, out, jobs, workers), "pages", len(jobs), disable=not progress))
@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         default=REFERENCE_LONG_SIDE,
         help="longer side of the photos in pixels (default %(default)s, as in the contest); 0 keeps the pages' size",
     )
-    parser.add_argument("--occlusions-per-page", type=int, default=4, help="photos per clean page (default 4)")
+    parser.add_argument("--occlusions-per-page", type=int, default=4, help="most photos per clean page (default 4)")
     parser.add_argument(
         "--style",
         choices=sorted(STYLES),

@@ -1,0 +1,248 @@
+"""Whole sets: the contest's layout, the split, the seeds, the clean photo, drawn ones, broken sources."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data import synthesis
+from data.contest import read_contest
+from data.contest_set import FOLDERS, SetOptions, find_sources, plan
+from data.images import read_rgb
+from data.masks import read_mask
+from data.occluders import OccluderEntry
+from data.photographing import photograph
+from data.printed import DrawnPictures, WholePictures, print_on
+from data.synthesis import main, make_set
+from tests.data.cutouts import page_rgb, write_sources
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return write_sources(tmp_path_factory.mktemp("sources"), pages=8, occluders=8)
+
+
+def _options(sources: tuple[Path, Path], **changes: object) -> SetOptions:
+    options = SetOptions((str(sources[0]),), (str(sources[1]),), groups=7, seed=3, long_side=300, occlusions_per_page=2)
+    return replace(options, **changes)
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_the_layout_is_the_contests(sources: tuple[Path, Path], tmp_path: Path) -> None:
+    make_set(_options(sources, groups=13), tmp_path)
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", *FOLDERS]
+    lines = []
+    for folder in FOLDERS:
+        assert sorted(path.name for path in (tmp_path / folder).iterdir()) == ["annotation.txt", "gt", "hand", "head"]
+        for line in (tmp_path / folder / "annotation.txt").read_text().splitlines():
+            clean, occluded, mask = line.split(" ")
+            page = re.fullmatch(r"gt/(0_IMG_\d{8}_\d{6}_a)\.jpg", clean).group(1)
+            assert re.fullmatch(rf"(hand|head)/{page}_0_\d{{3}}\.jpg", occluded)
+            assert mask == occluded.replace(".jpg", ".png")
+            lines.append((folder, clean, occluded, mask))
+    assert len(lines) == len(set(lines)) == 13
+    assert len({line[:2] for line in lines}) == 7
+    assert {line[0] for line in lines} == set(FOLDERS)
+    # The reader of the preparation sees the same.
+    assert len(read_contest(tmp_path)) == 13
+    for folder, clean, occluded, mask in lines[:4]:
+        first, second = read_rgb(tmp_path / folder / clean), read_rgb(tmp_path / folder / occluded)
+        assert max(first.shape) == 300
+        with Image.open(tmp_path / folder / mask) as image:
+            assert image.mode == "P"
+            assert image.getpalette()[:6] == [128, 0, 0, 0, 128, 0]
+        covered = read_mask(tmp_path / folder / mask)
+        assert covered.shape == first.shape[:2] == second.shape[:2]
+        assert 0.005 < covered.mean() < 0.06
+        squared = (first.astype(float) - second) ** 2
+        # Outside the mask there is nothing but JPEG.
+        assert 10 * np.log10(255**2 / squared[covered == 0].mean()) > 45
+        assert squared[covered == 1].mean() > 200
+
+
+def test_the_same_seed_gives_the_same_bytes_whatever_the_workers(sources: tuple[Path, Path], tmp_path: Path) -> None:
+    options = _options(sources, style="natural", printed_photos=0.5)
+    for name, workers in (("one", 1), ("two", 2)):
+        make_set(options, tmp_path / name, workers)
+    make_set(replace(options, seed=4), tmp_path / "other")
+
+    assert _digests(tmp_path / "one") == _digests(tmp_path / "two")
+    others = {digest for name, digest in _digests(tmp_path / "other").items() if name.endswith("jpg")}
+    assert not set(_digests(tmp_path / "one").values()) & others
+
+
+def test_train_and_heldout_share_no_source(sources: tuple[Path, Path], tmp_path: Path) -> None:
+    used = {}
+    for subset in ("train", "heldout"):
+        make_set(_options(sources, groups=16, subset=subset, held_out=0.4), tmp_path / subset)
+        manifest = json.loads((tmp_path / subset / "manifest.json").read_text())
+        used[subset] = {group["page"] for group in manifest["groups"]}
+        used[subset] |= {source for group in manifest["groups"] for source in group["occluders"]}
+        assert len(manifest["groups"]) == 16
+        assert manifest["options"]["subset"] == subset
+    assert len(used["train"]) > 4
+    assert len(used["heldout"]) > 2
+    assert not used["train"] & used["heldout"]
+    everything = find_sources(_options(sources, subset="all"))
+    parts = [find_sources(_options(sources, subset=subset, held_out=0.4)) for subset in ("train", "heldout")]
+    assert len(everything.pages) == sum(len(part.pages) for part in parts) == 8
+    assert len(everything.occluders) == sum(len(part.occluders) for part in parts) == 16
+
+
+def test_an_empty_subset_is_refused(sources: tuple[Path, Path]) -> None:
+    with pytest.raises(FileNotFoundError, match="none of the 8 pages belongs to the subset 'heldout'"):
+        find_sources(_options(sources, subset="heldout", held_out=0.0))
+
+
+def test_pages_are_used_evenly_and_groups_add_up() -> None:
+    for groups in (1, 3, 5, 24, 101):
+        jobs = plan(SetOptions(groups=groups, occlusions_per_page=4))
+        assert sum(job.occlusions for job in jobs) == groups
+        assert len({job.stem for job in jobs}) == len(jobs)
+        sizes = [sum(job.folder == folder for job in jobs) for folder in FOLDERS]
+        assert max(sizes) - min(sizes) <= 1
+        assert max(job.occlusions for job in jobs) <= 4
+        assert sum(size > 0 for size in sizes) == min(groups, 5)
+
+
+def test_every_page_is_taken_before_one_is_taken_again(sources: tuple[Path, Path], tmp_path: Path) -> None:
+    make_set(_options(sources, groups=8, occlusions_per_page=1, subset="all", long_side=200), tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert len({group["page"] for group in manifest["groups"]}) == 8
+
+
+def test_long_side_0_copies_the_clean_photo_byte_for_byte(sources: tuple[Path, Path], tmp_path: Path) -> None:
+    make_set(_options(sources, groups=2, long_side=0), tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    copies = {path.read_bytes() for path in tmp_path.rglob("gt/*.jpg")}
+    assert copies == {Path(group["page"]).read_bytes() for group in manifest["groups"]}
+
+
+def test_a_broken_page_is_named_replaced_and_seen_in_the_exit_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pages, cutouts = write_sources(tmp_path / "sources", pages=3, occluders=2)
+    whole = (pages / "page 1.jpg").read_bytes()
+    (pages / "page 1.jpg").write_bytes(whole[: len(whole) // 2])
+    arguments = [str(tmp_path / "set"), "--pages", str(pages), "--occluders", str(cutouts), "--groups", "6"]
+    arguments += ["--seed", "0", "--long-side", "160", "--subset", "all", "--workers", "1"]
+
+    assert main(arguments) == 1
+
+    assert "page 1.jpg: broken or cut short" in capsys.readouterr().err
+    assert len(read_contest(tmp_path / "set")) == 6
+
+
+def test_a_full_folder_is_not_touched_without_overwrite(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pages, cutouts = write_sources(tmp_path / "sources", pages=1, occluders=1)
+    out = tmp_path / "set"
+    out.mkdir()
+    (out / "mine.txt").write_text("keep")
+    arguments = [str(out), "--pages", str(pages), "--occluders", str(cutouts), "--groups", "1", "--seed", "0"]
+    arguments += ["--long-side", "128", "--subset", "all", "--workers", "1"]
+    assert main(arguments) == 2
+    assert "is not empty" in capsys.readouterr().err
+    (out / "mine.txt").unlink()
+    assert main(arguments) == 0
+    first = _digests(out)
+    assert main(arguments) == 2
+    assert main([*arguments, "--overwrite"]) == 0
+    assert _digests(out) == first
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"groups": 0}, "groups is 0, expected at least 1"),
+        ({"style": "film"}, "style is 'film', expected contest or natural"),
+        ({"held_out": 1.5}, "held_out is 1.5, expected 0 to 1"),
+        ({"long_side": 0, "pages": ()}, "drawn pages need a size"),
+    ],
+)
+def test_impossible_options_are_refused(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SetOptions(**changes)
+
+
+def test_without_sources_everything_is_drawn(tmp_path: Path) -> None:
+    options = SetOptions(groups=3, seed=1, long_side=400, occlusions_per_page=2, printed_photos=1.0)
+    make_set(options, tmp_path / "a")
+    make_set(replace(options, subset="heldout"), tmp_path / "b")
+    manifest = json.loads((tmp_path / "a" / "manifest.json").read_text())
+    assert {group["page"] for group in manifest["groups"]} == {"drawn page"}
+    assert all(group["occluders"][0] in ("drawn hand", "drawn head") for group in manifest["groups"])
+    for group in read_contest(tmp_path / "a"):
+        assert 0.005 < read_mask(group.mask).mean() < 0.06
+    # Held-out drawings are other drawings.
+    assert not set(_digests(tmp_path / "a" / FOLDERS[0]).values()) & set(_digests(tmp_path / "b" / FOLDERS[0]).values())
+
+
+def test_a_photo_of_a_page_has_its_size_and_the_light_of_a_photo() -> None:
+    white = np.full((400, 300, 3), 255, np.uint8)
+    white[100:120, 50:250] = 0
+    photo = photograph(white, np.random.default_rng(0), 512)
+    assert photo.shape == (512, 384, 3)
+    assert 190 < np.median(photo) < 250
+    assert photo[140:145, 120:200].max() < 80
+    assert np.ptp(photo[300:].mean(2)) > 5
+    # What is a photo already keeps its tone.
+    grey = page_rgb()
+    assert abs(float(np.median(photograph(grey, np.random.default_rng(0), 400))) - np.median(grey)) < 8
+
+
+def test_long_strips_are_cut_to_a_photos_proportions() -> None:
+    rng = np.random.default_rng(0)
+    assert photograph(np.full((900, 200, 3), 200, np.uint8), rng, 600).shape == (600, 400, 3)
+    assert photograph(np.full((200, 900, 3), 200, np.uint8), rng, 600).shape == (400, 600, 3)
+
+
+def test_prints_change_a_page_here_and_there(sources: tuple[Path, Path]) -> None:
+    page = page_rgb(300, 220)
+    heads = [OccluderEntry(path, None, "head") for path in sorted((sources[1] / "heads").glob("*.png"))]
+    for choose in (WholePictures(heads), DrawnPictures(160)):
+        shares = []
+        for seed in range(12):
+            for placement in ("page", "patch"):
+                before = page.copy()
+                printed = print_on(page, choose, np.random.default_rng(seed), placement)
+                np.testing.assert_array_equal(page, before)
+                again = print_on(page, choose, np.random.default_rng(seed), placement)
+                np.testing.assert_array_equal(printed, again)
+                shares.append(np.any(printed != page, 2).mean())
+        assert np.mean(np.array(shares) > 0.005) > 0.8
+        assert np.median(shares) < 0.7
+    with pytest.raises(ValueError, match="expected one of page, patch"):
+        print_on(page, DrawnPictures(), np.random.default_rng(0), "corner")
+
+
+def test_printed_hands_give_way_to_printed_heads() -> None:
+    hand, head = OccluderEntry(Path("a"), None, "hand"), OccluderEntry(Path("b"), None, "head")
+    assert WholePictures([hand, head]).entries == [head]
+    assert WholePictures([hand]).entries == [hand]
+    with pytest.raises(ValueError, match="at least one picture"):
+        WholePictures([])
+
+
+def test_the_manifest_comes_last(
+    sources: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> dict[str, str]:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(synthesis, "annotations", fail)
+    with pytest.raises(OSError, match="disk full"):
+        make_set(_options(sources, groups=1), tmp_path)
+    assert not list(tmp_path.rglob("annotation.txt"))
+    assert not (tmp_path / "manifest.json").exists()
