@@ -5,6 +5,7 @@ from __future__ import annotations
 from configs.parsing import ConfigError, join
 from configs.schema import Config
 from losses import terms
+from models.presets import resolve
 
 
 def check(config: Config) -> None:
@@ -83,11 +84,12 @@ def _check_schedule(config: Config) -> None:
 
 
 def _check_model(config: Config) -> None:
-    encoder, decoder = config.model.encoder_blocks, config.model.decoder_blocks
-    if encoder is not None and decoder is not None and len(encoder) != len(decoder):
+    network = resolve(config.model.preset, **config.model.overrides())
+    down, up = len(network["encoder_blocks"]), len(network["decoder_blocks"])
+    if down != up:
         raise ConfigError(
-            f"model.decoder_blocks: {len(decoder)} levels, but model.encoder_blocks has {len(encoder)}; "
-            "they have to be equally many"
+            f"model.decoder_blocks: {up} levels up, but {down} down (model.encoder_blocks, preset "
+            f"{config.model.preset}); they have to be equally many"
         )
 
 

@@ -1,0 +1,278 @@
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from configs.loading import parse_config
+from configs.parsing import ConfigError
+from configs.schema import Config, PasteConfig, Stage
+from data.augmentation import random_crop, random_orientation
+from data.compositing import CONTEST
+from data.images import BadImageError
+from data.lists import PatchPaths, read_list, write_list
+from data.occluders import Occluder
+from data.pasting import FreshOcclusion
+from data.patches import PatchDataset, make_loader, shared_memory_suffices
+from data.sampling import SampleKey
+
+SIZE = 48
+KEY = SampleKey(entry=0, patch=32, seed=1, iteration=0, index=0)
+
+
+def write_trio(folder: Path, number: int, size: int = SIZE) -> PatchPaths:
+    """A patch whose every pixel tells its place, with a grey square as the occluder."""
+    rows, columns = np.mgrid[:size, :size]
+    clean = np.stack([rows * 5, columns * 5, np.full_like(rows, 20 * number)], 2).astype(np.uint8)
+    mask = np.zeros((size, size), np.uint8)
+    mask[10:30, 15:40] = 255
+    occluded = np.where(mask[..., None] > 0, 255 - clean, clean).astype(np.uint8)
+    paths = PatchPaths(*(folder / part / f"p{number}.png" for part in ("gt", "occluded", "mask")))
+    for path, picture in zip(paths, (clean, occluded, mask), strict=True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(path)
+    return paths
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    write_list(tmp_path / "train.txt", [write_trio(tmp_path, number) for number in range(5)])
+    return tmp_path / "train.txt"
+
+
+def config_for(train_list: Path, **data: Any) -> Config:
+    return parse_config(
+        {
+            "output": "unused",
+            "seed": 1,
+            "data": {"train_list": str(train_list), "crop": SIZE, "workers": 0, **data},
+            "train": {
+                "iterations": 7,
+                "stages": [{"iterations": 4, "batch": 3, "patch": 16}, {"iterations": 3, "batch": 2, "patch": 32}],
+            },
+            "loss": [{"name": "l1"}],
+            "validation": {"every": 0},
+        }
+    )
+
+
+def numbers(batch: dict[str, Any]) -> dict[str, Any]:
+    return {key: value if key == "name" else value.numpy() for key, value in batch.items()}
+
+
+def load(config: Config, *position: int) -> list[dict[str, Any]]:
+    return [numbers(batch) for batch in make_loader(config, *position)]
+
+
+def assert_same(left: list[dict[str, Any]], right: list[dict[str, Any]]) -> None:
+    assert len(left) == len(right)
+    for one, other in zip(left, right, strict=True):
+        assert one["name"] == other["name"]
+        for key in ("occluded", "clean", "mask"):
+            np.testing.assert_array_equal(one[key], other[key])
+
+
+def test_item_is_the_stored_trio_cropped_and_turned_together(prepared: Path) -> None:
+    dataset = PatchDataset(read_list(prepared))
+    seen = set()
+    for iteration in range(60):
+        item = dataset[KEY._replace(iteration=iteration, entry=iteration % 5)]
+        assert {key: (item[key].shape, item[key].dtype) for key in ("occluded", "clean", "mask")} == {
+            "occluded": ((3, 32, 32), np.float32),
+            "clean": ((3, 32, 32), np.float32),
+            "mask": ((1, 32, 32), np.float32),
+        }
+        rows, columns, blue = np.rint(item["clean"] * 255).astype(int)
+        rows, columns = rows // 5, columns // 5
+        # The place written into each pixel says where the mask and the inverted square have to be.
+        inside = (rows >= 10) & (rows < 30) & (columns >= 15) & (columns < 40)
+        np.testing.assert_array_equal(item["mask"][0], inside)
+        expected = np.where(inside, 1 - item["clean"], item["clean"])
+        np.testing.assert_allclose(item["occluded"], expected, atol=1e-6)
+        assert (blue == 20 * (iteration % 5)).all()
+        assert item["name"].endswith(f"p{iteration % 5}.png")
+        steps = (rows[1, 0] - rows[0, 0], columns[1, 0] - columns[0, 0], rows[0, 1] - rows[0, 0])
+        seen.add((*steps, columns[0, 1] - columns[0, 0]))
+    assert len(seen) == 8
+
+
+def test_crops_reach_every_corner() -> None:
+    rng = np.random.default_rng(0)
+    corners = {tuple(random_crop([np.arange(9).reshape(3, 3)], 2, rng)[0][0]) for _ in range(100)}
+    assert corners == {(0, 1), (1, 2), (3, 4), (4, 5)}
+
+
+@pytest.mark.parametrize(
+    ("flips", "rotations", "orientations"), [(True, True, 8), (True, False, 4), (False, True, 4), (False, False, 1)]
+)
+def test_orientations(flips: bool, rotations: bool, orientations: int) -> None:
+    rng = np.random.default_rng(0)
+    picture = np.arange(4).reshape(2, 2)
+    seen = {tuple(random_orientation([picture], rng, flips, rotations)[0].ravel()) for _ in range(200)}
+    assert len(seen) == orientations
+
+
+def test_same_key_same_item_and_other_index_another(prepared: Path) -> None:
+    dataset = PatchDataset(read_list(prepared))
+    assert_same([dataset[KEY]], [dataset[KEY]])
+    assert not np.array_equal(dataset[KEY]["clean"], dataset[KEY._replace(index=1)]["clean"])
+
+
+def test_stages_really_train_at_their_size(prepared: Path) -> None:
+    shapes = [batch["occluded"].shape for batch in load(config_for(prepared))]
+    assert shapes == [(3, 3, 16, 16)] * 4 + [(2, 3, 32, 32)] * 3
+
+
+@pytest.mark.parametrize("shared_memory", [True, False])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_change_nothing(prepared: Path, workers: int, shared_memory: bool) -> None:
+    alone = load(config_for(prepared))
+    assert_same(load(config_for(prepared, workers=workers, shared_memory=shared_memory)), alone)
+
+
+def test_resuming_in_the_middle_goes_on_with_the_same_batches(prepared: Path) -> None:
+    config = config_for(prepared)
+    everything = load(config)
+    for start in (1, 4, 5, 7):
+        assert_same(load(config, start), everything[start:])
+    assert_same(load(replace(config, data=replace(config.data, workers=2)), 3), everything[3:])
+
+
+def test_ranks_see_different_parts_of_the_global_batch(prepared: Path) -> None:
+    config = config_for(prepared)
+    stages = tuple(replace(stage, batch=2 * stage.batch) for stage in config.train.stages)
+    alone = load(replace(config, train=replace(config.train, stages=stages)))
+    ranks = [load(config, 0, rank, 2) for rank in (0, 1)]
+    joined = [
+        {key: first[key] + second[key] if key == "name" else np.concatenate([first[key], second[key]]) for key in first}
+        for first, second in zip(*ranks, strict=True)
+    ]
+    assert_same(joined, alone)
+
+
+def test_a_stored_patch_that_is_too_small_is_named(tmp_path: Path) -> None:
+    dataset = PatchDataset([write_trio(tmp_path, 0, size=44), write_trio(tmp_path, 1, size=31)])
+    dataset[KEY]
+    with pytest.raises(BadImageError, match=r"occluded/p1\.png: 31x31 pixels, too small for a patch of 32x32"):
+        dataset[KEY._replace(entry=1)]
+
+
+def test_a_trio_of_different_sizes_is_named(tmp_path: Path) -> None:
+    trio, other = write_trio(tmp_path, 0), write_trio(tmp_path, 1, size=64)
+    with pytest.raises(BadImageError, match=r"p0\.png: pictures of different sizes: 48x48, 48x48, 64x64"):
+        PatchDataset([trio._replace(mask=other.mask)])[KEY]
+
+
+def test_patches_cut_otherwise_than_the_config_says_are_refused(prepared: Path) -> None:
+    record = prepared.with_name("preparation.json")
+    record.write_text('{"train and val": {"size": 48, "downscale": 2}, "all": {"size": 64, "downscale": 1}}')
+    load(config_for(prepared))
+    with pytest.raises(ConfigError, match=r"data\.downscale: 1, but the patches of .*train\.txt were cut with 2"):
+        make_loader(config_for(prepared, downscale=1))
+    everything = prepared.rename(prepared.with_name("all.txt"))
+    with pytest.raises(ConfigError, match=r"data\.crop: 48, but the patches of .*all\.txt were cut with 64"):
+        make_loader(config_for(everything))
+    make_loader(config_for(everything, crop=64, downscale=1))
+    record.write_text("[1]")
+    with pytest.raises(ConfigError, match=r"preparation\.json is not the record"):
+        make_loader(config_for(everything))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_broken_file_stops_the_loader_and_is_named(prepared: Path, workers: int) -> None:
+    for path in prepared.parent.glob("gt/*.png"):
+        path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(BadImageError, match=r"gt/p\d\.png"):
+        load(config_for(prepared, workers=workers))
+
+
+def square_occluder(rng: np.random.Generator, kind: str) -> Occluder:
+    rgba = np.full((40, 40, 4), 255, np.uint8)
+    rgba[..., :3] = (250, 10, 250)
+    return Occluder(rgba, kind, "a square")
+
+
+def test_fresh_occlusion_replaces_the_stored_one(prepared: Path) -> None:
+    style = replace(CONTEST, jpeg_probability=0.0, rim_probability=0.0)
+    entries = read_list(prepared)
+    stored = PatchDataset(entries)
+    fresh = PatchDataset(entries, fresh_occlusion=FreshOcclusion(square_occluder, style, 1.0))
+    different = 0
+    for iteration in range(8):
+        key = KEY._replace(iteration=iteration)
+        before, item = stored[key], fresh[key]
+        outside = np.broadcast_to(item["mask"] == 0, item["clean"].shape)
+        np.testing.assert_array_equal(item["occluded"][outside], item["clean"][outside])
+        assert item["mask"].any()
+        assert np.abs(item["occluded"] - item["clean"])[~outside].mean() > 0.1
+        assert_same([fresh[key]], [item])
+        different += not np.array_equal(before["mask"], item["mask"])
+    assert different == 8
+
+
+def test_share_of_fresh_occlusions() -> None:
+    patch, mask = np.full((32, 32, 3), 200, np.uint8), np.zeros((32, 32), np.uint8)
+    sometimes = FreshOcclusion(square_occluder, CONTEST, 0.25)
+    rng = np.random.default_rng(0)
+    pasted = sum(sometimes(patch, patch, mask, rng)[1] is not patch for _ in range(200))
+    assert 30 <= pasted <= 70
+
+
+def test_printed_pictures_belong_to_the_clean_patch(prepared: Path) -> None:
+    style = replace(CONTEST, jpeg_probability=0.0, rim_probability=0.0)
+
+    def pictures(rng: np.random.Generator) -> np.ndarray:
+        return rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+
+    patch, mask = np.full((64, 64, 3), 200, np.uint8), np.zeros((64, 64), np.uint8)
+    printing = FreshOcclusion(square_occluder, style, 1.0, pictures, printed_photos=1.0)
+    rng = np.random.default_rng(0)
+    results = [printing(patch, patch, mask, rng) for _ in range(20)]
+    assert sum(np.any(clean != 200) for clean, _, _ in results) > 10
+    for clean, occluded, covered in results:
+        np.testing.assert_array_equal(clean[covered == 0], occluded[covered == 0])
+    assert (patch == 200).all()
+
+
+def test_paste_config(tmp_path: Path) -> None:
+    assert FreshOcclusion.from_config(PasteConfig(), 64) is None
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        FreshOcclusion.from_config(PasteConfig(probability=0.5, occluders=(str(tmp_path / "nowhere"),)), 64)
+
+
+def test_pasted_batches_do_not_depend_on_workers(prepared: Path) -> None:
+    folder = prepared.parent / "cutouts/hands"
+    folder.mkdir(parents=True)
+    for number in range(12):
+        rgba = np.full((30 + number, 20, 4), 255, np.uint8)
+        rgba[..., :3] = number * 20
+        Image.fromarray(rgba).save(folder / f"cut{number}.png")
+    paste = {"probability": 1.0, "occluders": [str(folder)]}
+    alone = load(config_for(prepared, paste=paste))
+    assert_same(load(config_for(prepared, paste=paste, workers=2)), alone)
+    plain = load(config_for(prepared))
+    assert not any(np.array_equal(one["mask"], other["mask"]) for one, other in zip(alone, plain, strict=True))
+
+
+def test_small_shared_memory_is_said_and_gone_without(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stages = [Stage(iterations=1, batch=8, patch=192)]
+    monkeypatch.setattr(os, "statvfs", lambda folder: SimpleNamespace(f_bavail=16384, f_frsize=4096))
+    with pytest.warns(RuntimeWarning, match=r"has 64 MB free and 4 workers need about 126 MB: going on without"):
+        assert not shared_memory_suffices(stages, 4)
+    assert shared_memory_suffices(stages, 2)
+    monkeypatch.setattr(os, "statvfs", lambda folder: SimpleNamespace(f_bavail=1, f_frsize=4096))
+    with pytest.warns(RuntimeWarning, match="shared memory"):
+        loader = make_loader(config_for(prepared, workers=2))
+    assert not loader.shared_memory
+    assert_same([numbers(batch) for batch in loader], load(config_for(prepared)))
+
+
+def test_missing_shared_memory_folder_counts_as_none(tmp_path: Path) -> None:
+    with pytest.warns(RuntimeWarning, match="has 0 MB free"):
+        assert not shared_memory_suffices([Stage(iterations=1, batch=1, patch=8)], 1, tmp_path / "missing")
