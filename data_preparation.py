@@ -28,12 +28,11 @@ from tqdm import tqdm
 from data.contest import Group, read_contest, split_by_page
 from data.crops import CENTERS, crop_boxes, shrink_mask, take
 from data.images import BadImageError, read_rgb, write_image
-from data.lists import ListError, PatchPaths, write_list
+from data.lists import PATCH_FOLDERS, ListError, PatchPaths, write_list
 from data.masks import read_mask, write_mask
 from utils.atomic import write_text
 from utils.parallel import WorkerKilledError, available_workers, run_parallel
 
-PARTS = ("gt", "occluded", "mask")
 RECORD = "preparation.json"
 
 
@@ -180,7 +179,7 @@ def open_record(options: argparse.Namespace, sets: dict[str, list[Group]]) -> No
 
 def patches_of(folder: Path) -> list[Path]:
     """Every whole patch file of a set; half-written ones have hidden names."""
-    return [path for part in PARTS for path in (folder / part).glob("*.png") if not path.name.startswith(".")]
+    return [path for part in PATCH_FOLDERS for path in (folder / part).glob("*.png") if not path.name.startswith(".")]
 
 
 def name_pictures(sets: dict[str, list[Group]], out: Path) -> list[Picture]:
@@ -201,7 +200,7 @@ def name_pictures(sets: dict[str, list[Group]], out: Path) -> list[Picture]:
 
 def finished(folder: Path) -> dict[str, int]:
     """Pictures whose patches are all there: name -> number of patches. A patch's name ends in _1of2."""
-    names = [{path.stem for path in (folder / part).glob("*.png")} for part in PARTS]
+    names = [{path.stem for path in (folder / part).glob("*.png")} for part in PATCH_FOLDERS]
     matches = [re.fullmatch(r"(.+)_\d+of(\d+)", name) for name in set.intersection(*names)]
     found = Counter((match[1], int(match[2])) for match in matches if match)
     return {name: total for (name, total), count in found.items() if count == total}

@@ -22,13 +22,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from data.images import BadImageError, read_rgb
-from data.lists import PatchPaths, write_list
+from data.lists import PATCH_FOLDERS, PatchPaths, write_list
 from data.masks import read_mask
 from data.sobel import gradient_measure
 from utils.atomic import atomic_path, write_text
 from utils.parallel import WorkerKilledError, available_workers, run_parallel
-
-PARTS = ("gt", "occluded", "mask")
 
 
 @dataclass(frozen=True)
@@ -90,11 +88,11 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def find_patches(folder: Path, problems: list[str]) -> list[PatchPaths]:
     """The patches of a set in the order of their names; those that lack a file are named in `problems`."""
-    names = [{path.name for path in (folder / part).glob("*.png") if path.name[0] != "."} for part in PARTS]
+    names = [{path.name for path in (folder / part).glob("*.png") if path.name[0] != "."} for part in PATCH_FOLDERS]
     whole = set.intersection(*names)
-    for part, present in zip(PARTS, names, strict=True):
+    for part, present in zip(PATCH_FOLDERS, names, strict=True):
         problems += [f"{folder / part / name}: missing" for name in sorted(set.union(*names) - present)]
-    return [PatchPaths(*(folder / part / name for part in PARTS)) for name in sorted(whole)]
+    return [PatchPaths(*(folder / part / name for part in PATCH_FOLDERS)) for name in sorted(whole)]
 
 
 def measure(patch: PatchPaths) -> Measured:
@@ -176,6 +174,7 @@ def draw_histogram(path: Path, measured: list[Measured], options: argparse.Names
     axes.axvline(options.threshold, color="black", linestyle="--", label=f"threshold {options.threshold:g}")
     axes.set_xlabel("mean Sobel gradient of the clean patch, grey levels")
     axes.set_ylabel("patches")
+    axes.yaxis.get_major_locator().set_params(integer=True)
     axes.legend()
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=120)

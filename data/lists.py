@@ -14,6 +14,9 @@ from typing import NamedTuple
 from data.images import IMAGE_SUFFIXES
 from utils.atomic import write_text
 
+# Where the patches of a set lie, in the order of `PatchPaths`: SET/gt/NAME.png, SET/occluded/NAME.png, ...
+PATCH_FOLDERS = ("gt", "occluded", "mask")
+
 
 class PatchPaths(NamedTuple):
     """The three files of one training patch, or of one whole page."""
