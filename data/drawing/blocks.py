@@ -25,15 +25,17 @@ def heading(sheet: Sheet, left: float, top: float, width: float, room: float, sc
         label, font = chinese_text(rng, int(rng.integers(4, 12))).strip("，。；："), sheet.chinese
     else:
         label, font = title(rng, int(rng.integers(2, 6))), sheet.bold
-    if rng.random() < 0.4:
-        label = f"{int(rng.integers(1, 9))}.{int(rng.integers(1, 9))}  {label}"
-    label = fitted(sheet, label, width, size, font)
+    count = f"{int(rng.integers(1, 9))}.{int(rng.integers(1, 9))}" if rng.random() < 0.4 else ""
+    # Many Chinese fonts have no digits, so the count is always in the Latin one.
+    indent = size * 0.2 + (sheet.width_of(count, size, sheet.bold) + size * 0.6 if count else 0)
+    label = fitted(sheet, label, width - indent, size, font)
     if rng.random() < 0.12:
         sheet.draw.rectangle([left, top, left + width, top + size * 1.5], fill=sheet.accent)
         ink = (255, 255, 255)
-    centred = rng.random() < 0.25
-    x = left + (width - sheet.width_of(label, size, font)) / 2 if centred else left + size * 0.2
-    sheet.text((x, top + size * 0.15), label, size, font, ink)
+    spare = width - indent - sheet.width_of(label, size, font)
+    x = left + (spare / 2 if rng.random() < 0.25 else 0)
+    sheet.text((x + size * 0.2, top + size * 0.15), count, size, sheet.bold, ink)
+    sheet.text((x + indent, top + size * 0.15), label, size, font, ink)
     if rng.random() < 0.2:
         sheet.rule(left, top + size * 1.5, left + width, top + size * 1.5, sheet.size * 0.08, ink)
     return size * 1.75

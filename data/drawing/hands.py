@@ -105,8 +105,8 @@ def _nail(rng: np.random.Generator, mapped: _FingerMap) -> tuple[np.ndarray, np.
     # Rounder towards the finger's tip than at the root, where the fold runs nearly straight across.
     power = np.where(place > 0, np.float32(2.2), np.float32(3.2))
     radius = (np.abs(place) ** power + np.abs(aside / half_width) ** power) ** (1 / power)
-    coverage = np.clip((1 - radius) / 0.06, 0, 1)
-    fold = np.exp(-(((radius - 1.05) / 0.07) ** 2)) * np.clip((0.6 - place) / 0.5, 0, 1)
+    coverage = np.clip((1 - radius) / 0.1, 0, 1)
+    fold = np.exp(-(((radius - 1.06) / 0.09) ** 2)) * np.clip((0.5 - place) / 0.8, 0, 1)
     edge = coverage * np.clip((place - rng.uniform(0.6, 0.85)) / 0.12, 0, 1)
     return coverage.astype(np.float32), fold.astype(np.float32), edge.astype(np.float32)
 
@@ -129,6 +129,27 @@ def _palm_relief(
                 lines, _pixel(knuckle + np.array([0, 0.12 * scale])), max(1, round(0.09 * scale)), 1.5, -1, cv2.LINE_AA
             )
     return relief + blurred(lines, 0.035 * scale) * np.float32(rng.uniform(0.012, 0.03) * scale) * (coverage > 0.3)
+
+
+def _palm_creases(
+    rng: np.random.Generator, hand: Hand, scale: float, origin: np.ndarray, shape: tuple[int, int]
+) -> np.ndarray:
+    """The three lines of a palm, 0..1; along the knuckles' row and from it to the wrist."""
+    first, last = (hand.knuckles[0] - origin) * scale, (hand.knuckles[3] - origin) * scale
+    along, down = last - first, (np.array([0.0, -0.1]) - origin) * scale - (first + last) / 2
+    folds = np.zeros(shape, np.float32)
+    for course in (
+        [(1.15, 0.32), (0.8, 0.32), (0.45, 0.22), (0.28, 0.1)],
+        [(-0.12, 0.3), (0.3, 0.38), (0.65, 0.5), (0.9, 0.66)],
+        [(-0.12, 0.32), (0.2, 0.5), (0.32, 0.72), (0.3, 0.95)],
+    ):
+        places = np.array(course) + rng.normal(0, 0.02, (4, 2))
+        t = np.linspace(0, 3, 40)
+        places = np.stack([np.polyval(np.polyfit(np.arange(4), places[:, axis], 3), t) for axis in (0, 1)], axis=1)
+        points = first + places[:, :1] * along + places[:, 1:] * down
+        fixed = np.round(points * 16).astype(np.int32)
+        cv2.polylines(folds, [fixed], False, rng.uniform(0.5, 0.9), max(1, round(0.012 * scale)), cv2.LINE_AA, shift=4)
+    return blurred(folds, 0.006 * scale)
 
 
 def _pixel(point: np.ndarray) -> tuple[int, int]:
@@ -190,10 +211,12 @@ def render_hand(rng: np.random.Generator, hand: Hand, size: int) -> tuple[np.nda
         relief = _palm_relief(rng, hand, scale, origin, shape)
     palm_relief = relief.copy()
     folds, nail, fold, edge, flush = (np.zeros(shape, np.float32) for _ in range(5))
+    if hand.palm is not None and not hand.back:
+        folds = _palm_creases(rng, hand, scale, origin, shape)
     for finger in hand.fingers:
         mapped = _map_finger(finger, scale, origin, height, width)
         part = mapped.window
-        lift = mapped.relief * np.float32(1.0)
+        lift = mapped.relief
         # Fingers grow out of the palm: near the knuckle the two reliefs flow into each other.
         soft = np.float32(0.06 * scale) * np.clip(1 - mapped.along / 0.3, 0, 1) * (palm_relief[part] > 0)
         above = lift - relief[part]
@@ -214,7 +237,7 @@ def render_hand(rng: np.random.Generator, hand: Hand, size: int) -> tuple[np.nda
     coverage = blurred((relief > 0).astype(np.float32), 0.7)
     bumps = fractal_noise(rng, *shape, coarsest=0.03 * scale, octaves=3, persistence=0.7) * np.float32(0.0006 * scale)
     skin_relief = blurred(relief, 0.008 * scale) + bumps * (1 - nail)
-    skin_relief -= np.float32(0.012 * scale) * folds + np.float32(0.012 * scale) * fold
+    skin_relief -= np.float32(0.012 * scale) * folds + np.float32(0.007 * scale) * fold
     skin_relief += np.float32(0.012 * scale) * blurred(nail, 0.01 * scale)
     light = (rng.uniform(-0.9, 0.9), rng.uniform(-1.0, 0.3), rng.uniform(1.1, 2.0))
     diffuse, gloss = lambert(skin_relief, light)
@@ -250,7 +273,7 @@ def _skin_albedo(
     albedo = tone * (1 + 0.035 * blotches[..., None])
     reddening = 0.05 * red + rng.uniform(0.06, 0.2) * blurred(flush, 0.02 * scale)
     albedo = albedo * (1 + reddening[..., None] * np.float32((0.15, -0.75, -0.55)))
-    return albedo * (1 - 0.3 * folds - 0.35 * fold)[..., None]
+    return albedo * (1 - 0.3 * folds - 0.2 * fold)[..., None]
 
 
 def _paint_nails(rng: np.random.Generator, albedo: np.ndarray, nail: np.ndarray, edge: np.ndarray) -> np.ndarray:
