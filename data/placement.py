@@ -28,7 +28,8 @@ class EntryRange:
     Attributes:
         borders: probability of entering from the bottom, left, top and right border.
         area: fraction of the photo's area that it covers.
-        width: width of the whole cut-out across the direction of entry.
+        width: width of a whole head or hand across the direction of entry.
+        finger: width of one finger, for cut-outs that are fingers without a palm.
         depth: how much of the cut-out's own height may show.
         tilt: largest angle in degrees between the entry and the border's normal.
         along: where on the border its visible part is centred, 0..1.
@@ -40,6 +41,7 @@ class EntryRange:
     depth: tuple[float, float]
     tilt: float
     along: tuple[float, float]
+    finger: tuple[float, float] = (0.04, 0.069)
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,9 @@ def place(
     limit = reach[0] - _root_height(occluder, mirrored, tilt)
     shown = max(1, int(np.count_nonzero(reach > reach[0] - part * limit)))
     scale = np.sqrt(area / (shown * cell))
-    lowest, highest = (fraction * long_side / max(1.0, np.ptp(local[:, 0])) for fraction in entry.width)
+    finger = _finger_width(occluder.rgba[..., 3]) if occluder.kind == "hand" else None
+    widths, measured = (entry.finger, finger) if finger else (entry.width, np.ptp(local[:, 0]))
+    lowest, highest = (fraction * long_side / max(1.0, measured) for fraction in widths)
     scale = float(np.clip(scale, lowest, highest))
     if depth_pixels > 0:
         depth = min(depth_pixels / scale, limit)
@@ -116,6 +120,27 @@ def place(
     matrix[:, 2] += (-middle, reach[0] - depth)
     matrix *= scale
     return Placement(_to_border(matrix, border, along, size), scale, border, (height, width))
+
+
+def _finger_width(alpha: np.ndarray) -> float | None:
+    """Width of one finger of a cut-out that has no palm: one or more even bars, standing apart at the root."""
+    height, width = alpha.shape
+    rows = [_runs(alpha[int(part * (height - 1))]) for part in (0.97, 0.8, 0.65, 0.5, 0.35, 0.25)]
+    if any(len(runs) == 0 for runs in rows):
+        return None
+    root = rows[0]
+    if len(root) > 1 and root.max() < 1.6 * root.min():
+        return float(np.median(root))
+    even = all(len(runs) == 1 and runs[0] > 0.65 * width for runs in rows)
+    return float(root[0]) if even and height > 1.5 * width and root[0] > 0.75 * width else None
+
+
+def _runs(row: np.ndarray) -> np.ndarray:
+    """Lengths of the stretches of content in a row of an alpha channel, without specks."""
+    solid = np.concatenate([[False], row > _ALPHA_MIDDLE, [False]])
+    ends = np.flatnonzero(solid[1:] != solid[:-1])
+    lengths = ends[1::2] - ends[::2]
+    return lengths[lengths > 0.03 * len(row)]
 
 
 def _turn(degrees: float) -> np.ndarray:

@@ -96,6 +96,17 @@ def test_contest_areas_borders_and_sizes_are_those_of_the_contest() -> None:
     assert sum(border in (1, 3) for border in borders) > 0.6 * len(borders)
 
 
+@pytest.mark.parametrize("fingers", [1, 2])
+def test_fingers_without_a_palm_are_as_wide_as_the_contests(fingers: int) -> None:
+    rgba = np.zeros((500, 240 * fingers - 60, 4), np.uint8)
+    for index in range(fingers):
+        rgba[100 * index :, 240 * index : 240 * index + 180] = 255
+    item = Occluder(rgba, "hand", "fingers")
+    for seed in range(20):
+        where = place(item, (3770, 2811), CONTEST.hand, np.random.default_rng(seed))
+        assert 149 < 180 * where.scale < 262
+
+
 def test_a_second_tiny_blob_is_common_in_the_contest_style() -> None:
     page = np.full((942, 702, 3), 220, np.uint8)
     head = Occluder(head_rgba(), "head", "test")
