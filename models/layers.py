@@ -1,11 +1,11 @@
 """The two layers that NAFNet is made of: a convolution with PyTorch's initialisation and LayerNorm over channels.
 
 Both have two ways to the same numbers. On a GPU, and wherever a static graph is traced for export, they are the
-plain operators, which every backend knows and fuses. In eager mode on a CPU they avoid two slow spots of Paddle's
+plain operators, which every backend knows and fuses. In eager mode on a CPU they go around two slow spots of Paddle's
 kernels: adding a [1, C, 1, 1] bias takes longer than the 1x1 convolution before it, and `layer_norm` over channels
-needs two transposes. There a bias is added as [C, 1, 1], and the norm is written with matrix products. Measured on
-two cores with [4, 64, 64, 64], forward and backward together: 1x1 convolution 31 ms -> 9, depthwise 25 ms -> 15,
-norm 41 ms -> 9.
+needs two transposes. There a bias is added as [C, 1, 1], and the norm is written with matrix products. That makes a
+training step of the width-16 network 2.2 times faster (CPU time, 3.2.2; 2.1 times on 2.6.2); writing the 1x1
+convolutions themselves as matrix products gains nothing on top.
 """
 
 from __future__ import annotations
@@ -17,8 +17,12 @@ import paddle.nn.functional as F
 from paddle import nn
 
 
+@paddle.jit.not_to_static
 def eager_on_cpu(x: paddle.Tensor) -> bool:
-    """Whether `x` is computed now and on a CPU, as opposed to a GPU or to a graph that is being traced."""
+    """Whether `x` is computed now and on a CPU, as opposed to a GPU or to a graph that is being traced.
+
+    Not to be rewritten by Paddle's tracer, which breaks on it.
+    """
     return paddle.in_dynamic_mode() and x.place.is_cpu_place()
 
 
@@ -64,10 +68,10 @@ class Convolution(nn.Conv2D):
         self.stride, self.padding, self.groups = stride, padding, groups
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        if not eager_on_cpu(x):
-            return super().forward(x)
-        result = F.conv2d(x, self.weight, None, self.stride, self.padding, groups=self.groups)
-        return result if self.bias is None else result + per_channel(self.bias)
+        bias_apart = self.bias is not None and eager_on_cpu(x)
+        bias = None if bias_apart else self.bias
+        result = F.conv2d(x, self.weight, bias, self.stride, self.padding, groups=self.groups)
+        return result + per_channel(self.bias) if bias_apart else result
 
 
 class LayerNorm2d(nn.Layer):

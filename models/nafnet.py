@@ -142,12 +142,13 @@ class NAFNet(nn.Layer):
 
         features = self.intro(padded)
         skips = []
-        for encoder, down in zip(self.encoders, self.downs, strict=True):
+        # Paddle's tracer knows zip without `strict` only; the constructor has made all of these equally long.
+        for encoder, down in zip(self.encoders, self.downs):  # noqa: B905
             features = encoder(features)
             skips.append(features)
             features = down(features)
         features = self.middle_blks(features)
-        for up, decoder, skip in zip(self.ups, self.decoders, reversed(skips), strict=True):
+        for up, decoder, skip in zip(self.ups, self.decoders, reversed(skips)):  # noqa: B905
             features = decoder(up(features) + skip)
         output = self.ending(features)
 

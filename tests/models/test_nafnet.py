@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import paddle
 import pytest
@@ -180,3 +184,8 @@ def test_impossible_networks_are_refused() -> None:
 def test_simple_gate_multiplies_the_halves() -> None:
     x = np.arange(8, dtype=np.float32).reshape(1, 4, 1, 2)
     np.testing.assert_array_equal(nafnet.simple_gate(paddle.to_tensor(x)).numpy(), x[:, :2] * x[:, 2:])
+
+
+def test_presets_can_be_read_without_paddle() -> None:
+    code = "import sys, models.presets as presets; presets.resolve('tiny'); sys.exit('paddle' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
