@@ -10,6 +10,7 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -207,10 +208,17 @@ def _blend(image: np.ndarray, mask: np.ndarray, layer: Layer | None) -> None:
     top, left = layer.top, layer.left
     bottom, right = top + layer.alpha.shape[0], left + layer.alpha.shape[1]
     below = image[top:bottom, left:right]
-    covered = (layer.alpha > 0) | (layer.shade < 1)
-    alpha = layer.alpha[..., None]
-    mixed = below * (layer.shade[..., None] * (1 - alpha)) + layer.rgb * alpha
-    np.copyto(below, np.clip(mixed + 0.5, 0, 255).astype(np.uint8), where=covered[..., None])
+    shaded = layer.shade < 1
+    covered = shaded | (layer.alpha > 0)
+    base = below.astype(np.float32)
+    if shaded.any():
+        base *= layer.shade[..., None]
+    mixed = layer.rgb - base
+    mixed *= layer.alpha[..., None]
+    mixed += base
+    # OpenCV rounds and clips in one go.
+    mixed = cv2.convertScaleAbs(np.maximum(mixed, 0, out=mixed))
+    np.copyto(below, mixed, where=covered[..., None])
     np.maximum(mask[top:bottom, left:right], covered, out=mask[top:bottom, left:right])
 
 

@@ -14,7 +14,6 @@ from data.placement import Placement
 if TYPE_CHECKING:
     from data.compositing import PasteStyle
 
-_GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
 # Less than this is not seen and would only widen the mask.
 _LEAST_ALPHA = 0.02
 _LEAST_SHADE = 0.012
@@ -59,6 +58,7 @@ def render(
     left, top, right, bottom = box
     rgb, alpha = _warp(occluder, where.in_window(left, top, bottom - top, right - left))
     alpha = _soft_edge(alpha, feather) if soft else _hard_edge(alpha, style, unit, rng)
+    alpha = _without_islands(alpha, (left == 0, top == 0, right == where.size[1], bottom == where.size[0]))
     rgb = _light(rgb, alpha, occluder.kind, style, unit, rng)
     shade = _shadow(alpha, sigma, strength, offset) if shadow else np.ones_like(alpha)
     return Layer(top, left, rgb, alpha, shade)
@@ -79,7 +79,7 @@ def _visible_box(occluder: Occluder, where: Placement, margin: int) -> tuple[int
 
 
 def _warp(occluder: Occluder, where: Placement) -> tuple[np.ndarray, np.ndarray]:
-    """(rgb float32 height x width x 3, alpha float32 height x width in 0..1) of the window that `where` describes."""
+    """(rgb uint8 height x width x 3, alpha float32 height x width in 0..1) of the window that `where` describes."""
     rgba, matrix = occluder.rgba, where.matrix.copy()
     if where.scale < 0.7:
         size = tuple(max(1, round(length * where.scale)) for length in rgba.shape[1::-1])
@@ -93,7 +93,7 @@ def _warp(occluder: Occluder, where: Placement) -> tuple[np.ndarray, np.ndarray]
     smooth = cv2.INTER_CUBIC if where.scale > 1 else cv2.INTER_LINEAR
     rgb = cv2.warpAffine(colours, matrix, size, flags=smooth, borderMode=cv2.BORDER_REPLICATE)
     alpha = cv2.warpAffine(np.ascontiguousarray(rgba[..., 3]), matrix, size, flags=cv2.INTER_LINEAR)
-    return rgb.astype(np.float32), alpha.astype(np.float32) / 255
+    return rgb, alpha.astype(np.float32) / 255
 
 
 def _soft_edge(alpha: np.ndarray, feather: float) -> np.ndarray:
@@ -137,6 +137,24 @@ def _polygon(solid: np.ndarray, tolerance: float) -> np.ndarray:
     return np.ascontiguousarray(wider[pad:-pad, pad:-pad])
 
 
+def _without_islands(alpha: np.ndarray, at_border: tuple[bool, bool, bool, bool]) -> np.ndarray:
+    """Drops parts that no longer hang together with the picture's border, such as ends of hair after feathering.
+
+    Args:
+        at_border: whether the left, top, right and bottom side of `alpha` is the picture's own border.
+    """
+    count, labels = cv2.connectedComponents((alpha > 0).astype(np.uint8), connectivity=8)
+    if count <= 2:
+        return alpha
+    sides = (labels[:, 0], labels[0], labels[:, -1], labels[-1])
+    kept = np.zeros(count, bool)
+    for side, is_border in zip(sides, at_border, strict=True):
+        if is_border:
+            kept[side] = True
+    # In a patch, everything may lie inside: then the whole is not cut by any border.
+    return np.where(kept[labels], alpha, 0) if kept[1:].any() else alpha
+
+
 def _light(
     rgb: np.ndarray, alpha: np.ndarray, kind: str, style: PasteStyle, unit: float, rng: np.random.Generator
 ) -> np.ndarray:
@@ -145,19 +163,20 @@ def _light(
     blurred, sigma = rng.random() < style.blur_probability, _log_uniform(rng, style.blur_pixels) * unit
     noise, grey = rng.uniform(0, 1) * style.noise, kind == "head" and rng.random() < style.grey_probability
     if grey:
-        rgb = np.repeat((rgb @ _GREY_WEIGHTS)[..., None], 3, 2)
+        rgb = cv2.cvtColor(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
     if blurred and sigma > 0.25:
         rgb = cv2.GaussianBlur(rgb, (0, 0), sigma)
-    # Unlike a gain, the exponent keeps black and white where they are: nothing is clipped flat.
-    rgb = 255 * np.power(np.clip(rgb / 255, 0, 1), np.exp(-gain).astype(np.float32))
+    # Unlike a gain, an exponent keeps black and white where they are: nothing is clipped flat.
+    levels = np.arange(256, dtype=np.float32)[:, None] / 255
+    rgb = cv2.LUT(rgb, (255 * levels ** np.exp(-gain)).astype(np.float32)[None])
     if style.shading:
         height, width = alpha.shape
         rows = np.linspace(-0.5, 0.5, height, dtype=np.float32)[:, None] * slope[0]
         columns = np.linspace(-0.5, 0.5, width, dtype=np.float32) * slope[1]
-        rgb = rgb * (1 + rows + columns)[..., None]
+        rgb *= (1 + rows + columns).astype(np.float32)[..., None]
     if noise:
-        rgb = rgb + rng.standard_normal((*alpha.shape, 1), np.float32) * noise
-    return np.clip(rgb, 0, 255).astype(np.float32)
+        rgb += rng.standard_normal((*alpha.shape, 1), np.float32) * np.float32(noise)
+    return np.clip(rgb, 0, 255)
 
 
 def _shadow(alpha: np.ndarray, sigma: float, strength: float, offset: np.ndarray) -> np.ndarray:

@@ -196,6 +196,17 @@ def test_polygons_keep_holes_and_shape() -> None:
     assert 0 < np.count_nonzero(polygon.alpha != plain.alpha) < 0.06 * plain.alpha.sum()
 
 
+def test_ends_of_hair_do_not_float_beside_the_head() -> None:
+    rgba = head_rgba()
+    rgba[60:66, 5:11] = (60, 40, 30, 255)
+    # A hair thinner than the feathering joins them.
+    rgba[63, 5:60] = (60, 40, 30, 255)
+    style = replace(PLAIN, soft_edge_probability=1.0, feather_pixels=(1.0, 1.0))
+    for seed in range(10):
+        _, mask = paste(page_rgb(800, 600), [Occluder(rgba, "head", "x")], np.random.default_rng(seed), style)
+        assert len(blobs(mask)) == 1
+
+
 def test_a_cast_shadow_darkens_the_page_and_belongs_to_the_mask() -> None:
     style = replace(PLAIN, shadow_probability=1.0)
     page, empty = np.full((600, 450, 3), 220, np.uint8), np.zeros((600, 450), np.uint8)
