@@ -19,7 +19,7 @@ from data.masks import read_mask
 from data.pasting import FreshOcclusion
 from data.preparation_record import check_preparation
 from data.sampling import BatchStage, SampleKey, StageBatchSampler
-from utils.stopping import leave_stopping_to_parent
+from utils.stopping import kill_workers_at_exit, leave_stopping_to_parent
 
 if TYPE_CHECKING:
     from configs.schema import Config
@@ -103,6 +103,7 @@ class PatchLoader:
             for keys in self.sampler:
                 yield {part: _as_tensor(value) for part, value in self._batch(keys).items()}
             return
+        kill_workers_at_exit()
         loader = paddle.io.DataLoader(
             _Keys(self.dataset),
             batch_sampler=self.sampler,

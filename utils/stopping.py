@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import os
 import signal
-import threading
+from functools import cache
 from types import FrameType
 from typing import Any
 
@@ -47,21 +49,28 @@ class StopRequest:
 
 
 def leave_stopping_to_parent() -> None:
-    """Makes a data worker deaf to SIGINT, and to SIGTERM from anybody but its parent.
+    """Makes a data worker deaf to SIGINT and SIGTERM.
 
     A terminal sends ctrl-C, and a service manager SIGTERM, to every process of a job. The parent still needs its
-    workers then, until its checkpoint is written, and Paddle throws an error into it when one of them dies. The
-    parent's own SIGTERM ends a worker as before; when the parent is gone, Paddle's worker notices and ends.
+    workers then, until its checkpoint is written, and Paddle throws an error into it when one of them dies. A worker
+    ends when the parent says so, when it is gone (Paddle's workers look for it), or by `kill_workers_at_exit`.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if not hasattr(signal, "sigwaitinfo"):
-        return
-    parent = os.getppid()
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    for number in StopRequest.SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
-    def wait_for_parent() -> None:
-        while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
-            pass
-        os._exit(0)
 
-    threading.Thread(target=wait_for_parent, daemon=True).start()
+@cache
+def kill_workers_at_exit() -> None:
+    """For the parent of such workers, before it starts them: whatever way it ends, it does not wait for them.
+
+    Python's multiprocessing would send SIGTERM at exit and wait for ever.
+    """
+    atexit.register(_kill_children)
+
+
+def _kill_children() -> None:
+    # Paddle's handler would make an error of every worker's end.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()

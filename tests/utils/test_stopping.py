@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
 
 import pytest
 
+from utils import stopping
 from utils.stopping import StopRequest, leave_stopping_to_parent
 
 
@@ -30,21 +32,26 @@ def test_handlers_are_put_back_when_nothing_happened():
     assert [signal.getsignal(number) for number in StopRequest.SIGNALS] == before
 
 
-def test_a_shielded_worker_obeys_its_parent_alone():
-    ready, tell = os.pipe()
-    worker = os.fork()
-    if worker == 0:
-        leave_stopping_to_parent()
-        os.kill(os.getpid(), signal.SIGINT)
-        os.kill(os.getpid(), signal.SIGTERM)  # from a stranger: from itself, that is
-        time.sleep(0.2)
-        os.write(tell, b"alive")
-        time.sleep(60)
-        os._exit(9)
-    assert os.read(ready, 5) == b"alive"
-    os.kill(worker, signal.SIGTERM)
-    _, status = os.waitpid(worker, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
+def sleep_shielded(ready) -> None:
+    leave_stopping_to_parent()
+    for number in StopRequest.SIGNALS:
+        os.kill(os.getpid(), number)
+    ready.set()
+    time.sleep(60)
+
+
+def test_a_shielded_worker_survives_both_signals_and_is_killed_at_exit():
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    worker = context.Process(target=sleep_shielded, args=(ready,), daemon=True)
+    worker.start()
+    assert ready.wait(20)
+    assert worker.is_alive()
+    before = signal.getsignal(signal.SIGCHLD)
+    stopping._kill_children()
+    signal.signal(signal.SIGCHLD, before)
+    worker.join(20)
+    assert worker.exitcode == -signal.SIGKILL
 
 
 def test_a_forked_worker_ignores_the_signal():
