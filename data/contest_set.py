@@ -30,6 +30,8 @@ _FIRST_PHOTO = datetime(2022, 7, 5, 8, 30, 0)
 _DRAWN_SIDE_PER_LONG_SIDE = 0.35
 # A contest page shows the same cut-out again and again.
 _SAME_CUTOUT_PROBABILITY = 0.5
+# Sources that may be broken one after the other before it is given up.
+_TRIES = 20
 _JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
@@ -182,7 +184,7 @@ class PageMaker:
         page_source = self._write_clean(job, clean_path, rng, result)
         clean = read_photo(clean_path)
         counts = {"hand": 0, "head": 0}
-        choose = _CutoutsOfOnePage(self.choose)
+        choose = _CutoutsOfOnePage(self.choose, result.broken)
         for _ in range(job.occlusions):
             kind = "head" if rng.random() < self.style.head_probability else "hand"
             name = f"{kind}/{job.stem}_0_{counts[kind]:03d}"
@@ -227,20 +229,23 @@ class PageMaker:
         pages = self.sources.pages
         order = np.random.default_rng([self.options.seed, job.number // len(pages)]).permutation(len(pages))
         path = pages[int(order[job.number % len(pages)])]
-        for _ in range(20):
+        for _ in range(_TRIES):
             try:
                 return read_rgb(path), path
             except BadImageError as error:
                 result.broken.append(str(error))
                 path = pages[int(rng.integers(len(pages)))]
-        raise BadImageError(f"page {job.number}: 20 sources in a row are broken, the last one: {result.broken[-1]}")
+        raise BadImageError(f"{_TRIES} pages in a row are broken, the last one: {result.broken[-1]}")
 
 
 class _CutoutsOfOnePage:
-    """A chooser that often takes a cut-out again which it has taken for this page before."""
+    """A chooser that often takes a cut-out again which it has taken for this page before.
 
-    def __init__(self, choose: Chooser) -> None:
-        self.choose = choose
+    A broken cut-out is noted in `broken`, and another one is taken.
+    """
+
+    def __init__(self, choose: Chooser, broken: list[str]) -> None:
+        self.choose, self.broken = choose, broken
         self.known: dict[str, list[Occluder]] = {"hand": [], "head": []}
         self.used: list[str] = []
 
@@ -249,10 +254,18 @@ class _CutoutsOfOnePage:
         if known and rng.random() < _SAME_CUTOUT_PROBABILITY:
             occluder = known[int(rng.integers(len(known)))]
         else:
-            occluder = self.choose(rng, kind)
+            occluder = self._whole_one(rng, kind)
             known.append(occluder)
         self.used.append(occluder.source)
         return occluder
+
+    def _whole_one(self, rng: np.random.Generator, kind: str) -> Occluder:
+        for _ in range(_TRIES):
+            try:
+                return self.choose(rng, kind)
+            except BadImageError as error:
+                self.broken.append(str(error))
+        raise BadImageError(f"{_TRIES} cut-outs in a row are broken, the last one: {self.broken[-1]}")
 
 
 def _mask_bytes(mask: np.ndarray) -> bytes:

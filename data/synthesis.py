@@ -50,7 +50,7 @@ def make_set(options: SetOptions, out: str | Path, workers: int = 1, progress: b
     Raises:
         FileExistsError: `out` holds something already.
         FileNotFoundError: sources are missing, or the subset is empty.
-        BadImageError: an occluder or too many pages are broken.
+        BadImageError: hardly any page or occluder can be read.
     """
     out = Path(out)
     if out.exists() and any(out.iterdir()):
@@ -63,10 +63,14 @@ def make_set(options: SetOptions, out: str | Path, workers: int = 1, progress: b
     for folder, text in annotations(results).items():
         write_text(out / folder / "annotation.txt", text)
     groups = [group for result in results for group in result.groups]
-    broken = [message for result in results for message in result.broken]
+    broken = _broken_sources(results)
     manifest = {"options": asdict(options), "groups": groups, "broken_sources": broken}
     write_text(out / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
     return results
+
+
+def _broken_sources(results: Sequence[PageResult]) -> list[str]:
+    return sorted({message for result in results for message in result.broken})
 
 
 def _run(
@@ -168,7 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (BadImageError, FileExistsError, FileNotFoundError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    broken = [message for result in results for message in result.broken]
+    broken = _broken_sources(results)
     print(f"{out}: {options.groups} groups on {len(results)} pages")
     for message in broken:
         print(f"broken source, another one was taken: {message}", file=sys.stderr)

@@ -270,4 +270,4 @@ def test_pasting_on_a_training_patch_is_quick() -> None:
         paste(patch, BOTH, rng, NATURAL, "patch")
         times.append((clock() - start) / cv2.getTickFrequency())
     # 10 ms alone on the machine; the limit leaves room for other work beside it.
-    assert np.median(times) < 0.06
+    assert np.median(times) < 0.1

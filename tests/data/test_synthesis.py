@@ -130,18 +130,21 @@ def test_long_side_0_copies_the_clean_photo_byte_for_byte(sources: tuple[Path, P
     assert copies == {Path(group["page"]).read_bytes() for group in manifest["groups"]}
 
 
-def test_a_broken_page_is_named_replaced_and_seen_in_the_exit_code(
+def test_broken_sources_are_named_replaced_and_seen_in_the_exit_code(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pages, cutouts = write_sources(tmp_path / "sources", pages=3, occluders=2)
     whole = (pages / "page 1.jpg").read_bytes()
     (pages / "page 1.jpg").write_bytes(whole[: len(whole) // 2])
+    (cutouts / "hands" / "h1_mask.png").write_bytes(b"no picture")
     arguments = [str(tmp_path / "set"), "--pages", str(pages), "--occluders", str(cutouts), "--groups", "6"]
     arguments += ["--seed", "0", "--long-side", "160", "--subset", "all", "--workers", "1"]
 
     assert main(arguments) == 1
 
-    assert "page 1.jpg: broken or cut short" in capsys.readouterr().err
+    errors = capsys.readouterr().err
+    assert "page 1.jpg: broken or cut short" in errors
+    assert errors.count("h1_mask.png: not a picture") == 1
     assert len(read_contest(tmp_path / "set")) == 6
 
 
