@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -58,8 +59,6 @@ def test_a_slab_is_high_inside_and_low_at_its_rim() -> None:
 
 def test_a_wide_blur_equals_the_exact_one() -> None:
     """The short cut over a smaller copy changes nothing that could be seen."""
-    import cv2
-
     field = fractal_noise(np.random.default_rng(1), 300, 260, 60, 3)
     difference = np.abs(blurred(field, 20.0) - cv2.GaussianBlur(field, (0, 0), 20.0))
     assert difference[40:-40, 40:-40].max() < 0.05
