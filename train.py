@@ -26,7 +26,7 @@ import zlib  # noqa: F401 - Paddle 2.6 breaks zlib and NumPy when it is imported
 from contextlib import closing
 from typing import Any
 
-import numpy as np  # noqa: F401
+import numpy as np
 from tqdm import tqdm
 
 from utils.threads import use_all_cores
@@ -136,8 +136,9 @@ class Learner:
         """
         if not math.isfinite(float(scalars["loss"])):
             return True
-        scale_can_fall = self.scaler is not None and self.scaler.state_dict()["scale"].item() > 1
-        return not math.isfinite(float(scalars["gradient_norm"])) and not scale_can_fall
+        if math.isfinite(float(scalars["gradient_norm"])):
+            return False
+        return self.scaler is None or float(np.asarray(self.scaler.state_dict()["scale"]).item()) <= 1
 
     def state(self) -> dict[str, Any]:
         """All of it as arrays and plain values, by structured parameter names."""

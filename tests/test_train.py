@@ -11,6 +11,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import paddle
 import pytest
 import yaml
 
@@ -242,6 +243,80 @@ def test_nan_stops_with_iteration_files_and_the_last_good_checkpoint(prepared, t
     state = load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")
     assert state["iteration"] == 5
     assert all(np.isfinite(array).all() for array in state["params"].values())
+
+
+class Scaler:
+    """What `paddle.amp.GradScaler` does on a GPU, with an overflow in the fourth iteration: Paddle's is off on CPUs."""
+
+    overflow = False
+
+    def __init__(self):
+        self.factor, self.calls, self.found_infinite = 2.0**15, 0, False
+
+    def scale(self, loss):
+        return loss * self.factor
+
+    def unscale_(self, optimizer):
+        self.calls += 1
+        with paddle.no_grad():
+            for parameter in optimizer._parameter_list:
+                parameter.grad.scale_(float("inf") if self.overflow and self.calls == 4 else 1 / self.factor)
+        self.found_infinite = self.overflow and self.calls == 4
+
+    def step(self, optimizer):
+        if not self.found_infinite:
+            optimizer.step()
+
+    def update(self):
+        if self.found_infinite:
+            self.factor /= 2
+
+    def state_dict(self):
+        return {"scale": np.array([self.factor], np.float32)}
+
+    def load_state_dict(self, state):
+        self.factor = float(state["scale"][0])
+
+
+@pytest.fixture
+def scaled(monkeypatch):
+    """Makes every learner scale its loss as fp16 on a GPU does."""
+    build_learner = train.Learner.__init__
+
+    def build_with_scaler(self, *arguments, **keywords):
+        build_learner(self, *arguments, **keywords)
+        self.scaler = Scaler()
+
+    monkeypatch.setattr(train.Learner, "__init__", build_with_scaler)
+
+
+def test_gradients_are_unscaled_before_they_are_clipped(prepared, straight, tmp_path, scaled):
+    assert train.main(command(prepared, tmp_path, *QUIET)) == 0
+    # A factor of a power of two leaves no trace, if it is taken out again before the clip.
+    scaled_run = load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")
+    assert_same_training(load_checkpoint(straight / "checkpoints" / "last.pdckpt"), scaled_run)
+
+
+def test_an_overflow_of_the_loss_scale_is_passed_over_and_the_scale_is_saved(prepared, tmp_path, scaled, monkeypatch):
+    monkeypatch.setattr(Scaler, "overflow", True)
+    assert train.main(command(prepared, tmp_path, *QUIET)) == 0
+    state = load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")
+    assert state["scaler"]["scale"] == 2.0**14
+    assert all(np.isfinite(array).all() for array in state["params"].values())
+    norms = [item["gradient_norm"] for item in read_metrics(tmp_path / "metrics.jsonl")]
+    assert [norm is None for norm in norms] == [number == 3 for number in range(10)]
+    # A resumed run takes the scale over; the stand-in starts at twice that.
+    monkeypatch.setattr(Scaler, "overflow", False)
+    previous = str(tmp_path / "checkpoints" / "previous.pdckpt")
+    assert train.main(command(prepared, tmp_path / "more", *QUIET, flags=("--resume", previous))) == 0
+    assert load_checkpoint(tmp_path / "more" / "checkpoints" / "last.pdckpt")["scaler"]["scale"] == 2.0**14
+
+
+def test_amp_on_a_cpu_is_a_word_and_float32(prepared, straight, tmp_path, capsys):
+    assert train.main(command(prepared, tmp_path, "train.amp=fp16", *QUIET)) == 0
+    assert "fp16 needs a GPU" in capsys.readouterr().out
+    here = load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")
+    assert_same_training(load_checkpoint(straight / "checkpoints" / "last.pdckpt"), here)
 
 
 def test_training_starts_from_given_weights(prepared, straight, tmp_path):

@@ -1,0 +1,96 @@
+"""Validation: which pages, and that its numbers are those of the predictor's own results."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from data.images import read_rgb
+from data.lists import PatchPaths, write_list
+from data.masks import read_mask
+from inference.restorer import Restorer
+from inference.validation import MEASURES, validate, validation_pages
+from metrics import evaluate
+from models.presets import build
+from models.state import arrays_of
+from utils.processes import Processes
+from utils.weights import Weights
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory) -> list[PatchPaths]:
+    folder = tmp_path_factory.mktemp("pages")
+    rng = np.random.default_rng(2)
+    entries = []
+    for number in range(3):
+        clean = rng.integers(0, 256, (170, 190, 3), np.uint8)
+        mask = np.zeros((170, 190), np.uint8)
+        if number:
+            mask[100:, :60] = 255
+        occluded = np.where(mask[..., None] > 0, 90, clean).astype(np.uint8)
+        trio = PatchPaths(*(folder / f"{number}_{kind}.png" for kind in ("gt", "occluded", "mask")))
+        for path, picture in zip(trio, (clean, occluded, mask), strict=True):
+            cv2.imwrite(str(path), picture)
+        entries.append(trio)
+    write_list(folder / "val_pages.txt", entries)
+    return entries
+
+
+@pytest.fixture(scope="module")
+def weights() -> Weights:
+    network = build("tiny")
+    rng = np.random.default_rng(3)
+    arrays = {name: array + rng.normal(0, 0.02, array.shape).astype(np.float32)
+              for name, array in arrays_of(network).items()}
+    return Weights(arrays, network.config, {"tlc_train_size": 64})
+
+
+def test_measures_are_the_means_over_the_predictors_results(pages, weights):
+    result = validate(weights, pages, "cpu", Processes())
+    restorer = Restorer(weights, "cpu")
+    each = [evaluate(restorer(read_rgb(page.occluded)).image, read_rgb(page.clean), read_mask(page.mask))
+            for page in pages]
+    for name in MEASURES:
+        values = [measures[name] for measures in each if measures[name] is not None]
+        assert result[name] == pytest.approx(np.mean(values), rel=1e-12)
+    # The page without an occluder has no inside: the mean is over the two that have one.
+    assert each[0]["psnr_inside"] is None
+
+
+def test_a_perfect_page_counts_as_100_db(pages):
+    network = build("tiny")
+    arrays = {name: np.zeros_like(array) for name, array in arrays_of(network).items()}
+    result = validate(Weights(arrays, network.config, {}), pages[:1], "cpu", Processes())
+    assert result["psnr"] == result["psnr_outside"] == 100
+    assert result["psnr_inside"] is None
+    assert result["score"] == pytest.approx(1)
+
+
+def test_an_interruption_gives_no_numbers(pages, weights):
+    asked = []
+    assert validate(weights, pages, "cpu", Processes(), lambda: bool(asked.append(1) or len(asked) > 1)) is None
+    assert len(asked) == 2
+
+
+def test_a_choice_of_pages_is_spread_over_the_list(pages):
+    list_file = pages[0].clean.parent / "val_pages.txt"
+    assert [page.clean.name for page in validation_pages(list_file)] == ["0_gt.png", "1_gt.png", "2_gt.png"]
+    assert [page.clean.name for page in validation_pages(list_file, 2)] == ["0_gt.png", "1_gt.png"]
+    assert len(validation_pages(list_file, 9)) == 3
+    assert validation_pages(None) == []
+    many = pages[0].clean.parent / "many.txt"
+    write_list(many, [pages[number // 4] for number in range(12)])
+    assert [page.clean.name for page in validation_pages(many, 3)] == ["0_gt.png", "1_gt.png", "2_gt.png"]
+
+
+def test_a_missing_page_is_named_before_the_training(pages, tmp_path):
+    write_list(tmp_path / "val_pages.txt", [pages[0]._replace(mask=tmp_path / "gone.png")])
+    with pytest.raises(FileNotFoundError, match=r"gone\.png: listed in .*val_pages\.txt"):
+        validation_pages(tmp_path / "val_pages.txt")
+
+
+def test_pages_that_do_not_fit_together_are_named(pages, weights, tmp_path):
+    cv2.imwrite(str(tmp_path / "small.png"), np.zeros((20, 20, 3), np.uint8))
+    with pytest.raises(ValueError, match=r"0_occluded\.png: cannot be compared with .*small\.png"):
+        validate(weights, [pages[0]._replace(clean=tmp_path / "small.png")], "cpu", Processes())
