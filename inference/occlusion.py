@@ -23,6 +23,8 @@ class OcclusionRules:
         contact: how wide it must be there, as a fraction of the square root of its area. A finger or a pair of
             shoulders is cut off by the border over 0.6 and more; a dark corner or a printed picture that happens to
             reach the border touches it over 0.3 at most.
+        widest_contact: wider than this it is not something that reaches into the picture but runs along its border:
+            the table under the page.
         narrow_confidence: an occluder with less contact than that is removed when the mean probability over it is
             at least this.
         inner_confidence: the same for one that does not come near the border; above 1 none is removed.
@@ -35,6 +37,7 @@ class OcclusionRules:
     threshold: float = 0.5
     border: float = 0.006
     contact: float = 0.3
+    widest_contact: float = 2.5
     narrow_confidence: float = 0.9
     inner_confidence: float = 0.98
     gap: float = 0.006
@@ -70,6 +73,8 @@ def find_occluders(probability: np.ndarray, rules: OcclusionRules) -> list[np.nd
         contact = int((blob & near_border).sum()) / thickness / area**0.5
         if contact == 0:
             needed = rules.inner_confidence
+        elif contact > rules.widest_contact and area < height * width / 2:
+            continue
         else:
             needed = rules.narrow_confidence if contact < rules.contact else rules.threshold
         if float(probability[blob > 0].mean()) >= needed:

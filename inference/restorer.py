@@ -22,8 +22,9 @@ from PIL import Image
 
 from configs.schema import PredictConfig
 from data.images import read_rgb
-from inference.compose import PasteRules, match_tone, paste_fill
+from inference.compose import PasteRules, paste_fill
 from inference.eager import EagerNetwork
+from inference.fill import FillRules, make_fill
 from inference.occlusion import OcclusionRules, find_occluders
 from inference.tiling import run_tiled
 from utils.weights import Weights, load_weights
@@ -130,6 +131,7 @@ class Restorer:
         self.tlc = backend.tlc
         self._backend = backend
         self._occlusion = OcclusionRules(threshold=settings.mask_threshold)
+        self._fill = FillRules()
         self._paste = PasteRules()
 
     def __call__(self, image: np.ndarray | Image.Image | str | os.PathLike[str]) -> Restored:
@@ -187,7 +189,7 @@ class Restorer:
         occluders = find_occluders(probability, self._occlusion)
         if occluders:
             together = np.maximum.reduce(occluders)
-            fill = match_tone(restored, small, together, self._paste)
+            fill = make_fill(restored, small, probability, together, self._paste.reach, self._fill)
             for occluder in occluders:
                 changed |= paste_fill(result, fill, occluder, self._paste)
         return result, changed, len(occluders)

@@ -52,6 +52,11 @@ def test_what_touches_the_border_with_a_corner_only_must_be_more_certain():
     assert len(find_occluders(probability((0, 100, 150, 180, 0.6)), RULES)) == 1
 
 
+def test_what_runs_along_the_border_is_the_table_and_not_a_hand():
+    assert find_occluders(probability((0, 0, 12, 300, 0.99)), RULES) == []
+    assert len(find_occluders(probability((0, 0, 60, 90, 0.99)), RULES)) == 1
+
+
 def test_specks_are_dropped():
     assert find_occluders(probability((0, 10, 5, 15, 0.99)), RULES) == []
 
