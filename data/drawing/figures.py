@@ -159,18 +159,13 @@ def code_square(sheet: Sheet, left: float, top: float, side: float) -> None:
     """A square code of black modules with three corner marks."""
     modules = 29
     bits = (sheet.rng.random((modules, modules)) < 0.5).astype(np.uint8)
-    mark = np.zeros((9, 9), np.uint8)
-    mark[1:8, 1:8] = 1
-    mark[2:7, 2:7] = 0
-    mark[3:6, 3:6] = 1
-    for corner in (np.s_[:8, :8], np.s_[:8, -8:], np.s_[-8:, :8]):
-        rows, columns = corner
-        part = mark[1:, :][:, slice(1, None) if columns == slice(None, 8) else slice(0, 8)]
-        bits[corner] = part if rows == slice(None, 8) else mark[:8, 1:]
-    picture = (
-        Image.fromarray(255 - 235 * bits).convert("RGB").resize((round(side), round(side)), Image.Resampling.NEAREST)
-    )
-    sheet.image.paste(picture, (round(left), round(top)))
+    for row, column in ((0, 0), (0, modules - 7), (modules - 7, 0)):
+        # A mark is a black square, a white ring and a black middle, set apart by one white module.
+        bits[max(row - 1, 0) : row + 8, max(column - 1, 0) : column + 8] = 0
+        for inset, value in ((0, 1), (1, 0), (2, 1)):
+            bits[row + inset : row + 7 - inset, column + inset : column + 7 - inset] = value
+    picture = Image.fromarray(255 - 235 * bits).convert("RGB")
+    sheet.image.paste(picture.resize((round(side), round(side)), Image.Resampling.NEAREST), (round(left), round(top)))
 
 
 def stamp(sheet: Sheet, middle: tuple[float, float], radius: float) -> None:

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from data.drawing.fonts import FontSet, bundled_fonts
+from data.drawing.figures import code_square
 from data.drawing.pages import KINDS, draw_page
 from data.drawing.paper import photograph_sheet
+from data.drawing.sheet import blank_sheet
 
 
 def _luma(rgb: np.ndarray) -> np.ndarray:
@@ -59,7 +61,7 @@ def test_paper_is_lit_unevenly_and_the_sensor_is_noisy() -> None:
         photo = _luma(photograph_sheet(np.random.default_rng(seed), blank))
         smooth = cv2.GaussianBlur(photo, (0, 0), 8)
         spreads.append(float(np.ptp(smooth)))
-        # Third differences along a row leave nothing but what changes from pixel to pixel; 20 is their gain in variance.
+        # Third differences leave only what changes from pixel to pixel; 20 is their gain in variance.
         grains.append(float(np.diff(photo, 3, axis=1).std() / np.sqrt(20)))
     assert 8 < max(spreads) < 120
     assert min(grains) > 0.6
@@ -89,3 +91,16 @@ def test_refusals_say_what_was_expected() -> None:
         draw_page(np.random.default_rng(0), 63, 200)
     with pytest.raises(ValueError, match="expected one of article"):
         draw_page(np.random.default_rng(0), 100, 100, kind="novel")
+
+
+def test_a_square_code_has_its_three_marks() -> None:
+    sheet = blank_sheet(np.random.default_rng(4), 200, 200, bundled_fonts())
+    code_square(sheet, 10, 20, 145)
+    dark = np.asarray(sheet.image)[22:165:5, 12:155:5, 0] < 128
+    mark = np.ones((7, 7), bool)
+    mark[1:6, 1:6] = False
+    mark[2:5, 2:5] = True
+    assert dark.shape == (29, 29)
+    for corner in (dark[:7, :7], dark[:7, -7:], dark[-7:, :7]):
+        assert np.array_equal(corner, mark)
+    assert 0.3 < dark[8:21, 8:21].mean() < 0.7
