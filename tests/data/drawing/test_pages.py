@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from data.drawing.fonts import FontSet, bundled_fonts
 from data.drawing.figures import code_square
+from data.drawing.fonts import FontSet, bundled_fonts
 from data.drawing.pages import KINDS, draw_page
 from data.drawing.paper import photograph_sheet
 from data.drawing.sheet import blank_sheet
