@@ -354,6 +354,16 @@ def test_ctrl_c_saves_where_it_stands_and_the_run_can_go_on(prepared, straight, 
     assert_same_training(load_checkpoint(straight / "checkpoints" / "last.pdckpt"), ended)
 
 
+def test_a_request_to_stop_cuts_a_validation_short(prepared, tmp_path, monkeypatch):
+    def interrupted_validation(weights, pages, device, processes, interrupted):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return None if interrupted() else {}
+
+    monkeypatch.setattr(train, "validate", interrupted_validation)
+    assert train.main(command(prepared, tmp_path, "train.save_every=100", "validation.every=3")) == 143
+    assert load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")["iteration"] == 3
+
+
 def test_sigterm_to_the_whole_group_saves_although_there_are_workers(prepared, tmp_path):
     long_run = ("train.iterations=100000", "train.stages=[{iterations: 100000, batch: 1, patch: 16}]",
                 "train.save_every=100000", "data.workers=2", *QUIET)

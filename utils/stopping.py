@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 from functools import cache
 from types import FrameType
 from typing import Any
 
+# From linux/prctl.h: the signal that this process receives when its parent dies.
+_PR_SET_PDEATHSIG = 1
+
 
 class StopRequest:
-    """A context in which the first SIGINT or SIGTERM only sets `signal_number`; a second one acts as usual.
+    """A context in which SIGINT and SIGTERM only set `signal_number`; a second SIGINT acts as usual.
+
+    A person who presses ctrl-C twice means it. A second SIGTERM means nothing: Paddle's launcher sends three within a
+    second, and then gives half a minute.
 
     Processes forked inside the context do not act on it; data workers call `leave_stopping_to_parent` as well.
     """
@@ -36,7 +44,7 @@ class StopRequest:
         if os.getpid() != self._process:
             return
         self.signal_number = number
-        self.__exit__()
+        signal.signal(signal.SIGINT, self._before[signal.SIGINT])
 
     @property
     def requested(self) -> bool:
@@ -44,8 +52,11 @@ class StopRequest:
 
     @property
     def exit_code(self) -> int:
-        """What a shell reports for a program that the signal ended: 130 after ctrl-C, 143 after SIGTERM."""
-        return 128 + (self.signal_number or 0)
+        """What a shell reports for a program that the signal ended: 130 after ctrl-C, 143 after SIGTERM.
+
+        A process that stops because another one of its run was asked to reports 143 as well.
+        """
+        return 128 + (self.signal_number or signal.SIGTERM)
 
 
 def leave_stopping_to_parent() -> None:
@@ -53,10 +64,13 @@ def leave_stopping_to_parent() -> None:
 
     A terminal sends ctrl-C, and a service manager SIGTERM, to every process of a job. The parent still needs its
     workers then, until its checkpoint is written, and Paddle throws an error into it when one of them dies. A worker
-    ends when the parent says so, when it is gone (Paddle's workers look for it), or by `kill_workers_at_exit`.
+    ends when the parent says so, when `kill_workers_at_exit` comes to it, and, on Linux, with the parent's death.
     """
     for number in StopRequest.SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    if sys.platform == "linux":
+        # Paddle's workers look whether the parent lives, but not while they wait for it to take a batch.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @cache

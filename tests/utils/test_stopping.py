@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import select
 import signal
+import sys
 import time
 
 import pytest
@@ -14,15 +16,26 @@ from utils.stopping import StopRequest, leave_stopping_to_parent
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_the_first_signal_is_a_flag_and_the_second_acts_as_before(number, code):
+def test_a_signal_is_a_flag(number, code):
     before = signal.getsignal(number)
     with StopRequest() as stop:
-        assert stop.signal_number is None
+        assert not stop.requested
         os.kill(os.getpid(), number)
+        assert stop.requested
         assert stop.signal_number == number
         assert stop.exit_code == code
-        assert signal.getsignal(number) == before
     assert signal.getsignal(number) == before
+
+
+def test_a_second_ctrl_c_acts_as_usual_and_a_second_sigterm_does_nothing():
+    with StopRequest() as stop:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.signal_number == signal.SIGTERM
+        os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
 
 
 def test_handlers_are_put_back_when_nothing_happened():
@@ -52,6 +65,25 @@ def test_a_shielded_worker_survives_both_signals_and_is_killed_at_exit():
     signal.signal(signal.SIGCHLD, before)
     worker.join(20)
     assert worker.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")
+def test_a_shielded_worker_does_not_outlive_a_killed_parent():
+    lives, life = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        if os.fork() == 0:
+            leave_stopping_to_parent()
+            os.write(life, b"!")
+        time.sleep(60)
+        os._exit(9)
+    os.close(life)
+    assert os.read(lives, 1) == b"!"
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    # The end of the pipe: nobody is left who could write into it.
+    assert select.select([lives], [], [], 20)[0]
+    assert os.read(lives, 1) == b""
 
 
 def test_a_forked_worker_ignores_the_signal():
