@@ -41,15 +41,26 @@ test-oracle: env
 lint: env
 	$(PYTHON) -m ruff check .
 
+# Every step of a real training, on a small set that it draws itself.
 smoke: env
-	$(PYTHON) -m data.synthesis demo/contest --groups 20 --seed 0 --long-side 900
-	$(PYTHON) data_preparation.py demo/contest demo/patches
-	$(PYTHON) generate_meta_info.py demo/patches
+	rm -rf datasets/smoke datasets/smoke_prepared runs/smoke
+	$(PYTHON) -m data.synthesis datasets/smoke --groups 60 --seed 0 --long-side 512
+	$(PYTHON) data_preparation.py datasets/smoke datasets/smoke_prepared --size 256 --downscale 1
+	$(PYTHON) generate_meta_info.py datasets/smoke_prepared
 	$(PYTHON) train.py -c configs/smoke.yml
 
 demo: env
-	$(PYTHON) predict.py test_code/samples demo/samples_restored --overwrite
+	@echo '== 1 of 3: sample photos, restored with the shipped weights'
+	$(PYTHON) predict.py test_code/samples/photos demo/samples --overwrite
+	$(PYTHON) -m inference.sheet demo/samples.jpg test_code/samples/photos demo/samples --truth test_code/samples/gt
+	@echo '== 2 of 3: a small training run from nothing'
+	@$(MAKE) --no-print-directory smoke
+	@echo '== 3 of 3: pages that the run has not seen, restored with the weights it has just trained'
+	$(PYTHON) predict.py datasets/smoke/train_data_5/hand demo/smoke --overwrite \
+	  --weights runs/smoke/model_best.pdparams
+	$(PYTHON) -m inference.sheet demo/smoke.jpg datasets/smoke/train_data_5/hand demo/smoke
+	@echo 'Look at demo/samples.jpg (shipped weights) and demo/smoke.jpg (a minute of training).'
 
 clean:
-	rm -rf $(VENV) demo .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo datasets/smoke datasets/smoke_prepared runs/smoke .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

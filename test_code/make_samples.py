@@ -2,7 +2,7 @@
 
     python -m test_code.make_samples [--out test_code/samples]
 
-Writes `OUT/NAME.jpg` (the photograph to restore) and `OUT/gt/NAME.jpg` (the clean page). Everything comes from seeds
+Writes `OUT/photos/NAME.jpg` (the photograph to restore) and `OUT/gt/NAME.jpg` (the clean page). Everything comes from seeds
 and from fonts that matplotlib brings along, so the same versions of the packages write the same bytes.
 """
 
@@ -92,7 +92,7 @@ def make_samples(folder: Path, samples: Sequence[Sample] = SAMPLES) -> None:
     """Writes every sample and its clean page below `folder`."""
     for sample in samples:
         page, covered, _ = draw_sample(sample)
-        write_bytes(folder / f"{sample.name}.jpg", jpeg_within(covered, LARGEST_FILE))
+        write_bytes(folder / "photos" / f"{sample.name}.jpg", jpeg_within(covered, LARGEST_FILE))
         write_bytes(folder / "gt" / f"{sample.name}.jpg", jpeg_within(page, LARGEST_FILE))
 
 
