@@ -2,8 +2,8 @@
 
     python -m test_code.make_samples [--out test_code/samples]
 
-Writes `OUT/photos/NAME.jpg` (the photograph to restore) and `OUT/gt/NAME.jpg` (the clean page). Everything comes from seeds
-and from fonts that matplotlib brings along, so the same versions of the packages write the same bytes.
+Writes `OUT/photos/NAME.jpg` (the photograph to restore) and `OUT/gt/NAME.jpg` (the clean page). Everything comes from
+seeds and from fonts that matplotlib brings along, so the same versions of the packages write the same bytes.
 """
 
 from __future__ import annotations
