@@ -319,6 +319,16 @@ def test_amp_on_a_cpu_is_a_word_and_float32(prepared, straight, tmp_path, capsys
     assert_same_training(load_checkpoint(straight / "checkpoints" / "last.pdckpt"), here)
 
 
+def test_all_gradients_together_are_clipped_to_the_norm(prepared, tmp_path):
+    one = ("train.iterations=1", "train.stages=[{iterations: 1, batch: 2, patch: 16}]", "optimizer.clip_norm=0.01")
+    assert train.main(command(prepared, tmp_path, *one, *QUIET)) == 0
+    assert read_metrics(tmp_path / "metrics.jsonl")[0]["gradient_norm"] > 0.1
+    # After one step the first moment is (1 - 0.9) times the clipped gradient.
+    kept = load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")["optimizer"].values()
+    clipped = np.sqrt(sum(np.square(state["moment1"].astype(np.float64) / 0.1).sum() for state in kept))
+    assert clipped == pytest.approx(0.01, rel=1e-4)
+
+
 def test_training_starts_from_given_weights(prepared, straight, tmp_path):
     still = ("optimizer.learning_rate=0", "schedule.eta_min=[0]", "train.ema_decay=0", *QUIET)
     assert train.main(command(prepared, tmp_path, *still, f"train.init={straight / 'model_last.pdparams'}")) == 0
