@@ -31,7 +31,8 @@ from data.images import BadImageError, read_rgb, write_image
 from data.lists import PATCH_FOLDERS, ListError, PatchPaths, write_list
 from data.masks import read_mask, write_mask
 from utils.atomic import write_text
-from utils.parallel import WorkerKilledError, available_workers, run_parallel
+from utils.parallel import WorkerKilledError, run_parallel
+from utils.threads import available_cores
 
 RECORD = "preparation.json"
 
@@ -123,7 +124,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--held-out", type=float, default=0.1, help="share of pages for validation (default %(default)s)"
     )
-    parser.add_argument("--workers", type=int, default=available_workers(), help="processes (default %(default)s)")
+    parser.add_argument("--workers", type=int, default=available_cores(), help="processes (default %(default)s)")
     parser.add_argument("--overwrite", action="store_true", help="cut again what is there, also with other settings")
     options = parser.parse_args(arguments)
     if options.size < 1:

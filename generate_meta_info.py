@@ -26,7 +26,8 @@ from data.lists import PATCH_FOLDERS, PatchPaths, write_list
 from data.masks import read_mask
 from data.sobel import gradient_measure
 from utils.atomic import atomic_path, write_text
-from utils.parallel import WorkerKilledError, available_workers, run_parallel
+from utils.parallel import WorkerKilledError, run_parallel
+from utils.threads import available_cores
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         help="covered share from which a patch is kept anyway; 0 for the authors' rule (default %(default)s)",
     )
     parser.add_argument("--all", action="store_true", help="list OUT/all in place of OUT/train and OUT/val")
-    parser.add_argument("--workers", type=int, default=available_workers(), help="processes (default %(default)s)")
+    parser.add_argument("--workers", type=int, default=available_cores(), help="processes (default %(default)s)")
     options = parser.parse_args(arguments)
     if not 0 <= options.keep_occluded <= 1:
         parser.error(f"--keep-occluded is {options.keep_occluded}, expected a share from 0 to 1")

@@ -16,7 +16,7 @@ from collections import Counter
 
 from tqdm import tqdm
 
-from utils.threads import use_all_cores
+from utils.threads import start_paddle
 
 
 def parse_tiles(text: str) -> tuple[int, int]:
@@ -80,7 +80,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    use_all_cores()
+    start_paddle()
     # Imported here, since Paddle reads the number of threads when it is imported and takes seconds to do so.
     from inference.folder import list_pictures, restore_folder
     from inference.restorer import Restorer

@@ -14,7 +14,7 @@ on the same machine with the same OMP_NUM_THREADS (on a GPU also with FLAGS_cudn
 Exit codes: 0 finished, 1 NaN or Inf, 2 a setting or file that is refused, 130 and 143 stopped by ctrl-C and SIGTERM.
 """
 
-# ruff: noqa: E402 - the number of threads has to be set before the first import of Paddle
+# ruff: noqa: E402 - Paddle has to be started before anything else imports it
 
 from __future__ import annotations
 
@@ -22,16 +22,15 @@ import argparse
 import math
 import sys
 import time
-import zlib  # noqa: F401 - Paddle 2.6 breaks zlib and NumPy when it is imported before them
 from contextlib import closing
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from utils.threads import use_all_cores
+from utils.threads import start_paddle
 
-THREADS = use_all_cores()
+THREADS = start_paddle()
 
 import paddle
 

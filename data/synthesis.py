@@ -11,16 +11,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
-import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
-import cv2
 from tqdm import tqdm
 
 from data.compositing import REFERENCE_LONG_SIDE, STYLES
@@ -37,6 +34,8 @@ from data.contest_set import (
 )
 from data.images import BadImageError
 from utils.atomic import write_text
+from utils.parallel import WorkerKilledError, run_parallel
+from utils.threads import available_cores
 
 MANIFEST = "manifest.json"
 _maker: PageMaker | None = None
@@ -59,7 +58,8 @@ def make_set(options: SetOptions, out: str | Path, workers: int = 1, progress: b
     for folder in sorted({job.folder for job in jobs}):
         for name in ("gt", "hand", "head"):
             (out / folder / name).mkdir(parents=True, exist_ok=True)
-    results = list(tqdm(_run(options, sources, out, jobs, workers), "pages", len(jobs), disable=not progress))
+    made = run_parallel(_work, jobs, workers, prepare=partial(_prepare, options, sources, out))
+    results = list(tqdm(made, "pages", len(jobs), disable=not progress))
     for folder, text in annotations(results).items():
         write_text(out / folder / "annotation.txt", text)
     groups = [group for result in results for group in result.groups]
@@ -73,25 +73,8 @@ def _broken_sources(results: Sequence[PageResult]) -> list[str]:
     return sorted({message for result in results for message in result.broken})
 
 
-def _run(
-    options: SetOptions, sources: Sources, out: Path, jobs: Sequence[PageJob], workers: int
-) -> Iterator[PageResult]:
-    if workers <= 1 or len(jobs) == 1:
-        yield from map(PageMaker(options, sources, out), jobs)
-        return
-    # Not forked: a fork copies OpenCV's thread pool in a state in which it can hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), context, _start_worker, (options, sources, out)) as pool:
-        try:
-            yield from pool.map(_work, jobs)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _start_worker(options: SetOptions, sources: Sources, out: Path) -> None:
+def _prepare(options: SetOptions, sources: Sources, out: Path) -> None:
     global _maker
-    cv2.setNumThreads(1)
     _maker = PageMaker(options, sources, out)
 
 
@@ -145,7 +128,7 @@ def _parser() -> argparse.ArgumentParser:
         help="probability of pictures or bold letters printed on a clean page, which must stay (default 0)",
     )
     parser.add_argument("--quality", type=int, default=95, help="JPEG quality (default 95)")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    parser.add_argument("--workers", type=int, default=available_cores(), help="processes (default: all cores)")
     parser.add_argument("--overwrite", action="store_true", help="delete an earlier set in OUT first")
     return parser
 
@@ -169,7 +152,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if overwrite:
             _remove_earlier(out)
         results = make_set(options, out, workers, progress=True)
-    except (BadImageError, FileExistsError, FileNotFoundError, ValueError) as error:
+    except (BadImageError, FileExistsError, FileNotFoundError, ValueError, WorkerKilledError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     broken = _broken_sources(results)

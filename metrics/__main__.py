@@ -10,7 +10,6 @@ named like the occluded pictures. The exit code is 1 when a result is missing, u
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from data.lists import ListError
 from metrics.folder import measure_folder
 from metrics.pairs import NameIndex, NoTruthsError, read_truths
 from metrics.table import format_table, write_csv
+from utils.threads import available_cores
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -31,7 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--masks", type=Path, help="folder of masks named like the clean pictures (not for lists)")
     parser.add_argument("--csv", type=Path, help="also write the table there")
     parser.add_argument(
-        "--workers", type=int, default=min(4, os.cpu_count() or 1), help="pictures at a time (default: %(default)s)"
+        "--workers", type=int, default=min(4, available_cores()), help="pictures at a time (default: %(default)s)"
     )
     return parser
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -20,17 +19,16 @@ class WorkerKilledError(RuntimeError):
     """A worker process ended without a word; the machine's memory is the usual reason."""
 
 
-def available_workers() -> int:
-    """The number of processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def run_parallel(function: Callable[[Task], Result], tasks: Sequence[Task], workers: int) -> Iterator[Result]:
+def run_parallel(
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    workers: int,
+    prepare: Callable[[], None] | None = None,
+) -> Iterator[Result]:
     """Yields `function(task)` for every task, in the order of the tasks, computed by `workers` processes.
 
     With one worker, or one task, everything happens in this process. `function` must be importable by name.
+    `prepare` is called once in each process that works, before its first task.
     An exception in a worker, or closing the iterator, ends the work; tasks not yet begun are dropped.
 
     Raises:
@@ -38,11 +36,13 @@ def run_parallel(function: Callable[[Task], Result], tasks: Sequence[Task], work
     """
     workers = min(workers, len(tasks))
     if workers <= 1:
+        if prepare is not None:
+            prepare()
         yield from map(function, tasks)
         return
     # Started afresh, not forked: a copy of a process with threads (a progress bar has one) may hang.
     context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
+    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(prepare,))
     try:
         yield from executor.map(function, tasks)
     except BrokenProcessPool as error:
@@ -53,8 +53,10 @@ def run_parallel(function: Callable[[Task], Result], tasks: Sequence[Task], work
         executor.shutdown(cancel_futures=True)
 
 
-def _begin_worker() -> None:
+def _begin_worker(prepare: Callable[[], None] | None) -> None:
     # Ctrl-C reaches the whole group; the parent alone answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Processes share the processors already.
     cv2.setNumThreads(1)
+    if prepare is not None:
+        prepare()

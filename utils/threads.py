@@ -1,19 +1,47 @@
-"""Paddle uses one CPU thread unless it is told otherwise before it is imported."""
+"""Starting Paddle with as many CPU threads as there are cores, and without its sermon about it."""
 
 from __future__ import annotations
 
+import io
 import os
+import sys
+import warnings
+from contextlib import redirect_stderr
+
+# What Paddle prints at every import as soon as it may use more than one thread.
+_SERMON = ("WARNING: OMP_NUM_THREADS set to", "PLEASE USE OMP_NUM_THREADS WISELY")
 
 
-def use_all_cores() -> int:
-    """Sets OMP_NUM_THREADS to the number of cores this process may use, unless the user has set it.
+def available_cores() -> int:
+    """The number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
-    Has to run before the first `import paddle`, which sets the variable to 1. Results repeat bit for bit only at
-    the same number of threads.
+
+def start_paddle() -> int:
+    """Imports Paddle, which uses one CPU thread unless OMP_NUM_THREADS says otherwise before that.
+
+    The variable is set to the number of cores, unless the user has set it. Results repeat bit for bit only at the
+    same number of threads. Has to run before anything else imports Paddle.
 
     Returns:
         The number of threads in force.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    os.environ.setdefault("OMP_NUM_THREADS", str(cores))
+    os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
+    # Paddle 2.6 breaks gzip and NumPy's random module when it is imported before them.
+    import zlib  # noqa: F401
+
+    import numpy  # noqa: F401
+
+    printed = io.StringIO()
+    try:
+        with redirect_stderr(printed), warnings.catch_warnings():
+            # Paddle looks for a compiler cache that only builders of extensions need.
+            warnings.filterwarnings("ignore", message="No ccache found")
+            import paddle  # noqa: F401
+    finally:
+        rest = [line for line in printed.getvalue().splitlines(True) if not line.startswith(_SERMON)]
+        sys.stderr.write("".join(rest))
+    # Paddle puts 1 in place of a value that is no number.
     return int(os.environ["OMP_NUM_THREADS"])

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from utils.parallel import WorkerKilledError, available_workers, run_parallel
+from utils.parallel import WorkerKilledError, run_parallel
 
 
 def double(number):
@@ -40,5 +40,19 @@ def test_a_killed_worker_ends_the_run_with_advice():
         list(run_parallel(die, range(2), workers=2))
 
 
-def test_there_is_at_least_one_worker():
-    assert 1 <= available_workers() <= os.cpu_count()
+
+prepared = []
+
+
+def get_ready():
+    prepared.append("ready")
+
+
+def preparation(task):
+    return list(prepared)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_process_is_prepared_once_before_its_first_task(workers):
+    prepared.clear()
+    assert list(run_parallel(preparation, range(4), workers, get_ready)) == [["ready"]] * 4

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from utils.threads import available_cores
+
+ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = """
+from utils.threads import start_paddle
+threads = start_paddle()
+import gzip, numpy, os, paddle
+assert gzip.decompress(gzip.compress(b"x" * 99)) == b"x" * 99
+numpy.random.default_rng(0).random()
+print(threads, os.environ["OMP_NUM_THREADS"], float(paddle.ones([2, 2]).sum().item()))
+"""
+
+
+def start(threads: str | None) -> subprocess.CompletedProcess:
+    environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
+    if threads is not None:
+        environment["OMP_NUM_THREADS"] = threads
+    return subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, None), ("3", "3"), ("many", "1")])
+def test_paddle_starts_quietly_with_all_cores_or_what_the_user_says(given, expected):
+    finished = start(given)
+    assert finished.returncode == 0, finished.stderr
+    expected = expected or str(available_cores())
+    assert finished.stdout.split() == [expected, expected, "4.0"]
+    assert "WISELY" not in finished.stderr
+    assert "ccache" not in finished.stderr
+
+
+def test_there_is_at_least_one_core():
+    assert 1 <= available_cores() <= os.cpu_count()
