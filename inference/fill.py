@@ -13,6 +13,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+# What the network believes to be covered with more than this is no example of the page.
+_DOUBT = 0.1
+
 
 @dataclass(frozen=True)
 class FillRules:
@@ -24,15 +27,13 @@ class FillRules:
         outlier: differences of tone beyond about this are taken for the network's changes of content, not of tone.
         evenness: the paper replaces the network's fill where its tone around varies by less than about this; 0 keeps
             the network's fill everywhere.
-        neighbourhood: how far the evenness is judged around each pixel (standard deviation of a Gaussian).
         text: side of the median filter that takes letters off the paper; odd.
     """
 
     ring: float = 16.0
     tone: float = 1.0
     outlier: float = 0.1
-    evenness: float = 0.06
-    neighbourhood: float = 30.0
+    evenness: float = 0.08
     text: int = 21
 
 
@@ -62,46 +63,44 @@ def make_fill(
         error = picture - restored
         # Where the network half believes in an occluder, its picture differs from the input by more than tone.
         trust = ring * (1 - probability) ** 4 * np.exp(-((np.abs(error).max(2) / rules.outlier) ** 2))
-        fill = restored + rules.tone * spread(error * trust[..., None], trust)
+        fill = restored + rules.tone * carry_on(error, trust)
     if rules.evenness > 0:
-        paper, unevenness = _paper(picture, ring, rules)
+        paper, unevenness = _paper(picture, ring * (probability < _DOUBT), rules)
         share = np.exp(-((unevenness / rules.evenness) ** 2))[..., None]
         fill = share * paper + (1 - share) * fill
     return fill
 
 
 def _paper(picture: np.ndarray, ring: np.ndarray, rules: FillRules) -> tuple[np.ndarray, np.ndarray]:
-    """The paper carried on from the ring, [h, w, 3], and how much its tone varies around each pixel, [h, w]."""
+    """The paper carried on from the ring, [h, w, 3], and how much what was carried there varies, [h, w]."""
     eight_bit = (np.clip(picture, 0, 1) * 255 + 0.5).astype(np.uint8)
     page = cv2.medianBlur(eight_bit, rules.text).astype(np.float32) / np.float32(255)
-
-    def around(values: np.ndarray) -> np.ndarray:
-        return cv2.GaussianBlur(values, (0, 0), rules.neighbourhood)
-
-    known = np.maximum(around(ring), np.float32(1e-6))[..., None]
-    mean = around(page * ring[..., None]) / known
-    variance = around(page**2 * ring[..., None]) / known - mean**2
-    return spread(page * ring[..., None], ring), np.sqrt(np.maximum(variance, 0)).max(2)
+    paper = carry_on(page, ring)
+    variance = carry_on(page**2, ring) - paper**2
+    if not ring.any():
+        return paper, np.full(ring.shape, np.inf, np.float32)
+    return paper, np.sqrt(np.maximum(variance, 0)).max(2)
 
 
-def spread(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Carries known values into the unknown rest of a picture, smoothly.
+def carry_on(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The weighted mean of known values around each pixel, in which near ones count most.
 
     Args:
-        values: float32 [h, w, c], already multiplied by `weights`.
+        values: float32 [h, w, 3].
         weights: float32 [h, w] in [0, 1], 0 where nothing is known.
 
     Returns:
-        float32 [h, w, c]: the known values where the weight is 1. A pyramid of halved sums is built; on the way back
-        each level takes what is known there and, as far as that is too little, the enlarged coarser level.
+        float32 [h, w, 3]. The weight of a value falls with about the third power of its distance: that is what a sum
+        of Gaussians makes whose width doubles and whose share halves from level to level of a pyramid. 0 where no
+        value is known at all.
     """
     height, width = weights.shape
-    if weights.min() > 0 or max(height, width) == 1:
-        return values / np.maximum(weights, np.float32(1e-6))[..., None]
-    half = ((width + 1) // 2, (height + 1) // 2)
-    coarse = spread(
-        cv2.resize(values, half, interpolation=cv2.INTER_AREA).reshape(half[1], half[0], -1),
-        cv2.resize(weights, half, interpolation=cv2.INTER_AREA),
-    )
-    enlarged = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width, -1)
-    return values + (1 - weights)[..., None] * enlarged
+    level = np.dstack([values * weights[..., None], weights])
+    total, share = np.zeros_like(level), np.float32(1)
+    while True:
+        blurred = cv2.GaussianBlur(level, (0, 0), 1.5, borderType=cv2.BORDER_CONSTANT)
+        total += share * cv2.resize(blurred, (width, height), interpolation=cv2.INTER_LINEAR)
+        if max(level.shape[:2]) <= 4:
+            return total[..., :3] / np.maximum(total[..., 3:], np.float32(1e-9))
+        half = ((level.shape[1] + 1) // 2, (level.shape[0] + 1) // 2)
+        level, share = cv2.resize(level, half, interpolation=cv2.INTER_AREA), share / 2

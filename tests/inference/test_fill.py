@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inference.fill import FillRules, make_fill, spread
+from inference.fill import FillRules, carry_on, make_fill
 
 NETWORK_ONLY = FillRules(evenness=0)
 UNTOUCHED = FillRules(evenness=0, tone=0)
@@ -88,10 +88,26 @@ def test_any_size_and_any_mask_give_finite_numbers(shape, covered):
         assert fill is restored
 
 
-def test_spread_keeps_known_values_and_carries_a_constant_everywhere():
+def test_carrying_on_keeps_a_constant_and_takes_the_nearest_most():
     generator = np.random.default_rng(3)
     weights = (generator.random((33, 47)) < 0.05).astype(np.float32)
-    values = generator.random((33, 47, 2), dtype=np.float32) * weights[..., None]
-    filled = spread(values, weights)
-    assert np.allclose(filled[weights > 0], values[weights > 0], atol=1e-6)
-    assert np.allclose(spread(weights[..., None] * np.float32(0.3), weights), 0.3, atol=1e-5)
+    constant = np.full((33, 47, 3), 0.3, np.float32)
+    assert np.allclose(carry_on(constant, weights), 0.3, atol=1e-5)
+    weights = np.zeros((64, 100), np.float32)
+    weights[:, :5] = weights[:, -5:] = 1
+    values = np.zeros((64, 100, 3), np.float32)
+    values[:, 50:] = 1
+    row = carry_on(values, weights)[32, :, 0]
+    assert row[8] < 0.03
+    assert row[-9] > 0.97
+    assert abs(row[49:51].mean() - 0.5) < 0.02
+    assert (np.diff(row[8:-8]) > -1e-3).all()
+
+
+def test_with_nothing_known_the_networks_fill_stays():
+    """The network doubts everything around: nothing there is an example of the page."""
+    page = np.full((HEIGHT, WIDTH, 3), 0.8, np.float32)
+    picture, _, mask = scene(page)
+    restored = page - np.float32(0.2)
+    fill = make_fill(restored, picture, np.ones((HEIGHT, WIDTH), np.float32), mask, 4, FillRules())
+    assert np.allclose(fill, restored, atol=1e-6)
