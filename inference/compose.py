@@ -22,7 +22,7 @@ class PasteRules:
         feather: beyond it the fill passes into the picture over this much.
     """
 
-    widening: float = 3.0
+    widening: float = 2.0
     feather: float = 3.0
 
     @property

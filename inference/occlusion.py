@@ -25,6 +25,8 @@ class OcclusionRules:
             reach the border touches it over 0.3 at most.
         widest_contact: wider than this it is not something that reaches into the picture but runs along its border:
             the table under the page.
+        wide_confidence: an occluder with as much contact is removed when the mean probability over it is at least
+            this; so a low `threshold` takes the dim rim of an occluder along, and no shadow of a doubt on its own.
         narrow_confidence: an occluder with less contact than that is removed when the mean probability over it is
             at least this.
         inner_confidence: the same for one that does not come near the border; above 1 none is removed.
@@ -38,6 +40,7 @@ class OcclusionRules:
     border: float = 0.006
     contact: float = 0.3
     widest_contact: float = 2.5
+    wide_confidence: float = 0.5
     narrow_confidence: float = 0.9
     inner_confidence: float = 0.98
     gap: float = 0.006
@@ -76,7 +79,7 @@ def find_occluders(probability: np.ndarray, rules: OcclusionRules) -> list[np.nd
         elif contact > rules.widest_contact and area < height * width / 2:
             continue
         else:
-            needed = rules.narrow_confidence if contact < rules.contact else rules.threshold
+            needed = rules.narrow_confidence if contact < rules.contact else rules.wide_confidence
         if float(probability[blob > 0].mean()) >= needed:
             found.append((area, _fill_holes(blob, rules.hole * area)))
     return [blob for _, blob in sorted(found, key=lambda item: -item[0])]

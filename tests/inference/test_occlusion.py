@@ -52,6 +52,13 @@ def test_what_touches_the_border_with_a_corner_only_must_be_more_certain():
     assert len(find_occluders(probability((0, 100, 150, 180, 0.6)), RULES)) == 1
 
 
+def test_a_low_threshold_takes_dim_nails_along_but_no_dim_blob_alone():
+    low = OcclusionRules(threshold=0.2, border=0.01, wide_confidence=0.5)
+    found = find_occluders(probability((0, 100, 80, 140, 0.95), (80, 110, 90, 130, 0.25)), low)
+    assert found[0].sum() == 80 * 40 + 10 * 20
+    assert find_occluders(probability((0, 100, 80, 140, 0.25)), low) == []
+
+
 def test_what_runs_along_the_border_is_the_table_and_not_a_hand():
     assert find_occluders(probability((0, 0, 12, 300, 0.99)), RULES) == []
     assert len(find_occluders(probability((0, 0, 60, 90, 0.99)), RULES)) == 1
