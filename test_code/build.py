@@ -27,7 +27,7 @@ from test_code.closure import import_closure
 from utils.atomic import atomic_path
 
 ROOT = Path(__file__).resolve().parent.parent
-SAMPLES = ROOT / "test_code" / "samples" / "photos" / "photos"
+SAMPLES = ROOT / "test_code" / "samples" / "photos"
 # The same content gives the same ZIP, byte for byte, whenever it is built.
 _TIMESTAMP = (2022, 1, 1, 0, 0, 0)
 
