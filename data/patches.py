@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 SHARED_MEMORY = Path("/dev/shm")
 # Paddle keeps two batches per worker waiting, while another is being written and one is being read.
 _BATCHES_PER_WORKER = 4
+_SECONDS_FOR_WORKERS_TO_END = 5
 _BYTES_PER_PIXEL = 4 * (3 + 3 + 1)
 _PARTS = ("occluded", "clean", "mask")
 
@@ -112,10 +113,15 @@ class PatchLoader:
             use_shared_memory=self.shared_memory,
             worker_init_fn=_start_worker,
         )
-        for batch in loader:
-            if "failure" in batch:
-                raise BadImageError(batch["failure"])
-            yield batch
+        batches = iter(loader)
+        try:
+            for batch in batches:
+                if "failure" in batch:
+                    raise BadImageError(batch["failure"])
+                yield batch
+        finally:
+            # Paddle ends its workers after the last batch only; whoever stops earlier would keep them.
+            batches._try_shutdown_all(_SECONDS_FOR_WORKERS_TO_END)
 
     def _batch(self, keys: list[SampleKey]) -> dict[str, Any]:
         items = [self.dataset[key] for key in keys]

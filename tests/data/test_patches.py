@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import multiprocessing
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -190,6 +191,15 @@ def test_a_broken_file_stops_the_loader_and_is_named(prepared: Path, workers: in
         path.write_bytes(path.read_bytes()[:60])
     with pytest.raises(BadImageError, match=r"gt/p\d\.png"):
         load(config_for(prepared, workers=workers))
+    assert not multiprocessing.active_children()
+
+
+def test_workers_end_with_an_iteration_that_is_given_up(prepared: Path) -> None:
+    batches = iter(make_loader(config_for(prepared, workers=2)))
+    next(batches)
+    assert len(multiprocessing.active_children()) == 2
+    batches.close()
+    assert not multiprocessing.active_children()
 
 
 def square_occluder(rng: np.random.Generator, kind: str) -> Occluder:
