@@ -56,7 +56,7 @@ demo: env
 	@echo '== 2 of 3: a small training run from nothing'
 	@$(MAKE) --no-print-directory smoke
 	@echo '== 3 of 3: pages that the run has not seen, restored with the weights it has just trained'
-	$(PYTHON) predict.py datasets/smoke/train_data_5/hand demo/smoke --overwrite \
+	$(PYTHON) predict.py datasets/smoke/train_data_5/hand demo/smoke --overwrite --include '*.jpg' \
 	  --weights runs/smoke/model_best.pdparams
 	$(PYTHON) -m inference.sheet demo/smoke.jpg datasets/smoke/train_data_5/hand demo/smoke
 	@echo 'Look at demo/samples.jpg (shipped weights) and demo/smoke.jpg (a minute of training).'

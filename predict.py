@@ -72,6 +72,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--overlap", type=parse_count, help="pixels that tiles share; 0 is the plain cut")
     parser.add_argument("--tlc-ratio", type=parse_ratio, help="TLC's window in training sizes; 0 turns TLC off")
     parser.add_argument("--scale", type=parse_scale, default="auto", help="working size: auto, or a fraction up to 1")
+    parser.add_argument("--include", default="*", metavar="PATTERN", help="only files named so, such as '*.jpg'")
     parser.add_argument("--overwrite", action="store_true", help="restore again what has a result already")
     parser.add_argument("--save-mask", action="store_true", help="write NAME.mask.png beside each result")
     return parser.parse_args(arguments)
@@ -86,9 +87,9 @@ def main(arguments: list[str] | None = None) -> int:
     from inference.restorer import Restorer
 
     try:
-        listing = list_pictures(options.source, options.results)
+        listing = list_pictures(options.source, options.results, options.include)
         if not listing.pictures:
-            raise FileNotFoundError(f"{options.source}: no pictures found")
+            raise FileNotFoundError(f"{options.source}: no pictures found (--include is {options.include!r})")
         rows, columns = options.tiles or (None, None)
         restorer = Restorer(
             options.weights,

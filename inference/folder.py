@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
@@ -50,9 +51,10 @@ class Outcome:
     message: str = ""
 
 
-def list_pictures(source: str | os.PathLike[str], results: str | os.PathLike[str]) -> Listing:
+def list_pictures(source: str | os.PathLike[str], results: str | os.PathLike[str], include: str = "*") -> Listing:
     """Finds the pictures of `source`, a folder (searched through all its sub-folders) or one file.
 
+    Of a folder only the files whose name fits the shell pattern `include` count, such as "*.jpg".
     Hidden files and folders, linked folders and the folder `results`, should it lie inside, are left out.
 
     Raises:
@@ -65,7 +67,9 @@ def list_pictures(source: str | os.PathLike[str], results: str | os.PathLike[str
     root = source if source.is_dir() else source.parent
     if root.resolve() == results:
         raise ValueError(f"{results}: results would overwrite their own sources; name another folder")
-    files = sorted(_walk(root, results)) if source.is_dir() else [Path(source.name)]
+    files = [Path(source.name)]
+    if source.is_dir():
+        files = sorted(path for path in _walk(root, results) if fnmatch(path.name, include))
     pictures = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     return Listing(root, pictures, [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES])
 

@@ -64,6 +64,14 @@ def test_a_picture_that_nothing_covers_comes_back_as_the_same_bytes(restorer, so
     assert (tmp_path / "results/sub/clean.jpg").read_bytes() == (source / "sub/clean.jpg").read_bytes()
 
 
+def test_a_pattern_chooses_among_the_files(source, tmp_path):
+    everything = list_pictures(source, tmp_path / "results").pictures
+    chosen = list_pictures(source, tmp_path / "results", "*.png").pictures
+    assert chosen == [path for path in everything if path.suffix == ".png"]
+    assert 0 < len(chosen) < len(everything)
+    assert not list_pictures(source, tmp_path / "results", "nothing*").pictures
+
+
 def test_what_is_no_picture_is_listed_and_hidden_things_are_not(source, tmp_path):
     listing = list_pictures(source, tmp_path / "results")
     assert [path.as_posix() for path in listing.others] == ["notes.txt"]
