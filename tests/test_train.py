@@ -215,6 +215,13 @@ def test_what_is_missing_is_named_and_nothing_is_left_behind(prepared, tmp_path,
     assert not list(tmp_path.rglob("*.pd*"))
 
 
+def test_a_device_that_does_not_exist_is_refused(prepared, tmp_path, capsys):
+    # The last --device of a command line counts.
+    assert train.main(command(prepared, tmp_path / "run", flags=("--device", "foo"))) == 2
+    assert "device 'foo'" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 class PoisonedLoss(train.TotalLoss):
     """The real loss until the seventh call, which has a NaN in its value or only in its gradient."""
 

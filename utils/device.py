@@ -24,8 +24,7 @@ def resolve_device(name: str = "auto") -> str:
         "cpu" or "gpu:INDEX".
 
     Raises:
-        DeviceError: a GPU was asked for by name and does not work.
-        ValueError: `name` is none of the above.
+        DeviceError: a GPU was asked for by name and does not work, or `name` is none of the above.
 
     A GPU counts as working when a real convolution on it gives the right numbers: a Paddle build without kernels for
     the card imports, lists the card and passes `paddle.utils.run_check()`. When "auto" turns a GPU down, a warning
@@ -33,7 +32,7 @@ def resolve_device(name: str = "auto") -> str:
     """
     kind, _, index = name.partition(":")
     if name not in ("auto", "cpu", "gpu") and not (kind == "gpu" and index.isdigit()):
-        raise ValueError(f"device {name!r}, expected auto, cpu, gpu or gpu:INDEX")
+        raise DeviceError(f"device {name!r}: no such kind of device, expected auto, cpu, gpu or gpu:INDEX")
     if name != "cpu":
         candidate = f"gpu:{index or 0}"
         problem = gpu_problem(candidate)

@@ -65,5 +65,5 @@ def test_a_gpu_that_is_not_there_is_named(pretend_gpu):
 
 @pytest.mark.parametrize("name", ["cuda", "gpu:", "gpu:x", "", "auto:1"])
 def test_other_words_are_refused(name):
-    with pytest.raises(ValueError, match="expected auto, cpu, gpu"):
+    with pytest.raises(DeviceError, match="expected auto, cpu, gpu"):
         resolve_device(name)
