@@ -41,20 +41,27 @@ MANIFEST = "manifest.json"
 _maker: PageMaker | None = None
 
 
-def make_set(options: SetOptions, out: str | Path, workers: int = 1, progress: bool = False) -> list[PageResult]:
+def make_set(
+    options: SetOptions, out: str | Path, workers: int = 1, progress: bool = False, overwrite: bool = False
+) -> list[PageResult]:
     """Writes a whole set; the same options give the same bytes whatever `workers` is.
 
     Annotation files and manifest come last: a folder without them is an unfinished set.
 
+    Args:
+        overwrite: delete the finished set in `out` first, once the sources have been found.
+
     Raises:
-        FileExistsError: `out` holds something already.
+        FileExistsError: `out` holds something already; with `overwrite`, something that this command did not make.
         FileNotFoundError: sources are missing, or the subset is empty.
         BadImageError: hardly any page or occluder can be read.
     """
     out = Path(out)
-    if out.exists() and any(out.iterdir()):
-        raise FileExistsError(f"{out}: is not empty; choose another folder, or say --overwrite")
     sources, jobs = find_sources(options), plan(options)
+    if out.exists() and any(out.iterdir()):
+        if not overwrite:
+            raise FileExistsError(f"{out}: is not empty; choose another folder, or say --overwrite")
+        _remove_earlier(out, sources)
     for folder in sorted({job.folder for job in jobs}):
         for name in ("gt", "hand", "head"):
             (out / folder / name).mkdir(parents=True, exist_ok=True)
@@ -67,6 +74,34 @@ def make_set(options: SetOptions, out: str | Path, workers: int = 1, progress: b
     manifest = {"options": asdict(options), "groups": groups, "broken_sources": broken}
     write_text(out / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
     return results
+
+
+def _remove_earlier(out: Path, sources: Sources) -> None:
+    """Deletes the finished set in `out`, after making sure that nothing else lies there.
+
+    Raises:
+        FileExistsError: there is no set of this command, or more than it, or this set is a source of the new one.
+    """
+    manifest, refusal = out / MANIFEST, "--overwrite deletes only a finished set of this command"
+    try:
+        groups = json.loads(manifest.read_text("utf-8"))["groups"]
+        made = {str(group["occluded"]).partition("/")[0] for group in groups} & set(FOLDERS)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise FileExistsError(
+            f"{out}: {refusal}, and {MANIFEST} that would tell of one cannot be read here ({error!r}); "
+            "delete the folder yourself, or choose another one"
+        ) from error
+    there = {path.name for path in out.iterdir()}
+    foreign = sorted(there - made - {MANIFEST})
+    if foreign:
+        raise FileExistsError(f"{out}: {refusal}, and {', '.join(foreign)} does not belong to it; move it away first")
+    for path in (*sources.pages, *(entry.path for entry in sources.occluders)):
+        if out.resolve() in path.resolve().parents:
+            raise FileExistsError(f"{path}: lies in the set that --overwrite would delete; choose another folder")
+    for name in made & there:
+        shutil.rmtree(out / name)
+    # Last, so that an interrupted deletion can be taken up again.
+    manifest.unlink()
 
 
 def _broken_sources(results: Sequence[PageResult]) -> list[str]:
@@ -129,15 +164,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--quality", type=int, default=95, help="JPEG quality (default 95)")
     parser.add_argument("--workers", type=int, default=available_cores(), help="processes (default: all cores)")
-    parser.add_argument("--overwrite", action="store_true", help="delete an earlier set in OUT first")
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="delete the finished set in OUT first; refused where something else lies there too",
+    )
     return parser
-
-
-def _remove_earlier(out: Path) -> None:
-    """Deletes what an earlier run of this command has left in `out`, and nothing else."""
-    for name in FOLDERS:
-        shutil.rmtree(out / name, ignore_errors=True)
-    (out / MANIFEST).unlink(missing_ok=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -149,9 +181,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options_given["occluders"] = tuple(options_given["occluders"])
     try:
         options = SetOptions(**options_given)
-        if overwrite:
-            _remove_earlier(out)
-        results = make_set(options, out, workers, progress=True)
+        results = make_set(options, out, workers, progress=True, overwrite=overwrite)
     except (BadImageError, FileExistsError, FileNotFoundError, ValueError, WorkerKilledError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

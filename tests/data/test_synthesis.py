@@ -165,6 +165,38 @@ def test_a_full_folder_is_not_touched_without_overwrite(tmp_path: Path, capsys: 
     assert _digests(out) == first
 
 
+def test_overwrite_deletes_only_what_this_command_has_made(
+    sources: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--pages", str(sources[0]), "--occluders", str(sources[1]), "--groups", "5", "--seed", "0"]
+    arguments += ["--long-side", "96", "--workers", "1", "--overwrite"]
+    contest, out = tmp_path / "contest", tmp_path / "set"
+    (contest / "train_data_1" / "gt").mkdir(parents=True)
+    (contest / "train_data_1" / "gt" / "mine.jpg").write_bytes(b"irreplaceable")
+
+    assert main([str(contest), *arguments]) == 2
+    assert "manifest.json that would tell of one cannot be read" in capsys.readouterr().err
+    (contest / "manifest.json").write_text('{"name": "an app", "groups": [{"occluded": "train_data_2/hand/x.jpg"}]}')
+    assert main([str(contest), *arguments]) == 2
+    assert "train_data_1 does not belong to it" in capsys.readouterr().err
+    assert (contest / "train_data_1" / "gt" / "mine.jpg").read_bytes() == b"irreplaceable"
+
+    assert main([str(out), *arguments]) == 0
+    first = _digests(out)
+    for changed in (["--groups", "0"], ["--pages", str(tmp_path / "nowhere")], ["--quality", "0"]):
+        assert main([str(out), *arguments, *changed]) == 2
+        assert _digests(out) == first
+    assert main([str(out), *arguments, "--pages", str(out / "train_data_1" / "gt"), "--subset", "all"]) == 2
+    assert "lies in the set that --overwrite would delete" in capsys.readouterr().err
+    (out / "notes.txt").write_text("keep")
+    assert main([str(out), *arguments]) == 2
+    assert "notes.txt does not belong to it" in capsys.readouterr().err
+    (out / "notes.txt").unlink()
+    assert _digests(out) == first
+    assert main([str(out), *arguments]) == 0
+    assert _digests(out) == first
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
