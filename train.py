@@ -49,7 +49,7 @@ from utils.checkpoint import CheckpointError
 from utils.device import DeviceError, resolve_device
 from utils.ema import ExponentialMovingAverage
 from utils.optimizer_state import gradient_norm, load_optimizer_arrays, optimizer_arrays
-from utils.processes import Processes, join_processes, launched_gpu
+from utils.processes import Processes, device_of_process, join_processes
 from utils.run_folder import RunFolder
 from utils.schedule import lr_at, stage_at
 from utils.seeding import seed_iteration
@@ -166,8 +166,8 @@ class Learner:
 
 def train(config: Config, options: argparse.Namespace) -> int:
     """Trains from the start or from a checkpoint to the end; returns the exit code."""
-    device = resolve_device(launched_gpu() or options.device)
-    processes = join_processes()
+    device = resolve_device(device_of_process(options.device))
+    processes = join_processes(device)
     run = RunFolder(config.output, to_tree(config), processes, THREADS)
     saved = run.find_start(options.resume, options.auto_resume)
     learner = Learner(config, device, processes, init=None if saved else config.train.init)
@@ -242,7 +242,8 @@ def main(arguments: list[str] | None = None) -> int:
     resuming.add_argument("--resume", nargs="?", const="", metavar="CHECKPOINT", help="go on from CHECKPOINT, or "
                           "without a name from the last whole checkpoint in the run's folder")
     resuming.add_argument("--auto-resume", action="store_true", help="go on if there is a checkpoint, else start")
-    parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:INDEX (default: auto)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:INDEX (default: auto, under "
+                        "paddle.distributed.launch the card that it gives to each process)")
     options = parser.parse_args(arguments)
     try:
         return train(load_config(options.config, options.override), options)

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 import train
+import utils.device
 from data.lists import PatchPaths, write_list
 from utils.checkpoint import load_checkpoint
 from utils.journal import read_metrics
@@ -220,6 +221,21 @@ def test_a_device_that_does_not_exist_is_refused(prepared, tmp_path, capsys):
     assert train.main(command(prepared, tmp_path / "run", flags=("--device", "foo"))) == 2
     assert "device 'foo'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_several_processes_on_one_named_card_are_refused(prepared, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
+    assert train.main(command(prepared, tmp_path / "run", flags=("--device", "gpu:0"))) == 2
+    assert "2 processes would share" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("device", "tried"), [("auto", "gpu:7"), ("gpu:3", "gpu:3")])
+def test_a_process_alone_takes_the_launchers_card_unless_told_otherwise(prepared, tmp_path, capsys, monkeypatch,
+                                                                        device, tried):
+    monkeypatch.setenv("FLAGS_selected_gpus", "7")
+    monkeypatch.setattr(utils.device, "gpu_problem", lambda name: f"a problem of {name}")
+    assert train.main(command(prepared, tmp_path / "run", flags=("--device", device))) == 2
+    assert f"a problem of {tried};" in capsys.readouterr().err
 
 
 class PoisonedLoss(train.TotalLoss):

@@ -1,4 +1,4 @@
-"""Training in several processes (`python -m paddle.distributed.launch`): who I am, and agreeing on numbers."""
+"""Training under `python -m paddle.distributed.launch`: who I am, on which device, and agreeing on numbers."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import paddle
 import paddle.distributed
+
+from utils.device import DeviceError
 
 
 @dataclass(frozen=True)
@@ -42,18 +44,49 @@ class Processes:
         return tensor.tolist()
 
 
+def device_of_process(asked: str) -> str:
+    """The device to take in this process, for `utils.device.resolve_device`.
+
+    Args:
+        asked: what the user said. "auto" and "gpu" leave the card to the launcher; "cpu" and "gpu:INDEX" win over it.
+
+    Raises:
+        DeviceError: one card was named for several processes.
+    """
+    if asked in ("auto", "gpu"):
+        return launched_gpu() or asked
+    if asked.startswith("gpu:") and launched_world() > 1:
+        raise DeviceError(
+            f"device {asked}: {launched_world()} processes would share this one card; choose the cards with --gpus of "
+            "paddle.distributed.launch and leave out --device, or start one process"
+        )
+    return asked
+
+
 def launched_gpu() -> str | None:
-    """The device ("gpu:INDEX") that the launcher gave to this process; None for a single process or CPUs."""
+    """The device ("gpu:INDEX") that the launcher gave to this process; None without a launcher or on CPUs.
+
+    With `--gpus 1` the launcher leaves all cards visible and names this one, for a single process as well.
+    """
     index = os.environ.get("FLAGS_selected_gpus", "").split(",")[0]  # noqa: SIM112 - Paddle spells it so
-    return f"gpu:{index}" if index and int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) > 1 else None
+    return f"gpu:{index}" if index else None
 
 
-def join_processes() -> Processes:
+def launched_world() -> int:
+    """How many processes the launcher started; 1 without a launcher."""
+    return int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
+
+
+def join_processes(device: str) -> Processes:
     """Connects to the other processes of the launcher; without a launcher, there are none.
 
-    The device has to be chosen before. NCCL connects GPUs, gloo CPUs.
+    Args:
+        device: what `utils.device.resolve_device` answered. NCCL connects GPUs, gloo CPUs.
     """
-    if int(os.environ.get("PADDLE_TRAINERS_NUM", "1")) == 1:
+    if launched_world() == 1:
         return Processes()
+    if device == "cpu":
+        # Otherwise a GPU build would put every process back on the card that the launcher chose.
+        os.environ["PADDLE_DISTRI_BACKEND"] = "gloo"
     paddle.distributed.init_parallel_env()
     return Processes(paddle.distributed.get_rank(), paddle.distributed.get_world_size())
