@@ -173,6 +173,12 @@ class PredictConfig:
         0, minimum=0,
     )
     mask_threshold: float = setting("From which probability a pixel counts as occluded.", 0.5, minimum=0, maximum=1)
+    paper_fill: float = setting(
+        "Plain paper, carried on from around an occluder, replaces the network's fill where the tone there varies by "
+        "less than about this fraction of white: it hides a weak network's ghosts and wipes away a good one's text; "
+        "0 always keeps the network's fill.",
+        0.0, minimum=0, maximum=1,
+    )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a weights file."""

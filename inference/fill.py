@@ -1,9 +1,11 @@
 """What is pasted over an occluder: the network's picture, brought to the tone of the page around it.
 
 The network's result is the input plus a correction, and so two faults stay in its fill: a tint, and a ghost of the
-hand's fine detail. The tint is measured on the page around the occluder, where the truth is known. The ghost is worst
-where it is least needed, on plain paper; there the paper itself, carried on from around the occluder, is the better
-fill, and the network's is kept where the surroundings are uneven (pictures, charts, the edge of the page).
+hand's fine detail. The tint is measured on the page around the occluder, where the truth is known. The ghost of a weak
+network is worst where it is least needed, on plain paper; there the paper itself, carried on from around the occluder,
+can take the place of the fill, which is kept where the surroundings are uneven (pictures, charts, the edge of the
+page). That costs whatever text the network would have put back, and so it is off unless the weights ask for it
+(`PredictConfig.paper_fill`).
 """
 
 from __future__ import annotations
@@ -26,14 +28,14 @@ class FillRules:
         tone: how far the fill is pulled to the tone of the page around it: 0 not at all, 1 wholly.
         outlier: differences of tone beyond about this are taken for the network's changes of content, not of tone.
         evenness: the paper replaces the network's fill where its tone around varies by less than about this; 0 keeps
-            the network's fill everywhere.
+            the network's fill everywhere. Networks with ghosts do best with about 0.08.
         text: side of the median filter that takes letters off the paper; odd.
     """
 
     ring: float = 16.0
     tone: float = 1.0
     outlier: float = 0.1
-    evenness: float = 0.08
+    evenness: float = 0.0
     text: int = 21
 
 

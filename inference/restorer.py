@@ -131,7 +131,7 @@ class Restorer:
         self.tlc = backend.tlc
         self._backend = backend
         self._occlusion = OcclusionRules(threshold=settings.mask_threshold)
-        self._fill = FillRules()
+        self._fill = FillRules(evenness=settings.paper_fill)
         self._paste = PasteRules()
 
     def __call__(self, image: np.ndarray | Image.Image | str | os.PathLike[str]) -> Restored:

@@ -9,8 +9,9 @@ import pytest
 
 from inference.fill import FillRules, carry_on, make_fill
 
-NETWORK_ONLY = FillRules(evenness=0)
-UNTOUCHED = FillRules(evenness=0, tone=0)
+NETWORK_ONLY = FillRules()
+UNTOUCHED = FillRules(tone=0)
+PAPER = FillRules(evenness=0.08)
 HEIGHT, WIDTH = 120, 160
 
 
@@ -56,7 +57,7 @@ def test_a_ghost_disappears_on_plain_paper_with_letters():
     restored = np.where(mask[..., None] > 0, paper, page) + generator.normal(0, 0.06, page.shape).astype(np.float32)
     inside = mask > 0
     with_ghost = make_fill(restored, picture, probability, mask, 4, NETWORK_ONLY)
-    fill = make_fill(restored, picture, probability, mask, 4, FillRules())
+    fill = make_fill(restored, picture, probability, mask, 4, PAPER)
     assert (with_ghost - paper)[inside].std() > 0.05
     assert (fill - paper)[inside].std() < 0.005
     assert np.abs(fill - paper)[inside].max() < 0.02
@@ -67,7 +68,7 @@ def test_on_a_printed_picture_the_networks_fill_stays():
     for left in range(0, WIDTH, 40):
         page[:, left : left + 20] = (0.2, 0.3, 0.7)
     picture, probability, mask = scene(page)
-    fill = make_fill(page, picture, probability, mask, 4, FillRules())
+    fill = make_fill(page, picture, probability, mask, 4, PAPER)
     assert np.abs(fill - page)[mask > 0].mean() < 0.03
     paper_only = make_fill(page, picture, probability, mask, 4, FillRules(evenness=1e6))
     assert np.abs(paper_only - page)[mask > 0].mean() > 0.1
@@ -80,7 +81,7 @@ def test_any_size_and_any_mask_give_finite_numbers(shape, covered):
     picture, restored = generator.random((2, *shape, 3), dtype=np.float32)
     mask = np.zeros(shape, np.uint8)
     mask[:, : {"all": shape[1], "none": 0, "half": (shape[1] + 1) // 2}[covered]] = 1
-    fill = make_fill(restored, picture, mask.astype(np.float32), mask, 3, FillRules())
+    fill = make_fill(restored, picture, mask.astype(np.float32), mask, 3, PAPER)
     assert fill.shape == (*shape, 3)
     assert fill.dtype == np.float32
     assert np.isfinite(fill).all()
@@ -109,5 +110,5 @@ def test_with_nothing_known_the_networks_fill_stays():
     page = np.full((HEIGHT, WIDTH, 3), 0.8, np.float32)
     picture, _, mask = scene(page)
     restored = page - np.float32(0.2)
-    fill = make_fill(restored, picture, np.ones((HEIGHT, WIDTH), np.float32), mask, 4, FillRules())
+    fill = make_fill(restored, picture, np.ones((HEIGHT, WIDTH), np.float32), mask, 4, PAPER)
     assert np.allclose(fill, restored, atol=1e-6)

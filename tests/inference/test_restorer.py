@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from configs.schema import PredictConfig
+from data.drawing.occluders import draw_hand
 from data.images import BadImageError
 from inference import Restorer
+from inference.restorer import default_weights
 from models.presets import build
 from models.state import arrays_of
-from utils.weights import Weights, save_weights
+from utils.weights import Weights, load_weights, save_weights
 
 
 class PaintedBackend:
@@ -204,6 +208,59 @@ def test_a_network_in_training_is_copied_and_left_alone():
 
 def restorer_arrays(restorer: Restorer) -> dict[str, np.ndarray]:
     return arrays_of(restorer._backend._network)
+
+
+class OracleBackend:
+    """Stands in for a perfect gated network: it knows the page, [H, W, 3] in [0, 1], and what covers it, [H, W]."""
+
+    gated = True
+    tlc = "none"
+
+    def __init__(self, clean: np.ndarray, covered: np.ndarray) -> None:
+        self.output = np.dstack([clean, covered]).astype(np.float32).transpose(2, 0, 1)[None]
+
+    def __call__(self, tile: np.ndarray) -> np.ndarray:
+        return self.output
+
+
+def psnr_inside(result: np.ndarray, clean: np.ndarray, covered: np.ndarray) -> float:
+    error = (result.astype(float) - clean)[covered > 0]
+    return float(10 * np.log10(255**2 / max((error**2).mean(), 1e-9)))
+
+
+def test_the_text_that_a_perfect_network_knows_survives_unless_the_weights_ask_for_paper():
+    clean = np.full((300, 420, 3), 225, np.uint8)
+    for top in range(10, 290, 12):
+        clean[top : top + 5, 20:400:4] = 40
+    covered = np.zeros((300, 420), np.uint8)
+    covered[180:, 150:260] = 1
+    photo = np.where(covered[..., None] > 0, np.uint8(120), clean)
+    found = {}
+    for paper in (0, 0.08):
+        settings = PredictConfig(rows=1, columns=1, overlap=0, **({"paper_fill": paper} if paper else {}))
+        restorer = Restorer.from_backend(OracleBackend(clean / 255, covered), settings)
+        found[paper] = psnr_inside(restorer(photo).image, clean, covered)
+    assert found[0] > 45
+    assert found[0.08] < 25
+
+
+def test_the_shipped_weights_still_fill_plain_paper():
+    """They ask for it, since their own fill keeps a ghost of the hand."""
+    weights = load_weights(default_weights())
+    assert weights.predict["paper_fill"] == 0.08
+    clean = np.full((420, 320, 3), 228, np.uint8)
+    hand = draw_hand(np.random.default_rng(5), 200)
+    covered = np.zeros((420, 320), np.uint8)
+    photo = clean.copy()
+    place = (slice(420 - hand.shape[0], None), slice(100, 100 + hand.shape[1]))
+    opaque = hand[..., 3:] > 127
+    covered[place] = opaque[..., 0]
+    photo[place] = np.where(opaque, hand[..., :3], photo[place])
+    own = replace(weights, predict={**weights.predict, "paper_fill": 0.0})
+    ghost, paper = (Restorer(entry, "cpu", rows=1, columns=1)(photo) for entry in (own, weights))
+    assert ghost.occluders == paper.occluders == 1
+    found = [psnr_inside(result.image, clean, covered & result.mask) for result in (ghost, paper)]
+    assert found[1] > found[0] + 3, found
 
 
 def test_the_shipped_weights_say_how_they_want_to_be_used():
