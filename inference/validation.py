@@ -6,8 +6,9 @@ import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from PIL import ExifTags
 
-from data.images import read_rgb
+from data.images import BadImageError, open_picture, read_rgb
 from data.lists import PatchPaths, read_list
 from data.masks import read_mask
 from inference.restorer import Restorer
@@ -16,6 +17,8 @@ from utils.processes import Processes
 from utils.weights import Weights
 
 MEASURES = ("score", "psnr", "ms_ssim", "psnr_inside", "psnr_outside")
+# EXIF orientations that turn a photo by a quarter.
+_LYING = (5, 6, 7, 8)
 
 
 def validation_pages(list_file: str | os.PathLike[str] | None, limit: int = 0) -> list[PatchPaths]:
@@ -30,6 +33,7 @@ def validation_pages(list_file: str | os.PathLike[str] | None, limit: int = 0) -
     Raises:
         ListError: the list cannot be read or is empty.
         FileNotFoundError: a page of the choice is missing; better now than after hours of training.
+        BadImageError: a file of a page is no picture, or not of the same size as the page's other two.
     """
     if list_file is None:
         return []
@@ -40,7 +44,31 @@ def validation_pages(list_file: str | os.PathLike[str] | None, limit: int = 0) -
         for path in page:
             if not path.is_file():
                 raise FileNotFoundError(f"{path}: listed in {os.fspath(list_file)} and not there")
+        _check_sizes(page)
     return pages
+
+
+def _check_sizes(page: PatchPaths) -> None:
+    """Refuses a page whose photos and mask differ in size, which their headers tell."""
+    width, height = _upright_size(page.occluded)
+    with open_picture(page.mask) as mask:
+        others = {page.clean: _upright_size(page.clean), page.mask: mask.size}
+    for path, size in others.items():
+        if size != (width, height):
+            raise BadImageError(
+                f"{path}: {size[0]}x{size[1]} pixels, but {page.occluded} has {width}x{height}; the clean photo, the "
+                "occluded one and the mask of a page have to be of one size. Correct the file or take its line out of "
+                "data.val_pages"
+            )
+
+
+def _upright_size(path: os.PathLike[str]) -> tuple[int, int]:
+    """Width and height of what `read_rgb` gives, without decoding it."""
+    with open_picture(path) as photo:
+        # Asked for EXIF that is not at its beginning, a PNG would be decoded to look behind its pixels.
+        known = photo.format != "PNG" or "exif" in photo.info
+        lying = known and photo.getexif().get(ExifTags.Base.Orientation, 1) in _LYING
+        return photo.size[::-1] if lying else photo.size
 
 
 def validate(

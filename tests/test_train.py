@@ -223,6 +223,15 @@ def test_a_device_that_does_not_exist_is_refused(prepared, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_validation_page_of_unequal_sizes_is_refused_at_the_start(prepared, tmp_path, capsys):
+    cv2.imwrite(str(tmp_path / "small.png"), np.zeros((40, 48, 3), np.uint8))
+    page = PatchPaths(*(prepared / kind / "0.png" for kind in ("gt", "occluded", "mask")))
+    write_list(tmp_path / "pages.txt", [page._replace(clean=tmp_path / "small.png")])
+    assert train.main(command(prepared, tmp_path / "run", f"data.val_pages={tmp_path / 'pages.txt'}")) == 2
+    assert "small.png: 48x40 pixels" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.pd*"))
+
+
 def test_several_processes_on_one_named_card_are_refused(prepared, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
     assert train.main(command(prepared, tmp_path / "run", flags=("--device", "gpu:0"))) == 2

@@ -5,8 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from PIL import ExifTags, Image, ImageFile
 
-from data.images import read_rgb
+from data.images import BadImageError, read_rgb
 from data.lists import PatchPaths, write_list
 from data.masks import read_mask
 from inference.restorer import Restorer
@@ -87,6 +88,29 @@ def test_a_choice_of_pages_is_spread_over_the_list(pages):
 def test_a_missing_page_is_named_before_the_training(pages, tmp_path):
     write_list(tmp_path / "val_pages.txt", [pages[0]._replace(mask=tmp_path / "gone.png")])
     with pytest.raises(FileNotFoundError, match=r"gone\.png: listed in .*val_pages\.txt"):
+        validation_pages(tmp_path / "val_pages.txt")
+
+
+@pytest.mark.parametrize("part", ["clean", "occluded", "mask"])
+def test_sizes_that_differ_are_refused_before_the_training_without_decoding(pages, tmp_path, monkeypatch, part):
+    cv2.imwrite(str(tmp_path / "other.png"), np.zeros((170, 189, 3), np.uint8))
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
+    write_list(tmp_path / "val_pages.txt", [*pages, pages[0]._replace(**{part: tmp_path / "other.png"})])
+    with pytest.raises(BadImageError, match=r"other\.png.* 1(89|90)x170"):
+        validation_pages(tmp_path / "val_pages.txt")
+
+
+def test_a_photo_that_is_turned_upright_counts_by_its_upright_size(pages, tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.new("RGB", (170, 190)).save(tmp_path / "lying.jpg", exif=exif)
+    assert read_rgb(tmp_path / "lying.jpg").shape == (170, 190, 3)
+    write_list(tmp_path / "val_pages.txt", [pages[0]._replace(clean=tmp_path / "lying.jpg")])
+    assert len(validation_pages(tmp_path / "val_pages.txt")) == 1
+    # A mask is taken as it lies: turned by its EXIF, it would not cover what it means.
+    Image.new("L", (170, 190)).save(tmp_path / "mask.png", exif=exif)
+    write_list(tmp_path / "val_pages.txt", [pages[0]._replace(mask=tmp_path / "mask.png")])
+    with pytest.raises(BadImageError, match=r"mask\.png: 170x190 pixels"):
         validation_pages(tmp_path / "val_pages.txt")
 
 
