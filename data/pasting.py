@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data.compositing import STYLES, Chooser, PasteStyle, paste
-from data.occluders import DrawnOccluders, OccluderLibrary, find_occluders
+from data.drawn_pool import DrawnPool
+from data.occluders import OccluderLibrary, find_occluders
 from data.printed import DrawnPictures, PictureChooser, WholePictures, print_on
 from data.splits import split_sources
 
@@ -41,8 +42,12 @@ class FreshOcclusion:
         self.pictures, self.printed_photos = pictures, printed_photos
 
     @classmethod
-    def from_config(cls, config: PasteConfig, largest_patch: int) -> FreshOcclusion | None:
+    def from_config(cls, config: PasteConfig, largest_patch: int, seed: int) -> FreshOcclusion | None:
         """What the config asks for, or None where it asks for nothing; held-out occluders are left out.
+
+        Args:
+            largest_patch: side of the largest patches of the run, in pixels.
+            seed: of the run; decides which occluders are drawn where the config names no folders of them.
 
         Raises:
             FileNotFoundError: a folder of occluders is missing, or has none for training.
@@ -51,8 +56,8 @@ class FreshOcclusion:
             return None
         long_side = round(largest_patch * _OCCLUDER_SIDE_PER_PATCH)
         if not config.occluders:
-            choose: Chooser = DrawnOccluders(long_side)
-            pictures: PictureChooser = DrawnPictures(long_side)
+            choose: Chooser = DrawnPool(seed, long_side)
+            pictures: PictureChooser = DrawnPictures(choose)
         else:
             train, _ = split_sources(find_occluders(config.occluders), path_of=lambda entry: entry.path)
             if not train:

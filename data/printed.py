@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from data.images import read_rgb
-from data.occluders import DrawnOccluders, OccluderEntry
+from data.occluders import DrawnOccluders, Occluder, OccluderEntry
 
 PictureChooser = Callable[[np.random.Generator], np.ndarray]
 _GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
@@ -40,14 +40,18 @@ class WholePictures:
 
 
 class DrawnPictures:
-    """Portraits drawn before a plain or graded background; call it as `pictures(rng)`."""
+    """Drawn people before a plain or graded background; call it as `pictures(rng)`.
 
-    def __init__(self, long_side: int = 500) -> None:
-        self.occluders = DrawnOccluders(long_side)
+    Args:
+        choose: draws who is in the picture, (rng, kind) -> Occluder; None draws a new one of 500 pixels every time.
+    """
+
+    def __init__(self, choose: Callable[[np.random.Generator, str], Occluder] | None = None) -> None:
+        self.choose = choose or DrawnOccluders(500)
 
     def __call__(self, rng: np.random.Generator) -> np.ndarray:
         """RGB uint8 of a new one."""
-        rgba = self.occluders(rng, "head" if rng.random() < 0.8 else "hand").rgba
+        rgba = self.choose(rng, "head" if rng.random() < 0.8 else "hand").rgba
         margin = int(0.15 * rgba.shape[0])
         rgba = cv2.copyMakeBorder(rgba, margin, 0, margin, margin, cv2.BORDER_CONSTANT)
         slope = np.linspace(0, 1, rgba.shape[0], dtype=np.float32)[:, None, None]

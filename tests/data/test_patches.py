@@ -16,6 +16,7 @@ from configs.parsing import ConfigError
 from configs.schema import Config, PasteConfig, Stage
 from data.augmentation import random_crop, random_orientation
 from data.compositing import CONTEST
+from data.drawn_pool import DrawnPool
 from data.images import BadImageError
 from data.lists import PatchPaths, read_list, write_list
 from data.occluders import Occluder
@@ -251,9 +252,12 @@ def test_printed_pictures_belong_to_the_clean_patch(prepared: Path) -> None:
 
 
 def test_paste_config(tmp_path: Path) -> None:
-    assert FreshOcclusion.from_config(PasteConfig(), 64) is None
+    assert FreshOcclusion.from_config(PasteConfig(), 64, 0) is None
+    drawing = FreshOcclusion.from_config(PasteConfig(probability=0.5), 64, 7)
+    assert isinstance(drawing.choose, DrawnPool)
+    assert (drawing.choose.seed, drawing.choose.drawn.long_side) == (7, 96)
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        FreshOcclusion.from_config(PasteConfig(probability=0.5, occluders=(str(tmp_path / "nowhere"),)), 64)
+        FreshOcclusion.from_config(PasteConfig(probability=0.5, occluders=(str(tmp_path / "nowhere"),)), 64, 0)
 
 
 def test_pasted_batches_do_not_depend_on_workers(prepared: Path) -> None:
@@ -268,6 +272,15 @@ def test_pasted_batches_do_not_depend_on_workers(prepared: Path) -> None:
     assert_same(load(config_for(prepared, paste=paste, workers=2)), alone)
     plain = load(config_for(prepared))
     assert not any(np.array_equal(one["mask"], other["mask"]) for one, other in zip(alone, plain, strict=True))
+
+
+def test_batches_with_drawn_occluders_do_not_depend_on_workers_or_order(prepared: Path) -> None:
+    paste = {"probability": 1.0, "printed_photos": 0.3}
+    alone = load(config_for(prepared, paste=paste))
+    assert_same(load(config_for(prepared, paste=paste, workers=2)), alone)
+    assert_same(load(config_for(prepared, paste=paste), 4), alone[4:])
+    other_seed = load(replace(config_for(prepared, paste=paste), seed=config_for(prepared).seed + 1))
+    assert not any(np.array_equal(one["mask"], other["mask"]) for one, other in zip(alone, other_seed, strict=True))
 
 
 def test_small_shared_memory_is_said_and_gone_without(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:

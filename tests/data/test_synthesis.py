@@ -17,7 +17,7 @@ from data.contest import read_contest
 from data.contest_set import FOLDERS, SetOptions, find_sources, plan
 from data.images import read_rgb
 from data.masks import read_mask
-from data.occluders import OccluderEntry
+from data.occluders import DrawnOccluders, OccluderEntry
 from data.photographing import photograph
 from data.printed import DrawnPictures, WholePictures, print_on
 from data.synthesis import main, make_set
@@ -248,7 +248,7 @@ def test_long_strips_are_cut_to_a_photos_proportions() -> None:
 def test_prints_change_a_page_here_and_there(sources: tuple[Path, Path]) -> None:
     page = page_rgb(300, 220)
     heads = [OccluderEntry(path, None, "head") for path in sorted((sources[1] / "heads").glob("*.png"))]
-    for choose in (WholePictures(heads), DrawnPictures(160)):
+    for choose in (WholePictures(heads), DrawnPictures(DrawnOccluders(160))):
         shares = []
         for seed in range(12):
             for placement in ("page", "patch"):
