@@ -17,18 +17,26 @@ import numpy as np
 class OcclusionRules:
     """How a mask probability becomes occluders; lengths and areas are fractions, so they hold at every size.
 
+    Contact is how wide something is where it meets the picture's border, as a fraction of the square root of its
+    area: a square has 1 on its side of the picture, a strip 1 x 9 lying along it has 3, and a triangle in a corner
+    has 1.4 on either side and 2.8 on both.
+
     Attributes:
         threshold: a pixel is covered from this probability on.
         border: how near to the picture's border an occluder must come, as a fraction of the long side.
-        contact: how wide it must be there, as a fraction of the square root of its area. A finger or a pair of
-            shoulders is cut off by the border over 0.6 and more; a dark corner or a printed picture that happens to
-            reach the border touches it over 0.3 at most.
-        widest_contact: wider than this it is not something that reaches into the picture but runs along its border:
-            the table under the page.
-        wide_confidence: an occluder with as much contact is removed when the mean probability over it is at least
+        contact: contact that it must have with one side. A finger or a pair of shoulders is cut off by the border
+            over 0.6 and more; a dark corner or a printed picture that happens to reach the border touches it over 0.3
+            at most.
+        strip: with more contact than this on one side it runs along the border, as fingers round the edge of a sheet
+            do, or a palm, but a glimpse of the table as well: it must be more certain.
+        line: with more contact than this on one side it is a line along the border, and no occluder at any probability.
+        table: with more contact than this on all sides together, and along more than half of two sides or more, it
+            is the table that shows round the page, and no occluder at any probability. Where there is a table,
+            whatever else has more contact than `strip` on all sides together is a piece of it.
+        wide_confidence: an occluder with enough contact is removed when the mean probability over it is at least
             this; so a low `threshold` takes the dim rim of an occluder along, and no shadow of a doubt on its own.
-        narrow_confidence: an occluder with less contact than that is removed when the mean probability over it is
-            at least this.
+        narrow_confidence: the same for one with too little contact.
+        strip_confidence: the same for a strip.
         inner_confidence: the same for one that does not come near the border; above 1 none is removed.
         gap: blobs nearer to each other than this fraction of the long side are one occluder (fingers divided by a
             printed line, a cut-out's second blob).
@@ -39,16 +47,40 @@ class OcclusionRules:
     threshold: float = 0.5
     border: float = 0.006
     contact: float = 0.3
-    widest_contact: float = 2.5
+    strip: float = 2.2
+    line: float = 4.5
+    table: float = 3.0
     wide_confidence: float = 0.5
     narrow_confidence: float = 0.9
+    strip_confidence: float = 0.85
     inner_confidence: float = 0.98
     gap: float = 0.006
     speck: float = 0.0002
     hole: float = 0.1
 
 
-def find_occluders(probability: np.ndarray, rules: OcclusionRules) -> list[np.ndarray]:
+@dataclass(frozen=True)
+class _Blob:
+    """One covered blob and how it meets the border.
+
+    Attributes:
+        mask: uint8 [h, w], 1 = covered.
+        area: in pixels.
+        probability: mean over the blob.
+        contact: on the side of the picture where it is largest.
+        whole_contact: on all sides together.
+        long_sides: how many sides it runs along over more than half of their length.
+    """
+
+    mask: np.ndarray
+    area: int
+    probability: float
+    contact: float
+    whole_contact: float
+    long_sides: int
+
+
+def occluders_from_probability(probability: np.ndarray, rules: OcclusionRules) -> list[np.ndarray]:
     """Decides which covered blobs are occluders.
 
     Args:
@@ -57,39 +89,60 @@ def find_occluders(probability: np.ndarray, rules: OcclusionRules) -> list[np.nd
     Returns:
         One uint8 [h, w] mask (1 = occluder) for each occluder, largest first; an empty list when nothing is covered.
     """
+    blobs = _blobs(probability, rules)
+    table = any(_is_table(blob, rules) for blob in blobs)
+    chosen = [blob for blob in blobs if _is_occluder(blob, table, rules)]
+    return [_fill_holes(blob.mask, rules.hole * blob.area) for blob in sorted(chosen, key=lambda blob: -blob.area)]
+
+
+def _blobs(probability: np.ndarray, rules: OcclusionRules) -> list[_Blob]:
+    """The covered blobs that are no specks."""
     covered = (probability >= rules.threshold).astype(np.uint8)
-    if not covered.any():
-        return []
     height, width = covered.shape
     long_side = max(height, width)
     gap = round(rules.gap * long_side)
     joined = cv2.dilate(covered, _disc(gap // 2)) if gap >= 2 else covered
     count, labels = cv2.connectedComponents(joined, connectivity=8)
-    thickness = max(1, round(rules.border * long_side))
-    near_border = _border_band(height, width, thickness)
+    band = max(1, round(rules.border * long_side))
     found = []
     for label in range(1, count):
-        blob = ((labels == label) & (covered > 0)).astype(np.uint8)
-        area = int(blob.sum())
+        mask = ((labels == label) & (covered > 0)).astype(np.uint8)
+        area = int(mask.sum())
         if area < max(1.0, rules.speck * height * width):
             continue
-        contact = int((blob & near_border).sum()) / thickness / area**0.5
-        if contact == 0:
-            needed = rules.inner_confidence
-        elif contact > rules.widest_contact and area < height * width / 2:
-            continue
-        else:
-            needed = rules.narrow_confidence if contact < rules.contact else rules.wide_confidence
-        if float(probability[blob > 0].mean()) >= needed:
-            found.append((area, _fill_holes(blob, rules.hole * area)))
-    return [blob for _, blob in sorted(found, key=lambda item: -item[0])]
+        strips = (mask[:band], mask[-band:], mask[:, :band], mask[:, -band:])
+        widths = [strip.sum() / min(band, *strip.shape) for strip in strips]
+        lengths = (width, width, height, height)
+        found.append(
+            _Blob(
+                mask=mask,
+                area=area,
+                probability=float(probability[mask > 0].mean()),
+                contact=max(widths) / area**0.5,
+                whole_contact=sum(widths) / area**0.5,
+                long_sides=sum(met > length / 2 for met, length in zip(widths, lengths, strict=True)),
+            )
+        )
+    return found
 
 
-def _border_band(height: int, width: int, thickness: int) -> np.ndarray:
-    band = np.ones((height, width), np.uint8)
-    if height > 2 * thickness and width > 2 * thickness:
-        band[thickness:-thickness, thickness:-thickness] = 0
-    return band
+def _is_table(blob: _Blob, rules: OcclusionRules) -> bool:
+    """Whether a blob runs round the page; what covers half of the picture is no longer something round it."""
+    surrounds = blob.long_sides >= 2 and blob.whole_contact > rules.table
+    return surrounds and blob.area < blob.mask.size / 2
+
+
+def _is_occluder(blob: _Blob, table: bool, rules: OcclusionRules) -> bool:
+    """Whether a blob is removed; `table` says that a table shows round the page."""
+    if blob.contact == 0:
+        return blob.probability >= rules.inner_confidence
+    if blob.area < blob.mask.size / 2 and (
+        blob.contact > rules.line or _is_table(blob, rules) or (table and blob.whole_contact > rules.strip)
+    ):
+        return False
+    if blob.contact < rules.contact:
+        return blob.probability >= rules.narrow_confidence
+    return blob.probability >= (rules.strip_confidence if blob.contact > rules.strip else rules.wide_confidence)
 
 
 def _fill_holes(blob: np.ndarray, largest: float) -> np.ndarray:

@@ -25,7 +25,7 @@ from data.images import read_rgb
 from inference.compose import PasteRules, paste_fill
 from inference.eager import EagerNetwork
 from inference.fill import FillRules, make_fill
-from inference.occlusion import OcclusionRules, find_occluders
+from inference.occlusion import OcclusionRules, occluders_from_probability
 from inference.tiling import run_tiled
 from utils.weights import Weights, load_weights
 
@@ -186,7 +186,7 @@ class Restorer:
     def _compose_gated(self, image: np.ndarray, small: np.ndarray, output: np.ndarray):
         restored, probability = np.ascontiguousarray(output[..., :3]), np.ascontiguousarray(output[..., 3])
         result, changed = image.copy(), np.zeros(image.shape[:2], np.uint8)
-        occluders = find_occluders(probability, self._occlusion)
+        occluders = occluders_from_probability(probability, self._occlusion)
         if occluders:
             together = np.maximum.reduce(occluders)
             fill = make_fill(restored, small, probability, together, self._paste.reach, self._fill)
