@@ -119,6 +119,9 @@ class CheckpointFolder:
                 _log.warning("%s", error)
                 if set_aside:
                     path.replace(f"{path}.torn")
+            except FileNotFoundError:
+                # Another process of the run found it damaged and has just set it aside.
+                _log.warning("%s: set aside by another process", path)
         if present:
             raise CheckpointError(
                 f"{self.folder}: none of {', '.join(path.name for path in present)} can be read; "

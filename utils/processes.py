@@ -36,6 +36,11 @@ class Processes:
         """The sum of each value over all processes; every process receives the same answer."""
         return self._reduce(values, paddle.distributed.ReduceOp.SUM)
 
+    def span(self, value: float) -> tuple[float, float]:
+        """The smallest and the largest of one value over all processes; every process receives the same answer."""
+        highest, negative_lowest = self.maximum([value, -value])
+        return -negative_lowest, highest
+
     def _reduce(self, values: Sequence[float], operation: int) -> list[float]:
         if self.world == 1:
             return [float(value) for value in values]

@@ -57,8 +57,33 @@ class RunFolder:
             auto: resume from the newest whole one if there is any checkpoint.
 
         Raises:
-            CheckpointError: nothing to resume, a damaged file, a changed config, or a start over an existing run.
+            CheckpointError: nothing to resume, a damaged file, a changed config, a start over an existing run, or
+                processes that would start from different iterations.
+            FileNotFoundError: no such checkpoint file.
         """
+        state, refusal = None, None
+        try:
+            state = self._find_start(resume, auto)
+        except (CheckpointError, FileNotFoundError) as error:
+            refusal = error
+        # A process that left here by itself would let the others wait for it.
+        (refused,) = self.processes.maximum([refusal is not None])
+        if refusal is not None:
+            raise refusal
+        if refused:
+            raise CheckpointError(f"{self.checkpoints.folder}: refused by another process, whose message says why")
+        first, last = self.processes.span(state["iteration"] if state is not None else 0)
+        if first != last:
+            raise CheckpointError(
+                f"{self.checkpoints.folder}: the processes would start from different iterations, {first:g} to "
+                f"{last:g}. The folder has to be the same one on all machines; to choose a start that all of them "
+                "can read, name it: --resume CHECKPOINT"
+            )
+        self.best = state["best"] if state is not None else None
+        return state
+
+    def _find_start(self, resume: str | None, auto: bool) -> dict[str, Any] | None:
+        """What `find_start` answers, as this process sees the folder."""
         if resume:
             path, state = Path(resume), load_checkpoint(resume)
         elif resume is None and not auto:
@@ -76,7 +101,6 @@ class RunFolder:
                 return None
             path, state = found
         self._check_start(path, state)
-        self.best = state["best"]
         return state
 
     def _check_start(self, path: Path, state: dict[str, Any]) -> None:

@@ -82,6 +82,18 @@ def test_torn_last_gives_way_to_the_previous_and_is_set_aside(tmp_path, caplog):
     assert load_checkpoint(folder.last)["iteration"] == 3
 
 
+def test_a_torn_file_that_another_process_has_just_set_aside_is_passed_over(tmp_path, monkeypatch):
+    folder = CheckpointFolder(tmp_path)
+    for iteration in (1, 2):
+        folder.save_last(state(iteration))
+    present = folder.present()
+    folder.last.replace(f"{folder.last}.torn")
+    # This process listed the folder before that, and opens the file after it.
+    monkeypatch.setattr(folder, "present", lambda: present)
+    path, back = folder.newest_whole(set_aside=False)
+    assert (path, back["iteration"]) == (folder.previous, 1)
+
+
 def test_a_crash_between_writing_and_renaming_leaves_a_whole_one(tmp_path, monkeypatch):
     folder = CheckpointFolder(tmp_path)
     folder.save_last(state(1))

@@ -82,3 +82,10 @@ def test_a_single_process_connects_to_nobody(launched, monkeypatch):
     monkeypatch.setattr(paddle.distributed, "init_parallel_env", lambda: pytest.fail("connected"))
     launched(1, "1")
     assert join_processes("gpu:1") == Processes()
+
+
+def test_the_span_is_from_the_smallest_to_the_largest(monkeypatch):
+    assert Processes().span(7) == (7, 7)
+    others = ((3.0, -3.0), (9.0, -9.0))
+    monkeypatch.setattr(Processes, "maximum", lambda self, values: [max(each) for each in zip(values, *others, strict=True)])
+    assert Processes(0, 3).span(7) == (3, 9)

@@ -99,3 +99,37 @@ def test_auto_starts_when_there_is_nothing_and_a_changed_seed_is_refused(tmp_pat
     assert folder(tmp_path).find_start(resume=None, auto=True)["iteration"] == 5
     with pytest.raises(CheckpointError, match="seed: 0 in the checkpoint, 1 now"):
         RunFolder(tmp_path, {"seed": 1}, Processes(), threads=2).find_start(resume=None, auto=True)
+
+
+def with_others(monkeypatch, *others: float) -> Processes:
+    """The first of two processes; the other one hands in one of `others` at each exchange, negated where -x is due."""
+    answers = iter(others)
+
+    def maximum(self, values):
+        other = next(answers)
+        return [max(value, other * sign) for value, sign in zip(values, (1, -1)[: len(values)], strict=True)]
+
+    monkeypatch.setattr(Processes, "maximum", maximum)
+    return Processes(rank=0, world=2)
+
+
+@pytest.mark.parametrize(("mine", "other", "named"), [(5, 3, "3 to 5"), (0, 10, "0 to 10")])
+def test_processes_that_would_start_apart_are_refused(tmp_path, monkeypatch, mine, other, named):
+    if mine:
+        folder(tmp_path).save(mine, Learner(1.0))
+    run = folder(tmp_path, with_others(monkeypatch, 0, other))
+    with pytest.raises(CheckpointError, match=f"different iterations, {named}.*--resume CHECKPOINT"):
+        run.find_start(resume=None, auto=True)
+
+
+def test_processes_that_start_together_start(tmp_path, monkeypatch):
+    folder(tmp_path).save(5, Learner(1.0))
+    assert folder(tmp_path, with_others(monkeypatch, 0, 5)).find_start(resume="")["iteration"] == 5
+
+
+def test_a_process_leaves_when_another_one_is_refused_its_start(tmp_path, monkeypatch):
+    with pytest.raises(CheckpointError, match="refused by another process"):
+        folder(tmp_path, with_others(monkeypatch, 1)).find_start(resume=None)
+    # The one that knows the reason says it, after the others were told.
+    with pytest.raises(CheckpointError, match="no checkpoint to resume"):
+        folder(tmp_path, with_others(monkeypatch, 0)).find_start(resume="")
