@@ -41,29 +41,47 @@ class Measured:
     problem: str | None = None
 
 
+class NoPatchesError(ValueError):
+    """The folder holds no patches."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
+    try:
+        problems = choose(options)
+    except (NoPatchesError, WorkerKilledError) as error:
+        sys.exit(f"generate_meta_info.py: {error}")
+    except KeyboardInterrupt:
+        sys.exit("generate_meta_info.py: stopped; run it again, the measuring begins anew")
+    for problem in problems:
+        print(f"left out: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def choose(options: argparse.Namespace) -> list[str]:
+    """Measures all patches, writes the lists and the pictures of the measures; returns what was wrong, in words.
+
+    Raises:
+        NoPatchesError: there is no patch in any of the sets.
+    """
     problems: list[str] = []
     patches = [patch for name in options.sets for patch in find_patches(options.out / name, problems)]
-    if not patches:
-        sys.exit(f"generate_meta_info.py: no patches in {options.out}; make them with data_preparation.py first")
-    try:
-        work = run_parallel(measure, patches, options.workers)
-        measured = list(tqdm(work, total=len(patches), unit="patch", desc="measuring"))
-    except WorkerKilledError as error:
-        sys.exit(f"generate_meta_info.py: {error}")
+    work = run_parallel(measure, patches, options.workers)
+    measured = list(tqdm(work, total=len(patches), unit="patch", desc="measuring", disable=not patches))
     problems += [patch.problem for patch in measured if patch.problem]
     measured = [patch for patch in measured if not patch.problem]
     for name in options.sets:
         of_set = [patch for patch in measured if patch.set_name == name]
         if of_set:
             problems += list_kept(options.out / f"{name}.txt", of_set, options)
+        else:
+            remove_stale(options.out / f"{name}.txt")
+    if not patches:
+        raise NoPatchesError(f"no patches in {options.out}; make them with data_preparation.py first")
     suffix = "_all" if options.all else ""
     write_text(options.out / f"gradients{suffix}.csv", table(measured, options))
     draw_histogram(options.out / f"gradient_histogram{suffix}.png", measured, options)
-    for problem in problems:
-        print(f"left out: {problem}", file=sys.stderr)
-    return 1 if problems else 0
+    return problems
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -130,6 +148,13 @@ def list_kept(path: Path, measured: list[Measured], options: argparse.Namespace)
     if kept:
         return []
     return [f"{path}: no patch passes; lower --threshold or --keep-occluded"]
+
+
+def remove_stale(path: Path) -> None:
+    """Removes the list of a set that has no patches any more: it would send training to files that are gone."""
+    if path.exists():
+        path.unlink()
+        print(f"{path.stem}: no patches, so the list of an earlier run is removed: {path}")
 
 
 def table(measured: list[Measured], options: argparse.Namespace) -> str:

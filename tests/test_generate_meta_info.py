@@ -132,6 +132,29 @@ def test_a_set_without_validation_is_listed_too(out):
     assert not (out / "val.txt").exists()
 
 
+def test_a_set_that_has_become_empty_loses_its_list(out, capsys):
+    run(out)
+    for path in (out / "val").glob("*/*.png"):
+        path.unlink()
+    assert run(out) == 0
+    assert not (out / "val.txt").exists()
+    assert "val: no patches, so the list of an earlier run is removed" in capsys.readouterr().out
+    for path in (out / "train").glob("*/*.png"):
+        path.unlink()
+    with pytest.raises(SystemExit, match="no patches"):
+        run(out)
+    assert not (out / "train.txt").exists()
+
+
+def test_ctrl_c_ends_with_a_sentence(out, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(generate_meta_info, "run_parallel", interrupted)
+    with pytest.raises(SystemExit, match="stopped; run it again"):
+        run(out)
+
+
 def test_broken_and_incomplete_patches_are_named_and_left_out(out, capsys):
     cut = out / "train/occluded/print.png"
     cut.write_bytes(cut.read_bytes()[:-30])
