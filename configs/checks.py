@@ -21,6 +21,7 @@ def check(config: Config) -> None:
     _check_schedule(config)
     _check_model(config)
     _check_data(config)
+    _check_scale(config)
 
 
 def _check_stages(config: Config) -> None:
@@ -103,3 +104,13 @@ def _check_data(config: Config) -> None:
         raise ConfigError("validation.every: there are no pages to validate on; give data.val_pages or set it to 0")
     if config.predict.tlc_ratio and config.predict.tlc_ratio * config.predict.tlc_train_size < 1:
         raise ConfigError("predict.tlc_ratio: the window is smaller than a pixel; 0 turns TLC off")
+
+
+def _check_scale(config: Config) -> None:
+    """A network that learnt on halved photos sees everything twice as large when predicting at full size."""
+    trained, predict = config.data.downscale, config.predict
+    if predict.downscale != trained and not (predict.downscale == 1 and predict.long_side):
+        raise ConfigError(
+            f"predict.downscale: {predict.downscale}, but the patches come from photos shrunk by data.downscale "
+            f"{trained}; set both to the same, or give the size by predict.long_side with predict.downscale: 1"
+        )

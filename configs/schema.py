@@ -168,9 +168,13 @@ class PredictConfig:
     tlc_ratio: float = setting(
         "TLC window in units of tlc_train_size; 0 pools over the whole tile (no TLC).", 1.5, minimum=0
     )
+    downscale: int = setting(
+        "The network sees the photo at 1/downscale of its size, and only the fill is enlarged again. While training, "
+        "it has to equal data.downscale, or be 1 beside a long_side that gives the size alone.",
+        1, minimum=1,
+    )
     long_side: int = setting(
-        "A longer photo is shrunk to this for the network, and only the fill is enlarged again; 0 works at full size.",
-        0, minimum=0,
+        "What is still longer after downscale is shrunk to this for the network; 0 sets no bound.", 0, minimum=0
     )
     mask_threshold: float = setting("From which probability a pixel counts as occluded.", 0.5, minimum=0, maximum=1)
     paper_fill: float = setting(

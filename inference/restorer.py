@@ -82,8 +82,8 @@ class Restorer:
         device: "auto", "cpu", "gpu" or "gpu:N".
         rows, columns, overlap, tlc_ratio: None takes what the weights say (`PredictConfig`); `tlc_ratio` 0 turns
             TLC off.
-        scale: "auto" works at the long side that the weights ask for and never enlarges; a number in (0, 1] is the
-            working size as a fraction of the picture's.
+        scale: "auto" works at the size that the weights ask for (`downscale`, at most `long_side`) and never
+            enlarges; a number in (0, 1] is the working size as a fraction of the picture's.
 
     Attributes:
         settings: the `PredictConfig` in use.
@@ -165,8 +165,9 @@ class Restorer:
         """(height, width) at which the network sees a picture of this size."""
         scale = self.scale
         if scale == "auto":
-            long_side = self.settings.long_side
-            scale = min(1.0, long_side / max(height, width)) if long_side else 1.0
+            scale = 1 / self.settings.downscale
+            if self.settings.long_side:
+                scale = min(scale, self.settings.long_side / max(height, width))
         return max(1, round(height * scale)), max(1, round(width * scale))
 
     def _shrink(self, image: np.ndarray) -> np.ndarray:

@@ -40,11 +40,20 @@ MS_SSIM = "loss=[{name: ms_ssim, weight: 1.0, data_range: 255}]"
         (PHASE1, ["data.paste.printed_photos=0.5"], r"data\.paste\.printed_photos: has no effect"),
         (PHASE1, ["data.val_pages=null"], r"validation\.every: there are no pages"),
         (PHASE1, ["predict.tlc_ratio=0.001"], r"predict\.tlc_ratio: .*smaller than a pixel"),
+        (PHASE1, ["predict.downscale=1"], r"predict\.downscale: 1, but .*data\.downscale 2"),
+        (PHASE1, ["predict.downscale=3", "predict.long_side=1024"], r"predict\.downscale: 3, but .*data\.downscale 2"),
+        (PHASE1, ["data.downscale=1"], r"predict\.downscale: 2, but .*data\.downscale 1"),
     ],
 )
 def test_impossible_combinations_are_refused(path: str, overrides: list[str], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         load_config(path, overrides)
+
+
+def test_a_long_side_alone_or_beside_the_same_downscale_is_accepted() -> None:
+    alone = load_config(PHASE1, ["predict.downscale=1", "predict.long_side=1024"]).predict
+    assert (alone.downscale, alone.long_side) == (1, 1024)
+    assert load_config(PHASE1, ["predict.long_side=1024"]).predict.downscale == 2
 
 
 def test_the_smallest_patch_of_ms_ssim_is_accepted() -> None:

@@ -18,6 +18,7 @@ train:
     - {iterations: 20, batch: 4, patch: 64}
     - {iterations: 10, batch: 2, patch: 128}
 loss: [{name: l1, weight: 1.0}]
+predict: {downscale: 2}
 """
 CONFIGS = sorted(Path("configs").glob("*.yml"))
 

@@ -60,6 +60,7 @@ def config_for(train_list: Path, **data: Any) -> Config:
             },
             "loss": [{"name": "l1"}],
             "validation": {"every": 0},
+            "predict": {"downscale": data.get("downscale", 2)},
         }
     )
 

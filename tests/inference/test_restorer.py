@@ -105,18 +105,25 @@ def test_any_size_works(height, width):
 
 
 @pytest.mark.parametrize(
-    ("scale", "long_side", "expected"),
+    ("scale", "downscale", "long_side", "expected"),
     [
-        ("auto", 210, (150, 210)),
-        ("auto", 0, (300, 420)),
-        ("auto", 9999, (300, 420)),
-        (0.5, 9999, (150, 210)),
-        (1, 9, (300, 420)),
+        ("auto", 1, 210, (150, 210)),
+        ("auto", 1, 0, (300, 420)),
+        ("auto", 1, 9999, (300, 420)),
+        ("auto", 2, 0, (150, 210)),
+        ("auto", 2, 9999, (150, 210)),
+        ("auto", 2, 105, (75, 105)),
+        ("auto", 3, 210, (100, 140)),
+        (0.5, 1, 9999, (150, 210)),
+        (1, 2, 9, (300, 420)),
     ],
 )
-def test_the_working_size_follows_scale_and_long_side_and_never_enlarges(scale, long_side, expected):
+def test_the_working_size_follows_scale_downscale_and_long_side_and_never_enlarges(
+    scale, downscale, long_side, expected
+):
     backend = PaintedBackend()
-    restorer = Restorer.from_backend(backend, PredictConfig(rows=1, columns=1, overlap=0, long_side=long_side), scale)
+    settings = PredictConfig(rows=1, columns=1, overlap=0, downscale=downscale, long_side=long_side)
+    restorer = Restorer.from_backend(backend, settings, scale)
     assert restorer.working_size(300, 420) == expected
     restorer(page())
     assert backend.tiles == [(1, 3, *expected)]
