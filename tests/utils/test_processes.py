@@ -87,5 +87,6 @@ def test_a_single_process_connects_to_nobody(launched, monkeypatch):
 def test_the_span_is_from_the_smallest_to_the_largest(monkeypatch):
     assert Processes().span(7) == (7, 7)
     others = ((3.0, -3.0), (9.0, -9.0))
-    monkeypatch.setattr(Processes, "maximum", lambda self, values: [max(each) for each in zip(values, *others, strict=True)])
+    maximum = lambda self, values: [max(each) for each in zip(values, *others, strict=True)]  # noqa: E731
+    monkeypatch.setattr(Processes, "maximum", maximum)
     assert Processes(0, 3).span(7) == (3, 9)
