@@ -66,9 +66,16 @@ class Learner:
 
     Args:
         init: weights file to start from, or None.
+
+    Raises:
+        ConfigError: weights that do not fit, or bf16 on a card without it.
     """
 
     def __init__(self, config: Config, device: str, processes: Processes, init: str | None) -> None:
+        if config.train.amp == "bf16" and device != "cpu" and not paddle.amp.is_bfloat16_supported(device):
+            # Paddle would warn once and compute in float32, with the memory and the time of that.
+            raise ConfigError(f"train.amp: {device} does not compute in bf16 (cards before Ampere do not, such as the "
+                              "V100); use train.amp: fp16, or none")
         seed_iteration(config.seed, 0)
         self.config = config
         self.network = build(config.model.preset, **config.model.overrides())

@@ -17,9 +17,12 @@ import yaml
 
 import train
 import utils.device
+from configs.loading import load_config
+from configs.parsing import ConfigError
 from data.lists import PatchPaths, write_list
 from utils.checkpoint import load_checkpoint
 from utils.journal import read_metrics
+from utils.processes import Processes
 from utils.run_folder import RunFolder
 from utils.weights import load_weights
 
@@ -349,6 +352,23 @@ def test_amp_on_a_cpu_is_a_word_and_float32(prepared, straight, tmp_path, capsys
     assert "fp16 needs a GPU" in capsys.readouterr().out
     here = load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")
     assert_same_training(load_checkpoint(straight / "checkpoints" / "last.pdckpt"), here)
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_bf16_is_refused_on_a_card_without_it(prepared, monkeypatch, supported):
+    asked = []
+    monkeypatch.setattr(paddle.amp, "is_bfloat16_supported", lambda device: asked.append(device) or supported)
+    config = load_config(prepared / "config.yml", ["train.amp=bf16"])
+    if supported:
+        assert train.Learner(config, "gpu:1", Processes(), None).autocast == "bfloat16"
+    else:
+        with pytest.raises(ConfigError, match=r"train\.amp: gpu:1 does not compute in bf16 .* fp16"):
+            train.Learner(config, "gpu:1", Processes(), None)
+    assert asked == ["gpu:1"]
+
+
+def test_paddle_can_be_asked_about_bf16():
+    assert paddle.amp.is_bfloat16_supported("cpu") in (True, False)
 
 
 def test_all_gradients_together_are_clipped_to_the_norm(prepared, tmp_path):
