@@ -50,6 +50,7 @@ from utils.device import DeviceError, resolve_device
 from utils.ema import ExponentialMovingAverage
 from utils.optimizer_state import gradient_norm, load_optimizer_arrays, optimizer_arrays
 from utils.processes import Processes, device_of_process, join_processes
+from utils.progress import bar_intervals
 from utils.run_folder import RunFolder
 from utils.schedule import lr_at, stage_at
 from utils.seeding import seed_iteration
@@ -188,7 +189,8 @@ def train(config: Config, options: argparse.Namespace) -> int:
     run.say(f"{run.output}: {count / 1e6:.2f} M parameters, {device}, {THREADS} threads, iterations {start} to {total}")
     run.open(start, to_yaml(config), ["python", *sys.argv])
 
-    bar = tqdm(total=total, initial=start, unit="it", dynamic_ncols=True, disable=not processes.first)
+    intervals = bar_intervals(sys.stderr)
+    bar = tqdm(total=total, initial=start, unit="it", dynamic_ncols=True, disable=not processes.first, **intervals)
     window, patches, seconds = [], 0, 0.0
     with closing(run), bar, StopRequest() as stop:
         batches = iter(make_loader(config, start, processes.rank, processes.world))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
@@ -387,6 +388,19 @@ def test_training_starts_from_given_weights(prepared, straight, tmp_path):
     start, end = (load_weights(folder / "model_last.pdparams").params for folder in (straight, tmp_path))
     for name, array in start.items():
         assert array.tobytes() == end[name].tobytes()
+
+
+def test_the_progress_in_a_log_is_no_flood(prepared, tmp_path, monkeypatch):
+    def slow_step(self, iteration):
+        time.sleep(0.12)
+        return step(self, iteration)
+
+    step, log = train.Learner.step, io.StringIO()
+    monkeypatch.setattr(train.Learner, "step", slow_step)
+    monkeypatch.setattr(sys, "stderr", log)
+    assert train.main(command(prepared, tmp_path, *QUIET)) == 0
+    # Once at the start, once at the end, and around each of the two lines that are said; not once for each iteration.
+    assert log.getvalue().count("/10 [") <= 5
 
 
 def test_it_learns(prepared, tmp_path):
