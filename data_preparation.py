@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import re
 import sys
 from collections import Counter
@@ -20,7 +19,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -30,11 +28,9 @@ from data.crops import CENTERS, crop_boxes, shrink_mask, take
 from data.images import BadImageError, read_rgb, write_image
 from data.lists import PATCH_FOLDERS, ListError, PatchPaths, write_list
 from data.masks import read_mask, write_mask
-from utils.atomic import write_text
+from data.preparation_record import ALL_DATA, DIVIDED_DATA, RecordError, read_record, write_entry
 from utils.parallel import WorkerKilledError, run_parallel
 from utils.threads import available_cores
-
-RECORD = "preparation.json"
 
 
 @dataclass(frozen=True)
@@ -148,8 +144,7 @@ def open_record(options: argparse.Namespace, sets: dict[str, list[Group]]) -> No
     Raises:
         OtherSettingsError: OUT holds patches that were cut otherwise, and --overwrite is not given.
     """
-    path = options.out / RECORD
-    key = "all" if options.all else "train and val"
+    key = ALL_DATA if options.all else DIVIDED_DATA
     pages = sorted({group.page for group in sets.get("val", [])})
     now = {
         "contest": str(options.contest.resolve()),
@@ -160,12 +155,11 @@ def open_record(options: argparse.Namespace, sets: dict[str, list[Group]]) -> No
         "validation_pages": {"count": len(pages), "digest": hashlib.sha256("\n".join(pages).encode()).hexdigest()[:16]},
     }
     try:
-        record: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    except ValueError as error:
-        raise OtherSettingsError(f"{path}: not readable ({error}); delete it and use --overwrite") from error
+        before = read_record(options.out).get(key, {})
+    except RecordError as error:
+        raise OtherSettingsError(f"{error}; delete it and use --overwrite") from error
     names = ("all",) if options.all else ("train", "val")
     patches = [patch for name in names for patch in patches_of(options.out / name)]
-    before = record.get(key, {})
     changed = [f"{name} was {before.get(name, 'not recorded')}" for name in now if before.get(name) != now[name]]
     if patches and changed and not options.overwrite:
         raise OtherSettingsError(
@@ -175,7 +169,7 @@ def open_record(options: argparse.Namespace, sets: dict[str, list[Group]]) -> No
     if options.overwrite:
         for patch in patches:
             patch.unlink()
-    write_text(path, json.dumps(record | {key: now}, indent=2, ensure_ascii=False) + "\n")
+    write_entry(options.out, key, now)
 
 
 def patches_of(folder: Path) -> list[Path]:

@@ -205,6 +205,15 @@ def test_other_settings_are_not_mixed_into_the_same_folder(contest, tmp_path):
     assert len(read_list(out / "all_pages.txt")) == 20
 
 
+def test_a_record_that_cannot_be_read_stops_in_words(contest, tmp_path):
+    out = tmp_path / "out"
+    run(contest, out, "--size", 64)
+    for content in ("{", "[1]", '{"all": {"size": 64}}'):
+        (out / "preparation.json").write_text(content)
+        with pytest.raises(SystemExit, match=r"preparation\.json is not the record .*delete it and use --overwrite"):
+            run(contest, out, "--size", 64)
+
+
 def test_broken_and_missing_files_are_named_counted_and_left_out(contest, tmp_path, capsys):
     cut = contest / "train_data_1/hand/page0_0_000.jpg"
     cut.write_bytes(cut.read_bytes()[:-2000])
