@@ -23,6 +23,7 @@ class Group:
     Attributes:
         folder: name of the folder with the annotation, such as "train_data_1".
         clean, occluded, mask: the three files; whether they exist has not been looked at.
+        occluded_name: path of the occluded picture as the annotation has it, such as "hand/x_0_000.jpg".
         kind: first part of the occluded picture's relative path, such as "hand" or "head".
         page: name of the page; occlusions of one page share it, in whatever folder they are.
     """
@@ -31,6 +32,7 @@ class Group:
     clean: Path
     occluded: Path
     mask: Path
+    occluded_name: str
     kind: str
     page: str
 
@@ -55,6 +57,14 @@ def contest_folders(root: str | os.PathLike[str]) -> list[Path]:
         f"{root}: no contest data here; expected folders train_data_1, train_data_2, ... "
         f"or one folder with {ANNOTATION}"
     )
+
+
+def is_contest(root: str | os.PathLike[str]) -> bool:
+    """Whether `read_contest` would find an annotation at `root`; other folders may hold pictures of any kind."""
+    try:
+        return any((folder / ANNOTATION).is_file() for folder in contest_folders(root))
+    except ListError:
+        return False
 
 
 def read_contest(root: str | os.PathLike[str], problems: list[str] | None = None) -> list[Group]:
@@ -109,6 +119,7 @@ def _read_folder(folder: Path, problems: list[str]) -> list[Group]:
                 clean=folder / clean,
                 occluded=folder / occluded,
                 mask=folder / mask,
+                occluded_name=occluded,
                 kind=PurePosixPath(occluded).parts[0] if "/" in occluded else "",
                 page=PurePosixPath(clean).stem,
             )

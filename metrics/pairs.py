@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from data.contest import ANNOTATION, contest_folders
+from data.contest import ANNOTATION, is_contest, read_contest
 from data.images import IMAGE_SUFFIXES
 from data.lists import read_list
 
@@ -92,12 +92,10 @@ def read_truths(source: str | os.PathLike[str]) -> list[Truth]:
         data.lists.ListError: a list file or an annotation that cannot be read.
     """
     source = Path(source)
-    is_contest = source.name == ANNOTATION or (source / ANNOTATION).is_file()
-    if is_contest or any(source.glob(f"train_data_*/{ANNOTATION}")):
-        rows = []
-        for folder in contest_folders(source):
-            rows += _list_rows(folder / ANNOTATION, (folder.resolve().name,))
-        return _occlusion_truths(rows)
+    if is_contest(source):
+        return _occlusion_truths(
+            [(group.clean, group.mask, (group.folder, *_parts(group.occluded_name))) for group in read_contest(source)]
+        )
     if source.is_dir():
         names = _picture_names(source)
         if not names:
@@ -110,13 +108,15 @@ def read_truths(source: str | os.PathLike[str]) -> list[Truth]:
     )
 
 
-def _list_rows(path: Path, above: tuple[str, ...] = ()) -> list[tuple[Path, Path, tuple[str, ...]]]:
-    """(clean, mask, the occluded picture's path in parts) of every line; `above` goes in front of the parts."""
-    rows = []
-    for entry in read_list(path):
-        parts = Path(os.path.relpath(entry.occluded, path.parent)).parts
-        rows.append((entry.clean, entry.mask, above + tuple(part for part in parts if part != "..")))
-    return rows
+def _list_rows(path: Path) -> list[tuple[Path, Path, tuple[str, ...]]]:
+    """(clean, mask, the occluded picture's path in parts) of every line."""
+    return [
+        (entry.clean, entry.mask, _parts(os.path.relpath(entry.occluded, path.parent))) for entry in read_list(path)
+    ]
+
+
+def _parts(name: str) -> tuple[str, ...]:
+    return tuple(part for part in Path(os.path.normpath(name)).parts if part != "..")
 
 
 def _occlusion_truths(rows: list[tuple[Path, Path, tuple[str, ...]]]) -> list[Truth]:

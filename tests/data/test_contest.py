@@ -1,6 +1,6 @@
 import pytest
 
-from data.contest import Group, read_contest, split_by_page
+from data.contest import Group, is_contest, read_contest, split_by_page
 from data.lists import ListError
 
 
@@ -23,6 +23,7 @@ def test_groups_of_all_folders_in_the_order_of_their_numbers(tmp_path):
         clean=tmp_path / "train_data_1/gt/p1.jpg",
         occluded=tmp_path / "train_data_1/head/p1_0_001.jpg",
         mask=tmp_path / "train_data_1/head/p1_0_001.png",
+        occluded_name="head/p1_0_001.jpg",
         kind="head",
         page="p1",
     )
@@ -32,6 +33,15 @@ def test_one_folder_and_one_annotation_are_accepted_too(tmp_path):
     write_annotation(tmp_path, "train_data_3", triple("p"))
     assert read_contest(tmp_path / "train_data_3") == read_contest(tmp_path)
     assert read_contest(tmp_path / "train_data_3/annotation.txt") == read_contest(tmp_path)
+
+
+def test_a_contest_is_where_an_annotation_is(tmp_path):
+    (tmp_path / "train_data_2/gt").mkdir(parents=True)
+    assert not is_contest(tmp_path)
+    write_annotation(tmp_path, "train_data_3", triple("p"))
+    for place in (".", "train_data_3", "train_data_3/annotation.txt"):
+        assert is_contest(tmp_path / place)
+    assert not is_contest(tmp_path / "nowhere/annotation.txt")
 
 
 def test_no_contest_data_says_what_was_expected(tmp_path):
@@ -66,7 +76,7 @@ def test_problems_are_collected_and_the_rest_is_read(tmp_path):
 
 def groups_of(*pages, folder="train_data_1"):
     return [
-        Group(folder, f"{page}.jpg", f"{page}_{number}.jpg", f"{page}_{number}.png", "hand", page)
+        Group(folder, f"{page}.jpg", f"{page}_{number}.jpg", f"{page}_{number}.png", "", "hand", page)
         for page in pages
         for number in range(3)
     ]
