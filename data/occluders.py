@@ -18,7 +18,6 @@ import numpy as np
 
 from data.images import IMAGE_SUFFIXES, BadImageError, open_picture, read_photo, read_rgb
 from data.masks import read_mask
-from data.splits import split_sources as split_sources
 
 KINDS = ("hand", "head")
 # A folder called "handwriting" holds pages, "surface" no faces.
