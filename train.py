@@ -238,7 +238,8 @@ def not_finite(iteration: int, scalars: dict[str, paddle.Tensor], names: list[st
     return NotFiniteError(
         f"stopped at iteration {iteration} (from 0): {values}\n  files of the batch: {', '.join(names)}\n"
         f"  last good checkpoint: {last_good}\n  Nothing was learnt from this batch. Look at its files; to go on with "
-        "a lower optimizer.learning_rate or optimizer.clip_norm, start a new run with train.init: the weights beside it"
+        "a lower optimizer.learning_rate or optimizer.clip_norm, start a new run with another output and with "
+        "train.init: this run's model_last.pdparams"
     )
 
 

@@ -184,7 +184,9 @@ def test_the_folder_holds_all_that_a_user_needs(straight):
 def test_a_start_over_an_existing_run_is_refused(prepared, straight, capsys):
     before = (straight / "metrics.jsonl").read_bytes()
     assert train.main(command(prepared, straight)) == 2
-    assert "--auto-resume" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert str(straight / "checkpoints") in message
+    assert "--resume or --auto-resume" in message
     assert (straight / "metrics.jsonl").read_bytes() == before
 
 
@@ -275,6 +277,8 @@ def test_nan_stops_with_iteration_files_and_the_last_good_checkpoint(prepared, t
     assert "nan" in message
     assert f"{prepared / 'occluded'}{os.sep}" in message
     assert str(tmp_path / "checkpoints" / "last.pdckpt") in message
+    assert "another output and with train.init: this run's model_last.pdparams" in message
+    assert (tmp_path / "model_last.pdparams").is_file()
     # The file it names is from before, and whole.
     state = load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")
     assert state["iteration"] == 5
@@ -465,7 +469,7 @@ def test_sigterm_to_the_whole_group_saves_although_there_are_workers(prepared, t
 @pytest.mark.long
 def test_two_processes_average_their_gradients_and_one_writes(prepared, tmp_path):
     """Two processes with a batch of 2 train as one with a batch of 4: the same samples, the same norms and losses."""
-    shared = ("train.iterations=4", "loss=[{name: l1}]", *QUIET)
+    shared = ("train.iterations=4", "loss=[{name: l1}, {name: mask_bce}]", *QUIET)
     twice = (*shared, "train.stages=[{iterations: 4, batch: 2, patch: 16}]")
     launched = subprocess.run(
         [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--log_dir", str(tmp_path / "log"),
