@@ -7,6 +7,9 @@ from configs.schema import Config
 from losses import terms
 from models.presets import resolve
 
+# The terms that say whether the predicted mask is right; `fill` only reads the true one.
+MASK_TERMS = tuple(name for name, spec in terms.TERMS.items() if "mask_logit" in spec.inputs)
+
 
 def check(config: Config) -> None:
     """Refuses a config that could not train, or would silently train something else than it says.
@@ -59,6 +62,11 @@ def _check_loss(config: Config) -> None:
                     f"train.stages.{number}.patch: {stage.patch} is too small for {path} ({term['name']}), which needs "
                     f"at least {smallest}"
                 )
+    if config.model.gate and not any(term["name"] in MASK_TERMS and term["weight"] for term in config.loss):
+        raise ConfigError(
+            "model.gate: true, but no term of the loss compares the predicted occlusion mask, so nothing would teach "
+            f"it; add {' or '.join(MASK_TERMS)} to loss (with a weight above 0), or set model.gate: false"
+        )
 
 
 def _check_schedule(config: Config) -> None:

@@ -31,6 +31,8 @@ MS_SSIM = "loss=[{name: ms_ssim, weight: 1.0, data_range: 255}]"
         (PHASE1, ["loss=[{name: l1, weight: 1, epsilon: 1}]"], r"loss\.0\.epsilon: no such key"),
         (PHASE1, ["loss.0.weight=true"], r"loss\.0\.weight: True"),
         (PHASE1, ["loss=[{name: mask_bce, weight: 1}]"], r"loss\.0\.name: mask_bce needs .*model\.gate: true"),
+        (PHASE1, ["model.gate=true"], r"model\.gate: true, but no term .* add mask_bce or mask_dice"),
+        (TINY, ["loss=[{name: l1}, {name: fill}, {name: mask_bce, weight: 0}]"], r"model\.gate: true, but no term"),
         (PHASE1, ["schedule.restarts=[416000, 184000]"], r"schedule\.restarts\.1: 184000 does not come after 416000"),
         (PHASE1, ["schedule.restarts=[184000, 600000]"], r"schedule\.restarts\.1: 600000 is not inside"),
         (PHASE1, ["schedule.eta_min=[1e-5, 1e-6]"], r"schedule\.eta_min: 2 values, .* 3 periods"),
@@ -60,8 +62,9 @@ def test_the_smallest_patch_of_ms_ssim_is_accepted() -> None:
     assert load_config(PHASE2, ["train.stages.0.patch=161"]).train.stages[0].patch == 161
 
 
-def test_mask_losses_are_accepted_with_a_gate() -> None:
-    config = load_config(PHASE1, ["loss=[{name: mask_bce, weight: 1.0}]", "model.gate=true"])
+@pytest.mark.parametrize("name", ["mask_bce", "mask_dice"])
+def test_mask_losses_are_accepted_with_a_gate(name: str) -> None:
+    config = load_config(PHASE1, [f"loss=[{{name: {name}, weight: 1.0}}]", "model.gate=true"])
     assert config.model.overrides() == {"gate": True}
 
 
