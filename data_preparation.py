@@ -83,9 +83,12 @@ def main(arguments: list[str] | None = None) -> int:
 def prepare(options: argparse.Namespace) -> list[str]:
     """Cuts what is not cut yet, writes the lists of pages, and returns what was wrong, in words."""
     problems: list[str] = []
-    sets = divide(read_contest(options.contest, problems), options)
+    groups = read_contest(options.contest, problems)
+    sets, names = divide(groups, options), name_groups(groups)
     open_record(options, sets)
-    pictures = name_pictures(sets, options.out)
+    pictures = [
+        Picture(group, names[group.occluded], options.out / name) for name, of_set in sets.items() for group in of_set
+    ]
     done = {name: finished(options.out / name) for name in sets}
     outcomes = [Outcome(picture, patches=done[picture.folder.name].get(picture.name, 0)) for picture in pictures]
     waiting = [outcome.picture for outcome in outcomes if not outcome.patches]
@@ -177,20 +180,26 @@ def patches_of(folder: Path) -> list[Path]:
     return [path for part in PATCH_FOLDERS for path in (folder / part).glob("*.png") if not path.name.startswith(".")]
 
 
-def name_pictures(sets: dict[str, list[Group]], out: Path) -> list[Picture]:
-    """Gives every picture a name that no other has, also where folders hold equal names."""
-    used: Counter[str] = Counter()
-    pictures = []
-    for name, groups in sets.items():
-        for group in groups:
-            words = "_".join(word for word in (group.folder, group.kind, group.occluded.stem) if word)
-            # A blank in a name would make the lines of a list ambiguous.
-            base = re.sub(r"\s", "_", words)
-            used[base.lower()] += 1
-            if used[base.lower()] > 1:
-                base += f"~{used[base.lower()]}"
-            pictures.append(Picture(group=group, name=base, folder=out / name))
-    return pictures
+def name_groups(groups: list[Group]) -> dict[Path, str]:
+    """Gives every occluded picture a name that no other has, also where folders hold equal names.
+
+    Names follow from all groups in the order of the annotations, not from what exists or how they are divided: every
+    run finds the same ones, and so does one with --all.
+    """
+    names: dict[Path, str] = {}
+    taken: set[str] = set()
+    for group in groups:
+        words = "_".join(word for word in (group.folder, group.kind, group.occluded.stem) if word)
+        # A blank in a name would make the lines of a list ambiguous.
+        base = name = re.sub(r"\s", "_", words)
+        number = 1
+        # Also ~2 may be the end of another picture's own name. Some file systems take A and a for one.
+        while name.lower() in taken:
+            number += 1
+            name = f"{base}~{number}"
+        taken.add(name.lower())
+        names[group.occluded] = name
+    return names
 
 
 def finished(folder: Path) -> dict[str, int]:

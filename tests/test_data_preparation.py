@@ -133,6 +133,31 @@ def test_names_that_only_sub_folders_tell_apart_stay_apart(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("pages", [("a b", "a_b", "A_B", "a_b~2"), ("a_b~2", "a_b", "a b", "A_B")])
+def test_no_two_pictures_get_one_name_whatever_they_are_called(tmp_path, pages):
+    root = tmp_path / "contest"
+    lines = []
+    for number, page in enumerate(pages):
+        add_group(root, "train_data_1", f"page{number}", 0, (100, 100, 40, 40), seed=number, suffix="png")
+        for kind in ("", "_mask"):
+            made = root / f"train_data_1/hand/page{number}_0_000{kind}.png"
+            made.rename(made.with_name(f"{page}{kind}.png"))
+        lines.append(f"gt/page{number}.png hand/{page}.png hand/{page}_mask.png\n")
+    (root / "train_data_1/annotation.txt").write_text("".join(lines))
+    out = tmp_path / "out"
+    assert run(root, out, "--size", 64, "--downscale", 1) == 0
+    names = {path.name.lower() for path in out.glob("*/gt/*.png")}
+    assert len(names) == len(patches(out / "train/gt")) + len(patches(out / "val/gt")) == 4
+    first = {path.name: path.read_bytes() for path in out.glob("*/gt/*.png")}
+    # Half done, another process finds the same names; so does a run that does not divide.
+    for path in sorted(out.glob("*/gt/*.png"))[::2]:
+        path.unlink()
+    assert run(root, out, "--size", 64, "--downscale", 1) == 0
+    assert {path.name: path.read_bytes() for path in out.glob("*/gt/*.png")} == first
+    assert run(root, tmp_path / "all", "--size", 64, "--downscale", 1, "--all") == 0
+    assert {path.name: path.read_bytes() for path in (tmp_path / "all").glob("*/gt/*.png")} == first
+
+
 def test_a_page_in_two_folders_validates_or_trains_but_not_both(tmp_path):
     root = tmp_path / "contest"
     for page in range(4):
