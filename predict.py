@@ -15,6 +15,7 @@ import sys
 from collections import Counter
 
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from utils.threads import start_paddle
 
@@ -108,7 +109,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"left out, not a picture: {path}")
     outcomes = []
     work = restore_folder(restorer, listing, options.results, options.overwrite, options.save_mask)
-    with tqdm(work, total=len(listing.pictures), unit="picture") as progress:
+    with logging_redirect_tqdm(), tqdm(work, total=len(listing.pictures), unit="picture") as progress:
         for outcome in progress:
             outcomes.append(outcome)
             if outcome.status == "failed":

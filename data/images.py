@@ -20,7 +20,11 @@ from utils.atomic import write_bytes
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 DEFAULT_JPEG_QUALITY = 95
 DEFAULT_PNG_LEVEL = 6
+DEFAULT_WEBP_QUALITY = 95
 _ORIENTATION_TAG = 0x0112
+_GREY_MODES = ("1", "L", "LA", "I", "I;16")
+# What Pillow writes for any 8-bit picture; fax compressions want black and white, JPEG wants no alpha.
+_TIFF_COMPRESSIONS = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "lzma", "zstd")
 _UNDO_ORIENTATION = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -45,13 +49,15 @@ class Photo:
         orientation: EXIF orientation 1..8 of the file; `rgb` is turned back by it when written.
         alpha: uint8 height x width, upright, or None.
         info: what the encoder needs to write the same kind of file (exif, icc_profile, dpi, qtables, subsampling,
-            progressive, mode).
+            progressive, mode, compression, lossy).
+        lost: what of the file `rgb`, `alpha` and `info` do not hold, in words; empty when nothing is.
     """
 
     rgb: np.ndarray
     orientation: int = 1
     alpha: np.ndarray | None = None
     info: dict[str, Any] = field(default_factory=dict)
+    lost: tuple[str, ...] = ()
 
 
 def open_picture(path: str | os.PathLike[str]) -> Image.Image:
@@ -117,9 +123,11 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
     """Reads a picture together with what is needed to write it back as the same kind of file.
 
     Raises:
-        BadImageError: not a picture, or cut short.
+        BadImageError: not a picture, cut short, or several pages or frames in one file.
     """
     with open_picture(path) as image:
+        _refuse_several(image, path)
+        lost = _losses(image)
         decode_picture(image, path)
         orientation = image.getexif().get(_ORIENTATION_TAG, 1)
         info: dict[str, Any] = {key: image.info[key] for key in ("exif", "icc_profile", "dpi") if image.info.get(key)}
@@ -129,12 +137,64 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
             info["qtables"] = image.quantization
             info["subsampling"] = JpegImagePlugin.get_sampling(image)
             info["progressive"] = bool(image.info.get("progressive"))
+        if image.format == "TIFF":
+            info["compression"] = image.info.get("compression", "raw")
+        if image.format == "WEBP":
+            info["lossy"] = _is_lossy_webp(path)
         alpha = None
         if image.mode in ("RGBA", "LA", "PA"):
             alpha_image = image.convert("RGBA").getchannel("A")
             alpha = np.asarray(_apply_orientation(alpha_image, orientation))
         rgb = np.asarray(_apply_orientation(_flatten(image), orientation))
-    return Photo(rgb=rgb, orientation=orientation if orientation in _UNDO_ORIENTATION else 1, alpha=alpha, info=info)
+    return Photo(rgb, orientation if orientation in _UNDO_ORIENTATION else 1, alpha, info, lost)
+
+
+def _refuse_several(image: Image.Image, path: str | os.PathLike[str]) -> None:
+    """Refuses what only the first picture of would come back; a phone's MPO is one photo with a preview behind it."""
+    try:
+        count = getattr(image, "n_frames", 1)
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise BadImageError(f"{os.fspath(path)}: broken or cut short ({error})") from error
+    if count > 1 and image.format != "MPO":
+        raise BadImageError(
+            f"{os.fspath(path)}: holds {count} pages or frames, and only the first would come back; "
+            "save them as single pictures"
+        )
+
+
+def _losses(image: Image.Image) -> tuple[str, ...]:
+    """What `Photo` cannot hold of an opened picture that is not decoded yet (decoding forgets the depth)."""
+    lost = []
+    depth = str(image.tile[0][3]) if image.tile else ""
+    if ";16" in depth or image.mode.startswith("I") or image.mode == "F":
+        lost.append("more than 8 bits per channel become 8")
+    if image.mode == "1":
+        lost.append("black and white becomes grey")
+    elif image.mode in ("P", "PA"):
+        lost.append("the palette becomes RGB, and the file larger")
+    elif image.mode not in (*_GREY_MODES, "RGB", "RGBA") and not image.mode.startswith(("I", "F")):
+        profile = ", and its colour profile is dropped" if image.info.get("icc_profile") else ""
+        lost.append(f"{image.mode} becomes RGB{profile}")
+    if "transparency" in image.info:
+        lost.append("the transparent colour becomes opaque")
+    compression = image.info.get("compression", "raw")
+    if image.format == "TIFF" and compression not in (*_TIFF_COMPRESSIONS, "jpeg"):
+        lost.append(f"the compression {compression} becomes deflate")
+    if image.format == "MPO":
+        lost.append("the further pictures behind the first are dropped")
+    return tuple(lost)
+
+
+def _is_lossy_webp(path: str | os.PathLike[str]) -> bool:
+    """Whether the first picture chunk is `VP8 ` (lossy) and not `VP8L`; the container is RIFF, see RFC 9649."""
+    with open(path, "rb") as file:
+        file.seek(12)
+        while len(header := file.read(8)) == 8:
+            if header[:4] in (b"VP8 ", b"VP8L"):
+                return header[:4] == b"VP8 "
+            size = int.from_bytes(header[4:], "little")
+            file.seek(size + size % 2, os.SEEK_CUR)
+    return False
 
 
 def _apply_orientation(image: Image.Image, orientation: int) -> Image.Image:
@@ -153,7 +213,9 @@ def encode_image(
     """Encodes RGB uint8 height x width x 3 (upright) as a file of the kind that `suffix` names.
 
     With `like`, its metadata, alpha and orientation are kept, and a JPEG uses the same quantisation tables and
-    chroma sampling: an untouched block then comes out nearly as it went in, and the file keeps its size.
+    chroma sampling: an untouched block then comes out nearly as it went in, and the file keeps its size. A TIFF keeps
+    its compression where it fits the picture, a lossy WebP stays lossy, and a colour profile goes when the kind of
+    colour that it describes does.
     `png_level` is zlib's effort, 0 to 9; 1 takes a third of the time of 6 on pages, at about the same size.
     """
     suffix = suffix.lower()
@@ -170,24 +232,46 @@ def encode_image(
             image.putalpha(Image.fromarray(np.ascontiguousarray(like.alpha)))
         elif like.info.get("mode") in ("L", "1", "I;16", "I") and not np.any(np.ptp(rgb, axis=2)):
             image = image.convert("L")
+        if not _same_colours(like.info.get("mode", image.mode), image.mode):
+            options.pop("icc_profile", None)
         if like.orientation in _UNDO_ORIENTATION:
             image = image.transpose(_UNDO_ORIENTATION[like.orientation])
+    info = like.info if like is not None else {}
     if jpeg:
-        options["progressive"] = bool(like and like.info.get("progressive"))
-        if like is not None and like.info.get("qtables") and image.mode == "RGB" and len(like.info["qtables"]) >= 2:
-            options["qtables"] = like.info["qtables"]
-            options["subsampling"] = max(like.info["subsampling"], 0)
-        elif like is not None and like.info.get("qtables") and image.mode == "L":
-            options["qtables"] = like.info["qtables"]
-        else:
-            options["quality"] = quality
+        options.update(_jpeg_options(info, image.mode, quality))
     elif suffix == ".webp":
-        options["lossless"] = True
+        options.update({"quality": DEFAULT_WEBP_QUALITY} if info.get("lossy") else {"lossless": True})
+    elif suffix in (".tif", ".tiff"):
+        options.update(_tiff_options(info, image.mode, quality))
     elif suffix == ".png":
         options["compress_level"] = png_level
     buffer = io.BytesIO()
     image.save(buffer, format=Image.registered_extensions()[suffix], **options)
     return buffer.getvalue()
+
+
+def _same_colours(before: str, after: str) -> bool:
+    """Whether a colour profile for pictures of mode `before` describes those of mode `after`."""
+    if before in _GREY_MODES:
+        return after in _GREY_MODES
+    return before in ("RGB", "RGBA", "P", "PA") and after in ("RGB", "RGBA")
+
+
+def _jpeg_options(info: dict[str, Any], mode: str, quality: int) -> dict[str, Any]:
+    options: dict[str, Any] = {"progressive": bool(info.get("progressive"))}
+    tables = info.get("qtables")
+    if tables and mode == "RGB" and len(tables) >= 2:
+        return {**options, "qtables": tables, "subsampling": max(info["subsampling"], 0)}
+    if tables and mode == "L":
+        return {**options, "qtables": tables}
+    return {**options, "quality": quality}
+
+
+def _tiff_options(info: dict[str, Any], mode: str, quality: int) -> dict[str, Any]:
+    compression = info.get("compression", "raw")
+    if compression == "jpeg" and mode in ("L", "RGB"):
+        return {"compression": compression, "quality": quality}
+    return {"compression": compression if compression in _TIFF_COMPRESSIONS else "tiff_adobe_deflate"}
 
 
 def write_image(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from data.images import IMAGE_SUFFIXES, encode_image, read_photo
 from inference.restorer import Restored
 from utils.atomic import write_bytes
 
+LOG = logging.getLogger(__name__)
 RESTORED, UNTOUCHED, SKIPPED, FAILED = "restored", "untouched", "skipped", "failed"
 
 
@@ -117,6 +119,8 @@ def _restore_file(restorer: Callable[[np.ndarray], Restored], source: Path, targ
     photo = read_photo(source)
     restored = restorer(photo.rgb)
     touched = bool(restored.mask.any())
+    if touched and photo.lost:
+        LOG.warning("%s: restored, but %s", source, "; ".join(photo.lost))
     # Encoding again would change a picture that nothing was removed from.
     content = encode_image(restored.image, source.suffix, like=photo) if touched else source.read_bytes()
     if save_mask:

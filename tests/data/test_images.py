@@ -1,5 +1,6 @@
 import io
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -135,6 +136,81 @@ def test_a_jpeg_is_written_again_as_it_was(tmp_path, quality, kind):
     before, after = Image.open(tmp_path / "x.jpg"), Image.open(tmp_path / "y.jpg")
     assert before.quantization == after.quantization
     assert abs(read_rgb(tmp_path / "x.jpg").astype(int) - read_rgb(tmp_path / "y.jpg")).mean() < 0.5
+
+
+def saved(path, image, **options):
+    """The picture as a file, and what is read of it."""
+    image.save(path, **options)
+    return read_photo(path)
+
+
+@pytest.mark.parametrize("name", ["pages.tif", "moving.webp", "moving.png", "moving_gif.png"])
+def test_a_file_of_several_pages_or_frames_is_refused_with_their_number(tmp_path, name):
+    frames = [Image.fromarray(picture(seed=seed)) for seed in range(3)]
+    kind = {"format": "GIF"} if "gif" in name else {}
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:], **kind)
+    with pytest.raises(BadImageError, match=rf"{name}: holds 3 pages or frames, and only the first"):
+        read_photo(tmp_path / name)
+
+
+def test_a_profile_goes_with_the_colours_that_it_describes(tmp_path):
+    colour, grey = Image.fromarray(picture()), Image.fromarray(picture()[..., 0])
+    cmyk = saved(tmp_path / "cmyk.jpg", colour.convert("CMYK"), icc_profile=b"for ink")
+    assert cmyk.lost == ("CMYK becomes RGB, and its colour profile is dropped",)
+    light = saved(tmp_path / "grey.png", grey, icc_profile=b"for grey")
+    assert light.lost == ()
+    for photo, rgb, profile in (
+        (cmyk, cmyk.rgb, None),
+        (light, light.rgb, b"for grey"),
+        (light, picture(), None),
+        (saved(tmp_path / "p.png", colour.quantize(16), icc_profile=b"for light"), picture(), b"for light"),
+    ):
+        again = Image.open(io.BytesIO(encode_image(rgb, ".png", photo)))
+        assert again.info.get("icc_profile") == profile
+
+
+def test_what_cannot_be_kept_is_said(tmp_path):
+    colour, grey = Image.fromarray(picture()), Image.fromarray(picture()[..., 0])
+    assert cv2.imwrite(str(tmp_path / "deep.png"), picture().astype(np.uint16) * 257)
+    assert cv2.imwrite(str(tmp_path / "deep.tif"), picture().astype(np.uint16) * 257)
+    depth = ("more than 8 bits per channel become 8",)
+    assert read_photo(tmp_path / "deep.png").lost == read_photo(tmp_path / "deep.tif").lost == depth
+    assert saved(tmp_path / "g.png", Image.fromarray(picture()[..., 0].astype(np.uint16) * 257)).lost == depth
+    palette = ("the palette becomes RGB, and the file larger",)
+    assert saved(tmp_path / "p.png", colour.quantize(16)).lost == palette
+    see_through = (*palette, "the transparent colour becomes opaque")
+    assert saved(tmp_path / "t.png", colour.quantize(16), transparency=0).lost == see_through
+    fax = ("black and white becomes grey", "the compression group4 becomes deflate")
+    assert saved(tmp_path / "fax.tif", grey.convert("1"), compression="group4").lost == fax
+    for name, image in (("a.jpg", colour), ("a.png", colour.convert("RGBA")), ("b.png", grey), ("a.bmp", colour)):
+        assert saved(tmp_path / name, image).lost == ()
+
+
+@pytest.mark.parametrize("compression", ["raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "jpeg"])
+def test_a_tiff_keeps_its_compression(tmp_path, compression):
+    photo = saved(tmp_path / "x.tif", Image.fromarray(picture(200, 300)), compression=compression)
+    again = Image.open(io.BytesIO(encode_image(photo.rgb, ".tif", photo)))
+    assert again.info["compression"] == compression
+    assert abs(np.asarray(again).astype(int) - photo.rgb).max() <= (0 if compression != "jpeg" else 40)
+    assert photo.lost == ()
+
+
+def test_a_fax_stays_compressed(tmp_path):
+    photo = saved(tmp_path / "x.tif", Image.fromarray(picture(200, 300)[..., 0]).convert("1"), compression="group4")
+    again = Image.open(io.BytesIO(encode_image(photo.rgb, ".tif", photo)))
+    assert again.info["compression"] == "tiff_adobe_deflate"
+    assert np.array_equal(np.asarray(again), photo.rgb[..., 0])
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_lossy_webp_stays_lossy_and_a_lossless_one_lossless(tmp_path, mode):
+    noisy = np.random.default_rng(1).integers(0, 256, (120, 90, 3), np.uint8)
+    image = Image.fromarray(noisy if mode == "RGB" else np.dstack([noisy, noisy[..., 0] // 2 + 100]))
+    lossy = saved(tmp_path / "x.webp", image, quality=90, exif=Image.Exif())
+    lossless = saved(tmp_path / "y.webp", image, lossless=True)
+    small, large = encode_image(lossy.rgb, ".webp", lossy), encode_image(lossless.rgb, ".webp", lossless)
+    assert len(small) < 0.7 * len(encode_image(lossy.rgb, ".webp"))
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(large)).convert("RGB")), lossless.rgb)
 
 
 def test_wrong_arguments_are_refused(tmp_path):

@@ -94,6 +94,29 @@ def test_a_bad_file_is_named_and_the_others_are_restored(restorer, source, tmp_p
     assert not any((tmp_path / "results" / name).exists() for name in failed)
 
 
+def test_what_a_result_loses_is_said_once_and_only_where_something_was_removed(restorer, tmp_path, caplog):
+    source = tmp_path / "photos"
+    source.mkdir()
+    Image.fromarray(page()).quantize(64).save(source / "covered.png")
+    Image.fromarray(page(box=None)).quantize(64).save(source / "clean.png")
+    Image.fromarray(page()).save(source / "plain.png")
+    with caplog.at_level("WARNING"):
+        outcomes = run(restorer, source, tmp_path / "results")
+    assert [outcomes[name].status for name in ("covered.png", "clean.png")] == ["restored", "untouched"]
+    assert len(caplog.messages) == 1
+    assert "covered.png: restored, but the palette becomes RGB" in caplog.messages[0]
+
+
+def test_a_tiff_of_two_pages_fails_and_says_so(restorer, tmp_path):
+    source = tmp_path / "photos"
+    source.mkdir()
+    Image.fromarray(page()).save(source / "two.tif", save_all=True, append_images=[Image.fromarray(page())])
+    outcome = run(restorer, source, tmp_path / "results")["two.tif"]
+    assert outcome.status == "failed"
+    assert "holds 2 pages" in outcome.message
+    assert not (tmp_path / "results" / "two.tif").exists()
+
+
 def test_a_second_run_skips_what_is_done_and_overwrite_does_it_again(restorer, source, tmp_path):
     results = tmp_path / "results"
     run(restorer, source, results)
