@@ -4,7 +4,7 @@
     python predict.py photos results --weights runs/phase2/model_best.pdparams --save-mask
 
 Results keep the names, sub-folders and formats of their sources; a picture that nothing covers is copied as it is.
-A second run goes on where the first one stopped. The exit code is 1 when a picture failed.
+A second run goes on where the first one stopped and keeps what is finished. The exit code is 1 when a picture failed.
 """
 
 from __future__ import annotations
@@ -122,6 +122,8 @@ def summarise(outcomes: list) -> int:
     counts = Counter(outcome.status for outcome in outcomes)
     parts = (f"{counts[status]} {status}" for status in ("restored", "untouched", "skipped", "failed"))
     print(f"{len(outcomes)} pictures: {', '.join(parts)}")
+    if counts["skipped"]:
+        print("skipped: finished results were kept, also those of other weights or options; --overwrite redoes them")
     done = [outcome for outcome in outcomes if outcome.status in ("restored", "untouched")]
     if done:
         slowest = max(done, key=lambda outcome: outcome.seconds)

@@ -49,6 +49,7 @@ def test_it_restores_a_folder_from_anywhere_and_tells_counts_windows_and_seconds
     again = run(tmp_path / "in", tmp_path / "out", "--tiles", "1x1", "--tlc-ratio", "0", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "2 skipped" in again.stdout
+    assert "--overwrite redoes them" in again.stdout
     assert "TLC off" in again.stdout
 
 
@@ -74,6 +75,18 @@ def test_options_reach_the_network(tmp_path):
     assert np.abs(plain - result("scaled", "--tiles", "1x1", "--tlc-ratio", 0, "--scale", 0.5)).max() > 1
     assert np.abs(plain - result("tiled", "--tiles", "4", "--overlap", 0, "--tlc-ratio", 0)).max() >= 1
     assert np.abs(plain - result("local", "--tiles", "1x1", "--tlc-ratio", 0.05)).max() >= 1
+
+
+def test_what_a_result_loses_is_shown(tmp_path):
+    network = build("tiny")
+    arrays = {name: value + np.float32(0.1) for name, value in arrays_of(network).items()}
+    save_weights(tmp_path / "tiny.pdparams", Weights(params=arrays, model=network.config))
+    (tmp_path / "in").mkdir()
+    Image.fromarray(page(64, 96, None)).quantize(64).save(tmp_path / "in" / "one.png")
+    done = run(tmp_path / "in", tmp_path / "out", "--weights", tmp_path / "tiny.pdparams", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "1 restored" in done.stdout
+    assert "one.png: restored, but the palette becomes RGB" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -127,4 +140,8 @@ def test_the_summary_names_the_slowest_and_the_exit_code_follows_failures(capsys
     words = capsys.readouterr().out
     assert "3 pictures: 1 restored, 1 untouched, 1 skipped, 0 failed" in words
     assert "2.00 s per picture, slowest 3.00 s (b)" in words
+    assert "finished results were kept" in words
+    assert "--overwrite" in words
+    assert predict.summarise(outcomes[:2]) == 0
+    assert "--overwrite" not in capsys.readouterr().out
     assert predict.summarise([*outcomes, Outcome(Path("d"), "failed", 0.1, "bad")]) == 1
