@@ -5,19 +5,19 @@
     python data_preparation.py CONTEST OUT --size 1024 --downscale 2 --center union --workers 8
 
 Writes OUT/SET/{gt,occluded,mask}/NAME.png, lossless, and the whole pages of each set as OUT/SET_pages.txt. A second
-run skips what is done. A file that is broken or missing is named, counted and left out; the exit code is then 1.
+run skips what is done, and what OUT/train and OUT/val hold, cut with the same settings, becomes part of OUT/all by hard
+links, without cutting it again. A file that is broken or missing is named, counted and left out; the exit code is then
+1.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import re
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +26,14 @@ from tqdm import tqdm
 from data.contest import Group, read_contest, split_by_page
 from data.crops import CENTERS, crop_boxes, shrink_mask, take
 from data.images import BadImageError, read_rgb, write_image
-from data.lists import PATCH_FOLDERS, ListError, PatchPaths, write_list
+from data.lists import ListError, PatchPaths, write_list
 from data.masks import read_mask, write_mask
+from data.patch_files import finished, name_groups, patches_of, share_patches
 from data.preparation_record import ALL_DATA, DIVIDED_DATA, RecordError, read_record, write_entry
 from utils.parallel import WorkerKilledError, run_parallel
 from utils.threads import available_cores
+
+SETS = {ALL_DATA: ("all",), DIVIDED_DATA: ("train", "val")}
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class Outcome:
     picture: Picture
     patches: int = 0
     covered: bool = True
+    taken_over: bool = False
     problem: str | None = None
 
 
@@ -93,8 +97,11 @@ def prepare(options: argparse.Namespace) -> list[str]:
     outcomes = [Outcome(picture, patches=done[picture.folder.name].get(picture.name, 0)) for picture in pictures]
     waiting = [outcome.picture for outcome in outcomes if not outcome.patches]
     outcomes = [outcome for outcome in outcomes if outcome.patches]
+    elsewhere = {} if options.overwrite else finished_elsewhere(options)
     with tqdm(total=len(pictures), initial=len(outcomes), unit="picture", desc="cutting") as bar:
-        for outcome in cut_all(waiting, options):
+        shared = (take_over(picture, *elsewhere[picture.name]) for picture in waiting if picture.name in elsewhere)
+        cut = cut_all([picture for picture in waiting if picture.name not in elsewhere], options)
+        for outcome in chain(shared, cut):
             outcomes.append(outcome)
             bar.update()
     problems += [outcome.problem for outcome in outcomes if outcome.problem]
@@ -147,7 +154,7 @@ def open_record(options: argparse.Namespace, sets: dict[str, list[Group]]) -> No
     Raises:
         OtherSettingsError: OUT holds patches that were cut otherwise, and --overwrite is not given.
     """
-    key = ALL_DATA if options.all else DIVIDED_DATA
+    key, _ = record_keys(options)
     pages = sorted({group.page for group in sets.get("val", [])})
     now = {
         "contest": str(options.contest.resolve()),
@@ -161,8 +168,7 @@ def open_record(options: argparse.Namespace, sets: dict[str, list[Group]]) -> No
         before = read_record(options.out).get(key, {})
     except RecordError as error:
         raise OtherSettingsError(f"{error}; delete it and use --overwrite") from error
-    names = ("all",) if options.all else ("train", "val")
-    patches = [patch for name in names for patch in patches_of(options.out / name)]
+    patches = [patch for name in SETS[key] for patch in patches_of(options.out / name)]
     changed = [f"{name} was {before.get(name, 'not recorded')}" for name in now if before.get(name) != now[name]]
     if patches and changed and not options.overwrite:
         raise OtherSettingsError(
@@ -175,39 +181,26 @@ def open_record(options: argparse.Namespace, sets: dict[str, list[Group]]) -> No
     write_entry(options.out, key, now)
 
 
-def patches_of(folder: Path) -> list[Path]:
-    """Every whole patch file of a set; half-written ones have hidden names."""
-    return [path for part in PATCH_FOLDERS for path in (folder / part).glob("*.png") if not path.name.startswith(".")]
+def record_keys(options: argparse.Namespace) -> tuple[str, str]:
+    """Keys in the record of what this run makes, and of what may lie beside it."""
+    return (ALL_DATA, DIVIDED_DATA) if options.all else (DIVIDED_DATA, ALL_DATA)
 
 
-def name_groups(groups: list[Group]) -> dict[Path, str]:
-    """Gives every occluded picture a name that no other has, also where folders hold equal names.
-
-    Names follow from all groups in the order of the annotations, not from what exists or how they are divided: every
-    run finds the same ones, and so does one with --all.
-    """
-    names: dict[Path, str] = {}
-    taken: set[str] = set()
-    for group in groups:
-        words = "_".join(word for word in (group.folder, group.kind, group.occluded.stem) if word)
-        # A blank in a name would make the lines of a list ambiguous.
-        base = name = re.sub(r"\s", "_", words)
-        number = 1
-        # Also ~2 may be the end of another picture's own name. Some file systems take A and a for one.
-        while name.lower() in taken:
-            number += 1
-            name = f"{base}~{number}"
-        taken.add(name.lower())
-        names[group.occluded] = name
-    return names
+def finished_elsewhere(options: argparse.Namespace) -> dict[str, tuple[Path, int]]:
+    """Pictures that lie beside this run's sets, cut with the same settings: name -> (their set, number of patches)."""
+    key, other = record_keys(options)
+    record = read_record(options.out)
+    mine, theirs = record[key], record.get(other, {})
+    if any(mine[setting] != theirs.get(setting) for setting in ("contest", "size", "downscale", "center")):
+        return {}
+    folders = [options.out / name for name in SETS[other]]
+    return {name: (folder, count) for folder in folders for name, count in finished(folder).items()}
 
 
-def finished(folder: Path) -> dict[str, int]:
-    """Pictures whose patches are all there: name -> number of patches. A patch's name ends in _1of2."""
-    names = [{path.stem for path in (folder / part).glob("*.png")} for part in PATCH_FOLDERS]
-    matches = [re.fullmatch(r"(.+)_\d+of(\d+)", name) for name in set.intersection(*names)]
-    found = Counter((match[1], int(match[2])) for match in matches if match)
-    return {name: total for (name, total), count in found.items() if count == total}
+def take_over(picture: Picture, folder: Path, count: int) -> Outcome:
+    """Shares the patches of a finished picture of another set."""
+    share_patches(picture.name, count, folder, picture.folder)
+    return Outcome(picture, patches=count, taken_over=True)
 
 
 def cut_all(pictures: list[Picture], options: argparse.Namespace) -> Iterator[Outcome]:
@@ -260,9 +253,11 @@ def summary(name: str, outcomes: list[Outcome], skipped: int) -> str:
     good = [outcome for outcome in outcomes if outcome.patches]
     pages = len({outcome.picture.group.page for outcome in good})
     empty = sum(not outcome.covered for outcome in good)
+    shared = sum(outcome.taken_over for outcome in good)
     return (
         f"{name}: {sum(outcome.patches for outcome in good)} patches of {len(good)} pictures of {pages} pages "
-        f"({skipped} pictures were done before, {empty} have no occluder, {len(outcomes) - len(good)} left out)"
+        f"({skipped} pictures were done before, {shared} taken over from another set, {empty} have no occluder, "
+        f"{len(outcomes) - len(good)} left out)"
     )
 
 

@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -237,6 +239,47 @@ def test_a_record_that_cannot_be_read_stops_in_words(contest, tmp_path):
         (out / "preparation.json").write_text(content)
         with pytest.raises(SystemExit, match=r"preparation\.json is not the record .*delete it and use --overwrite"):
             run(contest, out, "--size", 64)
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_full_set_shares_what_train_and_val_hold(contest, tmp_path, capsys, monkeypatch, links):
+    if not links:
+
+        def across_devices(*_):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+        monkeypatch.setattr(os, "link", across_devices)
+    out, alone = tmp_path / "out", tmp_path / "alone"
+    run(contest, alone, "--size", 64, "--all")
+    run(contest, out, "--size", 64)
+    # One picture lacks a file there and has to be cut.
+    (out / "train/mask/train_data_1_hand_page0_0_000_1of1.png").unlink()
+    capsys.readouterr()
+    assert run(contest, out, "--size", 64, "--all") == 0
+    assert "0 pictures were done before, 19 taken over from another set" in capsys.readouterr().out
+    contents = [
+        {path.relative_to(folder): path.read_bytes() for path in (folder / "all").rglob("*.png")}
+        for folder in (out, alone)
+    ]
+    assert len(contents[0]) == 60
+    assert contents[0] == contents[1]
+    assert len(read_list(out / "all_pages.txt")) == 20
+    shared = sum(path.stat().st_nlink == 2 for path in (out / "all").rglob("*.png"))
+    assert shared == (57 if links else 0)
+    (out / "all/mask/train_data_5_head_page9_0_001_1of1.png").unlink()
+    assert run(contest, out, "--size", 64, "--all") == 0
+    assert "19 pictures were done before, 1 taken over" in capsys.readouterr().out
+    assert read_mask(out / "all/mask/train_data_5_head_page9_0_001_1of1.png").any()
+    assert run(contest, out, "--size", 64, "--all", "--overwrite") == 0
+    assert "0 pictures were done before, 0 taken over" in capsys.readouterr().out
+    assert len(patches(out / "train/gt")) == 18
+
+
+def test_patches_of_other_settings_are_not_shared(contest, tmp_path, capsys):
+    out = tmp_path / "out"
+    run(contest, out, "--size", 64)
+    assert run(contest, out, "--size", 64, "--center", "blobs", "--all") == 0
+    assert ", 0 taken over" in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_broken_and_missing_files_are_named_counted_and_left_out(contest, tmp_path, capsys):
