@@ -9,7 +9,7 @@ import paddle
 
 from configs.schema import PredictConfig
 from models import gate
-from models.state import arrays_of, network_of
+from models.state import network_of
 from models.tlc import convert_to_local, describe
 from utils.device import resolve_device
 from utils.weights import Weights
@@ -39,11 +39,6 @@ class EagerNetwork:
         """Builds the network of `weights` on `device` ("auto", "cpu", "gpu", "gpu:N"), which becomes Paddle's own."""
         resolve_device(device)
         return cls(network_of(weights), settings)
-
-    @classmethod
-    def copy_of(cls, network: Any, settings: PredictConfig) -> EagerNetwork:
-        """Copies the parameters of `network`, which is left alone, on the current device."""
-        return cls(network_of(Weights(params=arrays_of(network), model=network.config)), settings)
 
     def __call__(self, tile: np.ndarray) -> np.ndarray:
         with paddle.no_grad():

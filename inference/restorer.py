@@ -14,7 +14,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -106,14 +106,6 @@ class Restorer:
         wanted = {key: value for key, value in wanted.items() if value is not None}
         settings = PredictConfig.from_dict({**weights.predict, **wanted})
         self._set_up(EagerNetwork.from_weights(weights, settings, device), settings, scale)
-
-    @classmethod
-    def from_network(cls, network: Any, settings: PredictConfig, scale: str | float = "auto") -> Restorer:
-        """A restorer of a network in memory, on its current device, for validation while training.
-
-        The parameters are copied: `network` stays as it is, in training mode and without TLC.
-        """
-        return cls.from_backend(EagerNetwork.copy_of(network, settings), settings, scale)
 
     @classmethod
     def from_backend(cls, backend: Backend, settings: PredictConfig, scale: str | float = "auto") -> Restorer:

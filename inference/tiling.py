@@ -32,36 +32,24 @@ def tile_spans(length: int, parts: int, overlap: int) -> list[tuple[int, int]]:
     return [(start, start + size) for start in sorted(starts)]
 
 
-def tile_boxes(height: int, width: int, rows: int, columns: int, overlap: int) -> list[tuple[int, int, int, int]]:
-    """Tiles of a height x width picture as (top, left, bottom, right), row by row; see `tile_spans`."""
-    return [
-        (top, left, bottom, right)
-        for top, bottom in tile_spans(height, rows, overlap)
-        for left, right in tile_spans(width, columns, overlap)
-    ]
-
-
 def run_tiled(
-    image: np.ndarray, function: TileFunction, rows: int = 2, columns: int = 2, overlap: int = 64, even: int = 2
+    image: np.ndarray, function: TileFunction, rows: int = 2, columns: int = 2, overlap: int = 64
 ) -> np.ndarray:
     """Applies `function` to every tile of `image` and blends the results over the overlaps.
 
     Args:
-        image: float32 [C, H, W] or [1, C, H, W], H and W >= 1.
+        image: float32 [C, H, W], H and W >= 1. An odd side is made even first by repeating its last row or column,
+            which is cut off at the end: that makes the write-up's four tiles equal.
         function: maps [1, C, h, w] to [1, K, h, w]; K is free.
         overlap: pixels that neighbours share; over them the result passes linearly from one tile to the next.
-        even: H and W are padded to a multiple of this first by repeating the last row and column, and the padding
-            is cut off at the end; 2 makes the write-up's four tiles equal.
 
     Returns:
-        float32 [K, H, W], or [1, K, H, W] when that is what came in. A function that returns its argument gives
-        the picture back bit for bit, whatever the sizes.
+        float32 [K, H, W]. A function that returns its argument gives the picture back bit for bit, whatever the sizes.
     """
-    if image.ndim not in (3, 4) or (image.ndim == 4 and image.shape[0] != 1) or 0 in image.shape:
-        raise ValueError(f"expected a picture [C, H, W] or [1, C, H, W] with at least one pixel, got {image.shape}")
-    picture = image if image.ndim == 3 else image[0]
-    height, width = picture.shape[1:]
-    padded = np.pad(picture, ((0, 0), (0, -height % even), (0, -width % even)), mode="edge")
+    if image.ndim != 3 or 0 in image.shape:
+        raise ValueError(f"expected a picture [C, H, W] with at least one pixel, got {image.shape}")
+    height, width = image.shape[1:]
+    padded = np.pad(image, ((0, 0), (0, height % 2), (0, width % 2)), mode="edge")
     vertical = tile_spans(padded.shape[1], rows, overlap)
     horizontal = tile_spans(padded.shape[2], columns, overlap)
 
@@ -69,8 +57,7 @@ def run_tiled(
         _join(((left, _run(function, padded[:, top:bottom, left:right])) for left, right in horizontal), axis=2)
         for top, bottom in vertical
     )
-    result = _join(zip((top for top, _ in vertical), strips, strict=True), axis=1)[:, :height, :width]
-    return result if image.ndim == 3 else result[None]
+    return _join(zip((top for top, _ in vertical), strips, strict=True), axis=1)[:, :height, :width]
 
 
 def _run(function: TileFunction, tile: np.ndarray) -> np.ndarray:

@@ -199,24 +199,6 @@ def test_tlc_is_at_work_when_the_picture_is_larger_than_its_window():
     assert np.abs(outputs[0] - outputs[2]).max() > 1e-5
 
 
-def test_a_network_in_training_is_copied_and_left_alone():
-    network = build("tiny", gate=True)
-    network.train()
-    restorer = Restorer.from_network(network, PredictConfig(long_side=32, tlc_ratio=0.1))
-    before = restorer(page()).image
-    assert network.training
-    assert network.tlc_windows is None
-    for parameter in network.parameters():
-        parameter.set_value(parameter.numpy() * 0 + 0.5)
-    assert np.array_equal(restorer(page()).image, before)
-    weights = Weights(params=restorer_arrays(restorer), model=network.config, predict=restorer.settings.to_dict())
-    assert np.array_equal(Restorer(weights, device="cpu")(page()).image, before)
-
-
-def restorer_arrays(restorer: Restorer) -> dict[str, np.ndarray]:
-    return arrays_of(restorer._backend._network)
-
-
 class OracleBackend:
     """Stands in for a perfect gated network: it knows the page, [H, W, 3] in [0, 1], and what covers it, [H, W]."""
 
