@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from data.compositing import REFERENCE_LONG_SIDE, STYLES, Chooser, PasteStyle, paste
+from data.desks import lay_on_desk
 from data.images import BadImageError, encode_image, read_photo, read_rgb
 from data.masks import contest_mask_image
 from data.occluders import DrawnOccluders, Occluder, OccluderEntry, OccluderLibrary, find_occluders, find_pages
@@ -32,6 +33,8 @@ _DRAWN_SIDE_PER_LONG_SIDE = 0.35
 _SAME_CUTOUT_PROBABILITY = 0.5
 # Sources that may be broken one after the other before it is given up.
 _TRIES = 20
+# Desks have random numbers of their own, so that a seed gives the same pages and occluders with and without them.
+_DESK_STREAM = 1
 _JPEG_SUFFIXES = (".jpg", ".jpeg")
 
 
@@ -50,6 +53,7 @@ class SetOptions:
         held_out: fraction of the sources to hold out where no split.csv says it.
         quality: JPEG quality of the clean photos.
         printed_photos: probability that a picture or bold lettering is printed on a clean page.
+        desks: probability that a page lies on a desk which shows round some of its sides.
     """
 
     pages: tuple[str, ...] = ()
@@ -63,6 +67,7 @@ class SetOptions:
     held_out: float = 0.15
     quality: int = 95
     printed_photos: float = 0.0
+    desks: float = 0.0
 
     def __post_init__(self) -> None:
         checks = {
@@ -75,6 +80,7 @@ class SetOptions:
             "held_out": (0 <= self.held_out <= 1, "0 to 1"),
             "quality": (1 <= self.quality <= 100, "1 to 100"),
             "printed_photos": (0 <= self.printed_photos <= 1, "0 to 1"),
+            "desks": (0 <= self.desks <= 1, "0 to 1"),
         }
         for name, (passed, expected) in checks.items():
             if not passed:
@@ -176,8 +182,7 @@ class PageMaker:
 
     def __call__(self, job: PageJob) -> PageResult:
         """Writes a clean page and its occluded photos."""
-        subset = (*SUBSETS, "all").index(self.options.subset)
-        rng = np.random.default_rng([self.options.seed, subset, job.number])
+        rng = self._generator(job)
         result = PageResult()
         clean_name = f"gt/{job.stem}.jpg"
         clean_path = self.out / job.folder / clean_name
@@ -203,6 +208,8 @@ class PageMaker:
     def _write_clean(self, job: PageJob, path: Path, rng: np.random.Generator, result: PageResult) -> str:
         """Writes the clean photo and returns the name of its source."""
         long_side, print_it = self.options.long_side, rng.random() < self.options.printed_photos
+        desk_rng = self._generator(job, _DESK_STREAM)
+        on_desk = desk_rng.random() < self.options.desks
         if not self.sources.pages:
             from data.drawing.pages import draw_page
 
@@ -213,14 +220,20 @@ class PageMaker:
         else:
             page, page_path = self._read_page(job, rng, result)
             source = str(page_path)
-            if long_side == 0 and not print_it and page_path.suffix.lower() in _JPEG_SUFFIXES:
+            if long_side == 0 and not (print_it or on_desk) and page_path.suffix.lower() in _JPEG_SUFFIXES:
                 with atomic_path(path) as temporary:
                     shutil.copyfile(page_path, temporary)
                 return source
             page = print_on(page, self.pictures, rng) if print_it else page
             page = photograph(page, rng, long_side) if long_side else page
+        page = lay_on_desk(page, desk_rng) if on_desk else page
         write_bytes(path, encode_image(page, ".jpg", quality=self.options.quality))
         return source
+
+    def _generator(self, job: PageJob, *stream: int) -> np.random.Generator:
+        subset = (*SUBSETS, "all").index(self.options.subset)
+        words = [self.options.seed, subset, job.number]
+        return np.random.default_rng(np.random.SeedSequence(words, spawn_key=stream))
 
     def _read_page(
         self, job: PageJob, rng: np.random.Generator, result: PageResult

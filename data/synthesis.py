@@ -162,6 +162,13 @@ def _parser() -> argparse.ArgumentParser:
         metavar="P",
         help="probability of pictures or bold letters printed on a clean page, which must stay (default 0)",
     )
+    parser.add_argument(
+        "--desks",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="probability that a page is photographed lying on a desk, which shows round some of its sides (default 0)",
+    )
     parser.add_argument("--quality", type=int, default=95, help="JPEG quality (default 95)")
     parser.add_argument("--workers", type=int, default=available_cores(), help="processes (default: all cores)")
     parser.add_argument(
