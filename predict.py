@@ -4,7 +4,8 @@
     python predict.py photos results --weights runs/phase2/model_best.pdparams --save-mask
 
 Results keep the names, sub-folders and formats of their sources; a picture that nothing covers is copied as it is.
-A second run goes on where the first one stopped and keeps what is finished. The exit code is 1 when a picture failed.
+A second run goes on where the first one stopped and keeps what is finished. The exit code is 1 when a picture failed,
+2 when nothing could be started, 130 after ctrl-C.
 """
 
 from __future__ import annotations
@@ -109,11 +110,16 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"left out, not a picture: {path}")
     outcomes = []
     work = restore_folder(restorer, listing, options.results, options.overwrite, options.save_mask)
-    with logging_redirect_tqdm(), tqdm(work, total=len(listing.pictures), unit="picture") as progress:
-        for outcome in progress:
-            outcomes.append(outcome)
-            if outcome.status == "failed":
-                progress.write(f"failed: {outcome.name}: {outcome.message}", file=sys.stderr)
+    try:
+        with logging_redirect_tqdm(), tqdm(work, total=len(listing.pictures), unit="picture") as progress:
+            for outcome in progress:
+                outcomes.append(outcome)
+                if outcome.status == "failed":
+                    progress.write(f"failed: {outcome.name}: {outcome.message}", file=sys.stderr)
+    except KeyboardInterrupt:
+        summarise(outcomes)
+        print("stopped; run it again to go on with what is missing", file=sys.stderr)
+        return 130
     return summarise(outcomes)
 
 

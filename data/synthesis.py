@@ -180,7 +180,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code: 0, 1 when sources were broken, 2 when no set was made."""
+    """The command line; returns the exit code: 0, 1 when sources were broken, 2 when no set was made, 130 when stopped."""
     options_given = vars(_parser().parse_args(arguments))
     out, workers = Path(options_given.pop("out")), options_given.pop("workers")
     overwrite = options_given.pop("overwrite")
@@ -192,6 +192,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (BadImageError, FileExistsError, FileNotFoundError, ValueError, WorkerKilledError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print(f"stopped: the set is not whole; delete {out} and run again", file=sys.stderr)
+        return 130
     broken = _broken_sources(results)
     print(f"{out}: {options.groups} groups on {len(results)} pages")
     for message in broken:

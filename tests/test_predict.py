@@ -145,3 +145,17 @@ def test_the_summary_names_the_slowest_and_the_exit_code_follows_failures(capsys
     assert predict.summarise(outcomes[:2]) == 0
     assert "--overwrite" not in capsys.readouterr().out
     assert predict.summarise([*outcomes, Outcome(Path("d"), "failed", 0.1, "bad")]) == 1
+
+
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    Image.fromarray(page(20, 30, None)).save(tmp_path / "one.png")
+
+    def interrupted(*_):
+        yield Outcome(Path("one.png"), "restored", 0.5)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("inference.folder.restore_folder", interrupted)
+    assert predict.main([str(tmp_path), str(tmp_path / "out"), "--device", "cpu"]) == 130
+    told = capsys.readouterr()
+    assert "1 restored" in told.out
+    assert "stopped; run it again" in told.err

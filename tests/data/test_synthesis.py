@@ -283,3 +283,12 @@ def test_the_manifest_comes_last(
         make_set(_options(sources, groups=1), tmp_path)
     assert not list(tmp_path.rglob("annotation.txt"))
     assert not (tmp_path / "manifest.json").exists()
+
+
+def test_ctrl_c_ends_with_a_sentence(tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(synthesis, "make_set", interrupted)
+    assert synthesis.main([str(tmp_path / "set"), "--groups", "2", "--seed", "0"]) == 130
+    assert "delete" in capsys.readouterr().err
