@@ -180,7 +180,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns the exit code: 0, 1 when sources were broken, 2 when no set was made, 130 when stopped."""
+    """The command line; returns 0, 1 when sources were broken, 2 when no set was made, 130 when stopped."""
     options_given = vars(_parser().parse_args(arguments))
     out, workers = Path(options_given.pop("out")), options_given.pop("workers")
     overwrite = options_given.pop("overwrite")

@@ -1,7 +1,7 @@
 """Packs the submission ZIP and runs it once as the contest does.
 
     python -m test_code.build
-    python -m test_code.build --weights runs/nafnet_phase3_all_gated/model_last.pdparams --images photos --out submission.zip
+    python -m test_code.build --weights runs/nafnet_phase3_all_gated/model_last.pdparams --images photos
 
 The ZIP's root holds predict.py, model.pdparams and the modules that predict.py imports, and nothing else. It is then
 unpacked in an empty folder and run there as `python predict.py src_image_dir save_dir` in a fresh process that does
