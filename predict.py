@@ -76,7 +76,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--scale", type=parse_scale, default="auto", help="working size: auto, or a fraction up to 1")
     parser.add_argument("--include", default="*", metavar="PATTERN", help="only files named so, such as '*.jpg'")
     parser.add_argument("--overwrite", action="store_true", help="restore again what has a result already")
-    parser.add_argument("--save-mask", action="store_true", help="write NAME.mask.png beside each result")
+    parser.add_argument("--save-mask", action="store_true", help="write PHOTO.jpg.mask.png beside each result")
     return parser.parse_args(arguments)
 
 
@@ -85,7 +85,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     start_paddle()
     # Imported here, since Paddle reads the number of threads when it is imported and takes seconds to do so.
-    from inference.folder import list_pictures, restore_folder
+    from inference.folder import list_pictures, prepare_results, restore_folder
     from inference.restorer import Restorer
 
     try:
@@ -102,6 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
             tlc_ratio=options.tlc_ratio,
             scale=options.scale,
         )
+        prepare_results(options.results)
     except (OSError, ValueError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

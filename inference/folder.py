@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -74,6 +75,22 @@ def list_pictures(source: str | os.PathLike[str], results: str | os.PathLike[str
         files = sorted(path for path in _walk(root, results) if fnmatch(path.name, include))
     pictures = [path for path in files if path.suffix.lower() in IMAGE_SUFFIXES]
     return Listing(root, pictures, [path for path in files if path.suffix.lower() not in IMAGE_SUFFIXES])
+
+
+def prepare_results(results: str | os.PathLike[str]) -> None:
+    """Creates the folder for results and proves that it can be written to, before hours of work are lost on it.
+
+    Raises:
+        OSError: it cannot; the message names the folder.
+    """
+    results = Path(results)
+    try:
+        results.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=results):
+            pass
+    except OSError as error:
+        reason = "is a file, expected a folder" if results.is_file() else f"cannot be written to ({error.strerror})"
+        raise OSError(f"{results}: {reason}; name another folder for the results") from error
 
 
 def _walk(root: Path, results: Path) -> Iterator[Path]:

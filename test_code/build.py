@@ -147,12 +147,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--enforce-limits", action="store_true", help="fail when a limit is exceeded on this machine")
     options = parser.parse_args(arguments)
     try:
-        names = pack(options.weights, options.out)
-        print(f"{options.out}: {len(names)} files, {options.out.stat().st_size / 1e6:.1f} MB")
+        # The contest hands over *.jpg and nothing else.
         images = sorted(options.images.glob("*.jpg"))
         if not images:
             raise FileNotFoundError(f"{options.images}: no *.jpg to try the submission on; name a folder with --images")
-        result = dry_run(options.out, images)
+        # What has not passed its trial must not lie about under the submission's name.
+        with atomic_path(options.out) as candidate:
+            names = pack(options.weights, candidate)
+            result = dry_run(candidate, images)
+        print(f"{options.out}: {len(names)} files, {options.out.stat().st_size / 1e6:.1f} MB")
     except (OSError, ValueError, DryRunError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

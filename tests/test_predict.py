@@ -159,3 +159,13 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path, monkeypatch, 
     told = capsys.readouterr()
     assert "1 restored" in told.out
     assert "stopped; run it again" in told.err
+
+
+def test_results_that_cannot_be_written_are_refused_before_the_work(tmp_path, capsys):
+    Image.fromarray(page(20, 30, None)).save(tmp_path / "one.png")
+    (tmp_path / "taken").write_text("words")
+    assert predict.main([str(tmp_path), str(tmp_path / "taken"), "--device", "cpu"]) == 2
+    assert "taken: is a file, expected a folder" in capsys.readouterr().err
+    assert (tmp_path / "taken").read_text() == "words"
+    assert predict.main([str(tmp_path), "/proc/results", "--device", "cpu"]) == 2
+    assert "/proc/results: cannot be written to" in capsys.readouterr().err

@@ -29,7 +29,8 @@ def run_parallel(
 
     With one worker, or one task, everything happens in this process. `function` must be importable by name.
     `prepare` is called once in each process that works, before its first task.
-    An exception in a worker, or closing the iterator, ends the work; tasks not yet begun are dropped.
+    An exception in a worker or in the caller, ctrl-C, or closing the iterator ends the work at once: the workers are
+    killed, so tasks must write atomically.
 
     Raises:
         WorkerKilledError: a worker process was killed.
@@ -42,6 +43,7 @@ def run_parallel(
         return
     # Started afresh, not forked: a copy of a process with threads (a progress bar has one) may hang.
     context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
     executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(prepare,))
     try:
         yield from executor.map(function, tasks)
@@ -49,6 +51,11 @@ def run_parallel(
         raise WorkerKilledError(
             "a worker process was killed, most often for lack of memory; use fewer --workers and run again"
         ) from error
+    except BaseException:
+        # Workers do not hear ctrl-C: who stops would wait for their tasks, and who presses it twice for ever.
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()
+        raise
     finally:
         executor.shutdown(cancel_futures=True)
 

@@ -111,6 +111,7 @@ def test_missing_weights_and_missing_pictures_are_named(weights, tmp_path, capsy
     empty.mkdir()
     assert build.main(["--weights", str(weights), "--out", str(tmp_path / "a.zip"), "--images", str(empty)]) == 1
     assert "--images" in capsys.readouterr().err
+    assert not (tmp_path / "a.zip").exists()
 
 
 def test_imports_are_followed_through_packages_functions_and_relative_names(tmp_path):

@@ -1,4 +1,10 @@
 import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +62,42 @@ def preparation(task):
 def test_every_process_is_prepared_once_before_its_first_task(workers):
     prepared.clear()
     assert list(run_parallel(preparation, range(4), workers, get_ready)) == [["ready"]] * 4
+
+
+INTERRUPTED = """
+import time
+from utils.parallel import run_parallel
+
+def sleep(seconds):
+    time.sleep(seconds)
+
+if __name__ == "__main__":
+    try:
+        for _ in run_parallel(sleep, [0.01, 600, 600, 600], workers=2):
+            print("begun", flush=True)
+    except KeyboardInterrupt:
+        print("stopped", flush=True)
+"""
+
+
+def test_ctrl_c_twice_ends_the_work_and_the_workers_at_once(tmp_path):
+    (tmp_path / "program.py").write_text(INTERRUPTED)
+    process = subprocess.Popen(
+        [sys.executable, "program.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout.readline() == "begun\n"
+    # By then both workers are deaf to ctrl-C and asleep.
+    time.sleep(2)
+    try:
+        for _ in range(2):
+            os.killpg(process.pid, signal.SIGINT)
+            time.sleep(0.3)
+        process.wait(20)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
