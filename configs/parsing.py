@@ -43,6 +43,9 @@ def parse_dataclass(cls: type[Parsed], tree: Any, path: str = "") -> Parsed:
 
 
 def _suggestion(key: str, known: list[str]) -> str:
+    name, colon, value = key.partition(":")
+    if colon:
+        return f"; YAML wants a space after the colon: {name}: {value}"
     close = difflib.get_close_matches(key, known, n=1)
     return f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(known)}"
 

@@ -88,7 +88,7 @@ class DataConfig:
     )
     flips: bool = setting("Mirrors patch and mask at random, left-right and upside down.", True)
     rotations: bool = setting("Turns patch and mask at random by multiples of 90 degrees.", True)
-    workers: int = setting("Processes that load patches; 0 loads in the training process.", 4, minimum=0)
+    workers: int = setting("Processes that load patches; 0 loads in the training process.", 4, minimum=0, maximum=256)
     shared_memory: bool = setting(
         "Workers hand batches over through shared memory; turned off, with a warning, where there is too little.", True
     )
@@ -162,7 +162,8 @@ class PredictConfig:
     rows: int = setting("Rows of tiles.", 2, minimum=1)
     columns: int = setting("Columns of tiles.", 2, minimum=1)
     overlap: int = setting(
-        "Pixels by which tiles overlap, blended so that no seam shows; 0 cuts side by side.", 64, minimum=0
+        "Pixels by which tiles overlap, blended so that no seam shows; 0 cuts side by side.",
+        64, minimum=0, maximum=4096,
     )
     tlc_train_size: int = setting("Patch side that the local windows of TLC are derived from.", 256, minimum=1)
     tlc_ratio: float = setting(
@@ -176,7 +177,10 @@ class PredictConfig:
     long_side: int = setting(
         "What is still longer after downscale is shrunk to this for the network; 0 sets no bound.", 0, minimum=0
     )
-    mask_threshold: float = setting("From which probability a pixel counts as occluded.", 0.5, minimum=0, maximum=1)
+    # At 0 every pixel of every photo would count as occluded.
+    mask_threshold: float = setting(
+        "From which probability a pixel counts as occluded.", 0.5, minimum=0.001, maximum=1
+    )
     paper_fill: float = setting(
         "Plain paper, carried on from around an occluder, replaces the network's fill where the tone there varies by "
         "less than about this fraction of white: it hides a weak network's ghosts and wipes away a good one's text; "

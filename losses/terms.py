@@ -104,8 +104,10 @@ def normalise_terms(terms: Sequence[Mapping[str, Any]], path: str = "loss") -> l
     Raises:
         ValueError: names the key's path, what was found and what is expected.
     """
-    if not isinstance(terms, Sequence) or isinstance(terms, str) or not terms:
+    if not isinstance(terms, Sequence) or isinstance(terms, str):
         raise ValueError(f"{path}: expected a list of terms such as {{name: l1, weight: 1.0}}, got {terms!r}")
+    if not terms:
+        raise ValueError(f"{path}: empty; at least one term is needed, such as {{name: l1, weight: 1.0}}")
     complete = [_normalise_term(term, f"{path}.{index}") for index, term in enumerate(terms)]
     names = [term["name"] for term in complete]
     for index, name in enumerate(names):

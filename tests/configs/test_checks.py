@@ -26,7 +26,7 @@ MS_SSIM = "loss=[{name: ms_ssim, weight: 1.0, data_range: 255}]"
         (PHASE2, ["train.stages.0.patch=160"], r"train\.stages\.0\.patch: 160 is too small for loss\.1 .* 161"),
         (PHASE2, [MS_SSIM], r"loss\.0\.data_range: 255\.0 does not match data\.value_range 1\.0"),
         (PHASE1, ["data.value_range=255"], r"data\.value_range: 255"),
-        (PHASE1, ["loss=[]"], r"loss: expected a list of .*terms"),
+        (PHASE1, ["loss=[]"], r"loss: empty; at least one term"),
         (PHASE1, ["loss=[{name: l2, weight: 1}]"], r"loss\.0\.name: 'l2'"),
         (PHASE1, ["loss=[{name: l1, weight: 1, epsilon: 1}]"], r"loss\.0\.epsilon: no such key"),
         (PHASE1, ["loss.0.weight=true"], r"loss\.0\.weight: True"),

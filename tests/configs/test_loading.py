@@ -62,6 +62,10 @@ def test_overrides_reach_lists_nested_keys_and_nulls(minimal: Path) -> None:
     [
         ("optimizer.lr=1", r"optimizer\.lr: unknown key.*learning_rate"),
         ("data.crops=1", r"data\.crops: unknown key; did you mean crop\?"),
+        ("train.stages=[{iterations:40}]", r"iterations:40: unknown key; YAML wants a space after the colon"),
+        ("data.workers=257", r"data\.workers: 257 is too large, expected at most 256"),
+        ("predict.overlap=4097", r"predict\.overlap: 4097 is too large, expected at most 4096"),
+        ("predict.mask_threshold=0", r"predict\.mask_threshold: 0 is too small"),
         ("train.stages.0.pach=1", r"train\.stages\.0\.pach: unknown key; did you mean patch\?"),
         ("train.stages.2.patch=1", r"train\.stages\.2: train\.stages is a list of 2; its items are 0 \.\. 1"),
         ("train.stages.0.batch=two", r"train\.stages\.0\.batch: expected a whole number, got 'two'"),
