@@ -27,8 +27,8 @@ def test_defaults_are_filled_in_and_the_input_stays_as_it_was():
     ("terms", "message"),
     [
         ([], r"^loss: empty; at least one term"),
-        ({"name": "l1"}, r"^loss: empty; at least one term"),
-        ("l1", r"^loss: empty; at least one term"),
+        ({"name": "l1"}, r"^loss: expected a list"),
+        ("l1", r"^loss: expected a list"),
         (["l1"], r"^loss\.0: expected a mapping"),
         ([{"name": "l2"}], r"^loss\.0\.name: 'l2' is no loss; there are l1, charbonnier"),
         ([{"weight": 1.0}], r"^loss\.0\.name: None is no loss"),
