@@ -116,9 +116,10 @@ class CheckpointFolder:
             try:
                 return path, load_checkpoint(path)
             except CheckpointError as error:
-                _log.warning("%s", error)
+                _log.warning("%s cannot be read, an older checkpoint is looked for: %s", path.name, error)
                 if set_aside:
                     path.replace(f"{path}.torn")
+                    _log.warning("it is kept as %s.torn", path)
             except FileNotFoundError:
                 # Another process of the run found it damaged and has just set it aside.
                 _log.warning("%s: set aside by another process", path)

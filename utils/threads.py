@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import sys
 import warnings
@@ -43,5 +44,21 @@ def start_paddle() -> int:
     finally:
         rest = [line for line in printed.getvalue().splitlines(True) if not line.startswith(_SERMON)]
         sys.stderr.write("".join(rest))
+        _return_logging(printed)
     # Paddle puts 1 in place of a value that is no number.
     return int(os.environ["OMP_NUM_THREADS"])
+
+
+def _return_logging(lost: io.StringIO) -> None:
+    """Points what Paddle set up to log to `lost`, which nobody reads, at the real error stream.
+
+    Paddle also takes over the root logger, through which this project's own warnings go. That one is freed, so that
+    Python prints them as plain sentences, or as the command line sets it up.
+    """
+    for logger in logging.Logger.manager.loggerDict.values():
+        for handler in getattr(logger, "handlers", ()):
+            if getattr(handler, "stream", None) is lost:
+                handler.setStream(sys.stderr)
+    for handler in [*logging.root.handlers]:
+        if getattr(handler, "stream", None) is lost:
+            logging.root.removeHandler(handler)

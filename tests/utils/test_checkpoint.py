@@ -75,7 +75,9 @@ def test_torn_last_gives_way_to_the_previous_and_is_set_aside(tmp_path, caplog):
     folder.last.write_bytes(folder.last.read_bytes()[:100])
     path, back = folder.newest_whole()
     assert (path, back["iteration"]) == (folder.previous, 1)
-    assert "last.pdckpt" in caplog.text
+    assert "last.pdckpt cannot be read" in caplog.text
+    assert "not a whole file of weights or checkpoints" in caplog.text
+    assert "last.pdckpt.torn" in caplog.text
     # The next save must not push the torn file over the only whole one.
     folder.save_last(state(3))
     assert load_checkpoint(folder.previous)["iteration"] == 1

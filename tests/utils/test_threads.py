@@ -37,5 +37,19 @@ def test_paddle_starts_quietly_with_all_cores_or_what_the_user_says(given, expec
     assert "ccache" not in finished.stderr
 
 
+def test_warnings_of_this_project_arrive_as_plain_sentences():
+    program = """
+from utils.threads import start_paddle
+start_paddle()
+import logging, paddle
+logging.getLogger("utils.checkpoint").warning("one is damaged")
+logging.getLogger("paddle.base.io").warning("paddle has a word")
+"""
+    finished = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = finished.stderr.splitlines()
+    assert lines.count("one is damaged") == 1
+    assert any(line.endswith("paddle has a word") for line in lines)
+
+
 def test_there_is_at_least_one_core():
     assert 1 <= available_cores() <= os.cpu_count()
