@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import os
-import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from utils.stopping import kill_workers_at_exit, leave_stopping_to_parent
 if TYPE_CHECKING:
     from configs.schema import Config
 
+_log = logging.getLogger(__name__)
 SHARED_MEMORY = Path("/dev/shm")
 # Paddle keeps two batches per worker waiting, while another is being written and one is being read.
 _BATCHES_PER_WORKER = 4
@@ -190,10 +191,9 @@ def shared_memory_suffices(stages: Sequence[BatchStage], workers: int, folder: P
     else:
         free = status.f_bavail * status.f_frsize
     if free < needed:
-        warnings.warn(
-            f"{folder} has {free / 2**20:.0f} MB free and {workers} workers need about {needed / 2**20:.0f} MB: going "
-            "on without shared memory, which is slower; docker gives more with --shm-size",
-            RuntimeWarning,
-            stacklevel=2,
+        _log.warning(
+            "%s has %.0f MB free and %d workers need about %.0f MB: going on without shared memory, which is slower; "
+            "docker gives more with --shm-size",
+            folder, free / 2**20, workers, needed / 2**20,
         )
     return free >= needed

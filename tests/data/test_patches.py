@@ -284,19 +284,23 @@ def test_batches_with_drawn_occluders_do_not_depend_on_workers_or_order(prepared
     assert not any(np.array_equal(one["mask"], other["mask"]) for one, other in zip(alone, other_seed, strict=True))
 
 
-def test_small_shared_memory_is_said_and_gone_without(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_shared_memory_is_said_and_gone_without(
+    prepared: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     stages = [Stage(iterations=1, batch=8, patch=192)]
     monkeypatch.setattr(os, "statvfs", lambda folder: SimpleNamespace(f_bavail=16384, f_frsize=4096))
-    with pytest.warns(RuntimeWarning, match=r"has 64 MB free and 4 workers need about 126 MB: going on without"):
-        assert not shared_memory_suffices(stages, 4)
+    assert not shared_memory_suffices(stages, 4)
+    assert "has 64 MB free and 4 workers need about 126 MB: going on without" in caplog.text
+    caplog.clear()
     assert shared_memory_suffices(stages, 2)
+    assert caplog.text == ""
     monkeypatch.setattr(os, "statvfs", lambda folder: SimpleNamespace(f_bavail=1, f_frsize=4096))
-    with pytest.warns(RuntimeWarning, match="shared memory"):
-        loader = make_loader(config_for(prepared, workers=2))
+    loader = make_loader(config_for(prepared, workers=2))
+    assert "going on without shared memory" in caplog.text
     assert not loader.shared_memory
     assert_same([numbers(batch) for batch in loader], load(config_for(prepared)))
 
 
-def test_missing_shared_memory_folder_counts_as_none(tmp_path: Path) -> None:
-    with pytest.warns(RuntimeWarning, match="has 0 MB free"):
-        assert not shared_memory_suffices([Stage(iterations=1, batch=1, patch=8)], 1, tmp_path / "missing")
+def test_missing_shared_memory_folder_counts_as_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert not shared_memory_suffices([Stage(iterations=1, batch=1, patch=8)], 1, tmp_path / "missing")
+    assert "has 0 MB free" in caplog.text
