@@ -34,6 +34,7 @@ THREADS = start_paddle()
 
 import paddle
 
+from configs.files import check_init, check_lists
 from configs.loading import load_config, to_tree, to_yaml
 from configs.parsing import ConfigError
 from configs.schema import Config
@@ -174,10 +175,13 @@ class Learner:
 
 def train(config: Config, options: argparse.Namespace) -> int:
     """Trains from the start or from a checkpoint to the end; returns the exit code."""
+    check_lists(config)
     device = resolve_device(device_of_process(options.device))
     processes = join_processes(device)
     run = RunFolder(config.output, to_tree(config), processes, THREADS)
     saved = run.find_start(options.resume, options.auto_resume)
+    if not saved:
+        check_init(config)
     learner = Learner(config, device, processes, init=None if saved else config.train.init)
     if saved:
         learner.load_state(saved)

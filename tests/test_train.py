@@ -212,14 +212,19 @@ def test_resume_announces_what_has_changed(prepared, straight, tmp_path, capsys)
 
 @pytest.mark.parametrize(
     ("overrides", "flags", "named"),
-    [((), ("--resume",), "no checkpoint to resume"), ((), ("--resume", "/no/such.pdckpt"), "/no/such.pdckpt"),
-     (("train.init=/no/weights.pdparams",), (), "train.init"), (("data.train_list=/no/list.txt",), (), "/no/list.txt"),
-     (("data.val_pages=/no/pages.txt",), (), "/no/pages.txt"), (("trian.amp=fp16",), (), "trian")],
+    [((), ("--resume",), "no checkpoint to resume"),
+     ((), ("--resume", "/no/such.pdckpt"), "--resume: /no/such.pdckpt does not exist; give"),
+     (("train.init=/no/weights.pdparams",), (), "train.init: /no/weights.pdparams does not exist; train"),
+     (("data.train_list=/no/list.txt",), (), "data.train_list: /no/list.txt does not exist; run data_preparation.py"),
+     (("data.val_pages=/no/pages.txt",), (), "data.val_pages: /no/pages.txt does not exist; run data_preparation.py"),
+     (("trian.amp=fp16",), (), "trian")],
 )
 def test_what_is_missing_is_named_and_nothing_is_left_behind(prepared, tmp_path, capsys, overrides, flags, named):
     assert train.main(command(prepared, tmp_path / "run", *overrides, flags=flags)) == 2
-    assert named in capsys.readouterr().err
-    assert not list(tmp_path.rglob("*.pd*"))
+    said = capsys.readouterr()
+    assert named in said.err
+    assert said.out == ""
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_device_that_does_not_exist_is_refused(prepared, tmp_path, capsys):

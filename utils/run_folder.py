@@ -85,7 +85,13 @@ class RunFolder:
     def _find_start(self, resume: str | None, auto: bool) -> dict[str, Any] | None:
         """What `find_start` answers, as this process sees the folder."""
         if resume:
-            path, state = Path(resume), load_checkpoint(resume)
+            path = Path(resume)
+            if not path.is_file():
+                raise CheckpointError(
+                    f"--resume: {path} {'is a folder' if path.is_dir() else 'does not exist'}; give a checkpoint "
+                    f"(*.pdckpt), or no name at all to go on from the newest whole one of {self.checkpoints.folder}"
+                )
+            state = load_checkpoint(path)
         elif resume is None and not auto:
             if self.checkpoints.present():
                 raise CheckpointError(
