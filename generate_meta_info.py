@@ -24,6 +24,7 @@ from tqdm import tqdm
 from data.images import BadImageError, read_rgb
 from data.lists import PATCH_FOLDERS, PatchPaths, write_list
 from data.masks import read_mask
+from data.patch_files import names_by_part
 from data.sobel import gradient_measure
 from utils.atomic import atomic_path, write_text
 from utils.parallel import WorkerKilledError, run_parallel
@@ -107,7 +108,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 def find_patches(folder: Path, problems: list[str]) -> list[PatchPaths]:
     """The patches of a set in the order of their names; those that lack a file are named in `problems`."""
-    names = [{path.name for path in (folder / part).glob("*.png") if path.name[0] != "."} for part in PATCH_FOLDERS]
+    names = names_by_part(folder)
     whole = set.intersection(*names)
     for part, present in zip(PATCH_FOLDERS, names, strict=True):
         problems += [f"{folder / part / name}: missing" for name in sorted(set.union(*names) - present)]

@@ -22,6 +22,7 @@ DEFAULT_JPEG_QUALITY = 95
 DEFAULT_PNG_LEVEL = 6
 DEFAULT_WEBP_QUALITY = 95
 _ORIENTATION_TAG = 0x0112
+_QUARTER_TURNED = (5, 6, 7, 8)
 _GREY_MODES = ("1", "L", "LA", "I", "I;16")
 # What Pillow writes for any 8-bit picture; fax compressions want black and white, JPEG wants no alpha.
 _TIFF_COMPRESSIONS = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "lzma", "zstd")
@@ -106,6 +107,19 @@ def read_rgb(path: str | os.PathLike[str], reduce: int = 1) -> np.ndarray:
         if flat.size != size:
             flat = flat.reduce(reduce)
         return np.asarray(_apply_orientation(flat, orientation))
+
+
+def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
+    """Width and height of what `read_rgb` gives, from the file's header alone.
+
+    Raises:
+        BadImageError: not a picture.
+    """
+    with open_picture(path) as image:
+        # Asked for EXIF that is not at its beginning, a PNG would be decoded to look behind its pixels.
+        known = image.format != "PNG" or "exif" in image.info
+        lying = known and image.getexif().get(_ORIENTATION_TAG, 1) in _QUARTER_TURNED
+        return image.size[::-1] if lying else image.size
 
 
 def _flatten(image: Image.Image) -> Image.Image:

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from data.images import IMAGE_SUFFIXES, BadImageError, open_picture, read_photo, read_rgb
+from data.listing import pictures_below
 from data.masks import read_mask
 
 KINDS = ("hand", "head")
@@ -93,8 +94,7 @@ def kind_of(path: Path) -> str:
 def _pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder}: expected a folder with pictures, and there is none")
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+    return [folder / path for path in pictures_below(folder)]
 
 
 def _companions(pictures: Iterable[Path]) -> set[Path]:

@@ -36,15 +36,20 @@ def name_groups(groups: Iterable[Group]) -> dict[Path, str]:
     return names
 
 
+def names_by_part(folder: Path) -> list[set[str]]:
+    """The names of a set's patch files, one set of names for each of `PATCH_FOLDERS`; half-written ones are hidden."""
+    return [{path.name for path in (folder / part).glob("*.png") if path.name[0] != "."} for part in PATCH_FOLDERS]
+
+
 def patches_of(folder: Path) -> list[Path]:
-    """Every whole patch file of a set; half-written ones have hidden names."""
-    return [path for part in PATCH_FOLDERS for path in (folder / part).glob("*.png") if not path.name.startswith(".")]
+    """Every whole patch file of a set."""
+    parts = zip(PATCH_FOLDERS, names_by_part(folder), strict=True)
+    return [folder / part / name for part, names in parts for name in names]
 
 
 def finished(folder: Path) -> dict[str, int]:
     """Pictures whose patches are all there: name -> number of patches. A patch's name ends in _1of2."""
-    names = [{path.stem for path in (folder / part).glob("*.png")} for part in PATCH_FOLDERS]
-    matches = [re.fullmatch(r"(.+)_\d+of(\d+)", name) for name in set.intersection(*names)]
+    matches = [re.fullmatch(r"(.+)_\d+of(\d+)\.png", name) for name in set.intersection(*names_by_part(folder))]
     found = Counter((match[1], int(match[2])) for match in matches if match)
     return {name: total for (name, total), count in found.items() if count == total}
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from data.images import IMAGE_SUFFIXES, encode_image, read_photo
+from data.masks import write_mask
 from inference.restorer import Restored
 from utils.atomic import write_bytes
 
@@ -141,8 +142,7 @@ def _restore_file(restorer: Callable[[np.ndarray], Restored], source: Path, targ
     # Encoding again would change a picture that nothing was removed from.
     content = encode_image(restored.image, source.suffix, like=photo) if touched else source.read_bytes()
     if save_mask:
-        rgb = np.repeat(restored.mask[..., None] * np.uint8(255), 3, axis=2)
-        write_bytes(mask_path(target), encode_image(rgb, ".png"))
+        write_mask(mask_path(target), restored.mask)
     # The picture comes last: where it exists, everything about it is finished.
     write_bytes(target, content)
     return RESTORED if touched else UNTOUCHED

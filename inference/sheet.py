@@ -13,7 +13,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data.images import IMAGE_SUFFIXES, read_rgb, write_image
+from data.images import read_rgb, write_image
+from data.listing import pictures_below
 
 CELL_SIDE = 460
 MARGIN = 12
@@ -53,21 +54,13 @@ def draw_sheet(rows: Sequence[Sequence[tuple[str, np.ndarray]]]) -> np.ndarray:
     return sheet
 
 
-def _pictures(folder: Path) -> list[Path]:
-    return sorted(
-        path.relative_to(folder)
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-    )
-
-
 def sheet_of_folders(before: Path, after: Path, truth: Path | None = None, rows: int = 8) -> np.ndarray:
     """The sheet of the first `rows` pictures that both folders have under the same name.
 
     Raises:
         FileNotFoundError: the folders have no picture in common.
     """
-    names = [name for name in _pictures(before) if (after / name).is_file()]
+    names = [name for name in pictures_below(before) if (after / name).is_file()]
     if not names:
         raise FileNotFoundError(f"no picture of {before} has a result of the same name in {after}")
     table = []

@@ -6,9 +6,8 @@ import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from PIL import ExifTags
 
-from data.images import BadImageError, open_picture, read_rgb
+from data.images import BadImageError, open_picture, read_rgb, upright_size
 from data.lists import PatchPaths, read_list
 from data.masks import read_mask
 from inference.restorer import Restorer
@@ -17,8 +16,6 @@ from utils.processes import Processes
 from utils.weights import Weights
 
 MEASURES = ("score", "psnr", "ms_ssim", "psnr_inside", "psnr_outside")
-# EXIF orientations that turn a photo by a quarter.
-_LYING = (5, 6, 7, 8)
 
 
 def validation_pages(list_file: str | os.PathLike[str] | None, limit: int = 0) -> list[PatchPaths]:
@@ -50,9 +47,9 @@ def validation_pages(list_file: str | os.PathLike[str] | None, limit: int = 0) -
 
 def _check_sizes(page: PatchPaths) -> None:
     """Refuses a page whose photos and mask differ in size, which their headers tell."""
-    width, height = _upright_size(page.occluded)
+    width, height = upright_size(page.occluded)
     with open_picture(page.mask) as mask:
-        others = {page.clean: _upright_size(page.clean), page.mask: mask.size}
+        others = {page.clean: upright_size(page.clean), page.mask: mask.size}
     for path, size in others.items():
         if size != (width, height):
             raise BadImageError(
@@ -60,15 +57,6 @@ def _check_sizes(page: PatchPaths) -> None:
                 "occluded one and the mask of a page have to be of one size. Correct the file or take its line out of "
                 "data.val_pages"
             )
-
-
-def _upright_size(path: os.PathLike[str]) -> tuple[int, int]:
-    """Width and height of what `read_rgb` gives, without decoding it."""
-    with open_picture(path) as photo:
-        # Asked for EXIF that is not at its beginning, a PNG would be decoded to look behind its pixels.
-        known = photo.format != "PNG" or "exif" in photo.info
-        lying = known and photo.getexif().get(ExifTags.Base.Orientation, 1) in _LYING
-        return photo.size[::-1] if lying else photo.size
 
 
 def validate(

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from data.contest import ANNOTATION, is_contest, read_contest
 from data.images import IMAGE_SUFFIXES
+from data.listing import pictures_below
 from data.lists import read_list
 
 
@@ -63,15 +64,7 @@ class NameIndex:
 
 
 def _picture_names(folder: Path) -> list[str]:
-    names = []
-    for parent, _, files in os.walk(folder):
-        relative = Path(parent).relative_to(folder)
-        names += [
-            (relative / file).as_posix()
-            for file in files
-            if not file.startswith(".") and file.lower().endswith(IMAGE_SUFFIXES)
-        ]
-    return sorted(names)
+    return sorted(path.as_posix() for path in pictures_below(folder))
 
 
 def _without_suffix(name: str) -> str:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.images import BadImageError, encode_image, read_photo, read_rgb, write_image
+from data.images import BadImageError, encode_image, read_photo, read_rgb, upright_size, write_image
 
 
 def picture(height=61, width=45, seed=0):
@@ -220,3 +220,13 @@ def test_wrong_arguments_are_refused(tmp_path):
         encode_image(picture(), ".gif")
     with pytest.raises(ValueError, match="uint8"):
         encode_image(picture().astype(np.float32), ".png")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_upright_size_is_that_of_what_is_read(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    for name in ("a.jpg", "a.png"):
+        Image.new("RGB", (7, 4)).save(tmp_path / name, exif=exif)
+        height, width = read_rgb(tmp_path / name).shape[:2]
+        assert upright_size(tmp_path / name) == (width, height)
