@@ -22,8 +22,8 @@ from PIL import Image
 
 from configs.schema import PredictConfig
 from data.images import read_rgb
+from inference.backends.eager import EagerNetwork
 from inference.compose import PasteRules, paste_fill
-from inference.eager import EagerNetwork
 from inference.fill import FillRules, make_fill
 from inference.occlusion import OcclusionRules, occluders_from_probability
 from inference.tiling import run_tiled
@@ -35,7 +35,7 @@ _ROOT = Path(__file__).resolve().parent.parent
 
 
 class Backend(Protocol):
-    """What a restorer needs of a network; see `inference.eager.EagerNetwork` for the meaning of each."""
+    """What a restorer needs of a network; see `inference.backends.base.Backend` for the meaning of each."""
 
     gated: bool
     tlc: str
@@ -109,7 +109,7 @@ class Restorer:
 
     @classmethod
     def from_backend(cls, backend: Backend, settings: PredictConfig, scale: str | float = "auto") -> Restorer:
-        """A restorer over anything that maps tiles as `inference.eager.EagerNetwork` does."""
+        """A restorer over anything that maps tiles as `inference.backends.base.Backend` does."""
         restorer = cls.__new__(cls)
         restorer._set_up(backend, settings, scale)
         return restorer

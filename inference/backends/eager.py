@@ -1,13 +1,15 @@
-"""The network in Paddle's eager mode as a function of tiles: the reference for everything faster."""
+"""The network in Paddle's eager mode: the reference for everything faster."""
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import numpy as np
 import paddle
 
 from configs.schema import PredictConfig
+from inference.backends.base import check_tile, memory_errors
 from models import gate
 from models.state import network_of
 from models.tlc import convert_to_local, describe
@@ -16,32 +18,36 @@ from utils.weights import Weights
 
 
 class EagerNetwork:
-    """Maps a tile, float32 [1, 3, h, w] in [0, 1], to [1, 3, h, w], or [1, 4, h, w] with the mask probability last.
+    """A `Backend` over a network of `models`, which it converts for prediction (evaluation, TLC).
 
-    The three colours are the restored picture before the gate: inside the mask it is the better one, and the mask
-    is decided on the whole picture and not here.
-
-    Attributes:
-        gated: the network has a gate.
-        tlc: TLC's windows in words.
+    Args:
+        network: from `models`.
+        settings: for TLC's windows.
+        device: where the network's parameters lie, "cpu" or "gpu:INDEX".
     """
 
-    def __init__(self, network: Any, settings: PredictConfig) -> None:
+    name = "paddle"
+    precision = "fp32"
+
+    def __init__(self, network: Any, settings: PredictConfig, device: str = "cpu") -> None:
+        self.device = device
         self.gated = bool(network.config["gate"])
         network.eval()
         if settings.tlc_ratio > 0:
             convert_to_local(network, settings.tlc_train_size, settings.tlc_ratio)
         self.tlc = describe(network.tlc_windows)
         self._network = network
+        self._lock = threading.Lock()
 
     @classmethod
     def from_weights(cls, weights: Weights, settings: PredictConfig, device: str) -> EagerNetwork:
         """Builds the network of `weights` on `device` ("auto", "cpu", "gpu", "gpu:N"), which becomes Paddle's own."""
-        resolve_device(device)
-        return cls(network_of(weights), settings)
+        device = resolve_device(device)
+        return cls(network_of(weights), settings, device)
 
     def __call__(self, tile: np.ndarray) -> np.ndarray:
-        with paddle.no_grad():
+        check_tile(tile)
+        with self._lock, memory_errors(self.name, tile), paddle.no_grad():
             output = self._network(paddle.to_tensor(tile))
             if self.gated:
                 restored, logit = output
