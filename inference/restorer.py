@@ -14,7 +14,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, get_args
 
 import cv2
 import numpy as np
@@ -22,6 +22,7 @@ from PIL import Image
 
 from configs.schema import PredictConfig
 from data.images import read_rgb
+from inference.backends.base import Backend
 from inference.backends.eager import EagerNetwork
 from inference.compose import PasteRules, paste_fill
 from inference.fill import FillRules, make_fill
@@ -33,14 +34,7 @@ from utils.weights import Weights, load_weights
 _VISIBLE_CHANGE = 2
 _ROOT = Path(__file__).resolve().parent.parent
 
-
-class Backend(Protocol):
-    """What a restorer needs of a network; see `inference.backends.base.Backend` for the meaning of each."""
-
-    gated: bool
-    tlc: str
-
-    def __call__(self, tile: np.ndarray) -> np.ndarray: ...
+Mode = Literal["auto", "tiles", "full"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +46,7 @@ class Restored:
         mask: uint8 [H, W], 1 = may have been changed: outside of it `image` is the input bit for bit. Of a network
             without a gate: where a channel changed by 2 or more.
         occluders: how many occluders were removed (0 for a network without a gate, which does not count them).
-        seconds: time by step: "network", "compose", and "read" where a file was given.
+        seconds: time by step: "locate", "restore", "compose", and "read" where a file was given.
     """
 
     image: np.ndarray
@@ -82,6 +76,10 @@ class Restorer:
         device: "auto", "cpu", "gpu" or "gpu:N".
         rows, columns, overlap, tlc_ratio: None takes what the weights say (`PredictConfig`); `tlc_ratio` 0 turns
             TLC off.
+        mode: "auto" (only what is covered is restored), "tiles" (the whole picture in tiles) or "full" (in one piece).
+        backend, precision: what runs the network, and how exactly.
+        tta: averages over the four mirrorings.
+        threads: of the engine; None leaves the choice to it.
         scale: "auto" works at the size that the weights ask for (`downscale`, at most `long_side`) and never
             enlarges; a number in (0, 1] is the working size as a fraction of the picture's.
 
@@ -94,27 +92,49 @@ class Restorer:
         self,
         weights: str | os.PathLike[str] | Weights | None = None,
         device: str = "auto",
+        *,
+        mode: Mode = "auto",
+        scale: str | float = "auto",
+        backend: str = "auto",
+        precision: str = "auto",
         rows: int | None = None,
         columns: int | None = None,
         overlap: int | None = None,
         tlc_ratio: float | None = None,
-        scale: str | float = "auto",
+        tta: bool = False,
+        threads: int | None = None,
     ) -> None:
         if not isinstance(weights, Weights):
             weights = load_weights(default_weights() if weights is None else weights)
         wanted = {"rows": rows, "columns": columns, "overlap": overlap, "tlc_ratio": tlc_ratio}
         wanted = {key: value for key, value in wanted.items() if value is not None}
         settings = PredictConfig.from_dict({**weights.predict, **wanted})
-        self._set_up(EagerNetwork.from_weights(weights, settings, device), settings, scale)
+        self._set_up(EagerNetwork.from_weights(weights, settings, device), settings, scale, mode, tta)
 
     @classmethod
-    def from_backend(cls, backend: Backend, settings: PredictConfig, scale: str | float = "auto") -> Restorer:
-        """A restorer over anything that maps tiles as `inference.backends.base.Backend` does."""
+    def from_backend(
+        cls,
+        backend: Backend,
+        settings: PredictConfig,
+        scale: str | float = "auto",
+        mode: Mode = "auto",
+        tta: bool = False,
+    ) -> Restorer:
+        """A restorer over any `inference.backends.base.Backend`."""
         restorer = cls.__new__(cls)
-        restorer._set_up(backend, settings, scale)
+        restorer._set_up(backend, settings, scale, mode, tta)
         return restorer
 
-    def _set_up(self, backend: Backend, settings: PredictConfig, scale: str | float) -> None:
+    def describe(self) -> str:
+        """One line for the log: what runs where, how exactly, in which mode, with which windows of TLC."""
+        backend = self._backend
+        return f"{backend.name} {backend.precision} on {backend.device}, mode {self.mode}, {backend.tlc}"
+
+    def _set_up(self, backend: Backend, settings: PredictConfig, scale: str | float, mode: Mode, tta: bool) -> None:
+        if mode not in get_args(Mode):
+            raise ValueError(f"mode is {mode!r}, expected one of {', '.join(get_args(Mode))}")
+        self.mode = mode
+        self.tta = tta
         if scale != "auto" and (isinstance(scale, str) or not 0 < scale <= 1):
             raise ValueError(f"scale is {scale!r}, expected 'auto' or a number above 0 and up to 1")
         self.settings = settings
@@ -146,7 +166,8 @@ class Restorer:
         start = time.perf_counter()
         small = self._shrink(image)
         output = self._run(small)
-        seconds["network"] = time.perf_counter() - start
+        seconds["locate"] = time.perf_counter() - start
+        seconds["restore"] = 0.0
         start = time.perf_counter()
         compose = self._compose_gated if self.gated else self._compose_whole
         result, mask, occluders = compose(image, small, output)

@@ -21,6 +21,7 @@ from utils.weights import Weights, load_weights, save_weights
 class PaintedBackend:
     """Stands in for a gated network: red (> 0.6) is covered, and what lies below is grey 0.5."""
 
+    name, device, precision = "stand-in", "cpu", "fp32"
     gated = True
     tlc = "none"
 
@@ -36,6 +37,7 @@ class PaintedBackend:
 class BrighteningBackend:
     """Stands in for a network without a gate: everything becomes a little lighter."""
 
+    name, device, precision = "stand-in", "cpu", "fp32"
     gated = False
     tlc = "none"
 
@@ -152,8 +154,8 @@ def test_arrays_pictures_and_paths_give_the_same(tmp_path):
     restorer = Restorer.from_backend(PaintedBackend(), PredictConfig(long_side=0))
     results = [restorer(image), restorer(path), restorer(str(path)), restorer(Image.fromarray(image))]
     assert all(np.array_equal(result.image, results[0].image) for result in results)
-    assert set(results[0].seconds) == {"network", "compose"}
-    assert set(results[1].seconds) == {"read", "network", "compose"}
+    assert set(results[0].seconds) == {"locate", "restore", "compose"}
+    assert set(results[1].seconds) == {"read", "locate", "restore", "compose"}
 
 
 @pytest.mark.parametrize(("shape", "kind"), [((4, 4), np.uint8), ((4, 4, 3), np.float32), ((0, 4, 3), np.uint8)])
@@ -202,6 +204,7 @@ def test_tlc_is_at_work_when_the_picture_is_larger_than_its_window():
 class OracleBackend:
     """Stands in for a perfect gated network: it knows the page, [H, W, 3] in [0, 1], and what covers it, [H, W]."""
 
+    name, device, precision = "stand-in", "cpu", "fp32"
     gated = True
     tlc = "none"
 
