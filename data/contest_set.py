@@ -17,7 +17,8 @@ import numpy as np
 
 from data.compositing import REFERENCE_LONG_SIDE, STYLES, Chooser, PasteStyle, paste
 from data.desks import lay_on_desk
-from data.images import BadImageError, encode_image, read_photo, read_rgb
+from data.images import BadImageError, encode_image, read_rgb
+from data.jpeg_photo import encode_like
 from data.masks import contest_mask_image
 from data.occluders import DrawnOccluders, Occluder, OccluderEntry, OccluderLibrary, find_occluders, find_pages
 from data.photographing import photograph
@@ -187,7 +188,8 @@ class PageMaker:
         clean_name = f"gt/{job.stem}.jpg"
         clean_path = self.out / job.folder / clean_name
         page_source = self._write_clean(job, clean_path, rng, result)
-        clean = read_photo(clean_path)
+        clean_bytes = clean_path.read_bytes()
+        clean = read_rgb(clean_path)
         counts = {"hand": 0, "head": 0}
         choose = _CutoutsOfOnePage(self.choose, result.broken)
         for _ in range(job.occlusions):
@@ -195,9 +197,9 @@ class PageMaker:
             name = f"{kind}/{job.stem}_0_{counts[kind]:03d}"
             counts[kind] += 1
             choose.used = []
-            occluded, mask = paste(clean.rgb, choose, rng, self.style, kind=kind)
+            occluded, mask = paste(clean, choose, rng, self.style, kind=kind)
             folder = self.out / job.folder
-            write_bytes(folder / f"{name}.jpg", encode_image(occluded, ".jpg", clean, self.options.quality))
+            write_bytes(folder / f"{name}.jpg", encode_like(clean_bytes, clean_name, occluded, self.options.quality))
             write_bytes(folder / f"{name}.png", _mask_bytes(mask))
             result.lines.append((job.folder, f"{clean_name} {name}.jpg {name}.png"))
             area = round(float(mask.mean()), 5)

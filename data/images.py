@@ -1,78 +1,87 @@
-"""The one place where picture files become arrays and arrays become picture files.
+"""The one place where picture files become RGB arrays and RGB arrays become picture files.
 
-Arrays are RGB uint8, height x width x 3. Pillow decodes because it reports a truncated JPEG, which OpenCV returns
-half grey without a word.
+Pillow decodes because it reports a truncated JPEG, which OpenCV returns half grey without a word. A user's own file,
+which has to come back as it was, is the business of `data.photo`.
 """
 
 from __future__ import annotations
 
 import io
 import os
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
-from PIL import Image, JpegImagePlugin, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from utils.atomic import write_bytes
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 DEFAULT_JPEG_QUALITY = 95
 DEFAULT_PNG_LEVEL = 6
-DEFAULT_WEBP_QUALITY = 95
-_ORIENTATION_TAG = 0x0112
+# A photo of 200 megapixels has to work, and a file of a few kilobytes that claims gigabytes of pixels must not.
+MAX_PIXELS = 400_000_000
+# Pillow's own limits lie at 89 (a warning) and 178 megapixels; `open_picture` holds every file to ours instead.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+ORIENTATION_TAG = 0x0112
 _QUARTER_TURNED = (5, 6, 7, 8)
-_GREY_MODES = ("1", "L", "LA", "I", "I;16")
-# What Pillow writes for any 8-bit picture; fax compressions want black and white, JPEG wants no alpha.
-_TIFF_COMPRESSIONS = ("raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "lzma", "zstd")
-_UNDO_ORIENTATION = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_90,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_270,
-}
+# EXIF orientation -> cv2.flip's code that follows the transposition (of 5 to 8) when a picture is turned upright.
+_FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
+# Rows that leave Pillow at a time are about this many pixels: its own copy of a whole picture would be one too many.
+_BAND_PIXELS = 4_000_000
+_FOREIGN_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF", b"avif": "AVIF"}
 
 
 class BadImageError(ValueError):
     """A file that cannot be used as a picture; the message names it and says why."""
 
 
-@dataclass(frozen=True)
-class Photo:
-    """A decoded picture and what its file said beside the pixels.
+def open_picture(file: str | os.PathLike[str] | io.BytesIO, name: str | None = None) -> Image.Image:
+    """Opens a picture without decoding it.
 
-    Attributes:
-        rgb: RGB uint8, height x width x 3, upright (the EXIF orientation is applied).
-        orientation: EXIF orientation 1..8 of the file; `rgb` is turned back by it when written.
-        alpha: uint8 height x width, upright, or None.
-        info: what the encoder needs to write the same kind of file (exif, icc_profile, dpi, qtables, subsampling,
-            progressive, mode, compression, lossy).
-        lost: what of the file `rgb`, `alpha` and `info` do not hold, in words; empty when nothing is.
+    Args:
+        file: a path, or the file's content.
+        name: what messages call it; the path by default.
+
+    Raises:
+        BadImageError: instead of Pillow's several exceptions; also where the header claims over `MAX_PIXELS` pixels.
     """
-
-    rgb: np.ndarray
-    orientation: int = 1
-    alpha: np.ndarray | None = None
-    info: dict[str, Any] = field(default_factory=dict)
-    lost: tuple[str, ...] = ()
-
-
-def open_picture(path: str | os.PathLike[str]) -> Image.Image:
-    """Opens a picture file without decoding it; `BadImageError` instead of Pillow's several exceptions."""
+    name = name or os.fspath(file)
     try:
-        return Image.open(path)
+        image = Image.open(file)
     except UnidentifiedImageError as error:
-        raise BadImageError(
-            f"{os.fspath(path)}: not a picture that can be read (empty, or another kind of file)"
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise BadImageError(f"{os.fspath(path)}: {error}") from error
+        raise BadImageError(f"{name}: not a picture that can be read ({_what_else(file)})") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise BadImageError(f"{name}: {error}; the limit is {MAX_PIXELS:,} pixels") from error
     except OSError as error:
-        raise BadImageError(f"{os.fspath(path)}: cannot be opened ({error.strerror or error})") from error
+        raise BadImageError(f"{name}: cannot be opened ({error.strerror or error})") from error
+    except (SyntaxError, ValueError, EOFError) as error:
+        raise BadImageError(f"{name}: its header is broken ({error})") from error
+    check_size(*image.size, name)
+    return image
+
+
+def check_size(width: int, height: int, name: str) -> None:
+    """Refuses a picture that would fill the memory, before anything is decoded."""
+    if width * height > MAX_PIXELS:
+        raise BadImageError(
+            f"{name}: {width} x {height} = {width * height:,} pixels; the limit is {MAX_PIXELS:,}"
+        )
+
+
+def _what_else(file: str | os.PathLike[str] | io.BytesIO) -> str:
+    if isinstance(file, io.BytesIO):
+        start = file.getvalue()[:12]
+    else:
+        with open(file, "rb") as stream:
+            start = stream.read(12)
+    if not start:
+        return "it is empty"
+    if start[4:8] == b"ftyp" and start[8:12] in _FOREIGN_BRANDS:
+        return f"its content is {_FOREIGN_BRANDS[start[8:12]]}; save it as JPEG or PNG"
+    return "cut short at its start, or another kind of file"
 
 
 def decode_picture(image: Image.Image, path: str | os.PathLike[str]) -> None:
@@ -81,6 +90,42 @@ def decode_picture(image: Image.Image, path: str | os.PathLike[str]) -> None:
         image.load()
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise BadImageError(f"{os.fspath(path)}: broken or cut short ({error})") from error
+
+
+def to_array(image: Image.Image, convert: Callable[[Image.Image], Image.Image] = lambda band: band) -> np.ndarray:
+    """A decoded picture as an array, band by band: Pillow's own way holds a large picture three times.
+
+    `convert` changes each band on the way, for example to another mode.
+    """
+    rows = max(_BAND_PIXELS // max(image.width, 1), 1)
+    if rows >= image.height:
+        return np.array(convert(image))
+    result = None
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        band = np.asarray(convert(image.crop((0, top, image.width, bottom))))
+        if result is None:
+            result = np.empty((image.height, *band.shape[1:]), band.dtype)
+        result[top:bottom] = band
+    return result
+
+
+def stored_orientation(image: Image.Image) -> int:
+    """EXIF orientation 1..8 of an opened picture; 1 where it says nothing or nonsense."""
+    orientation = image.getexif().get(ORIENTATION_TAG, 1)
+    return orientation if orientation in range(1, 9) else 1
+
+
+def turn_upright(stored: np.ndarray, orientation: int) -> np.ndarray:
+    """The upright picture of one that is stored with an EXIF orientation 1..8; the same array for 1."""
+    turned = cv2.transpose(stored) if orientation in _QUARTER_TURNED else stored
+    return cv2.flip(turned, _FLIPS[orientation]) if orientation in _FLIPS else turned
+
+
+def turn_back(upright: np.ndarray, orientation: int) -> np.ndarray:
+    """The opposite of `turn_upright`: how a file of that orientation stores an upright picture."""
+    turned = cv2.flip(upright, _FLIPS[orientation]) if orientation in _FLIPS else upright
+    return cv2.transpose(turned) if orientation in _QUARTER_TURNED else turned
 
 
 def read_rgb(path: str | os.PathLike[str], reduce: int = 1) -> np.ndarray:
@@ -102,11 +147,25 @@ def read_rgb(path: str | os.PathLike[str], reduce: int = 1) -> np.ndarray:
             # Asked for the rounded-up size, Pillow would decode odd-sized pictures at the next larger fraction.
             image.draft(None, (image.width // reduce, image.height // reduce))
         decode_picture(image, path)
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
         flat = _flatten(image)
         if flat.size != size:
             flat = flat.reduce(reduce)
-        return np.asarray(_apply_orientation(flat, orientation))
+        return turn_upright(to_array(flat), stored_orientation(image))
+
+
+def read_rgba(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray | None]:
+    """Reads a picture as `read_rgb` does, and its alpha channel (uint8 height x width, upright) or None.
+
+    Raises:
+        BadImageError: not a picture, or cut short.
+    """
+    with open_picture(path) as image:
+        decode_picture(image, path)
+        orientation = stored_orientation(image)
+        alpha = None
+        if image.mode in ("RGBA", "LA", "PA"):
+            alpha = turn_upright(np.asarray(image.convert("RGBA").getchannel("A")), orientation)
+        return turn_upright(to_array(_flatten(image)), orientation), alpha
 
 
 def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
@@ -118,7 +177,7 @@ def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     with open_picture(path) as image:
         # Asked for EXIF that is not at its beginning, a PNG would be decoded to look behind its pixels.
         known = image.format != "PNG" or "exif" in image.info
-        lying = known and image.getexif().get(_ORIENTATION_TAG, 1) in _QUARTER_TURNED
+        lying = known and stored_orientation(image) in _QUARTER_TURNED
         return image.size[::-1] if lying else image.size
 
 
@@ -133,167 +192,38 @@ def _flatten(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def read_photo(path: str | os.PathLike[str]) -> Photo:
-    """Reads a picture together with what is needed to write it back as the same kind of file.
-
-    Raises:
-        BadImageError: not a picture, cut short, or several pages or frames in one file.
-    """
-    with open_picture(path) as image:
-        _refuse_several(image, path)
-        lost = _losses(image)
-        decode_picture(image, path)
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
-        info: dict[str, Any] = {key: image.info[key] for key in ("exif", "icc_profile", "dpi") if image.info.get(key)}
-        info["mode"] = image.mode
-        # MPO is what phones call a JPEG with a second picture behind it.
-        if image.format in ("JPEG", "MPO"):
-            info["qtables"] = image.quantization
-            info["subsampling"] = JpegImagePlugin.get_sampling(image)
-            info["progressive"] = bool(image.info.get("progressive"))
-        if image.format == "TIFF":
-            info["compression"] = image.info.get("compression", "raw")
-        if image.format == "WEBP":
-            info["lossy"] = _is_lossy_webp(path)
-        alpha = None
-        if image.mode in ("RGBA", "LA", "PA"):
-            alpha_image = image.convert("RGBA").getchannel("A")
-            alpha = np.asarray(_apply_orientation(alpha_image, orientation))
-        rgb = np.asarray(_apply_orientation(_flatten(image), orientation))
-    return Photo(rgb, orientation if orientation in _UNDO_ORIENTATION else 1, alpha, info, lost)
-
-
-def _refuse_several(image: Image.Image, path: str | os.PathLike[str]) -> None:
-    """Refuses what only the first picture of would come back; a phone's MPO is one photo with a preview behind it."""
-    try:
-        count = getattr(image, "n_frames", 1)
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise BadImageError(f"{os.fspath(path)}: broken or cut short ({error})") from error
-    if count > 1 and image.format != "MPO":
-        raise BadImageError(
-            f"{os.fspath(path)}: holds {count} pages or frames, and only the first would come back; "
-            "save them as single pictures"
-        )
-
-
-def _losses(image: Image.Image) -> tuple[str, ...]:
-    """What `Photo` cannot hold of an opened picture that is not decoded yet (decoding forgets the depth)."""
-    lost = []
-    depth = str(image.tile[0][3]) if image.tile else ""
-    if ";16" in depth or image.mode.startswith("I") or image.mode == "F":
-        lost.append("more than 8 bits per channel become 8")
-    if image.mode == "1":
-        lost.append("black and white becomes grey")
-    elif image.mode in ("P", "PA"):
-        lost.append("the palette becomes RGB, and the file larger")
-    elif image.mode not in (*_GREY_MODES, "RGB", "RGBA") and not image.mode.startswith(("I", "F")):
-        profile = ", and its colour profile is dropped" if image.info.get("icc_profile") else ""
-        lost.append(f"{image.mode} becomes RGB{profile}")
-    if "transparency" in image.info:
-        lost.append("the transparent colour becomes opaque")
-    compression = image.info.get("compression", "raw")
-    if image.format == "TIFF" and compression not in (*_TIFF_COMPRESSIONS, "jpeg"):
-        lost.append(f"the compression {compression} becomes deflate")
-    if image.format == "MPO":
-        lost.append("the further pictures behind the first are dropped")
-    return tuple(lost)
-
-
-def _is_lossy_webp(path: str | os.PathLike[str]) -> bool:
-    """Whether the first picture chunk is `VP8 ` (lossy) and not `VP8L`; the container is RIFF, see RFC 9649."""
-    with open(path, "rb") as file:
-        file.seek(12)
-        while len(header := file.read(8)) == 8:
-            if header[:4] in (b"VP8 ", b"VP8L"):
-                return header[:4] == b"VP8 "
-            size = int.from_bytes(header[4:], "little")
-            file.seek(size + size % 2, os.SEEK_CUR)
-    return False
-
-
-def _apply_orientation(image: Image.Image, orientation: int) -> Image.Image:
-    quarter_turns = {6: Image.Transpose.ROTATE_270, 8: Image.Transpose.ROTATE_90}
-    apply = quarter_turns.get(orientation, _UNDO_ORIENTATION.get(orientation))
-    return image.transpose(apply) if apply is not None else image
-
-
 def encode_image(
     rgb: np.ndarray,
     suffix: str,
-    like: Photo | None = None,
     quality: int = DEFAULT_JPEG_QUALITY,
     png_level: int = DEFAULT_PNG_LEVEL,
 ) -> bytes:
-    """Encodes RGB uint8 height x width x 3 (upright) as a file of the kind that `suffix` names.
+    """Encodes RGB uint8 height x width x 3 as a new file of the kind that `suffix` names, without metadata.
 
-    With `like`, its metadata, alpha and orientation are kept, and a JPEG uses the same quantisation tables and
-    chroma sampling: an untouched block then comes out nearly as it went in, and the file keeps its size. A TIFF keeps
-    its compression where it fits the picture, a lossy WebP stays lossy, and a colour profile goes when the kind of
-    colour that it describes does.
-    `png_level` is zlib's effort, 0 to 9; 1 takes a third of the time of 6 on pages, at about the same size.
+    All but JPEG are lossless. `png_level` is zlib's effort, 0 to 9; 1 takes a third of the time of 6 on pages, at
+    about the same size.
     """
     suffix = suffix.lower()
     if suffix not in IMAGE_SUFFIXES:
         raise ValueError(f"suffix {suffix!r} is not one of {', '.join(IMAGE_SUFFIXES)}")
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
         raise ValueError(f"expected RGB uint8 height x width x 3, got {rgb.dtype} {rgb.shape}")
-    image = Image.fromarray(np.ascontiguousarray(rgb))
-    options: dict[str, Any] = {}
-    jpeg = suffix in (".jpg", ".jpeg")
-    if like is not None:
-        options.update({key: like.info[key] for key in ("exif", "icc_profile", "dpi") if key in like.info})
-        if like.alpha is not None and not jpeg and suffix != ".bmp":
-            image.putalpha(Image.fromarray(np.ascontiguousarray(like.alpha)))
-        elif like.info.get("mode") in ("L", "1", "I;16", "I") and not np.any(np.ptp(rgb, axis=2)):
-            image = image.convert("L")
-        if not _same_colours(like.info.get("mode", image.mode), image.mode):
-            options.pop("icc_profile", None)
-        if like.orientation in _UNDO_ORIENTATION:
-            image = image.transpose(_UNDO_ORIENTATION[like.orientation])
-    info = like.info if like is not None else {}
-    if jpeg:
-        options.update(_jpeg_options(info, image.mode, quality))
-    elif suffix == ".webp":
-        options.update({"quality": DEFAULT_WEBP_QUALITY} if info.get("lossy") else {"lossless": True})
-    elif suffix in (".tif", ".tiff"):
-        options.update(_tiff_options(info, image.mode, quality))
-    elif suffix == ".png":
-        options["compress_level"] = png_level
+    options: dict[str, Any] = {
+        ".jpg": {"quality": quality},
+        ".jpeg": {"quality": quality},
+        ".png": {"compress_level": png_level},
+        ".webp": {"lossless": True},
+    }.get(suffix, {})
     buffer = io.BytesIO()
-    image.save(buffer, format=Image.registered_extensions()[suffix], **options)
+    Image.fromarray(np.ascontiguousarray(rgb)).save(buffer, format=Image.registered_extensions()[suffix], **options)
     return buffer.getvalue()
-
-
-def _same_colours(before: str, after: str) -> bool:
-    """Whether a colour profile for pictures of mode `before` describes those of mode `after`."""
-    if before in _GREY_MODES:
-        return after in _GREY_MODES
-    return before in ("RGB", "RGBA", "P", "PA") and after in ("RGB", "RGBA")
-
-
-def _jpeg_options(info: dict[str, Any], mode: str, quality: int) -> dict[str, Any]:
-    options: dict[str, Any] = {"progressive": bool(info.get("progressive"))}
-    tables = info.get("qtables")
-    if tables and mode == "RGB" and len(tables) >= 2:
-        return {**options, "qtables": tables, "subsampling": max(info["subsampling"], 0)}
-    if tables and mode == "L":
-        return {**options, "qtables": tables}
-    return {**options, "quality": quality}
-
-
-def _tiff_options(info: dict[str, Any], mode: str, quality: int) -> dict[str, Any]:
-    compression = info.get("compression", "raw")
-    if compression == "jpeg" and mode in ("L", "RGB"):
-        return {"compression": compression, "quality": quality}
-    return {"compression": compression if compression in _TIFF_COMPRESSIONS else "tiff_adobe_deflate"}
 
 
 def write_image(
     path: str | os.PathLike[str],
     rgb: np.ndarray,
-    like: Photo | None = None,
     quality: int = DEFAULT_JPEG_QUALITY,
     png_level: int = DEFAULT_PNG_LEVEL,
 ) -> None:
     """Writes RGB uint8 height x width x 3 to `path` atomically; see `encode_image`."""
-    write_bytes(path, encode_image(rgb, Path(path).suffix, like, quality, png_level))
+    write_bytes(path, encode_image(rgb, Path(path).suffix, quality, png_level))

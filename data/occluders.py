@@ -16,7 +16,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data.images import IMAGE_SUFFIXES, BadImageError, open_picture, read_photo, read_rgb
+from data.images import IMAGE_SUFFIXES, BadImageError, open_picture, read_rgb, read_rgba
 from data.listing import pictures_below
 from data.masks import read_mask
 
@@ -169,10 +169,9 @@ def load_occluder(entry: OccluderEntry, long_side: int = 0) -> Occluder:
         BadImageError: a broken file, a mask of another shape, or an empty cut-out.
     """
     if entry.mask is None:
-        photo = read_photo(entry.path)
-        if photo.alpha is None:
+        rgb, alpha = read_rgba(entry.path)
+        if alpha is None:
             raise BadImageError(f"{entry.path}: has no alpha channel and no {entry.path.stem}_mask.png beside it")
-        rgb, alpha = photo.rgb, photo.alpha
     else:
         rgb, alpha = read_rgb(entry.path), read_mask(entry.mask) * np.uint8(255)
         if alpha.shape != rgb.shape[:2]:

@@ -1,0 +1,137 @@
+"""A user's JPEG: decoded, and written back with every block that is not touched as it was.
+
+Blocks are `data.jpeg_blocks`' business. Where it cannot (its library is missing, or the file is of a rare kind), the
+picture is encoded anew with the same tables, and only the segments around the picture stay byte for byte.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import numpy as np
+from PIL import Image, JpegImagePlugin
+
+from data.images import (
+    DEFAULT_JPEG_QUALITY,
+    decode_picture,
+    encode_image,
+    open_picture,
+    stored_orientation,
+    to_array,
+    turn_back,
+)
+from data.samples import Encoded, Stored, grey_of, grey_to_rgb, ink_of
+
+_APP0, _APP2, _APP14, _APP15, _COMMENT, _SCAN = 0xE0, 0xE2, 0xEE, 0xEF, 0xFE, 0xDA
+
+
+def decode(source: bytes, name: str) -> Stored:
+    """Decodes a JPEG (grey, colour or inks) as RGB uint8.
+
+    Raises:
+        BadImageError: cut short or broken.
+    """
+    with open_picture(io.BytesIO(source), name) as image:
+        decode_picture(image, name)
+        rgb = grey_to_rgb(np.array(image)) if image.mode == "L" else to_array(image, lambda band: band.convert("RGB"))
+        # MPO is what phones call a JPEG with a second picture behind it.
+        lost = ("the further pictures behind the first are dropped",) if image.format == "MPO" else ()
+        return Stored(rgb, stored_orientation(image), info=_settings(image), lost=lost)
+
+
+def encode(source: bytes, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray) -> Encoded:
+    """`source` with `rgb` (uint8, stored orientation) where `mask` is 1."""
+    try:
+        from data.jpeg_blocks import UnsupportedJpegError, replace_blocks
+    except ImportError as error:
+        return _encode_whole(source, info, rgb, mask, str(error))
+    try:
+        return Encoded(replace_blocks(source, rgb, mask))
+    except (UnsupportedJpegError, ImportError) as error:
+        return _encode_whole(source, info, rgb, mask, str(error))
+
+
+def _encode_whole(source: bytes, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray, reason: str) -> Encoded:
+    covered = mask.astype(bool)
+    with open_picture(io.BytesIO(source), "the source") as image:
+        samples = to_array(image)
+    fill = rgb[covered]
+    samples[covered] = {"L": grey_of, "CMYK": ink_of}.get(info["mode"], lambda colours: colours)(fill)
+    note = f"every block of the JPEG was encoded anew, with the same tables ({reason})"
+    return Encoded(_reencode(source, Image.fromarray(samples, info["mode"]), info), (note,))
+
+
+def encode_like(source: bytes, name: str, rgb: np.ndarray, quality: int) -> bytes:
+    """Another picture (RGB uint8, upright, of the same size) as the JPEG that a photo editor would make of `source`.
+
+    Every block is encoded anew, with the tables, sampling and metadata of the source. Where that is no colour JPEG,
+    the result is a plain one of `quality`.
+    """
+    with open_picture(io.BytesIO(source), name) as image:
+        if image.format not in ("JPEG", "MPO") or image.mode != "RGB":
+            return encode_image(rgb, ".jpg", quality)
+        orientation, info = stored_orientation(image), _settings(image)
+    return _reencode(source, Image.fromarray(turn_back(rgb, orientation)), info)
+
+
+def _settings(image: Image.Image) -> dict[str, Any]:
+    return {
+        "mode": image.mode,
+        "qtables": image.quantization,
+        "subsampling": JpegImagePlugin.get_sampling(image),
+        "progressive": bool(image.info.get("progressive")),
+    }
+
+
+def _reencode(source: bytes, image: Image.Image, info: dict[str, Any]) -> bytes:
+    """A new picture in stored orientation in the place of that of `source`."""
+    options: dict[str, Any] = {"progressive": info["progressive"], "qtables": info["qtables"]}
+    if image.mode == "RGB":
+        options["subsampling"] = max(info["subsampling"], 0)
+    buffer = io.BytesIO()
+    try:
+        image.save(buffer, format="JPEG", **options)
+    except (ValueError, OSError):  # Tables of 16 bits, which Pillow does not write.
+        buffer = io.BytesIO()
+        image.save(buffer, format="JPEG", progressive=info["progressive"], quality=DEFAULT_JPEG_QUALITY)
+    return _with_segments_of(source, buffer.getvalue())
+
+
+def _with_segments_of(source: bytes, picture: bytes) -> bytes:
+    """The metadata of `source` in front of the tables and scans of `picture`.
+
+    Adobe's segment tells how colours are coded, so it comes from `picture`; an index of further pictures goes with
+    those.
+    """
+    kept = [
+        segment
+        for marker, segment in _segments(source)
+        if (_APP0 <= marker <= _APP15 and marker != _APP14 and segment[4:8] != b"MPF\0") or marker == _COMMENT
+    ]
+    own = [
+        segment
+        for marker, segment in _segments(picture)
+        if not (_APP0 <= marker <= _APP15 or marker == _COMMENT) or marker == _APP14
+    ]
+    return b"\xff\xd8" + b"".join(kept) + b"".join(own) + picture[_scan_at(picture) :]
+
+
+def _segments(content: bytes) -> list[tuple[int, bytes]]:
+    """Marker and bytes (marker and length included) of every segment before the first scan."""
+    segments, at, end = [], 2, _scan_at(content)
+    while at < end:
+        if content[at + 1] == 0xFF:  # A marker may be padded in front.
+            at += 1
+            continue
+        size = 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+        segments.append((content[at + 1], content[at : at + size]))
+        at += size
+    return segments
+
+
+def _scan_at(content: bytes) -> int:
+    at = 2
+    while content[at + 1] != _SCAN:
+        at += 1 if content[at + 1] == 0xFF else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return at

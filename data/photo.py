@@ -1,0 +1,130 @@
+"""A user's own picture file: read whole, and given back as the same kind of file with only the masked pixels changed.
+
+    photo = read_photo(path)
+    encoded = encode_photo(photo, restored, mask)
+
+What lies under the mask becomes the fill, as exactly as the kind of file can say it; every other pixel and everything
+else that the file holds stays. What cannot stay is named in `Encoded.notes`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from data import bmp_photo, jpeg_photo, png_photo, tiff_photo, webp_photo
+from data.images import BadImageError, open_picture, turn_back, turn_upright
+from data.samples import Encoded
+
+__all__ = ["Encoded", "Photo", "encode_photo", "read_photo"]
+# By what Pillow calls the content. MPO is what phones call a JPEG with a second picture behind it.
+_FAMILIES: dict[str, ModuleType] = {
+    "JPEG": jpeg_photo,
+    "MPO": jpeg_photo,
+    "PNG": png_photo,
+    "TIFF": tiff_photo,
+    "WEBP": webp_photo,
+    "BMP": bmp_photo,
+}
+
+
+@dataclass(frozen=True)
+class Photo:
+    """A decoded picture file.
+
+    Attributes:
+        path: the file; it is read again when the result is encoded.
+        kind: "JPEG", "PNG", "TIFF", "WEBP" or "BMP" by its content, whatever its name says.
+        pixels: RGB height x width x 3, upright (the EXIF orientation is applied); uint16 where the file has more than
+            8 bits per channel, else uint8.
+        orientation: EXIF orientation 1..8 of the file; its pixels lie that way again in what is encoded.
+        alpha: height x width of the same type, upright, or None.
+        lost: what cannot come back, in words; empty when everything can. `encode_photo` repeats it in its notes.
+        info: what the encoder of this kind needs to know, in the file's own orientation.
+        stamp: size and time of the file when it was read.
+    """
+
+    path: Path
+    kind: str
+    pixels: np.ndarray
+    orientation: int
+    alpha: np.ndarray | None
+    lost: tuple[str, ...]
+    info: dict[str, Any]
+    stamp: tuple[int, int]
+
+
+def read_photo(path: str | os.PathLike[str]) -> Photo:
+    """Reads a picture file together with what is needed to write it back.
+
+    Raises:
+        BadImageError: not a picture of a kind that is written back, cut short, several pages or frames in one file,
+            or larger than `data.images.MAX_PIXELS`; the message names the file.
+    """
+    path = Path(path)
+    with open_picture(path) as image:
+        if image.format not in _FAMILIES:
+            raise BadImageError(f"{path}: its content is {image.format}, expected {', '.join(_kinds())}")
+        kind = "JPEG" if image.format == "MPO" else image.format
+        _refuse_several(image, path)
+        stamp = _stamp(path)
+    stored = _FAMILIES[kind].decode(path.read_bytes(), str(path))
+    pixels = turn_upright(stored.rgb, stored.orientation)
+    alpha = None if stored.alpha is None else turn_upright(stored.alpha, stored.orientation)
+    return Photo(path, kind, pixels, stored.orientation, alpha, stored.lost, stored.info, stamp)
+
+
+def encode_photo(photo: Photo, pixels: np.ndarray, mask: np.ndarray) -> Encoded:
+    """The file of `photo` with `pixels` in the place of its own where `mask` is not 0.
+
+    Args:
+        pixels: upright RGB of the shape and type of `photo.pixels`; only those under the mask are looked at, but a
+            JPEG's blocks at the mask's border.
+        mask: height x width, upright.
+
+    Raises:
+        ValueError: another shape or type.
+        BadImageError: the file changed or went away since it was read.
+    """
+    own = photo.pixels
+    if pixels.shape != own.shape or pixels.dtype != own.dtype:
+        raise ValueError(f"{photo.path}: expected pixels {own.dtype} {own.shape}, got {pixels.dtype} {pixels.shape}")
+    if mask.shape != pixels.shape[:2]:
+        raise ValueError(f"{photo.path}: expected a mask of {pixels.shape[:2]}, got {mask.shape}")
+    try:
+        unchanged = _stamp(photo.path) == photo.stamp
+        source = photo.path.read_bytes()
+    except OSError as error:
+        raise BadImageError(f"{photo.path}: went away while it was restored ({error.strerror})") from error
+    if not unchanged:
+        raise BadImageError(f"{photo.path}: changed while it was restored; restore it again")
+    rgb, covered = (turn_back(array, photo.orientation) for array in (pixels, (mask != 0).astype(np.uint8)))
+    encoded = _FAMILIES[photo.kind].encode(source, photo.info, rgb, covered)
+    return replace(encoded, notes=(*photo.lost, *encoded.notes))
+
+
+def _kinds() -> list[str]:
+    return [kind for kind in _FAMILIES if kind != "MPO"]
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _refuse_several(image: Image.Image, path: Path) -> None:
+    """Refuses what only the first picture of would be restored; a phone's MPO is one photo with a preview behind it."""
+    try:
+        count = getattr(image, "n_frames", 1)
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise BadImageError(f"{path}: broken or cut short ({error})") from error
+    if count > 1 and image.format != "MPO":
+        raise BadImageError(
+            f"{path}: holds {count} pages or frames, and only the first would be restored; save them as single pictures"
+        )

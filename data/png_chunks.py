@@ -1,0 +1,152 @@
+"""The chunks of a PNG file, and writing its pixels while every other chunk stays byte for byte.
+
+Format: the PNG specification (third edition), https://www.w3.org/TR/png-3/.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.images import BadImageError
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
+CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGB_ALPHA: 4}
+# First column and row, then step between columns and rows, of Adam7's seven passes.
+_ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+# Effort of zlib and bytes of pixels that are filtered at a time.
+_LEVEL, _BAND_BYTES = 3, 1 << 20
+_IDAT_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Header:
+    """What IHDR says: size in pixels, bits per sample, colour type and whether Adam7 interlaces the rows."""
+
+    width: int
+    height: int
+    depth: int
+    colour: int
+    interlaced: bool
+
+
+def read_chunks(source: bytes, name: str) -> list[tuple[bytes, memoryview]]:
+    """Type and data of every chunk, IHDR first and IEND last.
+
+    Raises:
+        BadImageError: cut short, or a chunk that the picture needs fails its checksum.
+    """
+    view, chunks, at = memoryview(source), [], len(SIGNATURE)
+    while not chunks or chunks[-1][0] != b"IEND":
+        if at + 12 > len(view):
+            raise BadImageError(f"{name}: broken or cut short (its last chunk is missing)")
+        size, kind = struct.unpack_from(">I4s", view, at)
+        end = at + 12 + size
+        # An upper-case first letter marks what a picture cannot be shown without.
+        if end > len(view) or (kind[:1].isupper() and zlib.crc32(view[at + 4 : end - 4]) != _word(view, end - 4)):
+            raise BadImageError(f"{name}: broken or cut short (chunk {kind.decode('latin-1')!r} at byte {at})")
+        chunks.append((kind, view[at + 8 : end - 4]))
+        at = end
+    return chunks
+
+
+def read_header(chunks: list[tuple[bytes, memoryview]]) -> Header:
+    """What the IHDR chunk says."""
+    width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", chunks[0][1])
+    return Header(width, height, depth, colour, interlace == 1)
+
+
+def replace_pixels(source: bytes, name: str, samples: np.ndarray, palette: bytes | None = None) -> bytes:
+    """`source` with other pixels and everything else byte for byte, what follows its end included.
+
+    Args:
+        samples: height x width [x channels], uint8 (uint16 for 16 bits): grey levels, palette indices or colours of
+            the header's type and depth.
+        palette: RGB bytes of another palette, or None to keep the source's.
+    """
+    chunks = read_chunks(source, name)
+    header = read_header(chunks)
+    parts, at, written = [SIGNATURE], len(SIGNATURE), False
+    for kind, data in chunks:
+        end = at + 12 + len(data)
+        if kind == b"IDAT":
+            if not written:
+                parts.extend(_chunk(b"IDAT", part) for part in _compressed(samples, header))
+            written = True
+        elif kind == b"PLTE" and palette is not None:
+            parts.append(_chunk(kind, palette))
+        # A histogram counts the entries of the palette that was.
+        elif not (kind == b"hIST" and palette is not None):
+            parts.append(source[at:end])
+        at = end
+    return b"".join((*parts, source[at:]))
+
+
+def _word(view: memoryview, at: int) -> int:
+    return struct.unpack_from(">I", view, at)[0]
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
+
+
+def _compressed(samples: np.ndarray, header: Header) -> Iterator[bytes]:
+    """The zlib stream of the pixels, in pieces."""
+    compressor = zlib.compressobj(_LEVEL)
+    held = bytearray()
+    if header.interlaced:
+        passes = [samples[row::row_step, column::column_step] for column, row, column_step, row_step in _ADAM7]
+    else:
+        passes = [samples]
+    for part in passes:
+        if part.size == 0:
+            continue
+        for band in _filtered(part, header):
+            held += compressor.compress(band)
+            if len(held) >= _IDAT_BYTES:
+                yield bytes(held)
+                held.clear()
+    yield bytes(held) + compressor.flush()
+
+
+def _filtered(samples: np.ndarray, header: Header) -> Iterator[np.ndarray]:
+    """Rows as PNG stores them, each behind its filter's number, some megabytes at a time."""
+    height, width = samples.shape[:2]
+    step = max(1, header.depth * CHANNELS[header.colour] // 8)
+    row_bytes = (width * header.depth * CHANNELS[header.colour] + 7) // 8
+    rows = max(_BAND_BYTES // row_bytes, 1)
+    # Differences of indices mean nothing, and those of packed levels little.
+    plain = header.depth < 8 or header.colour == PALETTE
+    above = np.zeros((1, row_bytes), np.uint8)
+    for top in range(0, height, rows):
+        raw = _packed(samples[top : top + rows], header.depth)
+        band = np.zeros((len(raw), 1 + row_bytes), np.uint8)
+        band[:, 1:] = raw
+        if not plain:
+            upper = np.concatenate([above, raw[:-1]])
+            candidates = [(1, raw.copy()), (2, raw - upper)]
+            candidates[0][1][:, step:] -= raw[:, :-step]
+            costs = [np.minimum(c, -c).sum(1, dtype=np.int64) for _, c in candidates]
+            choice = np.argmin(costs, axis=0)
+            for index, (number, candidate) in enumerate(candidates):
+                band[choice == index, 0] = number
+                band[choice == index, 1:] = candidate[choice == index]
+            above = raw[-1:]
+        yield band
+
+
+def _packed(samples: np.ndarray, depth: int) -> np.ndarray:
+    """Samples as rows of bytes: big-endian words for 16 bits, several to a byte below 8."""
+    rows = len(samples)
+    if depth == 16:
+        return np.ascontiguousarray(samples).astype(">u2").reshape(rows, -1).view(np.uint8)
+    if depth == 8:
+        return np.ascontiguousarray(samples).reshape(rows, -1)
+    shifts = np.arange(depth - 1, -1, -1, dtype=np.uint8)
+    bits = (samples[..., None] >> shifts & 1).reshape(rows, -1)
+    return np.packbits(bits, axis=1)

@@ -1,0 +1,132 @@
+"""A user's PNG of any depth and colour type: untouched pixels keep their values, every other chunk its bytes."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL import Image
+
+from data import png_chunks
+from data.images import BadImageError, decode_picture, open_picture, stored_orientation, to_array
+from data.png_chunks import GREY, GREY_ALPHA, PALETTE, RGB, Header
+from data.samples import (
+    Encoded,
+    Stored,
+    grey_of,
+    grey_to_rgb,
+    narrow,
+    nearest_entries,
+    representative_colours,
+    widen,
+)
+
+
+def decode(source: bytes, name: str) -> Stored:
+    """Decodes a PNG; alpha comes from the alpha channel or from the palette's transparency.
+
+    Raises:
+        BadImageError: cut short or broken.
+    """
+    chunks = dict(png_chunks.read_chunks(source, name)[::-1])
+    header = png_chunks.read_header([(b"IHDR", chunks[b"IHDR"])])
+    with open_picture(io.BytesIO(source), name) as image:
+        decode_picture(image, name)
+        orientation = stored_orientation(image)
+        if header.depth == 16 and header.colour != GREY:
+            samples = _decode_deep(source, header, name)
+        else:
+            samples = _samples(image, header)
+    info: dict[str, Any] = {"samples": samples, "name": name}
+    alpha = None
+    if header.colour == PALETTE:
+        palette, opacity = _palette(chunks)
+        if samples.max(initial=0) >= len(palette):
+            raise BadImageError(f"{name}: entry {samples.max()} of a palette of {len(palette)} is used")
+        rgb = palette[samples]
+        alpha = opacity[samples] if b"tRNS" in chunks else None
+    elif header.colour in (GREY, GREY_ALPHA):
+        grey = samples if header.colour == GREY else samples[..., 0]
+        rgb = grey_to_rgb(widen(grey, header.depth) if header.depth < 8 else grey)
+    else:
+        rgb = samples if header.colour == RGB else np.ascontiguousarray(samples[..., :3])
+    if samples.ndim == 3 and samples.shape[2] in (2, 4):
+        alpha = np.ascontiguousarray(samples[..., -1])
+    return Stored(rgb, orientation, alpha, info)
+
+
+def encode(source: bytes, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray) -> Encoded:
+    """`source` with `rgb` (of the decoded type, stored orientation) where `mask` is 1.
+
+    Grey files get the mean of the fill's channels. Alpha stays. A palette gets the fill's colours in its free entries
+    as far as they reach; beyond, the fill takes the nearest colour, of the same opacity as the pixel that it replaces.
+    """
+    name, covered = info["name"], mask.astype(bool)
+    chunks = dict(png_chunks.read_chunks(source, name)[::-1])
+    header = png_chunks.read_header([(b"IHDR", chunks[b"IHDR"])])
+    samples, fill, palette = info["samples"].copy(), rgb[covered], None
+    if header.colour == PALETTE:
+        entries, opacity = _palette(chunks)
+        free = 2**header.depth - len(entries)
+        if free > 0 and len(fill):
+            entries = np.concatenate([entries, representative_colours(fill, free)])
+            palette = entries.tobytes()
+        samples[covered] = _indices(fill, samples[covered], entries, opacity[: len(entries)])
+    elif header.colour in (GREY, GREY_ALPHA):
+        grey = grey_of(fill)
+        grey = narrow(grey, header.depth) if header.depth < 8 else grey
+        if header.colour == GREY:
+            samples[covered] = _beside_key(grey[:, None], chunks)[:, 0]
+        else:
+            samples[..., 0][covered] = grey
+    else:
+        samples[..., :3][covered] = _beside_key(fill, chunks)
+    return Encoded(png_chunks.replace_pixels(source, name, samples, palette))
+
+
+def _samples(image: Image.Image, header: Header) -> np.ndarray:
+    """The file's own values of a decoded picture: Pillow spreads grey levels of 2 and 4 bits over 0..255."""
+    values = to_array(image)
+    if header.colour == GREY and header.depth < 8:
+        return values.astype(np.uint8) if header.depth == 1 else narrow(values, header.depth)
+    return values.astype(np.uint16, copy=False) if header.depth == 16 else values
+
+
+def _decode_deep(source: bytes, header: Header, name: str) -> np.ndarray:
+    """Colours or alpha of 16 bits, which Pillow cuts to 8. Pillow has decoded them before: nothing is cut short."""
+    values = cv2.imdecode(np.frombuffer(source, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype != np.uint16:
+        raise BadImageError(f"{name}: OpenCV cannot read this PNG of 16 bits per channel")
+    if header.colour == GREY_ALPHA:
+        return np.ascontiguousarray(values[..., [0, 3]])
+    values = values[..., :3] if header.colour == RGB else values
+    return cv2.cvtColor(values, cv2.COLOR_BGR2RGB if values.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+
+
+def _palette(chunks: dict[bytes, memoryview]) -> tuple[np.ndarray, np.ndarray]:
+    """Colours (uint8 [M, 3]) and the opacity of all 256 possible entries; what tRNS does not name is opaque."""
+    opacity = np.full(256, 255, np.uint8)
+    named = np.frombuffer(chunks.get(b"tRNS", b""), np.uint8)
+    opacity[: len(named)] = named
+    return np.frombuffer(chunks[b"PLTE"], np.uint8).reshape(-1, 3), opacity
+
+
+def _indices(fill: np.ndarray, before: np.ndarray, entries: np.ndarray, opacity: np.ndarray) -> np.ndarray:
+    indices = np.empty(len(fill), np.uint8)
+    for level in np.unique(opacity[before]):
+        pixels = opacity[before] == level
+        indices[pixels] = nearest_entries(fill[pixels], entries, opacity == level)
+    return indices
+
+
+def _beside_key(fill: np.ndarray, chunks: dict[bytes, memoryview]) -> np.ndarray:
+    """The fill without the colour that the file declares transparent: one step beside it in the last channel."""
+    if b"tRNS" not in chunks:
+        return fill
+    key = np.frombuffer(chunks[b"tRNS"], ">u2").astype(fill.dtype)
+    hit = (fill == key).all(axis=1)
+    fill = fill.copy()
+    fill[hit, -1] += np.where(key[-1] > 0, -1, 1).astype(fill.dtype)
+    return fill

@@ -1,0 +1,109 @@
+"""What a file's own numbers mean: from grey levels, palette indices and inks to RGB, and a fill from RGB back to them.
+
+Everything here is in the file's stored orientation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+# Distances of so many colours to a whole palette are held at a time.
+_COLOURS_AT_ONCE = 16_384
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A picture as its file stores it.
+
+    Attributes:
+        rgb: uint8 or uint16 height x width x 3, in the stored orientation.
+        orientation: EXIF orientation 1..8.
+        alpha: height x width of the same type, or None.
+        info: what the family's encoder needs to know.
+        lost: what cannot come back whatever is done, in words.
+    """
+
+    rgb: np.ndarray
+    orientation: int = 1
+    alpha: np.ndarray | None = None
+    info: dict[str, Any] = field(default_factory=dict)
+    lost: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A finished file.
+
+    Attributes:
+        content: the file's bytes.
+        notes: what of the source could not be kept, in words for the log; empty when everything was.
+    """
+
+    content: bytes
+    notes: tuple[str, ...] = ()
+
+
+def grey_of(rgb: np.ndarray) -> np.ndarray:
+    """RGB [..., 3] as grey [...] of the same type, the rounded mean: equal channels stay what they are."""
+    return ((rgb.sum(axis=-1, dtype=np.uint32) + 1) // 3).astype(rgb.dtype)
+
+
+def grey_to_rgb(grey: np.ndarray) -> np.ndarray:
+    """Grey height x width as RGB height x width x 3."""
+    return np.repeat(grey[..., None], 3, axis=-1)
+
+
+def widen(levels: np.ndarray, bits: int) -> np.ndarray:
+    """Grey levels of 1, 2 or 4 bits as uint8 over 0..255."""
+    return levels * np.uint8(255 // (2**bits - 1))
+
+
+def narrow(grey: np.ndarray, bits: int) -> np.ndarray:
+    """uint8 over 0..255 as the nearest levels of 1, 2 or 4 bits."""
+    step = 255 // (2**bits - 1)
+    return ((grey.astype(np.uint16) + step // 2) // step).astype(np.uint8)
+
+
+def nearest_entries(rgb: np.ndarray, palette: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
+    """Indices (uint8 [N]) of the palette entries nearest to the colours `rgb` (uint8 [N, 3]).
+
+    Args:
+        palette: uint8 [M, 3], M up to 256.
+        allowed: bool [M]; entries that may be taken, all by default.
+    """
+    codes, where = np.unique(_codes(rgb), return_inverse=True)
+    colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.float32)
+    entries = palette.astype(np.float32)
+    penalty = (entries**2).sum(1)
+    if allowed is not None:
+        penalty = np.where(allowed, penalty, np.inf)
+    nearest = np.empty(len(colours), np.uint8)
+    for start in range(0, len(colours), _COLOURS_AT_ONCE):
+        part = colours[start : start + _COLOURS_AT_ONCE]
+        # |c - e|^2 without |c|^2, which is the same for every entry.
+        nearest[start : start + len(part)] = np.argmin(penalty - 2 * part @ entries.T, axis=1)
+    return nearest[where.reshape(-1)]
+
+
+def representative_colours(rgb: np.ndarray, count: int) -> np.ndarray:
+    """At most `count` colours (uint8 [M, 3]) that stand for all of `rgb` (uint8 [N, 3]); exact where they suffice."""
+    from PIL import Image
+
+    codes = np.unique(_codes(rgb))
+    if len(codes) <= count:
+        return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.uint8)
+    quantised = Image.fromarray(rgb[None]).quantize(count, Image.Quantize.MEDIANCUT)
+    return np.asarray(quantised.getpalette("RGB"), np.uint8).reshape(-1, 3)[:count]
+
+
+def _codes(rgb: np.ndarray) -> np.ndarray:
+    red, green, blue = (rgb[:, channel].astype(np.uint32) for channel in range(3))
+    return red << 16 | green << 8 | blue
+
+
+def ink_of(rgb: np.ndarray) -> np.ndarray:
+    """RGB uint8 [..., 3] as CMYK uint8 [..., 4] without black: what Pillow's conversion gives and undoes exactly."""
+    return np.concatenate([255 - rgb, np.zeros_like(rgb[..., :1])], axis=-1)
