@@ -1,0 +1,169 @@
+"""NAFNet as an ONNX file, written node by node: any size, the gate, TLC; the numbers are those of the eager network.
+
+No exporter is asked, because those for Paddle get constants wrong without a word. Parameters keep NAFNet's own names where
+they are stored as they are; the scales that follow or precede a 1x1 convolution are folded into it (LayerNorm's weight
+and bias, beta, gamma), which is exact but for rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from onnx import TensorProto
+
+from configs.schema import PredictConfig
+from inference.onnx_writer import GraphWriter
+from models.state import arrays_of, network_of
+from models.tlc import convert_to_local
+from utils.weights import Weights
+
+INPUT, OUTPUT = "tile", "restored"
+EPSILON = np.float32(1e-6)
+
+
+def build_onnx(
+    weights: Weights,
+    settings: PredictConfig,
+    height: int | None = None,
+    width: int | None = None,
+    metadata: Mapping[str, str] | None = None,
+) -> bytes:
+    """Writes the network as an ONNX file.
+
+    Its input "tile" is float32 [1, 3, h, w], RGB in [0, 1]; its output "restored" is float32 [1, 3, h, w], the restored
+    picture before the gate and not clipped, or [1, 4, h, w] with the mask probability last when the network has a gate.
+
+    Args:
+        settings: `tlc_ratio` and `tlc_train_size` count.
+        height, width: fix these sides of the input; None takes any from 1 up.
+        metadata: names and texts for the file's `metadata_props`.
+
+    Raises:
+        ValueError: the weights describe no network of this project, or do not fit it.
+    """
+    network = network_of(weights)
+    if settings.tlc_ratio > 0:
+        convert_to_local(network, settings.tlc_train_size, settings.tlc_ratio)
+    levels = len(network.encoder_blocks)
+    windows = network.tlc_windows or [None] * (levels + 1)
+    graph = _NafnetWriter({name: array.astype(np.float32) for name, array in arrays_of(network).items()})
+
+    size = graph.node("Shape", INPUT, start=2, end=4)
+    padded = graph.pad_to_multiple(INPUT, size, network.multiple)
+    features = graph.convolution(padded, "intro", padding=1)
+    skips = []
+    for level, count in enumerate(network.encoder_blocks):
+        for index in range(count):
+            features = graph.block(features, f"encoders.{level}.{index}", windows[level])
+        skips.append(features)
+        features = graph.convolution(features, f"downs.{level}", stride=2)
+    for index in range(network.middle_blocks):
+        features = graph.block(features, f"middle_blks.{index}", windows[levels])
+    for step, count in enumerate(network.decoder_blocks):
+        doubled = graph.node("DepthToSpace", graph.convolution(features, f"ups.{step}.0"), blocksize=2, mode="CRD")
+        features = graph.node("Add", doubled, skips.pop())
+        for index in range(count):
+            features = graph.block(features, f"decoders.{step}.{index}", windows[levels - 1 - step])
+    output = graph.convolution(features, "ending", padding=1)
+    restored = graph.head(output, padded, network.gate)
+    cut = graph.node("Slice", restored, graph.constant([0, 0]), size, graph.constant([2, 3]))
+    sides = [height or "height", width or "width"]
+    channels = 4 if network.gate else 3
+    return graph.model((INPUT, [1, 3, *sides]), (OUTPUT, [1, channels, *sides], cut), metadata or {})
+
+
+class _NafnetWriter(GraphWriter):
+    """NAFNet's parts.
+
+    Args:
+        parameters: all of the network's, float32, by name.
+    """
+
+    def __init__(self, parameters: Mapping[str, np.ndarray]) -> None:
+        super().__init__()
+        self._parameters = parameters
+
+    def convolution(self, x: str, name: str, padding: int = 0, stride: int = 1, groups: int = 1) -> str:
+        """The convolution `name`, with its own weight and, where it has one, bias."""
+        weight, bias = self._parameters[f"{name}.weight"], self._parameters.get(f"{name}.bias")
+        return self._convolve(x, name, weight, bias, pads=[padding] * 4, strides=[stride] * 2, group=groups)
+
+    def block(self, x: str, name: str, window: int | None) -> str:
+        """`models.nafnet.NAFBlock`."""
+        widened = self._normed_convolution(x, f"{name}.norm1", f"{name}.conv1")
+        channels = len(self._parameters[f"{name}.conv2.weight"])
+        gated = self._simple_gate(self.convolution(widened, f"{name}.conv2", padding=1, groups=channels))
+        attended = self._attention(gated, f"{name}.sca.1", window)
+        x = self.node("Add", x, self._scaled_convolution(attended, f"{name}.conv3", f"{name}.beta"))
+        gated = self._simple_gate(self._normed_convolution(x, f"{name}.norm2", f"{name}.conv4"))
+        return self.node("Add", x, self._scaled_convolution(gated, f"{name}.conv5", f"{name}.gamma"))
+
+    def pad_to_multiple(self, x: str, size: str, multiple: int) -> str:
+        """Zeros at the right and the bottom."""
+        missing = self.node("Mod", self.node("Neg", size), self.constant([multiple]))
+        return self.node("Pad", x, self.node("Concat", self.constant([0] * 6), missing, axis=0))
+
+    def head(self, output: str, padded: str, gate: bool) -> str:
+        """Input + residual, and the mask's probability behind it."""
+        if not gate:
+            return self.node("Add", output, padded)
+        residual, logit = self.nodes("Split", 2, output, self.constant([3, 1]), axis=1)
+        return self.node("Concat", self.node("Add", residual, padded), self.node("Sigmoid", logit), axis=1)
+
+    def _convolve(self, x: str, name: str, weight: np.ndarray, bias: np.ndarray | None, **attributes: object) -> str:
+        inputs = [x, self.constant(weight.astype(np.float32), f"{name}.weight")]
+        if bias is not None:
+            inputs.append(self.constant(bias.astype(np.float32), f"{name}.bias"))
+        return self.node("Conv", *inputs, kernel_shape=weight.shape[2:], **attributes)
+
+    def _simple_gate(self, x: str) -> str:
+        return self.node("Mul", *self.nodes("Split", 2, x, axis=1, num_outputs=2))
+
+    def _normed_convolution(self, x: str, norm: str, name: str) -> str:
+        """LayerNorm over channels and a 1x1 convolution, which takes over the norm's scale and shift."""
+        channels = self.constant([1])
+        deviation = self.node("Sub", x, self.node("ReduceMean", x, channels))
+        variance = self.node("ReduceMean", self.node("Mul", deviation, deviation), channels)
+        normed = self.node("Div", deviation, self.node("Sqrt", self.node("Add", variance, self.constant(EPSILON))))
+        weight = self._parameters[f"{name}.weight"].astype(np.float64)
+        scale, shift = self._parameters[f"{norm}.weight"], self._parameters[f"{norm}.bias"]
+        bias = self._parameters[f"{name}.bias"] + weight[:, :, 0, 0] @ shift
+        return self._convolve(normed, name, weight * scale[:, None, None], bias)
+
+    def _scaled_convolution(self, x: str, name: str, scale: str) -> str:
+        """A 1x1 convolution whose outputs are multiplied by beta or gamma."""
+        factors = self._parameters[scale].reshape(-1, 1, 1, 1)
+        weight, bias = self._parameters[f"{name}.weight"], self._parameters[f"{name}.bias"]
+        return self._convolve(x, name, weight * factors, bias * factors.reshape(-1))
+
+    def _attention(self, x: str, name: str, window: int | None) -> str:
+        """The map times the 1x1 convolution `name` of its global mean, or of its local means (`models.tlc`)."""
+        if window is None:
+            return self.node("Mul", x, self.convolution(self.node("GlobalAveragePool", x), name))
+        two = self.constant([2])
+        size = self.node("Shape", x, start=2, end=4)
+        side = self.constant([window])
+        zeros = self.node("Sub", self.node("Max", size, side), size)
+        sums = self.node("Pad", x, self.node("Concat", self.constant([0] * 6), zeros, axis=0))
+        channels = self._parameters[f"{name}.weight"].shape[1]
+        sums = self._window_sums(self._window_sums(sums, window, channels, 2), window, channels, 3)
+        area = self.node("ReduceProd", self.node("Min", size, side), keepdims=0)
+        means = self.node("Div", sums, self.node("Cast", area, to=TensorProto.FLOAT))
+        scales = self.convolution(means, name)
+        missing = self.node("Sub", size, self.node("Shape", scales, start=2, end=4))
+        before = self.node("Div", missing, two)
+        none = self.constant([0, 0])
+        borders = self.node("Concat", none, before, none, self.node("Sub", missing, before), axis=0)
+        return self.node("Mul", x, self.node("Pad", scales, borders, mode="edge"))
+
+    def _window_sums(self, x: str, window: int, channels: int, axis: int) -> str:
+        """Sums of `window` neighbours along one axis: first of every `step`-th one, then of `step` next to each other."""
+        step = max(divisor for divisor in range(1, window + 1) if window % divisor == 0 and divisor**2 <= window)
+        for taps, dilation in [(window // step, step), (step, 1)]:
+            if taps == 1:
+                continue
+            shape, dilations = ([taps, 1], [dilation, 1]) if axis == 2 else ([1, taps], [1, dilation])
+            ones = np.ones([channels, 1, *shape], np.float32)
+            x = self._convolve(x, f"ones_{channels}_{taps}_{axis}", ones, None, dilations=dilations, group=channels)
+        return x
