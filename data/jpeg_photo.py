@@ -21,9 +21,11 @@ from data.images import (
     to_array,
     turn_back,
 )
+from data.jpeg_blocks import UnsupportedJpegError, losses, replace_blocks
 from data.samples import Encoded, Stored, grey_of, grey_to_rgb, ink_of
 
-_APP0, _APP2, _APP14, _APP15, _COMMENT, _SCAN = 0xE0, 0xE2, 0xEE, 0xEF, 0xFE, 0xDA
+_APP0, _APP14, _APP15, _COMMENT = 0xE0, 0xEE, 0xEF, 0xFE
+_SCAN = b"\xff\xda"
 
 
 def decode(source: bytes, name: str) -> Stored:
@@ -35,20 +37,14 @@ def decode(source: bytes, name: str) -> Stored:
     with open_picture(io.BytesIO(source), name) as image:
         decode_picture(image, name)
         rgb = grey_to_rgb(np.array(image)) if image.mode == "L" else to_array(image, lambda band: band.convert("RGB"))
-        # MPO is what phones call a JPEG with a second picture behind it.
-        lost = ("the further pictures behind the first are dropped",) if image.format == "MPO" else ()
-        return Stored(rgb, stored_orientation(image), info=_settings(image), lost=lost)
+        return Stored(rgb, stored_orientation(image), info=_settings(image))
 
 
 def encode(source: bytes, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     """`source` with `rgb` (uint8, stored orientation) where `mask` is 1."""
     try:
-        from data.jpeg_blocks import UnsupportedJpegError, replace_blocks
-    except ImportError as error:
-        return _encode_whole(source, info, rgb, mask, str(error))
-    try:
-        return Encoded(replace_blocks(source, rgb, mask))
-    except (UnsupportedJpegError, ImportError) as error:
+        return Encoded(replace_blocks(source, rgb, mask), losses(source))
+    except UnsupportedJpegError as error:
         return _encode_whole(source, info, rgb, mask, str(error))
 
 
@@ -58,8 +54,10 @@ def _encode_whole(source: bytes, info: dict[str, Any], rgb: np.ndarray, mask: np
         samples = to_array(image)
     fill = rgb[covered]
     samples[covered] = {"L": grey_of, "CMYK": ink_of}.get(info["mode"], lambda colours: colours)(fill)
-    note = f"every block of the JPEG was encoded anew, with the same tables ({reason})"
-    return Encoded(_reencode(source, Image.fromarray(samples, info["mode"]), info), (note,))
+    notes = [f"every block of the JPEG was encoded anew, with the same tables ({reason})"]
+    if info["further"]:
+        notes.append("the further pictures behind the first are dropped")
+    return Encoded(_reencode(source, Image.fromarray(samples, info["mode"]), info), tuple(notes))
 
 
 def encode_like(source: bytes, name: str, rgb: np.ndarray, quality: int) -> bytes:
@@ -81,6 +79,8 @@ def _settings(image: Image.Image) -> dict[str, Any]:
         "qtables": image.quantization,
         "subsampling": JpegImagePlugin.get_sampling(image),
         "progressive": bool(image.info.get("progressive")),
+        # MPO is what phones call a JPEG with a second picture behind it.
+        "further": image.format == "MPO",
     }
 
 
@@ -92,7 +92,7 @@ def _reencode(source: bytes, image: Image.Image, info: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
     try:
         image.save(buffer, format="JPEG", **options)
-    except (ValueError, OSError):  # Tables of 16 bits, which Pillow does not write.
+    except (ValueError, OSError):  # Tables that Pillow does not write, such as those of 16 bits.
         buffer = io.BytesIO()
         image.save(buffer, format="JPEG", progressive=info["progressive"], quality=DEFAULT_JPEG_QUALITY)
     return _with_segments_of(source, buffer.getvalue())
@@ -121,7 +121,7 @@ def _segments(content: bytes) -> list[tuple[int, bytes]]:
     """Marker and bytes (marker and length included) of every segment before the first scan."""
     segments, at, end = [], 2, _scan_at(content)
     while at < end:
-        if content[at + 1] == 0xFF:  # A marker may be padded in front.
+        if content[at] != 0xFF or content[at + 1] == 0xFF:  # Padding in front of a marker.
             at += 1
             continue
         size = 2 + int.from_bytes(content[at + 2 : at + 4], "big")
@@ -132,6 +132,7 @@ def _segments(content: bytes) -> list[tuple[int, bytes]]:
 
 def _scan_at(content: bytes) -> int:
     at = 2
-    while content[at + 1] != _SCAN:
-        at += 1 if content[at + 1] == 0xFF else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    while content[at : at + 2] != _SCAN:
+        padding = content[at] != 0xFF or content[at + 1] == 0xFF
+        at += 1 if padding else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
     return at
