@@ -17,41 +17,81 @@ from data.images import read_rgb, write_image
 from data.listing import pictures_below
 
 CELL_SIDE = 460
+COMPARISON_SIDE = 1000
 MARGIN = 12
 CAPTION_HEIGHT = 26
+_MASK_COLOUR = (255, 0, 90)
+_MASK_OPACITY = 0.45
 
 
-def _cell(rgb: np.ndarray, caption: str) -> np.ndarray:
-    """One picture shrunk into a CELL_SIDE square below its caption, on white."""
-    scale = min(CELL_SIDE / max(rgb.shape[:2]), 1.0)
-    size = (max(round(rgb.shape[1] * scale), 1), max(round(rgb.shape[0] * scale), 1))
-    small = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-    cell = np.full((CELL_SIDE + CAPTION_HEIGHT, CELL_SIDE, 3), 255, np.uint8)
-    left = (CELL_SIDE - size[0]) // 2
-    cell[CAPTION_HEIGHT : CAPTION_HEIGHT + size[1], left : left + size[0]] = small
-    # OpenCV's built-in font has Latin letters only.
-    plain = caption.encode("ascii", "replace").decode()
-    origin = (left, CAPTION_HEIGHT - 9)
-    cv2.putText(cell, plain[:52], origin, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (40, 40, 40), 1, cv2.LINE_AA)
-    return cell
-
-
-def draw_sheet(rows: Sequence[Sequence[tuple[str, np.ndarray]]]) -> np.ndarray:
+def draw_sheet(rows: Sequence[Sequence[tuple[str, np.ndarray]]], side: int = CELL_SIDE) -> np.ndarray:
     """A sheet of pictures, each row a sequence of (caption, RGB uint8 HWC); rows may differ in length.
+
+    Pictures longer than `side` are shrunk to it; all cells have the size of the largest one.
 
     Returns:
         RGB uint8 HWC.
     """
     if not rows:
         raise ValueError("a sheet needs at least one row of pictures")
-    columns = max(len(row) for row in rows)
-    height, width = CELL_SIDE + CAPTION_HEIGHT + MARGIN, CELL_SIDE + MARGIN
-    sheet = np.full((len(rows) * height + MARGIN, columns * width + MARGIN, 3), 255, np.uint8)
-    for row_index, row in enumerate(rows):
-        for column, (caption, rgb) in enumerate(row):
+    table = [[(caption, _shrink(rgb, side)) for caption, rgb in row] for row in rows]
+    cell_height = max(small.shape[0] for row in table for _, small in row) + CAPTION_HEIGHT
+    cell_width = max(small.shape[1] for row in table for _, small in row)
+    height, width = cell_height + MARGIN, cell_width + MARGIN
+    sheet = np.full((len(table) * height + MARGIN, max(map(len, table)) * width + MARGIN, 3), 255, np.uint8)
+    for row_index, row in enumerate(table):
+        for column, (caption, small) in enumerate(row):
             top, left = MARGIN + row_index * height, MARGIN + column * width
-            sheet[top : top + height - MARGIN, left : left + CELL_SIDE] = _cell(rgb, caption)
+            _draw_cell(sheet[top : top + cell_height, left : left + cell_width], caption, small)
     return sheet
+
+
+def _shrink(rgb: np.ndarray, side: int) -> np.ndarray:
+    scale = side / max(rgb.shape[:2])
+    if scale >= 1:
+        return rgb
+    size = (max(round(rgb.shape[1] * scale), 1), max(round(rgb.shape[0] * scale), 1))
+    return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+
+
+def _draw_cell(cell: np.ndarray, caption: str, small: np.ndarray) -> None:
+    left = (cell.shape[1] - small.shape[1]) // 2
+    cell[CAPTION_HEIGHT : CAPTION_HEIGHT + small.shape[0], left : left + small.shape[1]] = small
+    # OpenCV's built-in font has Latin letters only.
+    plain = caption.encode("ascii", "replace").decode()
+    # A view of a sheet is not contiguous, and OpenCV would draw into a copy of it.
+    strip = np.full((CAPTION_HEIGHT, cell.shape[1], 3), 255, np.uint8)
+    cv2.putText(strip, plain, (left, CAPTION_HEIGHT - 9), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (40, 40, 40), 1, cv2.LINE_AA)
+    cell[:CAPTION_HEIGHT] = strip
+
+
+def draw_comparison(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """One photo before and after, and before once more with what was replaced tinted and outlined.
+
+    Args:
+        before, after: RGB uint8 or uint16 [H, W, 3].
+        mask: uint8 [H, W], 1 = may have changed.
+
+    Returns:
+        RGB uint8; the pictures' long sides are `COMPARISON_SIDE` at most.
+    """
+    before, after = (_to_eight_bits(_shrink(rgb, COMPARISON_SIDE)) for rgb in (before, after))
+    share = f"{100 * float(mask.mean()):.2g} % may have changed"
+    return draw_sheet([[("before", before), ("after", after), (share, _tint(before, mask))]], COMPARISON_SIDE)
+
+
+def _to_eight_bits(rgb: np.ndarray) -> np.ndarray:
+    return (rgb >> 8).astype(np.uint8) if rgb.dtype == np.uint16 else rgb
+
+
+def _tint(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """`rgb` with the mask, which may be larger, in colour."""
+    # Shrunk by area and cut low, so that the finest spot leaves its pixel.
+    covered = cv2.resize(mask * np.uint8(255), rgb.shape[1::-1], interpolation=cv2.INTER_AREA) > 0
+    tinted = rgb.copy()
+    tinted[covered] = (1 - _MASK_OPACITY) * rgb[covered] + _MASK_OPACITY * np.array(_MASK_COLOUR)
+    outlines, _ = cv2.findContours(covered.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(tinted, outlines, -1, _MASK_COLOUR, 2)
 
 
 def sheet_of_folders(before: Path, after: Path, truth: Path | None = None, rows: int = 8) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from argparse import ArgumentTypeError
@@ -12,10 +13,12 @@ import pytest
 from PIL import Image
 
 import predict
-from inference.folder import Outcome
+from inference import arguments
+from inference.folder import Orders, ResultsError
+from inference.outcomes import Outcome
 from models.presets import build
 from models.state import arrays_of
-from tests.inference.test_restorer import page
+from tests.inference.painted import page
 from utils.weights import Weights, save_weights
 
 SCRIPT = Path(predict.__file__).resolve()
@@ -37,20 +40,36 @@ def test_it_restores_a_folder_from_anywhere_and_tells_counts_windows_and_seconds
     done = run("../in", "../out", "--save-mask", cwd=elsewhere)
     assert done.returncode == 1, done.stderr
     assert "failed: bad.jpg" in done.stderr
+    assert "one.png" not in done.stderr
     assert done.stdout.count("TLC windows") == 1
     assert "384x384" in done.stdout
+    assert "on cpu, mode auto" in done.stdout
     assert "notes.txt" in done.stdout
-    assert "3 pictures" in done.stdout
-    assert "1 failed" in done.stdout
-    assert "s per picture, slowest" in done.stdout
+    assert "3 pictures: 0 restored, 2 untouched, 0 skipped, 1 failed" in done.stdout
+    assert "pictures per second; from file to file" in done.stdout
     for name in ("one.png", "one.png.mask.png", "sub/two.jpg", "sub/two.jpg.mask.png"):
         assert (tmp_path / "out" / name).is_file()
     (tmp_path / "in" / "bad.jpg").unlink()
-    again = run(tmp_path / "in", tmp_path / "out", "--tiles", "1x1", "--tlc-ratio", "0", cwd=tmp_path)
+    again = run(tmp_path / "in", tmp_path / "out", "--tiles", "1x1", "--tlc-ratio", "0", "--verbose", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "2 skipped" in again.stdout
+    assert "skipped: one.png" in again.stderr
     assert "--overwrite redoes them" in again.stdout
     assert "TLC off" in again.stdout
+
+
+def test_verbose_tells_of_every_picture_and_why_one_failed(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    odd = os.fsdecode(b"latin-\xff\n.png")
+    Image.fromarray(page(20, 30, None)).save(tmp_path / "in" / odd)
+    (tmp_path / "in" / "bad.png").write_bytes(b"bad")
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    done = run(tmp_path / "in", tmp_path / "out", "--verbose", cwd=tmp_path)
+    assert done.returncode == 1, done.stderr
+    assert "untouched: latin-\\udcff\\n.png: no occluder found, copied" in done.stderr
+    assert "Traceback" in done.stderr
+    assert "slowest" in done.stdout
+    assert (tmp_path / "out" / odd).read_bytes() == (tmp_path / "in" / odd).read_bytes()
 
 
 def test_options_reach_the_network(tmp_path):
@@ -66,7 +85,7 @@ def test_options_reach_the_network(tmp_path):
 
     def result(name: str, *options: object) -> np.ndarray:
         folders = [str(tmp_path / "in"), str(tmp_path / name)]
-        fixed = ["--weights", str(tmp_path / "tiny.pdparams"), "--device", "cpu"]
+        fixed = ["--weights", str(tmp_path / "tiny.pdparams"), "--device", "cpu", "--mode", "tiles"]
         assert predict.main([*folders, *fixed, *map(str, options)]) == 0
         return np.asarray(Image.open(tmp_path / name / "one.png")).astype(int)
 
@@ -75,18 +94,6 @@ def test_options_reach_the_network(tmp_path):
     assert np.abs(plain - result("scaled", "--tiles", "1x1", "--tlc-ratio", 0, "--scale", 0.5)).max() > 1
     assert np.abs(plain - result("tiled", "--tiles", "4", "--overlap", 0, "--tlc-ratio", 0)).max() >= 1
     assert np.abs(plain - result("local", "--tiles", "1x1", "--tlc-ratio", 0.05)).max() >= 1
-
-
-def test_what_a_result_loses_is_shown(tmp_path):
-    network = build("tiny")
-    arrays = {name: value + np.float32(0.1) for name, value in arrays_of(network).items()}
-    save_weights(tmp_path / "tiny.pdparams", Weights(params=arrays, model=network.config))
-    (tmp_path / "in").mkdir()
-    Image.fromarray(page(64, 96, None)).quantize(64).save(tmp_path / "in" / "one.png")
-    done = run(tmp_path / "in", tmp_path / "out", "--weights", tmp_path / "tiny.pdparams", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "1 restored" in done.stdout
-    assert "one.png: restored, but the palette becomes RGB" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -110,48 +117,96 @@ def test_what_cannot_work_is_said_before_anything_runs(tmp_path, monkeypatch, ca
 
 @pytest.mark.parametrize(("text", "expected"), [("2x2", (2, 2)), ("4", (2, 2)), ("1", (1, 1)), ("3X5", (3, 5))])
 def test_tiles_are_read(text, expected):
-    assert predict.parse_tiles(text) == expected
+    assert arguments.parse_tiles(text) == expected
 
 
 @pytest.mark.parametrize("text", ["0", "5", "2x", "x2", "2x0", "-4", "many", "2x2x2"])
 def test_other_tiles_are_refused(text):
     with pytest.raises(ArgumentTypeError, match="ROWSxCOLUMNS"):
-        predict.parse_tiles(text)
+        arguments.parse_tiles(text)
 
 
 @pytest.mark.parametrize("text", ["0", "1.5", "-1", "half", "nan"])
 def test_other_scales_are_refused(text):
     with pytest.raises(ArgumentTypeError, match="auto"):
-        predict.parse_scale(text)
+        arguments.parse_scale(text)
 
 
 @pytest.mark.parametrize("text", ["-1", "nan", "inf", "x"])
 def test_other_ratios_and_overlaps_are_refused(text):
     with pytest.raises(ArgumentTypeError):
-        predict.parse_ratio(text)
+        arguments.parse_ratio(text)
     with pytest.raises(ArgumentTypeError):
-        predict.parse_count(text)
+        arguments.parse_count(text)
 
 
-def test_the_summary_names_the_slowest_and_the_exit_code_follows_failures(capsys):
-    states = {"a": ("restored", 1.0), "b": ("untouched", 3.0), "c": ("skipped", 9.0)}
-    outcomes = [Outcome(Path(name), status, seconds) for name, (status, seconds) in states.items()]
-    assert predict.summarise(outcomes) == 0
-    words = capsys.readouterr().out
-    assert "3 pictures: 1 restored, 1 untouched, 1 skipped, 0 failed" in words
-    assert "2.00 s per picture, slowest 3.00 s (b)" in words
-    assert "finished results were kept" in words
-    assert "--overwrite" in words
-    assert predict.summarise(outcomes[:2]) == 0
-    assert "--overwrite" not in capsys.readouterr().out
-    assert predict.summarise([*outcomes, Outcome(Path("d"), "failed", 0.1, "bad")]) == 1
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "all"])
+def test_other_numbers_of_threads_are_refused(text):
+    assert arguments.parse_threads("12") == 12
+    with pytest.raises(ArgumentTypeError):
+        arguments.parse_threads(text)
+
+
+def options_given(monkeypatch, tmp_path, *extra: str) -> dict:
+    """What `predict.main` hands to the restorer and to the folder."""
+    given = {}
+
+    class Restorer:
+        def __init__(self, weights, device, **options):
+            given.update(options, weights=weights, device=device)
+
+        def describe(self):
+            return "a stand-in"
+
+    def restore_folder(restorer, listing, results, orders):
+        given["orders"] = orders
+        yield Outcome(Path("one.png"), "restored")
+
+    monkeypatch.setattr("inference.restorer.Restorer", Restorer)
+    monkeypatch.setattr("inference.folder.restore_folder", restore_folder)
+    monkeypatch.setattr("utils.threads.os.environ", {**os.environ})
+    Image.fromarray(page(20, 30, None)).save(tmp_path / "one.png")
+    assert predict.main([str(tmp_path), str(tmp_path / "out"), *extra]) == 0
+    return given
+
+
+def test_every_option_arrives(monkeypatch, tmp_path):
+    words = "--weights w --device gpu:1 --mode tiles --scale 0.5 --backend onnxruntime --precision bf16 --tiles 2x3"
+    more = "--overlap 8 --tlc-ratio 2.5 --tta --threads 3 --overwrite --save-mask --compare"
+    given = options_given(monkeypatch, tmp_path, *words.split(), *more.split())
+    assert given.pop("orders") == Orders(overwrite=True, save_mask=True, compare=True)
+    assert given == {
+        "weights": "w", "device": "gpu:1", "mode": "tiles", "scale": 0.5, "backend": "onnxruntime",
+        "precision": "bf16", "rows": 2, "columns": 3, "overlap": 8, "tlc_ratio": 2.5, "tta": True, "threads": 3,
+    }  # fmt: skip
+
+
+def test_without_options_weights_and_machine_decide(monkeypatch, tmp_path):
+    given = options_given(monkeypatch, tmp_path)
+    assert given.pop("orders") == Orders()
+    assert given == {
+        "weights": None, "device": "auto", "mode": "auto", "scale": "auto", "backend": "auto", "precision": "auto",
+        "rows": None, "columns": None, "overlap": None, "tlc_ratio": None, "tta": False, "threads": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("number", "told", "rest"), [(5, 5, ""), (8, 5, "3 more (--verbose names them)"), (0, 0, "")])
+def test_a_folder_full_of_other_files_does_not_flood_the_screen(capsys, number, told, rest):
+    paths = [Path(f"n{index}.txt") for index in range(number)]
+    predict.tell_left_out("not a picture", paths, all_of_them=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert sum("n" + str(index) + ".txt" in "".join(lines) for index in range(number)) == told
+    assert len(lines) == told + bool(rest)
+    assert not rest or rest in lines[-1]
+    predict.tell_left_out("not a picture", paths, all_of_them=True)
+    assert len(capsys.readouterr().out.splitlines()) == number
 
 
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path, monkeypatch, capsys):
     Image.fromarray(page(20, 30, None)).save(tmp_path / "one.png")
 
     def interrupted(*_):
-        yield Outcome(Path("one.png"), "restored", 0.5)
+        yield Outcome(Path("one.png"), "restored", {"decode": 0.5})
         raise KeyboardInterrupt
 
     monkeypatch.setattr("inference.folder.restore_folder", interrupted)
@@ -159,6 +214,21 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(tmp_path, monkeypatch, 
     told = capsys.readouterr()
     assert "1 restored" in told.out
     assert "stopped; run it again" in told.err
+
+
+def test_a_disk_that_takes_nothing_more_ends_the_run_with_a_sentence(tmp_path, monkeypatch, capsys):
+    Image.fromarray(page(20, 30, None)).save(tmp_path / "one.png")
+
+    def full(*_):
+        yield Outcome(Path("one.png"), "failed", message="OSError: No space left on device")
+        raise ResultsError("out: 3 results in a row could not be written (No space left on device)")
+
+    monkeypatch.setattr("inference.folder.restore_folder", full)
+    assert predict.main([str(tmp_path), str(tmp_path / "out"), "--device", "cpu"]) == 1
+    told = capsys.readouterr()
+    assert "1 failed" in told.out
+    assert "out: 3 results in a row" in told.err
+    assert "make room" in told.err
 
 
 def test_results_that_cannot_be_written_are_refused_before_the_work(tmp_path, capsys):

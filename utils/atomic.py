@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+_TEMPORARY = re.compile(r"\.(\d+)-[0-9a-f]+\.tmp(\..*)?", re.DOTALL)
+# Another machine's writer may be at work in a shared folder; writing one file does not pause for so long.
+_ABANDONED_SECONDS = 10.0
 
 
 @contextmanager
@@ -27,6 +33,47 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         with suppress(FileNotFoundError):
             temporary.unlink()
         raise
+
+
+def remove_leftovers(folder: str | os.PathLike[str]) -> list[Path]:
+    """Removes, in `folder` and below, the temporary files of writers that were killed.
+
+    To be called before this process writes there itself. What another process of this machine, or an unknown one in
+    the last seconds, was writing stays.
+
+    Returns:
+        The files that were removed.
+    """
+    removed = []
+    for place, _, names in os.walk(folder):
+        for name in names:
+            match = _TEMPORARY.fullmatch(name)
+            path = Path(place, name)
+            if match and not _is_running(int(match[1])) and _seconds_since_written(path) > _ABANDONED_SECONDS:
+                path.unlink(missing_ok=True)
+                removed.append(path)
+    return removed
+
+
+def _is_running(process: int) -> bool:
+    """Whether another process of this number runs; this one's number was an earlier one's."""
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        # It belongs to somebody else.
+        pass
+    return True
+
+
+def _seconds_since_written(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

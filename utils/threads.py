@@ -20,22 +20,24 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def start_paddle() -> int:
+def start_paddle(threads: int | None = None) -> int:
     """Imports Paddle, which uses one CPU thread unless OMP_NUM_THREADS says otherwise before that.
 
-    The variable is set to the number of cores, unless the user has set it. Results repeat bit for bit only at the
-    same number of threads. Has to run before anything else imports Paddle.
+    The variable is set to `threads`, or, unless the user has set it, to the number of cores. Results repeat bit for
+    bit only at the same number of threads. Has to run before anything else imports Paddle.
 
     Returns:
         The number of threads in force.
     """
+    if threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
     # Paddle 2.6 breaks gzip and NumPy's random module when it is imported before them.
     import zlib  # noqa: F401
 
     import numpy  # noqa: F401
 
-    printed = io.StringIO()
+    printed, level = io.StringIO(), logging.root.level
     try:
         with redirect_stderr(printed), warnings.catch_warnings():
             # Paddle looks for a compiler cache that only builders of extensions need.
@@ -45,6 +47,7 @@ def start_paddle() -> int:
         rest = [line for line in printed.getvalue().splitlines(True) if not line.startswith(_SERMON)]
         sys.stderr.write("".join(rest))
         _return_logging(printed)
+        logging.root.setLevel(level)
     # Paddle puts 1 in place of a value that is no number.
     return int(os.environ["OMP_NUM_THREADS"])
 
@@ -53,7 +56,7 @@ def _return_logging(lost: io.StringIO) -> None:
     """Points what Paddle set up to log to `lost`, which nobody reads, at the real error stream.
 
     Paddle also takes over the root logger, through which this project's own warnings go. That one is freed, so that
-    Python prints them as plain sentences, or as the command line sets it up.
+    Python prints them as plain sentences, or as the command line sets it up; its level goes back as well.
     """
     for logger in logging.Logger.manager.loggerDict.values():
         for handler in getattr(logger, "handlers", ()):

@@ -2,177 +2,302 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from configs.schema import PredictConfig
-from inference import Restorer
-from inference.folder import list_pictures, mask_path, restore_folder
-from tests.inference.test_restorer import PaintedBackend, page
+from inference import folder
+from inference.folder import Orders, ResultsError, comparison_path, mask_path, restore_folder
+from inference.outcomes import Outcome
+from inference.sources import list_pictures
+from tests.inference.painted import page, paint_over
 
 
 @pytest.fixture
-def restorer() -> Restorer:
-    return Restorer.from_backend(PaintedBackend(), PredictConfig(long_side=128, overlap=8))
-
-
-@pytest.fixture
-def source(tmp_path):
+def source(tmp_path) -> Path:
     """Covered and clean pictures in several formats and folders, and what else lies about."""
     root = tmp_path / "photos"
     (root / "sub" / "深").mkdir(parents=True)
-    (root / ".hidden").mkdir()
     covered, clean = Image.fromarray(page()), Image.fromarray(page(box=None))
     covered.save(root / "a.jpg", quality=90)
     covered.save(root / "a.png")
     clean.save(root / "sub" / "clean.jpg", quality=70)
     covered.save(root / "sub" / "深" / "页 1.webp", lossless=True)
-    covered.save(root / ".hidden" / "no.png")
     (root / "notes.txt").write_text("no picture")
     return root
 
 
-def run(restorer, source, results, **options):
-    listing = list_pictures(source, results)
-    return {outcome.name.as_posix(): outcome for outcome in restore_folder(restorer, listing, results, **options)}
+def run(source, results, restorer=paint_over, **orders) -> dict[str, Outcome]:
+    outcomes = list(restore_folder(restorer, list_pictures(source, results), results, Orders(**orders)))
+    return {outcome.name.as_posix(): outcome for outcome in outcomes}
 
 
-def test_names_formats_sizes_and_folders_stay(restorer, source, tmp_path):
+def files(results) -> list[str]:
+    return sorted(path.relative_to(results).as_posix() for path in results.rglob("*") if path.is_file())
+
+
+def states(outcomes) -> dict[str, str]:
+    return {name: outcome.status for name, outcome in outcomes.items()}
+
+
+ALL_DONE = {"a.jpg": "restored", "a.png": "restored", "sub/clean.jpg": "untouched", "sub/深/页 1.webp": "restored"}
+
+
+def test_names_formats_sizes_and_folders_stay(source, tmp_path):
     results = tmp_path / "results"
-    outcomes = run(restorer, source, results)
-    assert {name: outcome.status for name, outcome in outcomes.items()} == {
-        "a.jpg": "restored",
-        "a.png": "restored",
-        "sub/clean.jpg": "untouched",
-        "sub/深/页 1.webp": "restored",
-    }
-    found = (path.relative_to(results).as_posix() for path in results.rglob("*") if path.is_file())
-    assert sorted(found) == sorted(outcomes)
+    outcomes = run(source, results)
+    assert states(outcomes) == ALL_DONE
+    assert files(results) == sorted(ALL_DONE)
     for name in outcomes:
         with Image.open(source / name) as before, Image.open(results / name) as after:
             assert (after.format, after.size) == (before.format, before.size)
     before, after = np.asarray(Image.open(source / "a.png")), np.asarray(Image.open(results / "a.png"))
-    assert np.array_equal(after[:150], before[:150])
-    assert np.abs(after[210:, 160:250].astype(int) - 128).max() <= 12
+    assert np.array_equal(after, paint_over(before).image)
+    assert np.abs(np.asarray(Image.open(results / "a.jpg")).astype(int)[204:, 154:256] - 127).max() <= 12
 
 
-def test_a_picture_that_nothing_covers_comes_back_as_the_same_bytes(restorer, source, tmp_path):
-    run(restorer, source, tmp_path / "results")
-    assert (tmp_path / "results/sub/clean.jpg").read_bytes() == (source / "sub/clean.jpg").read_bytes()
-
-
-def test_a_pattern_chooses_among_the_files(source, tmp_path):
-    everything = list_pictures(source, tmp_path / "results").pictures
-    chosen = list_pictures(source, tmp_path / "results", "*.png").pictures
-    assert chosen == [path for path in everything if path.suffix == ".png"]
-    assert 0 < len(chosen) < len(everything)
-    assert not list_pictures(source, tmp_path / "results", "nothing*").pictures
-
-
-def test_what_is_no_picture_is_listed_and_hidden_things_are_not(source, tmp_path):
+def test_outcomes_come_in_the_order_of_the_listing(source, tmp_path):
+    for index in range(12):
+        Image.fromarray(page(20 + 30 * (index % 3), 40)).save(source / f"p{index:02}.png")
+    (source / "p05.png").write_bytes(b"bad")
     listing = list_pictures(source, tmp_path / "results")
-    assert [path.as_posix() for path in listing.others] == ["notes.txt"]
-    assert not any("hidden" in path.as_posix() for path in listing.pictures)
+    assert [outcome.name for outcome in restore_folder(paint_over, listing, tmp_path / "results")] == listing.pictures
 
 
-def test_a_bad_file_is_named_and_the_others_are_restored(restorer, source, tmp_path):
+def test_a_picture_that_nothing_covers_comes_back_as_the_same_bytes_and_says_so(source, tmp_path):
+    outcome = run(source, tmp_path / "results")["sub/clean.jpg"]
+    assert (tmp_path / "results/sub/clean.jpg").read_bytes() == (source / "sub/clean.jpg").read_bytes()
+    assert str(outcome) == "untouched: sub/clean.jpg: no occluder found, copied"
+
+
+def test_seconds_are_told_by_step_without_the_waiting(source, tmp_path):
+    outcome = run(source, tmp_path / "results")["a.jpg"]
+    assert list(outcome.steps) == ["decode", "locate", "restore", "compose", "encode"]
+    assert outcome.steps["locate"] == 0.25
+    assert outcome.seconds == pytest.approx(0.875 + outcome.steps["decode"] + outcome.steps["encode"])
+    assert 0 < outcome.steps["decode"] < 0.5
+
+
+def make_unreadable(path: Path) -> None:
+    """A regular file that cannot be read: by its mode, or for root, whom no mode stops, one whose reading fails."""
+    if os.geteuid():
+        path.write_bytes(b"closed")
+        path.chmod(0)
+    else:
+        path.symlink_to("/proc/self/mem")
+
+
+def test_bad_files_are_named_one_by_one_and_the_others_are_restored(source, tmp_path):
     whole = (source / "a.jpg").read_bytes()
     (source / "b_cut.jpg").write_bytes(whole[: len(whole) // 2])
     (source / "c_empty.jpg").write_bytes(b"")
     (source / "d_text.jpg").write_text("not a picture")
     (source / "e_folder.jpg").mkdir()
-    Image.new("RGB", (1, 1)).save(source / "f_one.png")
-    outcomes = run(restorer, source, tmp_path / "results")
+    Image.fromarray(page()).save(source / "e_folder.jpg" / "inside.png")
+    Image.new("RGB", (1, 1), (230, 20, 20)).save(source / "f_one.png")
+    (source / "g_loop").symlink_to(source)
+    (source / "h_loop.jpg").symlink_to("h_loop.jpg")
+    (source / "i_gone.jpg").symlink_to("nowhere.jpg")
+    make_unreadable(source / "j_unreadable.jpg")
+    os.mkfifo(source / "k_pipe.jpg")
+    (source / "l_link.jpg").symlink_to(source / "a.jpg")
+    outcomes = run(source, tmp_path / "results")
     failed = {name for name, outcome in outcomes.items() if outcome.status == "failed"}
-    assert failed == {"b_cut.jpg", "c_empty.jpg", "d_text.jpg"}
+    assert failed == {
+        "b_cut.jpg", "c_empty.jpg", "d_text.jpg", "h_loop.jpg", "i_gone.jpg", "j_unreadable.jpg", "k_pipe.jpg",
+    }  # fmt: skip
     assert all(name in outcomes[name].message for name in failed)
-    assert outcomes["a.png"].status == "restored"
-    assert outcomes["f_one.png"].status == "untouched"
-    assert not any((tmp_path / "results" / name).exists() for name in failed)
+    good = {"e_folder.jpg/inside.png": "restored", "f_one.png": "restored", "l_link.jpg": "restored"}
+    assert states(outcomes).items() >= {**ALL_DONE, **good}.items()
+    assert files(tmp_path / "results") == sorted({**ALL_DONE, **good})
+    assert not (tmp_path / "results" / "l_link.jpg").is_symlink()
 
 
-def test_what_a_result_loses_is_said_once_and_only_where_something_was_removed(restorer, tmp_path, caplog):
+def test_a_restorer_that_fails_costs_one_picture(source, tmp_path):
+    def moody(image):
+        if image.shape == (50, 60, 3):
+            raise MemoryError("a tile of 50 x 60")
+        return paint_over(image)
+
+    Image.fromarray(page(50, 60)).save(source / "b.png")
+    outcomes = run(source, tmp_path / "results", moody)
+    assert states(outcomes) == {**ALL_DONE, "b.png": "failed"}
+    assert outcomes["b.png"].message == "MemoryError: a tile of 50 x 60"
+
+
+def test_a_folder_that_cannot_be_searched_counts_as_failed(source, tmp_path):
+    listing = list_pictures(source, tmp_path / "results")
+    listing.closed[Path("locked")] = "cannot be searched (Permission denied)"
+    outcomes = list(restore_folder(paint_over, listing, tmp_path / "results"))
+    assert str(outcomes[0]) == "failed: locked: cannot be searched (Permission denied)"
+    assert len(outcomes) == 5
+
+
+def test_names_of_any_bytes_are_restored_and_told_on_one_line(tmp_path):
     source = tmp_path / "photos"
     source.mkdir()
-    Image.fromarray(page()).quantize(64).save(source / "covered.png")
-    Image.fromarray(page(box=None)).quantize(64).save(source / "clean.png")
-    Image.fromarray(page()).save(source / "plain.png")
+    for name in (b"two\nlines.png", b"latin-\xff.png", b"broken-\xff.png"):
+        Image.fromarray(page(40, 50, (10, 10, 30, 30))).save(source / os.fsdecode(name))
+    (source / os.fsdecode(b"broken-\xff.png")).write_bytes(b"bad")
+    outcomes = list(restore_folder(paint_over, list_pictures(source, "r"), tmp_path / "results"))
+    lines = [str(outcome) for outcome in outcomes]
+    assert lines[0].startswith("failed: broken-\\udcff.png: ")
+    assert lines[1:] == ["restored: latin-\\udcff.png: 1 occluder", "restored: two\\nlines.png: 1 occluder"]
+    assert sorted(os.listdir(os.fsencode(tmp_path / "results"))) == [b"latin-\xff.png", b"two\nlines.png"]
+
+
+def test_what_a_result_loses_is_a_warning_once_and_told_of_each(tmp_path, caplog, monkeypatch):
+    source = tmp_path / "photos"
+    source.mkdir()
+    for name in ("covered.bmp", "another.bmp"):
+        Image.fromarray(page()).save(source / name)
+    Image.fromarray(page(box=None)).save(source / "clean.bmp")
+    monkeypatch.setattr(folder, "encode_photo", lambda *_: folder.Encoded(b"file", ("its charm becomes grey",)))
     with caplog.at_level("WARNING"):
-        outcomes = run(restorer, source, tmp_path / "results")
-    assert [outcomes[name].status for name in ("covered.png", "clean.png")] == ["restored", "untouched"]
-    assert len(caplog.messages) == 1
-    assert "covered.png: restored, but the palette becomes RGB" in caplog.messages[0]
+        outcomes = run(source, tmp_path / "results")
+    assert caplog.messages == ["another.bmp: its charm becomes grey"]
+    notes = {name: outcome.notes for name, outcome in outcomes.items()}
+    assert notes == {"another.bmp": ("its charm becomes grey",), "clean.bmp": (), "covered.bmp": notes["another.bmp"]}
 
 
-def test_a_tiff_of_two_pages_fails_and_says_so(restorer, tmp_path):
+def test_a_tiff_of_two_pages_fails_and_says_so(tmp_path):
     source = tmp_path / "photos"
     source.mkdir()
     Image.fromarray(page()).save(source / "two.tif", save_all=True, append_images=[Image.fromarray(page())])
-    outcome = run(restorer, source, tmp_path / "results")["two.tif"]
+    outcome = run(source, tmp_path / "results")["two.tif"]
     assert outcome.status == "failed"
     assert "holds 2 pages" in outcome.message
-    assert not (tmp_path / "results" / "two.tif").exists()
 
 
-def test_a_second_run_skips_what_is_done_and_overwrite_does_it_again(restorer, source, tmp_path):
+def test_a_second_run_skips_what_is_done_and_overwrite_does_it_again(source, tmp_path):
     results = tmp_path / "results"
-    run(restorer, source, results)
+    run(source, results)
     (results / "a.jpg").unlink()
     (results / "a.png").write_bytes(b"kept")
-    second = run(restorer, source, results)
-    assert {name: outcome.status for name, outcome in second.items()} == {
-        "a.jpg": "restored",
-        "a.png": "skipped",
-        "sub/clean.jpg": "skipped",
-        "sub/深/页 1.webp": "skipped",
-    }
+    second = run(source, results)
+    assert states(second) == {name: "restored" if name == "a.jpg" else "skipped" for name in ALL_DONE}
     assert (results / "a.png").read_bytes() == b"kept"
-    assert run(restorer, source, results, overwrite=True)["a.png"].status == "restored"
+    assert states(run(source, results, overwrite=True)) == ALL_DONE
     assert (results / "a.png").read_bytes() != b"kept"
 
 
-def test_an_interrupted_run_leaves_no_result_under_its_name(source, tmp_path, restorer, monkeypatch):
+def test_masks_and_sheets_lie_beside_the_results_and_never_meet(source, tmp_path):
+    results = tmp_path / "results"
+    run(source, results, save_mask=True, compare=True)
+    restored = [name for name, status in ALL_DONE.items() if status == "restored"]
+    expected = [*ALL_DONE, *(f"{name}.mask.png" for name in ALL_DONE), *(f"{name}.compare.jpg" for name in restored)]
+    assert files(results) == sorted(expected)
+    mask = np.asarray(Image.open(mask_path(results / "a.png")).convert("L"))
+    assert np.array_equal(mask > 0, paint_over(page()).mask > 0)
+    assert not np.asarray(Image.open(results / "sub" / "clean.jpg.mask.png")).any()
+    sheet = np.asarray(Image.open(comparison_path(results / "a.png"))).astype(int)
+    # Three panels of 420 x 300 below their captions: the red rectangle, the paint, and the tinted mask.
+    colours = [sheet[38 + 250, 12 + 200 + panel * 432] for panel in range(3)]
+    assert np.abs(np.array(colours) - [(230, 20, 20), (127, 127, 127), (241, 11, 51)]).max() < 25
+
+
+def test_a_run_with_masks_or_sheets_finishes_what_lacks_them(source, tmp_path):
+    results = tmp_path / "results"
+    run(source, results)
+    assert set(states(run(source, results)).values()) == {"skipped"}
+    with_sheets = states(run(source, results, compare=True))
+    assert with_sheets == {**ALL_DONE, "sub/clean.jpg": "skipped"}
+    assert states(run(source, results, save_mask=True)) == ALL_DONE
+    assert set(states(run(source, results, save_mask=True, compare=True)).values()) == {"skipped"}
+
+
+def test_a_sheet_of_other_weights_goes_when_nothing_is_found_any_more(source, tmp_path):
+    results = tmp_path / "results"
+    run(source, results, compare=True)
+
+    def blind(image):
+        return paint_over(np.zeros_like(image))
+
+    assert set(states(run(source, results, blind, compare=True, overwrite=True)).values()) == {"untouched"}
+    assert files(results) == sorted(ALL_DONE)
+
+
+def test_a_picture_named_like_the_mask_of_another_is_refused_before_anything_is_written(source, tmp_path):
+    Image.fromarray(page()).save(source / "a.jpg.mask.png")
+    listing = list_pictures(source, tmp_path / "results")
+    with pytest.raises(ValueError, match=r"a\.jpg\.mask\.png"):
+        restore_folder(paint_over, listing, tmp_path / "results", Orders(save_mask=True))
+    assert states(run(source, tmp_path / "results")) == {**ALL_DONE, "a.jpg.mask.png": "restored"}
+
+
+def test_an_interrupted_write_leaves_no_result_under_its_name(source, tmp_path, monkeypatch):
     def killed(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(os, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
-        run(restorer, source, tmp_path / "results")
-    assert [path for path in (tmp_path / "results").rglob("*") if path.is_file()] == []
+        run(source, tmp_path / "results")
+    assert files(tmp_path / "results") == []
 
 
-def test_masks_lie_beside_the_results_and_never_meet(restorer, source, tmp_path):
+def test_ctrl_c_lets_the_result_that_is_being_written_become_whole(source, tmp_path):
+    seen = []
+
+    def interrupted(image):
+        seen.append(image)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+        return paint_over(image)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(source, tmp_path / "results", interrupted)
+    assert files(tmp_path / "results") == ["a.jpg", "a.png"]
+    assert states(run(source, tmp_path / "results")) == {**ALL_DONE, "a.jpg": "skipped", "a.png": "skipped"}
+
+
+def fill_disk(monkeypatch, full: set[str], number: int = errno.ENOSPC) -> None:
+    real = folder.write_bytes
+
+    def write(path, content):
+        if path.name in full:
+            raise OSError(number, os.strerror(number), str(path))
+        real(path, content)
+
+    monkeypatch.setattr(folder, "write_bytes", write)
+
+
+def test_a_full_disk_fails_a_picture_and_three_in_a_row_stop_the_run(source, tmp_path, monkeypatch):
+    for index in range(9):
+        Image.fromarray(page(40, 50, None)).save(source / f"p{index}.png")
+    fill_disk(monkeypatch, {"a.jpg", "a.png", "p1.png", "p3.png", "p4.png", "p5.png"})
+    told = []
+    with pytest.raises(ResultsError, match=r"3 results in a row could not be written .*No space left"):
+        # Not list(): what was told before the error counts.
+        told.extend(restore_folder(paint_over, list_pictures(source, tmp_path / "r"), tmp_path / "r"))
+    assert [outcome.status for outcome in told] == ["failed"] * 2 + ["untouched", "failed"] * 2 + ["failed"] * 2
+    assert not any(".tmp" in name for name in files(tmp_path / "r"))
+
+
+@pytest.mark.parametrize(("number", "stops"), [(errno.EDQUOT, True), (errno.EROFS, True), (errno.EACCES, False)])
+def test_only_what_the_next_picture_meets_too_stops_the_run(source, tmp_path, monkeypatch, number, stops):
+    fill_disk(monkeypatch, {"a.jpg", "a.png", "clean.jpg", "页 1.webp"}, number)
+    told = []
+    with pytest.raises(ResultsError) if stops else nullcontext():
+        told.extend(restore_folder(paint_over, list_pictures(source, tmp_path / "r"), tmp_path / "r"))
+    assert [outcome.status for outcome in told] == ["failed"] * (3 if stops else 4)
+    assert all(os.strerror(number) in outcome.message for outcome in told)
+
+
+def test_what_a_killed_run_left_is_removed(source, tmp_path):
     results = tmp_path / "results"
-    run(restorer, source, results, save_mask=True)
-    assert mask_path(results / "a.jpg") != mask_path(results / "a.png")
-    mask = np.asarray(Image.open(results / "a.png.mask.png").convert("L"))
-    assert mask.shape == (300, 420)
-    assert mask[250, 200] == 255
-    assert mask[50, 50] == 0
-    assert not np.asarray(Image.open(results / "sub" / "clean.jpg.mask.png")).any()
+    (results / "sub").mkdir(parents=True)
+    left = results / "sub" / f".{2**22 + 1}-a1b2.tmp.jpg"
+    left.write_bytes(b"half")
+    os.utime(left, (0, 0))
+    run(source, results)
+    assert files(results) == sorted(ALL_DONE)
 
 
-def test_results_inside_the_source_are_not_restored_again(restorer, source):
-    results = source / "results"
-    first = run(restorer, source, results)
-    assert set(run(restorer, source, results)) == set(first)
-
-
-def test_a_linked_loop_ends(restorer, source, tmp_path):
-    (source / "sub" / "loop").symlink_to(source)
-    assert len(run(restorer, source, tmp_path / "results")) == 4
-
-
-def test_one_file_is_a_source_too(restorer, source, tmp_path):
-    assert list(run(restorer, source / "a.png", tmp_path / "results")) == ["a.png"]
-    assert (tmp_path / "results" / "a.png").is_file()
-
-
-def test_sources_are_never_overwritten(source):
-    with pytest.raises(ValueError, match="overwrite"):
-        list_pictures(source, source / "sub" / "..")
-    with pytest.raises(FileNotFoundError, match="nowhere"):
-        list_pictures(source / "nowhere", source)
+def test_results_inside_the_source_are_not_restored_again(source):
+    first = run(source, source / "results")
+    assert set(run(source, source / "results")) == set(first)

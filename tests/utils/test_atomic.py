@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from utils.atomic import atomic_path, write_bytes, write_text
+from utils.atomic import atomic_path, remove_leftovers, write_bytes, write_text
 
 
 def test_writes_replaces_and_leaves_nothing_else(tmp_path):
@@ -44,12 +44,46 @@ def test_a_name_as_long_as_the_file_system_allows(tmp_path):
     assert path.read_bytes() == b"x"
 
 
-def test_a_killed_writer_leaves_the_old_file_whole(tmp_path):
-    write_bytes(tmp_path / "x.bin", b"old")
+def kill_while_writing(path) -> int:
+    """A process of its own that dies with half a file written; returns its number."""
     script = (
         "import os, sys; from utils.atomic import atomic_path\n"
         "with atomic_path(sys.argv[1]) as temporary:\n"
         "    temporary.write_bytes(b'half'); os.kill(os.getpid(), 9)\n"
     )
-    subprocess.run([sys.executable, "-c", script, str(tmp_path / "x.bin")], check=False)
-    assert (tmp_path / "x.bin").read_bytes() == b"old"
+    with subprocess.Popen([sys.executable, "-c", script, str(path)]) as process:
+        assert process.wait() == -9
+    return process.pid
+
+
+def test_a_killed_writer_leaves_the_old_file_whole_and_what_it_left_can_be_removed(tmp_path):
+    path = tmp_path / "sub" / "x.bin"
+    write_bytes(path, b"old")
+    kill_while_writing(path)
+    assert path.read_bytes() == b"old"
+    (left,) = (other for other in path.parent.iterdir() if other != path)
+    # In a shared folder it might be another machine's, written this very moment.
+    assert remove_leftovers(tmp_path) == []
+    os.utime(left, (0, 0))
+    assert remove_leftovers(tmp_path) == [left]
+    assert os.listdir(path.parent) == ["x.bin"]
+    assert remove_leftovers(tmp_path / "nowhere") == []
+
+
+def test_only_what_nobody_writes_any_more_is_removed(tmp_path):
+    names = {
+        "own.jpg": False,
+        ".hidden.jpg": False,
+        ".1-abc.tmp.keep": False,  # the first process always runs
+        f".{os.getppid()}-abc.tmp.jpg": False,
+        f".{os.getpid()}-abc.tmp.jpg": True,  # an earlier process of the same number, as in containers
+        f".{2**22 + 1}-abc.tmp.jpg": True,  # above the largest number of a process
+        f".{2**22 + 1}-abc.tmp": True,
+        f".{2**80}-abc.tmp.jpg": True,
+        f".{2**22 + 1}-xyz.tmp.jpg": False,  # not a name of this module's
+    }
+    for name in names:
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (0, 0))
+    assert {path.name for path in remove_leftovers(tmp_path)} == {name for name, goes in names.items() if goes}
+    assert set(os.listdir(tmp_path)) == {name for name, goes in names.items() if not goes}

@@ -37,6 +37,14 @@ def test_paddle_starts_quietly_with_all_cores_or_what_the_user_says(given, expec
     assert "ccache" not in finished.stderr
 
 
+def test_a_number_of_threads_wins_over_the_environment():
+    program = PROGRAM.replace("start_paddle()", "start_paddle(3)")
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    command = [sys.executable, "-c", program]
+    finished = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert finished.stdout.split() == ["3", "3", "4.0"]
+
+
 def test_warnings_of_this_project_arrive_as_plain_sentences():
     program = """
 from utils.threads import start_paddle
@@ -44,11 +52,25 @@ start_paddle()
 import logging, paddle
 logging.getLogger("utils.checkpoint").warning("one is damaged")
 logging.getLogger("paddle.base.io").warning("paddle has a word")
+logging.getLogger("inference").info("not asked for")
 """
     finished = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     lines = finished.stderr.splitlines()
     assert lines.count("one is damaged") == 1
     assert any(line.endswith("paddle has a word") for line in lines)
+    assert "not asked for" not in finished.stderr
+
+
+def test_the_level_that_a_command_line_set_stays():
+    program = """
+import logging
+logging.basicConfig(level=logging.INFO, format="%(message)s")
+from utils.threads import start_paddle
+start_paddle()
+logging.getLogger("inference").info("asked for")
+"""
+    finished = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert finished.stderr.splitlines().count("asked for") == 1
 
 
 def test_there_is_at_least_one_core():

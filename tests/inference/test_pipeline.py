@@ -1,0 +1,127 @@
+"""The pipeline: order, overlap, its two bounds, and how it stops. Real threads, no pictures."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from inference.pipeline import helpers_for, overlap
+
+STEP = 0.05
+
+
+class Counted:
+    """A job that says when its steps run; all jobs of one test share `log`, a list of (event, number)."""
+
+    def __init__(
+        self, number: int, log: list, pixels: int = 1, seconds: float = 0.0, broken: str = "", slow: str = ""
+    ) -> None:
+        self.number, self.log, self.pixels = number, log, pixels
+        self.seconds, self.broken, self.slow = seconds, broken, slow
+
+    def _step(self, name: str) -> None:
+        self.log.append((name, self.number))
+        time.sleep(0.01 if name == self.slow else self.seconds)
+        if self.broken == name:
+            raise KeyboardInterrupt if name == "work" else SystemError(name)
+        self.log.append((name + " done", self.number))
+
+    def read(self) -> None:
+        self._step("read")
+
+    def work(self) -> None:
+        assert threading.current_thread() is threading.main_thread()
+        self._step("work")
+
+    def write(self) -> None:
+        assert threading.current_thread() is not threading.main_thread()
+        self._step("write")
+
+
+def most_at_once(log: list, begin: str, end: str, weight=lambda number: 1) -> int:
+    """The largest sum of weights of the jobs that are between two events."""
+    now = most = 0
+    for event, number in log:
+        now += weight(number) * ((event == begin) - (event == end))
+        most = max(most, now)
+    return most
+
+
+@pytest.mark.parametrize("helpers", [1, 3])
+@pytest.mark.parametrize("number", [0, 1, 2, 25])
+def test_every_job_takes_its_steps_and_comes_out_in_its_order(helpers, number):
+    log = []
+    jobs = (Counted(index, log, seconds=0.001 * (index % 3)) for index in range(number))
+    assert [job.number for job in overlap(jobs, helpers)] == list(range(number))
+    for index in range(number):
+        steps = [event for event, owner in log if owner == index]
+        assert steps == ["read", "read done", "work", "work done", "write", "write done"]
+
+
+def test_the_steps_of_neighbours_overlap():
+    log = []
+    start = time.perf_counter()
+    assert len(list(overlap((Counted(index, log, seconds=STEP) for index in range(8)), 1))) == 8
+    # 24 steps one after the other; overlapped, 8 of the longest and one before and after.
+    assert time.perf_counter() - start < 18 * STEP
+    assert log.index(("read", 2)) < log.index(("work done", 1))
+    assert log.index(("work", 2)) < log.index(("write done", 1))
+
+
+@pytest.mark.parametrize("helpers", [1, 2])
+def test_few_are_under_way_whichever_step_is_slow(helpers):
+    for slow in ("read", "work", "write"):
+        log = []
+        for job in overlap((Counted(index, log, slow=slow) for index in range(12)), helpers):
+            assert ("write done", job.number) in log
+        assert most_at_once(log, "read", "write done") <= 2 * helpers + 2
+        assert most_at_once(log, "work", "work done") == 1
+
+
+def test_large_ones_are_not_under_way_together_and_the_largest_goes_alone():
+    sizes = [1, 1, 6, 6, 1, 20, 20, 1, 1, 3, 3, 3, 3]
+    log = []
+    jobs = (Counted(index, log, size, 0.002) for index, size in enumerate(sizes))
+    assert [job.number for job in overlap(jobs, 2, pixels=10)] == list(range(len(sizes)))
+    assert most_at_once(log, "read", "write done", sizes.__getitem__) == 20
+    begun, ended = log.index(("read", 5)), log.index(("write done", 5))
+    assert {number for _, number in log[begun:ended]} == {5}
+
+
+def test_an_interruption_lets_the_write_that_runs_finish_and_begins_nothing_else():
+    log = []
+    jobs = (Counted(index, log, seconds=STEP, broken="work" if index == 2 else "") for index in range(9))
+    done = []
+    with pytest.raises(KeyboardInterrupt):
+        done.extend(job.number for job in overlap(jobs, 1))
+    before = list(log)
+    assert ("write done", 1) in log
+    assert ("write", 2) not in log
+    assert ("read", 5) not in log
+    time.sleep(3 * STEP)
+    assert log == before
+
+
+def test_closing_it_ends_it_the_same_way():
+    log = []
+    running = overlap((Counted(index, log, seconds=STEP) for index in range(9)), 1)
+    assert next(running).number == 0
+    running.close()
+    before = list(log)
+    assert log.count(("write", 1)) == log.count(("write done", 1))
+    assert ("work", 4) not in log
+    time.sleep(3 * STEP)
+    assert log == before
+
+
+@pytest.mark.parametrize("step", ["read", "write"])
+def test_an_error_that_a_job_did_not_keep_is_not_lost(step):
+    log = []
+    with pytest.raises(SystemError, match=step):
+        list(overlap((Counted(index, log, broken=step if index == 3 else "") for index in range(9)), 1))
+
+
+def test_helpers_leave_cores_to_the_network():
+    assert [helpers_for(cores) for cores in (1, 2, 3, 4, 8, 64)] == [1, 1, 1, 2, 4, 4]
