@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from configs.parsing import ConfigError, join
-from configs.schema import Config
+from configs.schema import Config, PredictConfig
 from losses import terms
 from models.presets import resolve
 
@@ -117,8 +117,11 @@ def _check_data(config: Config) -> None:
 def _check_scale(config: Config) -> None:
     """A network that learnt on halved photos sees everything twice as large when predicting at full size."""
     trained, predict = config.data.downscale, config.predict
-    if predict.downscale != trained and not (predict.downscale == 1 and predict.long_side):
+    # The default bound holds for any network, and so it says nothing about the size that this one learns at.
+    own_size = predict.downscale == 1 and predict.long_side not in (0, PredictConfig().long_side)
+    if predict.downscale != trained and not own_size:
         raise ConfigError(
             f"predict.downscale: {predict.downscale}, but the patches come from photos shrunk by data.downscale "
-            f"{trained}; set both to the same, or give the size by predict.long_side with predict.downscale: 1"
+            f"{trained}; set both to the same, or give the size by a predict.long_side of its own (other than the "
+            f"default {PredictConfig().long_side}) with predict.downscale: 1"
         )

@@ -159,8 +159,8 @@ class ValidationConfig:
 class PredictConfig:
     """How the trained network is used on a whole photo; travels inside the weights file."""
 
-    rows: int = setting("Rows of tiles.", 2, minimum=1)
-    columns: int = setting("Columns of tiles.", 2, minimum=1)
+    rows: int = setting("Rows of tiles in mode `tiles`.", 2, minimum=1)
+    columns: int = setting("Columns of tiles in mode `tiles`.", 2, minimum=1)
     overlap: int = setting(
         "Pixels by which tiles overlap, blended so that no seam shows; 0 cuts side by side.",
         64, minimum=0, maximum=4096,
@@ -175,7 +175,17 @@ class PredictConfig:
         1, minimum=1,
     )
     long_side: int = setting(
-        "What is still longer after downscale is shrunk to this for the network; 0 sets no bound.", 0, minimum=0
+        "What is still longer after downscale is shrunk to this for the network; 0 sets no bound.", 2048, minimum=0
+    )
+    locate_long_side: int = setting(
+        "Long side of the small copy on which mode `auto` finds what is covered; 0 takes the size that is restored at, "
+        "as every network without a gate does.",
+        1024, minimum=0,
+    )
+    tile: int = setting(
+        "Side of the tiles in which mode `auto` restores the covered regions, where they are restored at a larger size "
+        "than they are found at; multiples of 64 suit every network.",
+        512, minimum=128, maximum=4096,
     )
     # At 0 every pixel of every photo would count as occluded.
     mask_threshold: float = setting(

@@ -59,6 +59,10 @@ class OcclusionRules:
     hole: float = 0.1
 
 
+# A network without a gate changes every pixel a little; this much is taken for a removal, as the contest's teams did.
+VISIBLE_CHANGE = 2 / 255
+
+
 @dataclass(frozen=True)
 class _Blob:
     """One covered blob and how it meets the border.
@@ -95,6 +99,26 @@ def occluders_from_probability(probability: np.ndarray, rules: OcclusionRules) -
     return [_fill_holes(blob.mask, rules.hole * blob.area) for blob in sorted(chosen, key=lambda blob: -blob.area)]
 
 
+def visible_changes(picture: np.ndarray, output: np.ndarray, rules: OcclusionRules) -> np.ndarray:
+    """What a network without a gate has removed: where it changed something visibly, without specks and holes.
+
+    Args:
+        picture: float32 [h, w, 3] in [0, 1], what the network saw.
+        output: float32 [h, w, 3], what it made of it.
+        rules: only `speck` and `hole` count.
+
+    Returns:
+        uint8 [h, w], 1 = removed.
+    """
+    # A shade below the bound, because 8-bit steps are not exact in float32.
+    changed = np.abs(np.clip(output, 0, 1) - picture).max(2) >= np.float32(VISIBLE_CHANGE - 1e-5)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(changed.astype(np.uint8), connectivity=8)
+    large = stats[:, cv2.CC_STAT_AREA] >= rules.speck * changed.size
+    large[0] = False
+    mask = large[labels].astype(np.uint8)
+    return _fill_holes(mask, rules.hole * int(mask.sum()))
+
+
 def _blobs(probability: np.ndarray, rules: OcclusionRules) -> list[_Blob]:
     """The covered blobs that are no specks."""
     covered = (probability >= rules.threshold).astype(np.uint8)
@@ -102,14 +126,22 @@ def _blobs(probability: np.ndarray, rules: OcclusionRules) -> list[_Blob]:
     long_side = max(height, width)
     gap = round(rules.gap * long_side)
     joined = cv2.dilate(covered, _disc(gap // 2)) if gap >= 2 else covered
-    count, labels = cv2.connectedComponents(joined, connectivity=8)
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
     band = max(1, round(rules.border * long_side))
+    smallest = max(1.0, rules.speck * height * width)
     found = []
     for label in range(1, count):
-        mask = ((labels == label) & (covered > 0)).astype(np.uint8)
-        area = int(mask.sum())
-        if area < max(1.0, rules.speck * height * width):
+        left, top, box_width, box_height, area = boxes[label]
+        if area < smallest:
             continue
+        # A text page has hundreds of specks: they are looked at in their box and not in the whole picture.
+        place = (slice(top, top + box_height), slice(left, left + box_width))
+        there = (labels[place] == label) & (covered[place] > 0)
+        area = int(there.sum())
+        if area < smallest:
+            continue
+        mask = np.zeros_like(covered)
+        mask[place] = there
         strips = (mask[:band], mask[-band:], mask[:, :band], mask[:, -band:])
         widths = [strip.sum() / min(band, *strip.shape) for strip in strips]
         lengths = (width, width, height, height)
@@ -117,7 +149,7 @@ def _blobs(probability: np.ndarray, rules: OcclusionRules) -> list[_Blob]:
             _Blob(
                 mask=mask,
                 area=area,
-                probability=float(probability[mask > 0].mean()),
+                probability=float(probability[place][there].mean()),
                 contact=max(widths) / area**0.5,
                 whole_contact=sum(widths) / area**0.5,
                 long_sides=sum(met > length / 2 for met, length in zip(widths, lengths, strict=True)),
@@ -147,15 +179,13 @@ def _is_occluder(blob: _Blob, table: bool, rules: OcclusionRules) -> bool:
 
 def _fill_holes(blob: np.ndarray, largest: float) -> np.ndarray:
     """Fills uncovered islands that do not reach the picture's border and are not larger than `largest` pixels."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(1 - blob, connectivity=4)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(1 - blob, connectivity=4)
     height, width = blob.shape
-    filled = blob.copy()
-    for label in range(1, count):
-        left, top, box_width, box_height, area = stats[label]
-        inside = left > 0 and top > 0 and left + box_width < width and top + box_height < height
-        if inside and area <= largest:
-            filled[labels == label] = 1
-    return filled
+    left, top, box_width, box_height, area = stats.T
+    inside = (left > 0) & (top > 0) & (left + box_width < width) & (top + box_height < height)
+    filled = inside & (area <= largest)
+    filled[0] = False  # what is not island but blob
+    return blob | filled[labels].astype(np.uint8)
 
 
 def _disc(radius: int) -> np.ndarray:

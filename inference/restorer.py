@@ -4,37 +4,43 @@
     restorer = Restorer()
     result = restorer("photo.jpg")          # result.image, result.mask, result.seconds
 
-A gated network works on a smaller picture: it says what is covered and what lies there, and only that is enlarged
-and pasted into the photo. A network without a gate works on the whole picture, as the write-up did.
+Only about a fiftieth of such a photo is covered, and the rest must stay as it is. So the network first sees a small
+copy and says what is covered (locate), then the covered regions at a larger scale (restore), and what it makes of them
+is pasted into the photo (compose).
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import ceil
 from pathlib import Path
 from typing import Literal, get_args
 
-import cv2
 import numpy as np
-from PIL import Image
 
 from configs.schema import PredictConfig
-from data.images import read_rgb
 from inference.backends.base import Backend
 from inference.backends.eager import EagerNetwork
 from inference.compose import PasteRules, paste_fill
 from inference.fill import FillRules, make_fill
-from inference.occlusion import OcclusionRules, occluders_from_probability
-from inference.tiling import run_tiled
+from inference.inputs import Picture, as_pixels
+from inference.locate import Located, locate, shrink, to_float
+from inference.memory import bytes_per_pixel
+from inference.network import Network
+from inference.occlusion import OcclusionRules
+from inference.regions import Region, cut_out, enlarge_mask, restore
+from inference.tiling import Cut, equal_cut, single_cut
+from inference.whole import changes, everything, plain
 from utils.weights import Weights, load_weights
 
-# A network without a gate changes every pixel a little; this much is taken for a removal, as the contest's teams did.
-_VISIBLE_CHANGE = 2
-_ROOT = Path(__file__).resolve().parent.parent
-
 Mode = Literal["auto", "tiles", "full"]
+# Pixels of page, at the working scale, that the network sees round what is pasted.
+_CONTEXT = 48
+_ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True)
@@ -42,9 +48,8 @@ class Restored:
     """What comes back for one picture.
 
     Attributes:
-        image: RGB uint8 [H, W, 3], the size of the input.
-        mask: uint8 [H, W], 1 = may have been changed: outside of it `image` is the input bit for bit. Of a network
-            without a gate: where a channel changed by 2 or more.
+        image: RGB [H, W, 3], the size and type (uint8 or uint16) of the input; an array of its own.
+        mask: uint8 [H, W], 1 = may have been changed: everywhere else `image` is the input bit for bit.
         occluders: how many occluders were removed (0 for a network without a gate, which does not count them).
         seconds: time by step: "locate", "restore", "compose", and "read" where a file was given.
     """
@@ -69,19 +74,22 @@ def default_weights() -> Path:
 
 
 class Restorer:
-    """Runs a trained network over pictures of any size.
+    """Runs a trained network over pictures of any size; may be called from several threads.
 
     Args:
         weights: a `.pdparams` file of this project, loaded `Weights`, or None for `default_weights()`.
         device: "auto", "cpu", "gpu" or "gpu:N".
-        rows, columns, overlap, tlc_ratio: None takes what the weights say (`PredictConfig`); `tlc_ratio` 0 turns
-            TLC off.
-        mode: "auto" (only what is covered is restored), "tiles" (the whole picture in tiles) or "full" (in one piece).
-        backend, precision: what runs the network, and how exactly.
-        tta: averages over the four mirrorings.
-        threads: of the engine; None leaves the choice to it.
+        mode: "auto" finds on a small copy what is covered and restores only that. "tiles" and "full" run the network
+            over the whole picture at the working scale, in `rows` x `columns` tiles (the write-up) or in one piece;
+            a network with a gate still changes only what is covered. "full" with `scale` 1 and `tlc_ratio` 0 is the
+            plain network's output over the whole picture and nothing else, for comparisons.
         scale: "auto" works at the size that the weights ask for (`downscale`, at most `long_side`) and never
             enlarges; a number in (0, 1] is the working size as a fraction of the picture's.
+        backend, precision, threads: what runs the network, how exactly, with how many threads
+            (`inference.backends.choice.open_backend`).
+        rows, columns, overlap, tlc_ratio: None takes what the weights say (`PredictConfig`); `tlc_ratio` 0 turns
+            TLC off.
+        tta: averages over the four mirrorings of every tile, for four times the work.
 
     Attributes:
         settings: the `PredictConfig` in use.
@@ -104,12 +112,14 @@ class Restorer:
         tta: bool = False,
         threads: int | None = None,
     ) -> None:
+        _check(mode, scale)
         if not isinstance(weights, Weights):
             weights = load_weights(default_weights() if weights is None else weights)
         wanted = {"rows": rows, "columns": columns, "overlap": overlap, "tlc_ratio": tlc_ratio}
         wanted = {key: value for key, value in wanted.items() if value is not None}
         settings = PredictConfig.from_dict({**weights.predict, **wanted})
-        self._set_up(EagerNetwork.from_weights(weights, settings, device), settings, scale, mode, tta)
+        engine = EagerNetwork.from_weights(weights, settings, device)
+        self._set_up(engine, settings, scale, mode, tta, bytes_per_pixel(weights.model, engine.name))
 
     @classmethod
     def from_backend(
@@ -121,98 +131,144 @@ class Restorer:
         tta: bool = False,
     ) -> Restorer:
         """A restorer over any `inference.backends.base.Backend`."""
+        _check(mode, scale)
         restorer = cls.__new__(cls)
-        restorer._set_up(backend, settings, scale, mode, tta)
+        restorer._set_up(backend, settings, scale, mode, tta, None)
         return restorer
 
-    def describe(self) -> str:
-        """One line for the log: what runs where, how exactly, in which mode, with which windows of TLC."""
-        backend = self._backend
-        return f"{backend.name} {backend.precision} on {backend.device}, mode {self.mode}, {backend.tlc}"
-
-    def _set_up(self, backend: Backend, settings: PredictConfig, scale: str | float, mode: Mode, tta: bool) -> None:
-        if mode not in get_args(Mode):
-            raise ValueError(f"mode is {mode!r}, expected one of {', '.join(get_args(Mode))}")
-        self.mode = mode
-        self.tta = tta
-        if scale != "auto" and (isinstance(scale, str) or not 0 < scale <= 1):
-            raise ValueError(f"scale is {scale!r}, expected 'auto' or a number above 0 and up to 1")
+    def _set_up(
+        self,
+        backend: Backend,
+        settings: PredictConfig,
+        scale: str | float,
+        mode: Mode,
+        tta: bool,
+        tile_bytes: float | None,
+    ) -> None:
         self.settings = settings
         self.scale = scale
+        self.mode = mode
+        self.tta = tta
         self.gated = backend.gated
         self.tlc = backend.tlc
         self._backend = backend
+        self._network = Network(backend, tta, tile_bytes)
         self._occlusion = OcclusionRules(threshold=settings.mask_threshold)
         self._fill = FillRules(evenness=settings.paper_fill)
         self._paste = PasteRules()
 
-    def __call__(self, image: np.ndarray | Image.Image | str | os.PathLike[str]) -> Restored:
+    def describe(self) -> str:
+        """One line for the log: what runs where, how exactly, in which mode, with which windows of TLC."""
+        backend = self._backend
+        scale = "" if self.scale == "auto" else f", scale {self.scale:g}"
+        flips = ", mean over four mirrorings" if self.tta else ""
+        return f"{backend.name} {backend.precision} on {backend.device}, mode {self.mode}{scale}{flips}; {self.tlc}"
+
+    def __call__(self, image: Picture) -> Restored:
         """Restores one picture.
 
         Args:
-            image: RGB uint8 [H, W, 3], a Pillow image, or the path of a picture file (which is turned upright).
+            image: RGB uint8 or uint16 [H, W, 3], a Pillow image, or the path of a picture file; see
+                `inference.inputs.as_pixels` for how the latter two become arrays.
 
         Raises:
+            TypeError: something else.
             ValueError: an array of another type or shape.
             BadImageError: a file that cannot be read.
+            MemoryError: memory does not suffice, with the smallest tiles neither.
         """
         seconds: dict[str, float] = {}
-        start = time.perf_counter()
-        if not isinstance(image, np.ndarray):
-            image = np.asarray(image.convert("RGB")) if isinstance(image, Image.Image) else read_rgb(image)
-            seconds["read"] = time.perf_counter() - start
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
-            raise ValueError(f"expected RGB uint8 height x width x 3, got {image.dtype} {image.shape}")
-        start = time.perf_counter()
-        small = self._shrink(image)
-        output = self._run(small)
-        seconds["locate"] = time.perf_counter() - start
-        seconds["restore"] = 0.0
-        start = time.perf_counter()
-        compose = self._compose_gated if self.gated else self._compose_whole
-        result, mask, occluders = compose(image, small, output)
-        seconds["compose"] = time.perf_counter() - start
-        return Restored(result, mask, occluders, seconds)
+        if isinstance(image, np.ndarray):
+            picture = as_pixels(image)
+        else:
+            with _timed(seconds, "read"):
+                picture = as_pixels(image)
+        if self.mode == "full" and self.scale == 1 and self.settings.tlc_ratio == 0:
+            return self._plain(picture, seconds)
+        if self.mode != "auto" and not self.gated:
+            return self._everything(picture, seconds)
+        return self._covered(picture, seconds)
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) at which the network sees a picture of this size."""
-        scale = self.scale
-        if scale == "auto":
-            scale = 1 / self.settings.downscale
-            if self.settings.long_side:
-                scale = min(scale, self.settings.long_side / max(height, width))
-        return max(1, round(height * scale)), max(1, round(width * scale))
+        """(height, width) at which the network restores a picture of this size."""
+        if self.scale != "auto":
+            return _scaled(height, width, float(self.scale))
+        scale = 1 / self.settings.downscale
+        if self.settings.long_side:
+            scale = min(scale, self.settings.long_side / max(height, width))
+        return _scaled(height, width, scale)
 
-    def _shrink(self, image: np.ndarray) -> np.ndarray:
-        """float32 [h, w, 3] in [0, 1] at the working size."""
-        height, width = self.working_size(*image.shape[:2])
-        if (height, width) != image.shape[:2]:
-            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-        return image.astype(np.float32) / np.float32(255)
+    def locating_size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) at which the network looks for what is covered: the working size or a smaller one."""
+        working, bound = self.working_size(height, width), self.settings.locate_long_side
+        if self.mode != "auto" or not self.gated or not bound or max(working) <= bound:
+            return working
+        return _scaled(height, width, bound / max(height, width))
 
-    def _run(self, small: np.ndarray) -> np.ndarray:
-        """The network's output, float32 [h, w, 3], or [h, w, 4] with the mask probability last."""
+    def _plain(self, picture: np.ndarray, seconds: dict[str, float]) -> Restored:
+        seconds.update(locate=0.0, compose=0.0)
+        with _timed(seconds, "restore"):
+            result = plain(self._network, picture)
+        return Restored(result, np.ones(picture.shape[:2], np.uint8), 0, seconds)
+
+    def _everything(self, picture: np.ndarray, seconds: dict[str, float]) -> Restored:
+        seconds["locate"] = 0.0
+        small = shrink(picture, self.working_size(*picture.shape[:2]))
+        with _timed(seconds, "restore"):
+            result = everything(self._network, picture, small, self._cut(*small.shape[:2]))
+        with _timed(seconds, "compose"):
+            mask = changes(result, picture)
+        return Restored(result, mask, 0, seconds)
+
+    def _covered(self, picture: np.ndarray, seconds: dict[str, float]) -> Restored:
+        size = picture.shape[:2]
+        with _timed(seconds, "locate"):
+            small = shrink(picture, self.locating_size(*size))
+            located = locate(self._network, small, self._cut(*small.shape[:2]), self._occlusion)
+        working = self.working_size(*size)
+        # The border of what is covered is known as well as the small copy shows it.
+        paste = self._paste.scaled(max(working) / max(located.mask.shape))
+        with _timed(seconds, "restore"):
+            regions = self._restore(picture, located, working, ceil(paste.reach + self._fill.ring) + _CONTEXT)
+        with _timed(seconds, "compose"):
+            result, changed = picture.copy(), np.zeros(size, np.uint8)
+            for region in regions:
+                fill = make_fill(region.restored, to_float(region.picture), region.probability, region.mask,
+                                 paste.reach, self._fill)
+                paste_fill(result, changed, fill, region.mask, region.box, working, paste)
+        return Restored(result, changed, located.occluders, seconds)
+
+    def _restore(self, picture: np.ndarray, located: Located, working: tuple[int, int], margin: int) -> list[Region]:
+        if not located.mask.any():
+            return []
+        if working == located.mask.shape:
+            return cut_out(located.picture, located.output, located.mask, margin)
+        mask = enlarge_mask(located.mask, working)
         settings = self.settings
-        picture = np.ascontiguousarray(small.transpose(2, 0, 1))
-        output = run_tiled(picture, self._backend, settings.rows, settings.columns, settings.overlap)
-        return np.ascontiguousarray(output.transpose(1, 2, 0))
+        return restore(self._network, shrink(picture, working), mask, margin, settings.tile, settings.overlap)
 
-    def _compose_gated(self, image: np.ndarray, small: np.ndarray, output: np.ndarray):
-        restored, probability = np.ascontiguousarray(output[..., :3]), np.ascontiguousarray(output[..., 3])
-        result, changed = image.copy(), np.zeros(image.shape[:2], np.uint8)
-        occluders = occluders_from_probability(probability, self._occlusion)
-        if occluders:
-            together = np.maximum.reduce(occluders)
-            fill = make_fill(restored, small, probability, together, self._paste.reach, self._fill)
-            for occluder in occluders:
-                changed |= paste_fill(result, fill, occluder, self._paste)
-        return result, changed, len(occluders)
+    def _cut(self, height: int, width: int) -> Cut:
+        """The tiles of a pass over the whole picture."""
+        settings = self.settings
+        if self.mode == "auto":
+            return single_cut(height, width, settings.overlap)
+        rows, columns = (settings.rows, settings.columns) if self.mode == "tiles" else (1, 1)
+        return equal_cut(height, width, rows, columns, settings.overlap)
 
-    def _compose_whole(self, image: np.ndarray, small: np.ndarray, output: np.ndarray):
-        if small.shape != image.shape:
-            # At a smaller scale only the difference is enlarged, so that the photo keeps its own sharpness.
-            difference = cv2.resize(output - small, image.shape[1::-1], interpolation=cv2.INTER_CUBIC)
-            output = image.astype(np.float32) / np.float32(255) + difference
-        result = (np.clip(output, 0, 1) * 255 + 0.5).astype(np.uint8)
-        mask = (cv2.absdiff(result, image).max(2) >= _VISIBLE_CHANGE).astype(np.uint8)
-        return result, mask, 0
+
+def _scaled(height: int, width: int, scale: float) -> tuple[int, int]:
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _check(mode: str, scale: str | float) -> None:
+    if mode not in get_args(Mode):
+        raise ValueError(f"mode is {mode!r}, expected one of {', '.join(get_args(Mode))}")
+    if scale != "auto" and (isinstance(scale, str) or not 0 < scale <= 1):
+        raise ValueError(f"scale is {scale!r}, expected 'auto' or a number above 0 and up to 1")
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+    start = time.perf_counter()
+    yield
+    seconds[step] = time.perf_counter() - start

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.compose import PasteRules, paste_fill
+from inference.compose import PasteRules, add_difference, paste_fill
 
 RULES = PasteRules(widening=2, feather=2)
 
@@ -20,11 +20,18 @@ def scene(height: int = 90, width: int = 120, factor: float = 3.7):
     return image, fill, mask
 
 
+def paste_whole(image: np.ndarray, fill: np.ndarray, mask: np.ndarray, rules: PasteRules) -> np.ndarray:
+    """Pastes a region that is the whole picture; returns what may have changed."""
+    changed = np.zeros(image.shape[:2], np.uint8)
+    paste_fill(image, changed, fill, mask, (0, mask.shape[0], 0, mask.shape[1]), mask.shape, rules)
+    return changed
+
+
 @pytest.mark.parametrize("factor", [1, 1.3, 3.7])
 def test_outside_the_widened_mask_not_one_bit_changes(factor):
     image, fill, mask = scene(factor=factor)
     result = image.copy()
-    changed = paste_fill(result, fill, mask, RULES)
+    changed = paste_whole(result, fill, mask, RULES)
     assert changed.shape == image.shape[:2]
     assert np.array_equal(result[changed == 0], image[changed == 0])
     full = cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
@@ -38,7 +45,7 @@ def test_outside_the_widened_mask_not_one_bit_changes(factor):
 def test_inside_stands_the_fill_and_nothing_of_the_occluder():
     image, _, mask = scene()
     fill = np.full((*mask.shape, 3), 0.25, np.float32)
-    paste_fill(image, fill, mask, RULES)
+    paste_whole(image, fill, mask, RULES)
     full = cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     assert np.abs(image[full > 0].astype(int) - 64).max() <= 1
 
@@ -47,7 +54,7 @@ def test_the_feather_passes_evenly_from_the_fill_to_the_picture():
     image = np.zeros((60, 100, 3), np.uint8)
     mask = np.zeros((60, 100), np.uint8)
     mask[:, :40] = 1
-    paste_fill(image, np.ones((60, 100, 3), np.float32), mask, PasteRules(widening=3, feather=5))
+    paste_whole(image, np.ones((60, 100, 3), np.float32), mask, PasteRules(widening=3, feather=5))
     row = image[30, :, 0].astype(int)
     assert (row[:42] == 255).all()
     assert (row[48:] == 0).all()
@@ -61,12 +68,57 @@ def test_a_wholly_covered_picture_of_any_size_becomes_the_fill(shape):
     image = np.zeros((*shape, 3), np.uint8)
     fill = np.full((*shape, 3), 0.5, np.float32)
     mask = np.ones(shape, np.uint8)
-    assert paste_fill(image, fill, mask, RULES).all()
+    assert paste_whole(image, fill, mask, RULES).all()
     assert (image == 128).all()
 
 
 def test_an_empty_mask_changes_nothing():
     image, fill, _ = scene()
     before, mask = image.copy(), np.zeros(fill.shape[:2], np.uint8)
-    assert not paste_fill(image, fill, mask, RULES).any()
+    assert not paste_whole(image, fill, mask, RULES).any()
     assert np.array_equal(image, before)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_values_are_those_of_enlarging_the_whole_picture_at_once(kind):
+    """Blocks and regions leave no trace: the same values as enlarging everything with OpenCV, and no seam."""
+    image, fill, mask = scene(factor=9.3)
+    white = np.iinfo(kind).max
+    image = image.astype(kind) * kind(white // 255)
+    size = image.shape[1::-1]
+    enlarged = np.clip(cv2.resize(np.clip(fill, 0, 1), size, interpolation=cv2.INTER_CUBIC), 0, 1) * white
+    distance = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
+    weight = np.clip((RULES.reach - distance) / RULES.feather, 0, 1).astype(np.float32)
+    weight = cv2.resize(weight, size, interpolation=cv2.INTER_LINEAR)[..., None]
+    expected = image + weight * (enlarged - image)
+    whole, part = image.copy(), image.copy()
+    changed = paste_whole(whole, fill, mask, RULES)
+    assert np.abs(whole - expected).max() <= (0.51 if kind == np.uint8 else 2)
+    assert np.array_equal(changed > 0, weight[..., 0] > 0)
+    box = (45 - 7, 90, 40 - 7, 60 + 7)
+    again = np.zeros_like(changed)
+    place = (slice(*box[:2]), slice(*box[2:]))
+    paste_fill(part, again, fill[place], mask[place], box, mask.shape, RULES)
+    assert np.array_equal(again, changed)
+    assert np.abs(part[60 * 9 :].astype(int) - whole[60 * 9 :]).max() <= 1
+
+
+def test_sixteen_bits_are_filled_with_full_depth():
+    image = np.full((40, 50, 3), 60000, np.uint16)
+    mask = np.zeros((40, 50), np.uint8)
+    mask[20:, 10:30] = 1
+    ramp = np.linspace(0.5, 0.51, 50, dtype=np.float32)[None, :, None]
+    paste_whole(image, np.broadcast_to(ramp, (40, 50, 3)), mask, RULES)
+    row = image[30, 10:30, 1].astype(int)
+    assert np.abs(row - ramp[0, 10:30, 0] * 65535).max() <= 1
+    assert len(set(row)) == 20
+    assert (image[:10] == 60000).all()
+
+
+def test_an_added_difference_keeps_the_pictures_own_detail():
+    image = np.random.default_rng(1).integers(50, 200, (700, 531, 3), dtype=np.uint8)
+    before = image.copy()
+    add_difference(image, np.full((3, 70, 53), 10.2 / 255, np.float32))
+    assert np.array_equal(image, before + 10)
+    add_difference(image, np.full((3, 70, 53), 2, np.float32))
+    assert (image == 255).all()

@@ -125,7 +125,7 @@ def test_the_working_size_follows_scale_downscale_and_long_side_and_never_enlarg
 ):
     backend = PaintedBackend()
     settings = PredictConfig(rows=1, columns=1, overlap=0, downscale=downscale, long_side=long_side)
-    restorer = Restorer.from_backend(backend, settings, scale)
+    restorer = Restorer.from_backend(backend, settings, scale, mode="full")
     assert restorer.working_size(300, 420) == expected
     restorer(page())
     assert backend.tiles == [(1, 3, *expected)]
@@ -139,8 +139,8 @@ def test_an_impossible_scale_is_refused(scale):
 
 def test_without_a_gate_the_whole_picture_changes_and_keeps_its_detail_at_half_size():
     image = page(box=None)
-    full = Restorer.from_backend(BrighteningBackend(), PredictConfig(long_side=0))(image)
-    half = Restorer.from_backend(BrighteningBackend(), PredictConfig(long_side=0), 0.5)(image)
+    full = Restorer.from_backend(BrighteningBackend(), PredictConfig(long_side=0), mode="tiles")(image)
+    half = Restorer.from_backend(BrighteningBackend(), PredictConfig(long_side=0), 0.5, mode="tiles")(image)
     assert np.abs(full.image.astype(float) - image - 25.5).max() <= 0.5
     assert np.abs(half.image.astype(float) - image - 25.5).max() <= 1
     assert full.mask.all()
@@ -195,8 +195,8 @@ def test_tlc_is_at_work_when_the_picture_is_larger_than_its_window():
         # A fresh block is the identity; only then do its means count.
         if name.endswith(("beta", "gamma")):
             weights.params[name] = weights.params[name] + 1
-    small = image.astype(np.float32) / 255
-    outputs = [Restorer(weights, device="cpu", tlc_ratio=ratio)._run(small) for ratio in (0, 100, 0.05)]
+    small = image.astype(np.float32).transpose(2, 0, 1)[None] / 255
+    outputs = [Restorer(weights, device="cpu", tlc_ratio=ratio)._backend(small) for ratio in (0, 100, 0.05)]
     assert np.allclose(outputs[0], outputs[1], atol=1e-6)
     assert np.abs(outputs[0] - outputs[2]).max() > 1e-5
 
@@ -229,8 +229,8 @@ def test_the_text_that_a_perfect_network_knows_survives_unless_the_weights_ask_f
     photo = np.where(covered[..., None] > 0, np.uint8(120), clean)
     found = {}
     for paper in (0, 0.08):
-        settings = PredictConfig(rows=1, columns=1, overlap=0, **({"paper_fill": paper} if paper else {}))
-        restorer = Restorer.from_backend(OracleBackend(clean / 255, covered), settings)
+        settings = PredictConfig(**({"paper_fill": paper} if paper else {}))
+        restorer = Restorer.from_backend(OracleBackend(clean / 255, covered), settings, mode="full")
         found[paper] = psnr_inside(restorer(photo).image, clean, covered)
     assert found[0] > 45
     assert found[0.08] < 25
