@@ -1,34 +1,21 @@
 """New pixels in a JPEG file, with every block that they do not touch kept as it is.
 
 Decoding and encoding a JPEG again changes all of it a little. Here the quantised DCT coefficients are taken out of the
-file, those of the blocks with changed pixels are computed anew, and all are entropy-coded again.
+file, those of the blocks with changed pixels are computed anew, and all are coded again without loss.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from data.jpeg_coefficients import read_coefficients, write_scans
-from data.jpeg_segments import (
-    DHT,
-    DRI,
-    PROGRESSIVE,
-    SOS,
-    JpegFile,
-    Segment,
-    UnsupportedJpegError,
-    encode_jpeg,
-    parse_jpeg,
-)
+from data.jpeg_coefficients import read_coefficients, reread_coefficients, same_coefficients, write_scans
+from data.jpeg_headers import JpegFile, parse_jpeg
+from data.jpeg_segments import DHT, DRI, PROGRESSIVE, SOS, Segment, UnsupportedJpegError, encode_jpeg
 
 __all__ = ["UnsupportedJpegError", "losses", "replace_blocks"]
 
-# Minimum coded units that are transformed at a time; 16x16 pixels each make 24 MB of float32.
-_BATCH = 8192
-# RGB to Y, Cb, Cr as in JFIF (ITU-R BT.601 with full range), without the offsets.
-_TO_YCC = np.array(
-    [[0.299, 0.587, 0.114], [-0.168735892, -0.331264108, 0.5], [0.5, -0.418687589, -0.081312411]], np.float32
-)
+# Pixels that are transformed at a time; the arrays between take about 50 bytes for each.
+_BATCH_PIXELS = 1 << 20
 
 
 def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> bytes:
@@ -36,63 +23,61 @@ def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> bytes
 
     An 8x8 block of a component without a changed pixel in its area keeps its quantised coefficients exactly; the
     others get those of `rgb`, by the file's own colours, sampling factors and quantisation tables. What is written is
-    read back and compared before it is returned. In the decoded picture, pixels outside of the touched blocks stay
-    as they were, but for one pixel beside a touched block of a subsampled component: decoders blend the chroma of
-    neighbours there.
+    read back and compared before it is returned. In the decoded picture, pixels outside of the touched blocks stay as
+    they were, but for one pixel beside a touched block of a subsampled component, where decoders blend neighbours.
 
-    All APPn and COM segments stay byte for byte and in order; `losses` names what goes. Restart markers go, progressive
-    files stay progressive. Greys take the luma of `rgb`; blocks of CMYK are written without black ink.
+    All APPn and COM segments stay byte for byte and in order, but for an index of further pictures (MPF); `losses`
+    says what goes. Progressive files stay progressive. Grey files take the luma of `rgb`; touched blocks of CMYK files
+    hold no black ink.
 
     Args:
         source: the file.
-        rgb: uint8, height x width x 3, turned as the file stores it (before EXIF orientation).
+        rgb: uint8, height x width x 3, turned as the file stores it (before its EXIF orientation).
         changed: uint8 or bool, height x width; not 0 where `rgb` differs from the file.
 
     Raises:
-        UnsupportedJpegError: a file, or a kind of file, for which this cannot be done; the message says why.
+        UnsupportedJpegError: this cannot be done for this file or kind of file; the message says why.
         ValueError: arrays that do not fit the file.
     """
     jpeg = parse_jpeg(source)
-    size = (jpeg.height, jpeg.width)
+    size = (jpeg.frame.height, jpeg.frame.width)
     if rgb.dtype != np.uint8 or rgb.shape != (*size, 3) or changed.shape != size:
         raise ValueError(
-            f"expected RGB uint8 {size[0]}x{size[1]}x3 and as large a mask, got {rgb.dtype} {rgb.shape}, {changed.shape}"
+            f"expected RGB uint8 of {size[0]} x {size[1]} x 3 and changed of {size[0]} x {size[1]}, "
+            f"got {rgb.dtype} {rgb.shape} and {changed.shape}"
         )
     planes = read_coefficients(jpeg)
     _put_blocks(jpeg, planes, rgb, changed)
     process, scans = write_scans(jpeg, planes)
     content = encode_jpeg(_kept_segments(jpeg, process) + scans)
     written = parse_jpeg(content)
-    same = written.colours == jpeg.colours and written.components == jpeg.components
-    for before, after in zip(planes, read_coefficients(written), strict=True):
-        same = same and np.array_equal(before, after)
-    if not same:
+    if written.colours != jpeg.colours or not same_coefficients(planes, reread_coefficients(written)):
         raise UnsupportedJpegError("what was written reads back differently")
     return content
 
 
 def losses(source: bytes) -> tuple[str, ...]:
-    """What `replace_blocks` does not keep of a file beside its picture, in words; empty when nothing is lost.
+    """What `replace_blocks` does not keep of a file, in words; empty when nothing is lost.
 
     Raises:
-        UnsupportedJpegError: as `replace_blocks` would.
+        UnsupportedJpegError: as `replace_blocks` would, for what the headers say.
     """
     jpeg = parse_jpeg(source)
     lost = []
     if jpeg.trailing.strip(b"\0"):
-        lost.append(f"{len(jpeg.trailing)} bytes behind the picture (further pictures, video or padding) are dropped")
+        lost.append(f"{len(jpeg.trailing)} bytes behind the picture (further pictures, a video) are dropped")
     if any(segment.marker == DRI and any(segment.payload) for segment in jpeg.segments):
         lost.append("restart markers are dropped")
-    if jpeg.process == PROGRESSIVE and len(jpeg.components) == 4:
-        lost.append("progressive becomes sequential")
+    if jpeg.frame.process == PROGRESSIVE and len(jpeg.frame.components) == 4:
+        lost.append("a progressive CMYK file becomes sequential")
     return tuple(lost)
 
 
 def _kept_segments(jpeg: JpegFile, process: int) -> list[Segment]:
-    """The source's segments but for the entropy coding, and for an index of pictures that no longer follow."""
+    """The source's segments but for the coding, and for an index of pictures that no longer follow."""
     kept = []
     for segment in jpeg.segments:
-        if segment.marker == jpeg.process:
+        if segment.is_frame:
             kept.append(Segment(process, segment.payload))
         elif segment.marker not in (DHT, DRI, SOS) and not segment.is_picture_index:
             kept.append(segment)
@@ -101,86 +86,65 @@ def _kept_segments(jpeg: JpegFile, process: int) -> list[Segment]:
 
 def _put_blocks(jpeg: JpegFile, planes: list[np.ndarray], rgb: np.ndarray, changed: np.ndarray) -> None:
     """Overwrites the coefficients of all touched blocks in `planes`."""
-    sampling = [(component.vertical, component.horizontal) for component in jpeg.components]
-    if len(planes) == 1:
-        sampling = [(1, 1)]
-    highest, widest = (max(factors) for factors in zip(*sampling, strict=True))
     cells = _touched_cells(changed)
-    touched = [
-        _touched_blocks(cells, highest // vertical, widest // horizontal) for vertical, horizontal in sampling
-    ]
-    unit_rows, unit_columns = np.nonzero(_touched_blocks(cells, highest, widest))
-    for start in range(0, len(unit_rows), _BATCH):
-        rows, columns = unit_rows[start : start + _BATCH], unit_columns[start : start + _BATCH]
-        units = _to_planes(_cut(rgb, rows, columns, 8 * highest, 8 * widest), jpeg.colours)
-        for index, (component, (vertical, horizontal)) in enumerate(zip(jpeg.components, sampling, strict=True)):
-            samples = _shrink(units[..., index], highest // vertical, widest // horizontal)
-            blocks = _quantise(samples, jpeg.tables[component.table])
-            at_rows = (rows[:, None, None] * vertical + np.arange(vertical)[:, None]) + np.zeros(horizontal, int)
-            at_columns = (columns[:, None, None] * horizontal + np.arange(horizontal)) + np.zeros((vertical, 1), int)
-            height, width = planes[index].shape[:2]
-            inside = (at_rows < height) & (at_columns < width)
-            inside[inside] = touched[index][at_rows[inside], at_columns[inside]]
-            planes[index][at_rows[inside], at_columns[inside]] = blocks[inside]
+    weights, offsets = _from_rgb(jpeg.colours)
+    for plane, component, weight, offset in zip(planes, jpeg.frame.components, weights, offsets, strict=True):
+        high, wide = jpeg.frame.spacing(component)
+        rows, columns = np.nonzero(_any_in(cells, high, wide))
+        batch = max(1, _BATCH_PIXELS // (64 * high * wide))
+        for start in range(0, len(rows), batch):
+            where = rows[start : start + batch], columns[start : start + batch]
+            samples = _cut(rgb, *where, 8 * high, 8 * wide).astype(np.float32) @ weight + offset
+            means = samples.reshape(-1, 8, high, 8, wide).mean(axis=(2, 4))
+            plane[where] = _quantised_dct(means, jpeg.tables[component.table])
 
 
 def _touched_cells(changed: np.ndarray) -> np.ndarray:
     """Which 8x8 cells of the picture hold a changed pixel, bool."""
-    rows = np.logical_or.reduceat(changed != 0, np.arange(0, changed.shape[0], 8), axis=0)
-    return np.logical_or.reduceat(rows, np.arange(0, changed.shape[1], 8), axis=1)
+    height, width = changed.shape
+    rows, columns = -(-height // 8), -(-width // 8)
+    padded = np.zeros((8 * rows, 8 * columns), bool)
+    padded[:height, :width] = changed
+    # Eight pixels at a time: a row of a cell is one number.
+    return np.bitwise_or.reduce(padded.view(np.uint64).reshape(rows, 8, columns), axis=1) != 0
 
 
-def _touched_blocks(cells: np.ndarray, high: int, wide: int) -> np.ndarray:
-    """Which blocks of `high` x `wide` cells hold a touched cell."""
+def _any_in(cells: np.ndarray, high: int, wide: int) -> np.ndarray:
+    """Which groups of `high` x `wide` cells, such as a block of a subsampled component covers, hold a touched one."""
     rows = np.logical_or.reduceat(cells, np.arange(0, cells.shape[0], high), axis=0)
     return np.logical_or.reduceat(rows, np.arange(0, cells.shape[1], wide), axis=1)
 
 
 def _cut(rgb: np.ndarray, rows: np.ndarray, columns: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Units of `height` x `width` pixels, [n, height, width, 3]; beyond the picture its last pixels go on."""
+    """Areas of `height` x `width` pixels, [n, height, width, 3]; beyond the picture its last pixels go on."""
     ys = np.minimum(rows[:, None] * height + np.arange(height), rgb.shape[0] - 1)
     xs = np.minimum(columns[:, None] * width + np.arange(width), rgb.shape[1] - 1)
     return rgb[ys[:, :, None], xs[:, None, :]]
 
 
-def _to_planes(rgb: np.ndarray, colours: str) -> np.ndarray:
-    """RGB [..., 3] as what the file's planes hold, float32 [..., components], level-shifted to be around 0.
+def _from_rgb(colours: str) -> tuple[np.ndarray, np.ndarray]:
+    """Weights [components, 3] and offsets [components] that make RGB in 0..255 to level-shifted samples.
 
-    CMYK lies inverted in JPEG files, as Adobe's programs write it and Pillow takes it, so that cyan is red as it is;
-    YCCK holds the inverse of that once more. No black ink is 255 in both.
+    Y, Cb and Cr are those of JFIF (ITU-R BT.601 with full range). CMYK lies inverted in a JPEG file, as Adobe's
+    programs write it and as Pillow takes it, so that red lies there as it is when there is no black ink. YCCK has that
+    inverted once more, but for the black.
     """
-    shifted = rgb.astype(np.float32) - 128
-    if colours == "rgb":
-        return shifted
-    if colours == "grey":
-        return shifted @ _TO_YCC[:1].T
-    if colours == "ycc":
-        return shifted @ _TO_YCC.T
-    ink = shifted if colours == "cmyk" else (-1 - shifted) @ _TO_YCC.T
-    return np.concatenate([ink, np.full((*ink.shape[:-1], 1), 127, np.float32)], axis=-1)
+    ycc = np.array([[0.299, 0.587, 0.114], [-0.168735892, -0.331264108, 0.5], [0.5, -0.418687589, -0.081312411]])
+    none, black = np.zeros((1, 3)), [127.0]
+    weights, offsets = {
+        "grey": (ycc[:1], [-128]),
+        "ycc": (ycc, [-128, 0, 0]),
+        "rgb": (np.eye(3), [-128] * 3),
+        "cmyk": (np.concatenate([np.eye(3), none]), [-128] * 3 + black),
+        "ycck": (np.concatenate([-ycc, none]), [127, 0, 0, *black]),
+    }[colours]
+    return weights.astype(np.float32), np.array(offsets, np.float32)
 
 
-def _shrink(samples: np.ndarray, high: int, wide: int) -> np.ndarray:
-    """Means of `high` x `wide` samples of [n, height, width]."""
-    if high == wide == 1:
-        return samples
-    count, height, width = samples.shape
-    return samples.reshape(count, height // high, high, width // wide, wide).mean(axis=(2, 4))
-
-
-def _quantise(samples: np.ndarray, table: np.ndarray) -> np.ndarray:
-    """DCT of [n, 8 v, 8 h] samples, divided by `table` and rounded: int16 [n, v, h, 8, 8]."""
-    count, height, width = samples.shape
-    blocks = samples.reshape(count, height // 8, 8, width // 8, 8).transpose(0, 1, 3, 2, 4)
-    coefficients = _DCT @ np.ascontiguousarray(blocks) @ _DCT.T
-    return np.clip(np.rint(coefficients / table), -1023, 1023).astype(np.int16)
-
-
-def _dct_matrix() -> np.ndarray:
+def _quantised_dct(samples: np.ndarray, table: np.ndarray) -> np.ndarray:
+    """DCT of level-shifted samples [n, 8, 8], divided by `table` and rounded, int16."""
     frequency, position = np.arange(8)[:, None], np.arange(8)
-    matrix = np.cos((2 * position + 1) * frequency * np.pi / 16) / 2
-    matrix[0] /= np.sqrt(2)
-    return matrix.astype(np.float32)
-
-
-_DCT = _dct_matrix()
+    matrix = np.cos((2 * position + 1) * frequency * np.pi / 16) / np.where(frequency, 2, np.sqrt(8))
+    matrix = matrix.astype(np.float32)
+    coefficients = matrix @ samples @ matrix.T / table
+    return np.clip(np.rint(coefficients), -1023, 1023).astype(np.int16)

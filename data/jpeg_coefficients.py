@@ -1,8 +1,8 @@
-"""Quantised DCT coefficients of JPEG files, read and written by the libjpeg-turbo inside the package jpeglib.
+"""Quantised DCT coefficients of JPEG files, read and written by the libraries inside the package jpeglib.
 
-Its C functions are called directly. jpeglib's own Python layer keeps markers in global variables (at most 50, and not
-thread-safe), prints, puts temporary files where a killed process leaves them, and never writes a fourth component.
-Here it sees a file without any metadata, and what it writes is used for its entropy-coded data only.
+Their C functions are called directly. jpeglib's own Python layer keeps markers in global variables (50 at most, and
+not thread-safe), prints, leaves temporary files behind when the process is killed, and never writes a fourth
+component. Here the libraries see a file without its metadata, and of what they write the coded data alone is used.
 """
 
 from __future__ import annotations
@@ -19,106 +19,150 @@ from pathlib import Path
 import numpy as np
 from PIL import JpegImagePlugin
 
+from data.jpeg_headers import Frame, JpegFile
 from data.jpeg_segments import (
     BASELINE,
     DHT,
     PROGRESSIVE,
     SOS,
-    JpegFile,
     Segment,
     UnsupportedJpegError,
     encode_jpeg,
-    parse_jpeg,
+    split_jpeg,
 )
 
-# The fastest of the libraries in the package, and the only kind in it that writes progressive files from coefficients.
+# The fastest library in the package, and the faster of the two that make progressive files out of coefficients.
 _LIBRARY = "turbo210"
 _PROGRESSIVE_LIBRARY = "mozjpeg300"
+# Values of the libraries' J_COLOR_SPACE and flags.
 _GREY, _YCC = 1, 3
-_OPTIMIZE_CODING = 1 << 6
-_ALL_BITS = 0xFFFFFFFF
+_OPTIMIZE_CODING, _ALL_FLAGS = 1 << 6, 0xFFFFFFFF
+# Bits that no complete scan needs; no FF, which would begin a marker.
+_MORE_DATA = bytes((0x55, 0xA5, 0x3C, 0x00)) * 16
 
 
 def read_coefficients(jpeg: JpegFile) -> list[np.ndarray]:
-    """Quantised coefficients of each component, int16 [rows, columns, 8, 8] in blocks; rows of a block are
-    vertical frequencies.
+    """Quantised coefficients of each component: int16 [rows, columns, 8, 8], where rows and columns count blocks and
+    the rows of a block are vertical frequencies.
 
     Raises:
-        UnsupportedJpegError: data that Pillow cannot decode, or with coefficients out of range.
+        UnsupportedJpegError: data that Pillow cannot decode, that end early, or with coefficients out of range.
     """
-    content = _bare(jpeg)
-    _check_decodes(content)
-    planes = [np.zeros((*jpeg.grid(component), 8, 8), np.int16) for component in jpeg.components]
-    pointers = [plane.ctypes.data for plane in planes] + [None] * (4 - len(planes))
-    with _nameless_file(content) as path:
-        if not _library(_LIBRARY).read_jpeg_dct(os.fsencode(path), *pointers, None, None):
-            raise UnsupportedJpegError("its blocks cannot be read")
+    scans = sum(segment.marker == SOS for segment in jpeg.segments)
+    # Pillow raises where jpeglib would end the process. An eighth of the size is fastest, and all data are decoded.
+    scale = 8 if scans == 1 else 1
+    decoded = _decode(_bare(jpeg), scale)
+    planes = _read(jpeg)
     if not all(_in_range(plane) for plane in planes):
         raise UnsupportedJpegError("coefficients out of range")
+    # Blocks without data become 0 without a word. Then more data would change them; where none lack, more is ignored.
+    suspicious = scans > 1 or not any(plane[-1, -1].any() for plane in planes)
+    if suspicious and not np.array_equal(decoded, _decode(_bare(jpeg, _MORE_DATA), scale)):
+        raise UnsupportedJpegError("cut short: the data end before the picture")
     return planes
 
 
-def write_scans(jpeg: JpegFile, planes: list[np.ndarray]) -> tuple[int, list[Segment]]:
-    """Entropy-codes coefficients for a file with the frame and the tables of `jpeg`.
+def _decode(content: bytes, scale: int) -> np.ndarray:
+    """Pixels at 1/`scale` of the size, by Pillow."""
+    try:
+        with JpegImagePlugin.JpegImageFile(io.BytesIO(content)) as image:
+            image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
+            return np.asarray(image)
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise UnsupportedJpegError(f"broken or cut short ({error})") from error
 
-    Progressive files stay progressive (but for four components, which the library cannot write), restart markers go,
-    and Huffman codes that were fitted to the picture are fitted again.
+
+def reread_coefficients(jpeg: JpegFile) -> list[np.ndarray]:
+    """`read_coefficients` of a file that this module wrote, without the doubts."""
+    return _read(jpeg)
+
+
+def same_coefficients(one: list[np.ndarray], other: list[np.ndarray]) -> bool:
+    return len(one) == len(other) and all(map(np.array_equal, one, other))
+
+
+def write_scans(jpeg: JpegFile, planes: list[np.ndarray]) -> tuple[int, list[Segment]]:
+    """Codes coefficients for a file with the frame and the quantisation tables of `jpeg`.
+
+    Progressive files stay progressive (but for four components, of which the library writes three), restart markers
+    go, and Huffman codes that were fitted to the picture are fitted again.
 
     Returns:
-        The process (`BASELINE`, ...) that belongs into the frame, and the Huffman tables and scans in order.
+        The process (`BASELINE`, ...) to name in the frame, and the Huffman tables and scans in order.
     """
-    ids = [component.id for component in jpeg.components]
-    if jpeg.process == PROGRESSIVE and len(planes) < 4:
-        return PROGRESSIVE, _write(jpeg, planes, ids)
-    if len(planes) == 4 or not jpeg.interleaved:
-        segments = []
-        for component, plane, id in zip(jpeg.components, planes, ids, strict=True):
-            segments += _write(jpeg.plane(component), [plane], [id])
-    else:
-        segments = _write(jpeg, planes, ids)
-    return (BASELINE if jpeg.process == PROGRESSIVE else jpeg.process), segments
+    frame = jpeg.frame
+    optimize = not jpeg.standard_codes
+    if len(planes) < 4 and frame.process == PROGRESSIVE:
+        return PROGRESSIVE, _write(frame, planes, optimize, _bare(jpeg))
+    process = BASELINE if frame.process == PROGRESSIVE else frame.process
+    if len(planes) < 4 and frame.fits_one_scan:
+        return process, _write(frame, planes, optimize)
+    scans = []
+    for component, plane in zip(frame.components, planes, strict=True):
+        scans += _write(frame.alone(component), [plane], optimize)
+    return process, scans
 
 
-def _write(jpeg: JpegFile, planes: list[np.ndarray], ids: list[int]) -> list[Segment]:
-    dims = (ctypes.c_int * 2)(jpeg.height, jpeg.width)
-    grids = (ctypes.c_int * 8)(*(side for plane in planes for side in plane.shape[:2]))
+def _read(jpeg: JpegFile, more_data: bytes = b"") -> list[np.ndarray]:
+    planes = [np.zeros((*jpeg.frame.grid(component), 8, 8), np.int16) for component in jpeg.frame.components]
+    with _file_in_memory(_bare(jpeg, more_data)) as path:
+        if not _library(_LIBRARY).read_jpeg_dct(os.fsencode(path), *_pointers(planes), None, None):
+            raise UnsupportedJpegError("its coefficients cannot be read")
+    return planes
+
+
+def _write(frame: Frame, planes: list[np.ndarray], optimize: bool, progressive: bytes | None = None) -> list[Segment]:
+    """Huffman tables and scans of `planes`, by the component ids of `frame`.
+
+    Args:
+        progressive: a file of this frame, if the scans are to be progressive: that library takes the frame from it.
+    """
     single = len(planes) == 1
-    factors = [(1, 1)] if single else [(c.vertical, c.horizontal) for c in jpeg.components]
-    sampling = (ctypes.c_int * 8)(*(factor for pair in factors for factor in pair))
-    planes = [np.ascontiguousarray(plane) for plane in planes]
-    pointers = [plane.ctypes.data for plane in planes] + [None] * (4 - len(planes))
-    progressive = jpeg.process == PROGRESSIVE
-    overwritten = 0 if progressive or jpeg.standard_codes else _OPTIMIZE_CODING
-    library = _library(_PROGRESSIVE_LIBRARY if progressive else _LIBRARY)
-    # The progressive writer starts from a file, whose coefficients are then replaced.
-    with _nameless_file(_bare(jpeg) if progressive else b"") as source, _nameless_file() as path:
-        done = library.write_jpeg_dct(
-            os.fsencode(source) if progressive else None,
+    factors = [(1, 1)] if single else [(each.vertical, each.horizontal) for each in frame.components]
+    with _file_in_memory(progressive or b"") as source, _file_in_memory() as path:
+        done = _library(_LIBRARY if progressive is None else _PROGRESSIVE_LIBRARY).write_jpeg_dct(
+            None if progressive is None else os.fsencode(source),
             os.fsencode(path),
-            *pointers,
-            dims,
-            grids,
-            sampling,
+            *_pointers(planes),
+            _integers([frame.height, frame.width]),
+            _integers([side for plane in planes for side in plane.shape[:2]]),
+            _integers([factor for pair in factors for factor in pair]),
             _GREY if single else _YCC,
             len(planes),
-            None,  # quantisation tables, quality and the assignment of tables: the source's segments are kept
-            -1,
-            None,
-            0,
-            None,
-            None,
-            None,
-            ctypes.c_uint(overwritten),
-            ctypes.c_uint(_ALL_BITS),
+            *(None, -1, None),  # Quantisation, which stays in segments that are not taken from here.
+            *(0, None, None, None),  # Metadata, likewise.
+            _OPTIMIZE_CODING if optimize and progressive is None else 0,
+            _ALL_FLAGS,
         )
         if not done:
-            raise UnsupportedJpegError("its blocks cannot be written")
-        written = parse_jpeg(Path(path).read_bytes())
-    return [
-        _with_ids(segment, ids) if segment.marker == SOS else segment
-        for segment in written.segments
-        if segment.marker in (DHT, SOS)
-    ]
+            raise UnsupportedJpegError("its coefficients cannot be written")
+        segments, _ = split_jpeg(Path(path).read_bytes())
+    ids = {number: component.id for number, component in enumerate(frame.components, 1)}
+    return [_with_ids(segment, ids) for segment in segments if segment.marker in (DHT, SOS)]
+
+
+def _with_ids(segment: Segment, ids: dict[int, int]) -> Segment:
+    """A frame or scan with other component ids; any other segment as it is."""
+    payload = bytearray(segment.payload)
+    if segment.marker == SOS:
+        payload[1:-3:2] = bytes(ids[id] for id in payload[1:-3:2])
+    elif segment.is_frame:
+        payload[6::3] = bytes(ids[id] for id in payload[6::3])
+    return Segment(segment.marker, bytes(payload), segment.data)
+
+
+def _bare(jpeg: JpegFile, more_data: bytes = b"") -> bytes:
+    """The file without metadata and with component ids 1, 2, 3, 4, so that every decoder takes it the same way.
+
+    `more_data` are appended to the data of each scan.
+    """
+    numbers = {component.id: number for number, component in enumerate(jpeg.frame.components, 1)}
+    segments = []
+    for segment in jpeg.segments:
+        if not segment.is_metadata:
+            data = segment.data + more_data if segment.marker == SOS else segment.data
+            segments.append(_with_ids(Segment(segment.marker, segment.payload, data), numbers))
+    return encode_jpeg(segments)
 
 
 def _in_range(plane: np.ndarray) -> bool:
@@ -126,74 +170,54 @@ def _in_range(plane: np.ndarray) -> bool:
     lowest, highest = int(plane.min()), int(plane.max())
     if lowest == -1024:
         lowest = int(plane.reshape(-1, 64)[:, 1:].min())
-    return -1024 < lowest and highest < 1024
-
-
-def _with_ids(scan: Segment, ids: list[int]) -> Segment:
-    """A scan of components 1, 2, 3 as one of the components `ids`."""
-    payload = bytearray(scan.payload)
-    for at in range(1, len(payload) - 3, 2):
-        payload[at] = ids[payload[at] - 1]
-    return Segment(scan.marker, bytes(payload), scan.data)
-
-
-def _bare(jpeg: JpegFile) -> bytes:
-    """The file without metadata and with components 1, 2, 3 (4), so that every reader takes it the same way."""
-    numbers = {component.id: number for number, component in enumerate(jpeg.components, 1)}
-    segments = []
-    for segment in jpeg.segments:
-        payload = bytearray(segment.payload)
-        if segment.marker == jpeg.process:
-            payload[6::3] = bytes(numbers[id] for id in payload[6::3])
-        elif segment.marker == SOS:
-            payload[1:-3:2] = bytes(numbers[id] for id in payload[1:-3:2])
-        if not segment.is_metadata:
-            segments.append(Segment(segment.marker, bytes(payload), segment.data))
-    return encode_jpeg(segments)
-
-
-def _check_decodes(content: bytes) -> None:
-    """Lets Pillow decode all data (to an eighth of the size, for speed): jpeglib would end the process on errors."""
-    try:
-        with JpegImagePlugin.JpegImageFile(io.BytesIO(content)) as image:
-            image.draft(None, (1, 1))
-            image.load()
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise UnsupportedJpegError(f"broken or cut short ({error})") from error
+    return lowest > -1024 and highest < 1024
 
 
 @contextmanager
-def _nameless_file(content: bytes = b"") -> Iterator[str]:
-    """Path of a file in memory that vanishes with the process, however it ends; a temporary file where there is none."""
+def _file_in_memory(content: bytes = b"") -> Iterator[str]:
+    """Path of a file that vanishes with the process, however that ends; a temporary one where the system has none."""
     if hasattr(os, "memfd_create") and os.path.isdir("/proc/self/fd"):
-        with open(os.memfd_create("jpeg"), "wb") as file:
+        with open(os.memfd_create("picture"), "wb") as file:
             file.write(content)
             file.flush()
             yield f"/proc/self/fd/{file.fileno()}"
     else:
         with tempfile.TemporaryDirectory() as folder:
-            path = os.path.join(folder, "picture.jpg")
-            with open(path, "wb") as file:
-                file.write(content)
-            yield path
+            path = Path(folder, "picture.jpg")
+            path.write_bytes(content)
+            yield str(path)
+
+
+def _pointers(planes: list[np.ndarray]) -> list[int | None]:
+    """Addresses of four contiguous arrays; none for those that lack."""
+    return [plane.ctypes.data for plane in planes] + [None] * (4 - len(planes))
+
+
+def _integers(values: list[int]) -> ctypes.Array:
+    """As a C array of 8 (the functions read as many as there are components)."""
+    return (ctypes.c_int * 8)(*values)
 
 
 @functools.cache
-def _library(version: str) -> ctypes.CDLL:
+def _library(name: str) -> ctypes.CDLL:
     try:
         import jpeglib.cjpeglib
     except ImportError as error:
         raise UnsupportedJpegError("the package jpeglib is not installed") from error
     folder = Path(next(iter(jpeglib.cjpeglib.__path__)))
-    files = sorted(folder.glob(f"cjpeglib_{version}.*"))
+    files = sorted(folder.glob(f"cjpeglib_{name}.*"))
     if not files:
-        raise UnsupportedJpegError(f"the package jpeglib lacks {version}; install the version in requirements.txt")
+        raise UnsupportedJpegError(
+            f"the installed jpeglib lacks {name}; install the version that requirements.txt names"
+        )
     library = ctypes.CDLL(str(files[0]))
-    pointer, text = ctypes.c_void_p, ctypes.c_char_p
-    library.read_jpeg_dct.argtypes = [text] + [pointer] * 6
+    path, address, number = ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int
+    library.read_jpeg_dct.argtypes = [path, *[address] * 6]
     library.write_jpeg_dct.argtypes = [
-        *(text, text, pointer, pointer, pointer, pointer),
-        *(pointer, pointer, pointer, ctypes.c_int, ctypes.c_int, pointer, ctypes.c_short, pointer),
-        *(ctypes.c_int, pointer, pointer, pointer, ctypes.c_uint, ctypes.c_uint),
+        *(path, path, *[address] * 4),
+        *(address, address, address, number, number),  # size, sizes in blocks, sampling, colours, components
+        *(address, ctypes.c_short, address),  # quantisation tables, quality, tables of components
+        *(number, address, address, address),  # metadata
+        *(ctypes.c_uint, ctypes.c_uint),  # which flags to set, and to what
     ]
     return library
