@@ -69,15 +69,20 @@ def local_mean(x: paddle.Tensor, window: int) -> paddle.Tensor:
 
 
 def _sliding_sums(x: paddle.Tensor, length: int, axis: int) -> paddle.Tensor:
-    """Sums of `length` neighbours along one axis, from one running sum: the integral image, axis by axis."""
-    one_zero = [0, 0, 0, 0, 0, 0, 0, 0]
-    one_zero[2 * axis] = 1
-    running = paddle.cumsum(F.pad(x, one_zero), axis=axis)
-    size = running.shape[axis]
+    """Sums of `length` neighbours along one axis, from one running sum: the integral image, axis by axis.
+
+    The zero before the first sum is joined on and not padded on, because of oneDNN, which runs exported graphs: it
+    pads another axis than it is told to.
+    """
+    size = x.shape[axis]
+    running = paddle.cumsum(x, axis=axis)
+    if size == length:
+        return paddle.split(running, [size - 1, 1], axis=axis)[1] if size > 1 else running
     # Split copies; a slice is a view, and computing with views costs Paddle several times what the copy does.
-    _, ends = paddle.split(running, [length, size - length], axis=axis)
     starts, _ = paddle.split(running, [size - length, length], axis=axis)
-    return ends - starts
+    ends = paddle.split(running, [length - 1, size - length + 1], axis=axis)[1] if length > 1 else running
+    nothing = paddle.zeros([1 if dimension == axis else side for dimension, side in enumerate(x.shape)], x.dtype)
+    return ends - paddle.concat([nothing, starts], axis=axis)
 
 
 class LocalMean(nn.Layer):

@@ -1,11 +1,16 @@
-"""Which device to run on, found out by running something there."""
+"""Which device to run on, found out by running something there.
+
+Paddle is imported when something is asked and not before: it takes seconds and a few hundred megabytes, and engines
+that run without it ask nothing.
+"""
 
 from __future__ import annotations
 
 import logging
+import sys
+from importlib import metadata
 
 import numpy as np
-import paddle
 
 _log = logging.getLogger(__name__)
 
@@ -30,11 +35,11 @@ def resolve_device(name: str = "auto") -> str:
     the card imports, lists the card and passes `paddle.utils.run_check()`. When "auto" turns a GPU down, a warning
     says why.
     """
-    kind, _, index = name.partition(":")
-    if name not in ("auto", "cpu", "gpu") and not (kind == "gpu" and index.isdigit()):
-        raise DeviceError(f"device {name!r}: no such kind of device, expected auto, cpu, gpu or gpu:INDEX")
+    check_device(name)
+    import paddle
+
     if name != "cpu":
-        candidate = f"gpu:{index or 0}"
+        candidate = gpu_named(name)
         problem = gpu_problem(candidate)
         if problem is None:
             paddle.device.set_device(candidate)
@@ -48,8 +53,38 @@ def resolve_device(name: str = "auto") -> str:
     return "cpu"
 
 
+def check_device(name: str) -> None:
+    """Refuses what is not "auto", "cpu", "gpu" or "gpu:INDEX", with a `DeviceError`."""
+    kind, _, index = name.partition(":")
+    if name not in ("auto", "cpu", "gpu") and not (kind == "gpu" and index.isdigit()):
+        raise DeviceError(f"device {name!r}: no such kind of device, expected auto, cpu, gpu or gpu:INDEX")
+
+
+def gpu_named(name: str) -> str:
+    """The GPU that a name stands for, as "gpu:INDEX": the first one for "auto" and "gpu"."""
+    return f"gpu:{name.partition(':')[2] or 0}"
+
+
+def may_have_gpu() -> bool:
+    """Whether Paddle could have a GPU, as far as can be told without importing it: False for its CPU package."""
+    if "paddle" in sys.modules:
+        return sys.modules["paddle"].is_compiled_with_cuda()
+    # Installed side by side, the two packages overwrite each other: only Paddle itself knows which one is there.
+    return _installed("paddlepaddle-gpu") or not _installed("paddlepaddle")
+
+
+def _installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
 def gpu_problem(device: str) -> str | None:
     """Why `device` ("gpu:INDEX") cannot be used, or None when a convolution there gives the right numbers."""
+    import paddle
+
     if not paddle.is_compiled_with_cuda():
         return f"this Paddle ({paddle.__version__}) is a CPU build"
     count, index = paddle.device.cuda.device_count(), int(device.partition(":")[2])
@@ -71,6 +106,8 @@ def gpu_problem(device: str) -> str | None:
 
 def _convolution_error() -> float:
     """Largest error of a 3x3 convolution on the current device; its input and answer are small whole numbers."""
+    import paddle
+
     image = (np.arange(64, dtype=np.float32) % 7).reshape(1, 1, 8, 8)
     layer = paddle.nn.Conv2D(1, 1, 3, bias_attr=False)
     layer.weight.set_value(np.ones((1, 1, 3, 3), np.float32))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,14 @@ class Weights:
         model: keyword arguments of `models.nafnet.NAFNet` (width, encoder_blocks, ..., gate).
         predict: settings of prediction that suit these weights (`configs.schema.PredictConfig` as a dictionary).
         origin: where they come from: command, iteration, data, source file; for people, never read by code.
+        file: the file that they were read from; not saved.
     """
 
     params: dict[str, np.ndarray]
     model: dict[str, Any]
     predict: dict[str, Any] = field(default_factory=dict)
     origin: dict[str, Any] = field(default_factory=dict)
+    file: Path | None = field(default=None, compare=False)
 
 
 def save_weights(path: str | os.PathLike[str], weights: Weights) -> None:
@@ -60,5 +63,9 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
     if tree.get("format") != FORMAT:
         raise ValueError(f"{os.fspath(path)}: format {tree.get('format')!r}, this version reads format {FORMAT}")
     return Weights(
-        params=tree["params"], model=tree["model"], predict=tree.get("predict", {}), origin=tree.get("origin", {})
+        params=tree["params"],
+        model=tree["model"],
+        predict=tree.get("predict", {}),
+        origin=tree.get("origin", {}),
+        file=Path(path).absolute(),
     )
