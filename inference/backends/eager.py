@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -24,13 +25,14 @@ class EagerNetwork:
         network: from `models`.
         settings: for TLC's windows.
         device: where the network's parameters lie, "cpu" or "gpu:INDEX".
+        precision: "fp32", or on a GPU "bf16" or "fp16": Paddle's automatic mixed precision, in which convolutions
+            are computed so; norms, and TLC's sums, stay in fp32.
     """
 
     name = "paddle"
-    precision = "fp32"
 
-    def __init__(self, network: Any, settings: PredictConfig, device: str = "cpu") -> None:
-        self.device = device
+    def __init__(self, network: Any, settings: PredictConfig, device: str = "cpu", precision: str = "fp32") -> None:
+        self.device, self.precision = device, precision
         self.gated = bool(network.config["gate"])
         network.eval()
         if settings.tlc_ratio > 0:
@@ -40,16 +42,23 @@ class EagerNetwork:
         self._lock = threading.Lock()
 
     @classmethod
-    def from_weights(cls, weights: Weights, settings: PredictConfig, device: str) -> EagerNetwork:
+    def from_weights(
+        cls, weights: Weights, settings: PredictConfig, device: str, precision: str = "fp32"
+    ) -> EagerNetwork:
         """Builds the network of `weights` on `device` ("auto", "cpu", "gpu", "gpu:N"), which becomes Paddle's own."""
         device = resolve_device(device)
-        return cls(network_of(weights), settings, device)
+        return cls(network_of(weights), settings, device, precision)
 
     def __call__(self, tile: np.ndarray) -> np.ndarray:
         check_tile(tile)
-        with self._lock, memory_errors(self.name, tile), paddle.no_grad():
+        with self._lock, memory_errors(self.name, tile), paddle.no_grad(), self._autocast():
             output = self._network(paddle.to_tensor(tile))
             if self.gated:
                 restored, logit = output
                 output = paddle.concat([restored, gate.probability(logit)], axis=1)
-            return output.numpy()
+            return output.astype("float32").numpy()
+
+    def _autocast(self) -> AbstractContextManager:
+        if self.precision == "fp32":
+            return nullcontext()
+        return paddle.amp.auto_cast(dtype={"bf16": "bfloat16", "fp16": "float16"}[self.precision])

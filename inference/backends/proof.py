@@ -1,0 +1,93 @@
+"""A tile and what the eager network makes of it: the question that every other engine is asked before it is used."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+
+import numpy as np
+
+from configs.schema import PredictConfig
+from inference.backends.base import Backend, BackendError
+
+# Largest difference from the eager network, in units of white (or of the largest output, where that is more): an
+# engine in fp32 is off by 1e-5, one in bf16 by 1e-2 at the edge of a mask, and one that computes something else by 0.1.
+LIMITS = {"fp32": 1e-3, "bf16": 5e-2, "fp16": 2e-2}
+
+# How many rows and columns of the output are kept: enough to meet every part of the network, little enough to store.
+_KEPT = (48, 9)
+
+
+def proof_size(settings: PredictConfig) -> tuple[int, int]:
+    """(height, width) of a small odd tile that is still higher than TLC's window, so that its means are local ones."""
+    window = int(settings.tlc_train_size * settings.tlc_ratio)
+    return (min(window, 1024) + 17) | 1, 41
+
+
+def random_tile(height: int, width: int) -> np.ndarray:
+    """float32 [1, 3, height, width] in [0, 1), the same every time."""
+    return np.random.default_rng(height * 65537 + width).random((1, 3, height, width), dtype=np.float32)
+
+
+def difference(found: np.ndarray, expected: np.ndarray) -> float:
+    """The largest difference, in units of white or of the largest expected value; infinite when the shapes differ."""
+    if found.shape != expected.shape:
+        return float("inf")
+    worst = float(np.abs(found - expected).max()) / max(1.0, float(np.abs(expected).max()))
+    return worst if np.isfinite(worst) else float("inf")
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What the reference made of `random_tile(height, width)`.
+
+    Attributes:
+        height, width: of the tile.
+        samples: float32 [channels, rows, columns], the output at evenly spaced pixels, the corners among them.
+    """
+
+    height: int
+    width: int
+    samples: np.ndarray
+
+    @classmethod
+    def of(cls, reference: Backend, settings: PredictConfig, size: tuple[int, int] | None = None) -> Proof:
+        """Asks `reference`, with a tile of `size` (height, width), or of `proof_size`."""
+        height, width = size or proof_size(settings)
+        return cls(height, width, _samples(reference(random_tile(height, width))))
+
+    @classmethod
+    def from_text(cls, text: str) -> Proof:
+        """Reads what `to_text` wrote.
+
+        Raises:
+            ValueError: something else.
+        """
+        height, width, channels, rows, columns, content = text.split(" ")
+        samples = np.frombuffer(base64.b64decode(content, validate=True), np.float32)
+        return cls(int(height), int(width), samples.reshape(int(channels), int(rows), int(columns)))
+
+    def to_text(self) -> str:
+        content = base64.b64encode(self.samples.tobytes()).decode("ascii")
+        return " ".join(map(str, (self.height, self.width, *self.samples.shape, content)))
+
+    def check(self, backend: Backend) -> None:
+        """Runs the tile through `backend`.
+
+        Raises:
+            BackendError: the numbers are not those of the reference.
+        """
+        worst = difference(_samples(backend(random_tile(self.height, self.width))), self.samples)
+        if not worst <= LIMITS[backend.precision]:
+            raise BackendError(
+                f"{backend.name} {backend.precision} on {backend.device} gives wrong numbers: off by {worst:.2g} from "
+                f"the eager network on a tile of {self.height} x {self.width}, {LIMITS[backend.precision]:g} allowed"
+            )
+
+
+def _samples(output: np.ndarray) -> np.ndarray:
+    rows, columns = (
+        np.unique(np.linspace(0, side - 1, count).round().astype(int))
+        for side, count in zip(output.shape[2:], _KEPT, strict=True)
+    )
+    return np.ascontiguousarray(output[0][:, rows[:, None], columns], np.float32)
