@@ -1,0 +1,168 @@
+"""Small JPEG files of many kinds, with texture, for tests."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+from PIL import Image
+
+Segments = list[tuple[int, bytes]]
+SIZE = (75, 117)
+APP0, APP1, APP2, APP14, COM = 0xE0, 0xE1, 0xE2, 0xEE, 0xFE
+SOF0, DHT, DQT, DRI, SOS = 0xC0, 0xC4, 0xDB, 0xDD, 0xDA
+
+
+def textured(height: int = SIZE[0], width: int = SIZE[1], seed: int = 1) -> np.ndarray:
+    """RGB uint8 with colours that vary slowly and ink that does not; nowhere 0 or 255."""
+    rng = np.random.default_rng(seed)
+    tint = cv2.resize(rng.integers(90, 230, (4, 5, 3), dtype=np.uint8), (width, height), interpolation=cv2.INTER_CUBIC)
+    ink = 70 * (rng.random((height, width, 1)) < 0.1)
+    return np.clip(tint.astype(np.int16) - ink + rng.normal(0, 5, (height, width, 1)), 5, 250).astype(np.uint8)
+
+
+def save(image: np.ndarray | Image.Image, **options: object) -> bytes:
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(image)
+    buffer = io.BytesIO()
+    image.save(buffer, **{"format": "JPEG", "quality": 85, **options})
+    return buffer.getvalue()
+
+
+def opencv(sampling: int, *more: int) -> bytes:
+    options = [cv2.IMWRITE_JPEG_QUALITY, 88, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling, *more]
+    return cv2.imencode(".jpg", textured(), options)[1].tobytes()
+
+
+def split(content: bytes) -> tuple[Segments, bytes]:
+    """Marker and payload of each segment before the first scan, and the scan to the end of the file."""
+    segments, at = [], 2
+    while content[at + 1] != SOS:
+        if content[at + 1] == 0xFF:
+            at += 1
+            continue
+        size = int.from_bytes(content[at + 2 : at + 4], "big")
+        segments.append((content[at + 1], content[at + 4 : at + 2 + size]))
+        at += 2 + size
+    return segments, content[at:]
+
+
+def join(segments: Segments, rest: bytes, padding: bytes = b"") -> bytes:
+    parts = [padding + bytes((0xFF, marker)) + (len(data) + 2).to_bytes(2, "big") + data for marker, data in segments]
+    return b"\xff\xd8" + b"".join(parts) + rest
+
+
+def edited(content: bytes, edit: Callable[[int, bytes], bytes | None]) -> bytes:
+    """`content` with each segment's payload replaced by what `edit` returns, or left out for None."""
+    segments, rest = split(content)
+    changed = [(marker, edit(marker, payload)) for marker, payload in segments]
+    return join([(marker, payload) for marker, payload in changed if payload is not None], rest)
+
+
+def cmyk() -> Image.Image:
+    inks = np.concatenate([255 - textured(), textured(seed=2)[..., :1] // 4], axis=2)
+    return Image.frombytes("CMYK", SIZE[::-1], inks.tobytes())
+
+
+def ycck() -> bytes:
+    return edited(save(cmyk()), lambda marker, data: data[:11] + b"\2" if marker == APP14 else data)
+
+
+def three_scans(horizontal: int = 1, vertical: int = 1) -> bytes:
+    """A file whose components, of equal size and with sampling factors as given, lie in a scan each."""
+    planes = [save(np.ascontiguousarray(textured()[..., channel])) for channel in range(3)]
+    segments = split(planes[0])[0]
+    shape = next(data for marker, data in segments if marker == SOF0)
+    factors = 16 * horizontal + vertical
+    frame = shape[:5] + bytes((3, 1, factors, 0, 2, factors, 0, 3, factors, 0))
+    segments = [(marker, frame if marker == SOF0 else data) for marker, data in segments]
+    scans = [split(plane)[1][:-2] for plane in planes]
+    renamed = [scan[:5] + bytes((id,)) + scan[6:] for id, scan in enumerate(scans, 1)]
+    return join(segments, b"".join(renamed) + b"\xff\xd9")
+
+
+def wide_tables() -> bytes:
+    """16-bit quantisation tables with values above 255, in an extended sequential frame."""
+
+    def widen(marker: int, data: bytes) -> bytes:
+        if marker != DQT:
+            return data
+        tables = (data[at : at + 65] for at in range(0, len(data), 65))
+        return b"".join(bytes((0x10 | t[0],)) + b"".join((3 * v).to_bytes(2, "big") for v in t[1:]) for t in tables)
+
+    return edited(save(textured(), quality=30), widen).replace(b"\xff\xc0\0\x11", b"\xff\xc1\0\x11")
+
+
+def odd_ids() -> bytes:
+    def rename(marker: int, data: bytes) -> bytes:
+        return data[:6] + bytes((34, *data[7:9], 7, *data[10:12], 200, *data[13:])) if marker == SOF0 else data
+
+    segments, rest = split(edited(save(textured()), rename))
+    return join(segments, rest[:5] + bytes((34, rest[6], 7, rest[8], 200)) + rest[10:])
+
+
+def with_metadata() -> bytes:
+    """JFIF with a thumbnail, EXIF, XMP, ICC in two segments, an unknown APP11, and two comments, in odd order."""
+    segments, rest = split(save(textured(), subsampling=2, quality=92))
+    jfif = next(data for marker, data in segments if marker == APP0)
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "maker", 6
+    front = [
+        (COM, b"first comment"),
+        (APP0, jfif[:12] + b"\2\1" + bytes(range(6))),
+        (APP1, exif.tobytes()),
+        (APP2, b"ICC_PROFILE\0\1\2" + bytes(65000)),
+        (APP2, b"ICC_PROFILE\0\2\2" + b"\xff\xd9\xff\xda" * 9),
+        (APP1, b"http://ns.adobe.com/xap/1.0/\0<x:xmpmeta/>"),
+        (0xEB, b""),
+    ]
+    return join([*front, *(s for s in segments if s[0] != APP0), (COM, b"")], rest)
+
+
+def thirds() -> bytes:
+    tables = [[1 + at // 4 for at in range(64)], [3 + at // 3 for at in range(64)], [2 + at % 7 for at in range(64)]]
+    content = save(textured(), qtables=tables)
+    return edited(content, lambda marker, data: data[:14] + b"\2" if marker == SOF0 else data)
+
+
+KINDS: dict[str, Callable[[], bytes]] = {
+    "444": lambda: save(textured(), subsampling=0),
+    "422": lambda: save(textured(), subsampling=1),
+    "420": lambda: save(textured(), subsampling=2),
+    "440": lambda: opencv(cv2.IMWRITE_JPEG_SAMPLING_FACTOR_440),
+    "411": lambda: opencv(cv2.IMWRITE_JPEG_SAMPLING_FACTOR_411),
+    "whole units": lambda: save(textured(96, 144), subsampling=2),
+    "one pixel": lambda: save(textured(1, 1), subsampling=2),
+    "one row": lambda: save(textured(1, 70), subsampling=2),
+    "optimised": lambda: save(textured(), optimize=True),
+    "progressive": lambda: save(textured(), progressive=True, subsampling=2),
+    "progressive grey": lambda: save(Image.fromarray(textured()).convert("L"), progressive=True),
+    "progressive restarts": lambda: save(textured(), progressive=True, restart_marker_blocks=3),
+    "progressive CMYK": lambda: save(cmyk(), progressive=True),
+    "restarts": lambda: save(textured(), restart_marker_blocks=3),
+    "restart rows": lambda: save(textured(), restart_marker_rows=1, subsampling=0),
+    "grey": lambda: save(Image.fromarray(textured()).convert("L")),
+    "grey 2x2": lambda: edited(
+        save(Image.fromarray(textured()).convert("L")),
+        lambda marker, data: data[:7] + b"\x22" + data[8:] if marker == SOF0 else data,
+    ),
+    "CMYK": lambda: save(cmyk()),
+    "YCCK": ycck,
+    "RGB": lambda: save(textured(), keep_rgb=True, subsampling=0),
+    "three scans": three_scans,
+    "three scans 2x2": lambda: three_scans(2, 2),
+    "three tables": thirds,
+    "16-bit tables": wide_tables,
+    "coarse": lambda: save(textured(), quality=5),
+    "finest": lambda: save(textured(), quality=100, subsampling=0),
+    "odd ids": odd_ids,
+    "no JFIF": lambda: edited(save(textured()), lambda marker, data: None if marker == APP0 else data),
+    "fill bytes": lambda: join(*split(save(textured())), padding=b"\xff\xff\xff"),
+    "metadata": with_metadata,
+    "60 profiles": lambda: join(
+        [(APP2, b"ICC_PROFILE\0" + bytes((at, 60))) for at in range(1, 61)] + split(save(textured()))[0],
+        split(save(textured()))[1],
+    ),
+}

@@ -1,0 +1,364 @@
+"""Blocks of JPEG files are replaced one by one, in files of every kind, and everything else stays."""
+
+from __future__ import annotations
+
+import io
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import jpeglib
+import numpy as np
+import pytest
+from PIL import Image
+
+from data import jpeg_coefficients
+from data.jpeg_blocks import UnsupportedJpegError, losses, replace_blocks
+from tests.data import jpegs
+from tests.data.jpegs import KINDS
+
+ROOT = Path(__file__).parents[2]
+_GREY_OR_INK = ("grey", "grey 2x2", "progressive grey", "CMYK", "YCCK", "progressive CMYK")
+_FULL_CHROMA = ("444", "RGB", "three scans", "three scans 2x2", "restart rows", "finest", *_GREY_OR_INK)
+# How far the inside of a new smooth patch may be off, in 0..255: coarse tables round much away.
+_TOLERANCE = {"16-bit tables": 40, "coarse": 30, "finest": 3, "YCCK": 12}
+
+
+def decode(content: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(content)) as image:
+        return np.array(image.convert("RGB"))
+
+
+def coefficients(content: bytes, folder: Path) -> list[np.ndarray]:
+    """By jpeglib's own interface; of a copy without metadata, as jpeglib takes no more than 50 segments of it."""
+
+    def bare(marker: int, data: bytes) -> bytes | None:
+        return None if marker == jpegs.COM or 0xE1 <= marker <= 0xED else data
+
+    path = folder / "picture.jpg"
+    path.write_bytes(jpegs.edited(content, bare))
+    read = jpeglib.read_dct(str(path))
+    return [plane for plane in (read.Y, read.Cb, read.Cr, read.K) if plane is not None]
+
+
+def with_patch(source: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """The decoded picture with a smooth patch that is off the grid of blocks, and where that is."""
+    with Image.open(io.BytesIO(source)) as image:
+        grey = image.mode == "L"
+        rgb = np.array(image.convert("RGB"))
+    height, width = rgb.shape[:2]
+    changed = np.zeros((height, width), np.uint8)
+    changed[height // 8 : height // 2 + height // 3 + 1, width // 6 : width // 2 + width // 4 + 1] = 1
+    tint = np.array([0, 0, 0] if grey else [0, -10, -30])
+    ramp = np.linspace(140, 200, height * width).reshape(height, width, 1) + tint
+    return np.where(changed[..., None] > 0, ramp, rgb).astype(np.uint8), changed
+
+
+def area_of(component: int, name: str) -> tuple[int, int]:
+    """Height and width in pixels that a block of a component covers."""
+    if component in (0, 3) or name in _FULL_CHROMA:
+        return 8, 8
+    return {"422": (8, 16), "440": (16, 8), "411": (8, 32)}.get(name, (16, 16))
+
+
+def touched_blocks(changed: np.ndarray, grid: tuple[int, int], high: int, wide: int) -> np.ndarray:
+    touched = np.zeros(grid, bool)
+    for row, column in np.ndindex(grid):
+        touched[row, column] = changed[row * high : (row + 1) * high, column * wide : (column + 1) * wide].any()
+    return touched
+
+
+def pixels_of(blocks: np.ndarray, high: int, wide: int, shape: tuple[int, ...]) -> np.ndarray:
+    return blocks.repeat(high, axis=0).repeat(wide, axis=1)[: shape[0], : shape[1]]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_untouched_blocks_keep_their_coefficients_and_touched_ones_show_the_new_pixels(name, tmp_path):
+    source = KINDS[name]()
+    rgb, changed = with_patch(source)
+    result = replace_blocks(source, rgb, changed)
+
+    for component, (before, after) in enumerate(
+        zip(coefficients(source, tmp_path), coefficients(result, tmp_path), strict=True)
+    ):
+        touched = touched_blocks(changed, before.shape[:2], *area_of(component, name))
+        assert np.array_equal(before[~touched], after[~touched])
+        assert name == "one pixel" or not np.array_equal(before[touched], after[touched]) or component == 3
+
+    error = np.abs(decode(result).astype(int) - rgb)
+    touched = touched_blocks(changed, (-(-rgb.shape[0] // 8), -(-rgb.shape[1] // 8)), 8, 8)
+    assert error[pixels_of(touched, 8, 8, rgb.shape)].mean() < _TOLERANCE.get(name, 10)
+    rows, columns = np.nonzero(changed)
+    inside = error[rows.min() + 16 : rows.max() - 16, columns.min() + 32 : columns.max() - 32]
+    assert min(rgb.shape[:2]) < 60 or inside.max() <= _TOLERANCE.get(name, 10)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_decoded_picture_stays_but_for_one_pixel_beside_touched_chroma(name):
+    source = KINDS[name]()
+    rgb, changed = with_patch(source)
+    changed[: changed.shape[0] // 2] = 0
+    rgb = np.where(changed[..., None] > 0, rgb, decode(source))
+    differs = (decode(replace_blocks(source, rgb, changed)) != decode(source)).any(axis=2)
+
+    high, wide = area_of(1, name)
+    grid = (-(-rgb.shape[0] // high), -(-rgb.shape[1] // wide))
+    allowed = pixels_of(touched_blocks(changed, grid, high, wide), high, wide, rgb.shape)
+    reach = np.pad(allowed, 1)
+    if high > 8:
+        reach[:-1] |= reach[1:].copy()
+        reach[1:] |= reach[:-1].copy()
+    if wide > 8:
+        reach[:, :-1] |= reach[:, 1:].copy()
+        reach[:, 1:] |= reach[:, :-1].copy()
+    assert not differs[~reach[1:-1, 1:-1]].any()
+    assert (~allowed).any() or min(rgb.shape[:2]) < 60
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_without_changes_all_coefficients_stay(name, tmp_path):
+    source = KINDS[name]()
+    rgb = decode(source)
+    result = replace_blocks(source, rgb, np.zeros(rgb.shape[:2], np.uint8))
+    assert np.array_equal(decode(result), rgb)
+    for before, after in zip(coefficients(source, tmp_path), coefficients(result, tmp_path), strict=True):
+        assert np.array_equal(before, after)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_metadata_frame_and_tables_stay_byte_for_byte_and_in_order(name):
+    source = KINDS[name]()
+    kept = [segment for segment in jpegs.split(source)[0] if segment[0] not in (jpegs.DHT, jpegs.DRI)]
+    result = replace_blocks(source, *with_patch(source))
+    assert [segment for segment in jpegs.split(result)[0] if segment[0] not in (jpegs.DHT, jpegs.DRI)] == (
+        kept if name != "progressive CMYK" else [(0xC0 if marker == 0xC2 else marker, data) for marker, data in kept]
+    )
+    assert result.endswith(b"\xff\xd9")
+
+
+def test_metadata_between_scans_moves_in_front_of_them():
+    source = jpegs.three_scans()
+    second = source.rindex(b"\xff\xda")
+    source = source[:second] + b"\xff\xfe\0\5abc" + source[second:]
+    assert (jpegs.COM, b"abc") in jpegs.split(replace_blocks(source, *with_patch(source)))[0]
+
+
+def test_progressive_and_fitted_codes_stay_and_what_goes_is_named():
+    for name in ("progressive", "progressive grey", "progressive restarts"):
+        result = replace_blocks(KINDS[name](), *with_patch(KINDS[name]()))
+        assert Image.open(io.BytesIO(result)).info["progressive"] == 1
+    source = KINDS["optimised"]()
+    unchanged = replace_blocks(source, decode(source), np.zeros(jpegs.SIZE, bool))
+    assert len(unchanged) == len(source)
+    assert losses(source) == ()
+    assert losses(KINDS["restarts"]()) == ("restart markers are dropped",)
+    assert losses(KINDS["progressive CMYK"]()) == ("a progressive CMYK file becomes sequential",)
+    assert losses(source + bytes(9)) == ()
+    assert losses(source + b"video") == ("5 bytes behind the picture (further pictures, a video) are dropped",)
+
+
+def test_what_follows_the_first_picture_goes_and_so_does_its_index():
+    second = Image.fromarray(jpegs.textured(seed=5))
+    source = jpegs.save(jpegs.textured(), format="MPO", save_all=True, append_images=[second])
+    assert Image.open(io.BytesIO(source)).n_frames == 2
+    result = replace_blocks(source, *with_patch(source))
+    with Image.open(io.BytesIO(result)) as image:
+        assert image.format == "JPEG"
+    assert b"MPF\0" not in result
+    assert len(losses(source)) == 1
+    plain = jpegs.save(jpegs.textured())
+    assert replace_blocks(plain + b"\xff\xd8 garbage", *with_patch(plain)) == replace_blocks(plain, *with_patch(plain))
+
+
+def test_each_component_is_quantised_by_its_own_table():
+    source = jpegs.thirds()
+    result = replace_blocks(source, np.full((*jpegs.SIZE, 3), (60, 130, 220), np.uint8), np.ones(jpegs.SIZE, bool))
+    assert np.abs(decode(result).astype(int) - (60, 130, 220)).max() <= 4
+    swapped = np.full((*jpegs.SIZE, 3), (220, 130, 60), np.uint8)
+    assert np.abs(decode(replace_blocks(source, swapped, np.ones(jpegs.SIZE, bool))).astype(int) - swapped).max() <= 4
+
+
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 0, 255), (17, 200, 99)])
+@pytest.mark.parametrize("name", ["420", "RGB", "CMYK", "YCCK", "finest"])
+def test_extreme_colours_come_out_as_they_went_in(name, colour):
+    rgb = np.full((*jpegs.SIZE, 3), colour, np.uint8)
+    result = decode(replace_blocks(KINDS[name](), rgb, np.ones(jpegs.SIZE, np.uint8)))
+    assert np.abs(result.astype(int) - rgb).max() <= 5
+
+
+def frame_edit(edit):
+    return lambda content: jpegs.edited(content, lambda marker, data: edit(data) if marker == jpegs.SOF0 else data)
+
+
+def swap(before: bytes, after: bytes):
+    return lambda content: content.replace(before, after, 1)
+
+
+BROKEN = {
+    "empty": (lambda content: b"", "no JPEG"),
+    "text": (lambda content: b"hello", "no JPEG"),
+    "no end": (lambda content: content[:-2], "cut short"),
+    "half": (lambda content: content[: len(content) // 2], "cut short"),
+    "half of the headers": (lambda content: content[:100], "cut short"),
+    "half with an end": (lambda content: content[: -len(content) // 4] + b"\xff\xd9", "cut short"),
+    "arithmetic": (swap(b"\xff\xc0", b"\xff\xc9"), "arithmetic"),
+    "lossless": (swap(b"\xff\xc0", b"\xff\xc3"), "lossless"),
+    "hierarchical": (swap(b"\xff\xc0", b"\xff\xc5"), "hierarchical"),
+    "12 bits": (frame_edit(lambda data: b"\x0c" + data[1:]), "12 bits"),
+    "no height": (frame_edit(lambda data: data[:1] + b"\0\0" + data[3:]), "DNL"),
+    "two components": (frame_edit(lambda data: data[:5] + b"\2" + data[6:-3]), "2 components"),
+    "same ids": (frame_edit(lambda data: data[:9] + b"\1" + data[10:]), "ids"),
+    "thirds of samples": (frame_edit(lambda data: data[:7] + b"\x31\0\2\x21\1\3\x11\1"), "fractions"),
+    "zero factor": (frame_edit(lambda data: data[:7] + b"\x20" + data[8:]), "malformed"),
+    "missing table": (frame_edit(lambda data: data[:8] + b"\3" + data[9:]), "table 3 is missing"),
+    "no tables": (lambda c: jpegs.edited(c, lambda m, data: None if m == jpegs.DQT else data), "table"),
+    "no codes": (lambda c: jpegs.edited(c, lambda m, data: None if m == jpegs.DHT else data), "Huffman table"),
+    "zero in table": (
+        lambda c: jpegs.edited(c, lambda m, data: data[:9] + b"\0" + data[10:] if m == jpegs.DQT else data),
+        "zeros",
+    ),
+    "too many codes": (
+        lambda c: jpegs.edited(c, lambda m, data: data[:1] + b"\3\0" + data[3:] if m == jpegs.DHT else data),
+        "Huffman table",
+    ),
+    "bytes between": (lambda content: content[:20] + b"\0" + content[20:], "byte 20"),
+    "restart lost": (
+        lambda content: jpegs.save(jpegs.textured(), restart_marker_blocks=5).replace(b"\xff\xd3", b""),
+        "restart markers",
+    ),
+    "scan lost": (
+        lambda content: (lambda p: p[: p.rindex(b"\xff\xda")] + b"\xff\xd9")(KINDS["progressive"]()),
+        "scans that leave out",
+    ),
+    "progressive cut": (lambda content: KINDS["progressive"]()[:-60] + b"\xff\xd9", "cut short"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_what_cannot_be_done_is_refused_with_the_reason(name):
+    damage, reason = BROKEN[name]
+    source = damage(jpegs.save(jpegs.textured()))
+    with pytest.raises(UnsupportedJpegError, match=reason):
+        replace_blocks(source, jpegs.textured(), np.zeros(jpegs.SIZE, np.uint8))
+
+
+def test_middle_grey_at_the_end_is_not_taken_for_lacking_data():
+    picture = jpegs.textured()
+    picture[-40:] = 128
+    source = jpegs.save(picture)
+    assert replace_blocks(source, decode(source), np.zeros(jpegs.SIZE, np.uint8)) == source
+
+
+def test_arrays_that_do_not_fit_are_named():
+    source = KINDS["420"]()
+    rgb = decode(source)
+    for pixels, mask in [(rgb[1:], rgb[..., 0]), (rgb, rgb[1:, :, 0]), (rgb.astype(np.uint16), rgb[..., 0])]:
+        with pytest.raises(ValueError, match="expected RGB uint8 of 75 x 117 x 3"):
+            replace_blocks(source, pixels, mask)
+
+
+def test_threads_do_not_disturb_each_other():
+    sources = [make() for make in KINDS.values()] * 3
+    tasks = [(source, *with_patch(source)) for source in sources]
+    expected = [replace_blocks(*task) for task in tasks]
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(lambda task: replace_blocks(*task), tasks)) == expected
+
+
+def test_without_files_in_memory_temporary_ones_are_removed(monkeypatch, tmp_path):
+    source = KINDS["progressive"]()
+    expected = replace_blocks(source, *with_patch(source))
+    monkeypatch.delattr(os, "memfd_create")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert replace_blocks(source, *with_patch(source)) == expected
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_jpeglib_the_error_says_so(monkeypatch):
+    jpeg_coefficients._library.cache_clear()
+    monkeypatch.setitem(sys.modules, "jpeglib.cjpeglib", None)
+    with pytest.raises(UnsupportedJpegError, match="jpeglib is not installed"):
+        replace_blocks(KINDS["grey"](), *with_patch(KINDS["grey"]()))
+
+
+ENDLESS = """
+import numpy as np
+from data.jpeg_blocks import replace_blocks
+from tests.data import jpegs
+source = jpegs.save(jpegs.textured(600, 800), progressive=True)
+print("ready", flush=True)
+while True:
+    replace_blocks(source, jpegs.textured(600, 800), np.ones((600, 800), bool))
+"""
+
+
+def test_a_killed_process_leaves_nothing_behind(tmp_path):
+    for seconds in (0.05, 0.13, 0.31):
+        process = subprocess.Popen(
+            [sys.executable, "-c", ENDLESS],
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout.readline() == b"ready\n"
+        time.sleep(seconds)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        assert list(tmp_path.iterdir()) == []
+
+
+MUTANTS = """
+import random, sys
+import numpy as np
+from data.jpeg_blocks import UnsupportedJpegError, replace_blocks
+from data.jpeg_headers import parse_jpeg
+from tests.data.jpegs import KINDS
+from tests.data.test_jpeg_blocks import mutated
+random = random.Random(7)
+sources = [make() for make in KINDS.values()]
+outcomes = [0, 0]
+for _ in range(600):
+    source = mutated(random.choice(sources), random)
+    try:
+        frame = parse_jpeg(source).frame
+        size = (frame.height, frame.width)
+        if size[0] * size[1] < 10**6:
+            replace_blocks(source, np.full((*size, 3), 99, np.uint8), np.eye(*size, dtype=bool))
+            outcomes[0] += 1
+    except UnsupportedJpegError:
+        outcomes[1] += 1
+print(*outcomes)
+"""
+
+
+def mutated(source: bytes, generator: random.Random) -> bytes:
+    """`source` with a few bytes changed, taken out or put in, half of them in the headers."""
+    content = bytearray(source)
+    for _ in range(generator.choice((1, 1, 2, 8))):
+        end = generator.choice((len(content), source.index(b"\xff\xda") + 20))
+        at = generator.randrange(min(end, len(content)))
+        length = generator.choice((0, 1, 1, 1, 30))
+        content[at : at + length] = generator.randbytes(generator.choice((length, length, 0, 2)))
+    return bytes(content)
+
+
+def test_damaged_files_do_not_end_the_process():
+    """jpeglib ends it, by exit or segmentation fault, at what it does not take; so nothing such may reach it."""
+    run = subprocess.run(
+        [sys.executable, "-c", MUTANTS],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    done, refused = map(int, run.stdout.split())
+    assert done > 100
+    assert refused > 100
