@@ -30,7 +30,7 @@ _QUARTER_TURNED = (5, 6, 7, 8)
 # EXIF orientation -> cv2.flip's code that follows the transposition (of 5 to 8) when a picture is turned upright.
 _FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
 # Rows that leave Pillow at a time are about this many pixels: its own copy of a whole picture would be one too many.
-_BAND_PIXELS = 4_000_000
+_BAND_PIXELS = 500_000
 _FOREIGN_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF", b"avif": "AVIF"}
 
 

@@ -17,6 +17,7 @@ from data.images import BadImageError
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
 CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGB_ALPHA: 4}
+_TELLING = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
 # First column and row, then step between columns and rows, of Adam7's seven passes.
 _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 # Effort of zlib and bytes of pixels that are filtered at a time.
@@ -59,6 +60,38 @@ def read_header(chunks: list[tuple[bytes, memoryview]]) -> Header:
     """What the IHDR chunk says."""
     width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", chunks[0][1])
     return Header(width, height, depth, colour, interlace == 1)
+
+
+def bare(chunks: list[tuple[bytes, memoryview]], kinds: tuple[bytes, ...]) -> bytes:
+    """A PNG of the chunks of some kinds only."""
+    return b"".join((SIGNATURE, *(_chunk(kind, data) for kind, data in chunks if kind in kinds)))
+
+
+def metadata_picture(chunks: list[tuple[bytes, memoryview]]) -> bytes:
+    """One pixel with the file's texts and EXIF: decoders look for those behind the pixels, too, and are quick here."""
+    told = [_chunk(kind, data) for kind, data in chunks if kind in _TELLING]
+    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, GREY, 0, 0, 0))
+    return b"".join((SIGNATURE, header, *told, _chunk(b"IDAT", zlib.compress(bytes(2))), _chunk(b"IEND", b"")))
+
+
+def check_complete(chunks: list[tuple[bytes, memoryview]], header: Header, name: str) -> None:
+    """Refuses pixels that end before the last row, which Pillow shows as black without a word."""
+    width, height = header.width, header.height
+    sizes = [(width, height)]
+    if header.interlaced:
+        sizes = [(-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in _ADAM7]
+    bits = header.depth * CHANNELS[header.colour]
+    missing = sum(rows * (1 + (columns * bits + 7) // 8) for columns, rows in sizes if columns > 0 and rows > 0)
+    stream = zlib.decompressobj()
+    try:
+        for data in (data for kind, data in chunks if kind == b"IDAT"):
+            while missing > 0 and len(data):
+                missing -= len(stream.decompress(data, _IDAT_BYTES))
+                data = stream.unconsumed_tail
+    except zlib.error as error:
+        raise BadImageError(f"{name}: broken or cut short ({error})") from error
+    if missing > 0:
+        raise BadImageError(f"{name}: broken or cut short ({missing} bytes of pixels are missing)")
 
 
 def replace_pixels(source: bytes, name: str, samples: np.ndarray, palette: bytes | None = None) -> bytes:

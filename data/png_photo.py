@@ -7,7 +7,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from data import png_chunks
 from data.images import BadImageError, decode_picture, open_picture, stored_orientation, to_array
@@ -23,6 +22,9 @@ from data.samples import (
     widen,
 )
 
+# What the pixels depend on; libpng comments on some of the rest.
+_NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+
 
 def decode(source: bytes, name: str) -> Stored:
     """Decodes a PNG; alpha comes from the alpha channel or from the palette's transparency.
@@ -30,15 +32,15 @@ def decode(source: bytes, name: str) -> Stored:
     Raises:
         BadImageError: cut short or broken.
     """
-    chunks = dict(png_chunks.read_chunks(source, name)[::-1])
-    header = png_chunks.read_header([(b"IHDR", chunks[b"IHDR"])])
-    with open_picture(io.BytesIO(source), name) as image:
-        decode_picture(image, name)
+    every = png_chunks.read_chunks(source, name)
+    chunks, header = dict(every[::-1]), png_chunks.read_header(every)
+    if header.depth < 8 or header.colour == PALETTE:
+        png_chunks.check_complete(every, header, name)
+        samples = _levels_or_indices(png_chunks.bare(every, _NEEDED), header, name)
+    else:
+        samples = _channels(png_chunks.bare(every, _NEEDED), header, name)
+    with open_picture(io.BytesIO(png_chunks.metadata_picture(every)), name) as image:
         orientation = stored_orientation(image)
-        if header.depth == 16 and header.colour != GREY:
-            samples = _decode_deep(source, header, name)
-        else:
-            samples = _samples(image, header)
     info: dict[str, Any] = {"samples": samples, "name": name}
     alpha = None
     if header.colour == PALETTE:
@@ -64,15 +66,16 @@ def encode(source: bytes, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarra
     as far as they reach; beyond, the fill takes the nearest colour, of the same opacity as the pixel that it replaces.
     """
     name, covered = info["name"], mask.astype(bool)
-    chunks = dict(png_chunks.read_chunks(source, name)[::-1])
-    header = png_chunks.read_header([(b"IHDR", chunks[b"IHDR"])])
-    samples, fill, palette = info["samples"].copy(), rgb[covered], None
+    every = png_chunks.read_chunks(source, name)
+    chunks, header = dict(every[::-1]), png_chunks.read_header(every)
+    samples, fill, palette, notes = info["samples"].copy(), rgb[covered], None, ()
     if header.colour == PALETTE:
         entries, opacity = _palette(chunks)
         free = 2**header.depth - len(entries)
         if free > 0 and len(fill):
             entries = np.concatenate([entries, representative_colours(fill, free)])
             palette = entries.tobytes()
+            notes = ("the histogram of the palette is dropped",) if b"hIST" in chunks else ()
         samples[covered] = _indices(fill, samples[covered], entries, opacity[: len(entries)])
     elif header.colour in (GREY, GREY_ALPHA):
         grey = grey_of(fill)
@@ -83,26 +86,32 @@ def encode(source: bytes, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarra
             samples[..., 0][covered] = grey
     else:
         samples[..., :3][covered] = _beside_key(fill, chunks)
-    return Encoded(png_chunks.replace_pixels(source, name, samples, palette))
+    return Encoded(png_chunks.replace_pixels(source, name, samples, palette), notes)
 
 
-def _samples(image: Image.Image, header: Header) -> np.ndarray:
-    """The file's own values of a decoded picture: Pillow spreads grey levels of 2 and 4 bits over 0..255."""
-    values = to_array(image)
-    if header.colour == GREY and header.depth < 8:
-        return values.astype(np.uint8) if header.depth == 1 else narrow(values, header.depth)
-    return values.astype(np.uint16, copy=False) if header.depth == 16 else values
+def _levels_or_indices(source: bytes, header: Header, name: str) -> np.ndarray:
+    """The file's own values: Pillow spreads grey levels of 2 and 4 bits over 0..255."""
+    with open_picture(io.BytesIO(source), name) as image:
+        decode_picture(image, name)
+        values = to_array(image)
+    if header.colour == PALETTE:
+        return values
+    return values.astype(np.uint8) if header.depth == 1 else narrow(values, header.depth)
 
 
-def _decode_deep(source: bytes, header: Header, name: str) -> np.ndarray:
-    """Colours or alpha of 16 bits, which Pillow cuts to 8. Pillow has decoded them before: nothing is cut short."""
+def _channels(source: bytes, header: Header, name: str) -> np.ndarray:
+    """Channels of 8 or 16 bits by OpenCV: Pillow cuts 16 to 8. Of a PNG, OpenCV refuses what ends early."""
     values = cv2.imdecode(np.frombuffer(source, np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None or values.dtype != np.uint16:
-        raise BadImageError(f"{name}: OpenCV cannot read this PNG of 16 bits per channel")
+    if values is None or values.dtype != (np.uint16 if header.depth == 16 else np.uint8):
+        raise BadImageError(f"{name}: broken or cut short (libpng cannot decode it)")
+    if header.colour == GREY:
+        # With a transparent colour it comes as four equal channels.
+        return values if values.ndim == 2 else np.ascontiguousarray(values[..., 0])
     if header.colour == GREY_ALPHA:
         return np.ascontiguousarray(values[..., [0, 3]])
-    values = values[..., :3] if header.colour == RGB else values
-    return cv2.cvtColor(values, cv2.COLOR_BGR2RGB if values.shape[2] == 3 else cv2.COLOR_BGRA2RGBA)
+    if header.colour == RGB:
+        values = np.ascontiguousarray(values[..., :3])
+    return cv2.cvtColor(values, cv2.COLOR_BGR2RGB if header.colour == RGB else cv2.COLOR_BGRA2RGBA, dst=values)
 
 
 def _palette(chunks: dict[bytes, memoryview]) -> tuple[np.ndarray, np.ndarray]:

@@ -13,8 +13,9 @@ from data.samples import Encoded, Stored
 
 # Of a lossy file that is encoded once more: high, because every encoding costs.
 LOSSY_QUALITY = 95
-# Pillow's 0 (fast) to 6 (small), and for lossless pictures its effort 0 to 100.
-_METHOD, _LOSSLESS_EFFORT = 1, 20
+# Methods go from 0 (fast) to 6 (small), the effort for lossless pictures from 0 to 100: these take about as long as
+# PNG, and make a photo of a page a third larger than the slowest.
+_METHOD, _LOSSLESS_METHOD, _LOSSLESS_EFFORT = 1, 0, 20
 
 
 def decode(source: bytes, name: str) -> Stored:
@@ -39,11 +40,13 @@ def encode(source: bytes, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarra
     covered = mask.astype(bool)
     samples[..., :3][covered] = rgb[covered]
     lossy = info["lossy"]
-    options: dict[str, Any] = {"quality": LOSSY_QUALITY} if lossy else {"lossless": True, "quality": _LOSSLESS_EFFORT}
+    options: dict[str, Any] = {"quality": LOSSY_QUALITY, "method": _METHOD}
+    if not lossy:
+        options = {"lossless": True, "quality": _LOSSLESS_EFFORT, "method": _LOSSLESS_METHOD}
     buffer = io.BytesIO()
     # "exact": the colours below a transparent pixel are values of the file like any other.
     image = Image.fromarray(samples)
-    image.save(buffer, format="WEBP", method=_METHOD, exact=True, **options, **info["metadata"])
+    image.save(buffer, format="WEBP", exact=True, **options, **info["metadata"])
     note = f"a lossy WebP cannot be changed in part: the whole picture was encoded anew at quality {LOSSY_QUALITY}"
     return Encoded(buffer.getvalue(), (note,) if lossy else ())
 
