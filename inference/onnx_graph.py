@@ -1,8 +1,9 @@
 """NAFNet as an ONNX file, written node by node: any size, the gate, TLC; the numbers are those of the eager network.
 
-No exporter is asked, because those for Paddle get constants wrong without a word. Parameters keep NAFNet's own names where
-they are stored as they are; the scales that follow or precede a 1x1 convolution are folded into it (LayerNorm's weight
-and bias, beta, gamma), which is exact but for rounding.
+No exporter is asked, because those for Paddle get constants wrong without a word. What can be multiplied out beforehand
+is, which is exact but for rounding: LayerNorm's weight and bias, beta and gamma go into the 1x1 convolutions beside
+them. The simple gate's two factors are computed apart from each other, each by half of the convolution: cutting a map
+of channels in two costs both engines more than the convolution.
 """
 
 from __future__ import annotations
@@ -13,12 +14,12 @@ import numpy as np
 from onnx import TensorProto
 
 from configs.schema import PredictConfig
+from inference.onnx_names import INPUT, OUTPUT
 from inference.onnx_writer import GraphWriter
 from models.state import arrays_of, network_of
 from models.tlc import convert_to_local
 from utils.weights import Weights
 
-INPUT, OUTPUT = "tile", "restored"
 EPSILON = np.float32(1e-6)
 
 
@@ -27,7 +28,6 @@ def build_onnx(
     settings: PredictConfig,
     height: int | None = None,
     width: int | None = None,
-    metadata: Mapping[str, str] | None = None,
 ) -> bytes:
     """Writes the network as an ONNX file.
 
@@ -37,7 +37,6 @@ def build_onnx(
     Args:
         settings: `tlc_ratio` and `tlc_train_size` count.
         height, width: fix these sides of the input; None takes any from 1 up.
-        metadata: names and texts for the file's `metadata_props`.
 
     Raises:
         ValueError: the weights describe no network of this project, or do not fit it.
@@ -70,7 +69,7 @@ def build_onnx(
     cut = graph.node("Slice", restored, graph.constant([0, 0]), size, graph.constant([2, 3]))
     sides = [height or "height", width or "width"]
     channels = 4 if network.gate else 3
-    return graph.model((INPUT, [1, 3, *sides]), (OUTPUT, [1, channels, *sides], cut), metadata or {})
+    return graph.model((INPUT, [1, 3, *sides]), (OUTPUT, [1, channels, *sides], cut))
 
 
 class _NafnetWriter(GraphWriter):
@@ -84,19 +83,18 @@ class _NafnetWriter(GraphWriter):
         super().__init__()
         self._parameters = parameters
 
-    def convolution(self, x: str, name: str, padding: int = 0, stride: int = 1, groups: int = 1) -> str:
+    def convolution(self, x: str, name: str, padding: int = 0, stride: int = 1) -> str:
         """The convolution `name`, with its own weight and, where it has one, bias."""
         weight, bias = self._parameters[f"{name}.weight"], self._parameters.get(f"{name}.bias")
-        return self._convolve(x, name, weight, bias, pads=[padding] * 4, strides=[stride] * 2, group=groups)
+        return self._convolve(x, name, weight, bias, pads=[padding] * 4, strides=[stride] * 2)
 
     def block(self, x: str, name: str, window: int | None) -> str:
         """`models.nafnet.NAFBlock`."""
-        widened = self._normed_convolution(x, f"{name}.norm1", f"{name}.conv1")
-        channels = len(self._parameters[f"{name}.conv2.weight"])
-        gated = self._simple_gate(self.convolution(widened, f"{name}.conv2", padding=1, groups=channels))
+        halves = self._normed_halves(x, f"{name}.norm1", f"{name}.conv1")
+        gated = self.node("Mul", *self._depthwise_halves(halves, f"{name}.conv2"))
         attended = self._attention(gated, f"{name}.sca.1", window)
         x = self.node("Add", x, self._scaled_convolution(attended, f"{name}.conv3", f"{name}.beta"))
-        gated = self._simple_gate(self._normed_convolution(x, f"{name}.norm2", f"{name}.conv4"))
+        gated = self.node("Mul", *self._normed_halves(x, f"{name}.norm2", f"{name}.conv4"))
         return self.node("Add", x, self._scaled_convolution(gated, f"{name}.conv5", f"{name}.gamma"))
 
     def pad_to_multiple(self, x: str, size: str, multiple: int) -> str:
@@ -117,11 +115,11 @@ class _NafnetWriter(GraphWriter):
             inputs.append(self.constant(bias.astype(np.float32), f"{name}.bias"))
         return self.node("Conv", *inputs, kernel_shape=weight.shape[2:], **attributes)
 
-    def _simple_gate(self, x: str) -> str:
-        return self.node("Mul", *self.nodes("Split", 2, x, axis=1, num_outputs=2))
+    def _normed_halves(self, x: str, norm: str, name: str) -> list[str]:
+        """LayerNorm over channels and a 1x1 convolution, as the two halves of its channels.
 
-    def _normed_convolution(self, x: str, norm: str, name: str) -> str:
-        """LayerNorm over channels and a 1x1 convolution, which takes over the norm's scale and shift."""
+        The convolution takes over the norm's scale and shift.
+        """
         channels = self.constant([1])
         deviation = self.node("Sub", x, self.node("ReduceMean", x, channels))
         variance = self.node("ReduceMean", self.node("Mul", deviation, deviation), channels)
@@ -129,7 +127,18 @@ class _NafnetWriter(GraphWriter):
         weight = self._parameters[f"{name}.weight"].astype(np.float64)
         scale, shift = self._parameters[f"{norm}.weight"], self._parameters[f"{norm}.bias"]
         bias = self._parameters[f"{name}.bias"] + weight[:, :, 0, 0] @ shift
-        return self._convolve(normed, name, weight * scale[:, None, None], bias)
+        return [
+            self._convolve(normed, f"{name}.{half}", half_weight, half_bias)
+            for half, half_weight, half_bias in _halves(weight * scale[:, None, None], bias)
+        ]
+
+    def _depthwise_halves(self, halves: list[str], name: str) -> list[str]:
+        """The 3x3 depthwise convolution `name`, which sees each channel by itself."""
+        parameters = _halves(self._parameters[f"{name}.weight"], self._parameters[f"{name}.bias"])
+        return [
+            self._convolve(x, f"{name}.{half}", weight, bias, pads=[1] * 4, group=len(weight))
+            for x, (half, weight, bias) in zip(halves, parameters, strict=True)
+        ]
 
     def _scaled_convolution(self, x: str, name: str, scale: str) -> str:
         """A 1x1 convolution whose outputs are multiplied by beta or gamma."""
@@ -158,7 +167,7 @@ class _NafnetWriter(GraphWriter):
         return self.node("Mul", x, self.node("Pad", scales, borders, mode="edge"))
 
     def _window_sums(self, x: str, window: int, channels: int, axis: int) -> str:
-        """Sums of `window` neighbours along one axis: first of every `step`-th one, then of `step` next to each other."""
+        """Sums of `window` neighbours along one axis: of every `step`-th one, then of `step` next to each other."""
         step = max(divisor for divisor in range(1, window + 1) if window % divisor == 0 and divisor**2 <= window)
         for taps, dilation in [(window // step, step), (step, 1)]:
             if taps == 1:
@@ -167,3 +176,8 @@ class _NafnetWriter(GraphWriter):
             ones = np.ones([channels, 1, *shape], np.float32)
             x = self._convolve(x, f"ones_{channels}_{taps}_{axis}", ones, None, dilations=dilations, group=channels)
         return x
+
+
+def _halves(weight: np.ndarray, bias: np.ndarray) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """A convolution's output channels cut in two: (name, weight, bias) of each half."""
+    return list(zip(("first", "second"), np.split(weight, 2), np.split(bias, 2), strict=True))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
@@ -50,14 +50,12 @@ class GraphWriter:
         self,
         source: tuple[str, Sequence[int | str]],
         result: tuple[str, Sequence[int | str], str],
-        metadata: Mapping[str, str],
     ) -> bytes:
         """The file of the whole graph.
 
         Args:
             source: the input's name and shape; float32; a side that may be any has a name.
             result: the output's name and shape, float32, and the value that it is.
-            metadata: what `metadata_props` shall hold.
         """
         name, shape, value = result
         graph = helper.make_graph(
@@ -68,6 +66,5 @@ class GraphWriter:
             list(self._constants.values()),
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
-        helper.set_model_props(model, dict(metadata))
         onnx.checker.check_model(model)
         return model.SerializeToString()

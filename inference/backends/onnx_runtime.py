@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 
 from inference.backends.base import BackendError, check_tile, memory_errors
+from inference.onnx_names import INPUT, OUTPUT
 
 CUDA = "CUDAExecutionProvider"
 
@@ -49,7 +50,7 @@ class OnnxRuntimeBackend:
         check_tile(tile)
         # A session may be run by several threads at once.
         with memory_errors(self.name, tile):
-            return self._session.run(None, {self._session.get_inputs()[0].name: tile})[0]
+            return self._session.run([OUTPUT], {INPUT: tile})[0]
 
 
 def _providers(device: str) -> list:
