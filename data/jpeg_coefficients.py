@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import importlib.metadata
+import importlib.util
 import io
 import os
 import tempfile
@@ -31,6 +33,8 @@ from data.jpeg_segments import (
     split_jpeg,
 )
 
+# Other versions' functions may take other arguments, which nothing would notice before they crash.
+JPEGLIB_VERSION = "1.0.2"
 # The fastest library in the package, and the faster of the two that make progressive files out of coefficients.
 _LIBRARY = "turbo210"
 _PROGRESSIVE_LIBRARY = "mozjpeg300"
@@ -55,8 +59,9 @@ def read_coefficients(jpeg: JpegFile) -> list[np.ndarray]:
     planes = _read(jpeg)
     if not all(_in_range(plane) for plane in planes):
         raise UnsupportedJpegError("coefficients out of range")
-    # Blocks without data become 0 without a word. Then more data would change them; where none lack, more is ignored.
-    suspicious = scans > 1 or not any(plane[-1, -1].any() for plane in planes)
+    # Units without data become 0 without a word (but for the one in which the data end). Then more data would change
+    # them; where none lack, more is ignored.
+    suspicious = scans > 1 or not planes[-1][-1, -1].any()
     if suspicious and not np.array_equal(decoded, _decode(_bare(jpeg, _MORE_DATA), scale)):
         raise UnsupportedJpegError("cut short: the data end before the picture")
     return planes
@@ -200,16 +205,17 @@ def _integers(values: list[int]) -> ctypes.Array:
 
 @functools.cache
 def _library(name: str) -> ctypes.CDLL:
-    try:
-        import jpeglib.cjpeglib
-    except ImportError as error:
-        raise UnsupportedJpegError("the package jpeglib is not installed") from error
-    folder = Path(next(iter(jpeglib.cjpeglib.__path__)))
+    # Not imported: that would load another of its libraries.
+    spec = importlib.util.find_spec("jpeglib")
+    if spec is None:
+        raise UnsupportedJpegError("the package jpeglib is not installed")
+    version = importlib.metadata.version("jpeglib")
+    if version != JPEGLIB_VERSION:
+        raise UnsupportedJpegError(f"the package jpeglib is {version}, and {JPEGLIB_VERSION} is needed")
+    folder = Path(spec.submodule_search_locations[0], "cjpeglib")
     files = sorted(folder.glob(f"cjpeglib_{name}.*"))
     if not files:
-        raise UnsupportedJpegError(
-            f"the installed jpeglib lacks {name}; install the version that requirements.txt names"
-        )
+        raise UnsupportedJpegError(f"the package jpeglib has no library {name} for this system")
     library = ctypes.CDLL(str(files[0]))
     path, address, number = ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int
     library.read_jpeg_dct.argtypes = [path, *[address] * 6]

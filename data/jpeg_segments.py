@@ -19,7 +19,7 @@ _UNSUPPORTED = {
     0xDC: "a height that follows the data (DNL)",
 }
 # Within entropy-coded data FF is followed by 00 (a stuffed byte), a restart marker, or more FF (fill).
-_END_OF_DATA = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
+_END_OF_DATA = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _CUT_SHORT = "cut short: no end of image"
 
 
@@ -103,6 +103,6 @@ def split_jpeg(source: bytes) -> tuple[list[Segment], int]:
         if marker == SOS:
             found = _END_OF_DATA.search(source, position)
             demand(found is not None, _CUT_SHORT)
-            data = source[position : found.start()]
+            data = source[position : found.start()].rstrip(b"\xff")
             position = found.start()
         segments.append(Segment(marker, payload, data))

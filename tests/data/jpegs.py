@@ -61,6 +61,24 @@ def edited(content: bytes, edit: Callable[[int, bytes], bytes | None]) -> bytes:
     return join([(marker, payload) for marker, payload in changed if payload is not None], rest)
 
 
+def decode(content: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(content)) as image:
+        return np.array(image.convert("RGB"))
+
+
+def with_patch(source: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """The decoded picture with a smooth patch that is off the grid of blocks, and where that is."""
+    with Image.open(io.BytesIO(source)) as image:
+        grey = image.mode == "L"
+        rgb = np.array(image.convert("RGB"))
+    height, width = rgb.shape[:2]
+    changed = np.zeros((height, width), np.uint8)
+    changed[height // 8 : height // 2 + height // 3 + 1, width // 6 : width // 2 + width // 4 + 1] = 1
+    tint = np.array([0, 0, 0] if grey else [0, -10, -30])
+    ramp = np.linspace(140, 200, height * width).reshape(height, width, 1) + tint
+    return np.where(changed[..., None] > 0, ramp, rgb).astype(np.uint8), changed
+
+
 def cmyk() -> Image.Image:
     inks = np.concatenate([255 - textured(), textured(seed=2)[..., :1] // 4], axis=2)
     return Image.frombytes("CMYK", SIZE[::-1], inks.tobytes())

@@ -3,13 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import random
-import signal
-import subprocess
-import sys
-import tempfile
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,21 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import jpeg_coefficients
-from data.jpeg_blocks import UnsupportedJpegError, losses, replace_blocks
+from data.jpeg_blocks import losses, replace_blocks
 from tests.data import jpegs
-from tests.data.jpegs import KINDS
+from tests.data.jpegs import KINDS, decode, with_patch
 
-ROOT = Path(__file__).parents[2]
 _GREY_OR_INK = ("grey", "grey 2x2", "progressive grey", "CMYK", "YCCK", "progressive CMYK")
 _FULL_CHROMA = ("444", "RGB", "three scans", "three scans 2x2", "restart rows", "finest", *_GREY_OR_INK)
 # How far the inside of a new smooth patch may be off, in 0..255: coarse tables round much away.
 _TOLERANCE = {"16-bit tables": 40, "coarse": 30, "finest": 3, "YCCK": 12}
-
-
-def decode(content: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(content)) as image:
-        return np.array(image.convert("RGB"))
 
 
 def coefficients(content: bytes, folder: Path) -> list[np.ndarray]:
@@ -45,19 +31,6 @@ def coefficients(content: bytes, folder: Path) -> list[np.ndarray]:
     path.write_bytes(jpegs.edited(content, bare))
     read = jpeglib.read_dct(str(path))
     return [plane for plane in (read.Y, read.Cb, read.Cr, read.K) if plane is not None]
-
-
-def with_patch(source: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """The decoded picture with a smooth patch that is off the grid of blocks, and where that is."""
-    with Image.open(io.BytesIO(source)) as image:
-        grey = image.mode == "L"
-        rgb = np.array(image.convert("RGB"))
-    height, width = rgb.shape[:2]
-    changed = np.zeros((height, width), np.uint8)
-    changed[height // 8 : height // 2 + height // 3 + 1, width // 6 : width // 2 + width // 4 + 1] = 1
-    tint = np.array([0, 0, 0] if grey else [0, -10, -30])
-    ramp = np.linspace(140, 200, height * width).reshape(height, width, 1) + tint
-    return np.where(changed[..., None] > 0, ramp, rgb).astype(np.uint8), changed
 
 
 def area_of(component: int, name: str) -> tuple[int, int]:
@@ -192,69 +165,6 @@ def test_extreme_colours_come_out_as_they_went_in(name, colour):
     assert np.abs(result.astype(int) - rgb).max() <= 5
 
 
-def frame_edit(edit):
-    return lambda content: jpegs.edited(content, lambda marker, data: edit(data) if marker == jpegs.SOF0 else data)
-
-
-def swap(before: bytes, after: bytes):
-    return lambda content: content.replace(before, after, 1)
-
-
-BROKEN = {
-    "empty": (lambda content: b"", "no JPEG"),
-    "text": (lambda content: b"hello", "no JPEG"),
-    "no end": (lambda content: content[:-2], "cut short"),
-    "half": (lambda content: content[: len(content) // 2], "cut short"),
-    "half of the headers": (lambda content: content[:100], "cut short"),
-    "half with an end": (lambda content: content[: -len(content) // 4] + b"\xff\xd9", "cut short"),
-    "arithmetic": (swap(b"\xff\xc0", b"\xff\xc9"), "arithmetic"),
-    "lossless": (swap(b"\xff\xc0", b"\xff\xc3"), "lossless"),
-    "hierarchical": (swap(b"\xff\xc0", b"\xff\xc5"), "hierarchical"),
-    "12 bits": (frame_edit(lambda data: b"\x0c" + data[1:]), "12 bits"),
-    "no height": (frame_edit(lambda data: data[:1] + b"\0\0" + data[3:]), "DNL"),
-    "two components": (frame_edit(lambda data: data[:5] + b"\2" + data[6:-3]), "2 components"),
-    "same ids": (frame_edit(lambda data: data[:9] + b"\1" + data[10:]), "ids"),
-    "thirds of samples": (frame_edit(lambda data: data[:7] + b"\x31\0\2\x21\1\3\x11\1"), "fractions"),
-    "zero factor": (frame_edit(lambda data: data[:7] + b"\x20" + data[8:]), "malformed"),
-    "missing table": (frame_edit(lambda data: data[:8] + b"\3" + data[9:]), "table 3 is missing"),
-    "no tables": (lambda c: jpegs.edited(c, lambda m, data: None if m == jpegs.DQT else data), "table"),
-    "no codes": (lambda c: jpegs.edited(c, lambda m, data: None if m == jpegs.DHT else data), "Huffman table"),
-    "zero in table": (
-        lambda c: jpegs.edited(c, lambda m, data: data[:9] + b"\0" + data[10:] if m == jpegs.DQT else data),
-        "zeros",
-    ),
-    "too many codes": (
-        lambda c: jpegs.edited(c, lambda m, data: data[:1] + b"\3\0" + data[3:] if m == jpegs.DHT else data),
-        "Huffman table",
-    ),
-    "bytes between": (lambda content: content[:20] + b"\0" + content[20:], "byte 20"),
-    "restart lost": (
-        lambda content: jpegs.save(jpegs.textured(), restart_marker_blocks=5).replace(b"\xff\xd3", b""),
-        "restart markers",
-    ),
-    "scan lost": (
-        lambda content: (lambda p: p[: p.rindex(b"\xff\xda")] + b"\xff\xd9")(KINDS["progressive"]()),
-        "scans that leave out",
-    ),
-    "progressive cut": (lambda content: KINDS["progressive"]()[:-60] + b"\xff\xd9", "cut short"),
-}
-
-
-@pytest.mark.parametrize("name", BROKEN)
-def test_what_cannot_be_done_is_refused_with_the_reason(name):
-    damage, reason = BROKEN[name]
-    source = damage(jpegs.save(jpegs.textured()))
-    with pytest.raises(UnsupportedJpegError, match=reason):
-        replace_blocks(source, jpegs.textured(), np.zeros(jpegs.SIZE, np.uint8))
-
-
-def test_middle_grey_at_the_end_is_not_taken_for_lacking_data():
-    picture = jpegs.textured()
-    picture[-40:] = 128
-    source = jpegs.save(picture)
-    assert replace_blocks(source, decode(source), np.zeros(jpegs.SIZE, np.uint8)) == source
-
-
 def test_arrays_that_do_not_fit_are_named():
     source = KINDS["420"]()
     rgb = decode(source)
@@ -269,96 +179,3 @@ def test_threads_do_not_disturb_each_other():
     expected = [replace_blocks(*task) for task in tasks]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda task: replace_blocks(*task), tasks)) == expected
-
-
-def test_without_files_in_memory_temporary_ones_are_removed(monkeypatch, tmp_path):
-    source = KINDS["progressive"]()
-    expected = replace_blocks(source, *with_patch(source))
-    monkeypatch.delattr(os, "memfd_create")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    assert replace_blocks(source, *with_patch(source)) == expected
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_without_jpeglib_the_error_says_so(monkeypatch):
-    jpeg_coefficients._library.cache_clear()
-    monkeypatch.setitem(sys.modules, "jpeglib.cjpeglib", None)
-    with pytest.raises(UnsupportedJpegError, match="jpeglib is not installed"):
-        replace_blocks(KINDS["grey"](), *with_patch(KINDS["grey"]()))
-
-
-ENDLESS = """
-import numpy as np
-from data.jpeg_blocks import replace_blocks
-from tests.data import jpegs
-source = jpegs.save(jpegs.textured(600, 800), progressive=True)
-print("ready", flush=True)
-while True:
-    replace_blocks(source, jpegs.textured(600, 800), np.ones((600, 800), bool))
-"""
-
-
-def test_a_killed_process_leaves_nothing_behind(tmp_path):
-    for seconds in (0.05, 0.13, 0.31):
-        process = subprocess.Popen(
-            [sys.executable, "-c", ENDLESS],
-            cwd=ROOT,
-            env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-        )
-        assert process.stdout.readline() == b"ready\n"
-        time.sleep(seconds)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        assert list(tmp_path.iterdir()) == []
-
-
-MUTANTS = """
-import random, sys
-import numpy as np
-from data.jpeg_blocks import UnsupportedJpegError, replace_blocks
-from data.jpeg_headers import parse_jpeg
-from tests.data.jpegs import KINDS
-from tests.data.test_jpeg_blocks import mutated
-random = random.Random(7)
-sources = [make() for make in KINDS.values()]
-outcomes = [0, 0]
-for _ in range(600):
-    source = mutated(random.choice(sources), random)
-    try:
-        frame = parse_jpeg(source).frame
-        size = (frame.height, frame.width)
-        if size[0] * size[1] < 10**6:
-            replace_blocks(source, np.full((*size, 3), 99, np.uint8), np.eye(*size, dtype=bool))
-            outcomes[0] += 1
-    except UnsupportedJpegError:
-        outcomes[1] += 1
-print(*outcomes)
-"""
-
-
-def mutated(source: bytes, generator: random.Random) -> bytes:
-    """`source` with a few bytes changed, taken out or put in, half of them in the headers."""
-    content = bytearray(source)
-    for _ in range(generator.choice((1, 1, 2, 8))):
-        end = generator.choice((len(content), source.index(b"\xff\xda") + 20))
-        at = generator.randrange(min(end, len(content)))
-        length = generator.choice((0, 1, 1, 1, 30))
-        content[at : at + length] = generator.randbytes(generator.choice((length, length, 0, 2)))
-    return bytes(content)
-
-
-def test_damaged_files_do_not_end_the_process():
-    """jpeglib ends it, by exit or segmentation fault, at what it does not take; so nothing such may reach it."""
-    run = subprocess.run(
-        [sys.executable, "-c", MUTANTS],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    done, refused = map(int, run.stdout.split())
-    assert done > 100
-    assert refused > 100
