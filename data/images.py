@@ -71,6 +71,13 @@ def check_size(width: int, height: int, name: str) -> None:
         )
 
 
+def several(name: str, count: int) -> BadImageError:
+    """The refusal of a file of which only the first page or frame would be restored."""
+    return BadImageError(
+        f"{name}: holds {count} pages or frames, and only the first would be restored; save them as single pictures"
+    )
+
+
 def _what_else(file: str | os.PathLike[str] | io.BytesIO) -> str:
     if isinstance(file, io.BytesIO):
         start = file.getvalue()[:12]
@@ -177,7 +184,8 @@ def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
     with open_picture(path) as image:
         # Asked for EXIF that is not at its beginning, a PNG would be decoded to look behind its pixels.
         known = image.format != "PNG" or "exif" in image.info
-        lying = known and stored_orientation(image) in _QUARTER_TURNED
+        # Pillow turns TIFF, and no other kind of file: its size is upright already.
+        lying = known and image.format != "TIFF" and stored_orientation(image) in _QUARTER_TURNED
         return image.size[::-1] if lying else image.size
 
 

@@ -10,6 +10,7 @@ else that the file holds stays. What cannot stay is named in `Encoded.notes`.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
@@ -19,14 +20,13 @@ import numpy as np
 from PIL import Image
 
 from data import bmp_photo, jpeg_photo, png_photo, tiff_photo, webp_photo
-from data.images import BadImageError, open_picture, turn_back, turn_upright
+from data.images import BadImageError, open_picture, several, turn_back, turn_upright
 from data.samples import Encoded
+from data.tiff_directory import SIGNATURES
 
 __all__ = ["Encoded", "Photo", "encode_photo", "read_photo"]
-# By what Pillow calls the content. MPO is what phones call a JPEG with a second picture behind it.
 _FAMILIES: dict[str, ModuleType] = {
     "JPEG": jpeg_photo,
-    "MPO": jpeg_photo,
     "PNG": png_photo,
     "TIFF": tiff_photo,
     "WEBP": webp_photo,
@@ -68,12 +68,8 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
             or larger than `data.images.MAX_PIXELS`; the message names the file.
     """
     path = Path(path)
-    with open_picture(path) as image:
-        if image.format not in _FAMILIES:
-            raise BadImageError(f"{path}: its content is {image.format}, expected {', '.join(_kinds())}")
-        kind = "JPEG" if image.format == "MPO" else image.format
-        _refuse_several(image, path)
-        stamp = _stamp(path)
+    kind = _kind(path)
+    stamp = _stamp(path)
     stored = _FAMILIES[kind].decode(path.read_bytes(), str(path))
     pixels = turn_upright(stored.rgb, stored.orientation)
     alpha = None if stored.alpha is None else turn_upright(stored.alpha, stored.orientation)
@@ -109,8 +105,21 @@ def encode_photo(photo: Photo, pixels: np.ndarray, mask: np.ndarray) -> Encoded:
     return replace(encoded, notes=(*photo.lost, *encoded.notes))
 
 
-def _kinds() -> list[str]:
-    return [kind for kind in _FAMILIES if kind != "MPO"]
+def _kind(path: Path) -> str:
+    """The kind of a file's content; nothing is decoded yet."""
+    with suppress(OSError), open(path, "rb") as file:
+        # Pillow opens fewer TIFFs than `data.tiff_photo` restores, which also counts their pages.
+        if file.read(4) in SIGNATURES:
+            return "TIFF"
+    with open_picture(path) as image:
+        # MPO is what phones call a JPEG with a second picture behind it.
+        kind = "JPEG" if image.format == "MPO" else image.format
+        if kind not in _FAMILIES:
+            raise BadImageError(f"{path}: its content is {kind}, expected {', '.join(_FAMILIES)}")
+        frames = _frames(image, path)
+    if frames > 1 and kind != "JPEG":
+        raise several(str(path), frames)
+    return kind
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -118,13 +127,8 @@ def _stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _refuse_several(image: Image.Image, path: Path) -> None:
-    """Refuses what only the first picture of would be restored; a phone's MPO is one photo with a preview behind it."""
+def _frames(image: Image.Image, path: Path) -> int:
     try:
-        count = getattr(image, "n_frames", 1)
+        return getattr(image, "n_frames", 1)
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise BadImageError(f"{path}: broken or cut short ({error})") from error
-    if count > 1 and image.format != "MPO":
-        raise BadImageError(
-            f"{path}: holds {count} pages or frames, and only the first would be restored; save them as single pictures"
-        )

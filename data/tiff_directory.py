@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from data.images import BadImageError
 
+# Classic and big, of either byte order.
+SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SHORT, _LONG, _UNDEFINED, _LONG8 = 3, 4, 7, 16
 _LETTERS = {1: "B", _SHORT: "H", _LONG: "I", 13: "I", _LONG8: "Q", 18: "Q"}
 _SIZES = {1: 1, 2: 1, _SHORT: 2, _LONG: 4, 5: 8, 6: 1, _UNDEFINED: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
@@ -76,8 +78,8 @@ def read_directory(source: bytes, name: str) -> Directory:
     Raises:
         BadImageError: cut short or broken.
     """
-    order = {b"II": "<", b"MM": ">"}[source[:2]]
-    big = struct.unpack_from(order + "H", source, 2)[0] == 43
+    order = "<" if source[:2] == b"II" else ">"
+    big = source[:4] in SIGNATURES[2:]
     header, pointer, counter = _BIG if big else _CLASSIC
     length = struct.calcsize(f"<HH{pointer}{pointer}")
     try:
@@ -90,6 +92,21 @@ def read_directory(source: bytes, name: str) -> Directory:
         raise BadImageError(f"{name}: broken or cut short (its directory lies behind its end)") from error
     entries = {struct.unpack_from(order + "H", line)[0]: line for line in lines}
     return Directory(name, order, big, entries, following, source)
+
+
+def count_pages(directory: Directory) -> int:
+    """How many directories follow each other in the file, the first included; a chain that ends nowhere ends there."""
+    seen, at = set(), directory.following
+    _, pointer, counter = _BIG if directory.big else _CLASSIC
+    length = struct.calcsize(f"<HH{pointer}{pointer}")
+    while at and at not in seen and at + struct.calcsize(counter) <= len(directory.source):
+        seen.add(at)
+        count = struct.unpack_from(directory.order + counter, directory.source, at)[0]
+        behind = at + struct.calcsize(counter) + count * length
+        if behind + struct.calcsize(pointer) > len(directory.source):
+            break
+        at = struct.unpack_from(directory.order + pointer, directory.source, behind)[0]
+    return 1 + len(seen)
 
 
 class Rewriter:

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data.images import BadImageError, decode_picture, open_picture, to_array, turn_back
+from data.images import BadImageError, decode_picture, open_picture, several, to_array, turn_back
 from data.samples import Encoded, Stored, grey_of, grey_to_rgb, ink_of, narrow, nearest_entries, widen
 from data.tiff_blocks import BYTE_CODECS, NONE
-from data.tiff_directory import Directory, Rewriter, read_directory
+from data.tiff_directory import Directory, Rewriter, count_pages, read_directory
 from data.tiff_layout import COLOURS, INKS, PALETTE, RGB, WHITE_IS_ZERO, Layout, read_layout
 
 _JPEG_QUALITY = 95
@@ -36,6 +36,8 @@ def decode(source: bytes, name: str) -> Stored:
         BadImageError: cut short, broken, or samples of a kind that is not restored.
     """
     directory = read_directory(source, name)
+    if (pages := count_pages(directory)) > 1:
+        raise several(name, pages)
     orientation = directory.value(274, 1)
     orientation = orientation if orientation in range(1, 9) else 1
     info: dict[str, Any] = {"name": name, "orientation": orientation}
