@@ -12,7 +12,7 @@ from typing import Any
 
 # Bytes per pixel of a tile and channel of the first level, at the peak of a forward pass with TLC, measured as the
 # growth of the process (resident memory) between tiles of 1 and of 4 megapixels, and rounded up.
-_BYTES_PER_CHANNEL = {"paddle": 60, "inference": 60, "onnxruntime": 60, "openvino": 60}
+_BYTES_PER_CHANNEL = {"paddle": 85, "inference": 85, "onnxruntime": 32, "openvino": 32}
 # What is left for everything else that runs, the full-size picture included.
 SHARE = 0.7
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from configs.schema import PredictConfig
 from inference.backends.base import Backend
-from inference.backends.eager import EagerNetwork
+from inference.backends.choice import open_backend
 from inference.compose import PasteRules, paste_fill
 from inference.fill import FillRules, make_fill
 from inference.inputs import Picture, as_pixels
@@ -118,7 +118,7 @@ class Restorer:
         wanted = {"rows": rows, "columns": columns, "overlap": overlap, "tlc_ratio": tlc_ratio}
         wanted = {key: value for key, value in wanted.items() if value is not None}
         settings = PredictConfig.from_dict({**weights.predict, **wanted})
-        engine = EagerNetwork.from_weights(weights, settings, device)
+        engine = open_backend(weights, settings, backend, precision, device, threads)
         self._set_up(engine, settings, scale, mode, tta, bytes_per_pixel(weights.model, engine.name))
 
     @classmethod

@@ -76,7 +76,8 @@ def validate(
         The mean of each of `MEASURES` over the pages that have it (None when none has), with a PSNR counted as at most
         100 dB; None in place of the dictionary when a process was interrupted.
     """
-    restorer = Restorer(weights, device)
+    # The eager network: these weights live for one validation, and exporting them would only fill the cache.
+    restorer = Restorer(weights, device, backend="paddle")
     sums, counts, unfinished = np.zeros(len(MEASURES)), np.zeros(len(MEASURES)), 0
     for page in pages[processes.rank :: processes.world]:
         if interrupted():

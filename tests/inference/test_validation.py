@@ -49,7 +49,7 @@ def weights() -> Weights:
 
 def test_measures_are_the_means_over_the_predictors_results(pages, weights):
     result = validate(weights, pages, "cpu", Processes())
-    restorer = Restorer(weights, "cpu")
+    restorer = Restorer(weights, "cpu", backend="paddle")
     each = [evaluate(restorer(read_rgb(page.occluded)).image, read_rgb(page.clean), read_mask(page.mask))
             for page in pages]
     for name in MEASURES:

@@ -1,0 +1,254 @@
+"""What each mode does and does not do, over many shapes: bits outside the mask, passes, flips, threads, depth."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import pytest
+
+from configs.schema import PredictConfig
+from data.images import read_rgb
+from inference import Restorer
+from inference.flips import mean_over_flips
+from inference.restorer import default_weights
+from inference.tiling import run_tiled
+from models.presets import build
+from models.state import arrays_of
+from tests.inference.painted import page
+from tests.inference.stand_ins import StandIn, brighten, paint_red_over
+from utils.weights import Weights
+
+SAMPLE = default_weights().parent / "samples" / "photos" / "form_head.jpg"
+
+
+def red_page(height: int, width: int, *boxes: tuple[int, int, int, int], kind: type = np.uint8) -> np.ndarray:
+    """Noisy paper of any depth with red boxes (top, left, bottom, right) on it."""
+    image = page(height, width, None)
+    for top, left, bottom, right in boxes:
+        image[top:bottom, left:right] = (230, 20, 20)
+    return image.astype(kind) * kind(np.iinfo(kind).max // 255)
+
+
+@pytest.mark.parametrize("mode", ["auto", "tiles", "full"])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_over_random_shapes_every_bit_outside_the_mask_stays(mode, kind):
+    generator = np.random.default_rng(11)
+    for _ in range(25):
+        height, width = (int(2 ** generator.uniform(0, 9.5)) for _ in range(2))
+        image = red_page(height, width, (height * 2 // 3, width // 3, height, width), kind=kind)
+        settings = PredictConfig(
+            long_side=int(generator.choice([0, 37, 200, 500])), locate_long_side=int(generator.choice([0, 30, 150])),
+            tile=128, overlap=int(generator.choice([0, 16, 64])),
+        )
+        backend = StandIn(paint_red_over)
+        result = Restorer.from_backend(backend, settings, mode=mode)(image)
+        assert result.image.dtype == kind
+        assert result.image.shape == image.shape
+        assert np.array_equal(result.image[result.mask == 0], image[result.mask == 0])
+        assert result.image is not image
+        assert set(np.unique(result.mask)) <= {0, 1}
+        if min(height, width) > 60:
+            assert result.occluders == 1
+            assert result.mask[height * 3 // 4 :, width // 2 :].all()
+            assert result.mask.mean() < 0.5
+
+
+def test_auto_looks_at_a_small_copy_and_restores_only_what_is_covered_in_tiles_of_one_size():
+    backend = StandIn(paint_red_over)
+    settings = PredictConfig(long_side=2048, locate_long_side=400, tile=256)
+    restorer = Restorer.from_backend(backend, settings)
+    result = restorer(red_page(1200, 2000, (1000, 300, 1200, 500)))
+    assert backend.tiles[0] == (1, 3, 256, 448)
+    assert set(backend.tiles[1:]) == {(1, 3, 256, 256)}
+    assert len(backend.tiles) <= 5
+    assert restorer.working_size(1200, 2000) == (1200, 2000)
+    assert restorer.locating_size(1200, 2000) == (240, 400)
+    inside = result.image[1010:, 310:490]
+    assert np.abs(inside.astype(int) - 128).max() <= 3
+    assert set(result.seconds) == {"locate", "restore", "compose"}
+
+
+def test_where_nothing_is_found_nothing_is_restored():
+    backend = StandIn(paint_red_over)
+    image = red_page(600, 1000)
+    result = Restorer.from_backend(backend, PredictConfig(locate_long_side=200))(image)
+    assert backend.tiles == [(1, 3, 128, 256)]
+    assert np.array_equal(result.image, image)
+    assert not np.shares_memory(result.image, image)
+    assert not result.mask.any()
+    assert result.occluders == 0
+
+
+def test_a_pass_at_the_same_scale_is_not_repeated():
+    backend = StandIn(paint_red_over)
+    Restorer.from_backend(backend, PredictConfig(long_side=256))(red_page(600, 1000, (500, 300, 600, 500)))
+    assert backend.tiles == [(1, 3, 192, 256)]
+
+
+@pytest.mark.parametrize(
+    ("size", "boxes", "count"),
+    [
+        ((500, 700), [(300, 0, 500, 120), (350, 500, 500, 650)], 2),
+        ((500, 700), [(0, 0, 150, 130)], 1),
+        ((500, 700), [(350, 560, 500, 700)], 1),
+        ((500, 700), [(0, 0, 500, 700)], 1),
+        ((100, 8000), [(0, 3000, 100, 3100), (40, 7000, 100, 7060)], 2),
+        ((3000, 70), [(2900, 0, 3000, 70)], 1),
+        ((400, 9), [(300, 0, 400, 9)], 1),
+    ],
+)
+@pytest.mark.parametrize("mode", ["auto", "tiles"])
+def test_corners_pairs_strips_and_whole_pictures_are_restored(size, boxes, count, mode):
+    image = red_page(*size, *boxes)
+    settings = PredictConfig(long_side=0, locate_long_side=300, tile=128)
+    result = Restorer.from_backend(StandIn(paint_red_over), settings, mode=mode)(image)
+    assert result.occluders == count
+    assert np.array_equal(result.image[result.mask == 0], image[result.mask == 0])
+    for top, left, bottom, right in boxes:
+        assert result.mask[top:bottom, left:right].mean() > 0.97
+        middle = result.image[(top + bottom) // 2, (left + right) // 2].astype(int)
+        assert np.abs(middle - 128).max() <= 3
+
+
+@pytest.fixture(scope="module")
+def tiny() -> Weights:
+    """A small network without a gate that changes what it sees."""
+    network = build("tiny")
+    generator = np.random.default_rng(3)
+    arrays = {
+        name: array + generator.normal(0, 0.05, array.shape).astype(np.float32)
+        for name, array in arrays_of(network).items()
+    }
+    return Weights(arrays, network.config, {"tlc_train_size": 64, "overlap": 0})
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_full_at_scale_1_without_tlc_is_the_plain_network_and_nothing_else(tiny, kind):
+    image = red_page(77, 103, (40, 0, 77, 50), kind=kind)
+    restorer = Restorer(tiny, "cpu", backend="paddle", mode="full", scale=1, tlc_ratio=0)
+    white = np.iinfo(kind).max
+    output = restorer._backend((image.astype(np.float32) / np.float32(white)).transpose(2, 0, 1)[None].copy())
+    expected = np.floor(np.clip(output[0].transpose(1, 2, 0), 0, 1) * np.float32(white) + np.float32(0.5))
+    result = restorer(image)
+    assert np.array_equal(result.image, expected.astype(kind))
+    assert result.mask.all()
+    assert not np.array_equal(result.image, image)
+
+
+def test_tiles_are_the_write_ups_four_tiles_of_the_whole_picture(tiny):
+    image = red_page(75, 101)
+    restorer = Restorer(tiny, "cpu", backend="paddle", mode="tiles", scale=1)
+    assert "TLC windows" in restorer.tlc
+    output = run_tiled(np.ascontiguousarray(image.transpose(2, 0, 1)),
+                       lambda tile: restorer._backend(tile.astype(np.float32) / np.float32(255)), 2, 2, 0)
+    expected = (np.clip(output.transpose(1, 2, 0), 0, 1) * 255 + 0.5).astype(np.uint8)
+    result = restorer(image)
+    assert np.array_equal(result.image, expected)
+    assert np.array_equal(result.mask > 0, (result.image != image).any(2))
+
+
+def erase_dark(tile: np.ndarray) -> np.ndarray:
+    """As a network without a gate: dark becomes paper, and everything else a trace lighter."""
+    return np.where(tile.max(1, keepdims=True) < 0.3, np.float32(0.5), tile + np.float32(0.004))
+
+
+def test_without_a_gate_the_visible_change_is_the_mask_without_specks_and_holes():
+    image = red_page(500, 700)
+    image[300:, 200:400] = 20
+    image[350:360, 250:260] = 130  # a hole
+    image[100:103, 100:103] = 20  # a speck
+    result = Restorer.from_backend(StandIn(erase_dark, gated=False), PredictConfig(long_side=350))(image)
+    assert result.occluders == 0
+    assert np.array_equal(result.image[result.mask == 0], image[result.mask == 0])
+    assert result.mask[300:, 200:400].all()
+    assert not result.mask[:280].any()
+    assert not result.mask[:, :180].any()
+    assert np.abs(result.image[310:, 210:390].astype(int) - 128).max() <= 20
+
+
+@pytest.mark.parametrize("mode", ["auto", "tiles", "full"])
+def test_flips_are_averaged_in_every_mode(mode):
+    """A network that leans to the right is level only when its mirrorings count as well."""
+
+    def leaning(tile: np.ndarray) -> np.ndarray:
+        output = paint_red_over(tile)
+        output[:, :3] += np.linspace(-0.2, 0.2, tile.shape[3], dtype=np.float32)
+        return output
+
+    image = red_page(300, 420, (200, 150, 300, 260))
+    settings = PredictConfig(long_side=300, locate_long_side=150, tile=128, overlap=0)
+    one, four = StandIn(leaning), StandIn(leaning)
+    Restorer.from_backend(one, settings, mode=mode)(image)
+    result = Restorer.from_backend(four, settings, mode=mode, tta=True)(image)
+    assert len(four.tiles) == 4 * len(one.tiles)
+    level = Restorer.from_backend(StandIn(mean_over_flips(leaning)), settings, mode=mode)(image)
+    assert np.array_equal(result.image, level.image)
+
+
+def test_four_threads_give_what_one_gives():
+    generator = np.random.default_rng(6)
+    pictures = [
+        red_page(int(h), int(w), (int(h) // 2, int(w) // 3, int(h), int(w) // 2))
+        for h, w in generator.integers(200, 700, (24, 2))
+    ]
+    restorer = Restorer.from_backend(StandIn(paint_red_over), PredictConfig(locate_long_side=200, tile=128))
+    serial = [restorer(picture) for picture in pictures]
+    with ThreadPoolExecutor(4) as pool:
+        parallel = list(pool.map(restorer, pictures))
+    for one, other in zip(serial, parallel, strict=True):
+        assert np.array_equal(one.image, other.image)
+        assert np.array_equal(one.mask, other.mask)
+        assert one.occluders == other.occluders == 1
+
+
+def test_less_memory_gives_the_same_picture_in_smaller_tiles():
+    image = red_page(500, 700, (300, 200, 500, 400))
+    settings = PredictConfig(locate_long_side=350, tile=256)
+    expected = Restorer.from_backend(StandIn(paint_red_over), settings)(image)
+    small = StandIn(paint_red_over, memory=130 * 130)
+    assert np.array_equal(Restorer.from_backend(small, settings)(image).image, expected.image)
+    with pytest.raises(MemoryError, match="128"):
+        Restorer.from_backend(StandIn(paint_red_over, memory=10), settings)(image)
+
+
+def test_an_unknown_mode_is_refused_before_weights_are_read():
+    with pytest.raises(ValueError, match=r"mode is 'quick', expected one of auto, tiles, full"):
+        Restorer("gone.pdparams", mode="quick")
+
+
+def test_it_describes_itself_in_one_line():
+    settings = PredictConfig()
+    text = Restorer.from_backend(StandIn(paint_red_over), settings, 0.5, "tiles", tta=True).describe()
+    assert "\n" not in text
+    for part in ("stand-in fp32 on cpu", "mode tiles", "scale 0.5", "mirrorings", "none"):
+        assert part in text
+
+
+@pytest.mark.parametrize(("height", "width"), [(421, 316), (97, 300)])
+def test_the_shipped_network_leaves_every_bit_outside_the_mask(height, width):
+    photo = cv2.resize(read_rgb(SAMPLE), (width, height), interpolation=cv2.INTER_AREA)
+    for kind in (np.uint8, np.uint16):
+        image = photo.astype(kind) * kind(np.iinfo(kind).max // 255)
+        restorer = Restorer(device="cpu", backend="paddle")
+        result = restorer(image)
+        assert np.array_equal(result.image[result.mask == 0], image[result.mask == 0])
+        if height > width:
+            assert result.occluders == 1
+            assert 0.02 < result.mask.mean() < 0.4
+
+
+def test_the_shipped_network_gives_the_same_in_four_threads():
+    photo = cv2.resize(read_rgb(SAMPLE), (120, 160), interpolation=cv2.INTER_AREA)
+    restorer = Restorer(device="cpu", backend="paddle")
+    expected = restorer(photo)
+    with ThreadPoolExecutor(4) as pool:
+        for result in pool.map(restorer, [photo] * 6):
+            assert np.array_equal(result.image, expected.image)
+
+
+def test_a_network_that_brightens_changes_everything_in_mode_tiles():
+    image = red_page(90, 120)
+    result = Restorer.from_backend(StandIn(brighten, gated=False), PredictConfig(), mode="tiles")(image)
+    assert result.mask.all()
