@@ -25,6 +25,8 @@ from data.jpeg_blocks import UnsupportedJpegError, losses, replace_blocks
 from data.samples import Encoded, Stored, grey_of, grey_to_rgb, ink_of
 
 _APP0, _APP14, _APP15, _COMMENT = 0xE0, 0xEE, 0xEF, 0xFE
+# By the first component's factors, of pictures that have one or four.
+_SAMPLINGS = {(1, 1): 0, (2, 1): 1, (2, 2): 2}
 _SCAN = b"\xff\xda"
 
 
@@ -55,6 +57,8 @@ def _encode_whole(source: bytes, info: dict[str, Any], rgb: np.ndarray, mask: np
     fill = rgb[covered]
     samples[covered] = {"L": grey_of, "CMYK": ink_of}.get(info["mode"], lambda colours: colours)(fill)
     notes = [f"every block of the JPEG was encoded anew, with the same tables ({reason})"]
+    if info["resampled"]:
+        notes.append("its chroma is no longer subsampled")
     if info["further"]:
         notes.append("the further pictures behind the first are dropped")
     return Encoded(_reencode(source, Image.fromarray(samples, info["mode"]), info), tuple(notes))
@@ -74,11 +78,15 @@ def encode_like(source: bytes, name: str, rgb: np.ndarray, quality: int) -> byte
 
 
 def _settings(image: Image.Image) -> dict[str, Any]:
+    # Pillow looks at three components, and writes 4:4:4 where it does not know the source's sampling.
+    few = _SAMPLINGS.get(tuple(image.layer[0][1:3]), -1)
+    sampling = JpegImagePlugin.get_sampling(image) if image.mode == "RGB" else few
     return {
         "mode": image.mode,
         "qtables": image.quantization,
-        "subsampling": JpegImagePlugin.get_sampling(image),
+        "subsampling": max(sampling, 0),
         "progressive": bool(image.info.get("progressive")),
+        "resampled": sampling < 0,
         # MPO is what phones call a JPEG with a second picture behind it.
         "further": image.format == "MPO",
     }
@@ -86,9 +94,7 @@ def _settings(image: Image.Image) -> dict[str, Any]:
 
 def _reencode(source: bytes, image: Image.Image, info: dict[str, Any]) -> bytes:
     """A new picture in stored orientation in the place of that of `source`."""
-    options: dict[str, Any] = {"progressive": info["progressive"], "qtables": info["qtables"]}
-    if image.mode == "RGB":
-        options["subsampling"] = max(info["subsampling"], 0)
+    options = {key: info[key] for key in ("progressive", "qtables", "subsampling")}
     buffer = io.BytesIO()
     try:
         image.save(buffer, format="JPEG", **options)

@@ -25,7 +25,8 @@ def smooth(channels, dtype=np.uint8):
 def tags(content):
     """Type, count and value of every tag of the first page by tifffile, but for the places of blocks."""
     with tifffile.TiffFile(io.BytesIO(content)) as file:
-        return {t.code: (t.dtype, t.count, np.asarray(t.value).tolist()) for t in file.pages[0].tags if t.code not in PLACES}
+        every = {tag.code: (tag.dtype, tag.count, np.asarray(tag.value).tolist()) for tag in file.pages[0].tags}
+    return {code: values for code, values in every.items() if code not in PLACES}
 
 
 def blocks(content):
