@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from configs.schema import PredictConfig
 from inference.backends.base import BackendError
-from inference.backends.proof import Proof
+from inference.backends.proof import Proof, proof_size
 from inference.export_cache import cache_folder, code_version, entry_name, fingerprint, load_file, store_file
 from inference.onnx_stamp import read_stamp, stamp
 from utils.threads import start_paddle
@@ -78,12 +78,14 @@ def make(weights: Weights, settings: PredictConfig, height: int | None = None, w
         ) from error
     model = build_onnx(weights, settings, height, width)
     reference = EagerNetwork.from_weights(weights, settings, "cpu")
+    fixed = height is not None and width is not None
+    proof_tile = (height, width) if fixed else proof_size(settings)
     notes = {
         "weights": fingerprint(weights, settings),
-        "size": f"{height}x{width}" if height and width else ANY_SIZE,
+        "size": f"{height}x{width}" if fixed else ANY_SIZE,
         "gated": "yes" if reference.gated else "no",
         "tlc": reference.tlc,
-        "proof": Proof.of(reference, settings, (height, width) if height and width else None).to_text(),
+        "proof": Proof.of(reference, *proof_tile).to_text(),
     }
     return stamp(model, notes)
 

@@ -59,7 +59,8 @@ def open_backend(
             or "auto": on a GPU that works, otherwise the fastest on the CPU; see `ORDER`.
         precision: "fp32", "bf16", "fp16" or "auto"; see `PRECISIONS`.
         device: "cpu", "gpu", "gpu:INDEX" or "auto".
-        threads: of the CPU; None takes all cores that this process may use. Paddle reads it when it is first imported.
+        threads: of the CPU; None takes all cores that this process may use, Paddle those of OMP_NUM_THREADS where
+            that is set. Paddle reads the number when it is first imported.
 
     Raises:
         BackendError: an unknown name, a combination that does not exist, or an engine that was asked for by name and
@@ -73,7 +74,7 @@ def open_backend(
     problems = []
     for candidate in candidates:
         try:
-            return _open_checked(candidate, weights, settings, threads or available_cores())
+            return _open_checked(candidate, weights, settings, threads)
         except (ValueError, MemoryError):
             # Weights that do not fit, or a machine that is too small: no other engine will do better.
             raise
@@ -135,7 +136,7 @@ def _no_such_combination(backend: str, precision: str, device: str) -> str:
     return f"{asked}; there is {'; '.join(known)}"
 
 
-def _open_checked(candidate: _Candidate, weights: Weights, settings: PredictConfig, threads: int) -> Backend:
+def _open_checked(candidate: _Candidate, weights: Weights, settings: PredictConfig, threads: int | None) -> Backend:
     engine = _open(candidate, weights, settings, threads)
     if candidate.precision == "fp32":
         return CheckedBackend(engine)
@@ -143,7 +144,7 @@ def _open_checked(candidate: _Candidate, weights: Weights, settings: PredictConf
     return CheckedBackend(engine, lambda: _open(exact, weights, settings, threads))
 
 
-def _open(candidate: _Candidate, weights: Weights, settings: PredictConfig, threads: int) -> Backend:
+def _open(candidate: _Candidate, weights: Weights, settings: PredictConfig, threads: int | None) -> Backend:
     """The engine, proved.
 
     Raises:
@@ -155,6 +156,7 @@ def _open(candidate: _Candidate, weights: Weights, settings: PredictConfig, thre
         raise _NotInstalledError(f"the package {candidate.name} is not installed")
     from inference import onnx_files
 
+    threads = threads or available_cores()
     if candidate.name == "onnxruntime":
         from inference.backends.onnx_runtime import OnnxRuntimeBackend
 
@@ -169,8 +171,8 @@ def _open(candidate: _Candidate, weights: Weights, settings: PredictConfig, thre
     return engine
 
 
-def _open_paddle(candidate: _Candidate, weights: Weights, settings: PredictConfig, threads: int) -> Backend:
-    start_paddle(threads)
+def _open_paddle(candidate: _Candidate, weights: Weights, settings: PredictConfig, threads: int | None) -> Backend:
+    threads = start_paddle(threads)
     if candidate.device != "cpu":
         problem = gpu_problem(candidate.device)
         if problem is not None:
@@ -181,4 +183,4 @@ def _open_paddle(candidate: _Candidate, weights: Weights, settings: PredictConfi
         return EagerNetwork.from_weights(weights, settings, candidate.device, candidate.precision)
     from inference.backends.static import StaticBackend
 
-    return StaticBackend.from_weights(weights, settings, candidate.device, threads)
+    return StaticBackend(weights, settings, candidate.device, threads)

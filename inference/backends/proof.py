@@ -31,6 +31,8 @@ def random_tile(height: int, width: int) -> np.ndarray:
 
 def difference(found: np.ndarray, expected: np.ndarray) -> float:
     """The largest difference, in units of white or of the largest expected value; infinite when the shapes differ."""
+    if expected.size == 0:
+        return 0.0
     if found.shape != expected.shape:
         return float("inf")
     worst = float(np.abs(found - expected).max()) / max(1.0, float(np.abs(expected).max()))
@@ -43,7 +45,8 @@ class Proof:
 
     Attributes:
         height, width: of the tile.
-        samples: float32 [channels, rows, columns], the output at evenly spaced pixels, the corners among them.
+        samples: float32 [channels, rows, columns], the output at evenly spaced pixels, the corners among them; all
+            of it where rows and columns are those of the tile.
     """
 
     height: int
@@ -51,10 +54,16 @@ class Proof:
     samples: np.ndarray
 
     @classmethod
-    def of(cls, reference: Backend, settings: PredictConfig, size: tuple[int, int] | None = None) -> Proof:
-        """Asks `reference`, with a tile of `size` (height, width), or of `proof_size`."""
-        height, width = size or proof_size(settings)
-        return cls(height, width, _samples(reference(random_tile(height, width))))
+    def of(cls, reference: Backend, height: int, width: int, whole: bool = False) -> Proof:
+        """Asks `reference`; `whole` keeps every pixel of the answer."""
+        output = reference(random_tile(height, width))
+        rows, columns = (height, width) if whole else (min(height, _KEPT[0]), min(width, _KEPT[1]))
+        return cls(height, width, _samples(output, rows, columns))
+
+    @classmethod
+    def unanswered(cls, height: int, width: int) -> Proof:
+        """A question to which every answer is right, for tiles on which asking the reference would cost too much."""
+        return cls(height, width, np.empty((0, 0, 0), np.float32))
 
     @classmethod
     def from_text(cls, text: str) -> Proof:
@@ -71,13 +80,18 @@ class Proof:
         content = base64.b64encode(self.samples.tobytes()).decode("ascii")
         return " ".join(map(str, (self.height, self.width, *self.samples.shape, content)))
 
+    def difference(self, backend: Backend) -> float:
+        """How far `backend` is off: see `difference`."""
+        output = backend(random_tile(self.height, self.width))
+        return difference(_samples(output, *self.samples.shape[1:]), self.samples)
+
     def check(self, backend: Backend) -> None:
         """Runs the tile through `backend`.
 
         Raises:
             BackendError: the numbers are not those of the reference.
         """
-        worst = difference(_samples(backend(random_tile(self.height, self.width))), self.samples)
+        worst = self.difference(backend)
         if not worst <= LIMITS[backend.precision]:
             raise BackendError(
                 f"{backend.name} {backend.precision} on {backend.device} gives wrong numbers: off by {worst:.2g} from "
@@ -85,9 +99,10 @@ class Proof:
             )
 
 
-def _samples(output: np.ndarray) -> np.ndarray:
-    rows, columns = (
-        np.unique(np.linspace(0, side - 1, count).round().astype(int))
-        for side, count in zip(output.shape[2:], _KEPT, strict=True)
+def _samples(output: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """float32 [channels, rows, columns] of [1, channels, h, w], the first and the last row and column among them."""
+    vertical, horizontal = (
+        np.linspace(0, side - 1, count).round().astype(int)
+        for side, count in zip(output.shape[2:], (rows, columns), strict=True)
     )
-    return np.ascontiguousarray(output[0][:, rows[:, None], columns], np.float32)
+    return np.ascontiguousarray(output[0][:, vertical[:, None], horizontal], np.float32)
