@@ -14,6 +14,7 @@ from PIL import Image, JpegImagePlugin
 
 from data.images import (
     DEFAULT_JPEG_QUALITY,
+    BadImageError,
     decode_picture,
     encode_image,
     open_picture,
@@ -39,7 +40,7 @@ def decode(source: bytes, name: str) -> Stored:
     with open_picture(io.BytesIO(source), name) as image:
         decode_picture(image, name)
         rgb = grey_to_rgb(np.array(image)) if image.mode == "L" else to_array(image, lambda band: band.convert("RGB"))
-        return Stored(rgb, stored_orientation(image), info=_settings(image))
+        return Stored(rgb, stored_orientation(image), info=_settings(image, name))
 
 
 def encode(source: bytes, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray) -> Encoded:
@@ -52,7 +53,7 @@ def encode(source: bytes, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarra
 
 def _encode_whole(source: bytes, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray, reason: str) -> Encoded:
     covered = mask.astype(bool)
-    with open_picture(io.BytesIO(source), "the source") as image:
+    with open_picture(io.BytesIO(source), info["name"]) as image:
         samples = to_array(image)
     fill = rgb[covered]
     samples[covered] = {"L": grey_of, "CMYK": ink_of}.get(info["mode"], lambda colours: colours)(fill)
@@ -73,15 +74,16 @@ def encode_like(source: bytes, name: str, rgb: np.ndarray, quality: int) -> byte
     with open_picture(io.BytesIO(source), name) as image:
         if image.format not in ("JPEG", "MPO") or image.mode != "RGB":
             return encode_image(rgb, ".jpg", quality)
-        orientation, info = stored_orientation(image), _settings(image)
+        orientation, info = stored_orientation(image), _settings(image, name)
     return _reencode(source, Image.fromarray(turn_back(rgb, orientation)), info)
 
 
-def _settings(image: Image.Image) -> dict[str, Any]:
+def _settings(image: Image.Image, name: str) -> dict[str, Any]:
     # Pillow looks at three components, and writes 4:4:4 where it does not know the source's sampling.
     few = _SAMPLINGS.get(tuple(image.layer[0][1:3]), -1)
     sampling = JpegImagePlugin.get_sampling(image) if image.mode == "RGB" else few
     return {
+        "name": name,
         "mode": image.mode,
         "qtables": image.quantization,
         "subsampling": max(sampling, 0),
@@ -101,44 +103,42 @@ def _reencode(source: bytes, image: Image.Image, info: dict[str, Any]) -> bytes:
     except (ValueError, OSError):  # Tables that Pillow does not write, such as those of 16 bits.
         buffer = io.BytesIO()
         image.save(buffer, format="JPEG", progressive=info["progressive"], quality=DEFAULT_JPEG_QUALITY)
-    return _with_segments_of(source, buffer.getvalue())
+    return _with_segments_of(source, buffer.getvalue(), info["name"])
 
 
-def _with_segments_of(source: bytes, picture: bytes) -> bytes:
+def _with_segments_of(source: bytes, picture: bytes, name: str) -> bytes:
     """The metadata of `source` in front of the tables and scans of `picture`.
 
     Adobe's segment tells how colours are coded, so it comes from `picture`; an index of further pictures goes with
     those.
     """
+    metadata, (coding, scans) = _split(source, name)[0], _split(picture, name)
     kept = [
         segment
-        for marker, segment in _segments(source)
-        if (_APP0 <= marker <= _APP15 and marker != _APP14 and segment[4:8] != b"MPF\0") or marker == _COMMENT
+        for marker, segment in metadata
+        if marker == _COMMENT or (_APP0 <= marker <= _APP15 and marker != _APP14 and segment[4:8] != b"MPF\0")
     ]
     own = [
         segment
-        for marker, segment in _segments(picture)
-        if not (_APP0 <= marker <= _APP15 or marker == _COMMENT) or marker == _APP14
+        for marker, segment in coding
+        if marker == _APP14 or not (marker == _COMMENT or _APP0 <= marker <= _APP15)
     ]
-    return b"\xff\xd8" + b"".join(kept) + b"".join(own) + picture[_scan_at(picture) :]
+    return b"".join((b"\xff\xd8", *kept, *own, scans))
 
 
-def _segments(content: bytes) -> list[tuple[int, bytes]]:
-    """Marker and bytes (marker and length included) of every segment before the first scan."""
-    segments, at, end = [], 2, _scan_at(content)
-    while at < end:
+def _split(content: bytes, name: str) -> tuple[list[tuple[int, bytes]], bytes]:
+    """Marker and bytes (marker and length included) of every segment before the first scan, and all from there on.
+
+    Forgiving, unlike `data.jpeg_segments`: this is for the files that it refuses.
+    """
+    segments, at = [], 2
+    while content[at : at + 2] != _SCAN:
+        if at + 4 > len(content):
+            raise BadImageError(f"{name}: broken (its segments lead nowhere)")
         if content[at] != 0xFF or content[at + 1] == 0xFF:  # Padding in front of a marker.
             at += 1
             continue
         size = 2 + int.from_bytes(content[at + 2 : at + 4], "big")
         segments.append((content[at + 1], content[at : at + size]))
         at += size
-    return segments
-
-
-def _scan_at(content: bytes) -> int:
-    at = 2
-    while content[at : at + 2] != _SCAN:
-        padding = content[at] != 0xFF or content[at + 1] == 0xFF
-        at += 1 if padding else 2 + int.from_bytes(content[at + 2 : at + 4], "big")
-    return at
+    return segments, content[at:]

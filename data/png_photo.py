@@ -44,6 +44,8 @@ def decode(source: bytes, name: str) -> Stored:
     info: dict[str, Any] = {"samples": samples, "name": name}
     alpha = None
     if header.colour == PALETTE:
+        if len(chunks.get(b"PLTE", b"")) not in range(3, 769, 3):
+            raise BadImageError(f"{name}: broken (no palette of 1 to 256 colours)")
         palette, opacity = _palette(chunks)
         if samples.max(initial=0) >= len(palette):
             raise BadImageError(f"{name}: entry {samples.max()} of a palette of {len(palette)} is used")

@@ -154,8 +154,8 @@ def _with_picture(directory: Directory, picture: Directory) -> bytes:
     """The file of `directory` with the strips of another file in the place of its own strips or tiles."""
     rewriter = Rewriter(directory)
     for offsets, sizes in ((273, 279), (324, 325)):
-        old = zip(directory.values(offsets), directory.values(sizes), strict=True)
-        rewriter.release(sorted(set(old)))
+        # Files without sizes exist; what is not known to be free stays.
+        rewriter.release(sorted(set(zip(directory.values(offsets), directory.values(sizes), strict=False))))
     changes: dict[int, Any] = dict.fromkeys(_CODING_TAGS)
     for tag in _CODING_TAGS:
         if tag in picture.entries and tag != 532:
