@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from data.photo import Encoded, Photo, encode_photo, read_photo
 
@@ -21,6 +22,7 @@ STORE = {
     7: lambda upright: np.rot90(upright.swapaxes(0, 1), 2),
     8: lambda upright: np.rot90(upright, -1),
 }
+PAGE_SIZE = (61, 78)
 _ADAM7 = np.array(
     [
         [1, 6, 4, 6, 2, 6, 4, 6],
@@ -64,6 +66,24 @@ def restore(path: Path, seed: int = 5) -> tuple[Photo, np.ndarray, np.ndarray, E
     return photo, pixels, mask, encoded
 
 
+def page(size: tuple[int, int] = PAGE_SIZE) -> np.ndarray:
+    """Smooth, so that JPEG and lossy WebP change little, and not alike in any two corners."""
+    rows, columns = np.mgrid[: size[0], : size[1]]
+    return np.stack([100 + rows, 80 + columns, 60 + (rows + columns) // 2], axis=2).astype(np.uint8)
+
+
+def exif_of(orientation: int) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010E] = orientation, "a page"
+    return exif
+
+
+def filled(photo: Photo, colour: tuple[int, ...] = (200, 190, 180)) -> tuple[np.ndarray, np.ndarray]:
+    """Its pixels with the mask in one colour, and the mask."""
+    mask = mask_of(photo.pixels.shape)
+    return np.where(mask[..., None] == 1, np.array(colour, np.uint8), photo.pixels), mask
+
+
 def png_chunk(kind: bytes, data: bytes = b"") -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -105,3 +125,20 @@ def png_chunks(content: bytes) -> list[tuple[bytes, bytes]]:
         if kind == b"IEND":
             break
     return chunks
+
+
+def small_tiff(values: dict[int, int | list[int]], data: bytes, order: str = "<") -> bytes:
+    """A TIFF of one strip from its tags (tag -> value or 16-bit values) and the bytes of its pixels."""
+    entries, more, start = b"", b"", 8 + len(data)
+    values = {**values, 273: 8, 279: len(data)}
+    behind = start + 2 + 12 * len(values) + 4
+    for tag, value in sorted(values.items()):
+        if isinstance(value, int):
+            entries += struct.pack(order + "HHII", tag, 4, 1, value)
+        elif len(value) == 1:
+            entries += struct.pack(order + "HHIHH", tag, 3, 1, value[0], 0)
+        else:
+            entries += struct.pack(order + "HHII", tag, 3, len(value), behind + len(more))
+            more += struct.pack(f"{order}{len(value)}H", *value)
+    head = struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, start)
+    return head + data + struct.pack(order + "H", len(values)) + entries + bytes(4) + more

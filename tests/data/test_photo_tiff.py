@@ -9,7 +9,7 @@ from PIL import Image, TiffImagePlugin
 
 from data.images import BadImageError, read_rgb, upright_size
 from data.photo import encode_photo, read_photo
-from tests.data.photos import STORE, mask_of, noise, restore
+from tests.data.photos import STORE, mask_of, noise, restore, small_tiff
 
 SIZE = (53, 47)
 # Tags that say where and how large the strips or tiles are.
@@ -208,23 +208,6 @@ def test_what_covered_the_page_is_wiped_and_the_file_hardly_grows(tmp_path):
     paper = encode_photo(photo, np.full_like(photo.pixels, 250), mask).content
     assert sum(block[:2000] in paper for block in blocks(before)) == 0
     assert len(paper) < len(before) + 1000
-
-
-def small_tiff(values, data, order="<"):
-    """A TIFF of one strip from its tags (tag -> value or 16-bit values) and the bytes of its pixels."""
-    entries, more, start = b"", b"", 8 + len(data)
-    values = {**values, 273: 8, 279: len(data)}
-    behind = start + 2 + 12 * len(values) + 4
-    for tag, value in sorted(values.items()):
-        if isinstance(value, int):
-            entries += struct.pack(order + "HHII", tag, 4, 1, value)
-        elif len(value) == 1:
-            entries += struct.pack(order + "HHIHH", tag, 3, 1, value[0], 0)
-        else:
-            entries += struct.pack(order + "HHII", tag, 3, len(value), behind + len(more))
-            more += struct.pack(f"{order}{len(value)}H", *value)
-    head = struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, start)
-    return head + data + struct.pack(order + "H", len(values)) + entries + bytes(4) + more
 
 
 GREY_TAGS = {256: 40, 257: 30, 258: [8], 259: 1, 262: 1, 277: 1, 278: 30}

@@ -1,0 +1,78 @@
+import struct
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.data.photos import noise, restore
+
+
+def bmp_bytes(samples, bits, compression=0, masks=(), palette=b"", top_down=False, header=40):
+    """A BMP from rows of bytes; the header's unused fields hold marks that have to stay."""
+    width, height = samples.shape[1] * 8 // bits, samples.shape[0]
+    stride = (samples.shape[1] + 3) // 4 * 4
+    rows = [row.tobytes().ljust(stride, b"\0") for row in (samples if top_down else samples[::-1])]
+    extra = b"".join(struct.pack("<I", mask) for mask in masks)
+    size = 14 + header + (len(extra) if header == 40 else 0)
+    info = struct.pack(
+        "<IiiHHIIiiII", header, width, -height if top_down else height, 1, bits, compression,
+        stride * height, 11811, 11812, len(palette) // 4, 0,
+    ) + (extra.ljust(header - 40, b"\7") if header > 40 else extra)  # fmt: skip
+    offset = size + len(palette) + 3
+    start = struct.pack("<2sIHHI", b"BM", offset + stride * height, 7, 9, offset)
+    return start + info + palette + b"gap" + b"".join(rows)
+
+
+@pytest.mark.parametrize("top_down", [False, True])
+@pytest.mark.parametrize(
+    ("bits", "options"),
+    [
+        (1, {}),
+        (4, {}),
+        (8, {}),
+        (16, {}),
+        (16, {"compression": 3, "masks": (0xF800, 0x07E0, 0x001F)}),
+        (24, {}),
+        (32, {}),
+        (32, {"compression": 3, "masks": (0xFF, 0xFF00, 0xFF0000, 0xFF000000), "header": 124}),
+    ],
+)
+def test_a_bmp_changes_only_in_the_pixels_below_the_mask(tmp_path, bits, options, top_down):
+    path = tmp_path / "x.bmp"
+    raw = noise((40, 48 * bits // 8))
+    if bits <= 8:
+        colours = noise((2**bits, 4), seed=3)
+        colours[:, 3] = 0
+        options = {**options, "palette": colours.tobytes()}
+    path.write_bytes(bmp_bytes(raw, bits, top_down=top_down, **options))
+    before = path.read_bytes()
+    seen = np.asarray(Image.open(path).convert("RGB"))
+    photo, pixels, mask, encoded = restore(path)
+    assert np.array_equal(photo.pixels, seen)
+    assert encoded.notes == photo.lost == ()
+    assert len(encoded.content) == len(before)
+    start = struct.unpack_from("<I", before, 10)[0]
+    assert encoded.content[:start] == before[:start]
+    again = Image.open(path)
+    assert np.array_equal(np.asarray(again.convert("RGB"))[mask == 0], seen[mask == 0])
+    shown = np.asarray(again.convert("RGB"))[mask == 1].astype(int)
+    if bits >= 24:
+        assert np.array_equal(shown, pixels[mask == 1])
+    elif bits == 16:
+        assert np.abs(shown - pixels[mask == 1]).max() <= 8
+    else:
+        distance = ((colours[None, :, 2::-1].astype(int) - pixels[mask == 1][:, None]) ** 2).sum(-1)
+        assert np.array_equal(((shown - pixels[mask == 1]) ** 2).sum(-1), distance.min(1))
+    if again.mode == "RGBA":
+        assert np.array_equal(np.asarray(again)[..., 3], photo.alpha)
+
+
+def test_a_bmp_of_run_lengths_comes_back_without_them_and_says_so(tmp_path):
+    path = tmp_path / "x.bmp"
+    runs = b"".join(bytes([48, row]) + b"\0\0" for row in range(40)) + b"\0\1"
+    head = struct.pack("<2sIHHI", b"BM", 14 + 40 + 1024 + len(runs), 0, 0, 14 + 40 + 1024)
+    head += struct.pack("<IiiHHIIiiII", 40, 48, 40, 1, 8, 1, len(runs), 11811, 11811, 256, 0)
+    path.write_bytes(head + noise((256, 4)).tobytes() + runs)
+    _, pixels, _, encoded = restore(path)
+    assert np.array_equal(np.asarray(Image.open(path)), pixels)
+    assert encoded.notes == ("the compressed BMP becomes one of 24 bits without compression",)

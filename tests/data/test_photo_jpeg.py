@@ -1,0 +1,99 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import data.jpeg_photo
+from data.images import read_rgb
+from data.jpeg_blocks import UnsupportedJpegError
+from data.photo import encode_photo, read_photo
+from tests.data.photos import exif_of, filled, page
+
+
+def segments(content):
+    """Every APPn and COM segment of a JPEG, in order."""
+    found, at = [], 2
+    while content[at + 1] != 0xDA:
+        size = 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+        if 0xE0 <= content[at + 1] <= 0xEF or content[at + 1] == 0xFE:
+            found.append(content[at : at + size])
+        at += size
+    return found
+
+
+@pytest.fixture
+def _no_blocks(monkeypatch):
+    """As where jpeglib is not installed."""
+
+    def refuse(*_):
+        raise UnsupportedJpegError("the package jpeglib is not installed")
+
+    monkeypatch.setattr(data.jpeg_photo, "replace_blocks", refuse)
+
+
+@pytest.mark.usefixtures("_no_blocks")
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("sampling", [0, 2])
+def test_a_jpeg_without_block_access_keeps_tables_segments_and_colours(tmp_path, mode, progressive, sampling):
+    path = tmp_path / "x.jpg"
+    Image.fromarray(page()).convert(mode).save(
+        path, quality=85, progressive=progressive, subsampling=sampling, exif=exif_of(6), comment=b"by somebody",
+        icc_profile=bytes(range(256)) * 300, dpi=(300, 300), xmp=b"<x:xmpmeta/>",
+    )  # fmt: skip
+    before = path.read_bytes()
+    photo = read_photo(path)
+    pixels, mask = filled(photo)
+    encoded = encode_photo(photo, pixels, mask)
+    old, new = Image.open(path), Image.open(io.BytesIO(encoded.content))
+    assert new.mode == mode
+    assert new.quantization == old.quantization
+    assert new.info.get("progressive") == old.info.get("progressive")
+    assert new.layer == old.layer
+    assert [s for s in segments(encoded.content) if s[1] != 0xEE] == [s for s in segments(before) if s[1] != 0xEE]
+    assert encoded.notes == (
+        "every block of the JPEG was encoded anew, with the same tables (the package jpeglib is not installed)",
+    )
+    path.write_bytes(encoded.content)
+    grey = pixels[mask == 1].mean(-1, keepdims=True)
+    expected = np.where(mask[..., None] == 1, grey.mean() if mode == "L" else pixels, photo.pixels)
+    near = np.zeros(mask.shape, bool)
+    near[:32, :32], near[-32:, -32:] = True, True
+    again = read_rgb(path).astype(int)
+    assert np.abs(again - expected)[~near].max() <= 3
+    assert np.abs(again - expected).mean() < 3
+
+
+def test_jpeg_blocks_are_replaced_and_their_losses_noted(tmp_path):
+    """What happens to the blocks is tested with `data.jpeg_blocks`."""
+    path = tmp_path / "x.jpg"
+    image = Image.fromarray(page((96, 120)))
+    image.save(path, format="MPO", quality=90, save_all=True, append_images=[image])
+    photo = read_photo(path)
+    pixels, mask = filled(photo)
+    encoded = encode_photo(photo, pixels, mask)
+    assert photo.kind == "JPEG"
+    assert photo.lost == ()
+    assert len(encoded.notes) == 1
+    assert "further pictures" in encoded.notes[0]
+    again = np.asarray(Image.open(io.BytesIO(encoded.content)))
+    assert np.array_equal(again[32:64], photo.pixels[32:64])
+    assert np.abs(again[mask == 1].astype(int) - pixels[mask == 1]).mean() < 8
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_another_picture_like_a_jpeg_takes_its_tables_and_metadata(tmp_path, mode):
+    path = tmp_path / "x.jpg"
+    Image.fromarray(page()).convert(mode).save(path, quality=70, subsampling=1, progressive=True, exif=exif_of(6))
+    upright = read_rgb(path)[::-1]
+    path.write_bytes(data.jpeg_photo.encode_like(path.read_bytes(), "x.jpg", upright, 95))
+    again = Image.open(path)
+    assert np.abs(read_rgb(path).astype(int) - upright).mean() < 3
+    if mode == "RGB":
+        assert again.getexif()[0x010E] == "a page"
+        assert again.info["progressive"]
+        assert again.quantization[0][0] > 5
+    else:
+        assert 0x010E not in again.getexif()
+        assert again.quantization[0][0] < 5
