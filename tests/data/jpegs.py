@@ -139,10 +139,17 @@ def with_metadata() -> bytes:
     return join([*front, *(s for s in segments if s[0] != APP0), (COM, b"")], rest)
 
 
-def thirds() -> bytes:
-    tables = [[1 + at // 4 for at in range(64)], [3 + at // 3 for at in range(64)], [2 + at % 7 for at in range(64)]]
-    content = save(textured(), qtables=tables)
+def three_tables() -> bytes:
+    """Y, Cb and Cr with a table each, all of them coarser for one direction than for the other."""
+    tables = [[low + step * (at % 8) for at in range(64)] for low, step in ((2, 5), (9, 2), (4, 3))]
+    content = save(textured(), qtables=tables, quality=50)
     return edited(content, lambda marker, data: data[:14] + b"\2" if marker == SOF0 else data)
+
+
+def rgb_by_ids() -> bytes:
+    """Without Adobe's segment, the component ids R, G and B say what they are."""
+    content = save(textured(), keep_rgb=True, subsampling=0)
+    return edited(content, lambda marker, data: None if marker in (APP0, APP14) else data)
 
 
 KINDS: dict[str, Callable[[], bytes]] = {
@@ -169,9 +176,10 @@ KINDS: dict[str, Callable[[], bytes]] = {
     "CMYK": lambda: save(cmyk()),
     "YCCK": ycck,
     "RGB": lambda: save(textured(), keep_rgb=True, subsampling=0),
+    "RGB by ids": rgb_by_ids,
     "three scans": three_scans,
     "three scans 2x2": lambda: three_scans(2, 2),
-    "three tables": thirds,
+    "three tables": three_tables,
     "16-bit tables": wide_tables,
     "coarse": lambda: save(textured(), quality=5),
     "finest": lambda: save(textured(), quality=100, subsampling=0),

@@ -31,6 +31,13 @@ def swap(before: bytes, after: bytes) -> Callable[[bytes], bytes]:
     return lambda content: content.replace(before, after, 1)
 
 
+def told_too_late() -> bytes:
+    """Adobe's mark for RGB between two scans of a file that decoders took for YCbCr at the first."""
+    source = jpegs.edited(jpegs.three_scans(), lambda marker, data: None if marker == jpegs.APP0 else data)
+    second = source.rindex(b"\xff\xda")
+    return source[:second] + b"\xff\xee\0\x0eAdobe\0d\0\0\0\0\0" + source[second:]
+
+
 BROKEN = {
     "empty": (lambda content: b"", "no JPEG"),
     "text": (lambda content: b"hello", "no JPEG"),
@@ -56,9 +63,13 @@ BROKEN = {
         "zeros",
     ),
     "too many codes": (
-        lambda c: jpegs.edited(c, lambda m, data: data[:1] + b"\3\0" + data[3:] if m == jpegs.DHT else data),
-        "Huffman table",
+        lambda c: jpegs.edited(
+            c, lambda m, data: data[:1] + b"\3\x09" + bytes(14) + data[17:] if m == jpegs.DHT and data[0] == 0 else data
+        ),
+        "more codes than there are",
     ),
+    "cut before fill bytes": (lambda content: content[: -len(content) // 4] + b"\xff\xff\xff\xd9", "cut short"),
+    "colours told too late": (lambda content: told_too_late(), "reads back differently"),
     "bytes between": (lambda content: content[:20] + b"\0" + content[20:], "byte 20"),
     "restart lost": (
         lambda content: jpegs.save(jpegs.textured(), restart_marker_blocks=5).replace(b"\xff\xd3", b""),
@@ -85,6 +96,13 @@ def test_middle_grey_at_the_end_is_not_taken_for_lacking_data():
     picture[-40:] = 128
     source = jpegs.save(picture)
     assert replace_blocks(source, decode(source), np.zeros(jpegs.SIZE, np.uint8)) == source
+
+
+def test_coefficients_that_no_8_bit_picture_has_are_noticed():
+    for at, value, fine in [(0, -1024, True), (0, 1024, False), (9, -1023, True), (9, -1024, False), (9, 1024, False)]:
+        plane = np.zeros((2, 3, 8, 8), np.int16)
+        plane[1, 2].flat[at] = value
+        assert jpeg_coefficients._in_range(plane) == fine
 
 
 def test_without_files_in_memory_temporary_ones_are_removed(monkeypatch, tmp_path):
