@@ -17,6 +17,8 @@ import pytest
 
 from data import jpeg_coefficients
 from data.jpeg_blocks import UnsupportedJpegError, replace_blocks
+from data.jpeg_headers import parse_jpeg
+from data.jpeg_segments import encode_jpeg
 from tests.data import jpegs
 from tests.data.jpegs import KINDS, decode, with_patch
 
@@ -95,14 +97,28 @@ def test_middle_grey_at_the_end_is_not_taken_for_lacking_data():
     picture = jpegs.textured()
     picture[-40:] = 128
     source = jpegs.save(picture)
-    assert replace_blocks(source, decode(source), np.zeros(jpegs.SIZE, np.uint8)) == source
+    for complete in (source, source[:-2] + b"\xff\xff\xff\xd9"):
+        assert replace_blocks(complete, decode(source), np.zeros(jpegs.SIZE, np.uint8)) == source
 
 
-def test_coefficients_that_no_8_bit_picture_has_are_noticed():
-    for at, value, fine in [(0, -1024, True), (0, 1024, False), (9, -1023, True), (9, -1024, False), (9, 1024, False)]:
-        plane = np.zeros((2, 3, 8, 8), np.int16)
-        plane[1, 2].flat[at] = value
-        assert jpeg_coefficients._in_range(plane) == fine
+def test_coefficients_that_no_8_bit_picture_has_are_refused():
+    """Each difference has a code, but not what they add up to."""
+    jpeg = parse_jpeg(KINDS["grey"]())
+    plane = np.zeros((*jpeg.frame.grid(jpeg.frame.components[0]), 8, 8), np.int16)
+    plane[0, :2, 0, 0] = 1000, 1900
+    kept = [segment for segment in jpeg.segments if segment.marker not in (jpegs.DHT, jpegs.SOS)]
+    source = encode_jpeg(kept + jpeg_coefficients.write_scans(jpeg, [plane])[1])
+    with pytest.raises(UnsupportedJpegError, match="coefficients out of range"):
+        replace_blocks(source, decode(source), np.zeros(jpegs.SIZE, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("at", "value", "fine"), [(0, -1024, True), (0, 1024, False), (9, -1023, True), (9, -1024, False), (9, 1024, False)]
+)
+def test_the_range_is_that_of_8_bit_samples(at, value, fine):
+    plane = np.zeros((2, 3, 8, 8), np.int16)
+    plane[1, 2].flat[at] = value
+    assert jpeg_coefficients._in_range(plane) == fine
 
 
 def test_without_files_in_memory_temporary_ones_are_removed(monkeypatch, tmp_path):
