@@ -10,7 +10,7 @@ page). That costs whatever text the network would have put back, and so it is of
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -21,7 +21,7 @@ _DOUBT = 0.1
 
 @dataclass(frozen=True)
 class FillRules:
-    """How the fill is made; lengths are pixels of the working scale, tones are fractions of white.
+    """How the fill is made; lengths are pixels of a picture whose long side is 1024, tones are fractions of white.
 
     Attributes:
         ring: the page is looked at from where pixels stay as they are up to this much farther out.
@@ -37,6 +37,11 @@ class FillRules:
     outlier: float = 0.1
     evenness: float = 0.0
     text: int = 21
+
+    def scaled(self, long_side: int) -> FillRules:
+        """The rules in pixels of a picture with this long side; below 1024 they stay, as letters are no smaller there."""
+        factor = max(1.0, long_side / 1024)
+        return replace(self, ring=self.ring * factor, text=2 * round(self.text * factor / 2 - 0.5) + 1)
 
 
 def make_fill(

@@ -228,13 +228,14 @@ class Restorer:
         working = self.working_size(*size)
         # The border of what is covered is known as well as the small copy shows it.
         paste = self._paste.scaled(max(working) / max(located.mask.shape))
+        rules = self._fill.scaled(max(working))
         with _timed(seconds, "restore"):
-            regions = self._restore(picture, located, working, ceil(paste.reach + self._fill.ring) + _CONTEXT)
+            regions = self._restore(picture, located, working, ceil(paste.reach + rules.ring) + _CONTEXT)
         with _timed(seconds, "compose"):
             result, changed = picture.copy(), np.zeros(size, np.uint8)
             for region in regions:
-                fill = make_fill(region.restored, to_float(region.picture), region.probability, region.mask,
-                                 paste.reach, self._fill)
+                seen = to_float(region.picture)
+                fill = make_fill(region.restored, seen, region.probability, region.mask, paste.reach, rules)
                 paste_fill(result, changed, fill, region.mask, region.box, working, paste)
         return Restored(result, changed, located.occluders, seconds)
 

@@ -112,3 +112,11 @@ def test_with_nothing_known_the_networks_fill_stays():
     restored = page - np.float32(0.2)
     fill = make_fill(restored, picture, np.ones((HEIGHT, WIDTH), np.float32), mask, 4, PAPER)
     assert np.allclose(fill, restored, atol=1e-6)
+
+
+def test_lengths_grow_with_the_working_scale_and_never_shrink():
+    rules = FillRules(ring=16, text=21)
+    assert rules.scaled(300) == rules.scaled(1024) == rules
+    double = rules.scaled(2048)
+    assert (double.ring, double.text) == (32, 41)
+    assert all(rules.scaled(side).text % 2 == 1 for side in range(1000, 4000, 37))
