@@ -19,6 +19,7 @@ from utils.weights import Weights
 
 NAME = "model.onnx"
 ANY_SIZE = "any"
+_CODE = tuple(f"inference/{name}.py" for name in ("onnx_graph", "onnx_writer", "onnx_names", "onnx_files"))
 _log = logging.getLogger(__name__)
 
 
@@ -101,8 +102,7 @@ def find(weights: Weights, settings: PredictConfig) -> OnnxFile:
     if found is not None:
         return found
     folder = cache_folder()
-    code = code_version("inference/onnx_graph.py", "inference/onnx_writer.py", "inference/onnx_files.py")
-    name = entry_name("network.onnx", wanted, code)
+    name = entry_name("network.onnx", wanted, code_version(*_CODE))
     content = load_file(folder, name)
     if content is not None:
         found = OnnxFile.of(content)

@@ -66,11 +66,13 @@ def open_backend(
         BackendError: an unknown name, a combination that does not exist, or an engine that was asked for by name and
             is not installed, does not start or gives wrong numbers.
         DeviceError: a GPU was asked for by name and cannot be used.
+        ValueError: weights that describe no network of this project, or do not fit it.
     """
     _check_names(backend, precision, device)
     candidates = list(_candidates(backend, precision, device))
     if not candidates:
         raise BackendError(_no_such_combination(backend, precision, device))
+    failure = DeviceError if device.startswith("gpu") else BackendError
     problems = []
     for candidate in candidates:
         try:
@@ -83,13 +85,12 @@ def open_backend(
             known = isinstance(error, BackendError | DeviceError)
             problem = f"{candidate} is not used: {error if known else f'{type(error).__name__}: {error}'}"
             if len(candidates) == 1:
-                raise type(error)(problem) if known else BackendError(problem) from error
+                raise failure(problem) from error
             problems.append(problem)
             # What was never installed is no surprise; what is there and does not work is.
             level = logging.INFO if isinstance(error, _NotInstalledError) else logging.WARNING
             _log.log(level, "%s", problem)
-    kind = DeviceError if device.startswith("gpu") else BackendError
-    raise kind(f"nothing can run the network here. {'. '.join(problems)}")
+    raise failure(f"nothing can run the network here. {'. '.join(problems)}")
 
 
 class _NotInstalledError(BackendError):

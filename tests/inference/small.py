@@ -1,0 +1,29 @@
+"""A small random network, with TLC windows that small tiles exceed, and what the eager network makes of tiles."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from configs.schema import PredictConfig
+from inference.backends.eager import EagerNetwork
+from models.state import arrays_of, network_of
+from tests.models.networks import random_network
+from utils.weights import Weights
+
+# Windows of 24, 12 and 6 pixels.
+SETTINGS = PredictConfig(tlc_train_size=16, tlc_ratio=1.5)
+
+
+def small_weights(seed: int = 0, gate: bool = True) -> Weights:
+    network = random_network(
+        seed, width=4, encoder_blocks=[1, 1], middle_blocks=1, decoder_blocks=[1, 1], gate=gate
+    )
+    return Weights(params=arrays_of(network), model=network.config, predict=SETTINGS.to_dict())
+
+
+def eager(weights: Weights, settings: PredictConfig = SETTINGS) -> EagerNetwork:
+    return EagerNetwork(network_of(weights), settings)
+
+
+def tile(height: int, width: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).random((1, 3, height, width), dtype=np.float32)
