@@ -39,7 +39,7 @@ class FillRules:
     text: int = 21
 
     def scaled(self, long_side: int) -> FillRules:
-        """The rules in pixels of a picture with this long side; below 1024 they stay, as letters are no smaller there."""
+        """The rules in pixels of a picture with this long side; below 1024 they stay: letters do, too."""
         factor = max(1.0, long_side / 1024)
         return replace(self, ring=self.ring * factor, text=2 * round(self.text * factor / 2 - 0.5) + 1)
 
