@@ -150,32 +150,39 @@ class _NafnetWriter(GraphWriter):
         """The map times the 1x1 convolution `name` of its global mean, or of its local means (`models.tlc`)."""
         if window is None:
             return self.node("Mul", x, self.convolution(self.node("GlobalAveragePool", x), name))
-        two = self.constant([2])
         size = self.node("Shape", x, start=2, end=4)
         side = self.constant([window])
+        # Where the map is smaller, its side is the window; zeros do not change sums.
         zeros = self.node("Sub", self.node("Max", size, side), size)
-        sums = self.node("Pad", x, self.node("Concat", self.constant([0] * 6), zeros, axis=0))
-        channels = self._parameters[f"{name}.weight"].shape[1]
-        sums = self._window_sums(self._window_sums(sums, window, channels, 2), window, channels, 3)
+        filled = self.node("Pad", x, self.node("Concat", self.constant([0] * 6), zeros, axis=0))
+        channels = len(self._parameters[f"{name}.weight"])
+        step = min(divisor for divisor in range(1, window + 1) if window % divisor == 0 and divisor**2 >= window)
+        sums = self._window_sums(self._window_sums(filled, window, step, channels, 2), window, step, channels, 3)
         area = self.node("ReduceProd", self.node("Min", size, side), keepdims=0)
-        means = self.node("Div", sums, self.node("Cast", area, to=TensorProto.FLOAT))
+        share = self.node("Div", self.node("Cast", area, to=TensorProto.FLOAT), self.constant(np.float32(step**2)))
+        means = self.node("Div", sums, share)
         scales = self.convolution(means, name)
         missing = self.node("Sub", size, self.node("Shape", scales, start=2, end=4))
-        before = self.node("Div", missing, two)
+        before = self.node("Div", missing, self.constant([2]))
         none = self.constant([0, 0])
         borders = self.node("Concat", none, before, none, self.node("Sub", missing, before), axis=0)
         return self.node("Mul", x, self.node("Pad", scales, borders, mode="edge"))
 
-    def _window_sums(self, x: str, window: int, channels: int, axis: int) -> str:
-        """Sums of `window` neighbours along one axis: of every `step`-th one, then of `step` next to each other."""
-        step = max(divisor for divisor in range(1, window + 1) if window % divisor == 0 and divisor**2 <= window)
-        for taps, dilation in [(window // step, step), (step, 1)]:
-            if taps == 1:
-                continue
-            shape, dilations = ([taps, 1], [dilation, 1]) if axis == 2 else ([1, taps], [1, dilation])
-            ones = np.ones([channels, 1, *shape], np.float32)
-            x = self._convolve(x, f"ones_{channels}_{taps}_{axis}", ones, None, dilations=dilations, group=channels)
-        return x
+    def _window_sums(self, x: str, window: int, step: int, channels: int, axis: int) -> str:
+        """Sums of `window` neighbours along one axis, divided by `step`, which divides `window`.
+
+        First sums of every `step`-th value, then means of `step` values next to each other. Running sums would be
+        fewer additions, but both engines take longer for them, and they lose digits in bf16. The second part is a pool
+        because OpenVINO never ends compiling some wide depthwise convolutions for bf16.
+        """
+        taps = window // step
+        along = (lambda length: [length, 1]) if axis == 2 else (lambda length: [1, length])
+        if taps > 1:
+            # Ones, which every precision holds.
+            weight = np.ones([channels, 1, *along(taps)])
+            name = f"every_{step}_of_{window}_along_{axis}"
+            x = self._convolve(x, name, weight, None, dilations=along(step), group=channels)
+        return self.node("AveragePool", x, kernel_shape=along(step))
 
 
 def _halves(weight: np.ndarray, bias: np.ndarray) -> list[tuple[str, np.ndarray, np.ndarray]]:
