@@ -62,7 +62,8 @@ class Tally:
     def lines(self, elapsed: float) -> list[str]:
         """The summary of a run that took `elapsed` seconds since its first picture."""
         parts = (f"{self.counts[status]} {status}" for status in (RESTORED, UNTOUCHED, SKIPPED, FAILED))
-        lines = [f"{self.counts.total()} pictures: {', '.join(parts)}"]
+        total = self.counts.total()
+        lines = [f"{total} picture{'s' if total != 1 else ''}: {', '.join(parts)}"]
         if self.counts[SKIPPED]:
             lines.append(
                 "skipped: finished results were kept, also those of other weights or options; --overwrite redoes them"

@@ -28,7 +28,7 @@ def test_the_summary_counts_and_tells_rate_seconds_the_slowest_and_what_was_lost
 
 def test_nothing_is_said_about_what_did_not_happen():
     assert tally(Outcome(Path("e"), "failed", {"decode": 9.0})).lines(1.0) == [
-        "1 pictures: 0 restored, 0 untouched, 0 skipped, 1 failed"
+        "1 picture: 0 restored, 0 untouched, 0 skipped, 1 failed"
     ]
     assert tally(RESTORED).lines(1.0)[-1].endswith("slowest 1.00 s (a\\nb.jpg)")
 
