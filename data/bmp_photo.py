@@ -73,7 +73,7 @@ def encode(source: bytes, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarra
         _write_words(flat, first, fill, layout)
     else:
         _write_indices(flat, first, columns, nearest_entries(fill, layout.palette), layout.bits)
-    return Encoded(bytes(content))
+    return Encoded(content)
 
 
 def _read_layout(source: bytes) -> Layout | None:

@@ -27,8 +27,9 @@ MAX_PIXELS = 400_000_000
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 ORIENTATION_TAG = 0x0112
 _QUARTER_TURNED = (5, 6, 7, 8)
-# EXIF orientation -> cv2.flip's code that follows the transposition (of 5 to 8) when a picture is turned upright.
-_FLIPS = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}
+# EXIF orientation -> cv2.flip's code that turns the picture upright, after a transposition for 5 and 7.
+_FLIPS = {2: 1, 3: -1, 4: 0, 7: -1}
+_ROTATIONS = {6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
 # Rows that leave Pillow at a time are about this many pixels: its own copy of a whole picture would be one too many.
 _BAND_PIXELS = 500_000
 _FOREIGN_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF", b"avif": "AVIF"}
@@ -125,14 +126,16 @@ def stored_orientation(image: Image.Image) -> int:
 
 def turn_upright(stored: np.ndarray, orientation: int) -> np.ndarray:
     """The upright picture of one that is stored with an EXIF orientation 1..8; the same array for 1."""
+    if orientation in _ROTATIONS:
+        return cv2.rotate(stored, _ROTATIONS[orientation])
     turned = cv2.transpose(stored) if orientation in _QUARTER_TURNED else stored
     return cv2.flip(turned, _FLIPS[orientation]) if orientation in _FLIPS else turned
 
 
 def turn_back(upright: np.ndarray, orientation: int) -> np.ndarray:
     """The opposite of `turn_upright`: how a file of that orientation stores an upright picture."""
-    turned = cv2.flip(upright, _FLIPS[orientation]) if orientation in _FLIPS else upright
-    return cv2.transpose(turned) if orientation in _QUARTER_TURNED else turned
+    # All turns but those by a quarter undo themselves.
+    return turn_upright(upright, {6: 8, 8: 6}.get(orientation, orientation))
 
 
 def read_rgb(path: str | os.PathLike[str], reduce: int = 1) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from data import png_chunks
 from data.images import BadImageError, decode_picture, open_picture, stored_orientation, to_array
-from data.png_chunks import GREY, GREY_ALPHA, PALETTE, RGB, Header
+from data.png_chunks import GREY, GREY_ALPHA, PALETTE, RGB, RGB_ALPHA, Header
 from data.samples import (
     Encoded,
     Stored,
@@ -22,8 +22,8 @@ from data.samples import (
     widen,
 )
 
-# What the pixels depend on; libpng comments on some of the rest.
-_NEEDED = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND")
+# What the pixels depend on: libpng comments on some of the rest, and makes alpha of a transparent colour.
+_NEEDED = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 
 
 def decode(source: bytes, name: str) -> Stored:
@@ -103,17 +103,14 @@ def _levels_or_indices(source: bytes, header: Header, name: str) -> np.ndarray:
 
 def _channels(source: bytes, header: Header, name: str) -> np.ndarray:
     """Channels of 8 or 16 bits by OpenCV: Pillow cuts 16 to 8. Of a PNG, OpenCV refuses what ends early."""
-    values = cv2.imdecode(np.frombuffer(source, np.uint8), cv2.IMREAD_UNCHANGED)
+    # OpenCV makes OpenCV's own order of channels of all but plain RGB.
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH if header.colour == RGB else cv2.IMREAD_UNCHANGED
+    values = cv2.imdecode(np.frombuffer(source, np.uint8), flags)
     if values is None or values.dtype != (np.uint16 if header.depth == 16 else np.uint8):
         raise BadImageError(f"{name}: broken or cut short (libpng cannot decode it)")
-    if header.colour == GREY:
-        # With a transparent colour it comes as four equal channels.
-        return values if values.ndim == 2 else np.ascontiguousarray(values[..., 0])
     if header.colour == GREY_ALPHA:
         return np.ascontiguousarray(values[..., [0, 3]])
-    if header.colour == RGB:
-        values = np.ascontiguousarray(values[..., :3])
-    return cv2.cvtColor(values, cv2.COLOR_BGR2RGB if header.colour == RGB else cv2.COLOR_BGRA2RGBA, dst=values)
+    return cv2.cvtColor(values, cv2.COLOR_BGRA2RGBA) if header.colour == RGB_ALPHA else values
 
 
 def _palette(chunks: dict[bytes, memoryview]) -> tuple[np.ndarray, np.ndarray]:

@@ -38,11 +38,11 @@ class Encoded:
     """A finished file.
 
     Attributes:
-        content: the file's bytes.
+        content: the file's bytes; mutable where a change in place saved a copy of a large file.
         notes: what of the source could not be kept, in words for the log; empty when everything was.
     """
 
-    content: bytes
+    content: bytes | bytearray
     notes: tuple[str, ...] = ()
 
 

@@ -51,7 +51,9 @@ class BlockForm:
         return (self.columns * self.channels * self.bits + 7) // 8
 
 
-def decode_blocks(blocks: Sequence[bytes], heights: Sequence[int], form: BlockForm, name: str) -> Iterator[np.ndarray]:
+def decode_blocks(
+    blocks: Sequence[bytes | memoryview], heights: Sequence[int], form: BlockForm, name: str
+) -> Iterator[np.ndarray]:
     """Samples of each block: rows x columns x channels, uint8 or uint16, levels below 8 bits unpacked.
 
     Raises:
@@ -87,7 +89,9 @@ def encode_blocks(samples: Sequence[np.ndarray], form: BlockForm) -> list[bytes]
     return encoded
 
 
-def _decompress(blocks: Sequence[bytes], heights: Sequence[int], form: BlockForm, name: str) -> np.ndarray:
+def _decompress(
+    blocks: Sequence[bytes | memoryview], heights: Sequence[int], form: BlockForm, name: str
+) -> np.ndarray:
     """Blocks below each other as rows of bytes."""
     if form.compression in _LIBRARY_CODECS:
         # Only the last block may be shorter: strips of a file are in order.
@@ -109,7 +113,7 @@ def _decompress(blocks: Sequence[bytes], heights: Sequence[int], form: BlockForm
     return rows[0] if len(rows) == 1 else np.concatenate(rows)
 
 
-def _as_grey_tiff(blocks: Sequence[bytes], height: int, form: BlockForm) -> bytes:
+def _as_grey_tiff(blocks: Sequence[bytes | memoryview], height: int, form: BlockForm) -> bytes:
     count, ends, data = len(blocks), np.cumsum([len(block) for block in blocks]), b"".join(blocks)
     offsets, sizes = 8 + ends - [len(block) for block in blocks], [len(block) for block in blocks]
     after = 8 + len(data)

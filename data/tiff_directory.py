@@ -149,7 +149,7 @@ class Rewriter:
         self.content += block
         return len(self.content) - len(block)
 
-    def finish(self, changes: Mapping[int, Sequence[int] | bytes | None]) -> bytes:
+    def finish(self, changes: Mapping[int, Sequence[int] | bytes | None]) -> bytearray:
         """The file with a new directory.
 
         Args:
@@ -158,7 +158,7 @@ class Rewriter:
         """
         directory = self.directory
         if not changes:
-            return bytes(self.content)
+            return self.content
         header, pointer, counter = _BIG if directory.big else _CLASSIC
         entries = {tag: entry for tag, entry in directory.entries.items() if tag not in changes}
         for tag, values in changes.items():
@@ -170,7 +170,7 @@ class Rewriter:
         if len(self.content) > _LARGEST_CLASSIC and not directory.big:
             raise BadImageError(f"{directory.name}: would grow above the 4 GB of a classic TIFF; save it as BigTIFF")
         struct.pack_into(directory.order + pointer, self.content, header // 2, at)
-        return bytes(self.content)
+        return self.content
 
     def _entry(self, tag: int, values: Sequence[int] | bytes, pointer: str) -> bytes:
         order, room = self.directory.order, struct.calcsize(pointer)

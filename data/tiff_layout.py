@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -59,7 +59,7 @@ class Layout:
                 target[:] = block[: target.shape[0], : target.shape[1]]
         return result
 
-    def patched(self, mask: np.ndarray, fill: Callable[[np.ndarray], np.ndarray]) -> bytes:
+    def patched(self, mask: np.ndarray, fill: Callable[[np.ndarray], np.ndarray]) -> bytearray:
         """The file with other samples where `mask` (stored orientation) is not 0; other blocks keep their bytes.
 
         `fill` gives the samples (N x colours) for the pixels of a part of the picture; its argument is their flat
@@ -69,7 +69,7 @@ class Layout:
         rows, columns = self.form.rows, self.form.columns
         touched = [number for number, (y, x) in enumerate(boxes) if mask[y : y + rows, x : x + columns].any()]
         offsets, sizes = list(self.offsets), list(self.sizes)
-        apart = self._blocks_are_apart()
+        apart = self.blocks_are_apart()
         for plane in range(self.planes):
             numbers = [plane * len(boxes) + number for number in touched]
             changed = []
@@ -90,13 +90,14 @@ class Layout:
 
     def _decode(self, numbers: range | list[int]) -> Iterator[np.ndarray]:
         boxes, form = self.boxes(), self.form
-        blocks = [self.directory.source[self.offsets[n] : self.offsets[n] + self.sizes[n]] for n in numbers]
+        source = memoryview(self.directory.source)
+        blocks = [source[self.offsets[n] : self.offsets[n] + self.sizes[n]] for n in numbers]
         heights = [form.rows] * len(blocks)
         if self.tags == _STRIP_TAGS:
             heights = [min(form.rows, self.height - boxes[number % len(boxes)][0]) for number in numbers]
         return decode_blocks(blocks, heights, form, self.directory.name)
 
-    def _blocks_are_apart(self) -> bool:
+    def blocks_are_apart(self) -> bool:
         """Whether no two blocks share bytes: some writers store equal blocks once."""
         spans = sorted(zip(self.offsets, self.sizes, strict=True))
         return all(at + size <= following for (at, size), (following, _) in pairwise(spans))
@@ -142,7 +143,17 @@ def read_layout(directory: Directory) -> Layout | None:
         raise BadImageError(f"{name}: broken ({len(offsets)} blocks, expected {count})")
     if max(at + size for at, size in zip(offsets, sizes, strict=True)) > len(directory.source):
         raise BadImageError(f"{name}: broken or cut short (its pixels lie behind its end)")
-    return Layout(directory, width, height, channels, photometric, planes, form, tags, offsets, sizes)
+    layout = Layout(directory, width, height, channels, photometric, planes, form, tags, offsets, sizes)
+    return _by_rows(layout) if compression == NONE and not tiled and layout.blocks_are_apart() else layout
+
+
+def _by_rows(layout: Layout) -> Layout:
+    """Strips that are not compressed as strips of one row each: a whole picture may be one strip, and none moves."""
+    size, offsets = layout.form.row_bytes, []
+    for at, length in zip(layout.offsets, layout.sizes, strict=True):
+        offsets += range(at, at + length, size)
+    form = replace(layout.form, rows=1)
+    return replace(layout, form=form, offsets=tuple(offsets), sizes=(size,) * len(offsets))
 
 
 def _bits(directory: Directory) -> int:

@@ -150,7 +150,7 @@ def _encode_whole(directory: Directory, orientation: int, rgb: np.ndarray, mask:
     return Encoded(_with_picture(directory, read_directory(buffer.getvalue(), directory.name)), notes)
 
 
-def _with_picture(directory: Directory, picture: Directory) -> bytes:
+def _with_picture(directory: Directory, picture: Directory) -> bytearray:
     """The file of `directory` with the strips of another file in the place of its own strips or tiles."""
     rewriter = Rewriter(directory)
     for offsets, sizes in ((273, 279), (324, 325)):
