@@ -1,0 +1,152 @@
+"""onnxruntime and OpenVINO against the eager network, at sizes at which padding and windows do something different."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+import openvino
+import pytest
+
+from configs.schema import PredictConfig
+from inference.backends.base import BackendError
+from inference.backends.eager import EagerNetwork
+from inference.backends.onnx_runtime import CUDA, OnnxRuntimeBackend
+from inference.backends.openvino_cpu import COMPILED_SIZES, OpenVinoBackend
+from inference.onnx_graph import build_onnx
+from models.state import arrays_of, network_of
+from tests.models.networks import random_network, random_picture
+from utils.weights import Weights, load_weights
+
+ENGINES = [OnnxRuntimeBackend, OpenVinoBackend]
+TINY = {"width": 8, "encoder_blocks": [1, 1], "middle_blocks": 1, "decoder_blocks": [1, 1]}
+DEEP = {"width": 4, "encoder_blocks": [1, 1, 1, 2], "middle_blocks": 2, "decoder_blocks": [1, 1, 1, 1]}
+OFF, WINDOWS = PredictConfig(tlc_ratio=0), PredictConfig(tlc_train_size=32, tlc_ratio=1.5)  # 48, 24, 12, 6, 3
+PRIME = PredictConfig(tlc_train_size=32, tlc_ratio=1.2)  # 38, 19, 9: a window that divides into nothing
+# One pixel, one row, one column, odd, a multiple of the step, and larger than the windows both ways.
+SIZES = [(1, 1), (1, 200), (17, 33), (200, 1), (64, 64), (130, 190)]
+SAMPLES = Path(__file__).parents[3] / "test_code"
+
+
+def _pair(engine: type, arguments: dict, settings: PredictConfig, **options: object) -> tuple:
+    network = random_network(**arguments)
+    model = build_onnx(Weights(params=arrays_of(network), model=network.config), settings)
+    eager = EagerNetwork(network, settings)
+    return engine(model, eager.gated, eager.tlc, threads=2, **options), eager
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("arguments", "settings"),
+    [
+        ({**TINY, "gate": True}, WINDOWS),
+        ({**TINY, "gate": False}, WINDOWS),
+        ({**TINY, "gate": True}, OFF),
+        ({**TINY, "gate": False}, OFF),
+        ({**TINY, "gate": True}, PRIME),
+        ({**DEEP, "gate": True}, WINDOWS),
+    ],
+)
+def test_agrees_with_the_eager_network(engine: type, arguments: dict, settings: PredictConfig) -> None:
+    backend, eager = _pair(engine, arguments, settings)
+    assert (backend.device, backend.precision, backend.gated) == ("cpu", "fp32", arguments["gate"])
+    for size in SIZES:
+        tile = random_picture(*size, seed=size[0])
+        expected, found = eager(tile), backend(tile)
+        assert (found.dtype, found.shape) == (np.float32, expected.shape)
+        np.testing.assert_allclose(found, expected, atol=2e-5 * max(1, np.abs(expected).max()), err_msg=str(size))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_file_serves_as_well_as_its_content(engine: type, tmp_path: Path) -> None:
+    network = random_network(**TINY)
+    model = build_onnx(Weights(params=arrays_of(network), model=network.config), OFF)
+    path = tmp_path / "модель.onnx"
+    path.write_bytes(model)
+    tile = random_picture(20, 20)
+    np.testing.assert_array_equal(engine(path, False, "")(tile), engine(model, False, "")(tile))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_repeats_itself_and_keeps_its_results_apart(engine: type) -> None:
+    backend, _ = _pair(engine, {**TINY, "gate": True}, WINDOWS)
+    tile = random_picture(60, 70)
+    first = backend(tile)
+    kept = first.copy()
+    backend(1 - tile)
+    np.testing.assert_array_equal(first, kept)
+    np.testing.assert_array_equal(backend(tile), kept)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_threads_share_it(engine: type) -> None:
+    backend, _ = _pair(engine, {**TINY, "gate": True}, WINDOWS)
+    # More sizes than stay compiled.
+    sizes = [(20 + 9 * index, 50) for index in range(COMPILED_SIZES + 2)]
+    tiles = [random_picture(*size, seed=seed) for seed in range(2) for size in sizes]
+    alone = [backend(tile) for tile in tiles]
+    with ThreadPoolExecutor(4) as pool:
+        for expected, found in zip(alone, pool.map(backend, tiles), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_other_arrays_are_refused(engine: type) -> None:
+    backend, _ = _pair(engine, TINY, OFF)
+    with pytest.raises(ValueError, match="float64"):
+        backend(np.zeros((1, 3, 4, 4)))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_too_little_memory_is_a_memory_error_with_the_size(engine: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend, _ = _pair(engine, TINY, OFF)
+
+    class Full:
+        def run(self, *_: object) -> None:
+            raise RuntimeError("Failed to allocate memory for requested buffer of size 99")
+
+        def infer(self, *_: object, **__: object) -> None:
+            raise RuntimeError("std::bad_alloc")
+
+    if engine is OnnxRuntimeBackend:
+        monkeypatch.setattr(backend, "_session", Full())
+    else:
+        monkeypatch.setattr(backend, "_requests", {(30, 20): Full()})
+    with pytest.raises(MemoryError, match="30 x 20"):
+        backend(random_picture(30, 20))
+
+
+@pytest.mark.skipif(CUDA in onnxruntime.get_available_providers(), reason="this onnxruntime has CUDA")
+def test_onnxruntime_without_cuda_refuses_a_gpu() -> None:
+    with pytest.raises(BackendError, match="install onnxruntime-gpu"):
+        _pair(OnnxRuntimeBackend, TINY, OFF, device="gpu:0")
+
+
+def test_openvino_refuses_a_precision_that_it_lacks() -> None:
+    with pytest.raises(BackendError, match="fp32 or bf16"):
+        _pair(OpenVinoBackend, TINY, OFF, precision="fp16")
+
+
+@pytest.mark.skipif(
+    "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"), reason="no bf16 on this CPU"
+)
+def test_bf16_stays_close_on_a_real_photo() -> None:
+    """On average half a step of 8 bits inside the mask, and 99 % of it within two; single pixels are further off."""
+    weights = load_weights(SAMPLES / "model.pdparams")
+    settings = PredictConfig.from_dict(weights.predict)
+    eager = EagerNetwork(network_of(weights), settings)
+    backend = OpenVinoBackend(build_onnx(weights, settings), eager.gated, eager.tlc, precision="bf16")
+    assert backend.precision == "bf16"
+    image = cv2.imread(str(SAMPLES / "samples/photos/form_head.jpg"))
+    small = cv2.resize(image, None, fx=512 / max(image.shape), fy=512 / max(image.shape), interpolation=cv2.INTER_AREA)
+    tile = np.ascontiguousarray(small[:, :, ::-1].transpose(2, 0, 1)[None], np.float32) / 255
+    expected, found = eager(tile)[0], backend(tile)[0]
+    covered = expected[3] >= settings.mask_threshold
+    assert covered.mean() > 0.01
+    error = np.abs(np.clip(found[:3], 0, 1) - np.clip(expected[:3], 0, 1))[:, covered] * 255
+    assert error.mean() < 0.6
+    assert np.quantile(error, 0.99) < 2
+    assert np.abs(found[3] - expected[3]).mean() < 1e-3
