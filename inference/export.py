@@ -26,7 +26,7 @@ from configs.schema import PredictConfig
 from inference import onnx_files
 from inference.backends.base import BackendError
 from inference.backends.proof import LIMITS, Proof, proof_size
-from inference.backends.trial import try_export
+from inference.backends.trial import hush_tracer, try_export
 from inference.export_cache import discard
 from utils.threads import start_paddle
 from utils.weights import Weights, load_weights
@@ -61,6 +61,7 @@ def export(
     Raises:
         BackendError: a file is not right, or there is no engine to check it; nothing in `out` was changed.
     """
+    hush_tracer()
     start_paddle()
     from inference.backends.eager import EagerNetwork
     from inference.backends.static import export_static

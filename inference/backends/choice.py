@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from configs.schema import PredictConfig
 from inference.backends.base import Backend, BackendError
 from inference.backends.checked import CheckedBackend
+from inference.backends.trial import hush_tracer
 from utils.device import DeviceError, check_device, gpu_named, gpu_problem, may_have_gpu
 from utils.threads import available_cores, start_paddle
 from utils.weights import Weights
@@ -173,6 +174,8 @@ def _open(candidate: _Candidate, weights: Weights, settings: PredictConfig, thre
 
 
 def _open_paddle(candidate: _Candidate, weights: Weights, settings: PredictConfig, threads: int | None) -> Backend:
+    if candidate.name == "inference":
+        hush_tracer()
     threads = start_paddle(threads)
     if candidate.device != "cpu":
         problem = gpu_problem(candidate.device)

@@ -63,6 +63,14 @@ def try_export(engine: str, file: Path, proofs: Sequence[Proof], device: str = "
     raise BackendError(f"{engine} cannot run {file.name}: {lines[-1] if lines else f'exit code {done.returncode}'}")
 
 
+def hush_tracer() -> None:
+    """Keeps Paddle's tracer from printing lines of its own log at every export; to be called before Paddle is imported.
+
+    Errors are still printed, and GLOG_minloglevel of the environment wins.
+    """
+    os.environ.setdefault("GLOG_minloglevel", "2")
+
+
 def _signal(number: int) -> str:
     try:
         return signal.Signals(number).name

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
 import paddle
 import pytest
 
@@ -67,3 +72,36 @@ def test_a_gpu_that_is_not_there_is_named(pretend_gpu):
 def test_other_words_are_refused(name):
     with pytest.raises(DeviceError, match="expected auto, cpu, gpu"):
         resolve_device(name)
+
+
+@pytest.mark.parametrize(
+    ("packages", "expected"),
+    [
+        (("paddlepaddle",), False),
+        (("paddlepaddle-gpu",), True),
+        (("paddlepaddle", "paddlepaddle-gpu"), True),
+        ((), True),
+    ],
+)
+def test_a_cpu_package_is_known_without_importing_it(monkeypatch, packages, expected):
+    def version(name):
+        if name not in packages:
+            raise metadata.PackageNotFoundError(name)
+        return "1"
+
+    monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.delitem(sys.modules, "paddle")
+    assert device.may_have_gpu() == expected
+
+
+def test_an_imported_paddle_knows_best(pretend_gpu, monkeypatch):
+    assert device.may_have_gpu()
+    monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: False)
+    assert not device.may_have_gpu()
+
+
+def test_names_are_checked_without_paddle():
+    code = "import sys, utils.device; utils.device.check_device('gpu:1'); assert 'paddle' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[2], check=True)
+    assert device.gpu_named("gpu:3") == "gpu:3"
+    assert device.gpu_named("gpu") == device.gpu_named("auto") == "gpu:0"

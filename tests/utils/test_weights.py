@@ -21,6 +21,16 @@ def test_weights_come_back_with_everything_beside_them(tmp_path):
     assert dataclasses.replace(loaded, params={}) == dataclasses.replace(WEIGHTS, params={})
 
 
+def test_weights_know_their_file_and_take_it_nowhere(tmp_path, monkeypatch):
+    save_weights(tmp_path / "a.pdparams", WEIGHTS)
+    monkeypatch.chdir(tmp_path)
+    loaded = load_weights("a.pdparams")
+    assert loaded.file == tmp_path / "a.pdparams"
+    assert WEIGHTS.file is None
+    save_weights(tmp_path / "b.pdparams", loaded)
+    assert (tmp_path / "a.pdparams").read_bytes() == (tmp_path / "b.pdparams").read_bytes()
+
+
 def test_other_files_are_refused_with_a_way_out(tmp_path):
     save_tree(tmp_path / "plain.pdparams", WEIGHTS.params)
     with pytest.raises(ValueError, match=r"plain\.pdparams.*models\.convert"):
