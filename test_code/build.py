@@ -1,17 +1,20 @@
-"""Packs the submission ZIP and runs it once as the contest does.
+"""Packs the submission ZIP and runs it as the contest does.
 
     python -m test_code.build
     python -m test_code.build --weights runs/nafnet_phase3_all_gated/model_last.pdparams --images photos
 
-The ZIP's root holds predict.py, model.pdparams and the modules that predict.py imports, and nothing else. It is then
-unpacked in an empty folder and run there as `python predict.py src_image_dir save_dir` in a fresh process that does
-not see the project. The exit code is 1 when that run fails, or a result is missing, misnamed or of another size.
+The ZIP's root holds predict.py, model.pdparams, the same network as model.onnx, checked against the eager model, the
+modules that predict.py imports, and nothing else. It is then unpacked in an empty folder and run there as `python
+predict.py src_image_dir save_dir` in a fresh process that does not see the project, nor any package that the contest
+does not have: onnxruntime has to run the network, or Paddle on a GPU. A second trial goes without onnxruntime, and
+Paddle has to. The exit code is 1 when a trial fails, or a result is missing, misnamed or of another size.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,11 +26,21 @@ from pathlib import Path
 
 from PIL import Image
 
+from configs.schema import PredictConfig
+from inference import onnx_files
+from inference.export import export
 from test_code.closure import import_closure
 from utils.atomic import atomic_path
+from utils.weights import load_weights
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "test_code" / "samples" / "photos"
+# What the project uses and the contest's machine does not have.
+MISSING_THERE = ("openvino", "jpeglib", "tifffile", "onnx")
+# In the second trial, which is slow and only has to work.
+_FEW = 1
+# What predict.py says of its engine.
+_ENGINE = re.compile(r"^(?:paddle|inference|onnxruntime|openvino) \w+ on (?:cpu|gpu:\d+)(?=, )", re.MULTILINE)
 # The same content gives the same ZIP, byte for byte, whenever it is built.
 _TIMESTAMP = (2022, 1, 1, 0, 0, 0)
 
@@ -45,35 +58,45 @@ class DryRun:
         seconds: the whole process, start-up included.
         seconds_per_picture: from the first result to the last, by picture; of a single picture the whole process.
         memory_gb: peak resident memory of the process, in 10^9 bytes.
+        engine: what ran the network, as predict.py says it; empty when it says nothing.
     """
 
     pictures: int
     seconds: float
     seconds_per_picture: float
     memory_gb: float
+    engine: str = ""
 
 
 def pack(weights: Path, out: Path, root: Path = ROOT) -> list[str]:
-    """Writes the ZIP atomically; returns the names in it.
+    """Exports the network and writes the ZIP atomically; returns the names in it.
 
     Raises:
         FileNotFoundError: `weights` does not exist.
+        BackendError: the exported network is not right.
     """
     if not weights.is_file():
         raise FileNotFoundError(f"{weights}: no such file of weights")
     files = {path.as_posix(): root / path for path in import_closure(root / "predict.py", root)}
     files["model.pdparams"] = weights
-    with atomic_path(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in sorted(files):
-            entry = zipfile.ZipInfo(name, _TIMESTAMP)
-            entry.compress_type = zipfile.ZIP_DEFLATED
-            entry.external_attr = 0o644 << 16
-            archive.writestr(entry, files[name].read_bytes())
+    with tempfile.TemporaryDirectory(prefix="submission-") as folder:
+        loaded = load_weights(weights)
+        export(loaded, PredictConfig.from_dict(loaded.predict), Path(folder))
+        files[onnx_files.NAME] = Path(folder) / onnx_files.NAME
+        with atomic_path(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name in sorted(files):
+                entry = zipfile.ZipInfo(name, _TIMESTAMP)
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                entry.external_attr = 0o644 << 16
+                archive.writestr(entry, files[name].read_bytes())
     return sorted(files)
 
 
-def dry_run(archive: Path, images: list[Path]) -> DryRun:
+def dry_run(archive: Path, images: list[Path], without: tuple[str, ...] = MISSING_THERE) -> DryRun:
     """Unpacks the ZIP in an empty folder, runs it on copies of `images` and checks every result.
+
+    Args:
+        without: packages that the process cannot import, installed or not.
 
     Raises:
         DryRunError: the process failed, or a result is missing, misnamed, of another size or unreadable.
@@ -83,24 +106,35 @@ def dry_run(archive: Path, images: list[Path]) -> DryRun:
     if not names or len(set(names)) != len(names):
         raise ValueError(f"expected pictures with different names, got {names or 'none'}")
     with tempfile.TemporaryDirectory(prefix="submission-") as folder:
-        here = Path(folder)
+        here = Path(folder) / "submission"
         with zipfile.ZipFile(archive) as packed:
             packed.extractall(here)
         (here / "src_image_dir").mkdir()
         for path in images:
             shutil.copyfile(path, here / "src_image_dir" / path.name)
-        seconds, memory = _run(here)
+        blocker = Path(folder) / "blocker"
+        blocker.mkdir()
+        # None in the place of a module is what Python takes for "not to be found", for imports and for questions.
+        (blocker / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({without!r}))\n")
+        seconds, memory, words = _run(here, blocker)
         ended = _check_results(here / "src_image_dir", here / "save_dir", names)
     each = (ended[-1] - ended[0]) / (len(ended) - 1) if len(ended) > 1 else seconds
-    return DryRun(len(names), seconds, each, memory)
+    engine = _ENGINE.search(words)
+    return DryRun(len(names), seconds, each, memory, engine.group() if engine else "")
 
 
-def _run(here: Path) -> tuple[float, float]:
-    """Runs the unpacked predict.py; returns (seconds, peak memory in 10^9 bytes)."""
-    # -E and -s keep PYTHONPATH and the user's own packages out: only what is installed and what is packed is there.
-    command = [sys.executable, "-E", "-s", "predict.py", "src_image_dir", "save_dir"]
+def _run(here: Path, blocker: Path) -> tuple[float, float, str]:
+    """Runs the unpacked predict.py with the folder `blocker` before all packages.
+
+    Returns:
+        Seconds, peak memory in 10^9 bytes, and what it printed.
+    """
+    # Neither the user's own packages nor what PYTHONPATH names: only what is installed and what is packed is there.
+    command = [sys.executable, "-s", "predict.py", "src_image_dir", "save_dir"]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    log = here / "output.log"
+    # An exported network that earlier runs left in the user's cache is not there at the contest.
+    environment.update(PYTHONPATH=str(blocker), UNCOVER_CACHE=str(blocker / "cache"))
+    log = blocker / "output.log"
     start = time.perf_counter()
     with open(log, "wb") as output:
         process = subprocess.Popen(command, cwd=here, env=environment, stdout=output, stderr=subprocess.STDOUT)
@@ -108,11 +142,13 @@ def _run(here: Path) -> tuple[float, float]:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     seconds = time.perf_counter() - start
+    words = log.read_text("utf-8", errors="replace")
     if process.returncode:
-        end = log.read_text("utf-8", errors="replace")[-2000:]
-        raise DryRunError(f"`python predict.py src_image_dir save_dir` ended with code {process.returncode}:\n{end}")
+        raise DryRunError(
+            f"`python predict.py src_image_dir save_dir` ended with code {process.returncode}:\n{words[-2000:]}"
+        )
     unit = 1 if sys.platform == "darwin" else 1024
-    return seconds, usage.ru_maxrss * unit / 1e9
+    return seconds, usage.ru_maxrss * unit / 1e9, words
 
 
 def _check_results(source: Path, results: Path, names: list[str]) -> list[float]:
@@ -155,16 +191,31 @@ def main(arguments: list[str] | None = None) -> int:
         with atomic_path(options.out) as candidate:
             names = pack(options.weights, candidate)
             result = dry_run(candidate, images)
+            require_engine(result, "onnxruntime", "everything that the contest has")
+            bare = dry_run(candidate, images[:_FEW], (*MISSING_THERE, "onnxruntime"))
+            require_engine(bare, "paddle", "no onnxruntime")
         print(f"{options.out}: {len(names)} files, {options.out.stat().st_size / 1e6:.1f} MB")
-    except (OSError, ValueError, DryRunError) as error:
+        print(f"without onnxruntime: {bare.engine}, {bare.seconds:.1f} s for {bare.pictures} picture with start-up")
+    except (OSError, ValueError, RuntimeError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return report(result, options.limit_seconds, options.limit_memory_gb, options.enforce_limits)
 
 
+def require_engine(result: DryRun, name: str, where: str) -> None:
+    """Checks what ran the network; a GPU is always welcome.
+
+    Raises:
+        DryRunError: something else than `name` on a CPU.
+    """
+    if not result.engine.startswith(f"{name} ") and " on gpu:" not in result.engine:
+        raise DryRunError(f"with {where}, {name} should run the network, but {result.engine or 'nothing known'} did")
+
+
 def report(result: DryRun, limit_seconds: float, limit_memory_gb: float, enforce: bool) -> int:
     """Prints the figures against the limits; returns the exit code."""
-    print(f"{result.pictures} pictures restored, names and sizes right; {result.seconds:.1f} s with start-up")
+    print(f"{result.pictures} pictures restored by {result.engine or 'an unknown engine'}, names and sizes right; "
+          f"{result.seconds:.1f} s with start-up")
     rows = (
         ("seconds per picture", result.seconds_per_picture, limit_seconds, "the limit is meant for a V100"),
         ("peak memory in GB", result.memory_gb, limit_memory_gb, "main memory of the process"),

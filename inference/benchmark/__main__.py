@@ -39,7 +39,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--threads", type=parse_threads, help="threads of the CPU; default: all cores")
     parser.add_argument("--csv", type=Path, help="file for every number")
     parser.add_argument("--markdown", type=Path, help="file for the table")
-    parser.add_argument("--quick", action="store_true", help="small drawn photos, one round, one width: a trial of the command")
+    parser.add_argument("--quick", action="store_true", help="small photos, one round, one width: a trial")
     return parser.parse_args(arguments)
 
 

@@ -8,19 +8,30 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from configs.schema import PredictConfig
+from inference.export_cache import fingerprint
+from inference.onnx_files import ANY_SIZE, OnnxFile
 from models.presets import build as build_network
 from models.state import arrays_of
 from test_code import build
 from test_code.closure import import_closure
 from tests.inference.test_restorer import page
-from utils.weights import Weights, save_weights
+from utils.weights import Weights, load_weights, save_weights
 
 
-@pytest.fixture
-def weights(tmp_path) -> Path:
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> Path:
     network = build_network("tiny", gate=True)
-    path = tmp_path / "tiny.pdparams"
+    path = tmp_path_factory.mktemp("weights") / "tiny.pdparams"
     save_weights(path, Weights(params=arrays_of(network), model=network.config, predict={"long_side": 64}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def packed(weights) -> Path:
+    """A ZIP; exporting and checking the network for it takes seconds."""
+    path = weights.with_name("packed.zip")
+    build.pack(weights, path)
     return path
 
 
@@ -33,35 +44,46 @@ def images(tmp_path) -> list[Path]:
     return paths
 
 
-def test_the_zip_holds_predict_the_weights_and_only_what_it_imports(weights, tmp_path):
-    names = build.pack(weights, tmp_path / "a.zip")
-    assert {"predict.py", "model.pdparams", "inference/restorer.py", "models/nafnet.py"} <= set(names)
+def test_the_zip_holds_predict_the_weights_and_only_what_it_imports(weights, packed):
+    with zipfile.ZipFile(packed) as archive:
+        names = archive.namelist()
+        assert archive.read("model.pdparams") == weights.read_bytes()
+        exported = OnnxFile.of(archive.read("model.onnx"))
+        code = sum(entry.file_size for entry in archive.infolist() if entry.filename.endswith(".py"))
+    assert {"predict.py", "model.pdparams", "model.onnx", "inference/restorer.py", "models/nafnet.py"} <= set(names)
+    # Imported only when they are needed.
+    assert {"inference/backends/onnx_runtime.py", "inference/backends/eager.py", "data/jpeg_photo.py"} <= set(names)
     for unwanted in ("train.py", "data/synthesis.py", "losses/total.py", "test_code/build.py", "models/convert.py"):
         assert unwanted not in names
-    assert not any(name.startswith(("tests/", "metrics/", "losses/")) for name in names)
-    with zipfile.ZipFile(tmp_path / "a.zip") as archive:
-        assert archive.namelist() == names
-        assert archive.read("model.pdparams") == weights.read_bytes()
+    assert not any(name.startswith(("tests/", "metrics/", "losses/", "inference/benchmark/")) for name in names)
+    loaded = load_weights(weights)
+    assert exported.weights == fingerprint(loaded, PredictConfig.from_dict(loaded.predict))
+    assert exported.size == ANY_SIZE
+    assert code < 500_000
 
 
-def test_the_same_content_gives_the_same_bytes(weights, tmp_path):
-    build.pack(weights, tmp_path / "a.zip")
-    build.pack(weights, tmp_path / "b.zip")
-    assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
+@pytest.mark.long
+def test_the_same_content_gives_the_same_bytes(weights, packed, tmp_path):
+    names = build.pack(weights, tmp_path / "b.zip")
+    assert packed.read_bytes() == (tmp_path / "b.zip").read_bytes()
+    assert zipfile.ZipFile(packed).namelist() == names
 
 
+@pytest.mark.long
 def test_the_packed_submission_runs_without_the_project(weights, images, tmp_path, capsys):
     arguments = ["--weights", str(weights), "--out", str(tmp_path / "a.zip"), "--images", str(images[0].parent)]
     assert build.main([*arguments, "--limit-memory-gb", "0.01"]) == 0
     words = capsys.readouterr().out
-    assert "2 pictures restored" in words
+    # Installed here, and yet not used, since the contest does not have it.
+    assert "2 pictures restored by onnxruntime fp32 on cpu" in words
+    assert "without onnxruntime: paddle fp32 on cpu" in words
     assert "V100" in words
     assert "peak memory in GB" in words
     assert "EXCEEDED" in words
 
 
 def test_limits_fail_only_when_enforced(capsys):
-    slow = build.DryRun(pictures=2, seconds=9, seconds_per_picture=4, memory_gb=1)
+    slow = build.DryRun(engine="onnxruntime fp32 on cpu", pictures=2, seconds=9, seconds_per_picture=4, memory_gb=1)
     assert build.report(slow, 2, 10, enforce=False) == 0
     assert build.report(slow, 2, 10, enforce=True) == 1
     assert build.report(slow, 5, 10, enforce=True) == 0
@@ -92,6 +114,53 @@ def test_a_wrong_submission_fails_with_the_reason(body, words, images, tmp_path,
         archive.writestr("predict.py", COPY + body)
     with pytest.raises(build.DryRunError, match=words):
         build.dry_run(tmp_path / "a.zip", images)
+
+
+def test_what_the_contest_lacks_cannot_be_imported_in_the_trial(images, tmp_path):
+    found = "\n".join(
+        f"print('{name}', importlib.util.find_spec('{name}') is not None)\n"
+        f"try: import {name}\n"
+        f"except ModuleNotFoundError: print('no {name}')"
+        for name in ("onnx", "jpeglib", "onnxruntime")
+    )
+    body = f"import importlib.util\n{found}\nraise SystemExit(3)"
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr("predict.py", COPY + body)
+    with pytest.raises(build.DryRunError) as told:
+        build.dry_run(tmp_path / "a.zip", images)
+    words = str(told.value).splitlines()
+    assert [word for word in words if "onnx" in word or "jpeglib" in word] == [
+        "onnx False", "no onnx", "jpeglib False", "no jpeglib", "onnxruntime True"
+    ]
+    with pytest.raises(build.DryRunError, match="no onnxruntime"):
+        build.dry_run(tmp_path / "a.zip", images, ("onnxruntime",))
+
+
+@pytest.mark.parametrize(
+    ("engine", "problem"),
+    [
+        ("onnxruntime fp32 on cpu", None),
+        ("paddle fp32 on gpu:0", None),
+        ("paddle fp32 on cpu", "onnxruntime should run the network, but paddle fp32 on cpu did"),
+        ("openvino fp32 on cpu", "but openvino fp32 on cpu did"),
+        ("", "but nothing known did"),
+    ],
+)
+def test_a_trial_with_another_engine_than_the_contests_fails(engine, problem):
+    result = build.DryRun(2, 9, 4, 1, engine)
+    if problem is None:
+        build.require_engine(result, "onnxruntime", "it")
+    else:
+        with pytest.raises(build.DryRunError, match=problem):
+            build.require_engine(result, "onnxruntime", "it")
+
+
+def test_what_runs_the_network_is_read_from_what_predict_prints(images, tmp_path):
+    line = "openvino bf16 on cpu, mode auto; TLC off"
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        body = f"[shutil.copy(p, results) for p in source.iterdir()]\nprint('a picture')\nprint({line!r})"
+        archive.writestr("predict.py", COPY + body)
+    assert build.dry_run(tmp_path / "a.zip", images).engine == "openvino bf16 on cpu"
 
 
 def test_a_right_submission_is_measured(images, tmp_path):
