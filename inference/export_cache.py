@@ -124,6 +124,7 @@ def store_folder(folder: Path, name: str, fill: Callable[[Path], None]) -> Path:
     Returns:
         The finished folder: this one, or that of a process which was faster.
     """
+    folder.mkdir(parents=True, exist_ok=True)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{os.getpid()}-", suffix=".tmp", dir=folder))
     try:
         fill(unfinished)
@@ -187,8 +188,10 @@ def prune(folder: Path, keep: str, limit: int = LIMIT_BYTES) -> None:
         if total <= limit:
             break
         if path.name != keep:
-            discard(path)
-            total -= size
+            with suppress(OSError):
+                # In a shared folder it may be another user's, who then keeps it.
+                discard(path)
+                total -= size
 
 
 def _size(path: Path) -> int:

@@ -84,6 +84,7 @@ def _open(engine: str, file: Path, device: str, threads: int) -> Backend:
         from inference.backends.static import StaticPredictor
 
         return StaticPredictor(file, device, threads)
+    # Nobody asks these two about the gate and TLC here.
     if engine == "onnxruntime":
         from inference.backends.onnx_runtime import OnnxRuntimeBackend
 

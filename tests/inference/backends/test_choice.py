@@ -39,7 +39,7 @@ def test_every_engine_gives_the_eager_networks_numbers_at_every_size(backend, ga
         np.testing.assert_allclose(output, expected, atol=1e-4)
 
 
-def test_auto_takes_the_first_of_the_order_and_fp32(monkeypatch):
+def test_auto_takes_the_first_of_the_order_and_fp32():
     opened = open_backend(small_weights(), SETTINGS)
     assert (opened.name, opened.precision, opened.device) == (choice.ORDER["cpu"][0], "fp32", "cpu")
 
