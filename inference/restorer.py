@@ -76,6 +76,10 @@ def default_weights() -> Path:
 class Restorer:
     """Runs a trained network over pictures of any size; may be called from several threads.
 
+    Memory, beside the picture itself: mode "auto" takes 4 bytes per pixel for the result and the mask, and the rest at
+    the working scale. At `scale` 1 a whole-picture mode takes about 30 bytes per pixel, and "auto" about 60 for a
+    network without a gate that changes everything; below that, `scale` is the remedy.
+
     Args:
         weights: a `.pdparams` file of this project, loaded `Weights`, or None for `default_weights()`.
         device: "auto", "cpu", "gpu" or "gpu:N".
