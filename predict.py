@@ -25,7 +25,6 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 from inference.arguments import parse_count, parse_ratio, parse_scale, parse_threads, parse_tiles
 from utils.printable import printable
 from utils.progress import bar_intervals
-from utils.threads import start_paddle
 
 # More than this many names are told as a number, or a folder of notes would hide what matters.
 _NAMES_TOLD = 5
@@ -75,8 +74,8 @@ def main(arguments: list[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     level = logging.INFO if options.verbose else logging.WARNING
     logging.basicConfig(level=level, format="%(levelname)s: %(message)s")
-    start_paddle(options.threads)
-    # Imported here, since Paddle reads the number of threads when it is imported and takes seconds to do so.
+    # Imported here, so that --help and a typing error need not wait. Paddle is imported by the engines that need it: it
+    # takes seconds and a quarter of a gigabyte.
     from inference.folder import Orders, ResultsError, restore_folder
     from inference.outcomes import FAILED, Tally
     from inference.restorer import Restorer
