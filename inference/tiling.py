@@ -108,10 +108,14 @@ def padded(length: int) -> int:
 
 
 def covering_spans(start: int, stop: int, size: int, overlap: int) -> tuple[Span, ...]:
-    """As few pieces of exactly `size` pixels as cover `start` to `stop` and share `overlap` each; evenly spread."""
+    """As few pieces of exactly `size` pixels as cover `start` to `stop` and share `overlap` each; evenly spread.
+
+    Of an overlap above half a piece only that half is kept: pieces that share nearly everything would be without number.
+    """
     length = stop - start
-    parts = 1 if size >= length else -(-(length - overlap) // (size - overlap))
     size = min(size, length)
+    overlap = min(overlap, size // 2)
+    parts = -(-(length - overlap) // (size - overlap))
     starts = (start + index * (length - size) // max(parts - 1, 1) for index in range(parts))
     return tuple((first, first + size) for first in starts)
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from inference.tiling import run_tiled, tile_spans
+from inference.tiling import covering_spans, run_tiled, tile_spans
 
 SIZES = [(1, 1), (1, 7), (2, 1), (3, 2), (5, 5), (16, 17), (33, 64), (127, 95), (250, 301)]
 
@@ -42,6 +42,15 @@ def test_spans_cover_everything_with_equal_sizes_and_enough_overlap(length, part
         assert start <= stop
         if spans[0][1] < length:
             assert stop - start >= overlap
+
+
+@pytest.mark.parametrize("overlap", [0, 64, 511, 512, 4096])
+def test_however_large_the_overlap_tiles_of_a_fixed_size_stay_few_and_cover_everything(overlap):
+    spans = covering_spans(100, 1300, 512, overlap)
+    assert (spans[0][0], spans[-1][1]) == (100, 1300)
+    assert {stop - start for start, stop in spans} == {512}
+    assert len(spans) <= 4
+    assert all(stop - start >= min(overlap, 256) for (_, stop), (start, _) in pairwise(spans))
 
 
 def test_the_overlap_turns_a_jump_between_tiles_into_a_ramp():
