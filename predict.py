@@ -49,7 +49,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help="auto: find what is covered and restore that; tiles: the whole picture in tiles; full: in one piece",
     )
     method.add_argument("--scale", type=parse_scale, default="auto", help="working size: auto, or a fraction up to 1")
-    method.add_argument("--tiles", type=parse_tiles, help="tiles such as 2x2 or 4; default: as the weights say")
+    method.add_argument("--tiles", type=parse_tiles, help="for --mode tiles: 2x2 or 4; default: as the weights say")
     method.add_argument("--overlap", type=parse_count, help="pixels that tiles share; 0 is the plain cut")
     method.add_argument("--tlc-ratio", type=parse_ratio, help="TLC's window in training sizes; 0 turns TLC off")
     method.add_argument("--tta", action="store_true", help="average over mirrored copies: slower, a little better")
@@ -103,7 +103,7 @@ def main(arguments: list[str] | None = None) -> int:
         prepare_results(options.results)
         orders = Orders(options.overwrite, options.save_mask, options.compare)
         work = restore_folder(restorer, listing, options.results, orders)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:
         print(f"error: {printable(error)}", file=sys.stderr)
         return 2
     print(restorer.describe())

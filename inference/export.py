@@ -129,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
         weights = load_weights(file)
         settings = PredictConfig.from_dict(weights.predict)
         checked = export(weights, settings, options.out or file.parent, options.size)
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError, MemoryError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     rows = [("file", "size", "engine", "largest difference")]

@@ -91,8 +91,8 @@ class Restorer:
             enlarges; a number in (0, 1] is the working size as a fraction of the picture's.
         backend, precision, threads: what runs the network, how exactly, with how many threads
             (`inference.backends.choice.open_backend`).
-        rows, columns, overlap, tlc_ratio: None takes what the weights say (`PredictConfig`); `tlc_ratio` 0 turns
-            TLC off.
+        rows, columns, overlap, tlc_ratio: None takes what the weights say (`PredictConfig`); the first two are for
+            mode "tiles" only; `tlc_ratio` 0 turns TLC off.
         tta: averages over the four mirrorings of every tile, for four times the work.
 
     Attributes:
@@ -117,6 +117,8 @@ class Restorer:
         threads: int | None = None,
     ) -> None:
         _check(mode, scale)
+        if mode != "tiles" and (rows is not None or columns is not None):
+            raise ValueError(f"rows and columns (--tiles) are for mode tiles, and the mode is {mode}")
         if not isinstance(weights, Weights):
             weights = load_weights(default_weights() if weights is None else weights)
         wanted = {"rows": rows, "columns": columns, "overlap": overlap, "tlc_ratio": tlc_ratio}

@@ -50,7 +50,7 @@ def test_it_restores_a_folder_from_anywhere_and_tells_counts_windows_and_seconds
     for name in ("one.png", "one.png.mask.png", "sub/two.jpg", "sub/two.jpg.mask.png"):
         assert (tmp_path / "out" / name).is_file()
     (tmp_path / "in" / "bad.jpg").unlink()
-    again = run(tmp_path / "in", tmp_path / "out", "--tiles", "1x1", "--tlc-ratio", "0", "--verbose", cwd=tmp_path)
+    again = run(tmp_path / "in", tmp_path / "out", "--overlap", "32", "--tlc-ratio", "0", "--verbose", cwd=tmp_path)
     assert again.returncode == 0, again.stderr
     assert "2 skipped" in again.stdout
     assert "skipped: one.png" in again.stderr
@@ -103,6 +103,7 @@ def test_options_reach_the_network(tmp_path):
         (["empty", "out"], "no pictures"),
         (["in", "in"], "overwrite"),
         (["in", "out", "--weights", "none.pdparams"], "none.pdparams"),
+        (["in", "out", "--tiles", "2x2"], "for mode tiles, and the mode is auto"),
     ],
 )
 def test_what_cannot_work_is_said_before_anything_runs(tmp_path, monkeypatch, capsys, arguments, words):

@@ -218,6 +218,12 @@ def test_an_unknown_mode_is_refused_before_weights_are_read():
         Restorer("gone.pdparams", mode="quick")
 
 
+@pytest.mark.parametrize("mode", ["auto", "full"])
+def test_tiles_are_refused_where_they_would_not_count(mode):
+    with pytest.raises(ValueError, match=rf"--tiles.*mode is {mode}"):
+        Restorer("gone.pdparams", mode=mode, columns=2)
+
+
 def test_it_describes_itself_in_one_line():
     settings = PredictConfig()
     text = Restorer.from_backend(StandIn(paint_red_over), settings, 0.5, "tiles", tta=True).describe()

@@ -139,7 +139,7 @@ def test_weights_bring_their_settings_and_arguments_replace_them(tmp_path):
     restorer = Restorer(tmp_path / "w.pdparams", device="cpu", backend="paddle")
     assert (restorer.settings.rows, restorer.settings.columns, restorer.settings.overlap) == (1, 3, 8)
     assert "64x64" in restorer.tlc
-    changed = Restorer(weights, device="cpu", backend="paddle", rows=2, overlap=0, tlc_ratio=0)
+    changed = Restorer(weights, device="cpu", backend="paddle", mode="tiles", rows=2, overlap=0, tlc_ratio=0)
     assert (changed.settings.rows, changed.settings.columns, changed.settings.overlap) == (2, 3, 0)
     assert "off" in changed.tlc
     assert weights.predict["rows"] == 1
