@@ -109,9 +109,9 @@ def load_file(folder: Path, name: str) -> bytes | None:
     """A file of the cache; None when there is none. Whether it is whole is for its reader to find out."""
     try:
         content = (folder / name).read_bytes()
-        os.utime(folder / name)
     except OSError:
         return None
+    _note_use(folder / name)
     return content
 
 
@@ -154,10 +154,18 @@ def load_folder(folder: Path, name: str) -> Path | None:
     try:
         sums = json.loads((place / _MANIFEST).read_bytes())
         whole = all(_checksum(place / file) == checksum for file, checksum in sums.items())
-        os.utime(place)
     except (OSError, ValueError, AttributeError):
         return None
-    return place if whole else None
+    if not whole:
+        return None
+    _note_use(place)
+    return place
+
+
+def _note_use(place: Path) -> None:
+    """Makes an entry the youngest one, as far as this user may: another user's is as good, and grows old."""
+    with suppress(OSError):
+        os.utime(place)
 
 
 def discard(place: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,14 +19,15 @@ _ABANDONED_SECONDS = 10.0
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary path beside `path`; renames it into place when the block succeeds.
 
-    The temporary name keeps the suffix (writers choose a format by it), starts with a dot and holds the
-    process id, so that parallel writers and folder listings do not meet it. On any error the temporary
+    The temporary name keeps the suffix (writers choose a format by it), starts with a dot and is that of this process
+    and thread, so that parallel writers and folder listings do not meet it. On any error the temporary
     file is removed and `path` stays as it was. Missing parent folders are created.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # A name may be as long as the file system allows, so the temporary one must not grow with it.
-    temporary = path.with_name(f".{os.getpid()}-{abs(hash(path.name)):x}.tmp{path.suffix}")
+    mark = abs(hash((path.name, threading.get_ident())))
+    temporary = path.with_name(f".{os.getpid()}-{mark:x}.tmp{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)

@@ -115,6 +115,19 @@ def test_the_least_recently_used_goes_first_and_strangers_stay(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {names[0], names[1], "notes.txt"}
 
 
+def test_the_entries_of_another_user_are_used_although_they_cannot_be_touched(tmp_path, monkeypatch):
+    name = entry_name("network.onnx", "x")
+    store_file(tmp_path, name, b"theirs")
+    place = store_folder(tmp_path, NAME, fill)
+
+    def forbidden(path):
+        raise PermissionError(path)
+
+    monkeypatch.setattr(export_cache.os, "utime", forbidden)
+    assert load_file(tmp_path, name) == b"theirs"
+    assert load_folder(tmp_path, NAME) == place
+
+
 def test_what_killed_processes_left_behind_goes_after_a_while(tmp_path):
     old, new = tmp_path / ".12-abc.tmp", tmp_path / ".13-abc.tmp"
     for folder in (old, new):

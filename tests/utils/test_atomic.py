@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -36,6 +37,16 @@ def test_the_temporary_name_is_hidden_and_keeps_the_suffix(tmp_path):
         assert temporary.name.startswith(".")
         assert temporary.parent == tmp_path
         assert not (tmp_path / "x.png").exists()
+
+
+def test_two_threads_that_write_one_file_do_not_meet(tmp_path):
+    with atomic_path(tmp_path / "x.bin") as temporary:
+        temporary.write_bytes(b"first")
+        with ThreadPoolExecutor(1) as other:
+            other.submit(write_bytes, tmp_path / "x.bin", b"second").result()
+        assert temporary.read_bytes() == b"first"
+    assert (tmp_path / "x.bin").read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["x.bin"]
 
 
 def test_a_name_as_long_as_the_file_system_allows(tmp_path):
