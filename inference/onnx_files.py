@@ -19,7 +19,13 @@ from utils.weights import Weights
 
 NAME = "model.onnx"
 ANY_SIZE = "any"
-_CODE = tuple(f"inference/{name}.py" for name in ("onnx_graph", "onnx_writer", "onnx_names", "onnx_files"))
+# What decides about the numbers in a file: the graph's writers, and the eager network whose answer it holds.
+_CODE = (
+    *(f"inference/{name}.py" for name in ("onnx_graph", "onnx_writer", "onnx_names", "onnx_files", "backends/proof")),
+    *(f"models/{name}.py" for name in ("nafnet", "layers", "tlc", "gate")),
+)
+# In onnxruntime a map is as large as TLC's window while its means are taken: half a gigabyte at this side.
+LARGEST_WINDOW = 2048
 _log = logging.getLogger(__name__)
 
 
@@ -30,6 +36,7 @@ class OnnxFile:
     Attributes:
         content: the file, for an engine.
         weights: `export_cache.fingerprint` of what it was made from.
+        code: `export_cache.code_version` of what made it.
         size: of its input, "HEIGHTxWIDTH" or `ANY_SIZE`.
         gated: the network has a gate.
         tlc: TLC's windows in words.
@@ -38,6 +45,7 @@ class OnnxFile:
 
     content: bytes
     weights: str
+    code: str
     size: str
     gated: bool
     tlc: str
@@ -51,6 +59,7 @@ class OnnxFile:
             return notes and cls(
                 content,
                 notes["weights"],
+                notes["code"],
                 notes["size"],
                 notes["gated"] == "yes",
                 notes["tlc"],
@@ -65,8 +74,14 @@ def make(weights: Weights, settings: PredictConfig, height: int | None = None, w
     """Writes the network as ONNX, with the stamp. Imports Paddle and onnx.
 
     Raises:
-        BackendError: the package onnx is missing.
+        BackendError: the package onnx is missing, or TLC's window is larger than `LARGEST_WINDOW`.
     """
+    window = int(settings.tlc_train_size * settings.tlc_ratio)
+    if window > LARGEST_WINDOW:
+        raise BackendError(
+            f"exported networks have TLC windows of {LARGEST_WINDOW} pixels at most, and {window} are asked for; take "
+            "tlc_ratio 0 (the mean over the whole tile), or backend paddle"
+        )
     start_paddle()
     from inference.backends.eager import EagerNetwork
 
@@ -83,6 +98,7 @@ def make(weights: Weights, settings: PredictConfig, height: int | None = None, w
     proof_tile = (height, width) if fixed else proof_size(settings)
     notes = {
         "weights": fingerprint(weights, settings),
+        "code": code_version(*_CODE),
         "size": f"{height}x{width}" if fixed else ANY_SIZE,
         "gated": "yes" if reference.gated else "no",
         "tlc": reference.tlc,
@@ -130,6 +146,8 @@ def _beside(weights: Weights, wanted: str) -> OnnxFile | None:
         _log.warning("%s is not used: torn, or not of `python -m inference.export`", path)
     elif found.weights != wanted:
         _log.warning("%s is not used: made from other weights, or with other windows of TLC", path)
+    elif found.code != code_version(*_CODE):
+        _log.warning("%s is not used: made by another version of this project; export it again", path)
     elif found.size != ANY_SIZE:
         _log.warning("%s is not used: made for tiles of %s only", path, found.size)
     else:

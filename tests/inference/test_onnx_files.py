@@ -9,8 +9,9 @@ import pytest
 
 from inference import export_cache, onnx_files
 from inference.backends.base import BackendError
+from inference.backends.choice import open_backend
 from tests.inference.small import SETTINGS, small_weights
-from utils.weights import load_weights, save_weights
+from utils.weights import Weights, load_weights, save_weights
 
 
 @pytest.fixture
@@ -77,13 +78,22 @@ def test_the_file_beside_the_weights_is_used_without_a_cache_and_without_onnx(tm
     assert not cache.exists()
 
 
-@pytest.mark.parametrize("fault", ["torn", "other weights", "one size", "not ours"])
-def test_a_file_beside_the_weights_that_does_not_fit_is_left_alone_with_the_reason(tmp_path, cache, caplog, fault):
+def made_by_another_version(weights: Weights, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    with monkeypatch.context() as patch:
+        patch.setattr(onnx_files, "code_version", lambda *modules: "000000000000")
+        return onnx_files.make(weights, SETTINGS)
+
+
+@pytest.mark.parametrize("fault", ["torn", "other weights", "another version", "one size", "not ours"])
+def test_a_file_beside_the_weights_that_does_not_fit_is_left_alone_with_the_reason(
+    tmp_path, cache, caplog, monkeypatch, fault
+):
     save_weights(tmp_path / "w.pdparams", small_weights())
     weights = load_weights(tmp_path / "w.pdparams")
     content = {
         "torn": lambda: onnx_files.make(weights, SETTINGS)[:-1],
         "other weights": lambda: onnx_files.make(small_weights(seed=1), SETTINGS),
+        "another version": lambda: made_by_another_version(weights, monkeypatch),
         "one size": lambda: onnx_files.make(weights, SETTINGS, 32, 32),
         "not ours": lambda: b"something",
     }[fault]()
@@ -92,10 +102,26 @@ def test_a_file_beside_the_weights_that_does_not_fit_is_left_alone_with_the_reas
     assert found.size == onnx_files.ANY_SIZE
     assert found.weights == export_cache.fingerprint(weights, SETTINGS)
     assert f"{onnx_files.NAME} is not used" in caplog.text
-    assert {"torn": "torn", "other weights": "other weights", "one size": "32x32", "not ours": "torn, or"}[
-        fault
-    ] in caplog.text
+    assert {"one size": "32x32", "not ours": "torn, or"}.get(fault, fault) in caplog.text
     assert (tmp_path / onnx_files.NAME).read_bytes() == content
+
+
+def test_the_version_is_that_of_the_graph_and_of_the_network(cache, made, monkeypatch):
+    first = onnx_files.find(small_weights(), SETTINGS)
+    for changed in ("inference/onnx_graph.py", "models/nafnet.py", "models/tlc.py"):
+        assert changed in onnx_files._CODE
+        others = tuple(module for module in onnx_files._CODE if module != changed)
+        with monkeypatch.context() as patch:
+            patch.setattr(onnx_files, "_CODE", others)
+            assert onnx_files.find(small_weights(), SETTINGS).code != first.code
+    assert len(made) == 4
+
+
+def test_a_window_that_onnxruntime_would_take_all_memory_for_is_refused_with_the_way_out(cache):
+    settings = replace(SETTINGS, tlc_ratio=1000.0)
+    with pytest.raises(BackendError, match=r"2048 pixels at most, and 16000 are asked for; take tlc_ratio 0"):
+        onnx_files.find(small_weights(), settings)
+    assert open_backend(small_weights(), settings, device="cpu").name == "paddle"
 
 
 def test_without_onnx_and_without_a_file_the_way_out_is_named(cache, monkeypatch):
