@@ -110,7 +110,7 @@ def padded(length: int) -> int:
 def covering_spans(start: int, stop: int, size: int, overlap: int) -> tuple[Span, ...]:
     """As few pieces of exactly `size` pixels as cover `start` to `stop` and share `overlap` each; evenly spread.
 
-    Of an overlap above half a piece only that half is kept: pieces that share nearly everything would be without number.
+    Of an overlap above half a piece only that half counts: pieces that share nearly everything would be countless.
     """
     length = stop - start
     size = min(size, length)

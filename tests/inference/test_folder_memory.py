@@ -50,7 +50,6 @@ def test_memory_stays_flat_over_a_thousand_pictures(tmp_path):
     command = [sys.executable, "-c", PROGRAM, *(str(tmp_path / name) for name in ("tiny.pdparams", "in", "out"))]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     megabytes = [float(line) for line in done.stdout.split()]
-    print(megabytes)
     assert len(megabytes) == 10
     # A picture takes 0.2 MB once decoded: kept, the last 900 would take 200.
     assert max(megabytes[1:]) - megabytes[0] < 30, megabytes
