@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 
@@ -71,6 +72,11 @@ def may_have_gpu() -> bool:
         return sys.modules["paddle"].is_compiled_with_cuda()
     # Installed side by side, the two packages overwrite each other: only Paddle itself knows which one is there.
     return _installed("paddlepaddle-gpu") or not _installed("paddlepaddle")
+
+
+def gpu_shows() -> bool:
+    """Whether the machine shows an NVIDIA GPU, whatever the installed packages can do with it; Linux only."""
+    return any(Path("/dev").glob("nvidia[0-9]*"))
 
 
 def _installed(package: str) -> bool:

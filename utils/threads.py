@@ -20,6 +20,12 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def default_threads() -> int:
+    """What the user says by OMP_NUM_THREADS, otherwise the number of cores."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return int(said) if said.isdecimal() and int(said) > 0 else available_cores()
+
+
 def start_paddle(threads: int | None = None) -> int:
     """Imports Paddle, which uses one CPU thread unless OMP_NUM_THREADS says otherwise before that.
 

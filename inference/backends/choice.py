@@ -12,12 +12,12 @@ from configs.schema import PredictConfig
 from inference.backends.base import Backend, BackendError
 from inference.backends.checked import CheckedBackend
 from inference.backends.trial import hush_tracer
-from utils.device import DeviceError, check_device, gpu_named, gpu_problem, may_have_gpu
-from utils.threads import available_cores, start_paddle
+from utils.device import DeviceError, check_device, gpu_named, gpu_problem, gpu_shows, may_have_gpu
+from utils.threads import default_threads, start_paddle
 from utils.weights import Weights
 
-# By kind of device, in the order of their speed there. "inference" is opened by name only: it is compiled anew, for
-# seconds, for every size of tile, and covered regions come in all sizes.
+# By kind of device, in the order of their speed there. "inference" is opened by name only: every size of tile is
+# exported anew and tried out in a process of its own, which takes longer than eager mode does for several photos.
 ORDER = {"gpu": ("paddle", "onnxruntime"), "cpu": ("openvino", "onnxruntime", "paddle")}
 # The first precision is that of "auto".
 PRECISIONS = {
@@ -60,8 +60,8 @@ def open_backend(
             or "auto": on a GPU that works, otherwise the fastest on the CPU; see `ORDER`.
         precision: "fp32", "bf16", "fp16" or "auto"; see `PRECISIONS`.
         device: "cpu", "gpu", "gpu:INDEX" or "auto".
-        threads: of the CPU; None takes all cores that this process may use, Paddle those of OMP_NUM_THREADS where
-            that is set. Paddle reads the number when it is first imported.
+        threads: of the CPU; None takes OMP_NUM_THREADS, and where that is not set all cores that this process may use.
+            Paddle reads the number when it is first imported.
 
     Raises:
         BackendError: an unknown name, a combination that does not exist, or an engine that was asked for by name and
@@ -75,6 +75,12 @@ def open_backend(
         raise BackendError(_no_such_combination(backend, precision, device))
     failure = DeviceError if device.startswith("gpu") else BackendError
     problems = []
+    could_use_gpu = backend == "auto" or (backend, "gpu") in PRECISIONS
+    if device == "auto" and could_use_gpu and not any(item.device != "cpu" for item in candidates) and gpu_shows():
+        _log.warning(
+            "the GPU of this machine is not used: what is installed here runs on the CPU only; install a GPU build "
+            "(requirements.txt), or take device cpu"
+        )
     for candidate in candidates:
         try:
             return _open_checked(candidate, weights, settings, threads)
@@ -158,7 +164,7 @@ def _open(candidate: _Candidate, weights: Weights, settings: PredictConfig, thre
         raise _NotInstalledError(f"the package {candidate.name} is not installed")
     from inference import onnx_files
 
-    threads = threads or available_cores()
+    threads = threads or default_threads()
     if candidate.name == "onnxruntime":
         from inference.backends.onnx_runtime import OnnxRuntimeBackend
 

@@ -14,14 +14,25 @@ import paddle
 import pytest
 
 from inference import onnx_files
-from inference.backends import choice, onnx_runtime
+from inference.backends import choice, onnx_runtime, openvino_cpu
 from inference.backends.base import BackendError
 from inference.backends.choice import open_backend
 from tests.inference.small import SETTINGS, eager, small_weights, tile
 from utils.device import DeviceError
+from utils.threads import available_cores
 from utils.weights import save_weights
 
 ROOT = Path(__file__).resolve().parents[3]
+ONNX_ENGINES = {
+    "onnxruntime": (onnx_runtime, "OnnxRuntimeBackend"),
+    "openvino": (openvino_cpu, "OpenVinoBackend"),
+}
+
+
+@pytest.fixture(autouse=True)
+def no_gpu_shows(monkeypatch):
+    """The tests say the same on a machine with a GPU that its packages cannot use."""
+    monkeypatch.setattr(choice, "gpu_shows", lambda: False)
 
 
 @pytest.mark.parametrize("gate", [True, False])
@@ -42,6 +53,28 @@ def test_every_engine_gives_the_eager_networks_numbers_at_every_size(backend, ga
 def test_auto_takes_the_first_of_the_order_and_fp32():
     opened = open_backend(small_weights(), SETTINGS)
     assert (opened.name, opened.precision, opened.device) == (choice.ORDER["cpu"][0], "fp32", "cpu")
+
+
+@pytest.mark.parametrize(("said", "given", "expected"), [("1", None, 1), ("1", 3, 3), ("many", None, None)])
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_every_engine_takes_the_threads_that_the_environment_says(monkeypatch, backend, said, given, expected):
+    seen = []
+    place = ONNX_ENGINES[backend]
+    engine = getattr(place[0], place[1])
+    monkeypatch.setattr(*place, lambda *arguments: seen.append(arguments[-1]) or engine(*arguments))
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    open_backend(small_weights(), SETTINGS, backend, threads=given)
+    assert seen == [expected or available_cores()]
+
+
+@pytest.mark.parametrize(
+    ("backend", "device", "said"),
+    [("auto", "auto", 1), ("onnxruntime", "auto", 1), ("openvino", "auto", 0), ("auto", "cpu", 0)],
+)
+def test_a_gpu_that_no_installed_package_can_use_is_no_silent_miss(monkeypatch, caplog, backend, device, said):
+    monkeypatch.setattr(choice, "gpu_shows", lambda: True)
+    assert open_backend(small_weights(), SETTINGS, backend, device=device).device == "cpu"
+    assert caplog.text.count("GPU of this machine is not used") == said
 
 
 def hide(monkeypatch, *packages: str) -> None:
