@@ -39,6 +39,8 @@ class EagerNetwork:
             convert_to_local(network, settings.tlc_train_size, settings.tlc_ratio)
         self.tlc = describe(network.tlc_windows)
         self._network = network
+        # Paddle's current device is everybody's: another network may have moved it since.
+        self._place = network.parameters()[0].place
         self._lock = threading.Lock()
 
     @classmethod
@@ -52,7 +54,7 @@ class EagerNetwork:
     def __call__(self, tile: np.ndarray) -> np.ndarray:
         check_tile(tile)
         with self._lock, memory_errors(self.name, tile), paddle.no_grad(), self._autocast():
-            output = self._network(paddle.to_tensor(tile))
+            output = self._network(paddle.to_tensor(tile, place=self._place))
             if self.gated:
                 restored, logit = output
                 output = paddle.concat([restored, gate.probability(logit)], axis=1)
