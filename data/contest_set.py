@@ -7,6 +7,7 @@ not depend on how many processes share the work.
 from __future__ import annotations
 
 import io
+import math
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -15,14 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
-from data.compositing import REFERENCE_LONG_SIDE, STYLES, Chooser, PasteStyle, paste
+from data.compositing import STYLES, Chooser, PasteStyle, paste
 from data.desks import lay_on_desk
 from data.images import BadImageError, encode_image, read_rgb
 from data.jpeg_photo import encode_like
 from data.masks import contest_mask_image
 from data.occluders import DrawnOccluders, Occluder, OccluderEntry, OccluderLibrary, find_occluders, find_pages
 from data.photographing import photograph
-from data.printed import DrawnPictures, PictureChooser, WholePictures, print_on
+from data.printed import DrawnPictures, PeoplePictures, PictureChooser, WholePictures, print_on, print_people
+from data.set_options import SetOptions
 from data.splits import SUBSETS, split_sources
 from utils.atomic import atomic_path, write_bytes
 
@@ -34,60 +36,11 @@ _DRAWN_SIDE_PER_LONG_SIDE = 0.35
 _SAME_CUTOUT_PROBABILITY = 0.5
 # Sources that may be broken one after the other before it is given up.
 _TRIES = 20
-# Desks have random numbers of their own, so that a seed gives the same pages and occluders with and without them.
+# Desks and printed people have random numbers of their own, so that a seed gives the same pages and occluders with and
+# without them.
 _DESK_STREAM = 1
+_PEOPLE_STREAM = 2
 _JPEG_SUFFIXES = (".jpg", ".jpeg")
-
-
-@dataclass(frozen=True)
-class SetOptions:
-    """What a set is made of.
-
-    Attributes:
-        pages, occluders: folders; empty means drawn ones.
-        groups: number of occluded photos, that is, of lines in the annotation files together.
-        seed: same seed, same bytes.
-        long_side: longer side of the photos in pixels; 0 takes the pages as they are.
-        occlusions_per_page: how many occluded photos share one clean page at most.
-        style: "contest" or "natural".
-        subset: "train", "heldout" or "all" of the sources.
-        held_out: fraction of the sources to hold out where no split.csv says it.
-        quality: JPEG quality of the clean photos.
-        printed_photos: probability that a picture or bold lettering is printed on a clean page.
-        desks: probability that a page lies on a desk which shows round some of its sides.
-    """
-
-    pages: tuple[str, ...] = ()
-    occluders: tuple[str, ...] = ()
-    groups: int = 100
-    seed: int = 0
-    long_side: int = REFERENCE_LONG_SIDE
-    occlusions_per_page: int = 4
-    style: str = "contest"
-    subset: str = "train"
-    held_out: float = 0.15
-    quality: int = 95
-    printed_photos: float = 0.0
-    desks: float = 0.0
-
-    def __post_init__(self) -> None:
-        checks = {
-            "groups": (self.groups >= 1, "at least 1"),
-            "seed": (self.seed >= 0, "0 or more"),
-            "long_side": (self.long_side == 0 or self.long_side >= 64, "0 or at least 64"),
-            "occlusions_per_page": (1 <= self.occlusions_per_page <= 1000, "1 to 1000"),
-            "style": (self.style in STYLES, " or ".join(STYLES)),
-            "subset": (self.subset in (*SUBSETS, "all"), "train, heldout or all"),
-            "held_out": (0 <= self.held_out <= 1, "0 to 1"),
-            "quality": (1 <= self.quality <= 100, "1 to 100"),
-            "printed_photos": (0 <= self.printed_photos <= 1, "0 to 1"),
-            "desks": (0 <= self.desks <= 1, "0 to 1"),
-        }
-        for name, (passed, expected) in checks.items():
-            if not passed:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, expected {expected}")
-        if self.long_side == 0 and not self.pages:
-            raise ValueError("long_side is 0, which takes pages as they are, but drawn pages need a size")
 
 
 @dataclass(frozen=True)
@@ -100,12 +53,13 @@ class Sources:
 
 @dataclass(frozen=True)
 class PageJob:
-    """One clean page and the occluded photos of it."""
+    """One clean page and the occluded photos of it; `first` is the number of the first of these in the whole set."""
 
     number: int
     folder: str
     stem: str
     occlusions: int
+    first: int
 
 
 @dataclass
@@ -151,7 +105,7 @@ def plan(options: SetOptions) -> list[PageJob]:
     """
     fewest = -(-options.groups // options.occlusions_per_page)
     count = max(fewest, min(options.groups, len(FOLDERS)))
-    jobs = []
+    jobs: list[PageJob] = []
     for number in range(count):
         taken = _FIRST_PHOTO + timedelta(seconds=47 * number)
         jobs.append(
@@ -160,6 +114,7 @@ def plan(options: SetOptions) -> list[PageJob]:
                 folder=FOLDERS[number * len(FOLDERS) // count if count >= len(FOLDERS) else number],
                 stem=f"0_IMG_{taken:%Y%m%d_%H%M%S}_a",
                 occlusions=options.groups // count + (number < options.groups % count),
+                first=sum(job.occlusions for job in jobs),
             )
         )
     return jobs
@@ -174,12 +129,14 @@ class PageMaker:
         self.style: PasteStyle = replace(STYLES[options.style], jpeg_probability=0.0)
         self.choose: Chooser
         self.pictures: PictureChooser
+        self.people: PictureChooser
         if sources.occluders:
             self.choose, self.pictures = OccluderLibrary(sources.occluders), WholePictures(sources.occluders)
+            self.people = PeoplePictures(sources.occluders, self.choose)
         else:
             long_side = options.long_side or 1500
             self.choose = DrawnOccluders(max(64, round(_DRAWN_SIDE_PER_LONG_SIDE * long_side)))
-            self.pictures = DrawnPictures()
+            self.pictures = self.people = DrawnPictures()
 
     def __call__(self, job: PageJob) -> PageResult:
         """Writes a clean page and its occluded photos."""
@@ -192,14 +149,17 @@ class PageMaker:
         clean = read_rgb(clean_path)
         counts = {"hand": 0, "head": 0}
         choose = _CutoutsOfOnePage(self.choose, result.broken)
-        for _ in range(job.occlusions):
+        for photo in range(job.first, job.first + job.occlusions):
             kind = "head" if rng.random() < self.style.head_probability else "hand"
             name = f"{kind}/{job.stem}_0_{counts[kind]:03d}"
             counts[kind] += 1
             choose.used = []
-            occluded, mask = paste(clean, choose, rng, self.style, kind=kind)
+            content, mask = clean_bytes, np.zeros(clean.shape[:2], np.uint8)
+            if self._is_occluded(photo):
+                occluded, mask = paste(clean, choose, rng, self.style, kind=kind)
+                content = encode_like(clean_bytes, clean_name, occluded, self.options.quality)
             folder = self.out / job.folder
-            write_bytes(folder / f"{name}.jpg", encode_like(clean_bytes, clean_name, occluded, self.options.quality))
+            write_bytes(folder / f"{name}.jpg", content)
             write_bytes(folder / f"{name}.png", _mask_bytes(mask))
             result.lines.append((job.folder, f"{clean_name} {name}.jpg {name}.png"))
             area = round(float(mask.mean()), 5)
@@ -207,11 +167,19 @@ class PageMaker:
             result.groups.append({**group, "covered": area})
         return result
 
+    def _is_occluded(self, photo: int) -> bool:
+        """Whether this photo of the set shows an occluder: every other one where the share is a half."""
+        share = self.options.occluded
+        # 0.1 x 10 has to count as 1 whatever the rounding.
+        return math.floor((photo + 1) * share + 1e-9) > math.floor(photo * share + 1e-9)
+
     def _write_clean(self, job: PageJob, path: Path, rng: np.random.Generator, result: PageResult) -> str:
         """Writes the clean photo and returns the name of its source."""
         long_side, print_it = self.options.long_side, rng.random() < self.options.printed_photos
         desk_rng = self._generator(job, _DESK_STREAM)
         on_desk = desk_rng.random() < self.options.desks
+        people_rng = self._generator(job, _PEOPLE_STREAM)
+        people = people_rng.random() < self.options.printed_people
         if not self.sources.pages:
             from data.drawing.pages import draw_page
 
@@ -219,14 +187,16 @@ class PageMaker:
             width, height = (short_side, long_side) if rng.random() < 0.8 else (long_side, short_side)
             page, source = draw_page(rng, width, height), "drawn page"
             page = print_on(page, self.pictures, rng) if print_it else page
+            page = print_people(page, self.people, people_rng) if people else page
         else:
             page, page_path = self._read_page(job, rng, result)
             source = str(page_path)
-            if long_side == 0 and not (print_it or on_desk) and page_path.suffix.lower() in _JPEG_SUFFIXES:
+            if long_side == 0 and not (print_it or people or on_desk) and page_path.suffix.lower() in _JPEG_SUFFIXES:
                 with atomic_path(path) as temporary:
                     shutil.copyfile(page_path, temporary)
                 return source
             page = print_on(page, self.pictures, rng) if print_it else page
+            page = print_people(page, self.people, people_rng) if people else page
             page = photograph(page, rng, long_side) if long_side else page
         page = lay_on_desk(page, desk_rng) if on_desk else page
         write_bytes(path, encode_image(page, ".jpg", quality=self.options.quality))

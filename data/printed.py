@@ -20,6 +20,7 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abdeghkmnrstuy"
 # Longer side of a printed picture as a fraction of the shorter side of the page, or of a patch of one.
 _PICTURE_SIZES = {"page": (0.12, 0.75), "patch": (0.35, 2.0)}
 _WHOLE_PAGE_PROBABILITY = 0.08
+_HAND_PROBABILITY = 0.3
 
 
 class WholePictures:
@@ -51,14 +52,40 @@ class DrawnPictures:
 
     def __call__(self, rng: np.random.Generator) -> np.ndarray:
         """RGB uint8 of a new one."""
-        rgba = self.choose(rng, "head" if rng.random() < 0.8 else "hand").rgba
-        margin = int(0.15 * rgba.shape[0])
-        rgba = cv2.copyMakeBorder(rgba, margin, 0, margin, margin, cv2.BORDER_CONSTANT)
-        slope = np.linspace(0, 1, rgba.shape[0], dtype=np.float32)[:, None, None]
-        first, second = rng.uniform(60, 250, (2, 3)).astype(np.float32)
-        alpha = rgba[..., 3:] / np.float32(255)
-        background = first * (1 - slope) + second * slope
-        return (rgba[..., :3] * alpha + background * (1 - alpha)).astype(np.uint8)
+        return _before_a_background(self.choose(rng, "head" if rng.random() < 0.8 else "hand").rgba, rng)
+
+
+class PeoplePictures:
+    """Portraits as they are, and hands before a plain or graded background; call it as `pictures(rng)`.
+
+    Args:
+        entries: sources of occluders; of one kind alone they give pictures of that kind.
+        choose: gives a cut-out of a source, (rng, kind) -> Occluder.
+    """
+
+    def __init__(
+        self, entries: Sequence[OccluderEntry], choose: Callable[[np.random.Generator, str], Occluder]
+    ) -> None:
+        kinds = {entry.kind for entry in entries}
+        self.hands = _HAND_PROBABILITY if len(kinds) > 1 else float("hand" in kinds)
+        self.portraits, self.choose = WholePictures(entries), choose
+
+    def __call__(self, rng: np.random.Generator) -> np.ndarray:
+        """RGB uint8 of one of them."""
+        if rng.random() < self.hands:
+            return _before_a_background(self.choose(rng, "hand").rgba, rng)
+        return self.portraits(rng)
+
+
+def _before_a_background(rgba: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A cut-out, standing on the lower edge, as a picture with a plain or graded background."""
+    margin = int(0.15 * rgba.shape[0])
+    rgba = cv2.copyMakeBorder(rgba, margin, 0, margin, margin, cv2.BORDER_CONSTANT)
+    slope = np.linspace(0, 1, rgba.shape[0], dtype=np.float32)[:, None, None]
+    first, second = rng.uniform(60, 250, (2, 3)).astype(np.float32)
+    alpha = rgba[..., 3:] / np.float32(255)
+    background = first * (1 - slope) + second * slope
+    return (rgba[..., :3] * alpha + background * (1 - alpha)).astype(np.uint8)
 
 
 def print_on(
@@ -73,8 +100,7 @@ def print_on(
     """
     if placement not in _PICTURE_SIZES:
         raise ValueError(f"placement is {placement!r}, expected one of {', '.join(_PICTURE_SIZES)}")
-    printed = page.copy()
-    paper = np.percentile(page.reshape(-1, 3)[::11], 75, axis=0).astype(np.float32)
+    printed, paper = page.copy(), _paper(page)
     for _ in range(1 + int(rng.random() < 0.35)):
         what = rng.random()
         if what < 0.62:
@@ -84,6 +110,24 @@ def print_on(
         else:
             _stamp(printed, rng)
     return printed
+
+
+def print_people(page: np.ndarray, choose: PictureChooser, rng: np.random.Generator) -> np.ndarray:
+    """Prints one to three pictures on a whole page, and nothing else.
+
+    Args:
+        page: RGB uint8, height x width x 3; stays untouched.
+        choose: returns a picture of people, RGB uint8.
+    """
+    printed, paper = page.copy(), _paper(page)
+    for _ in range(int(rng.integers(1, 4))):
+        _print_picture(printed, choose(rng), paper, rng, "page")
+    return printed
+
+
+def _paper(page: np.ndarray) -> np.ndarray:
+    """The tone of a page's paper, float32 RGB."""
+    return np.percentile(page.reshape(-1, 3)[::11], 75, axis=0).astype(np.float32)
 
 
 def _print_picture(

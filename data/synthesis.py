@@ -26,13 +26,13 @@ from data.contest_set import (
     PageJob,
     PageMaker,
     PageResult,
-    SetOptions,
     Sources,
     annotations,
     find_sources,
     plan,
 )
 from data.images import BadImageError
+from data.set_options import SetOptions
 from utils.atomic import write_text
 from utils.parallel import WorkerKilledError, run_parallel
 from utils.threads import available_cores
@@ -163,11 +163,25 @@ def _parser() -> argparse.ArgumentParser:
         help="probability of pictures or bold letters printed on a clean page, which must stay (default 0)",
     )
     parser.add_argument(
+        "--printed-people",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="probability of one to three printed photographs of people and hands on a clean page (default 0)",
+    )
+    parser.add_argument(
         "--desks",
         type=float,
         default=0.0,
         metavar="P",
         help="probability that a page is photographed lying on a desk, which shows round some of its sides (default 0)",
+    )
+    parser.add_argument(
+        "--occluded",
+        type=float,
+        default=1.0,
+        metavar="SHARE",
+        help="share of the photos that show an occluder at all; the masks of the others are empty (default 1)",
     )
     parser.add_argument("--quality", type=int, default=95, help="JPEG quality (default 95)")
     parser.add_argument("--workers", type=int, default=available_cores(), help="processes (default: all cores)")

@@ -11,10 +11,10 @@ import pytest
 from scipy import ndimage
 
 from data.contest import read_contest
-from data.contest_set import SetOptions
 from data.desks import lay_on_desk
 from data.images import read_rgb
 from data.masks import read_mask
+from data.set_options import SetOptions
 from data.synthesis import make_set
 from tests.data.cutouts import write_sources
 

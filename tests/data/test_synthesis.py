@@ -14,12 +14,13 @@ from PIL import Image
 
 from data import synthesis
 from data.contest import read_contest
-from data.contest_set import FOLDERS, SetOptions, find_sources, plan
+from data.contest_set import FOLDERS, find_sources, plan
 from data.images import read_rgb
 from data.masks import read_mask
-from data.occluders import DrawnOccluders, OccluderEntry
+from data.occluders import DrawnOccluders, OccluderEntry, OccluderLibrary
 from data.photographing import photograph
-from data.printed import DrawnPictures, WholePictures, print_on
+from data.printed import DrawnPictures, PeoplePictures, WholePictures, print_on, print_people
+from data.set_options import SetOptions
 from data.synthesis import main, make_set
 from tests.data.cutouts import page_rgb, write_sources
 
@@ -203,6 +204,8 @@ def test_overwrite_deletes_only_what_this_command_has_made(
         ({"groups": 0}, "groups is 0, expected at least 1"),
         ({"style": "film"}, "style is 'film', expected contest or natural"),
         ({"held_out": 1.5}, "held_out is 1.5, expected 0 to 1"),
+        ({"occluded": 1.1}, "occluded is 1.1, expected 0 to 1"),
+        ({"printed_people": -0.1}, "printed_people is -0.1, expected 0 to 1"),
         ({"long_side": 0, "pages": ()}, "drawn pages need a size"),
     ],
 )
@@ -270,6 +273,62 @@ def test_printed_hands_give_way_to_printed_heads() -> None:
     assert WholePictures([hand]).entries == [hand]
     with pytest.raises(ValueError, match="at least one picture"):
         WholePictures([])
+
+
+def test_every_other_photo_is_its_clean_page_where_half_of_them_are_occluded(
+    sources: tuple[Path, Path], tmp_path: Path
+) -> None:
+    make_set(_options(sources, groups=7, occlusions_per_page=3, occluded=0.5), tmp_path)
+    areas = {}
+    for group in read_contest(tmp_path):
+        mask = read_mask(group.mask)
+        assert mask.shape == read_rgb(group.clean).shape[:2]
+        assert mask.any() == (group.occluded.read_bytes() != group.clean.read_bytes())
+        areas[f"{group.folder}/{group.kind}/{group.occluded.name}"] = mask.mean()
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    assert [areas[group["occluded"]] > 0 for group in manifest["groups"]] == [False, True] * 3 + [False]
+    assert [bool(group["occluders"]) for group in manifest["groups"]] == [False, True] * 3 + [False]
+
+
+def test_people_and_photos_without_occluder_have_random_numbers_of_their_own(
+    sources: tuple[Path, Path], tmp_path: Path
+) -> None:
+    make_set(_options(sources, groups=4, printed_photos=0.5), tmp_path / "all")
+    make_set(_options(sources, groups=4, printed_photos=0.5, occluded=0.5), tmp_path / "half")
+    make_set(_options(sources, groups=4, printed_photos=0.5, printed_people=1.0), tmp_path / "people")
+    everything, half, people = (_digests(tmp_path / name) for name in ("all", "half", "people"))
+    pages = [name for name in everything if "/gt/" in name]
+    assert pages
+    assert all(half[name] == everything[name] for name in pages)
+    assert not any(people[name] == everything[name] for name in pages)
+    # Same page, same place of the same occluder: only the prints are new.
+    for name in everything:
+        if name.endswith(".png"):
+            assert people[name] == everything[name]
+
+
+def test_people_are_printed_as_portraits_and_as_hands_before_a_background(sources: tuple[Path, Path]) -> None:
+    entries = find_sources(_options(sources, subset="all")).occluders
+    library = OccluderLibrary(entries)
+    portraits = {read_rgb(entry.path).tobytes() for entry in entries if entry.kind == "head"}
+    rng = np.random.default_rng(0)
+    choose = PeoplePictures(entries, library)
+    pictures = [choose(rng) for _ in range(60)]
+    hands = [picture for picture in pictures if picture.tobytes() not in portraits]
+    assert 8 <= len(hands) <= 30
+    for picture in hands:
+        # No white paper round a printed hand: its upper corners have the background's colour.
+        assert np.ptp(picture[0].reshape(-1, 3), 0).max() <= 1
+        assert picture[0, 0].min() < 250
+    for kind, count in (("head", 0), ("hand", 6)):
+        alone = PeoplePictures([entry for entry in entries if entry.kind == kind], library)
+        assert sum(alone(rng).tobytes() not in portraits for _ in range(6)) == count
+
+    page = page_rgb(300, 220)
+    before = page.copy()
+    shares = [np.any(print_people(page, choose, np.random.default_rng(seed)) != page, 2).mean() for seed in range(12)]
+    np.testing.assert_array_equal(page, before)
+    assert min(shares) > 0.005
 
 
 def test_the_manifest_comes_last(
