@@ -52,12 +52,15 @@ class Restored:
         mask: uint8 [H, W], 1 = may have been changed: everywhere else `image` is the input bit for bit.
         occluders: how many occluders were removed (0 for a network without a gate, which does not count them).
         seconds: time by step: "locate", "restore", "compose", and "read" where a file was given.
+        located: uint8 [h, w], 1 = covered, at the size at which that was looked for (`mask` is wider, by the rim and
+            the feather of the paste); None where a whole-picture mode without a gate did not look.
     """
 
     image: np.ndarray
     mask: np.ndarray
     occluders: int
     seconds: dict[str, float] = field(default_factory=dict)
+    located: np.ndarray | None = None
 
 
 def default_weights() -> Path:
@@ -243,7 +246,7 @@ class Restorer:
                 seen = to_float(region.picture)
                 fill = make_fill(region.restored, seen, region.probability, region.mask, paste.reach, rules)
                 paste_fill(result, changed, fill, region.mask, region.box, working, paste)
-        return Restored(result, changed, located.occluders, seconds)
+        return Restored(result, changed, located.occluders, seconds, located.mask)
 
     def _restore(self, picture: np.ndarray, located: Located, working: tuple[int, int], margin: int) -> list[Region]:
         if not located.mask.any():

@@ -40,6 +40,10 @@ def test_only_the_covered_part_changes_and_everything_else_is_bit_identical(long
     assert not result.mask[: 200 - reach].any()
     assert not result.mask[:, : 150 - reach].any()
     assert np.abs(result.image[205:, 155:255].astype(int) - 128).max() <= 12
+    # What was found is the rectangle itself, without the rim that the paste takes along.
+    height, width = result.located.shape
+    assert max(height, width) == (long_side or 420)
+    assert result.located.sum() == pytest.approx(100 * 110 * (height / 300) * (width / 420), rel=0.05)
 
 
 def test_a_clean_page_comes_back_as_it_is():
