@@ -9,6 +9,7 @@ from typing import Any
 from inference.backends.choice import PRECISIONS
 
 STEPS = ("decode", "locate", "restore", "compose", "encode")
+MODES = ("auto", "tiles", "full")
 # The engine whose results the others are compared with.
 REFERENCE = ("paddle", "fp32")
 # The working size of the write-up ("2K"), tried beside a smaller one that the weights may ask for.
@@ -86,10 +87,10 @@ def all_cases(
         Case(network, backend=backend, precision=precision, device=device, comparable=True)
         for backend, precision, device in engines(devices)
     ]
-    cases += [Case(network, mode=mode, device="auto") for mode in ("auto", "tiles", "full")]
+    cases += [Case(network, mode=mode, device="auto") for mode in MODES]
     if 0 < long_side < LARGE:
-        larger = {"long_side": LARGE}
-        cases.append(Case(network, device="auto", settings=larger, note=f"mode auto, working at {LARGE} px"))
+        # Only where the working size is larger than the one that is searched do the modes differ much.
+        cases += [_larger(network, mode) for mode in MODES]
     if wide:
         cases.append(Case(wide, device="auto", comparable=True))
         cases.extend(
@@ -97,6 +98,8 @@ def all_cases(
             for backend, precision, device in engines(devices)
             if precision != "fp32"
         )
+        if 0 < long_side < LARGE:
+            cases.append(_larger(wide, "auto"))
     if recipe:
         backend, precision = REFERENCE
         cases.extend(
@@ -105,6 +108,11 @@ def all_cases(
             if name
         )
     return cases
+
+
+def _larger(network: str, mode: str) -> Case:
+    note = f"mode {mode}, working at {LARGE} px"
+    return Case(network, mode=mode, device="auto", settings={"long_side": LARGE}, note=note)
 
 
 def matching(cases: Iterable[Case], words: Sequence[str]) -> list[Case]:

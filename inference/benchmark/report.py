@@ -12,6 +12,8 @@ from inference.benchmark.cases import STEPS, Case
 
 # What was set out for; the limits hold for one photo of 2811x3770 on two cores.
 AIMED_SECONDS = {16: 2.0, 32: 4.0}
+# For networks up to this width only.
+AIMED_WIDTH = 16
 AIMED_SPEEDUP = 100
 AIMED_GB = 2.0
 
@@ -156,12 +158,14 @@ class Report:
         return [self._aims_of(result) for result in users if result.rounds[0]["width"] in AIMED_SECONDS]
 
     def _aims_of(self, result: Result) -> str:
-        limit, alone, batch = AIMED_SECONDS[result.rounds[0]["width"]], result.steps["total"], result.fastest("batch")
+        width, alone, batch = result.rounds[0]["width"], result.steps["total"], result.fastest("batch")
+        limit = AIMED_SECONDS[width]
         checks = [
-            (f"{alone:.2f} s from file to file and {batch:.2f} s in a batch, aim {limit:g}", max(alone, batch) < limit),
-            (f"{result.memory:.2f} GB, aim {AIMED_GB:g}", result.memory < AIMED_GB),
+            (f"{alone:.2f} s from file to file and {batch:.2f} s in a batch, aim {limit:g}", max(alone, batch) < limit)
         ]
-        if self.recipe is not None:
+        if width <= AIMED_WIDTH:
+            checks.append((f"{result.memory:.2f} GB, aim {AIMED_GB:g}", result.memory < AIMED_GB))
+        if width <= AIMED_WIDTH and self.recipe is not None:
             ratio = self.ratio(self.recipe, result)
             checks.append((f"{ratio:.0f} times faster than the recipe, aim {AIMED_SPEEDUP}", ratio >= AIMED_SPEEDUP))
         return f"{result.case.name}: " + "; ".join(f"{text}: {'met' if met else 'MISSED'}" for text, met in checks)

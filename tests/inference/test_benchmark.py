@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import paddle
@@ -110,7 +111,10 @@ def test_cases_that_do_not_apply_are_left_out():
     cases = all_cases("width 32", None, 2048, ["cpu"], recipe=False)
     assert {case.network for case in cases} == {"width 32"}
     assert not any(case.recipe or case.settings or case.device.startswith("gpu") for case in cases)
-    assert any(case.settings == {"long_side": 2048} for case in all_cases("width 16", None, 1024, ["cpu"]))
+    large = [case for case in all_cases("width 16", "width 32", 1024, ["cpu"]) if case.settings == {"long_side": 2048}]
+    assert [(case.network, case.mode) for case in large] == [
+        ("width 16", "auto"), ("width 16", "tiles"), ("width 16", "full"), ("width 32", "auto")
+    ]  # fmt: skip
     assert [case.mode for case in matching(cases, ["mode full", "mode tiles"])] == ["tiles", "full"]
     assert matching(cases, []) == cases
 
@@ -226,6 +230,12 @@ def test_aims_are_judged_one_by_one(report):
     assert "2.00 s from file to file and 1.75 s in a batch, aim 2: MISSED" in line
     assert "1.50 GB, aim 2: met" in line
     assert "75 times faster than the recipe, aim 100: MISSED" in line
+    # Memory and the recipe are aims of the narrow network only.
+    wide = replace(report, results=[Result(Case("width 32", device="auto"), [answer(2.0, width=32, memory=9.0)])])
+    assert wide.aims() == [
+        "width 32, mode auto, auto: 2.00 s from file to file and 1.75 s in a batch, aim 4: met"
+    ]
+    assert replace(report, full_size=False).aims() == []
 
 
 def test_the_csv_has_a_line_per_round_and_one_for_what_failed(report):
