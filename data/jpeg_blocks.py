@@ -65,7 +65,7 @@ def losses(source: bytes) -> tuple[str, ...]:
     jpeg = parse_jpeg(source)
     lost = []
     if jpeg.trailing.strip(b"\0"):
-        lost.append(f"{len(jpeg.trailing)} bytes behind the picture (further pictures, a video) are dropped")
+        lost.append("what lies behind the picture (further pictures, a video) is dropped")
     if any(segment.marker == DRI and any(segment.payload) for segment in jpeg.segments):
         lost.append("restart markers are dropped")
     if jpeg.frame.process == PROGRESSIVE and len(jpeg.frame.components) == 4:

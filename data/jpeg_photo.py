@@ -14,7 +14,6 @@ from PIL import Image, JpegImagePlugin
 
 from data.images import (
     DEFAULT_JPEG_QUALITY,
-    BadImageError,
     decode_picture,
     encode_image,
     open_picture,
@@ -23,12 +22,11 @@ from data.images import (
     turn_back,
 )
 from data.jpeg_blocks import UnsupportedJpegError, losses, replace_blocks
+from data.jpeg_segments import APP14, encode_jpeg, leading_metadata, split_jpeg
 from data.samples import Encoded, Stored, grey_of, grey_to_rgb, ink_of
 
-_APP0, _APP14, _APP15, _COMMENT = 0xE0, 0xEE, 0xEF, 0xFE
 # By the first component's factors, of pictures that have one or four.
 _SAMPLINGS = {(1, 1): 0, (2, 1): 1, (2, 2): 2}
-_SCAN = b"\xff\xda"
 
 
 def decode(source: bytes, name: str) -> Stored:
@@ -103,42 +101,15 @@ def _reencode(source: bytes, image: Image.Image, info: dict[str, Any]) -> bytes:
     except (ValueError, OSError):  # Tables that Pillow does not write, such as those of 16 bits.
         buffer = io.BytesIO()
         image.save(buffer, format="JPEG", progressive=info["progressive"], quality=DEFAULT_JPEG_QUALITY)
-    return _with_segments_of(source, buffer.getvalue(), info["name"])
+    return _with_metadata_of(source, buffer.getvalue())
 
 
-def _with_segments_of(source: bytes, picture: bytes, name: str) -> bytes:
+def _with_metadata_of(source: bytes, picture: bytes) -> bytes:
     """The metadata of `source` in front of the tables and scans of `picture`.
 
     Adobe's segment tells how colours are coded, so it comes from `picture`; an index of further pictures goes with
     those.
     """
-    metadata, (coding, scans) = _split(source, name)[0], _split(picture, name)
-    kept = [
-        segment
-        for marker, segment in metadata
-        if marker == _COMMENT or (_APP0 <= marker <= _APP15 and marker != _APP14 and segment[4:8] != b"MPF\0")
-    ]
-    own = [
-        segment
-        for marker, segment in coding
-        if marker == _APP14 or not (marker == _COMMENT or _APP0 <= marker <= _APP15)
-    ]
-    return b"".join((b"\xff\xd8", *kept, *own, scans))
-
-
-def _split(content: bytes, name: str) -> tuple[list[tuple[int, bytes]], bytes]:
-    """Marker and bytes (marker and length included) of every segment before the first scan, and all from there on.
-
-    Forgiving, unlike `data.jpeg_segments`: this is for the files that it refuses.
-    """
-    segments, at = [], 2
-    while content[at : at + 2] != _SCAN:
-        if at + 4 > len(content):
-            raise BadImageError(f"{name}: broken (its segments lead nowhere)")
-        if content[at] != 0xFF or content[at + 1] == 0xFF:  # Padding in front of a marker.
-            at += 1
-            continue
-        size = 2 + int.from_bytes(content[at + 2 : at + 4], "big")
-        segments.append((content[at + 1], content[at : at + size]))
-        at += size
-    return segments, content[at:]
+    kept = [each for each in leading_metadata(source) if each.marker != APP14 and not each.is_picture_index]
+    own = [each for each in split_jpeg(picture)[0] if each.marker == APP14 or not each.is_metadata]
+    return encode_jpeg(kept + own)

@@ -1,4 +1,4 @@
-"""A JPEG file as its segments: split without forgiving anything, and put together again.
+"""A JPEG file as its segments: split strictly and put together again; the metadata also of files that break the rules.
 
 Marker names and layouts are those of ITU-T T.81, annex B.
 """
@@ -106,3 +106,19 @@ def split_jpeg(source: bytes) -> tuple[list[Segment], int]:
             data = source[position : found.start()].rstrip(b"\xff")
             position = found.start()
         segments.append(Segment(marker, payload, data))
+
+
+def leading_metadata(source: bytes) -> list[Segment]:
+    """Segments of metadata in front of the first scan, for files that `split_jpeg` refuses: whatever cannot be
+    understood is passed over.
+    """
+    segments, position = [], 2
+    while position + 4 <= len(source) and source[position : position + 2] != bytes((0xFF, SOS)):
+        marker = source[position + 1]
+        if source[position] != 0xFF or marker == 0xFF:  # Padding in front of a marker.
+            position += 1
+            continue
+        end = position + 2 + int.from_bytes(source[position + 2 : position + 4], "big")
+        segments.append(Segment(marker, source[position + 4 : end]))
+        position = end
+    return [segment for segment in segments if segment.is_metadata]

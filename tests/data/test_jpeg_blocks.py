@@ -133,7 +133,7 @@ def test_progressive_and_fitted_codes_stay_and_what_goes_is_named():
     assert losses(KINDS["restarts"]()) == ("restart markers are dropped",)
     assert losses(KINDS["progressive CMYK"]()) == ("a progressive CMYK file becomes sequential",)
     assert losses(source + bytes(9)) == ()
-    assert losses(source + b"video") == ("5 bytes behind the picture (further pictures, a video) are dropped",)
+    assert losses(source + b"video") == ("what lies behind the picture (further pictures, a video) is dropped",)
 
 
 def test_what_follows_the_first_picture_goes_and_so_does_its_index():
