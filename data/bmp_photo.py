@@ -18,7 +18,7 @@ from data.samples import Encoded, Stored, nearest_entries
 
 _CORE_HEADER, _INFO_HEADER = 12, 40
 _PLAIN, _MASKS, _ALPHA_MASKS = 0, 3, 6
-# Red, green and blue of 16 and 32 bits where the file gives no masks.
+# Red, green and blue of 16 and 32 bits where the file gives no masks, or empty ones.
 _DEFAULT_MASKS = {16: (0x7C00, 0x03E0, 0x001F), 32: (0xFF0000, 0x00FF00, 0x0000FF)}
 
 
@@ -51,8 +51,7 @@ def decode(source: bytes, name: str) -> Stored:
     """
     with open_picture(io.BytesIO(source), name) as image:
         decode_picture(image, name)
-        alpha = np.array(image.getchannel("A")) if image.mode == "RGBA" else None
-        return Stored(to_array(image, lambda band: band.convert("RGB")), alpha=alpha, info={"name": name})
+        return Stored(to_array(image, lambda band: band.convert("RGB")), info={"name": name})
 
 
 def encode(source: bytes, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray) -> Encoded:
@@ -90,7 +89,8 @@ def _read_layout(source: bytes) -> Layout | None:
     masks, palette = _DEFAULT_MASKS.get(bits, ()), np.empty((0, 3), np.uint8)
     if masks and compression != _PLAIN:
         # Behind the first 40 bytes in every variant: inside the larger headers, after the small one.
-        masks = struct.unpack_from("<III", source, 14 + _INFO_HEADER)
+        named = struct.unpack_from("<III", source, 14 + _INFO_HEADER)
+        masks = named if all(named) else masks
     if bits <= 8:
         count = min(used or 2**bits, 2**bits, (offset - 14 - header) // entry)
         palette = np.frombuffer(source, np.uint8, count * entry, 14 + header).reshape(-1, entry)[:, 2::-1]

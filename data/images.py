@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,7 +121,11 @@ def to_array(image: Image.Image, convert: Callable[[Image.Image], Image.Image] =
 
 def stored_orientation(image: Image.Image) -> int:
     """EXIF orientation 1..8 of an opened picture; 1 where it says nothing or nonsense."""
-    orientation = image.getexif().get(ORIENTATION_TAG, 1)
+    try:
+        orientation = image.getexif().get(ORIENTATION_TAG, 1)
+    except (SyntaxError, ValueError, KeyError, TypeError, struct.error):
+        # What Pillow raises where EXIF is broken: no reason to refuse a picture that every viewer shows.
+        return 1
     return orientation if orientation in range(1, 9) else 1
 
 

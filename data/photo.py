@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,7 +24,7 @@ from data.images import BadImageError, open_picture, several, turn_back, turn_up
 from data.samples import Encoded
 from data.tiff_directory import SIGNATURES
 
-__all__ = ["Encoded", "Photo", "encode_photo", "read_photo"]
+__all__ = ["Encoded", "Photo", "count_pixels", "encode_photo", "read_photo"]
 _FAMILIES: dict[str, ModuleType] = {
     "JPEG": jpeg_photo,
     "PNG": png_photo,
@@ -44,8 +44,6 @@ class Photo:
         pixels: RGB height x width x 3, upright (the EXIF orientation is applied); uint16 where the file has more than
             8 bits per channel, else uint8.
         orientation: EXIF orientation 1..8 of the file; its pixels lie that way again in what is encoded.
-        alpha: height x width of the same type, upright, or None.
-        lost: what cannot come back, in words; empty when everything can. `encode_photo` repeats it in its notes.
         info: what the encoder of this kind needs to know, in the file's own orientation.
         stamp: size and time of the file when it was read.
     """
@@ -54,8 +52,6 @@ class Photo:
     kind: str
     pixels: np.ndarray
     orientation: int
-    alpha: np.ndarray | None
-    lost: tuple[str, ...]
     info: dict[str, Any]
     stamp: tuple[int, int]
 
@@ -72,8 +68,19 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
     stamp = _stamp(path)
     stored = _FAMILIES[kind].decode(path.read_bytes(), str(path))
     pixels = turn_upright(stored.rgb, stored.orientation)
-    alpha = None if stored.alpha is None else turn_upright(stored.alpha, stored.orientation)
-    return Photo(path, kind, pixels, stored.orientation, alpha, stored.lost, stored.info, stamp)
+    return Photo(path, kind, pixels, stored.orientation, stored.info, stamp)
+
+
+def count_pixels(path: str | os.PathLike[str]) -> int:
+    """Height x width of a picture file, from its header alone.
+
+    Raises:
+        BadImageError: not a picture, or larger than `data.images.MAX_PIXELS`.
+    """
+    if _is_tiff(path):
+        return tiff_photo.count_pixels(path)
+    with open_picture(path) as image:
+        return image.width * image.height
 
 
 def encode_photo(photo: Photo, pixels: np.ndarray, mask: np.ndarray) -> Encoded:
@@ -101,16 +108,13 @@ def encode_photo(photo: Photo, pixels: np.ndarray, mask: np.ndarray) -> Encoded:
     if not unchanged:
         raise BadImageError(f"{photo.path}: changed while it was restored; restore it again")
     rgb, covered = (turn_back(array, photo.orientation) for array in (pixels, (mask != 0).astype(np.uint8)))
-    encoded = _FAMILIES[photo.kind].encode(source, photo.info, rgb, covered)
-    return replace(encoded, notes=(*photo.lost, *encoded.notes))
+    return _FAMILIES[photo.kind].encode(source, photo.info, rgb, covered)
 
 
 def _kind(path: Path) -> str:
     """The kind of a file's content; nothing is decoded yet."""
-    with suppress(OSError), open(path, "rb") as file:
-        # Pillow opens fewer TIFFs than `data.tiff_photo` restores, which also counts their pages.
-        if file.read(4) in SIGNATURES:
-            return "TIFF"
+    if _is_tiff(path):
+        return "TIFF"
     with open_picture(path) as image:
         # MPO is what phones call a JPEG with a second picture behind it.
         kind = "JPEG" if image.format == "MPO" else image.format
@@ -120,6 +124,13 @@ def _kind(path: Path) -> str:
     if frames > 1 and kind != "JPEG":
         raise several(str(path), frames)
     return kind
+
+
+def _is_tiff(path: str | os.PathLike[str]) -> bool:
+    """Told without Pillow, which opens fewer TIFFs than `data.tiff_photo` restores."""
+    with suppress(OSError), open(path, "rb") as file:
+        return file.read(4) in SIGNATURES
+    return False
 
 
 def _stamp(path: Path) -> tuple[int, int]:

@@ -49,6 +49,8 @@ def read_chunks(source: bytes, name: str) -> list[tuple[bytes, memoryview]]:
         size, kind = struct.unpack_from(">I4s", view, at)
         end = at + 12 + size
         # An upper-case first letter marks what a picture cannot be shown without.
+        if not chunks and (kind, size) != (b"IHDR", 13):
+            raise BadImageError(f"{name}: its first chunk is {kind.decode('latin-1')!r}, expected the header IHDR")
         if end > len(view) or (kind[:1].isupper() and zlib.crc32(view[at + 4 : end - 4]) != _word(view, end - 4)):
             raise BadImageError(f"{name}: broken or cut short (chunk {kind.decode('latin-1')!r} at byte {at})")
         chunks.append((kind, view[at + 8 : end - 4]))

@@ -27,7 +27,7 @@ _NEEDED = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 
 
 def decode(source: bytes, name: str) -> Stored:
-    """Decodes a PNG; alpha comes from the alpha channel or from the palette's transparency.
+    """Decodes a PNG.
 
     Raises:
         BadImageError: cut short or broken.
@@ -42,23 +42,19 @@ def decode(source: bytes, name: str) -> Stored:
     with open_picture(io.BytesIO(png_chunks.metadata_picture(every)), name) as image:
         orientation = stored_orientation(image)
     info: dict[str, Any] = {"samples": samples, "name": name}
-    alpha = None
     if header.colour == PALETTE:
         if len(chunks.get(b"PLTE", b"")) not in range(3, 769, 3):
             raise BadImageError(f"{name}: broken (no palette of 1 to 256 colours)")
-        palette, opacity = _palette(chunks)
+        palette, _ = _palette(chunks)
         if samples.max(initial=0) >= len(palette):
             raise BadImageError(f"{name}: entry {samples.max()} of a palette of {len(palette)} is used")
         rgb = palette[samples]
-        alpha = opacity[samples] if b"tRNS" in chunks else None
     elif header.colour in (GREY, GREY_ALPHA):
         grey = samples if header.colour == GREY else samples[..., 0]
         rgb = grey_to_rgb(widen(grey, header.depth) if header.depth < 8 else grey)
     else:
         rgb = samples if header.colour == RGB else np.ascontiguousarray(samples[..., :3])
-    if samples.ndim == 3 and samples.shape[2] in (2, 4):
-        alpha = np.ascontiguousarray(samples[..., -1])
-    return Stored(rgb, orientation, alpha, info)
+    return Stored(rgb, orientation, info)
 
 
 def encode(source: bytes, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray) -> Encoded:

@@ -21,16 +21,12 @@ class Stored:
     Attributes:
         rgb: uint8 or uint16 height x width x 3, in the stored orientation.
         orientation: EXIF orientation 1..8.
-        alpha: height x width of the same type, or None.
         info: what the family's encoder needs to know.
-        lost: what cannot come back whatever is done, in words.
     """
 
     rgb: np.ndarray
     orientation: int = 1
-    alpha: np.ndarray | None = None
     info: dict[str, Any] = field(default_factory=dict)
-    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ Format: TIFF revision 6.0 and its 64-bit variant, BigTIFF.
 
 from __future__ import annotations
 
+import mmap
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -40,7 +41,7 @@ class Directory:
     big: bool
     entries: dict[int, bytes]
     following: int
-    source: bytes
+    source: bytes | mmap.mmap
 
     def raw(self, tag: int) -> bytes:
         """The bytes of a tag's values; empty where the tag is missing."""
@@ -72,7 +73,7 @@ class Directory:
         return (self.values(tag) or (default,))[0]
 
 
-def read_directory(source: bytes, name: str) -> Directory:
+def read_directory(source: bytes | mmap.mmap, name: str) -> Directory:
     """Reads where everything of a TIFF's first picture lies.
 
     Raises:
@@ -86,9 +87,10 @@ def read_directory(source: bytes, name: str) -> Directory:
         at = struct.unpack_from(order + pointer, source, header // 2)[0]
         count = struct.unpack_from(order + counter, source, at)[0]
         start = at + struct.calcsize(counter)
-        lines = [source[start + index * length : start + (index + 1) * length] for index in range(count)]
+        # Before anything is read: a broken file may claim any number of entries.
         following = struct.unpack_from(order + pointer, source, start + count * length)[0]
-    except struct.error as error:
+        lines = [source[start + index * length : start + (index + 1) * length] for index in range(count)]
+    except (struct.error, OverflowError) as error:
         raise BadImageError(f"{name}: broken or cut short (its directory lies behind its end)") from error
     entries = {struct.unpack_from(order + "H", line)[0]: line for line in lines}
     return Directory(name, order, big, entries, following, source)

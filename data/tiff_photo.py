@@ -7,17 +7,19 @@ the tags stay even then.
 from __future__ import annotations
 
 import io
+import mmap
+import os
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from data.images import BadImageError, decode_picture, open_picture, several, to_array, turn_back
+from data.images import BadImageError, check_size, decode_picture, open_picture, several, to_array, turn_back
 from data.samples import Encoded, Stored, grey_of, grey_to_rgb, ink_of, narrow, nearest_entries, widen
 from data.tiff_blocks import BYTE_CODECS, NONE
 from data.tiff_directory import Directory, Rewriter, count_pages, read_directory
-from data.tiff_layout import COLOURS, INKS, PALETTE, RGB, WHITE_IS_ZERO, Layout, read_layout
+from data.tiff_layout import INKS, PALETTE, RGB, WHITE_IS_ZERO, Layout, read_layout
 
 _JPEG_QUALITY = 95
 # TIFF's numbers of compressions that only Pillow decodes, by the names under which it writes them.
@@ -44,12 +46,22 @@ def decode(source: bytes, name: str) -> Stored:
     layout = read_layout(directory)
     if layout is None:
         samples, mode = _decode_whole(directory, orientation)
-        alpha = np.ascontiguousarray(samples[..., 3]) if mode == "RGBA" else None
-        return Stored(_mode_to_rgb(samples, mode), orientation, alpha, info)
-    samples = layout.samples()
-    colours, has_alpha = COLOURS[layout.photometric], directory.value(338, 0) in (1, 2)
-    alpha = np.ascontiguousarray(samples[..., colours]) if has_alpha and layout.channels > colours else None
-    return Stored(_to_rgb(samples, layout), orientation, alpha, info)
+        return Stored(_mode_to_rgb(samples, mode), orientation, info)
+    return Stored(_to_rgb(layout.samples(), layout), orientation, info)
+
+
+def count_pixels(path: str | os.PathLike[str]) -> int:
+    """Height x width, from the directory alone, which may lie behind gigabytes of pixels.
+
+    Raises:
+        BadImageError: cut short, broken, or too large.
+    """
+    name = os.fspath(path)
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as source:
+        directory = read_directory(source, name)
+        width, height = directory.value(256, 0), directory.value(257, 0)
+    check_size(width, height, name)
+    return width * height
 
 
 def encode(source: bytes, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray) -> Encoded:

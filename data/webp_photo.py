@@ -29,9 +29,8 @@ def decode(source: bytes, name: str) -> Stored:
         samples = to_array(image)
         info: dict[str, Any] = {"samples": samples, "lossy": _is_lossy(source)}
         info["metadata"] = {key: image.info[key] for key in ("exif", "icc_profile", "xmp") if image.info.get(key)}
-        alpha = np.ascontiguousarray(samples[..., 3]) if image.mode == "RGBA" else None
-        rgb = samples if alpha is None else np.ascontiguousarray(samples[..., :3])
-        return Stored(rgb, stored_orientation(image), alpha, info)
+        rgb = np.ascontiguousarray(samples[..., :3])
+        return Stored(rgb, stored_orientation(image), info)
 
 
 def encode(source: bytes, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray) -> Encoded:

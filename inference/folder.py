@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data.images import open_picture, write_image
+from data.images import write_image
 from data.masks import write_mask
-from data.photo import Encoded, Photo, encode_photo, read_photo
+from data.photo import Encoded, Photo, count_pixels, encode_photo, read_photo
 from inference.outcomes import FAILED, RESTORED, SKIPPED, UNTOUCHED, Outcome
 from inference.pipeline import overlap
 from inference.restorer import Restored
@@ -166,8 +166,7 @@ class _Picture:
         if not self._orders.overwrite and self._is_finished():
             self._end(SKIPPED)
             return
-        with open_picture(self._source) as image:
-            self.pixels = image.width * image.height
+        self.pixels = count_pixels(self._source)
 
     def _is_finished(self) -> bool:
         if not self._target.is_file() or (self._orders.save_mask and not mask_path(self._target).is_file()):

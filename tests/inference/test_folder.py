@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from inference import folder
@@ -172,6 +173,18 @@ def test_a_tiff_of_two_pages_fails_and_says_so(tmp_path):
     outcome = run(source, tmp_path / "results")["two.tif"]
     assert outcome.status == "failed"
     assert "holds 2 pages" in outcome.message
+
+
+def test_a_tiff_that_only_this_project_reads_is_restored(tmp_path):
+    """Pillow does not open 16-bit colours in a BigTIFF of big-endian tiles."""
+    source = tmp_path / "photos"
+    source.mkdir()
+    deep = page().astype(np.uint16) * 257
+    tifffile.imwrite(source / "deep.tif", deep, photometric="rgb", bigtiff=True, tile=(64, 64), byteorder=">")
+    assert states(run(source, tmp_path / "results")) == {"deep.tif": "restored"}
+    after, mask = tifffile.imread(tmp_path / "results" / "deep.tif"), paint_over(page()).mask == 1
+    assert np.array_equal(after[~mask], deep[~mask])
+    assert not np.array_equal(after[mask], deep[mask])
 
 
 def test_a_second_run_skips_what_is_done_and_overwrite_does_it_again(source, tmp_path):
