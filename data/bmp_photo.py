@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data.images import decode_picture, open_picture, to_array
+from data.images import BadImageError, decode_picture, open_picture, to_array
 from data.samples import Encoded, Stored, nearest_entries
 
 _CORE_HEADER, _INFO_HEADER = 12, 40
@@ -56,7 +56,7 @@ def decode(source: bytes, name: str) -> Stored:
 
 def encode(source: bytes, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     """`source` with `rgb` (uint8) where `mask` is 1; a palette's nearest colours where it has one."""
-    layout = _read_layout(source)
+    layout = _read_layout(source, info["name"])
     if layout is None:
         return _encode_anew(source, info["name"], rgb, mask)
     content = bytearray(source)
@@ -75,7 +75,7 @@ def encode(source: bytes, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarra
     return Encoded(content)
 
 
-def _read_layout(source: bytes) -> Layout | None:
+def _read_layout(source: bytes, name: str) -> Layout | None:
     """None for compressed rows (run lengths, JPEG or PNG inside)."""
     offset, header = struct.unpack_from("<II", source, 10)
     if header == _CORE_HEADER:
@@ -93,6 +93,8 @@ def _read_layout(source: bytes) -> Layout | None:
         masks = named if all(named) else masks
     if bits <= 8:
         count = min(used or 2**bits, 2**bits, (offset - 14 - header) // entry)
+        if count < 1:
+            raise BadImageError(f"{name}: broken (no room for a palette between its header and its pixels)")
         palette = np.frombuffer(source, np.uint8, count * entry, 14 + header).reshape(-1, entry)[:, 2::-1]
     return Layout(offset, (width * bits + 31) // 32 * 4, height > 0, bits, masks, palette)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.images import BadImageError
+from data.errors import BadImageError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
@@ -76,8 +76,14 @@ def metadata_picture(chunks: list[tuple[bytes, memoryview]]) -> bytes:
     return b"".join((SIGNATURE, header, *told, _chunk(b"IDAT", zlib.compress(bytes(2))), _chunk(b"IEND", b"")))
 
 
-def check_complete(chunks: list[tuple[bytes, memoryview]], header: Header, name: str) -> None:
-    """Refuses pixels that end before the last row, which Pillow shows as black without a word."""
+def check_rows(source: bytes, name: str) -> None:
+    """Refuses a PNG whose pixels end before its last row, which Pillow shows as black without a word.
+
+    Raises:
+        BadImageError: they do, or the file is cut short.
+    """
+    chunks = read_chunks(source, name)
+    header = read_header(chunks)
     width, height = header.width, header.height
     sizes = [(width, height)]
     if header.interlaced:

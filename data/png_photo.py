@@ -35,7 +35,7 @@ def decode(source: bytes, name: str) -> Stored:
     every = png_chunks.read_chunks(source, name)
     chunks, header = dict(every[::-1]), png_chunks.read_header(every)
     if header.depth < 8 or header.colour == PALETTE:
-        png_chunks.check_complete(every, header, name)
+        png_chunks.check_rows(source, name)
         samples = _levels_or_indices(png_chunks.bare(every, _NEEDED), header, name)
     else:
         samples = _channels(png_chunks.bare(every, _NEEDED), header, name)

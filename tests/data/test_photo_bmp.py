@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.data.photos import noise, restore
+from data.images import BadImageError
+from data.photo import encode_photo, read_photo
+from tests.data.photos import mask_of, noise, restore
 
 
 def bmp_bytes(samples, bits, compression=0, masks=(), palette=b"", top_down=False, header=40):
@@ -77,3 +79,13 @@ def test_a_bmp_of_run_lengths_comes_back_without_them_and_says_so(tmp_path):
     _, pixels, _, encoded = restore(path)
     assert np.array_equal(np.asarray(Image.open(path)), pixels)
     assert encoded.notes == ("the compressed BMP becomes one of 24 bits without compression",)
+
+
+def test_a_bmp_without_room_for_its_palette_is_refused(tmp_path):
+    path = tmp_path / "x.bmp"
+    content = bytearray(bmp_bytes(noise((40, 48)), 8, palette=noise((256, 4)).tobytes()))
+    struct.pack_into("<I", content, 10, 14 + 40)
+    path.write_bytes(content)
+    photo = read_photo(path)
+    with pytest.raises(BadImageError, match=r"x\.bmp: broken \(no room for a palette"):
+        encode_photo(photo, photo.pixels, mask_of(photo.pixels.shape))

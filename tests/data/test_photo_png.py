@@ -193,15 +193,27 @@ def test_a_file_that_ends_early_is_refused_wherever_it_ends(tmp_path, colour, de
             read_photo(path)
 
 
-@pytest.mark.parametrize("depth", [8, 16])
-def test_pixels_that_are_fewer_than_the_header_says_are_refused(tmp_path, depth):
-    content = png_bytes(noise((*SIZE, 3), 2**depth, dtype=np.uint16), RGB, depth)
-    row = 1 + SIZE[1] * 3 * depth // 8
-    raw = zlib.decompress(dict(png_chunks(content))[b"IDAT"])[: -5 * row]
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize(("colour", "depth"), KINDS)
+def test_pixels_that_are_fewer_than_the_header_says_are_refused(tmp_path, colour, depth, interlaced):
+    path = tmp_path / "short.png"
+    write_kind(path, colour, depth, interlaced)
+    content = path.read_bytes()
+    read_rgb(path)
+    raw = zlib.decompress(dict(png_chunks(content))[b"IDAT"])[:-1]
     parts = [png_chunk(kind, zlib.compress(raw) if kind == b"IDAT" else data) for kind, data in png_chunks(content)]
-    (tmp_path / "short.png").write_bytes(content[:8] + b"".join(parts))
-    with pytest.raises(BadImageError, match=r"short\.png: broken or cut short"):
-        read_photo(tmp_path / "short.png")
+    path.write_bytes(content[:8] + b"".join(parts))
+    for read in (read_photo, read_rgb):
+        with pytest.raises(BadImageError, match=r"short\.png: broken or cut short"):
+            read(path)
+
+
+@pytest.mark.parametrize("height", [1, 2, 5])
+def test_a_picture_that_ends_black_is_read(tmp_path, height):
+    path = tmp_path / "black.png"
+    path.write_bytes(png_bytes(np.zeros((height, 7, 3), np.uint8), RGB, 8))
+    assert not read_rgb(path).any()
+    assert not read_photo(path).pixels.any()
 
 
 def test_a_changed_byte_and_a_missing_palette_entry_are_refused(tmp_path):
