@@ -21,6 +21,7 @@ COMPARISON_SIDE = 1000
 MARGIN = 12
 CAPTION_HEIGHT = 26
 _MASK_COLOUR = (255, 0, 90)
+_OUTLINE_COLOUR = (0, 110, 255)
 _MASK_OPACITY = 0.45
 
 
@@ -34,7 +35,7 @@ def draw_sheet(rows: Sequence[Sequence[tuple[str, np.ndarray]]], side: int = CEL
     """
     if not rows:
         raise ValueError("a sheet needs at least one row of pictures")
-    table = [[(caption, _shrink(rgb, side)) for caption, rgb in row] for row in rows]
+    table = [[(caption, shrink(rgb, side)) for caption, rgb in row] for row in rows]
     cell_height = max(small.shape[0] for row in table for _, small in row) + CAPTION_HEIGHT
     cell_width = max(small.shape[1] for row in table for _, small in row)
     height, width = cell_height + MARGIN, cell_width + MARGIN
@@ -46,7 +47,8 @@ def draw_sheet(rows: Sequence[Sequence[tuple[str, np.ndarray]]], side: int = CEL
     return sheet
 
 
-def _shrink(rgb: np.ndarray, side: int) -> np.ndarray:
+def shrink(rgb: np.ndarray, side: int) -> np.ndarray:
+    """`rgb` with a longer side of at most `side` pixels."""
     scale = side / max(rgb.shape[:2])
     if scale >= 1:
         return rgb
@@ -75,23 +77,32 @@ def draw_comparison(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> 
     Returns:
         RGB uint8; the pictures' long sides are `COMPARISON_SIDE` at most.
     """
-    before, after = (_to_eight_bits(_shrink(rgb, COMPARISON_SIDE)) for rgb in (before, after))
+    before, after = (_to_eight_bits(shrink(rgb, COMPARISON_SIDE)) for rgb in (before, after))
     share = f"{100 * float(mask.mean()):.2g} % may have changed"
-    return draw_sheet([[("before", before), ("after", after), (share, _tint(before, mask))]], COMPARISON_SIDE)
+    return draw_sheet([[("before", before), ("after", after), (share, tint(before, mask))]], COMPARISON_SIDE)
 
 
 def _to_eight_bits(rgb: np.ndarray) -> np.ndarray:
     return (rgb >> 8).astype(np.uint8) if rgb.dtype == np.uint16 else rgb
 
 
-def _tint(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """`rgb` with the mask, which may be larger, in colour."""
-    # Shrunk by area and cut low, so that the finest spot leaves its pixel.
-    covered = cv2.resize(mask * np.uint8(255), rgb.shape[1::-1], interpolation=cv2.INTER_AREA) > 0
+def tint(rgb: np.ndarray, mask: np.ndarray, outlined: np.ndarray | None = None) -> np.ndarray:
+    """A picture with a mask in colour, and the outline of that or of another mask; masks may be larger than it.
+
+    Args:
+        rgb: uint8 [h, w, 3].
+        mask, outlined: uint8 [H, W], 0 or 1.
+    """
+    covered, border = (_shrunk_mask(one, rgb) for one in (mask, mask if outlined is None else outlined))
     tinted = rgb.copy()
-    tinted[covered] = (1 - _MASK_OPACITY) * rgb[covered] + _MASK_OPACITY * np.array(_MASK_COLOUR)
-    outlines, _ = cv2.findContours(covered.astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    return cv2.drawContours(tinted, outlines, -1, _MASK_COLOUR, 2)
+    tinted[covered > 0] = (1 - _MASK_OPACITY) * rgb[covered > 0] + _MASK_OPACITY * np.array(_MASK_COLOUR)
+    outlines, _ = cv2.findContours(border, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(tinted, outlines, -1, _MASK_COLOUR if outlined is None else _OUTLINE_COLOUR, 2)
+
+
+def _shrunk_mask(mask: np.ndarray, rgb: np.ndarray) -> np.ndarray:
+    # Shrunk by area and cut low, so that the finest spot leaves its pixel.
+    return (cv2.resize(mask * np.uint8(255), rgb.shape[1::-1], interpolation=cv2.INTER_AREA) > 0).astype(np.uint8)
 
 
 def sheet_of_folders(before: Path, after: Path, truth: Path | None = None, rows: int = 8) -> np.ndarray:
