@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,7 +30,8 @@ OFF, WINDOWS = PredictConfig(tlc_ratio=0), PredictConfig(tlc_train_size=32, tlc_
 PRIME = PredictConfig(tlc_train_size=32, tlc_ratio=1.2)  # 38, 19, 9: a window that divides into nothing
 # One pixel, one row, one column, odd, a multiple of the step, and larger than the windows both ways.
 SIZES = [(1, 1), (1, 200), (17, 33), (200, 1), (64, 64), (130, 190)]
-SAMPLES = Path(__file__).parents[3] / "test_code"
+ROOT = Path(__file__).parents[3]
+SAMPLES = ROOT / "test_code"
 
 
 def _pair(engine: type, arguments: dict, settings: PredictConfig, **options: object) -> tuple:
@@ -117,6 +120,26 @@ def test_too_little_memory_is_a_memory_error_with_the_size(engine: type, monkeyp
         monkeypatch.setattr(backend, "_requests", {(30, 20): Full()})
     with pytest.raises(MemoryError, match="30 x 20"):
         backend(random_picture(30, 20))
+
+
+# Prints the resident megabytes before large tiles and after each of four sizes.
+MEMORY = """
+from inference.backends.openvino_cpu import OpenVinoBackend
+from inference.onnx_graph import build_onnx
+from tests.inference.small import SETTINGS, small_weights, tile
+backend = OpenVinoBackend(build_onnx(small_weights(), SETTINGS), True, "", threads=2)
+for size in [(8, 8), (1024, 1024), (1024, 1040), (1024, 1056), (1024, 1072)]:
+    backend(tile(*size))
+    print(int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_openvino_holds_the_maps_of_one_size_only() -> None:
+    done = subprocess.run([sys.executable, "-c", MEMORY], cwd=ROOT, capture_output=True, text=True, check=True)
+    start, first, *_, last = map(float, done.stdout.split())
+    assert first - start > 50
+    assert last - first < first - start
 
 
 @pytest.mark.skipif(CUDA in onnxruntime.get_available_providers(), reason="this onnxruntime has CUDA")
