@@ -24,8 +24,6 @@ from inference.restorer import Restored, Restorer
 _RADIUS = 5
 # Pixels of page round a hole that inpainting is given; far more than it looks at.
 _MARGIN = 64
-# An oracle should not suffer from the JPEG ringing round an occluder, which no mask of it names.
-_RINGING = 4
 
 
 @dataclass(frozen=True)
@@ -107,9 +105,7 @@ def _ceiling(_: Tools, scene: Scene) -> Outcome:
 
 def _inpaint_true(_: Tools, scene: Scene, algorithm: int) -> Outcome:
     start = time.perf_counter()
-    side = 2 * _RINGING + 1
-    widened = cv2.dilate(scene.mask, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
-    image = inpaint(scene.picture, widened, algorithm)
+    image = inpaint(scene.picture, scene.mask, algorithm)
     return Outcome(image, None, time.perf_counter() - start)
 
 

@@ -13,6 +13,7 @@ from inference.sheet import (
     draw_sheet,
     main,
     sheet_of_folders,
+    tint,
 )
 
 
@@ -84,3 +85,17 @@ def test_nothing_in_common_is_an_error(tmp_path):
     (tmp_path / "after").mkdir()
     with pytest.raises(FileNotFoundError, match="same name"):
         sheet_of_folders(tmp_path / "before", tmp_path / "after")
+
+
+def test_a_tint_shows_one_mask_and_the_outline_of_another():
+    grey = np.full((100, 100, 3), 100, np.uint8)
+    found, truth = np.zeros((400, 400), np.uint8), np.zeros((400, 400), np.uint8)
+    found[:200, :200] = 1
+    truth[200:, 200:] = 1
+    seen = tint(grey, found, truth)
+    assert (grey == 100).all()
+    assert (np.abs(seen[10:40, 10:40] - (0.55 * 100 + 0.45 * np.array((255, 0, 90)))) <= 1).all()
+    # The other one is outlined and not filled.
+    assert (seen[50:, 50] == (0, 110, 255)).all()
+    assert (seen[60:90, 60:90] == 100).all()
+    assert (seen[60:, :40] == 100).all()
