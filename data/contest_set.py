@@ -22,7 +22,7 @@ from data.images import BadImageError, encode_image, read_rgb
 from data.jpeg_photo import encode_like
 from data.masks import contest_mask_image
 from data.occluders import DrawnOccluders, Occluder, OccluderEntry, OccluderLibrary, find_occluders, find_pages
-from data.photographing import photograph
+from data.photographing import cut_strip, photograph
 from data.printed import DrawnPictures, PeoplePictures, PictureChooser, WholePictures, print_on, print_people
 from data.set_options import SetOptions
 from data.splits import SUBSETS, split_sources
@@ -196,7 +196,10 @@ class PageMaker:
                     shutil.copyfile(page_path, temporary)
                 return source
             page = print_on(page, self.pictures, rng) if print_it else page
-            page = print_people(page, self.people, people_rng) if people else page
+            if people:
+                # Cut first: what is cut off a strip afterwards would take printed people along.
+                page = cut_strip(page, rng) if long_side else page
+                page = print_people(page, self.people, people_rng)
             page = photograph(page, rng, long_side) if long_side else page
         page = lay_on_desk(page, desk_rng) if on_desk else page
         write_bytes(path, encode_image(page, ".jpg", quality=self.options.quality))

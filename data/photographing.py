@@ -20,7 +20,7 @@ def photograph(page: np.ndarray, rng: np.random.Generator, long_side: int) -> np
     Returns:
         RGB uint8 whose longer side is exactly `long_side`.
     """
-    page = _cut_strip(page, rng)
+    page = cut_strip(page, rng)
     scale = long_side / max(page.shape[:2])
     size = (max(1, round(page.shape[1] * scale)), max(1, round(page.shape[0] * scale)))
     photo = cv2.resize(page, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
@@ -65,7 +65,8 @@ def _light_field(rng: np.random.Generator, size: tuple[int, int], strength: floa
     return cv2.resize(field.astype(np.float32), size[::-1], interpolation=cv2.INTER_CUBIC)
 
 
-def _cut_strip(page: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def cut_strip(page: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A part of a strip with a photo's proportions; other pages as they are."""
     height, width = page.shape[:2]
     if height > _LONGEST_ASPECT * width:
         length = round(_LONGEST_ASPECT * width)

@@ -113,7 +113,7 @@ def print_on(
 
 
 def print_people(page: np.ndarray, choose: PictureChooser, rng: np.random.Generator) -> np.ndarray:
-    """Prints one to three pictures on a whole page, and nothing else.
+    """Prints one to three pictures on a page and nothing else; none of them takes up all of it.
 
     Args:
         page: RGB uint8, height x width x 3; stays untouched.
@@ -121,7 +121,7 @@ def print_people(page: np.ndarray, choose: PictureChooser, rng: np.random.Genera
     """
     printed, paper = page.copy(), _paper(page)
     for _ in range(int(rng.integers(1, 4))):
-        _print_picture(printed, choose(rng), paper, rng, "page")
+        _print_picture(printed, choose(rng), paper, rng, "page", whole_page=0.0)
     return printed
 
 
@@ -131,13 +131,18 @@ def _paper(page: np.ndarray) -> np.ndarray:
 
 
 def _print_picture(
-    page: np.ndarray, picture: np.ndarray, paper: np.ndarray, rng: np.random.Generator, placement: str
+    page: np.ndarray,
+    picture: np.ndarray,
+    paper: np.ndarray,
+    rng: np.random.Generator,
+    placement: str,
+    whole_page: float = _WHOLE_PAGE_PROBABILITY,
 ) -> None:
     picture = _detail(picture, rng)
     height, width = page.shape[:2]
     smallest, largest = np.log(_PICTURE_SIZES[placement])
     side = np.exp(rng.uniform(smallest, largest)) * min(height, width)
-    if rng.random() < _WHOLE_PAGE_PROBABILITY:
+    if rng.random() < whole_page:
         side = 1.1 * max(height, width)
     scale = side / max(picture.shape[:2])
     size = (max(4, round(picture.shape[1] * scale)), max(4, round(picture.shape[0] * scale)))
