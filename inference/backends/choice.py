@@ -17,7 +17,7 @@ from utils.threads import default_threads, start_paddle
 from utils.weights import Weights
 
 # By kind of device, in the order of their speed there. "inference" is opened by name only: every size of tile is
-# exported anew and tried out in a process of its own, which takes longer than eager mode does for several photos.
+# exported anew and tried out in a process of its own, which takes many seconds.
 ORDER = {"gpu": ("paddle", "onnxruntime"), "cpu": ("openvino", "onnxruntime", "paddle")}
 # The first precision is that of "auto".
 PRECISIONS = {
