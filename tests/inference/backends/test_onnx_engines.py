@@ -139,7 +139,8 @@ def test_openvino_holds_the_maps_of_one_size_only() -> None:
     done = subprocess.run([sys.executable, "-c", MEMORY], cwd=ROOT, capture_output=True, text=True, check=True)
     start, first, *_, last = map(float, done.stdout.split())
     assert first - start > 50
-    assert last - first < first - start
+    # Measured 0.37 of the first size's for each further one, and 0.9 where every size keeps its maps.
+    assert (last - first) / 3 < 0.6 * (first - start)
 
 
 @pytest.mark.skipif(CUDA in onnxruntime.get_available_providers(), reason="this onnxruntime has CUDA")
