@@ -45,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--methods", type=_names, metavar="A,B", help=f"these methods (default: all of {', '.join(METHODS)})"
     )
-    parser.add_argument("--limit", type=parse_count, default=0, help="pictures per set, spread evenly (default: all)")
+    parser.add_argument("--limit", type=parse_count, default=0, help="pictures per set (default: all)")
     parser.add_argument("--weights", type=Path, help="weights of the gated network (default: as predict.py)")
     parser.add_argument("--plain-weights", type=Path, help="weights of a network without a gate, for `plain`")
     parser.add_argument("--threads", type=parse_threads, help="threads of the CPU for the network (default: all cores)")

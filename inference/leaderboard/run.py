@@ -21,7 +21,7 @@ class Leaderboard:
     Args:
         sets: folders in the contest's layout, whose names are the sets'.
         methods: names of `METHODS`; "input" comes first in any case.
-        limit: pictures of each set, spread evenly; 0 takes all.
+        limit: pictures of each set (`list_scenes`); 0 takes all.
         workers: results that are compared with the truth at the same time, after all methods have run on a picture:
             their seconds are measured alone.
 

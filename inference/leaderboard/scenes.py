@@ -54,12 +54,14 @@ def list_scenes(folder: Path, limit: int = 0) -> list[Scene]:
     """The scenes of a set in the contest's layout, named after its folder.
 
     Args:
-        limit: so many, spread evenly over the set; 0 takes all.
+        limit: so many, always the same ones, and those of a smaller limit among them; 0 takes all.
 
     Raises:
         data.lists.ListError: no such set.
     """
     groups = read_contest(folder)
     if 0 < limit < len(groups):
-        groups = [groups[index * len(groups) // limit] for index in range(limit)]
+        # Not every second one: sets alternate between photos with and without an occluder.
+        chosen = np.random.default_rng(0).permutation(len(groups))[:limit]
+        groups = [groups[index] for index in sorted(chosen)]
     return [Scene(folder.name, f"{group.folder}/{group.occluded_name}", group) for group in groups]

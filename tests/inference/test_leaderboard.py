@@ -110,6 +110,15 @@ def test_each_method_is_what_its_row_says(scene: Scene, tools: PaintedTools) -> 
     assert ("plain", {"mode": "tiles", "rows": 2, "columns": 2, "overlap": 0}) in tools.opened
 
 
+def test_a_limit_takes_both_of_what_a_set_alternates_between(tmp_path: Path) -> None:
+    make_set(SetOptions(groups=12, seed=6, long_side=96, occlusions_per_page=12, occluded=0.5), tmp_path / "half")
+    few, more = (list_scenes(tmp_path / "half", limit) for limit in (4, 6))
+    assert len(few) == 4
+    assert {bool(scene.mask.any()) for scene in few} == {True, False}
+    assert {scene.name for scene in few} < {scene.name for scene in more}
+    assert len(list_scenes(tmp_path / "half", 50)) == len(list_scenes(tmp_path / "half")) == 12
+
+
 def test_inpainting_a_part_is_inpainting_the_whole(scene: Scene) -> None:
     for algorithm in (cv2.INPAINT_TELEA, cv2.INPAINT_NS):
         whole = cv2.inpaint(scene.picture, scene.mask, 5, algorithm)
