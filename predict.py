@@ -142,4 +142,8 @@ def tell_left_out(reason: str, paths: Sequence[Path], all_of_them: bool) -> None
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:  # While the engine was loading; later, the pictures that are finished are counted first.
+        print("stopped", file=sys.stderr)
+        sys.exit(130)

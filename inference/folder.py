@@ -21,7 +21,7 @@ from inference.outcomes import FAILED, RESTORED, SKIPPED, UNTOUCHED, Outcome
 from inference.pipeline import overlap
 from inference.restorer import Restored
 from inference.sheet import draw_comparison
-from inference.sources import Listing, require_regular
+from inference.sources import MASK, SHEET, Listing, require_regular
 from utils.atomic import remove_leftovers, write_bytes
 from utils.printable import printable
 
@@ -54,12 +54,12 @@ class Orders:
 
 def mask_path(target: Path) -> Path:
     """Where the mask of a result goes: beside it, with its whole name in front, so that no two can meet."""
-    return target.with_name(target.name + ".mask.png")
+    return target.with_name(target.name + MASK)
 
 
 def comparison_path(target: Path) -> Path:
     """Where the before/after sheet of a result goes."""
-    return target.with_name(target.name + ".compare.jpg")
+    return target.with_name(target.name + SHEET)
 
 
 def restore_folder(

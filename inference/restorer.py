@@ -160,6 +160,7 @@ class Restorer:
         self.tta = tta
         self.gated = backend.gated
         self.tlc = backend.tlc
+        self._is_plain = mode == "full" and scale == 1 and settings.tlc_ratio == 0
         self._backend = backend
         self._network = Network(backend, tta, tile_bytes)
         self._occlusion = OcclusionRules(threshold=settings.mask_threshold)
@@ -171,7 +172,9 @@ class Restorer:
         backend = self._backend
         scale = "" if self.scale == "auto" else f", scale {self.scale:g}"
         flips = ", mean over four mirrorings" if self.tta else ""
-        return f"{backend.name} {backend.precision} on {backend.device}, mode {self.mode}{scale}{flips}; {self.tlc}"
+        plain = ", the plain network: the whole picture changes" if self._is_plain else ""
+        how = f"mode {self.mode}{scale}{flips}{plain}"
+        return f"{backend.name} {backend.precision} on {backend.device}, {how}; {self.tlc}"
 
     def __call__(self, image: Picture) -> Restored:
         """Restores one picture.
@@ -192,7 +195,7 @@ class Restorer:
         else:
             with _timed(seconds, "read"):
                 picture = as_pixels(image)
-        if self.mode == "full" and self.scale == 1 and self.settings.tlc_ratio == 0:
+        if self._is_plain:
             return self._plain(picture, seconds)
         if self.mode != "auto" and not self.gated:
             return self._everything(picture, seconds)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from data.images import IMAGE_SUFFIXES
 
+# What is written beside a result: its mask and its sheet.
+SIDE_FILES = MASK, SHEET = ".mask.png", ".compare.jpg"
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a named pipe",
@@ -43,12 +45,13 @@ class Listing:
 def list_pictures(source: str | os.PathLike[str], results: str | os.PathLike[str], include: str = "*") -> Listing:
     """Finds the pictures of `source`, a folder (searched through all its sub-folders) or one file.
 
-    Of a folder only the files whose name fits the shell pattern `include` count, such as "*.jpg".
-    Hidden files and folders, linked folders and the folder `results`, should it lie inside, are left out.
+    Of a folder only the files whose name fits the shell pattern `include` count, such as "*.jpg", which takes IMG.JPG
+    too. Hidden files and folders, linked folders and the folder `results`, should it lie inside, are left out.
 
     Raises:
         FileNotFoundError: `source` does not exist.
-        ValueError: a result would overwrite a picture that restoring starts from.
+        ValueError: a result would overwrite a picture that restoring starts from, or `results` lies inside `source` and
+            holds pictures of its own.
     """
     source, results = Path(source), Path(results)
     if not source.exists():
@@ -62,6 +65,7 @@ def list_pictures(source: str | os.PathLike[str], results: str | os.PathLike[str
         (listing.pictures if name.suffix.lower() in IMAGE_SUFFIXES else listing.others).append(name)
     listing.linked.sort()
     _refuse_overwritten(listing, results.resolve())
+    _refuse_foreign(root, results.resolve())
     return listing
 
 
@@ -77,7 +81,7 @@ def _walk(listing: Listing, results: Path, include: str) -> Iterator[Path]:
         inside = [name for name in subfolders if name[0] != "."]
         listing.linked.extend(below / name for name in inside if (here / name).is_symlink())
         subfolders[:] = [name for name in inside if (here / name).resolve() != results]
-        yield from (below / name for name in names if name[0] != "." and fnmatch(name, include))
+        yield from (below / name for name in names if name[0] != "." and fnmatch(name.lower(), include.lower()))
 
 
 def _refuse_overwritten(listing: Listing, results: Path) -> None:
@@ -89,6 +93,23 @@ def _refuse_overwritten(listing: Listing, results: Path) -> None:
         for name in listing.pictures:
             if name in sources:
                 raise ValueError(f"{results}: the result of {root / name} would be a source; name another folder")
+
+
+def _refuse_foreign(root: Path, results: Path) -> None:
+    """A folder inside the source may hold results, which have the names of sources, or photos like all the others."""
+    if not results.is_relative_to(root.resolve()):
+        return
+    for folder, _, names in os.walk(results):
+        for name in names:
+            path = Path(folder, name)
+            original = root / path.relative_to(results)
+            if path.suffix.lower() not in IMAGE_SUFFIXES or name[0] == ".":
+                continue
+            if not any(original.with_name(name.removesuffix(side)).exists() for side in ("", *SIDE_FILES)):
+                raise ValueError(
+                    f"{results}: holds {path.name}, which is the result of no picture in {root}; photos there would be "
+                    "left out, and might be overwritten. Name another folder"
+                )
 
 
 def require_regular(path: Path) -> None:

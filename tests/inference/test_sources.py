@@ -31,7 +31,8 @@ def test_pictures_of_all_sub_folders_are_found_sorted_and_hidden_ones_are_not(so
 
 
 def test_a_pattern_chooses_among_the_files(source):
-    assert pictures(source, "*.PNG") == ["a.PNG"]
+    assert pictures(source, "*.png") == ["a.PNG"]
+    assert pictures(source, "*.JPG") == ["a.jpg"]
     assert pictures(source, "nothing*") == []
     assert list_pictures(source, "results", "*.PNG").others == []
 
@@ -94,10 +95,22 @@ def test_only_regular_files_are_opened(source, tmp_path):
 
 
 def test_results_may_lie_inside_the_source_and_are_not_sources_then(source):
-    (source / "results" / "old").mkdir(parents=True)
-    (source / "results" / "old" / "done.jpg").touch()
+    (source / "results" / "x.jpg").mkdir(parents=True)
+    (source / "results" / "x.jpg" / "inside.tif").touch()
     assert len(list_pictures(source, source / "results").pictures) == 4
     assert len(list_pictures(source, source / "elsewhere").pictures) == 5
+
+
+def test_a_folder_of_photos_inside_the_source_is_no_place_for_results(source):
+    """Its photos would be left out, or, named like another one, be overwritten."""
+    (source / "sub" / "mine.jpg").touch()
+    with pytest.raises(ValueError, match=r"sub: holds mine\.jpg"):
+        list_pictures(source, source / "sub")
+    out = source / "out"
+    out.mkdir()
+    for name in ("a.jpg", "a.jpg.mask.png", "a.jpg.compare.jpg", "notes.txt", ".a.tmp.jpg"):
+        (out / name).touch()
+    assert Path("a.jpg") in list_pictures(source, out).pictures
 
 
 def test_sources_are_never_overwritten(source):
