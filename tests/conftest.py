@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 
 import pytest
 
@@ -18,10 +17,3 @@ def own_cache(tmp_path_factory):
     del os.environ[FOLDER_VARIABLE]
     if before is not None:
         os.environ[FOLDER_VARIABLE] = before
-
-
-@pytest.fixture(autouse=True)
-def default_handling_of_ended_children():
-    """Paddle's loader leaves its own handler behind, which crashes when a child ends after OpenVINO has been loaded."""
-    yield
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
