@@ -138,14 +138,6 @@ def tile_spans(length: int, parts: int, overlap: int) -> list[Span]:
     return [(start, start + size) for start in sorted(starts)]
 
 
-def run_tiled(
-    image: np.ndarray, function: TileFunction, rows: int = 2, columns: int = 2, overlap: int = 64
-) -> np.ndarray:
-    """`run_cut` over a whole picture in `rows` x `columns` tiles, see `equal_cut`."""
-    _check_picture(image)
-    return run_cut(image, function, equal_cut(*image.shape[1:], rows, columns, overlap))
-
-
 def run_cut(image: np.ndarray, function: TileFunction, cut: Cut) -> np.ndarray:
     """Applies `function` to every tile of `cut` and blends the results over the overlaps.
 

@@ -1,4 +1,4 @@
-"""What holds for every test: exported networks go into a folder of the test run, not into the user's cache."""
+"""What tests of several packages share; exported networks go into a folder of the test run, not the user's cache."""
 
 from __future__ import annotations
 
@@ -17,3 +17,16 @@ def own_cache(tmp_path_factory):
     del os.environ[FOLDER_VARIABLE]
     if before is not None:
         os.environ[FOLDER_VARIABLE] = before
+
+
+@pytest.fixture
+def pretend_gpu(monkeypatch):
+    """A CUDA build of Paddle with one GPU; computing goes on on the CPU. Returns the list of chosen devices."""
+    import paddle
+
+    chosen = ["cpu"]
+    monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: True)
+    monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(paddle.device, "set_device", chosen.append)
+    monkeypatch.setattr(paddle.device, "get_device", lambda: chosen[-1])
+    return chosen

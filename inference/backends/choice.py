@@ -164,17 +164,17 @@ def _open(candidate: _Candidate, weights: Weights, settings: PredictConfig, thre
         raise _NotInstalledError(f"the package {candidate.name} is not installed")
     from inference import onnx_files
 
-    threads = threads or default_threads()
+    # Imported before the file is looked for: none is made for an engine that does not start.
     if candidate.name == "onnxruntime":
-        from inference.backends.onnx_runtime import OnnxRuntimeBackend
+        from inference.backends.onnx_runtime import OnnxRuntimeBackend as Engine
 
-        file = onnx_files.find(weights, settings)
-        engine = OnnxRuntimeBackend(file.content, file.gated, file.tlc, candidate.device, threads)
+        asked = candidate.device
     else:
-        from inference.backends.openvino_cpu import OpenVinoBackend
+        from inference.backends.openvino_cpu import OpenVinoBackend as Engine
 
-        file = onnx_files.find(weights, settings)
-        engine = OpenVinoBackend(file.content, file.gated, file.tlc, candidate.precision, threads)
+        asked = candidate.precision
+    file = onnx_files.find(weights, settings)
+    engine = Engine(file.content, file.gated, file.tlc, asked, threads or default_threads())
     file.proof.check(engine)
     return engine
 

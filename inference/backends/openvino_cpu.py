@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 from pathlib import Path
 
@@ -15,6 +16,17 @@ HINTS = {"fp32": "f32", "bf16": "bf16"}
 # Photos of 4:3, 3:2 and 16:9, upright and across, in one folder. Each size keeps its own copy of the weights, 85 MB at
 # width 16; the memory of maps, four times as much for a tile of 0.8 megapixels, only the size that ran last has.
 COMPILED_SIZES = 6
+
+
+@functools.cache
+def core() -> openvino.Core:
+    """The only one of this process, which stays as long as the process.
+
+    On a CPU with AMX every core puts a signal stack of its own in place, and the one before it back when it goes. When
+    the older of two goes first, the younger one puts freed memory back, and the next signal (ctrl-C, a child that
+    ends) writes over whatever lies there by then. Seen with OpenVINO 2026.4.
+    """
+    return openvino.Core()
 
 
 class OpenVinoBackend:
@@ -41,7 +53,7 @@ class OpenVinoBackend:
         self, model: bytes | Path, gated: bool, tlc: str, precision: str = "fp32", threads: int | None = None
     ) -> None:
         self.gated, self.tlc, self.precision = gated, tlc, precision
-        self._core = openvino.Core()
+        self._core = core()
         self._properties = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": self._hint()}
         if threads:
             self._properties["INFERENCE_NUM_THREADS"] = threads

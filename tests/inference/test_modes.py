@@ -13,7 +13,7 @@ from data.images import read_rgb
 from inference import Restorer
 from inference.flips import mean_over_flips
 from inference.restorer import default_weights
-from inference.tiling import run_tiled
+from inference.tiling import equal_cut, run_cut
 from models.presets import build
 from models.state import arrays_of
 from tests.inference.painted import page
@@ -141,8 +141,9 @@ def test_tiles_are_the_write_ups_four_tiles_of_the_whole_picture(tiny):
     image = red_page(75, 101)
     restorer = Restorer(tiny, "cpu", backend="paddle", mode="tiles", scale=1)
     assert "TLC windows" in restorer.tlc
-    output = run_tiled(np.ascontiguousarray(image.transpose(2, 0, 1)),
-                       lambda tile: restorer._backend(tile.astype(np.float32) / np.float32(255)), 2, 2, 0)
+    output = run_cut(np.ascontiguousarray(image.transpose(2, 0, 1)),
+                     lambda tile: restorer._backend(tile.astype(np.float32) / np.float32(255)),
+                     equal_cut(75, 101, 2, 2, 0))
     expected = (np.clip(output.transpose(1, 2, 0), 0, 1) * 255 + 0.5).astype(np.uint8)
     result = restorer(image)
     assert np.array_equal(result.image, expected)

@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from inference.tiling import covering_spans, run_tiled, tile_spans
+from inference.tiling import covering_spans, equal_cut, run_cut, tile_spans
 
 SIZES = [(1, 1), (1, 7), (2, 1), (3, 2), (5, 5), (16, 17), (33, 64), (127, 95), (250, 301)]
 
@@ -17,7 +17,7 @@ SIZES = [(1, 1), (1, 7), (2, 1), (3, 2), (5, 5), (16, 17), (33, 64), (127, 95), 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (2, 2), (3, 5), (1, 4)])
 def test_identity_gives_the_input_back_bit_for_bit(size, overlap, rows, columns):
     image = np.random.default_rng(sum(size)).random((3, *size), dtype=np.float32)
-    result = run_tiled(image, lambda tile: tile, rows, columns, overlap)
+    result = run_cut(image, lambda tile: tile, equal_cut(*size, rows, columns, overlap))
     assert result.dtype == np.float32
     assert result.tobytes() == image.tobytes()
 
@@ -25,7 +25,7 @@ def test_identity_gives_the_input_back_bit_for_bit(size, overlap, rows, columns)
 def test_without_overlap_the_cut_is_the_authors_four_equal_tiles():
     seen = []
     image = np.zeros((3, 101, 75), np.float32)
-    run_tiled(image, lambda tile: (seen.append(tile.shape), tile)[1], 2, 2, 0)
+    run_cut(image, lambda tile: (seen.append(tile.shape), tile)[1], equal_cut(101, 75, 2, 2, 0))
     assert seen == [(1, 3, 51, 38)] * 4
     assert (tile_spans(102, 2, 0), tile_spans(76, 2, 0)) == ([(0, 51), (51, 102)], [(0, 38), (38, 76)])
 
@@ -58,7 +58,8 @@ def test_the_overlap_turns_a_jump_between_tiles_into_a_ramp():
 
     def largest_step(overlap: int) -> float:
         count = iter(range(9))
-        result = run_tiled(np.zeros((1, 8, 200), np.float32), lambda tile: tile + next(count), 1, 2, overlap)
+        result = run_cut(np.zeros((1, 8, 200), np.float32), lambda tile: tile + next(count),
+                         equal_cut(8, 200, 1, 2, overlap))
         assert result[0, 0, 0] == 0
         assert result[0, 0, -1] == 1
         return float(np.abs(np.diff(result[0, 0])).max())
@@ -69,17 +70,17 @@ def test_the_overlap_turns_a_jump_between_tiles_into_a_ramp():
 
 def test_more_channels_may_come_out_than_went_in():
     image = np.random.default_rng(2).random((3, 21, 13), dtype=np.float32)
-    result = run_tiled(image, lambda tile: np.concatenate([tile, tile[:, :1]], 1), 2, 2, 6)
+    result = run_cut(image, lambda tile: np.concatenate([tile, tile[:, :1]], 1), equal_cut(21, 13, 2, 2, 6))
     assert result.shape == (4, 21, 13)
     assert np.array_equal(result[3], image[0])
 
 
 def test_a_function_that_changes_the_size_is_refused():
     with pytest.raises(ValueError, match="height and width must stay"):
-        run_tiled(np.zeros((3, 8, 8), np.float32), lambda tile: tile[:, :, ::2], 2, 2, 0)
+        run_cut(np.zeros((3, 8, 8), np.float32), lambda tile: tile[:, :, ::2], equal_cut(8, 8, 2, 2, 0))
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (1, 3, 8, 8), (3, 0, 8)])
 def test_other_shapes_are_refused(shape):
     with pytest.raises(ValueError, match="expected a picture"):
-        run_tiled(np.zeros(shape, np.float32), lambda tile: tile)
+        run_cut(np.zeros(shape, np.float32), lambda tile: tile, equal_cut(8, 8, 2, 2, 0))

@@ -14,17 +14,6 @@ from utils import device
 from utils.device import DeviceError, resolve_device
 
 
-@pytest.fixture
-def pretend_gpu(monkeypatch):
-    """A CUDA build with one GPU; computing goes on on the CPU. Returns the list of chosen devices."""
-    chosen = ["cpu"]
-    monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: True)
-    monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(paddle.device, "set_device", chosen.append)
-    monkeypatch.setattr(paddle.device, "get_device", lambda: chosen[-1])
-    return chosen
-
-
 def test_cpu_build_falls_back_quietly_for_auto_and_says_why_for_gpu(monkeypatch, caplog):
     monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: False)
     assert resolve_device("auto") == "cpu"

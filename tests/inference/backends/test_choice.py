@@ -139,17 +139,6 @@ def weights():
     return small_weights()
 
 
-@pytest.fixture
-def pretend_gpu(monkeypatch, weights):
-    """A CUDA build of Paddle with one GPU; computing goes on on the CPU."""
-    chosen = ["cpu"]
-    monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: True)
-    monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 1)
-    monkeypatch.setattr(paddle.device, "set_device", chosen.append)
-    monkeypatch.setattr(paddle.device, "get_device", lambda: chosen[-1])
-    return chosen
-
-
 def test_a_working_gpu_is_taken_first(weights, pretend_gpu, caplog):
     opened = open_backend(weights, SETTINGS)
     assert (opened.name, opened.device, opened.precision) == ("paddle", "gpu:0", "fp32")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -10,14 +12,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnxruntime
-import openvino
 import pytest
 
 from configs.schema import PredictConfig
 from inference.backends.base import BackendError
 from inference.backends.eager import EagerNetwork
 from inference.backends.onnx_runtime import CUDA, OnnxRuntimeBackend
-from inference.backends.openvino_cpu import COMPILED_SIZES, OpenVinoBackend
+from inference.backends.openvino_cpu import COMPILED_SIZES, OpenVinoBackend, core
 from inference.onnx_graph import build_onnx
 from models.state import arrays_of, network_of
 from tests.models.networks import random_network, random_picture
@@ -143,6 +144,32 @@ def test_openvino_holds_the_maps_of_one_size_only() -> None:
     assert (last - first) / 3 < 0.6 * (first - start)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_signals_find_their_stack_after_engines_came_and_went() -> None:
+    """OpenVINO puts one in place for AMX; engines with cores of their own left freed memory there, which crashed."""
+    engines = [_pair(OpenVinoBackend, TINY, OFF)[0] for _ in range(2)]
+    for engine in engines:
+        engine(random_picture(8, 8))
+    del engine
+    while engines:
+        engines.pop(0)
+        gc.collect()
+    stack = SignalStack()
+    assert ctypes.CDLL(None, use_errno=True).sigaltstack(None, ctypes.byref(stack)) == 0
+    if stack.flags != SS_DISABLE:
+        spans = [line.split()[0].split("-") for line in Path("/proc/self/maps").read_text().splitlines()]
+        assert any(int(start, 16) <= stack.start < int(stop, 16) for start, stop in spans)
+
+
+class SignalStack(ctypes.Structure):
+    """`stack_t` of sigaltstack(2)."""
+
+    _fields_ = (("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+SS_DISABLE = 2
+
+
 @pytest.mark.skipif(CUDA in onnxruntime.get_available_providers(), reason="this onnxruntime has CUDA")
 def test_onnxruntime_without_cuda_refuses_a_gpu() -> None:
     with pytest.raises(BackendError, match="install onnxruntime-gpu"):
@@ -155,7 +182,7 @@ def test_openvino_refuses_a_precision_that_it_lacks() -> None:
 
 
 @pytest.mark.skipif(
-    "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"), reason="no bf16 on this CPU"
+    "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"), reason="no bf16 on this CPU"
 )
 def test_bf16_stays_close_on_a_real_photo() -> None:
     """On average half a step of 8 bits inside the mask, and 99 % of it within two; single pixels are further off."""
