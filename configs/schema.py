@@ -182,6 +182,11 @@ class PredictConfig:
         "as every network without a gate does.",
         1024, minimum=0,
     )
+    overview_long_side: int = setting(
+        "Long side of a second, smaller copy on which mode `auto` looks as well, where more of the page is in view at "
+        "once; the mask is the mean of both. 0 takes the first look alone, as every network without a gate does.",
+        0, minimum=0,
+    )
     tile: int = setting(
         "Side of the tiles in which mode `auto` restores the covered regions, where they are restored at a larger size "
         "than they are found at; multiples of 64 suit every network.",
@@ -191,11 +196,11 @@ class PredictConfig:
     mask_threshold: float = setting(
         "From which probability a pixel counts as occluded.", 0.5, minimum=0.001, maximum=1
     )
-    paper_fill: float = setting(
-        "Plain paper, carried on from around an occluder, replaces the network's fill where the tone there varies by "
-        "less than about this fraction of white: it hides a weak network's ghosts and wipes away a good one's text; "
-        "0 always keeps the network's fill.",
-        0.0, minimum=0, maximum=1,
+    fill: Literal["network", "page"] = setting(
+        "What is pasted over an occluder: `network`, what the network made of it, matched to the tone of the paper "
+        "around; `page`, the page around it carried on without the network, which suits one that finds better than it "
+        "paints.",
+        "network",
     )
 
     def to_dict(self) -> dict[str, Any]:

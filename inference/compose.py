@@ -13,37 +13,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-import cv2
 import numpy as np
 
+from data.background import PasteRules
 from inference.tiling import Box
 
 _BLOCK = 256
 # Catmull-Rom has -0.5; this is the sharper cubic that OpenCV enlarges with.
 _CUBIC = -0.75
-
-
-@dataclass(frozen=True)
-class PasteRules:
-    """How a fill is pasted; lengths are pixels of the scale at which the mask was found, since that is how well the
-    border is known.
-
-    Attributes:
-        widening: the mask grows by this much, over the rim of the cut-out and the ringing of its JPEG.
-        feather: beyond it the fill passes into the picture over this much.
-    """
-
-    widening: float = 2.0
-    feather: float = 3.0
-
-    @property
-    def reach(self) -> float:
-        """How far from the mask a pixel may change."""
-        return self.widening + self.feather
-
-    def scaled(self, factor: float) -> PasteRules:
-        """The same lengths in pixels that are `factor` times smaller."""
-        return PasteRules(self.widening * factor, self.feather * factor)
 
 
 def paste_fill(
@@ -67,7 +44,7 @@ def paste_fill(
         size: (height, width) of the whole picture at the working scale, at most those of `image`.
         rules: in pixels of the working scale.
     """
-    weight = paste_weight(mask, rules)[None]
+    weight = rules.weight(mask)[None]
     white = np.float32(np.iinfo(image.dtype).max)
     planes = np.ascontiguousarray((np.clip(fill, 0, 1) * white).transpose(2, 0, 1))
     for block in _blocks(box, size, image.shape[:2]):
@@ -97,14 +74,6 @@ def add_difference(image: np.ndarray, difference: np.ndarray) -> None:
         here = image[block.place].transpose(2, 0, 1).astype(np.float32)
         there = np.clip(here + white * block.enlarge(difference, cubic=True), 0, white) + np.float32(0.5)
         image[block.place] = there.astype(image.dtype).transpose(1, 2, 0)
-
-
-def paste_weight(mask: np.ndarray, rules: PasteRules) -> np.ndarray:
-    """float32 [h, w]: 1 over the widened mask, falling linearly to 0 over the feather."""
-    if mask.all():
-        return mask.astype(np.float32)
-    distance = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
-    return np.clip((rules.reach - distance) / max(rules.feather, 1e-3), 0, 1).astype(np.float32)
 
 
 @dataclass(frozen=True)

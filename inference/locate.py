@@ -9,7 +9,7 @@ import numpy as np
 
 from inference.network import Network
 from inference.occlusion import OcclusionRules, occluders_from_probability, visible_changes
-from inference.tiling import Cut
+from inference.tiling import Cut, single_cut
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,27 @@ class Located:
     occluders: int
 
 
-def locate(network: Network, picture: np.ndarray, cut: Cut, rules: OcclusionRules) -> Located:
+def locate(
+    network: Network, picture: np.ndarray, cut: Cut, rules: OcclusionRules, overview: tuple[int, int] | None = None
+) -> Located:
     """Runs the network over a whole (small) picture and decides what is to be removed.
 
     Args:
         picture: RGB uint8 or uint16 [h, w, 3].
         cut: its tiles, which cover all of it.
+        overview: (height, width) of a second look, of which the mask's probability becomes the mean of both; for a
+            network with a gate.
     """
     output = network(picture, cut)
-    if network.gated:
-        occluders = occluders_from_probability(np.ascontiguousarray(output[3]), rules)
-        mask = np.maximum.reduce(occluders) if occluders else np.zeros(picture.shape[:2], np.uint8)
-        return Located(picture, output, mask, len(occluders))
-    return Located(picture, output, visible_changes(to_float(picture), output.transpose(1, 2, 0), rules), 0)
+    if not network.gated:
+        return Located(picture, output, visible_changes(to_float(picture), output.transpose(1, 2, 0), rules), 0)
+    if overview is not None:
+        seen = network(shrink(picture, overview), single_cut(*overview, cut.overlap))[3]
+        seen = cv2.resize(seen, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        output = np.concatenate([output[:3], (output[3:] + seen) / 2])
+    occluders = occluders_from_probability(np.ascontiguousarray(output[3]), rules)
+    mask = np.maximum.reduce(occluders) if occluders else np.zeros(picture.shape[:2], np.uint8)
+    return Located(picture, output, mask, len(occluders))
 
 
 def shrink(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:

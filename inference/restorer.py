@@ -16,30 +16,27 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import ceil
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
 
 from configs.schema import PredictConfig
+from data.background import PasteRules
 from inference.backends.base import Backend
 from inference.backends.choice import open_backend
-from inference.compose import PasteRules, paste_fill
-from inference.fill import FillRules, make_fill
+from inference.compose import paste_fill
+from inference.filling import Filler
 from inference.inputs import Picture, as_pixels
-from inference.locate import Located, locate, shrink, to_float
+from inference.locate import locate, shrink
 from inference.memory import bytes_per_pixel
 from inference.network import Network
 from inference.occlusion import OcclusionRules
-from inference.regions import Region, cut_out, enlarge_mask, restore
 from inference.tiling import Cut, equal_cut, single_cut
 from inference.whole import changes, everything, plain
 from utils.weights import Weights, load_weights
 
 Mode = Literal["auto", "tiles", "full"]
-# Pixels of page, at the working scale, that the network sees round what is pasted.
-_CONTEXT = 48
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -164,7 +161,7 @@ class Restorer:
         self._backend = backend
         self._network = Network(backend, tta, tile_bytes)
         self._occlusion = OcclusionRules(threshold=settings.mask_threshold)
-        self._fill = FillRules(evenness=settings.paper_fill)
+        self._filler = Filler(self._network, settings)
         self._paste = PasteRules()
 
     def describe(self) -> str:
@@ -217,6 +214,13 @@ class Restorer:
             return working
         return _scaled(height, width, bound / max(height, width))
 
+    def _overview_size(self, height: int, width: int) -> tuple[int, int] | None:
+        """(height, width) of the second look at a small copy of this size, or None where there is none."""
+        bound = self.settings.overview_long_side
+        if self.mode != "auto" or not self.gated or not bound or max(height, width) <= bound:
+            return None
+        return _scaled(height, width, bound / max(height, width))
+
     def _plain(self, picture: np.ndarray, seconds: dict[str, float]) -> Restored:
         seconds.update(locate=0.0, compose=0.0)
         with _timed(seconds, "restore"):
@@ -236,29 +240,18 @@ class Restorer:
         size = picture.shape[:2]
         with _timed(seconds, "locate"):
             small = shrink(picture, self.locating_size(*size))
-            located = locate(self._network, small, self._cut(*small.shape[:2]), self._occlusion)
+            found = small.shape[:2]
+            located = locate(self._network, small, self._cut(*found), self._occlusion, self._overview_size(*found))
         working = self.working_size(*size)
         # The border of what is covered is known as well as the small copy shows it.
         paste = self._paste.scaled(max(working) / max(located.mask.shape))
-        rules = self._fill.scaled(max(working))
         with _timed(seconds, "restore"):
-            regions = self._restore(picture, located, working, ceil(paste.reach + rules.ring) + _CONTEXT)
+            regions = self._filler(picture, located, working, paste)
         with _timed(seconds, "compose"):
             result, changed = picture.copy(), np.zeros(size, np.uint8)
             for region in regions:
-                seen = to_float(region.picture)
-                fill = make_fill(region.restored, seen, region.probability, region.mask, paste.reach, rules)
-                paste_fill(result, changed, fill, region.mask, region.box, working, paste)
+                paste_fill(result, changed, region.fill, region.mask, region.box, working, paste)
         return Restored(result, changed, located.occluders, seconds, located.mask)
-
-    def _restore(self, picture: np.ndarray, located: Located, working: tuple[int, int], margin: int) -> list[Region]:
-        if not located.mask.any():
-            return []
-        if working == located.mask.shape:
-            return cut_out(located.picture, located.output, located.mask, margin)
-        mask = enlarge_mask(located.mask, working)
-        settings = self.settings
-        return restore(self._network, shrink(picture, working), mask, margin, settings.tile, settings.overlap)
 
     def _cut(self, height: int, width: int) -> Cut:
         """The tiles of a pass over the whole picture."""

@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.compose import PasteRules, add_difference, paste_fill
+from data.background import PasteRules
+from inference.compose import add_difference, paste_fill
 
 RULES = PasteRules(widening=2, feather=2)
 

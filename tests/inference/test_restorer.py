@@ -168,7 +168,7 @@ def psnr_inside(result: np.ndarray, clean: np.ndarray, covered: np.ndarray) -> f
     return float(10 * np.log10(255**2 / max((error**2).mean(), 1e-9)))
 
 
-def test_the_text_that_a_perfect_network_knows_survives_unless_the_weights_ask_for_paper():
+def test_the_text_that_a_perfect_network_knows_survives_unless_the_weights_ask_for_the_page():
     clean = np.full((300, 420, 3), 225, np.uint8)
     for top in range(10, 290, 12):
         clean[top : top + 5, 20:400:4] = 40
@@ -178,18 +178,16 @@ def test_the_text_that_a_perfect_network_knows_survives_unless_the_weights_ask_f
     # A perfect network: it knows the page and what covers it.
     truth = np.dstack([clean / 255, covered]).astype(np.float32).transpose(2, 0, 1)[None]
     found = {}
-    for paper in (0, 0.08):
-        settings = PredictConfig(**({"paper_fill": paper} if paper else {}))
+    for settings in (PredictConfig(), PredictConfig(fill="page")):
         restorer = Restorer.from_backend(StandIn(lambda tile: truth), settings, mode="full")
-        found[paper] = psnr_inside(restorer(photo).image, clean, covered)
-    assert found[0] > 45
-    assert found[0.08] < 25
+        found[settings.fill] = psnr_inside(restorer(photo).image, clean, covered)
+    assert found["network"] > 45
+    assert found["page"] < 25
 
 
-def test_the_shipped_weights_still_fill_plain_paper():
-    """They ask for it, since their own fill keeps a ghost of the hand."""
+def test_the_shipped_weights_fill_plain_paper_better_from_the_page_than_by_themselves():
     weights = load_weights(default_weights())
-    assert weights.predict["paper_fill"] == 0.08
+    assert weights.predict["fill"] == "page"
     clean = np.full((420, 320, 3), 228, np.uint8)
     hand = draw_hand(np.random.default_rng(5), 200)
     covered = np.zeros((420, 320), np.uint8)
@@ -198,7 +196,7 @@ def test_the_shipped_weights_still_fill_plain_paper():
     opaque = hand[..., 3:] > 127
     covered[place] = opaque[..., 0]
     photo[place] = np.where(opaque, hand[..., :3], photo[place])
-    own = replace(weights, predict={**weights.predict, "paper_fill": 0.0})
+    own = replace(weights, predict={**weights.predict, "fill": "network"})
     ghost, paper = (Restorer(entry, "cpu", backend="paddle")(photo) for entry in (own, weights))
     assert ghost.occluders == paper.occluders == 1
     found = [psnr_inside(result.image, clean, covered & result.mask) for result in (ghost, paper)]

@@ -1,0 +1,122 @@
+"""What the page around an occluder says about the page under it, without a network.
+
+Two answers, and their mean is better than either: plain paper, which is the tone of the surroundings carried on
+without its letters; and Navier-Stokes inpainting, which carries lines and edges on for a little. On 24 contest-like
+and 24 natural held-out photos at a long side of 1024, with the true mask, PSNR inside it was 23.0 and 20.9 dB for the
+paper, 22.7 and 20.2 dB for Navier-Stokes, 23.4 and 21.1 dB for their mean, and 21.9 and 19.3 dB for OpenCV's Telea
+inpainting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+_INPAINTING_RADIUS = 3
+
+
+@dataclass(frozen=True)
+class PasteRules:
+    """How a fill is pasted; lengths are pixels of the scale at which the mask was found, since that is how well the
+    border is known.
+
+    Attributes:
+        widening: the mask grows by this much, over the rim of the cut-out and the ringing of its JPEG.
+        feather: beyond it the fill passes into the picture over this much.
+    """
+
+    widening: float = 2.0
+    feather: float = 3.0
+
+    @property
+    def reach(self) -> float:
+        """How far from the mask a pixel may change."""
+        return self.widening + self.feather
+
+    def scaled(self, factor: float) -> PasteRules:
+        """The same lengths in pixels that are `factor` times smaller."""
+        return PasteRules(self.widening * factor, self.feather * factor)
+
+    def weight(self, mask: np.ndarray) -> np.ndarray:
+        """float32 [h, w], the share of the fill: 1 over the widened mask (uint8, 1 = covered), 0 beyond the feather."""
+        if mask.all():
+            return mask.astype(np.float32)
+        distance = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
+        return np.clip((self.reach - distance) / max(self.feather, 1e-3), 0, 1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class BackgroundRules:
+    """Where the page around is looked at; lengths are pixels of a picture whose long side is 1024.
+
+    Attributes:
+        ring: the paper is looked at from where pixels stay as they are up to this much farther out.
+        text: side of the median filter that takes letters off the paper; odd.
+        rim: Navier-Stokes starts this far from the mask.
+    """
+
+    ring: float = 16.0
+    text: int = 21
+    rim: int = 3
+
+    def scaled(self, long_side: int) -> BackgroundRules:
+        """The rules in pixels of a picture with this long side; below 1024 they stay: letters do, too."""
+        factor = max(1.0, long_side / 1024)
+        text = 2 * round(self.text * factor / 2 - 0.5) + 1
+        return BackgroundRules(self.ring * factor, text, round(self.rim * factor))
+
+
+def blank(picture: np.ndarray, mask: np.ndarray, paste: PasteRules, rules: BackgroundRules) -> np.ndarray:
+    """The picture with the page around carried on over what is covered.
+
+    Args:
+        picture: RGB uint8 or uint16 [h, w, 3]; stays as it is.
+        mask: uint8 [h, w], 1 = covered.
+        paste: how far it reaches beyond the mask.
+
+    Returns:
+        An array of its own; the picture itself where nothing is covered, or no page is left to go by.
+    """
+    if mask.all() or not mask.any():
+        return picture
+    distance = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
+    ring = (distance > paste.reach) & (distance <= paste.reach + rules.ring)
+    if not ring.any():
+        return picture
+    eight_bit = picture if picture.dtype == np.uint8 else (picture // 257).astype(np.uint8)
+    paper = carry_on(cv2.medianBlur(eight_bit, rules.text).astype(np.float32), ring.astype(np.float32))
+    hole = cv2.dilate(mask, np.ones((2 * rules.rim + 1, 2 * rules.rim + 1), np.uint8))
+    flowed = cv2.inpaint(eight_bit, hole, _INPAINTING_RADIUS, cv2.INPAINT_NS)
+    page = (paper + flowed) * np.float32(np.iinfo(picture.dtype).max / 510)
+    weight = paste.weight(mask)
+    changed = weight > 0
+    before = picture[changed].astype(np.float32)
+    result = picture.copy()
+    result[changed] = before + weight[changed][:, None] * (page[changed] - before) + np.float32(0.5)
+    return result
+
+
+def carry_on(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The weighted mean of known values around each pixel, in which near ones count most.
+
+    Args:
+        values: float32 [h, w, 3].
+        weights: float32 [h, w] in [0, 1], 0 where nothing is known.
+
+    Returns:
+        float32 [h, w, 3]. The weight of a value falls with about the third power of its distance: that is what a sum
+        of Gaussians makes whose width doubles and whose share halves from level to level of a pyramid. 0 where no
+        value is known at all.
+    """
+    height, width = weights.shape
+    level = np.dstack([values * weights[..., None], weights])
+    total, share = np.zeros_like(level), np.float32(1)
+    while True:
+        blurred = cv2.GaussianBlur(level, (0, 0), 1.5, borderType=cv2.BORDER_CONSTANT)
+        total += share * cv2.resize(blurred, (width, height), interpolation=cv2.INTER_LINEAR)
+        if max(level.shape[:2]) <= 4:
+            return total[..., :3] / np.maximum(total[..., 3:], np.float32(1e-9))
+        half = ((level.shape[1] + 1) // 2, (level.shape[0] + 1) // 2)
+        level, share = cv2.resize(level, half, interpolation=cv2.INTER_AREA), share / 2

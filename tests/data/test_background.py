@@ -1,0 +1,113 @@
+"""The page carried on over what is covered: paper without letters, edges that go on, nothing changed outside."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from data.background import BackgroundRules, PasteRules, blank, carry_on
+
+HEIGHT, WIDTH = 160, 220
+PASTE, RULES = PasteRules(), BackgroundRules()
+
+
+def covered(page: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(picture, mask): a dark noisy hand from below on a page, uint8 or uint16 [HEIGHT, WIDTH, 3]."""
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[90:, 80:140] = 1
+    picture = page.copy()
+    noise = np.random.default_rng(1).integers(60, 90, (HEIGHT, WIDTH, 3))
+    picture[mask > 0] = (noise * (np.iinfo(page.dtype).max // 255))[mask > 0]
+    return picture, mask
+
+
+def sloping_paper(kind: type) -> np.ndarray:
+    slope = np.linspace(200, 225, WIDTH)[None, :, None] * np.ones((HEIGHT, 1, 3))
+    return (slope * (np.iinfo(kind).max / 255)).astype(kind)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_plain_paper_with_letters_becomes_plain_paper_and_the_rest_stays(kind):
+    paper = sloping_paper(kind)
+    page = paper.copy()
+    page[6:HEIGHT:16, ::3] = np.iinfo(kind).max // 10  # lines of thin strokes: letters, to the median filter
+    picture, mask = covered(page)
+    before = picture.copy()
+    result = blank(picture, mask, PASTE, RULES)
+    assert np.array_equal(picture, before)
+    assert result.dtype == kind
+    beyond = PASTE.weight(mask) == 0
+    assert np.array_equal(result[beyond], picture[beyond])
+    error = np.abs(result.astype(float) - paper)[mask > 0] / np.iinfo(kind).max
+    # Navier-Stokes takes the letters that touch the hand a little way in, for its half.
+    assert error.mean() < 0.05
+    assert np.abs(picture.astype(float) - paper)[mask > 0].mean() / np.iinfo(kind).max > 0.4
+
+
+def test_the_edge_of_a_coloured_table_goes_on_under_the_hand():
+    page = np.full((HEIGHT, WIDTH, 3), 215, np.uint8)
+    page[120:] = (120, 70, 40)
+    picture, mask = covered(page)
+    result = blank(picture, mask, PASTE, RULES).astype(int)
+    near_the_sides = (slice(None), np.r_[84:92, 128:136])
+    inside = np.zeros_like(mask)
+    inside[near_the_sides] = mask[near_the_sides]
+    error = np.abs(result - page)[inside > 0].mean()
+    one_tone = np.abs(page[inside > 0].astype(int) - page[mask == 0].mean(0).round().astype(int)).mean()
+    assert error < one_tone / 2
+
+
+def test_sixteen_bits_keep_what_lies_between_the_steps_of_eight():
+    page = np.full((HEIGHT, WIDTH, 3), 50_000, np.uint16)
+    page[:, ::2] += 90
+    picture, mask = covered(page)
+    beyond = PASTE.weight(mask) == 0
+    assert np.array_equal(blank(picture, mask, PASTE, RULES)[beyond], page[beyond])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (7, 2), (40, 50)])
+@pytest.mark.parametrize("part", ["all", "none", "half", "but one pixel"])
+def test_any_size_and_any_mask(shape, part):
+    picture = np.random.default_rng(1).integers(0, 256, (*shape, 3), np.uint8)
+    mask = np.zeros(shape, np.uint8)
+    mask[:, : {"none": 0, "half": (shape[1] + 1) // 2}.get(part, shape[1])] = 1
+    if part == "but one pixel":
+        mask[-1, -1] = 0
+    result = blank(picture, mask, PASTE, RULES)
+    assert (result.shape, result.dtype) == (picture.shape, np.uint8)
+    if part in ("all", "none") or max(shape) < PASTE.reach:
+        assert result is picture
+
+
+def test_a_paste_is_whole_over_the_widened_mask_and_fades_beyond():
+    mask = np.zeros((1, 40), np.uint8)
+    mask[:, :10] = 1
+    weight = PasteRules(widening=2, feather=4).weight(mask)[0]
+    assert weight[:12].tolist() == [1] * 12
+    assert weight[15:].tolist() == [0] * 25
+    assert (np.diff(weight[11:16]) < 0).all()
+    assert PasteRules(widening=2, feather=4).scaled(2) == PasteRules(widening=4, feather=8)
+
+
+def test_carrying_on_keeps_a_constant_and_takes_the_nearest_most():
+    generator = np.random.default_rng(3)
+    weights = (generator.random((33, 47)) < 0.05).astype(np.float32)
+    constant = np.full((33, 47, 3), 0.3, np.float32)
+    assert np.allclose(carry_on(constant, weights), 0.3, atol=1e-5)
+    weights = np.zeros((64, 100), np.float32)
+    weights[:, :5] = weights[:, -5:] = 1
+    values = np.zeros((64, 100, 3), np.float32)
+    values[:, 50:] = 1
+    row = carry_on(values, weights)[32, :, 0]
+    assert row[8] < 0.03
+    assert row[-9] > 0.97
+    assert abs(row[49:51].mean() - 0.5) < 0.02
+    assert (np.diff(row[8:-8]) > -1e-3).all()
+
+
+def test_lengths_grow_with_the_working_scale_and_never_shrink():
+    rules = BackgroundRules(ring=16, text=21)
+    assert rules.scaled(300) == rules.scaled(1024) == rules
+    double = rules.scaled(2048)
+    assert (double.ring, double.text, double.rim) == (32, 41, 6)
+    assert all(rules.scaled(side).text % 2 == 1 for side in range(1000, 4000, 37))
