@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ import numpy as np
 from inference.leaderboard.scenes import Scene
 from inference.regions import covered_boxes, enlarge_mask
 from inference.restorer import Restored, Restorer
+from utils.weights import load_weights
+
+Settings = tuple[tuple[str, Any], ...]
 
 # Inpainting looks this far around a pixel, as its OpenCV examples do.
 _RADIUS = 5
@@ -57,11 +60,18 @@ class Tools:
         self._digests: dict[Path, str] = {}
         self._last: tuple[Scene, Restored] | None = None
 
-    def restorer(self, kind: str, **options: Any) -> Restorer:
-        """A restorer over the "gated" or the "plain" weights; the same one for the same options."""
-        key = (kind, *sorted(options.items()))
+    def restorer(self, kind: str, predict: Settings = (), **options: Any) -> Restorer:
+        """A restorer over the "gated" or the "plain" weights; the same one for the same options.
+
+        Args:
+            predict: (key, value) of settings of the weights (`PredictConfig`) that are replaced.
+            options: of `Restorer`.
+        """
+        key = (kind, *sorted(predict), *sorted(options.items()))
         if key not in self._restorers:
-            self._restorers[key] = Restorer(self.files[kind], threads=self.threads, **options)
+            weights = load_weights(self.files[kind])
+            weights = replace(weights, predict={**weights.predict, **dict(predict)})
+            self._restorers[key] = Restorer(weights, threads=self.threads, **options)
         return self._restorers[key]
 
     def restored(self, scene: Scene) -> Restored:
@@ -154,6 +164,11 @@ _VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "no-tlc": ("without TLC", {"tlc_ratio": 0.0}),
     "flips": ("mean over four flips", {"tta": True}),
 }
+# What the shipped weights ask for beside the plain pass, taken away one at a time.
+_WITHOUT: dict[str, tuple[str, Settings]] = {
+    "own-fill": ("the network's fill", (("fill", "network"),)),
+    "one-look": ("one look", (("overview_long_side", 0),)),
+}
 
 METHODS = {
     "input": Method("input unchanged", _input),
@@ -170,6 +185,10 @@ METHODS = {
     **{
         f"auto-{name}": Method(f"gated, auto, {about}", partial(_restore, **options), "gated")
         for name, (about, options) in _VARIANTS.items()
+    },
+    **{
+        f"auto-{name}": Method(f"gated, auto, {about}", partial(_restore, predict=predict), "gated")
+        for name, (about, predict) in _WITHOUT.items()
     },
     "tiles": Method("gated, tiles", partial(_restore, mode="tiles"), "gated"),
     **{

@@ -107,7 +107,20 @@ def test_each_method_is_what_its_row_says(scene: Scene, tools: PaintedTools) -> 
     assert {"backend": "paddle", "precision": "fp32"} in asked
     assert {"tlc_ratio": 0.0, "mode": "tiles"} in asked
     assert {"tta": True} in asked
+    assert {"predict": (("fill", "network"),)} in asked
+    assert {"predict": (("overview_long_side", 0),)} in asked
     assert ("plain", {"mode": "tiles", "rows": 2, "columns": 2, "overlap": 0}) in tools.opened
+
+
+def test_settings_of_the_weights_are_replaced_for_one_row_only(tmp_path: Path) -> None:
+    save_weights(tmp_path / "w.pdparams", replace(small_weights(), predict={"fill": "page", "long_side": 640}))
+    tools = Tools(tmp_path / "w.pdparams")
+    options = {"backend": "paddle", "device": "cpu"}
+    own = tools.restorer("gated", predict=(("fill", "network"),), **options)
+    as_shipped = tools.restorer("gated", **options)
+    assert (own.settings.fill, own.settings.long_side) == ("network", 640)
+    assert (as_shipped.settings.fill, as_shipped.settings.long_side) == ("page", 640)
+    assert tools.restorer("gated", predict=(("fill", "network"),), **options) is own
 
 
 def test_a_limit_takes_both_of_what_a_set_alternates_between(tmp_path: Path) -> None:
