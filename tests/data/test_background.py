@@ -109,5 +109,6 @@ def test_lengths_grow_with_the_working_scale_and_never_shrink():
     rules = BackgroundRules(ring=16, text=21)
     assert rules.scaled(300) == rules.scaled(1024) == rules
     double = rules.scaled(2048)
-    assert (double.ring, double.text, double.rim) == (32, 41, 6)
-    assert all(rules.scaled(side).text % 2 == 1 for side in range(1000, 4000, 37))
+    assert (double.ring, double.text, double.stroke, double.rim) == (32, 41, 17, 6)
+    sides = [getattr(rules.scaled(side), name) for side in range(1000, 4000, 37) for name in ("text", "stroke")]
+    assert all(side % 2 == 1 for side in sides)
