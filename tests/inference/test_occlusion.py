@@ -52,6 +52,14 @@ def test_what_touches_the_border_with_a_corner_only_must_be_more_certain():
     assert len(occluders_from_probability(probability((0, 100, 150, 180, 0.6)), RULES)) == 1
 
 
+def test_what_is_small_must_be_more_certain():
+    """Less than 0.7 % of the picture: the network half takes dark specks at the border of a clean page for fingers."""
+    small, larger = (0, 100, 20, 120), (0, 100, 22, 122)
+    assert occluders_from_probability(probability((*small, 0.8)), RULES) == []
+    assert len(occluders_from_probability(probability((*small, 0.9)), RULES)) == 1
+    assert len(occluders_from_probability(probability((*larger, 0.6)), RULES)) == 1
+
+
 def test_a_low_threshold_takes_dim_nails_along_but_no_dim_blob_alone():
     low = OcclusionRules(threshold=0.2, border=0.01, wide_confidence=0.5)
     found = occluders_from_probability(probability((0, 100, 80, 140, 0.95), (80, 110, 90, 130, 0.25)), low)
