@@ -10,12 +10,16 @@ inpainting; the mean of the first two had 23.4 and 21.1 dB before strokes were l
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
+from data.straight_borders import BorderRules, straight_areas
+
 _INPAINTING_RADIUS = 3
+# An area of which less than this many pixels show takes its tone from all that shows.
+_FEWEST_SEEN = 10
 
 
 @dataclass(frozen=True)
@@ -57,18 +61,23 @@ class BackgroundRules:
         text: side of the median filter that takes letters off the paper; odd.
         stroke: side of the one that takes thin strokes off; odd.
         rim: Navier-Stokes starts this far from the mask.
+        around: borders of the sheet are looked for from where pixels stay up to this much farther out.
+        borders: what a border is.
     """
 
     ring: float = 7.0
     text: int = 21
     stroke: int = 9
     rim: int = 3
+    around: float = 32.0
+    borders: BorderRules = field(default_factory=BorderRules)
 
     def scaled(self, long_side: int) -> BackgroundRules:
         """The rules in pixels of a picture with this long side; below 1024 they stay: letters do, too."""
         factor = max(1.0, long_side / 1024)
         text, stroke = (2 * round(side * factor / 2 - 0.5) + 1 for side in (self.text, self.stroke))
-        return BackgroundRules(self.ring * factor, text, stroke, round(self.rim * factor))
+        rim, around = round(self.rim * factor), self.around * factor
+        return BackgroundRules(self.ring * factor, text, stroke, rim, around, self.borders)
 
 
 def blank(picture: np.ndarray, mask: np.ndarray, paste: PasteRules, rules: BackgroundRules) -> np.ndarray:
@@ -89,19 +98,44 @@ def blank(picture: np.ndarray, mask: np.ndarray, paste: PasteRules, rules: Backg
     if not ring.any():
         return picture
     eight_bit = picture if picture.dtype == np.uint8 else (picture // 257).astype(np.uint8)
-    paper = carry_on(cv2.medianBlur(eight_bit, rules.text).astype(np.float32), ring.astype(np.float32))
-    hole = cv2.dilate(mask, np.ones((2 * rules.rim + 1, 2 * rules.rim + 1), np.uint8))
-    flowed, calm = (
-        cv2.inpaint(seen, hole, _INPAINTING_RADIUS, cv2.INPAINT_NS).astype(np.float32)
-        for seen in (eight_bit, cv2.medianBlur(eight_bit, rules.stroke))
-    )
-    page = (paper / 2 + flowed / 4 + calm / 4) * np.float32(np.iinfo(picture.dtype).max / 255)
+    around = (distance > paste.reach) & (distance <= paste.reach + rules.around)
+    page = _carried_on(eight_bit, mask, ring, around, rules) * np.float32(np.iinfo(picture.dtype).max / 255)
     weight = paste.weight(mask)
     changed = weight > 0
     before = picture[changed].astype(np.float32)
     result = picture.copy()
     result[changed] = before + weight[changed][:, None] * (page[changed] - before) + np.float32(0.5)
     return result
+
+
+def _carried_on(
+    picture: np.ndarray, mask: np.ndarray, ring: np.ndarray, around: np.ndarray, rules: BackgroundRules
+) -> np.ndarray:
+    """float32 [h, w, 3], 0..255, the page under the mask; not clipped.
+
+    Args:
+        picture: RGB uint8 [h, w, 3].
+        ring: bool [h, w], where the paper's tone is taken from.
+        around: bool [h, w], where borders of the sheet are looked for.
+    """
+    plain = cv2.medianBlur(picture, rules.text)
+    areas = straight_areas(plain, around, rules.borders)
+    plain = plain.astype(np.float32)
+    hole = cv2.dilate(mask, np.ones((2 * rules.rim + 1, 2 * rules.rim + 1), np.uint8))
+    calm = cv2.medianBlur(picture, rules.stroke)
+    page = np.empty(plain.shape, np.float32)
+    for area in range(areas.max() + 1):
+        here = areas == area
+        seen = ring & here
+        paper = carry_on(plain, (seen if seen.sum() >= _FEWEST_SEEN else ring).astype(np.float32))
+        page[here] = paper[here] / 2
+        # On the other side of a border Navier-Stokes sees this side's paper, so that nothing flows across.
+        beyond = np.clip(paper + np.float32(0.5), 0, 255).astype(np.uint8)
+        for strokes in (picture, calm):
+            source = np.where(here[..., None], strokes, beyond)
+            flow = cv2.inpaint(source, hole * here.astype(np.uint8), _INPAINTING_RADIUS, cv2.INPAINT_NS)
+            page[here] += flow[here] / np.float32(4)
+    return page
 
 
 def carry_on(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from data.background import BackgroundRules, PasteRules, blank, carry_on
+from data.straight_borders import BorderRules
 
 HEIGHT, WIDTH = 160, 220
 PASTE, RULES = PasteRules(), BackgroundRules()
@@ -44,17 +45,20 @@ def test_plain_paper_with_letters_becomes_plain_paper_and_the_rest_stays(kind):
     assert np.abs(picture.astype(float) - paper)[mask > 0].mean() / np.iinfo(kind).max > 0.4
 
 
-def test_the_edge_of_a_coloured_table_goes_on_under_the_hand():
-    page = np.full((HEIGHT, WIDTH, 3), 215, np.uint8)
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("sheet_ends", ["below", "in a corner"])
+def test_the_edge_of_the_sheet_goes_on_under_the_hand(kind, sheet_ends):
+    page = np.full((HEIGHT, WIDTH, 3), 215)
     page[120:] = (120, 70, 40)
+    if sheet_ends == "in a corner":
+        page[:, 110:] = (120, 70, 40)
+    page = (page * (np.iinfo(kind).max // 255)).astype(kind)
     picture, mask = covered(page)
-    result = blank(picture, mask, PASTE, RULES).astype(int)
-    near_the_sides = (slice(None), np.r_[84:92, 128:136])
-    inside = np.zeros_like(mask)
-    inside[near_the_sides] = mask[near_the_sides]
-    error = np.abs(result - page)[inside > 0].mean()
-    one_tone = np.abs(page[inside > 0].astype(int) - page[mask == 0].mean(0).round().astype(int)).mean()
-    assert error < one_tone / 2
+    error = np.abs(blank(picture, mask, PASTE, RULES).astype(float) - page)[mask > 0] / np.iinfo(kind).max
+    one_tone = BackgroundRules(borders=BorderRules(depth=0))
+    blurred = np.abs(blank(picture, mask, PASTE, one_tone).astype(float) - page)[mask > 0] / np.iinfo(kind).max
+    assert error.mean() < 0.02
+    assert blurred.mean() > 3 * error.mean()
 
 
 def test_sixteen_bits_keep_what_lies_between_the_steps_of_eight():

@@ -1,0 +1,233 @@
+"""Straight borders that pass under an occluder: the sheet's edge against the desk, its corner, a box of colour.
+
+A page is divided as in a binary space partition: the straight line is taken that best divides what is seen around the
+occluder into two sides of one colour each, then each side is looked at in the same way. Of all lines it is the one with
+the least sum of squared distances from the two mean colours, which a sort along each direction gives for every offset
+at once. Where one of the two colours fills a corner between two lines, a single line cuts that corner off; so the best
+corner is looked for, too, one line in turn while the other one stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import pi
+
+import numpy as np
+
+# Directions are tried all round, then finer and finer about the best: (how many to either side, step in radians).
+_REFINEMENTS = ((4, pi / 180), (4, pi / 720))
+_DIRECTIONS = 90
+_CORNER_STARTS = 18
+# Points nearer to each other than this, in pixels along a direction, are equally far.
+_APART = 1e-6
+
+
+@dataclass(frozen=True)
+class BorderRules:
+    """When a line is a border; colours are points of red, green and blue from 0 to 255.
+
+    Attributes:
+        contrast: what is less far than this from its mean colour (root mean square) has no border in it.
+        unexplained: share of that variance that may be left when each side has a colour of its own. It has to be less
+            than a slope of colour from one end to the other leaves, too: a shadow is no border.
+        corner: a corner is taken in place of a line that leaves this share of the variance, or more.
+        corner_gain: it must leave less than this fraction of what the line leaves.
+        smallest: share of the points that lies on the smaller side at least.
+        depth: how often a side is divided again.
+        points: no more points than this are looked at.
+        fewest: a side of fewer points is not divided.
+    """
+
+    contrast: float = 16.0
+    unexplained: float = 0.7
+    corner: float = 0.03
+    corner_gain: float = 0.8
+    smallest: float = 0.04
+    depth: int = 3
+    points: int = 1500
+    fewest: int = 60
+
+
+@dataclass(frozen=True)
+class _Line:
+    """Points with x * cos(angle) + y * sin(angle) > offset lie beyond it."""
+
+    angle: float
+    offset: float
+
+    def beyond(self, points: np.ndarray) -> np.ndarray:
+        """bool [n] for float64 points [n, 2] of x, y."""
+        return points @ np.array([np.cos(self.angle), np.sin(self.angle)]) > self.offset
+
+
+# What lies beyond all of these lines is one side, and the rest the other one.
+_Border = tuple[_Line, ...]
+
+
+def straight_areas(picture: np.ndarray, seen: np.ndarray, rules: BorderRules) -> np.ndarray:
+    """Divides a picture along the straight borders that show around what is covered.
+
+    Args:
+        picture: uint8 or float32 [h, w, 3], 0..255, without letters: they make lines of their own.
+        seen: bool [h, w], where the page is looked at.
+
+    Returns:
+        int32 [h, w]: which area a pixel lies in, from 0; all 0 where there is no border.
+    """
+    height, width = seen.shape
+    areas = np.zeros(height * width, np.int32)
+    rows, columns = np.nonzero(seen)
+    colours = picture[rows, columns].astype(np.float64)
+    points = np.stack([columns, rows], 1).astype(np.float64)
+    places = np.stack(np.meshgrid(np.arange(width), np.arange(height)), 2).reshape(-1, 2).astype(np.float64)
+    _divide(points, colours, places, areas, np.arange(height * width), rules.depth, rules)
+    return areas.reshape(height, width)
+
+
+def _divide(
+    points: np.ndarray,
+    colours: np.ndarray,
+    places: np.ndarray,
+    areas: np.ndarray,
+    here: np.ndarray,
+    depth: int,
+    rules: BorderRules,
+) -> None:
+    """Gives the pixels `here`, which index `places` and `areas`, other numbers on the far side of each border."""
+    border = _best_border(points, colours, rules) if depth else None
+    if border is None:
+        return
+    seen_beyond, beyond = _beyond(border, points), _beyond(border, places[here])
+    areas[here[beyond]] = areas.max() + 1
+    for side, pixels in ((~seen_beyond, here[~beyond]), (seen_beyond, here[beyond])):
+        _divide(points[side], colours[side], places, areas, pixels, depth - 1, rules)
+
+
+def _beyond(border: _Border, points: np.ndarray) -> np.ndarray:
+    return np.logical_and.reduce([line.beyond(points) for line in border])
+
+
+def _best_border(points: np.ndarray, colours: np.ndarray, rules: BorderRules) -> _Border | None:
+    """What best divides the colours, where it is a border."""
+    if len(points) < rules.fewest:
+        return None
+    chosen = np.linspace(0, len(points) - 1, min(len(points), rules.points)).astype(np.int64)
+    points, colours = points[chosen], colours[chosen] - colours[chosen].mean(0)
+    total = (colours**2).sum()
+    if total < len(points) * rules.contrast**2:
+        return None
+    border: _Border = (_best_line(points, colours, rules),)
+    left = _left(points, colours, border)
+    if left >= rules.corner * total:
+        corner = _best_corner(points, colours, border)
+        left_by_corner = _left(points, colours, corner)
+        smaller_side = min(np.bincount(_beyond(corner, points), minlength=2))
+        if left_by_corner < rules.corner_gain * left and smaller_side >= rules.smallest * len(points):
+            border, left = corner, left_by_corner
+    slope = np.column_stack([np.ones(len(points)), points])
+    left_by_slope = ((colours - slope @ np.linalg.lstsq(slope, colours, rcond=None)[0]) ** 2).sum()
+    return border if left <= min(rules.unexplained * total, left_by_slope) else None
+
+
+def _left(points: np.ndarray, colours: np.ndarray, border: _Border) -> float:
+    """Sum of squared differences from the mean colours of both sides."""
+    beyond = _beyond(border, points)
+    sides = [colours[side] for side in (beyond, ~beyond) if side.any()]
+    return float(sum(((side - side.mean(0)) ** 2).sum() for side in sides))
+
+
+def _best_line(points: np.ndarray, colours: np.ndarray, rules: BorderRules) -> _Line:
+    """For colours whose mean is 0."""
+    count = len(points)
+    margin = max(5, int(rules.smallest * count))
+    near = np.arange(1, count)
+
+    def explained(order: np.ndarray) -> np.ndarray:
+        sums = np.cumsum(colours[order], axis=1)[:, :-1]
+        # With a mean of 0 over both sides, the sum of the far one is that of the near one with the other sign.
+        gain = (sums**2).sum(2) * (1 / near + 1 / (count - near))
+        gain[:, : margin - 1] = gain[:, count - margin :] = -1
+        return gain
+
+    line = _Directions.half_round(points).best(explained)
+    for steps in _REFINEMENTS:
+        line = _Directions.about(points, line.angle, *steps).best(explained)
+    return line
+
+
+def _best_corner(points: np.ndarray, colours: np.ndarray, border: _Border) -> _Border:
+    """The corner that best divides the two colours that `border` has found."""
+    beyond = _beyond(border, points)
+    far, near = (((colours - colours[side].mean(0)) ** 2).sum(1) for side in (beyond, ~beyond))
+    directions = _Directions.all_round(points)
+    corners = [_fit_corner(points, worth, directions) for worth in (near - far, far - near)]
+    return min(corners, key=lambda corner: _left(points, colours, corner))
+
+
+def _fit_corner(points: np.ndarray, worth: np.ndarray, directions: _Directions) -> _Border:
+    """Two lines, beyond both of which lies as much worth as possible; each in turn, from several starts."""
+
+    def second(first: _Line, among: _Directions) -> _Line:
+        inside = worth * first.beyond(points)
+        # Without the sum up to a place, what is left lies beyond it.
+        return among.best(lambda order: inside.sum() - np.cumsum(inside[order], axis=1)[:, :-1])
+
+    everything = _Line(0.0, -np.inf)
+    best, most = (everything, everything), -np.inf
+    for angle in np.arange(_CORNER_STARTS) * (2 * pi / _CORNER_STARTS):
+        one = second(everything, _Directions.about(points, angle, 0, 0.0))
+        for _ in range(2):
+            other = second(one, directions)
+            one = second(other, directions)
+        value = worth[one.beyond(points) & other.beyond(points)].sum()
+        if value > most:
+            best, most = (one, other), value
+    one, other = best
+    for steps in _REFINEMENTS:
+        one = second(other, _Directions.about(points, one.angle, *steps))
+        other = second(one, _Directions.about(points, other.angle, *steps))
+    return one, other
+
+
+@dataclass(frozen=True)
+class _Directions:
+    """Points sorted along each of some directions.
+
+    Attributes:
+        angles: float64 [d].
+        along: float64 [d, n], how far each point lies along each direction.
+        order: int64 [d, n], the points from near to far.
+    """
+
+    angles: np.ndarray
+    along: np.ndarray
+    order: np.ndarray
+
+    @classmethod
+    def of(cls, points: np.ndarray, angles: np.ndarray) -> _Directions:
+        along = np.stack([np.cos(angles), np.sin(angles)], 1) @ points.T
+        return cls(angles, along, np.argsort(along, axis=1, kind="stable"))
+
+    @classmethod
+    def all_round(cls, points: np.ndarray) -> _Directions:
+        return cls.of(points, np.arange(_DIRECTIONS) * (2 * pi / _DIRECTIONS))
+
+    @classmethod
+    def half_round(cls, points: np.ndarray) -> _Directions:
+        """For what does not tell a line's two sides apart."""
+        return cls.of(points, np.arange(_DIRECTIONS // 2) * (2 * pi / _DIRECTIONS))
+
+    @classmethod
+    def about(cls, points: np.ndarray, angle: float, count: int, step: float) -> _Directions:
+        return cls.of(points, angle + np.arange(-count, count + 1) * step)
+
+    def best(self, value: Callable[[np.ndarray], np.ndarray]) -> _Line:
+        """The line across one of the directions with the highest value; `value` turns `order` into float64
+        [d, n - 1], the value of a line between each point and the next.
+        """
+        along = np.take_along_axis(self.along, self.order, axis=1)
+        # No line passes between points that lie equally far.
+        values = np.where(np.diff(along, axis=1) > _APART, value(self.order), -np.inf)
+        direction, place = np.unravel_index(int(values.argmax()), values.shape)
+        return _Line(float(self.angles[direction]), float(along[direction, place : place + 2].mean()))

@@ -1,0 +1,98 @@
+"""Borders that pass under something: found where they are, and not made up from shadows, noise and little."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from data.straight_borders import BorderRules, straight_areas
+
+HEIGHT, WIDTH = 150, 200
+PAGE, DESK = (225, 222, 215), (120, 75, 45)
+RULES = BorderRules()
+
+
+def ring(centre: tuple[int, int] = (100, 75), radius: int = 40, width: int = 25) -> np.ndarray:
+    """bool [HEIGHT, WIDTH], what is seen around a disc."""
+    inner, outer = (cv2.circle(np.zeros((HEIGHT, WIDTH), np.uint8), centre, r, 1, -1) for r in (radius, radius + width))
+    return (outer > 0) & (inner == 0)
+
+
+def sheet(*corners: tuple[int, int]) -> np.ndarray:
+    """uint8 [HEIGHT, WIDTH, 3]: a sheet with these corners on a desk, with some noise."""
+    picture = np.full((HEIGHT, WIDTH, 3), DESK, np.uint8)
+    cv2.fillPoly(picture, [np.array(corners, np.int32)], PAGE)
+    noise = np.random.default_rng(1).normal(0, 4, picture.shape)
+    return np.clip(picture + noise, 0, 255).astype(np.uint8)
+
+
+def is_page(picture: np.ndarray) -> np.ndarray:
+    return picture[..., 2] > 130
+
+
+@pytest.mark.parametrize(
+    "corners",
+    [
+        [(-9, -9), (209, -9), (209, 70), (-9, 90)],  # one border, not along a side of the picture
+        [(80, 160), (110, -9), (209, -9), (209, 160)],
+        [(-9, -9), (112, -9), (105, 85), (-9, 72)],  # a corner of the sheet
+        [(-9, -9), (125, -9), (120, 95), (-9, 100)],
+        [(90, 160), (95, 70), (209, 60), (209, 160)],
+        [(-9, -9), (209, -9), (209, 160), (120, 160), (110, 80), (-9, 60)],  # a corner of the desk
+    ],
+)
+def test_under_the_hole_the_areas_are_sheet_and_desk(corners):
+    picture, seen = sheet(*corners), ring()
+    hidden = cv2.circle(np.zeros((HEIGHT, WIDTH), np.uint8), (100, 75), 40, 1, -1) > 0
+    blind = picture.copy()
+    blind[~seen] = 0
+    areas = straight_areas(blind, seen, RULES)
+    truth = is_page(picture)
+    assert areas.max() >= 1
+    for area in range(areas.max() + 1):
+        shares = truth[seen & (areas == area)]
+        assert not shares.size or shares.mean() > 0.95 or shares.mean() < 0.05
+    belongs_to_page = [truth[seen & (areas == area)].mean() > 0.5 for area in range(areas.max() + 1)]
+    guess = np.array(belongs_to_page)[areas]
+    assert (guess == truth)[hidden].mean() > 0.97
+
+
+def test_a_slope_of_light_is_no_border():
+    slope = np.repeat(np.linspace(90, 250, WIDTH)[None, :, None], HEIGHT, 0) * np.ones(3)
+    assert straight_areas(slope.astype(np.uint8), ring(), RULES).max() == 0
+    assert straight_areas(slope.astype(np.uint8), ring(), BorderRules(unexplained=0.9)).max() == 0
+
+
+def test_little_contrast_is_no_border():
+    picture = np.full((HEIGHT, WIDTH, 3), 200, np.uint8)
+    picture[:, 100:] = 200 + int(RULES.contrast)
+    assert straight_areas(picture, ring(), RULES).max() == 0
+    picture[:, 100:] = 200 - int(1.5 * RULES.contrast)
+    assert straight_areas(picture, ring(), RULES).max() == 1
+
+
+def test_noise_has_no_border():
+    picture = np.random.default_rng(2).integers(0, 256, (HEIGHT, WIDTH, 3)).astype(np.uint8)
+    assert straight_areas(picture, ring(), RULES).max() == 0
+
+
+def test_a_spot_is_too_small_to_be_a_side():
+    picture = np.full((HEIGHT, WIDTH, 3), PAGE, np.uint8)
+    cv2.circle(picture, (148, 75), 4, (0, 0, 0), -1)
+    assert straight_areas(picture, ring(), RULES).max() == 0
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 2), (9, 40)])
+def test_few_points_or_none_are_one_area(shape):
+    picture = np.random.default_rng(3).integers(0, 256, (*shape, 3)).astype(np.uint8)
+    for seen in (np.zeros(shape, bool), np.ones(shape, bool)):
+        areas = straight_areas(picture, seen, BorderRules(fewest=10_000))
+        assert areas.shape == shape
+        assert areas.max() == 0
+
+
+def test_no_division_at_depth_nought_and_the_same_twice():
+    picture = sheet((-9, -9), (112, -9), (105, 85), (-9, 72))
+    assert straight_areas(picture, ring(), BorderRules(depth=0)).max() == 0
+    assert np.array_equal(straight_areas(picture, ring(), RULES), straight_areas(picture, ring(), RULES))
