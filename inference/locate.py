@@ -9,6 +9,7 @@ import numpy as np
 
 from inference.network import Network
 from inference.occlusion import OcclusionRules, occluders_from_probability, visible_changes
+from inference.outline import OutlineRules, follow_edges
 from inference.tiling import Cut, single_cut
 
 
@@ -49,7 +50,7 @@ def locate(
         output = np.concatenate([output[:3], (output[3:] + seen) / 2])
     occluders = occluders_from_probability(np.ascontiguousarray(output[3]), rules)
     mask = np.maximum.reduce(occluders) if occluders else np.zeros(picture.shape[:2], np.uint8)
-    return Located(picture, output, mask, len(occluders))
+    return Located(picture, output, follow_edges(mask, to_float(picture), OutlineRules()), len(occluders))
 
 
 def shrink(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
