@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
+from data.ruled_lines import LineRules, draw_lines, ruled_lines
 from data.straight_borders import BorderRules, straight_areas
 
 _INPAINTING_RADIUS = 3
@@ -63,6 +64,7 @@ class BackgroundRules:
         rim: Navier-Stokes starts this far from the mask.
         around: borders of the sheet are looked for from where pixels stay up to this much farther out.
         borders: what a border is.
+        lines: which lines go on.
     """
 
     ring: float = 7.0
@@ -71,13 +73,14 @@ class BackgroundRules:
     rim: int = 3
     around: float = 32.0
     borders: BorderRules = field(default_factory=BorderRules)
+    lines: LineRules = field(default_factory=LineRules)
 
     def scaled(self, long_side: int) -> BackgroundRules:
         """The rules in pixels of a picture with this long side; below 1024 they stay: letters do, too."""
         factor = max(1.0, long_side / 1024)
         text, stroke = (2 * round(side * factor / 2 - 0.5) + 1 for side in (self.text, self.stroke))
         rim, around = round(self.rim * factor), self.around * factor
-        return BackgroundRules(self.ring * factor, text, stroke, rim, around, self.borders)
+        return BackgroundRules(self.ring * factor, text, stroke, rim, around, self.borders, self.lines.scaled(factor))
 
 
 def blank(picture: np.ndarray, mask: np.ndarray, paste: PasteRules, rules: BackgroundRules) -> np.ndarray:
@@ -93,49 +96,47 @@ def blank(picture: np.ndarray, mask: np.ndarray, paste: PasteRules, rules: Backg
     """
     if mask.all() or not mask.any():
         return picture
-    distance = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
-    ring = (distance > paste.reach) & (distance <= paste.reach + rules.ring)
-    if not ring.any():
+    beyond = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5) - np.float32(paste.reach)
+    if not ((beyond > 0) & (beyond <= rules.ring)).any():
         return picture
     eight_bit = picture if picture.dtype == np.uint8 else (picture // 257).astype(np.uint8)
-    around = (distance > paste.reach) & (distance <= paste.reach + rules.around)
-    page = _carried_on(eight_bit, mask, ring, around, rules) * np.float32(np.iinfo(picture.dtype).max / 255)
+    page = _carried_on(eight_bit, mask, beyond, rules) * np.float32(np.iinfo(picture.dtype).max / 255)
+    changed = beyond < 0
     weight = paste.weight(mask)
-    changed = weight > 0
     before = picture[changed].astype(np.float32)
     result = picture.copy()
     result[changed] = before + weight[changed][:, None] * (page[changed] - before) + np.float32(0.5)
     return result
 
 
-def _carried_on(
-    picture: np.ndarray, mask: np.ndarray, ring: np.ndarray, around: np.ndarray, rules: BackgroundRules
-) -> np.ndarray:
-    """float32 [h, w, 3], 0..255, the page under the mask; not clipped.
+def _carried_on(picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, rules: BackgroundRules) -> np.ndarray:
+    """float32 [h, w, 3] in [0, 255], the page under the mask and as far around it as is pasted.
 
     Args:
         picture: RGB uint8 [h, w, 3].
-        ring: bool [h, w], where the paper's tone is taken from.
-        around: bool [h, w], where borders of the sheet are looked for.
+        beyond: float32 [h, w], how far a pixel is from the last one that is pasted; negative within.
     """
+    ring, around = ((beyond > 0) & (beyond <= width) for width in (rules.ring, rules.around))
     plain = cv2.medianBlur(picture, rules.text)
     areas = straight_areas(plain, around, rules.borders)
     plain = plain.astype(np.float32)
     hole = cv2.dilate(mask, np.ones((2 * rules.rim + 1, 2 * rules.rim + 1), np.uint8))
     calm = cv2.medianBlur(picture, rules.stroke)
-    page = np.empty(plain.shape, np.float32)
+    page, papers = np.empty(plain.shape, np.float32), np.empty(plain.shape, np.float32)
     for area in range(areas.max() + 1):
         here = areas == area
         seen = ring & here
         paper = carry_on(plain, (seen if seen.sum() >= _FEWEST_SEEN else ring).astype(np.float32))
+        papers[here] = paper[here]
         page[here] = paper[here] / 2
         # On the other side of a border Navier-Stokes sees this side's paper, so that nothing flows across.
-        beyond = np.clip(paper + np.float32(0.5), 0, 255).astype(np.uint8)
+        elsewhere = np.clip(paper + np.float32(0.5), 0, 255).astype(np.uint8)
         for strokes in (picture, calm):
-            source = np.where(here[..., None], strokes, beyond)
+            source = np.where(here[..., None], strokes, elsewhere)
             flow = cv2.inpaint(source, hole * here.astype(np.uint8), _INPAINTING_RADIUS, cv2.INPAINT_NS)
             page[here] += flow[here] / np.float32(4)
-    return page
+    draw_lines(page, papers, beyond < 0, ruled_lines(picture - plain, beyond < 0, rules.lines))
+    return np.clip(page, 0, 255)
 
 
 def carry_on(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -171,7 +171,7 @@ def _fit_corner(points: np.ndarray, worth: np.ndarray, directions: _Directions) 
     def second(first: _Line, among: _Directions) -> _Line:
         inside = worth * first.beyond(points)
         # Without the sum up to a place, what is left lies beyond it.
-        return among.best(lambda order: inside.sum() - np.cumsum(inside[order], axis=1)[:, :-1])
+        return among.best(lambda order: inside.sum() - np.cumsum(inside[order][:, :-1], axis=1))
 
     everything = _Line(0.0, -np.inf)
     best, most = (everything, everything), -np.inf
@@ -196,18 +196,22 @@ class _Directions:
 
     Attributes:
         angles: float64 [d].
-        along: float64 [d, n], how far each point lies along each direction.
-        order: int64 [d, n], the points from near to far.
+        order: int64 [d, n], the points from near to far along each direction.
+        along: float64 [d, n], how far they lie, in that order.
+        together: int64 [k], places in [d, n - 1] where no line passes, since two points lie equally far.
     """
 
     angles: np.ndarray
-    along: np.ndarray
     order: np.ndarray
+    along: np.ndarray
+    together: np.ndarray
 
     @classmethod
     def of(cls, points: np.ndarray, angles: np.ndarray) -> _Directions:
         along = np.stack([np.cos(angles), np.sin(angles)], 1) @ points.T
-        return cls(angles, along, np.argsort(along, axis=1, kind="stable"))
+        order = np.argsort(along, axis=1, kind="stable")
+        along = np.take_along_axis(along, order, axis=1)
+        return cls(angles, order, along, np.flatnonzero(np.diff(along, axis=1) <= _APART))
 
     @classmethod
     def all_round(cls, points: np.ndarray) -> _Directions:
@@ -226,8 +230,7 @@ class _Directions:
         """The line across one of the directions with the highest value; `value` turns `order` into float64
         [d, n - 1], the value of a line between each point and the next.
         """
-        along = np.take_along_axis(self.along, self.order, axis=1)
-        # No line passes between points that lie equally far.
-        values = np.where(np.diff(along, axis=1) > _APART, value(self.order), -np.inf)
+        values = np.ascontiguousarray(value(self.order))
+        values.reshape(-1)[self.together] = -np.inf
         direction, place = np.unravel_index(int(values.argmax()), values.shape)
-        return _Line(float(self.angles[direction]), float(along[direction, place : place + 2].mean()))
+        return _Line(float(self.angles[direction]), float(self.along[direction, place : place + 2].mean()))

@@ -1,0 +1,105 @@
+"""Lines that go on under something: drawn where they are, and none from letters, ends, and lines that do not meet."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from data.background import BackgroundRules, PasteRules, blank
+from data.ruled_lines import LineRules, draw_lines, ruled_lines
+
+HEIGHT, WIDTH = 200, 260
+PAPER = 220
+RULES = LineRules()
+HOLE = cv2.circle(np.zeros((HEIGHT, WIDTH), np.uint8), (130, 100), 45, 1, -1) > 0
+
+
+def page(*lines: tuple[tuple[float, float], tuple[float, float], int], thickness: int = 1) -> np.ndarray:
+    """uint8 [HEIGHT, WIDTH, 3], lines (from, to, grey) on paper with a little noise."""
+    picture = np.full((HEIGHT, WIDTH, 3), PAPER, np.uint8)
+    for start, stop, grey in lines:
+        ends = (tuple(round(16 * value) for value in end) for end in (start, stop))
+        cv2.line(picture, *ends, (grey,) * 3, thickness, cv2.LINE_AA, shift=4)
+    noise = np.random.default_rng(1).normal(0, 2, picture.shape)
+    return np.clip(picture + noise, 0, 255).astype(np.uint8)
+
+
+def found_in(picture: np.ndarray, rules: LineRules = RULES) -> list:
+    blind = np.where(HOLE[..., None], 90, picture)
+    return ruled_lines(blind.astype(np.float32) - PAPER, HOLE, rules)
+
+
+@pytest.mark.parametrize("grey", [20, 160, 250])
+@pytest.mark.parametrize(
+    ("start", "stop"),
+    [((-5, 100), (265, 100)), ((-5, 80.4), (265, 113.7)), ((131, -5), (128, 205)), ((20, -5), (230, 205))],
+)
+def test_a_line_is_drawn_through_the_hole_where_it_was(start, stop, grey):
+    picture = page((start, stop, grey))
+    lines = found_in(picture)
+    assert len(lines) == 1
+    drawn = np.full(picture.shape, PAPER, np.float32)
+    paper = drawn.copy()
+    draw_lines(drawn, paper, HOLE, lines)
+    assert np.array_equal(drawn[~HOLE], paper[~HOLE])
+    # Next to the hole's rim the profile is the mean of what follows.
+    error, without = (np.abs(made - picture)[HOLE].mean() for made in (drawn, paper))
+    noise = np.abs(page() - float(PAPER))[HOLE].mean()
+    assert error - noise < 0.5 * (without - noise)
+
+
+def test_all_lines_of_a_table_and_each_once():
+    rows = [((-5, y), (265, y), 60) for y in (70, 90, 110, 130)]
+    columns = [((x, -5), (x, 205), 60) for x in (105, 150)]
+    assert len(found_in(page(*rows, *columns))) == 6
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        [((-5, 100), (120, 100), 30)],  # ends under the hole
+        [((-5, 90), (120, 90), 30), ((140, 112), (265, 112), 30)],  # two that do not meet
+        [((-5, 100), (120, 100), 30), ((140, 100), (265, 100), 250)],  # dark here, light there
+        [((-5, 100), (265, 100), PAPER - 5)],  # too faint
+    ],
+)
+def test_what_does_not_go_on_is_not_drawn(lines):
+    assert not found_in(page(*lines))
+
+
+def test_a_broad_bar_is_no_line():
+    assert not found_in(page(((-5, 100), (265, 100), 30), thickness=15))
+
+
+def test_letters_in_rows_are_no_lines():
+    picture = page()
+    for y in range(20, HEIGHT, 16):
+        cv2.putText(picture, "the quick brown fox jumps over it", (2, y), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (30,) * 3, 1)
+    assert not found_in(picture)
+
+
+def test_the_page_is_carried_on_with_its_lines_and_nothing_wraps_round():
+    for kind, top in ((np.uint8, 255), (np.uint16, 65535)):
+        picture = page(((-5, 95), (265, 105), 5), thickness=2).astype(kind) * kind(top // 255)
+        covered = np.where(HOLE[..., None], kind(top // 2), picture)
+        with_lines, without = (
+            np.abs(blank(covered, HOLE.astype(np.uint8), PasteRules(), rules).astype(float) - picture)[HOLE].mean()
+            for rules in (BackgroundRules(), BackgroundRules(lines=LineRules(tries=0)))
+        )
+        assert with_lines < without / 2
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (70, 2), (40, 50)])
+def test_any_size(shape):
+    rest = np.random.default_rng(1).normal(0, 60, (*shape, 3)).astype(np.float32)
+    hole = np.zeros(shape, bool)
+    hole[:, shape[1] // 3 : shape[1] // 2 + 1] = True
+    for line in ruled_lines(rest, hole, LineRules(votes=3, support=2, band=5)):
+        assert np.isfinite(line.profiles).all()
+
+
+def test_lengths_grow_with_the_picture():
+    scaled = LineRules().scaled(2.5)
+    assert (scaled.band, scaled.support, scaled.reach, scaled.slack) == (120, 75, 10, 5.0)
+    assert scaled.contrast == LineRules().contrast
