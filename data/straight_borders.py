@@ -34,8 +34,8 @@ class BorderRules:
         corner: a corner is taken in place of a line that leaves this share of the variance, or more.
         corner_gain: it must leave less than this fraction of what the line leaves.
         smallest: share of the points that lies on the smaller side at least.
-        depth: how often a side is divided again.
-        points: no more points than this are looked at.
+        depth: levels of division; 2**depth areas at most, and one at depth 0.
+        points: about so many points are looked at, at most: those of a grid.
         fewest: a side of fewer points is not divided.
     """
 
@@ -45,7 +45,7 @@ class BorderRules:
     corner_gain: float = 0.8
     smallest: float = 0.04
     depth: int = 3
-    points: int = 1500
+    points: int = 2500
     fewest: int = 60
 
 
@@ -110,18 +110,21 @@ def _beyond(border: _Border, points: np.ndarray) -> np.ndarray:
 
 def _best_border(points: np.ndarray, colours: np.ndarray, rules: BorderRules) -> _Border | None:
     """What best divides the colours, where it is a border."""
-    if len(points) < rules.fewest:
+    if len(points) < max(2, rules.fewest):
         return None
-    chosen = np.linspace(0, len(points) - 1, min(len(points), rules.points)).astype(np.int64)
+    grid = np.ceil(np.sqrt(len(points) / rules.points))
+    chosen = (points % grid == 0).all(1)
+    if chosen.sum() < rules.fewest:
+        return None
     points, colours = points[chosen], colours[chosen] - colours[chosen].mean(0)
     total = (colours**2).sum()
     if total < len(points) * rules.contrast**2:
         return None
     border: _Border = (_best_line(points, colours, rules),)
-    left = _left(points, colours, border)
+    left = _unexplained(points, colours, border)
     if left >= rules.corner * total:
         corner = _best_corner(points, colours, border)
-        left_by_corner = _left(points, colours, corner)
+        left_by_corner = _unexplained(points, colours, corner)
         smaller_side = min(np.bincount(_beyond(corner, points), minlength=2))
         if left_by_corner < rules.corner_gain * left and smaller_side >= rules.smallest * len(points):
             border, left = corner, left_by_corner
@@ -130,7 +133,7 @@ def _best_border(points: np.ndarray, colours: np.ndarray, rules: BorderRules) ->
     return border if left <= min(rules.unexplained * total, left_by_slope) else None
 
 
-def _left(points: np.ndarray, colours: np.ndarray, border: _Border) -> float:
+def _unexplained(points: np.ndarray, colours: np.ndarray, border: _Border) -> float:
     """Sum of squared differences from the mean colours of both sides."""
     beyond = _beyond(border, points)
     sides = [colours[side] for side in (beyond, ~beyond) if side.any()]
@@ -162,7 +165,7 @@ def _best_corner(points: np.ndarray, colours: np.ndarray, border: _Border) -> _B
     far, near = (((colours - colours[side].mean(0)) ** 2).sum(1) for side in (beyond, ~beyond))
     directions = _Directions.all_round(points)
     corners = [_fit_corner(points, worth, directions) for worth in (near - far, far - near)]
-    return min(corners, key=lambda corner: _left(points, colours, corner))
+    return min(corners, key=lambda corner: _unexplained(points, colours, corner))
 
 
 def _fit_corner(points: np.ndarray, worth: np.ndarray, directions: _Directions) -> _Border:
@@ -198,13 +201,13 @@ class _Directions:
         angles: float64 [d].
         order: int64 [d, n], the points from near to far along each direction.
         along: float64 [d, n], how far they lie, in that order.
-        together: int64 [k], places in [d, n - 1] where no line passes, since two points lie equally far.
+        tied: int64 [k], places in [d, n - 1] where no line passes, since two points lie equally far.
     """
 
     angles: np.ndarray
     order: np.ndarray
     along: np.ndarray
-    together: np.ndarray
+    tied: np.ndarray
 
     @classmethod
     def of(cls, points: np.ndarray, angles: np.ndarray) -> _Directions:
@@ -231,6 +234,6 @@ class _Directions:
         [d, n - 1], the value of a line between each point and the next.
         """
         values = np.ascontiguousarray(value(self.order))
-        values.reshape(-1)[self.together] = -np.inf
+        values.reshape(-1)[self.tied] = -np.inf
         direction, place = np.unravel_index(int(values.argmax()), values.shape)
         return _Line(float(self.angles[direction]), float(self.along[direction, place : place + 2].mean()))

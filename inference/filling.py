@@ -63,7 +63,7 @@ class Filler:
         mask = enlarge_mask(located.mask, working)
         if self._settings.fill == "page":
             background = BackgroundRules().scaled(max(working))
-            boxes = covered_boxes(mask, ceil(paste.reach + background.around) + _CONTEXT)
+            boxes = covered_boxes(mask, ceil(paste.reach + max(background.around, background.lines.band)) + _CONTEXT)
             return [_page(small, mask, box, paste, background) for box in boxes]
         rules = FillRules().scaled(max(working))
         margin = ceil(paste.reach + rules.ring) + _CONTEXT

@@ -38,28 +38,36 @@ def follow_edges(mask: np.ndarray, picture: np.ndarray, rules: OutlineRules) -> 
         picture: float32 [h, w, 3] in [0, 1].
 
     Returns:
-        uint8 [h, w], an array of its own; nothing farther from the outline than `band` changes.
+        uint8 [h, w], an array of its own; nothing farther from the outline than `band` changes, and what would vanish
+        altogether stays as it is.
     """
     result = mask.copy()
     if not mask.any() or mask.all():
         return result
     reach = 2 * rules.radius + int(rules.band) + 1
-    left, top, width, height = cv2.boundingRect(mask)
-    box = (slice(max(0, top - reach), top + height + reach), slice(max(0, left - reach), left + width + reach))
-    inside = mask[box]
-    near = _distance(inside) + _distance(1 - inside) <= rules.band
-    filtered = _guided(inside.astype(np.float64), picture[box].astype(np.float64), rules)
-    result[box][near] = filtered[near] >= rules.threshold
+    grown = cv2.dilate(mask, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(grown, connectivity=8)
+    for label in range(1, count):
+        left, top, width, height = boxes[label, :4]
+        box = (slice(top, top + height), slice(left, left + width))
+        inside = mask[box] * (labels[box] == label).astype(np.uint8)
+        near = _distance(inside) + _distance(1 - inside) <= rules.band
+        moved = np.where(near, _guided(inside.astype(np.float32), picture[box], rules) >= rules.threshold, inside)
+        own = labels[box] == label
+        if moved[own].any():
+            result[box][own] = moved[own]
     return result
 
 
 def _distance(mask: np.ndarray) -> np.ndarray:
-    """float32 [h, w], how far each covered pixel is from the nearest one that is not; 0 where nothing is covered."""
+    """float32 [h, w], how far each pixel that is 1 is from the nearest one that is 0; 0 at those."""
     return cv2.distanceTransform(mask, cv2.DIST_L2, 5)
 
 
 def _guided(values: np.ndarray, guide: np.ndarray, rules: OutlineRules) -> np.ndarray:
-    """float64 [h, w]: the guided filter of `values` by a colour picture."""
+    """float32 [h, w]: the guided filter of `values` by a colour picture."""
+    # About their mean, the squares of colours are small enough for float32.
+    guide = guide - guide.mean((0, 1))
 
     def mean(plane: np.ndarray) -> np.ndarray:
         side = 2 * rules.radius + 1

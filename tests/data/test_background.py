@@ -57,8 +57,8 @@ def test_the_edge_of_the_sheet_goes_on_under_the_hand(kind, sheet_ends):
     error = np.abs(blank(picture, mask, PASTE, RULES).astype(float) - page)[mask > 0] / np.iinfo(kind).max
     one_tone = BackgroundRules(borders=BorderRules(depth=0))
     blurred = np.abs(blank(picture, mask, PASTE, one_tone).astype(float) - page)[mask > 0] / np.iinfo(kind).max
-    assert error.mean() < 0.02
-    assert blurred.mean() > 3 * error.mean()
+    assert error.mean() < 0.03
+    assert blurred.mean() > 2.5 * error.mean()
 
 
 def test_sixteen_bits_keep_what_lies_between_the_steps_of_eight():
@@ -116,3 +116,32 @@ def test_lengths_grow_with_the_working_scale_and_never_shrink():
     assert (double.ring, double.text, double.stroke, double.rim) == (32, 41, 17, 6)
     sides = [getattr(rules.scaled(side), name) for side in range(1000, 4000, 37) for name in ("text", "stroke")]
     assert all(side % 2 == 1 for side in sides)
+
+
+def test_fingers_far_apart_are_carried_on_one_by_one():
+    page = np.full((HEIGHT, 900, 3), 215, np.uint8)
+    page[:, 700:] = (120, 70, 40)
+    mask = np.zeros((HEIGHT, 900), np.uint8)
+    mask[90:, 80:140] = mask[90:, 670:730] = 1
+    picture = np.where(mask[..., None] > 0, 60, page).astype(np.uint8)
+    whole = blank(picture, mask, PASTE, RULES)
+    for half in (slice(0, 400), slice(400, 900)):
+        alone = blank(np.ascontiguousarray(picture[:, half]), np.ascontiguousarray(mask[:, half]), PASTE, RULES)
+        assert np.array_equal(whole[:, half], alone)
+    assert np.abs(whole.astype(int) - page)[mask > 0].mean() < 3
+
+
+def test_sixteen_bits_are_not_darkened_by_the_way_through_eight():
+    grey = np.full((HEIGHT, WIDTH, 3), 32767, np.uint16)
+    picture, mask = covered(grey)
+    assert np.abs(blank(picture, mask, PASTE, RULES).astype(int) - grey).max() <= 129
+
+
+def test_what_a_line_adds_does_not_wrap_round():
+    page = np.full((HEIGHT, WIDTH, 3), 252, np.uint8)
+    page[110:112] = 255
+    page[120:122] = 0
+    picture, mask = covered(page)
+    inside = blank(picture, mask, PASTE, RULES)[mask > 0]
+    assert inside.min() < 100
+    assert np.abs(blank(picture, mask, PASTE, RULES).astype(int) - page)[mask > 0].mean() < 6

@@ -55,6 +55,32 @@ def test_all_lines_of_a_table_and_each_once():
     assert len(found_in(page(*rows, *columns))) == 6
 
 
+@pytest.mark.parametrize("thickness", [1, 2, 3])
+@pytest.mark.parametrize("tilt", [0, 8])
+def test_close_rules_stay_apart_and_whole_where_they_cross(thickness, tilt):
+    rows = [((-5, y - tilt), (265, y + tilt), 40) for y in (70, 90, 110, 130)]
+    columns = [((x + tilt, -5), (x - tilt, 205), 40) for x in (105, 150)]
+    picture = page(*rows, *columns, thickness=thickness)
+    lines = found_in(picture)
+    assert len(lines) == 6
+    drawn = np.full(picture.shape, PAPER, np.float32)
+    draw_lines(drawn, np.full_like(drawn, PAPER), HOLE, lines)
+    dark, truth = drawn.mean(2) < 130, picture.mean(2) < 130
+    near = cv2.dilate(truth.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    assert dark[HOLE & truth].mean() > 0.7
+    assert not (dark & HOLE & ~near).any()
+
+
+def test_what_the_hole_shows_does_not_matter():
+    picture = page(((-5, 60), (265, 66), 60), ((-5, 120), (265, 120), 170)).astype(np.float32)
+    made = []
+    for tone in (0, 90, 220, 255):
+        rest = np.where(HOLE[..., None], tone, picture).astype(np.float32) - PAPER
+        made.append([(line.ends.tolist(), line.profiles.tolist()) for line in ruled_lines(rest, HOLE, RULES)])
+    assert len(made[0]) == 2
+    assert made[1:] == made[:1] * 3
+
+
 @pytest.mark.parametrize(
     "lines",
     [

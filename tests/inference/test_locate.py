@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -44,3 +45,18 @@ def test_one_look_where_a_second_is_not_asked_for_or_shows_nothing_new(mode, gat
     settings = PredictConfig(long_side=0, overview_long_side=overview)
     Restorer.from_backend(backend, settings, mode=mode)(page())
     assert len(backend.tiles) == (4 if mode == "tiles" else 1)
+
+
+def test_the_mask_ends_where_the_picture_does():
+    """The network's red is found two pixels too wide, on a page whose red ends sharply."""
+    picture = page()
+
+    def too_wide(tile: np.ndarray) -> np.ndarray:
+        red = (tile[:, :1] > 0.6) & (tile[:, 1:2] < 0.3)
+        wide = np.stack([cv2.dilate(plane[0].astype(np.uint8), np.ones((5, 5), np.uint8))[None] for plane in red])
+        return np.concatenate([np.full_like(tile, 0.5), wide.astype(np.float32)], 1)
+
+    located = Restorer.from_backend(StandIn(too_wide), PredictConfig(long_side=0))(picture).located
+    red = (picture[..., 0] > 153) & (picture[..., 1] < 76)
+    assert located.sum() < 1.01 * red.sum()
+    assert (located & red).sum() > 0.99 * red.sum()
