@@ -67,8 +67,9 @@ class RuledLine:
 
     Attributes:
         ends: float64 [2, 2], x and y where it goes in and where it comes out.
-        profiles: float32 [2, 2 * reach + 1, 3], how it differs from the paper on the way across it, at either end, in
-            grey levels; from the side that lies to the left of the way from the first end to the second (y is down).
+        profiles: float32 [2, 4 * reach + 1, 3], how it differs from the paper on the way across it in half pixels, at
+            either end, in grey levels; from the side that lies to the left of the way from the first end to the second
+            (y is down).
         steadiness: how much of its median contrast is left where it is weakest, from 0 to 1.
     """
 
@@ -135,7 +136,7 @@ def _brush(
 ) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """(box, rows and columns in it, stroke [n, 3], share [n]): the hole's pixels that a line touches, and how."""
     height, width = hole.shape
-    reach = line.profiles.shape[1] // 2
+    reach = line.profiles.shape[1] // 4
     left, top = np.maximum(np.floor(line.ends.min(0)).astype(int) - reach, 0)
     right, bottom = np.minimum(np.ceil(line.ends.max(0)).astype(int) + reach + 1, (width, height))
     box = (slice(top, bottom), slice(left, right))
@@ -147,11 +148,10 @@ def _brush(
     across = from_start @ np.array([-way[1], way[0]]) / length
     near = (np.abs(across) < reach) & (along > -1 / length) & (along < 1 + 1 / length)
     rows, columns, along, across = rows[near], columns[near], along[near, None].clip(0, 1), across[near]
-    below = np.floor(across).astype(int)
-    part = (across - below)[:, None]
-    first, last = (
-        profile[below + reach] * (1 - part) + profile[below + reach + 1] * part for profile in line.profiles
-    )
+    halves = 2 * (across + reach)
+    below = np.floor(halves).astype(int)
+    part = (halves - below)[:, None]
+    first, last = (profile[below] * (1 - part) + profile[below + 1] * part for profile in line.profiles)
     # Outwards the line gives way to what is there.
     share = np.minimum((reach - np.abs(across)) / (reach / 3), 1)
     return box, rows, columns, (first * (1 - along) + last * along).astype(np.float32), share.astype(np.float32)
@@ -198,7 +198,7 @@ def _follow(ends: np.ndarray, rest: np.ndarray, grey: np.ndarray, rules: LineRul
     values, moved = values[best], moved[best]
     if not _goes_on(values, rules):
         return None
-    widths = np.arange(-rules.reach, rules.reach + 1)
+    widths = np.arange(-2 * rules.reach, 2 * rules.reach + 1) / 2
     around = places[:, :, None] + (moved[..., None] + widths)[..., None] * across
     profiles = _sample(rest, around).mean(1)
     medians = np.median(values, axis=1)[:, None]
