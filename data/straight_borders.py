@@ -33,7 +33,8 @@ class BorderRules:
             than a slope of colour from one end to the other leaves, too: a shadow is no border.
         corner: a corner is taken in place of a line that leaves this share of the variance, or more.
         corner_gain: it must leave less than this fraction of what the line leaves.
-        smallest: share of the points that lies on the smaller side at least.
+        smallest: share of the points that lies on the smaller side of a line, at least.
+        smallest_corner: the same for a corner, whose lines fit more.
         depth: levels of division; 2**depth areas at most, and one at depth 0.
         points: about so many points are looked at, at most: those of a grid.
         fewest: a side of fewer points is not divided.
@@ -43,7 +44,8 @@ class BorderRules:
     unexplained: float = 0.7
     corner: float = 0.03
     corner_gain: float = 0.8
-    smallest: float = 0.04
+    smallest: float = 0.08
+    smallest_corner: float = 0.15
     depth: int = 3
     points: int = 2500
     fewest: int = 60
@@ -126,7 +128,7 @@ def _best_border(points: np.ndarray, colours: np.ndarray, rules: BorderRules) ->
         corner = _best_corner(points, colours, border)
         left_by_corner = _unexplained(points, colours, corner)
         smaller_side = min(np.bincount(_beyond(corner, points), minlength=2))
-        if left_by_corner < rules.corner_gain * left and smaller_side >= rules.smallest * len(points):
+        if left_by_corner < rules.corner_gain * left and smaller_side >= rules.smallest_corner * len(points):
             border, left = corner, left_by_corner
     slope = np.column_stack([np.ones(len(points)), points])
     left_by_slope = ((colours - slope @ np.linalg.lstsq(slope, colours, rcond=None)[0]) ** 2).sum()
