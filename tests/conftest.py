@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 
@@ -17,6 +18,13 @@ def own_cache(tmp_path_factory):
     del os.environ[FOLDER_VARIABLE]
     if before is not None:
         os.environ[FOLDER_VARIABLE] = before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_heard():
+    """A shell that starts the tests in the background has them ignore SIGINT, and what they start as well."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
