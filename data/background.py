@@ -129,8 +129,9 @@ def _pages(picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, rules: Bac
     for label in range(1, count):
         left, top, width, height = boxes[label, :4]
         box = (slice(max(0, top - margin), top + height + margin), slice(max(0, left - margin), left + width + margin))
-        own = (labels[box] == label) & (beyond[box] < 0)
-        page[box][own] = _carried_on(picture[box], mask[box], beyond[box], labels[box] == label, rules)[own]
+        near = labels[box] == label
+        own = near & (beyond[box] < 0)
+        page[box][own] = _carried_on(picture[box], mask[box], beyond[box], near, rules)[own]
     return page
 
 

@@ -35,9 +35,10 @@ class OcclusionRules:
             whatever else has more contact than `strip` on all sides together is a piece of it.
         wide_confidence: an occluder with enough contact is removed when the mean probability over it is at least
             this; so a low `threshold` takes the dim rim of an occluder along, and no shadow of a doubt on its own.
-        small: what covers less than this fraction of the picture is small: hands and heads seldom are, and what the
-            network half takes for one on a clean page mostly is.
-        small_confidence: the same for a small one; a finger's tip that is one has 0.88 and more.
+        small: an occluder of less than this fraction of the picture is small. Hands and heads seldom are; what the
+            network takes for one on a clean page mostly is.
+        small_confidence: a small occluder with enough contact is removed when the mean probability over it is at least
+            this; over the tip of a real finger it is 0.88 and more.
         narrow_confidence: the same for one with too little contact.
         strip_confidence: the same for a strip.
         inner_confidence: the same for one that does not come near the border; above 1 none is removed.

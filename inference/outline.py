@@ -50,10 +50,10 @@ def follow_edges(mask: np.ndarray, picture: np.ndarray, rules: OutlineRules) -> 
     for label in range(1, count):
         left, top, width, height = boxes[label, :4]
         box = (slice(top, top + height), slice(left, left + width))
-        inside = mask[box] * (labels[box] == label).astype(np.uint8)
+        own = labels[box] == label
+        inside = mask[box] * own.astype(np.uint8)
         near = _distance(inside) + _distance(1 - inside) <= rules.band
         moved = np.where(near, _guided(inside.astype(np.float32), picture[box], rules) >= rules.threshold, inside)
-        own = labels[box] == label
         if moved[own].any():
             result[box][own] = moved[own]
     return result
