@@ -71,6 +71,23 @@ def test_close_rules_stay_apart_and_whole_where_they_cross(thickness, tilt):
     assert not (dark & HOLE & ~near).any()
 
 
+def test_neither_of_two_crossing_lines_cuts_the_other():
+    lines = found_in(page(((-5, 100), (265, 100), 40), ((130, -5), (130, 205), 40)))
+    drawn = np.full((HEIGHT, WIDTH, 3), PAPER, np.float32)
+    draw_lines(drawn, drawn.copy(), HOLE, lines)
+    assert drawn[100, 120:141].max() < 130
+    assert drawn[90:111, 130].max() < 130
+
+
+def test_broad_close_rules_go_on_to_themselves():
+    hole = np.zeros((HEIGHT, WIDTH), bool)
+    hole[:, 80:180] = True
+    picture = page(*[((-5, y), (265, y), 40) for y in range(20, 190, 20)], thickness=3)
+    lines = ruled_lines(picture.astype(np.float32) - PAPER, hole, RULES)
+    assert lines
+    assert max(abs(line.ends[0, 1] - line.ends[1, 1]) for line in lines) < 4
+
+
 def test_what_the_hole_shows_does_not_matter():
     picture = page(((-5, 60), (265, 66), 60), ((-5, 120), (265, 120), 170)).astype(np.float32)
     made = []

@@ -49,6 +49,12 @@ def test_where_the_picture_shows_no_edge_the_outline_stays_as_well():
     assert wrong(follow_edges(truth, flat, RULES), truth) < 0.08
 
 
+def test_what_would_vanish_stays_as_it_is():
+    flat, mask = np.full((60, 60, 3), 0.7, np.float32), np.zeros((60, 60), np.uint8)
+    mask[28:31, 28:31] = 1
+    assert np.array_equal(follow_edges(mask, flat, RULES), mask)
+
+
 def test_nothing_far_from_the_outline_changes():
     picture, truth = scene(noise=0.2)
     found = follow_edges(truth, picture, RULES)
