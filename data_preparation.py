@@ -23,15 +23,23 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from data.contest import Group, read_contest, split_by_page
-from data.crops import CENTERS, crop_boxes, shrink_mask, take
+from data.contest.crops import CENTERS, crop_boxes, shrink_mask, take
+from data.contest.lists import Group, ListError, PatchPaths, read_contest, split_by_page, write_list
+from data.contest.patch_files import (
+    ALL_DATA,
+    DIVIDED_DATA,
+    RecordError,
+    finished,
+    name_groups,
+    patches_of,
+    read_record,
+    share_patches,
+    write_entry,
+)
 from data.images import BadImageError, read_rgb, write_image
-from data.lists import ListError, PatchPaths, write_list
 from data.masks import read_mask, write_mask
-from data.patch_files import finished, name_groups, patches_of, share_patches
-from data.preparation_record import ALL_DATA, DIVIDED_DATA, RecordError, read_record, write_entry
+from utils.machine import available_cores
 from utils.parallel import WorkerKilledError, run_parallel
-from utils.threads import available_cores
 
 SETS = {ALL_DATA: ("all",), DIVIDED_DATA: ("train", "val")}
 

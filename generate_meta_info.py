@@ -21,14 +21,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from data.contest.crops import gradient_measure
+from data.contest.lists import PATCH_FOLDERS, PatchPaths, write_list
+from data.contest.patch_files import names_by_part
 from data.images import BadImageError, read_rgb
-from data.lists import PATCH_FOLDERS, PatchPaths, write_list
 from data.masks import read_mask
-from data.patch_files import names_by_part
-from data.sobel import gradient_measure
-from utils.atomic import atomic_path, write_text
+from utils.files import atomic_path, write_text
+from utils.machine import available_cores
 from utils.parallel import WorkerKilledError, run_parallel
-from utils.threads import available_cores
 
 
 @dataclass(frozen=True)

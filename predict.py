@@ -23,8 +23,8 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from inference.arguments import parse_count, parse_ratio, parse_scale, parse_threads, parse_tiles
-from utils.printable import printable
-from utils.progress import bar_intervals
+from utils.files import printable
+from utils.machine import bar_intervals
 
 # More than this many names are told as a number, or a folder of notes would hide what matters.
 _NAMES_TOLD = 5
@@ -76,8 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=level, format="%(levelname)s: %(message)s")
     # Imported here, so that --help and a typing error need not wait. Paddle is imported by the engines that need it: it
     # takes seconds and a quarter of a gigabyte.
-    from inference.folder import Orders, ResultsError, restore_folder
-    from inference.outcomes import FAILED, Tally
+    from inference.folder import FAILED, Orders, ResultsError, Tally, restore_folder
     from inference.restorer import Restorer
     from inference.sources import list_pictures, prepare_results
 

@@ -28,35 +28,36 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from utils.threads import start_paddle
+from utils.machine import start_paddle
 
 THREADS = start_paddle()
 
 import paddle
 
-from configs.files import check_init, check_lists
-from configs.loading import load_config, to_tree, to_yaml
+from configs.checks import check_init, check_lists
+from configs.load import load_config, to_tree, to_yaml
 from configs.parsing import ConfigError
 from configs.schema import Config
+from data.batches.patches import make_loader
+from data.contest.lists import ListError
 from data.images import BadImageError
-from data.lists import ListError
-from data.patches import make_loader
 from inference.validation import validate, validation_pages
 from losses import TotalLoss
-from models.gate import apply_gate
+from models.nafnet import apply_gate
 from models.presets import build
-from models.state import arrays_of, load_arrays
-from utils.checkpoint import CheckpointError
-from utils.device import DeviceError, resolve_device
-from utils.ema import ExponentialMovingAverage
-from utils.optimizer_state import gradient_norm, load_optimizer_arrays, optimizer_arrays
-from utils.processes import Processes, device_of_process, join_processes
-from utils.progress import bar_intervals
-from utils.run_folder import RunFolder
-from utils.schedule import lr_at, stage_at
-from utils.seeding import seed_iteration
-from utils.stopping import StopRequest
-from utils.weights import Weights, load_weights
+from models.weights import Weights, arrays_of, load_arrays, load_weights
+from utils.machine import DeviceError, bar_intervals, resolve_device
+from utils.parallel import StopRequest
+from utils.training.checkpoint import (
+    CheckpointError,
+    ExponentialMovingAverage,
+    gradient_norm,
+    load_optimizer_arrays,
+    optimizer_arrays,
+)
+from utils.training.processes import Processes, device_of_process, join_processes
+from utils.training.run_folder import RunFolder
+from utils.training.schedule import lr_at, seed_iteration, stage_at
 
 
 class NotFiniteError(ArithmeticError):

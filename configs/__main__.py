@@ -11,10 +11,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from configs.loading import load_config, to_yaml
+from configs.load import load_config, to_yaml
 from configs.parsing import ConfigError
 from configs.reference import reference
-from utils.atomic import write_text
+from utils.files import write_text
 
 PAGE = Path(__file__).with_name("README.md")
 

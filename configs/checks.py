@@ -1,10 +1,15 @@
-"""Combinations of settings that are fine one by one and cannot work together; every refusal names the key's path."""
+"""Combinations of settings that are fine one by one and cannot work together; every refusal names the key's path.
+
+Files that a config names and that have to be there; a refusal names the key and what makes the file.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from configs.parsing import ConfigError, join
 from configs.schema import Config, PredictConfig
-from losses import terms
+from losses import settings as terms
 from models.presets import resolve
 
 # The terms that say whether the predicted mask is right; `fill` only reads the true one.
@@ -14,7 +19,7 @@ MASK_TERMS = tuple(name for name, spec in terms.TERMS.items() if "mask_logit" in
 def check(config: Config) -> None:
     """Refuses a config that could not train, or would silently train something else than it says.
 
-    The terms of the loss are expected to be complete (`losses.terms.normalise_terms`).
+    The terms of the loss are expected to be complete (`losses.settings.normalise_terms`).
 
     Raises:
         ConfigError: with the key's path, what is wrong and what would be right.
@@ -125,3 +130,38 @@ def _check_scale(config: Config) -> None:
             f"{trained}; set both to the same, or give the size by a predict.long_side of its own (other than the "
             f"default {PredictConfig().long_side}) with predict.downscale: 1"
         )
+
+
+def check_lists(config: Config) -> None:
+    """Refuses a config whose lists of patches and pages are not there yet; what they hold is not looked at.
+
+    Raises:
+        ConfigError: names the key, the file and the script that writes it.
+    """
+    pages = config.data.val_pages
+    if config.validation.every and pages is not None:
+        require_file(
+            "data.val_pages", pages,
+            "run data_preparation.py first, or train without validation (data.val_pages: null, validation.every: 0)",
+        )
+    require_file("data.train_list", config.data.train_list, "run data_preparation.py and generate_meta_info.py first")
+
+
+def check_init(config: Config) -> None:
+    """Refuses initial weights that are not there.
+
+    Raises:
+        ConfigError: names the key and the file.
+    """
+    if config.train.init is not None:
+        require_file(
+            "train.init", config.train.init,
+            "train the config that it comes from first, give other weights (.pdparams), or null for random ones",
+        )
+
+
+def require_file(key: str, path: str, remedy: str) -> None:
+    """Raises `ConfigError` with the key, the path and the remedy unless `path` is a file."""
+    if not Path(path).is_file():
+        what = "is a folder, expected a file" if Path(path).is_dir() else "does not exist"
+        raise ConfigError(f"{key}: {path} {what}; {remedy}")

@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from configs.parsing import join
 from configs.schema import Config
-from losses.terms import TERMS
+from losses.settings import TERMS
 
 _INTRODUCTION = """# Settings
 

@@ -1,7 +1,7 @@
 # ruff: noqa: RUF009 - `setting` is `dataclasses.field` with the explanation filled in.
 """Every setting of a run, with its type, default, limits and one sentence of explanation.
 
-The dataclasses are what the rest of the project receives; `configs.loading` makes them from YAML and `configs.checks`
+The dataclasses are what the rest of the project receives; `configs.load` makes them from YAML and `configs.checks`
 refuses combinations that cannot work. `python -m configs` prints this page as a reference. Nothing here imports Paddle.
 """
 
@@ -47,7 +47,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PasteConfig:
-    """Occluders pasted on clean patches while training (`data.compositing`)."""
+    """Occluders pasted on clean patches while training (`data.synthesis.paste`)."""
 
     probability: float = setting(
         "Share of samples whose stored occlusion is replaced by a fresh one, pasted on the clean patch; 0 is off.",
@@ -235,7 +235,7 @@ class Config:
     optimizer: OptimizerConfig = setting("The optimiser.", OptimizerConfig())
     schedule: ScheduleConfig = setting("The learning rate over the run.", ScheduleConfig())
     loss: tuple[dict[str, Any], ...] = setting(
-        "Terms of the loss: `name`, `weight`, and the term's own settings (losses/terms.py)."
+        "Terms of the loss: `name`, `weight`, and the term's own settings (losses/settings.py)."
     )
     validation: ValidationConfig = setting("When and on how much.", ValidationConfig())
     predict: PredictConfig = setting("Prediction, for validation and for the weights file.", PredictConfig())

@@ -1,7 +1,11 @@
-"""The one place where picture files become RGB arrays and RGB arrays become picture files.
+"""What is wrong with a file that should be a picture.
+
+The one place where picture files become RGB arrays and RGB arrays become picture files.
 
 Pillow decodes because it reports a truncated JPEG, which OpenCV returns half grey without a word. A user's own file,
-which has to come back as it was, is the business of `data.photo`.
+which has to come back as it was, is the business of `data.photos.photo`.
+
+Which files of a folder are pictures.
 """
 
 from __future__ import annotations
@@ -17,9 +21,12 @@ import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from data.errors import BadImageError
-from data.png_chunks import check_rows
-from utils.atomic import write_bytes
+from utils.files import write_bytes
+
+
+class BadImageError(ValueError):
+    """A file that cannot be used as a picture; the message names it and says why."""
+
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
 DEFAULT_JPEG_QUALITY = 95
@@ -99,6 +106,8 @@ def decode_picture(image: Image.Image, path: str | os.PathLike[str]) -> None:
         raise BadImageError(f"{os.fspath(path)}: broken or cut short ({error})") from error
     # Pillow leaves rows that a PNG lacks black without a word. Looking for them takes half as long as decoding.
     if image.format == "PNG" and image.filename and _ends_black(image):
+        from data.photos.png import check_rows
+
         check_rows(Path(image.filename).read_bytes(), os.fspath(path))
 
 
@@ -250,3 +259,15 @@ def write_image(
 ) -> None:
     """Writes RGB uint8 height x width x 3 to `path` atomically; see `encode_image`."""
     write_bytes(path, encode_image(rgb, Path(path).suffix, quality, png_level))
+
+
+def pictures_below(folder: str | os.PathLike[str]) -> list[Path]:
+    """Paths, relative to `folder` and sorted, of the picture files in it and in its sub-folders.
+
+    Hidden files and folders are left out: half-written files have hidden names. Linked folders are not followed.
+    """
+    folder = Path(folder)
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(
+        path for path in found if not any(part.startswith(".") for part in path.parts) and (folder / path).is_file()
+    )

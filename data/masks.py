@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from data.images import BadImageError, decode_picture, open_picture
-from utils.atomic import write_bytes
+from utils.files import write_bytes
 
 # The contest's palette: index 0 is background, index 1 is the occluder.
 CONTEST_PALETTE = (128, 0, 0, 0, 128, 0)

@@ -1,7 +1,7 @@
 """What runs a trained network over a picture: the only package that pads, tiles and pastes.
 
 `from inference import Restorer` gives the one class that everything else uses; it is loaded when first asked for,
-so that `inference.tiling` and `inference.compose` work without Paddle. Where to look:
+so that `inference.tiles` and `inference.paste` work without Paddle. Where to look:
 
     one picture     restorer: inputs -> locate -> regions (or whole) -> fill -> compose; occlusion decides what goes
     the network     network: tiling, flips and memory around one of backends/, which are opened by backends.choice

@@ -23,13 +23,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.schema import PredictConfig
-from inference import onnx_files
-from inference.backends.base import BackendError
-from inference.backends.proof import LIMITS, Proof, proof_size
-from inference.backends.trial import hush_tracer, try_export
-from inference.export_cache import discard
-from utils.threads import start_paddle
-from utils.weights import Weights, load_weights
+from inference.engines import cache as onnx_files
+from inference.engines.base import LIMITS, BackendError, Proof, proof_size
+from inference.engines.cache import discard
+from inference.engines.trial import hush_tracer, try_export
+from models.weights import Weights, load_weights
+from utils.machine import start_paddle
 
 STATIC_SIZE = (512, 512)
 
@@ -63,8 +62,8 @@ def export(
     """
     hush_tracer()
     start_paddle()
-    from inference.backends.eager import EagerNetwork
-    from inference.backends.static import export_static
+    from inference.engines.eager import EagerNetwork
+    from inference.engines.static import export_static
 
     reference = EagerNetwork.from_weights(weights, settings, "cpu")
     out.mkdir(parents=True, exist_ok=True)

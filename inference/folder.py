@@ -1,4 +1,11 @@
-"""A folder of photos in, the same folder restored out: names, sub-folders and formats stay."""
+"""What became of pictures: of each one, and of all together.
+
+Three steps over many pictures that overlap: while one is worked on, the next is read and the last is written.
+
+Only so many pictures, and so many pixels, are on their way at once: memory is the same after a thousand pictures.
+
+A folder of photos in, the same folder restored out: names, sub-folders and formats stay.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +14,169 @@ import filecmp
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 
 from data.images import write_image
 from data.masks import write_mask
-from data.photo import Encoded, Photo, count_pixels, encode_photo, read_photo
-from inference.outcomes import FAILED, RESTORED, SKIPPED, UNTOUCHED, Outcome
-from inference.pipeline import overlap
+from data.photos.photo import Encoded, Photo, count_pixels, encode_photo, read_photo
 from inference.restorer import Restored
 from inference.sheet import draw_comparison
 from inference.sources import MASK, SHEET, Listing, require_regular
-from utils.atomic import remove_leftovers, write_bytes
-from utils.printable import printable
+from utils.files import printable, remove_leftovers, write_bytes
+from utils.machine import available_cores
+
+RESTORED, UNTOUCHED, SKIPPED, FAILED = "restored", "untouched", "skipped", "failed"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one picture.
+
+    Attributes:
+        name: its path relative to the source.
+        status: "restored", "untouched" (nothing covers it: the file is a copy), "skipped" (the result was there
+            already) or "failed".
+        steps: seconds by step: "decode", the restorer's own steps, "encode" (with writing). Waiting for the other
+            pictures under way is not in it, but what overlaps shares the processor, so a step takes longer than alone.
+        message: why it failed, or what was found; may be empty.
+        notes: what of the file its result could not keep.
+        results_stuck: it failed because the results' disk takes nothing more.
+    """
+
+    name: Path
+    status: str
+    steps: dict[str, float] = field(default_factory=dict)
+    message: str = ""
+    notes: tuple[str, ...] = ()
+    results_stuck: bool = False
+
+    @property
+    def seconds(self) -> float:
+        """From file to file, all steps together."""
+        return sum(self.steps.values())
+
+    def __str__(self) -> str:
+        return printable(f"{self.status}: {self.name}" + (f": {self.message}" if self.message else ""))
+
+
+class Tally:
+    """Counts outcomes, and keeps none of them."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._notes: Counter[str] = Counter()
+        self._seconds = 0.0
+        self._slowest: Outcome | None = None
+
+    def add(self, outcome: Outcome) -> None:
+        self.counts[outcome.status] += 1
+        self._notes.update(outcome.notes)
+        if outcome.status in (RESTORED, UNTOUCHED):
+            self._seconds += outcome.seconds
+            if self._slowest is None or outcome.seconds > self._slowest.seconds:
+                self._slowest = outcome
+
+    def lines(self, elapsed: float) -> list[str]:
+        """The summary of a run that took `elapsed` seconds since its first picture."""
+        parts = (f"{self.counts[status]} {status}" for status in (RESTORED, UNTOUCHED, SKIPPED, FAILED))
+        total = self.counts.total()
+        lines = [f"{total} picture{'s' if total != 1 else ''}: {', '.join(parts)}"]
+        if self.counts[SKIPPED]:
+            lines.append(
+                "skipped: finished results were kept, also those of other weights or options; --overwrite redoes them"
+            )
+        lines.extend(f"{count} of them: {note}" for note, count in sorted(self._notes.items()))
+        done = self.counts[RESTORED] + self.counts[UNTOUCHED]
+        if self._slowest is not None:
+            rate = done / max(elapsed, 1e-9)
+            lines.append(
+                f"{elapsed:.1f} s, {rate:.2f} pictures per second; from file to file {self._seconds / done:.2f} s on "
+                f"average, slowest {self._slowest.seconds:.2f} s ({printable(self._slowest.name)})"
+            )
+        return lines
+
+
+# Two photos of 48 megapixels overlap, two scans of 200 do not. One takes some 15 bytes a pixel on its way.
+PIXELS_UNDER_WAY = 100_000_000
+_MOST_HELPERS = 4
+
+
+class Job(Protocol):
+    """One picture on its way; each step keeps what the next one needs, and its own errors."""
+
+    @property
+    def pixels(self) -> int:
+        """Height x width, known before the picture is read; 0 where that cannot be told."""
+
+    def read(self) -> None:
+        """Runs in a helper thread."""
+
+    def work(self) -> None:
+        """Runs in the caller's thread, one job at a time: the network takes all cores, and ctrl-C arrives here."""
+
+    def write(self) -> None:
+        """Runs in a helper thread."""
+
+
+AnyJob = TypeVar("AnyJob", bound=Job)
+
+
+def helpers_for(cores: int) -> int:
+    """How many pictures are read, and how many written, beside the network: half the cores, 4 at most."""
+    return max(1, min(_MOST_HELPERS, cores // 2))
+
+
+def overlap(jobs: Iterable[AnyJob], helpers: int | None = None, pixels: int = PIXELS_UNDER_WAY) -> Iterator[AnyJob]:
+    """Takes every job through its three steps and yields them when they are through, in their own order.
+
+    Args:
+        helpers: how many jobs are read, and how many written, at the same time; by default `helpers_for` the cores of
+            this process. So many wait, read, for their turn.
+        pixels: jobs that hold more than this together are not under way at the same time; a larger one goes alone.
+
+    An exception of a step, ctrl-C, or closing the iterator ends the work: writes that have begun are finished, and
+    nothing else is begun.
+    """
+    helpers = helpers or helpers_for(available_cores())
+    reading: deque[tuple[AnyJob, Future[None]]] = deque()
+    writing: deque[tuple[AnyJob, Future[None]]] = deque()
+    upcoming = iter(jobs)
+    following = next(upcoming, None)
+    reader = ThreadPoolExecutor(helpers, thread_name_prefix="reader")
+    writer = ThreadPoolExecutor(helpers, thread_name_prefix="writer")
+    try:
+        while following is not None or reading or writing:
+            under_way = sum(job.pixels for job, _ in (*reading, *writing))
+            # One more than there are helpers: the first of them goes to the network right below.
+            while following is not None and len(reading) <= helpers:
+                if under_way and under_way + following.pixels > pixels:
+                    break
+                under_way += following.pixels
+                reading.append((following, reader.submit(following.read)))
+                following = next(upcoming, None)
+            if reading:
+                job, step = reading.popleft()
+                step.result()
+                job.work()
+                writing.append((job, writer.submit(job.write)))
+            # Without one that is read, what follows is too large for now, or nothing follows.
+            while writing and (writing[0][1].done() or len(writing) > helpers or not reading):
+                job, step = writing.popleft()
+                step.result()
+                yield job
+    finally:
+        reader.shutdown(wait=False, cancel_futures=True)
+        writer.shutdown(wait=True, cancel_futures=True)
+        reader.shutdown(wait=True)
+
 
 LOG = logging.getLogger(__name__)
 # What the next picture will meet as well: no space, no quota left, a disk that failed or was made read-only.
@@ -118,7 +271,7 @@ def _refuse_shared_places(listing: Listing, orders: Orders) -> None:
 
 
 class _Picture:
-    """One picture on its way through `inference.pipeline`; whatever goes wrong becomes its outcome."""
+    """One picture on its way through `inference.folder`; whatever goes wrong becomes its outcome."""
 
     def __init__(
         self, restorer: Callable[[np.ndarray], Restored], root: Path, name: Path, target: Path, orders: Orders

@@ -1,4 +1,8 @@
-"""The one way to run trained weights over a photo: `Restorer(weights)(image)`.
+"""What may be given to a `Restorer`, as one kind of array.
+
+Restoring a whole picture without asking what covers it: the plain network, and networks without a gate.
+
+The one way to run trained weights over a photo: `Restorer(weights)(image)`.
 
     from inference import Restorer
     restorer = Restorer()
@@ -17,24 +21,135 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, Union, get_args
 
+import cv2
 import numpy as np
+from PIL import Image
 
 from configs.schema import PredictConfig
-from data.background import PasteRules
-from inference.backends.base import Backend
-from inference.backends.choice import open_backend
-from inference.compose import paste_fill
-from inference.filling import Filler
-from inference.inputs import Picture, as_pixels
-from inference.locate import locate, shrink
-from inference.memory import bytes_per_pixel
-from inference.network import Network
-from inference.occlusion import OcclusionRules
-from inference.tiling import Cut, equal_cut, single_cut
-from inference.whole import changes, everything, plain
-from utils.weights import Weights, load_weights
+from data.photos.photo import read_photo
+from inference.engines.base import Backend
+from inference.engines.choice import open_backend
+from inference.fill.network import Filler
+from inference.fill.page import PasteRules
+from inference.find.locate import locate, shrink, to_float
+from inference.find.occlusion import OcclusionRules
+from inference.paste import add_difference, paste_fill
+from inference.tiles import Cut, Network, bytes_per_pixel, equal_cut, single_cut
+from models.weights import Weights, load_weights
+
+Picture = Union[np.ndarray, Image.Image, str, "os.PathLike[str]"]
+
+
+def as_pixels(image: Picture) -> np.ndarray:
+    """RGB uint8 or uint16 [H, W, 3] of an array, a Pillow image or a file.
+
+    An array is taken as it is. A file is turned upright by its EXIF orientation, and one of 16 bits per channel gives
+    uint16. A Pillow image is taken as it lies (`PIL.ImageOps.exif_transpose` turns it upright), as RGB: grey becomes
+    three equal channels, 16-bit grey ("I;16", "I") becomes uint16, a palette its colours, CMYK and the other models of
+    colour what Pillow converts them to; alpha is dropped.
+
+    Raises:
+        TypeError: something else.
+        ValueError: an array of another type or shape, an image of mode "F" or of values beyond 16 bits, no pixels.
+        BadImageError: a file that cannot be read.
+    """
+    if isinstance(image, np.ndarray):
+        return _checked(image)
+    if isinstance(image, Image.Image):
+        return _checked(_from_pillow(image))
+    if isinstance(image, str | os.PathLike):
+        return read_photo(image).pixels
+    raise TypeError(
+        f"cannot restore {type(image).__name__} {str(image)[:40]!r}: expected an RGB array of uint8 or uint16 "
+        "[height, width, 3], a Pillow image, or the path of a picture"
+    )
+
+
+def _from_pillow(image: Image.Image) -> np.ndarray:
+    if image.mode == "F" or (image.mode == "I" and not 0 <= image.getextrema()[0] <= image.getextrema()[1] <= 65535):
+        raise ValueError(
+            f"a Pillow image of mode {image.mode} with values of {image.getextrema()}: expected 0 to 65535 in mode I "
+            "or I;16, or 8 bits per channel; scale it first"
+        )
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        return np.repeat(np.asarray(image).astype(np.uint16)[..., None], 3, axis=2)
+    return np.asarray(image.convert("RGB"))
+
+
+def _checked(array: np.ndarray) -> np.ndarray:
+    if array.dtype in (np.uint8, np.uint16) and array.ndim == 3 and array.shape[2] == 3 and array.size:
+        return array
+    advice = ""
+    if array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 1):
+        advice = "; a grey picture is np.dstack([grey, grey, grey])"
+    elif array.ndim == 3 and array.shape[2] == 4:
+        advice = "; leave the alpha channel away: image[..., :3]"
+    elif np.issubdtype(array.dtype, np.floating):
+        advice = "; values from 0 to 1 are (image * 65535 + 0.5).astype(np.uint16)"
+    raise ValueError(f"expected RGB uint8 or uint16 height x width x 3, got {array.dtype} {array.shape}{advice}")
+
+
+# Rows of a picture that are converted at a time, so that no second full-size picture of floats is needed.
+_ROWS = 512
+
+
+def plain(network: Network, picture: np.ndarray) -> np.ndarray:
+    """The network's output for a whole picture in one piece, clipped and rounded, and nothing else.
+
+    Of a network with a gate these are the colours before the gate.
+
+    Args:
+        picture: RGB uint8 or uint16 [H, W, 3].
+
+    Returns:
+        The same type and shape.
+
+    Raises:
+        MemoryError: memory does not suffice; cutting the picture would change the numbers.
+    """
+    height, width = picture.shape[:2]
+    return _quantised(network(picture, equal_cut(height, width, 1, 1, 0), may_cut=False), picture.dtype)
+
+
+def everything(network: Network, picture: np.ndarray, small: np.ndarray, cut: Cut) -> np.ndarray:
+    """What a network without a gate makes of a whole picture, as in the write-up.
+
+    Args:
+        picture: RGB uint8 or uint16 [H, W, 3].
+        small: the same at the working scale; where it is smaller, only the network's difference is enlarged.
+        cut: the tiles of `small`.
+
+    Returns:
+        The type and shape of `picture`.
+    """
+    output = network(small, cut)
+    if small.shape == picture.shape:
+        return _quantised(output, picture.dtype)
+    result = picture.copy()
+    add_difference(result, output - to_float(small).transpose(2, 0, 1))
+    return result
+
+
+def changes(result: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """uint8 [H, W]: 1 where any channel differs."""
+    changed = np.empty(picture.shape[:2], np.uint8)
+    for start in range(0, len(picture), _ROWS):
+        rows = slice(start, start + _ROWS)
+        changed[rows] = cv2.absdiff(result[rows], picture[rows]).max(2) > 0
+    return changed
+
+
+def _quantised(output: np.ndarray, kind: np.dtype) -> np.ndarray:
+    """float32 [K, H, W], of which the first three count, as [H, W, 3] of `kind`: clipped and rounded."""
+    white = np.float32(np.iinfo(kind).max)
+    result = np.empty((*output.shape[1:], 3), kind)
+    for start in range(0, len(result), _ROWS):
+        rows = slice(start, start + _ROWS)
+        result[rows] = (np.clip(output[:3, rows], 0, 1) * white + np.float32(0.5)).transpose(1, 2, 0)
+    return result
+
 
 Mode = Literal["auto", "tiles", "full"]
 _ROOT = Path(__file__).resolve().parent.parent
@@ -90,7 +205,7 @@ class Restorer:
         scale: "auto" works at the size that the weights ask for (`downscale`, at most `long_side`) and never
             enlarges; a number in (0, 1] is the working size as a fraction of the picture's.
         backend, precision, threads: what runs the network, how exactly, with how many threads
-            (`inference.backends.choice.open_backend`).
+            (`inference.engines.choice.open_backend`).
         rows, columns, overlap, tlc_ratio: None takes what the weights say (`PredictConfig`); the first two are for
             mode "tiles" only; `tlc_ratio` 0 turns TLC off.
         tta: averages over the four mirrorings of every tile, for four times the work.
@@ -136,7 +251,7 @@ class Restorer:
         mode: Mode = "auto",
         tta: bool = False,
     ) -> Restorer:
-        """A restorer over any `inference.backends.base.Backend`."""
+        """A restorer over any `inference.engines.base.Backend`."""
         _check(mode, scale)
         restorer = cls.__new__(cls)
         restorer._set_up(backend, settings, scale, mode, tta, None)
@@ -178,7 +293,7 @@ class Restorer:
 
         Args:
             image: RGB uint8 or uint16 [H, W, 3], a Pillow image, or the path of a picture file; see
-                `inference.inputs.as_pixels` for how the latter two become arrays.
+                `inference.restorer.as_pixels` for how the latter two become arrays.
 
         Raises:
             TypeError: something else.

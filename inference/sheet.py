@@ -13,8 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data.images import read_rgb, write_image
-from data.listing import pictures_below
+from data.images import pictures_below, read_rgb, write_image
 
 CELL_SIDE = 460
 COMPARISON_SIDE = 1000

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from data.contest.lists import PatchPaths, read_list
 from data.images import BadImageError, open_picture, read_rgb, upright_size
-from data.lists import PatchPaths, read_list
 from data.masks import read_mask
 from inference.restorer import Restorer
 from metrics.score import HIGHEST_PSNR, evaluate
-from utils.processes import Processes
-from utils.weights import Weights
+from models.weights import Weights
+from utils.training.processes import Processes
 
 MEASURES = ("score", "psnr", "ms_ssim", "psnr_inside", "psnr_outside")
 

@@ -1,4 +1,4 @@
-"""What training minimises. `losses.terms` describes the terms without paddle; `losses.total` computes them.
+"""What training minimises. `losses.settings` describes the terms without paddle; `losses.total` computes them.
 
 Importing this package does not import paddle; the names below do when they are asked for.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from losses.terms import TERMS, data_ranges, minimum_patch, needs_gate, normalise_terms
+from losses.settings import TERMS, data_ranges, minimum_patch, needs_gate, normalise_terms
 
 if TYPE_CHECKING:
     from losses.total import LOSSES, TotalLoss

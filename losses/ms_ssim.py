@@ -7,7 +7,7 @@ import paddle
 from paddle import nn
 from paddle.nn import functional as F
 
-from losses.value_range import ValueRangeCheck
+from losses.terms import ValueRangeCheck
 from metrics.ms_ssim import K1, K2, MINIMUM_SIDE, SCALE_WEIGHTS, WINDOW_SIZE, gaussian_window
 
 # x ** w has an infinite slope at 0, and NaN below: no factor goes under this. The measure proper takes 0 there;

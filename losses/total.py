@@ -8,10 +8,9 @@ from typing import Any
 import paddle
 from paddle import nn
 
-from losses.mask import FillLoss, MaskBCELoss, MaskDiceLoss
 from losses.ms_ssim import MSSSIMLoss
-from losses.pixel import CharbonnierLoss, L1Loss, PSNRLoss
-from losses.terms import TERMS, normalise_terms
+from losses.settings import TERMS, normalise_terms
+from losses.terms import CharbonnierLoss, FillLoss, L1Loss, MaskBCELoss, MaskDiceLoss, PSNRLoss
 
 LOSSES: dict[str, type[nn.Layer]] = {
     "l1": L1Loss,
@@ -34,7 +33,7 @@ class TotalLoss(nn.Layer):
     """Weighted sum of the terms of a config; all of it is computed in float32, whatever autocast says.
 
     Args:
-        terms: as `losses.terms.normalise_terms` takes them, for example
+        terms: as `losses.settings.normalise_terms` takes them, for example
             [{"name": "charbonnier", "weight": 1.0, "eps": 1e-3}, {"name": "ms_ssim", "data_range": 1.0}].
 
     Raises:

@@ -4,7 +4,6 @@
 """
 
 from metrics.ms_ssim import ms_ssim
-from metrics.psnr import psnr
-from metrics.score import contest_score, evaluate
+from metrics.score import contest_score, evaluate, psnr
 
 __all__ = ["contest_score", "evaluate", "ms_ssim", "psnr"]

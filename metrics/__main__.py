@@ -15,11 +15,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from data.lists import ListError
-from metrics.folder import measure_folder
-from metrics.pairs import NameIndex, NoTruthsError, read_truths
-from metrics.table import format_table, write_csv
-from utils.threads import available_cores
+from data.contest.lists import ListError
+from metrics.folder import NameIndex, NoTruthsError, format_table, measure_folder, read_truths, write_csv
+from utils.machine import available_cores
 
 
 def build_parser() -> argparse.ArgumentParser:

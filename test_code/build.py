@@ -27,11 +27,11 @@ from pathlib import Path
 from PIL import Image
 
 from configs.schema import PredictConfig
-from inference import onnx_files
+from inference.engines import cache as onnx_files
 from inference.export import export
+from models.weights import load_weights
 from test_code.closure import import_closure
-from utils.atomic import atomic_path
-from utils.weights import load_weights
+from utils.files import atomic_path
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "test_code" / "samples" / "photos"

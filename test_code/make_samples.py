@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from data.compositing import STYLES, paste, through_jpeg
 from data.drawing.fonts import bundled_fonts
 from data.drawing.occluders import draw_hand, draw_head
 from data.drawing.pages import draw_page
 from data.images import encode_image
-from data.occluders import Occluder
-from utils.atomic import write_bytes
+from data.synthesis.occluders import Occluder
+from data.synthesis.paste import STYLES, paste, through_jpeg
+from utils.files import write_bytes
 
 LARGEST_FILE = 350_000
 _QUALITIES = (95, 93, 91, 89, 87, 85, 82, 79, 75)
@@ -37,7 +37,7 @@ class Sample:
         height: pixels.
         page: kind of page, see `data.drawing.pages.KINDS`.
         occluder: "hand" or "head".
-        style: how it is pasted, see `data.compositing.STYLES`.
+        style: how it is pasted, see `data.synthesis.paste.STYLES`.
         seed: decides everything else.
     """
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 import data_preparation
+from data.contest.lists import read_list
 from data.images import read_rgb, write_image
-from data.lists import read_list
 from data.masks import contest_mask_image, read_mask
 
 ROOT = Path(__file__).resolve().parent.parent

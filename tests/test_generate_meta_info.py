@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 
 import generate_meta_info
+from data.contest.crops import gradient_measure
+from data.contest.lists import read_list
 from data.images import read_rgb, write_image
-from data.lists import read_list
 from data.masks import write_mask
-from data.sobel import gradient_measure
 
 SIZE = 64
 

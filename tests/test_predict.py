@@ -14,12 +14,10 @@ from PIL import Image
 
 import predict
 from inference import arguments
-from inference.folder import Orders, ResultsError
-from inference.outcomes import Outcome
+from inference.folder import Orders, Outcome, ResultsError
 from models.presets import build
-from models.state import arrays_of
+from models.weights import Weights, arrays_of, save_weights
 from tests.inference.painted import page
-from utils.weights import Weights, save_weights
 
 SCRIPT = Path(predict.__file__).resolve()
 
@@ -165,7 +163,7 @@ def options_given(monkeypatch, tmp_path, *extra: str) -> dict:
 
     monkeypatch.setattr("inference.restorer.Restorer", Restorer)
     monkeypatch.setattr("inference.folder.restore_folder", restore_folder)
-    monkeypatch.setattr("utils.threads.os.environ", {**os.environ})
+    monkeypatch.setattr("utils.machine.os.environ", {**os.environ})
     Image.fromarray(page(20, 30, None)).save(tmp_path / "one.png")
     assert predict.main([str(tmp_path), str(tmp_path / "out"), *extra]) == 0
     return given

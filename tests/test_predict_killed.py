@@ -17,9 +17,8 @@ import pytest
 from PIL import Image
 
 from models.presets import build
-from models.state import arrays_of
+from models.weights import Weights, arrays_of, save_weights
 from tests.inference.painted import page
-from utils.weights import Weights, save_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 KILLS = 20
@@ -28,7 +27,7 @@ KILLS = 20
 MOTHER = """
 import os, signal, sys, time
 import predict
-from utils.threads import start_paddle
+from utils.machine import start_paddle
 start_paddle(1)
 import inference.folder, inference.restorer
 print("ready", flush=True)

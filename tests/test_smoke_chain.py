@@ -12,9 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from data.contest import read_contest
-from data.lists import read_list
-from utils.weights import load_weights
+from data.contest.lists import read_contest, read_list
+from models.weights import load_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 # The smoke config in small: enough iterations to get better than doing nothing, few enough for every test run.

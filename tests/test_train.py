@@ -17,15 +17,14 @@ import pytest
 import yaml
 
 import train
-import utils.device
-from configs.loading import load_config
+import utils.machine
+from configs.load import load_config
 from configs.parsing import ConfigError
-from data.lists import PatchPaths, write_list
-from utils.checkpoint import load_checkpoint
-from utils.journal import read_metrics
-from utils.processes import Processes
-from utils.run_folder import RunFolder
-from utils.weights import load_weights
+from data.contest.lists import PatchPaths, write_list
+from models.weights import load_weights
+from utils.training.checkpoint import load_checkpoint
+from utils.training.processes import Processes
+from utils.training.run_folder import RunFolder, read_metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 QUIET = ("validation.every=0",)
@@ -253,7 +252,7 @@ def test_several_processes_on_one_named_card_are_refused(prepared, tmp_path, cap
 def test_a_process_alone_takes_the_launchers_card_unless_told_otherwise(prepared, tmp_path, capsys, monkeypatch,
                                                                         device, tried):
     monkeypatch.setenv("FLAGS_selected_gpus", "7")
-    monkeypatch.setattr(utils.device, "gpu_problem", lambda name: f"a problem of {name}")
+    monkeypatch.setattr(utils.machine, "gpu_problem", lambda name: f"a problem of {name}")
     assert train.main(command(prepared, tmp_path / "run", flags=("--device", device))) == 2
     assert f"a problem of {tried};" in capsys.readouterr().err
 

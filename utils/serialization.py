@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.atomic import write_bytes
+from utils.files import write_bytes
 
 _PLAIN = (str, bytes, int, float, bool, type(None))
 

@@ -15,11 +15,10 @@ from pathlib import Path
 
 import yaml
 
-from data.contest_set import find_sources
-from data.set_options import SetOptions
-from data.splits import SPLIT_FILE
-from data.synthesis import MANIFEST, make_set
-from utils.atomic import write_text
+from data.synthesis.__main__ import MANIFEST, make_set
+from data.synthesis.occluders import SPLIT_FILE
+from data.synthesis.sets import SetOptions, find_sources
+from utils.files import write_text
 
 RECORDS = Path(__file__).parent
 RECIPES = "recipes.yml"

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from data.heldout import RECORDS, DifferenceError, HeldOutSets
 from data.images import BadImageError
-from data.synthesis import MANIFEST
+from data.synthesis.__main__ import MANIFEST
+from utils.machine import available_cores
 from utils.parallel import WorkerKilledError
-from utils.threads import available_cores
 
 
 def build_parser() -> argparse.ArgumentParser:

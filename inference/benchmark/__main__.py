@@ -19,8 +19,8 @@ from inference.arguments import parse_count, parse_threads
 from inference.benchmark import machine
 from inference.benchmark.run import Bench
 from inference.restorer import default_weights
-from utils.atomic import write_text
-from utils.threads import available_cores
+from utils.files import write_text
+from utils.machine import available_cores
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:

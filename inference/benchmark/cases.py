@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from inference.backends.choice import PRECISIONS
+from inference.engines.choice import PRECISIONS
 
 STEPS = ("decode", "locate", "restore", "compose", "encode")
 MODES = ("auto", "tiles", "full")

@@ -17,18 +17,17 @@ from typing import Any
 import numpy as np
 
 from configs.schema import PredictConfig
-from data.photo import encode_photo, read_photo
-from inference.backends.base import Backend
-from inference.backends.choice import open_backend
+from data.photos.photo import encode_photo, read_photo
 from inference.benchmark.cases import Case
 from inference.benchmark.machine import matrix_rate
-from inference.folder import Orders, restore_folder
-from inference.outcomes import RESTORED, UNTOUCHED
+from inference.engines.base import Backend
+from inference.engines.choice import open_backend
+from inference.folder import RESTORED, UNTOUCHED, Orders, restore_folder
 from inference.restorer import Restored, Restorer
 from inference.sources import list_pictures
-from utils.atomic import write_bytes, write_text
-from utils.threads import start_paddle
-from utils.weights import Weights, load_weights
+from models.weights import Weights, load_weights
+from utils.files import write_bytes, write_text
+from utils.machine import start_paddle
 
 # A tile of other content than those that are timed, so that nothing is measured on a cold engine.
 _WARM_SIDE = 256
@@ -201,9 +200,9 @@ def _peak_gb() -> float:
 def _gmac(weights: Weights, settings: PredictConfig, tiles: list[tuple[int, int]]) -> float:
     """Imports Paddle, which many engines do without: to be called when everything is measured."""
     start_paddle()
-    from models.macs import multiply_adds
-    from models.state import network_of
+    from models.nafnet import multiply_adds
     from models.tlc import convert_to_local
+    from models.weights import network_of
 
     network = network_of(weights)
     if settings.tlc_ratio > 0:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.threads import available_cores
+from utils.machine import available_cores
 
 _PACKAGES = ("paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "onnxruntime-gpu", "openvino", "numpy")
 _SIDE = 2048

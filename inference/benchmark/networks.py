@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from utils.weights import Weights
+from models.weights import Weights
 
 # The write-up's prediction: the full-size photo in four equal tiles, TLC's window 2.5 x 256 = 640.
 RECIPE = {

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from data.compositing import CONTEST, paste
 from data.drawing.fonts import bundled_fonts
 from data.drawing.occluders import draw_hand, draw_head
 from data.drawing.pages import draw_page
 from data.images import encode_image
-from data.occluders import Occluder
-from utils.atomic import write_bytes
+from data.synthesis.occluders import Occluder
+from data.synthesis.paste import CONTEST, paste
+from utils.files import write_bytes
 
 # What most of the contest's photos measure.
 WIDTH, HEIGHT = 2811, 3770

@@ -17,8 +17,8 @@ from inference.benchmark.cases import Case, all_cases, matching
 from inference.benchmark.networks import as_recipe, doubled
 from inference.benchmark.pictures import HEIGHT, WIDTH, draw_pictures, take_pictures
 from inference.benchmark.report import Report, Result
-from inference.export_cache import FOLDER_VARIABLE
-from utils.weights import Weights, load_weights, save_weights
+from inference.engines.cache import FOLDER_VARIABLE
+from models.weights import Weights, load_weights, save_weights
 
 _ROOT = Path(__file__).resolve().parents[2]
 _QUICK = (480, 640)

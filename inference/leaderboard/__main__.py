@@ -16,12 +16,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from data.contest import is_contest
+from data.contest.lists import ListError, is_contest
 from data.images import BadImageError, write_image
-from data.lists import ListError
 from inference.arguments import parse_count, parse_threads
-from inference.backends.base import BackendError
 from inference.benchmark import machine
+from inference.engines.base import BackendError
 from inference.leaderboard.aims import aims
 from inference.leaderboard.methods import METHODS, Tools
 from inference.leaderboard.records import Records
@@ -29,8 +28,8 @@ from inference.leaderboard.run import Leaderboard
 from inference.leaderboard.table import csv_text, markdown
 from inference.leaderboard.worst import worst_sheet
 from inference.restorer import default_weights
-from utils.atomic import write_text
-from utils.threads import available_cores
+from utils.files import write_text
+from utils.machine import available_cores
 
 
 def build_parser() -> argparse.ArgumentParser:

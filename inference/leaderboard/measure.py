@@ -10,7 +10,7 @@ import numpy as np
 from inference.leaderboard.methods import Outcome
 from inference.leaderboard.records import Row
 from inference.leaderboard.scenes import Scene
-from inference.whole import changes
+from inference.restorer import changes
 from metrics.score import contest_score, evaluate
 
 # So far round an occluder, as a fraction of the picture's longer side, a paste may change the page: 38 pixels of 3770.

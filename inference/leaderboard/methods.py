@@ -16,10 +16,10 @@ from typing import Any
 import cv2
 import numpy as np
 
+from inference.fill.network import covered_boxes, enlarge_mask
 from inference.leaderboard.scenes import Scene
-from inference.regions import covered_boxes, enlarge_mask
 from inference.restorer import Restored, Restorer
-from utils.weights import load_weights
+from models.weights import load_weights
 
 Settings = tuple[tuple[str, Any], ...]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from utils.atomic import write_text
+from utils.files import write_text
 
 
 @dataclass(frozen=True)

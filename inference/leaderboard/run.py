@@ -26,7 +26,7 @@ class Leaderboard:
             their seconds are measured alone.
 
     Raises:
-        data.lists.ListError: a folder is no set.
+        data.contest.lists.ListError: a folder is no set.
     """
 
     def __init__(

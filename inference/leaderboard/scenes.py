@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.contest import Group, read_contest
+from data.contest.lists import Group, read_contest
 from data.images import read_rgb
 from data.masks import read_mask
 
@@ -57,7 +57,7 @@ def list_scenes(folder: Path, limit: int = 0) -> list[Scene]:
         limit: so many, always the same ones, and those of a smaller limit among them; 0 takes all.
 
     Raises:
-        data.lists.ListError: no such set.
+        data.contest.lists.ListError: no such set.
     """
     groups = read_contest(folder)
     if 0 < limit < len(groups):

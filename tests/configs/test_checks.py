@@ -6,7 +6,7 @@ from typing import get_args, get_type_hints
 
 import pytest
 
-from configs.loading import load_config
+from configs.load import load_config
 from configs.parsing import ConfigError
 from configs.schema import ModelConfig
 from models.presets import PRESETS
@@ -74,5 +74,5 @@ def test_the_schema_names_every_preset() -> None:
 
 
 def test_configs_are_read_without_paddle() -> None:
-    code = f"import sys, configs.loading as c; c.load_config({PHASE2!r}); sys.exit('paddle' in sys.modules)"
+    code = f"import sys, configs.load as c; c.load_config({PHASE2!r}); sys.exit('paddle' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from configs.files import check_init, check_lists
-from configs.loading import load_config
+from configs.checks import check_init, check_lists
+from configs.load import load_config
 from configs.parsing import ConfigError
 
 SMOKE = "configs/smoke.yml"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.loading import load_config, parse_config, to_tree, to_yaml
+from configs.load import load_config, parse_config, to_tree, to_yaml
 from configs.parsing import ConfigError
 from configs.schema import Config, PredictConfig, Stage
 

@@ -7,7 +7,7 @@ from typing import get_args, get_type_hints
 import pytest
 
 from configs.__main__ import PAGE, main
-from configs.loading import load_config
+from configs.load import load_config
 from configs.reference import reference
 from configs.schema import Config
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from data.occluders import Occluder
+from data.synthesis.occluders import Occluder
 
 SKIN, SLEEVE, HAIR = (205, 150, 120), (0, 255, 0), (60, 40, 30)
 

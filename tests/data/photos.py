@@ -1,4 +1,4 @@
-"""Files for the tests of `data.photo`, and what every one of them has to survive."""
+"""Files for the tests of `data.photos.photo`, and what every one of them has to survive."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data.photo import Encoded, Photo, encode_photo, read_photo
+from data.photos.photo import Encoded, Photo, encode_photo, read_photo
 
 # EXIF orientation -> how a file of that orientation stores an upright picture.
 STORE = {

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data.background import BackgroundRules, PasteRules, blank, carry_on
-from data.straight_borders import BorderRules
+from inference.fill.borders import BorderRules
+from inference.fill.page import BackgroundRules, PasteRules, blank, carry_on
 
 HEIGHT, WIDTH = 160, 220
 PASTE, RULES = PasteRules(), BackgroundRules()

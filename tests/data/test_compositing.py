@@ -8,11 +8,10 @@ import cv2
 import numpy as np
 import pytest
 
-from data.compositing import CONTEST, NATURAL, STYLES, PasteStyle, paste, paste_occluder, through_jpeg
-from data.cutout import render
 from data.masks import blobs
-from data.occluders import Occluder
-from data.placement import place
+from data.synthesis.occluders import Occluder
+from data.synthesis.paste import CONTEST, NATURAL, STYLES, PasteStyle, paste, paste_occluder, render, through_jpeg
+from data.synthesis.placement import place
 from tests.data.cutouts import SLEEVE, head_rgba, occluder, page_rgb
 
 PLAIN = PasteStyle(

@@ -1,7 +1,6 @@
 import pytest
 
-from data.contest import Group, is_contest, read_contest, split_by_page
-from data.lists import ListError
+from data.contest.lists import Group, ListError, is_contest, read_contest, split_by_page
 
 
 def write_annotation(root, folder, *lines):

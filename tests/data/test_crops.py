@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data.crops import Box, crop_boxes, shrink_mask, take
+from data.contest.crops import Box, crop_boxes, shrink_mask, take
 
 
 def mask_with(shape, *rectangles):

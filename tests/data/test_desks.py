@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from data.contest import read_contest
-from data.desks import lay_on_desk
+from data.contest.lists import read_contest
 from data.images import read_rgb
 from data.masks import read_mask
-from data.set_options import SetOptions
-from data.synthesis import make_set
+from data.synthesis.__main__ import make_set
+from data.synthesis.scenes import lay_on_desk
+from data.synthesis.sets import SetOptions
 from tests.data.cutouts import write_sources
 
 PAPER = (10, 250, 20)

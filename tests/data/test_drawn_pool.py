@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from data.drawn_pool import DrawnPool
-from data.occluders import DrawnOccluders, Occluder
+from data.batches.fresh import DrawnPool
+from data.synthesis.occluders import DrawnOccluders, Occluder
 
 
 def _generators(count: int = 200) -> list[np.random.Generator]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from data.contest import read_contest
+from data.contest.lists import read_contest
 from data.heldout import RECORDS, DifferenceError, HeldOutSets, read_sums
 from data.heldout.__main__ import main
 from data.images import read_rgb

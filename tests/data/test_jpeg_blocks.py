@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.jpeg_blocks import losses, replace_blocks
+from data.photos.jpeg_blocks import losses, replace_blocks
 from tests.data import jpegs
 from tests.data.jpegs import KINDS, decode, with_patch
 

@@ -15,10 +15,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data import jpeg_coefficients
-from data.jpeg_blocks import UnsupportedJpegError, replace_blocks
-from data.jpeg_headers import parse_jpeg
-from data.jpeg_segments import encode_jpeg
+from data.photos import jpeg_blocks as jpeg_coefficients
+from data.photos.jpeg_blocks import UnsupportedJpegError, replace_blocks
+from data.photos.jpeg_file import encode_jpeg, parse_jpeg
 from tests.data import jpegs
 from tests.data.jpegs import KINDS, decode, with_patch
 
@@ -147,7 +146,7 @@ def test_without_the_right_jpeglib_the_error_says_so(monkeypatch):
 
 ENDLESS = """
 import numpy as np
-from data.jpeg_blocks import replace_blocks
+from data.photos.jpeg_blocks import replace_blocks
 from tests.data import jpegs
 source = jpegs.save(jpegs.textured(600, 800), progressive=True)
 print("ready", flush=True)
@@ -174,8 +173,8 @@ def test_a_killed_process_leaves_nothing_behind(tmp_path):
 MUTANTS = """
 import random, sys
 import numpy as np
-from data.jpeg_blocks import UnsupportedJpegError, replace_blocks
-from data.jpeg_headers import parse_jpeg
+from data.photos.jpeg_blocks import UnsupportedJpegError, replace_blocks
+from data.photos.jpeg_file import parse_jpeg
 from tests.data.jpegs import KINDS
 from tests.data.test_jpeg_damage import mutated
 random = random.Random(7)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from data.listing import pictures_below
+from data.images import pictures_below
 
 
 def test_pictures_of_sub_folders_sorted_and_nothing_hidden(tmp_path):

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from data.lists import ListError, PatchPaths, read_list, split_line, write_list
+from data.contest.lists import ListError, PatchPaths, read_list, split_line, write_list
 
 
 def test_a_list_comes_back_and_moves_with_its_folder(tmp_path):

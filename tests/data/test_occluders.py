@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from data.images import BadImageError
-from data.occluders import (
+from data.synthesis.occluders import (
     Occluder,
     OccluderEntry,
     OccluderLibrary,
@@ -17,8 +17,8 @@ from data.occluders import (
     find_pages,
     kind_of,
     load_occluder,
+    split_sources,
 )
-from data.splits import split_sources
 from tests.data.cutouts import SKIN, SLEEVE, hand_rgba, head_rgba, write_sources
 
 

@@ -11,18 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from configs.loading import parse_config
+from configs.load import parse_config
 from configs.parsing import ConfigError
 from configs.schema import Config, PasteConfig, Stage
-from data.augmentation import random_crop, random_orientation
-from data.compositing import CONTEST
-from data.drawn_pool import DrawnPool
+from data.batches.fresh import DrawnPool, FreshOcclusion
+from data.batches.patches import PatchDataset, make_loader, random_crop, random_orientation, shared_memory_suffices
+from data.batches.sampling import SampleKey
+from data.contest.lists import PatchPaths, read_list, write_list
 from data.images import BadImageError
-from data.lists import PatchPaths, read_list, write_list
-from data.occluders import Occluder
-from data.pasting import FreshOcclusion
-from data.patches import PatchDataset, make_loader, shared_memory_suffices
-from data.sampling import SampleKey
+from data.synthesis.occluders import Occluder
+from data.synthesis.paste import CONTEST
 
 SIZE = 48
 KEY = SampleKey(entry=0, patch=32, seed=1, iteration=0, index=0)

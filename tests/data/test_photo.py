@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from data.images import BadImageError, read_rgb
-from data.photo import count_pixels, encode_photo, read_photo
+from data.photos.photo import count_pixels, encode_photo, read_photo
 from tests.data.photos import PAGE_SIZE, STORE, exif_of, filled, mask_of, noise, page, restore
 
 

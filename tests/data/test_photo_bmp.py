@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from data.images import BadImageError
-from data.photo import encode_photo, read_photo
+from data.photos.photo import encode_photo, read_photo
 from tests.data.photos import mask_of, noise, restore
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import data.jpeg_photo
+import data.photos.jpeg
 from data.images import read_rgb
-from data.jpeg_blocks import UnsupportedJpegError
-from data.photo import encode_photo, read_photo
+from data.photos.jpeg_blocks import UnsupportedJpegError
+from data.photos.photo import encode_photo, read_photo
 from tests.data.photos import exif_of, filled, page
 
 
@@ -29,7 +29,7 @@ def _no_blocks(monkeypatch):
     def refuse(*_):
         raise UnsupportedJpegError("the package jpeglib is not installed")
 
-    monkeypatch.setattr(data.jpeg_photo, "replace_blocks", refuse)
+    monkeypatch.setattr(data.photos.jpeg, "replace_blocks", refuse)
 
 
 @pytest.mark.usefixtures("_no_blocks")
@@ -66,7 +66,7 @@ def test_a_jpeg_without_block_access_keeps_tables_segments_and_colours(tmp_path,
 
 
 def test_jpeg_blocks_are_replaced_and_their_losses_noted(tmp_path):
-    """What happens to the blocks is tested with `data.jpeg_blocks`."""
+    """What happens to the blocks is tested with `data.photos.jpeg_blocks`."""
     path = tmp_path / "x.jpg"
     image = Image.fromarray(page((96, 120)))
     image.save(path, format="MPO", quality=90, save_all=True, append_images=[image])
@@ -86,7 +86,7 @@ def test_another_picture_like_a_jpeg_takes_its_tables_and_metadata(tmp_path, mod
     path = tmp_path / "x.jpg"
     Image.fromarray(page()).convert(mode).save(path, quality=70, subsampling=1, progressive=True, exif=exif_of(6))
     upright = read_rgb(path)[::-1]
-    path.write_bytes(data.jpeg_photo.encode_like(path.read_bytes(), "x.jpg", upright, 95))
+    path.write_bytes(data.photos.jpeg.encode_like(path.read_bytes(), "x.jpg", upright, 95))
     again = Image.open(path)
     assert np.abs(read_rgb(path).astype(int) - upright).mean() < 3
     if mode == "RGB":

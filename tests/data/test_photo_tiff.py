@@ -8,7 +8,7 @@ import tifffile
 from PIL import Image, TiffImagePlugin
 
 from data.images import BadImageError, read_rgb, upright_size
-from data.photo import count_pixels, encode_photo, read_photo
+from data.photos.photo import count_pixels, encode_photo, read_photo
 from tests.data.photos import STORE, mask_of, noise, restore, small_tiff
 
 SIZE = (53, 47)

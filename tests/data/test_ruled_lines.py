@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from data.background import BackgroundRules, PasteRules, blank
-from data.ruled_lines import LineRules, draw_lines, ruled_lines
+from inference.fill.lines import LineRules, draw_lines, ruled_lines
+from inference.fill.page import BackgroundRules, PasteRules, blank
 
 HEIGHT, WIDTH = 200, 260
 PAPER = 220

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from configs.schema import Stage
-from data.sampling import SampleKey, StageBatchSampler, samples_at
+from data.batches.sampling import SampleKey, StageBatchSampler, samples_at
 
 STAGES = (Stage(iterations=6, batch=4, patch=64), Stage(iterations=5, batch=2, patch=128))
 

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data.sobel import gradient_measure
+from data.contest.crops import gradient_measure
 
 
 def write_up_measure(bgr):

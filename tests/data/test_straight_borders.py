@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from data.straight_borders import BorderRules, straight_areas
+from inference.fill.borders import BorderRules, straight_areas
 
 HEIGHT, WIDTH = 150, 200
 PAGE, DESK = (225, 222, 215), (120, 75, 45)

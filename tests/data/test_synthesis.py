@@ -12,16 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import synthesis
-from data.contest import read_contest
-from data.contest_set import FOLDERS, find_sources, plan
+from data.contest.lists import read_contest
 from data.images import read_rgb
 from data.masks import read_mask
-from data.occluders import DrawnOccluders, OccluderEntry, OccluderLibrary
-from data.photographing import photograph
-from data.printed import DrawnPictures, PeoplePictures, WholePictures, print_on, print_people
-from data.set_options import SetOptions
-from data.synthesis import main, make_set
+from data.synthesis import __main__ as synthesis
+from data.synthesis.__main__ import main, make_set
+from data.synthesis.occluders import DrawnOccluders, OccluderEntry, OccluderLibrary
+from data.synthesis.printed import DrawnPictures, PeoplePictures, WholePictures, print_on, print_people
+from data.synthesis.scenes import photograph
+from data.synthesis.sets import FOLDERS, SetOptions, find_sources, plan
 from tests.data.cutouts import page_rgb, write_sources
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from configs.schema import PredictConfig
-from inference.backends.eager import EagerNetwork
-from models.state import arrays_of, network_of
+from inference.engines.eager import EagerNetwork
+from models.weights import Weights, arrays_of, network_of
 from tests.models.networks import random_network
-from utils.weights import Weights
 
 # Windows of 24, 12 and 6 pixels.
 SETTINGS = PredictConfig(tlc_train_size=16, tlc_ratio=1.5)

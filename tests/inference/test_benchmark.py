@@ -13,20 +13,19 @@ import pytest
 from PIL import Image
 
 from configs.schema import PredictConfig
-from inference.backends.choice import PRECISIONS
-from inference.backends.eager import EagerNetwork
 from inference.benchmark import __main__ as command
 from inference.benchmark import child, machine
 from inference.benchmark.cases import Case, all_cases, matching
 from inference.benchmark.networks import RECIPE, as_recipe, doubled
 from inference.benchmark.pictures import draw_pictures, take_pictures
 from inference.benchmark.report import Report, Result
+from inference.engines.choice import PRECISIONS
+from inference.engines.eager import EagerNetwork
 from inference.restorer import Restored
-from models.macs import multiply_adds
+from models.nafnet import multiply_adds
 from models.presets import build
-from models.state import arrays_of, network_of
 from models.tlc import convert_to_local
-from utils.weights import Weights, load_weights, save_weights
+from models.weights import Weights, arrays_of, load_weights, network_of, save_weights
 
 
 def lively(gate: bool = True) -> Weights:

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from data.background import PasteRules
-from inference.compose import add_difference, paste_fill
+from inference.fill.page import PasteRules
+from inference.paste import add_difference, paste_fill
 
 RULES = PasteRules(widening=2, feather=2)
 

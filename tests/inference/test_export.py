@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference import export, onnx_files
-from inference.backends import static
-from inference.backends.choice import open_backend
+from inference import export
+from inference.engines import cache as onnx_files
+from inference.engines import static
+from inference.engines.cache import OnnxFile, fingerprint
+from inference.engines.choice import open_backend
 from inference.export import main
-from inference.export_cache import fingerprint
-from inference.onnx_files import OnnxFile
+from models.weights import load_weights, save_weights
 from tests.inference.small import SETTINGS, eager, small_weights, tile
-from utils.weights import load_weights, save_weights
 
 
 @pytest.fixture

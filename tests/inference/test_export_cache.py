@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference import export_cache
-from inference.export_cache import (
+from inference.engines import cache as export_cache
+from inference.engines.cache import (
     cache_folder,
     entry_name,
     fingerprint,
@@ -84,7 +84,7 @@ def test_who_comes_second_takes_what_the_first_one_made(tmp_path):
 
 def test_eight_processes_at_once_end_with_one_whole_entry(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from inference.export_cache import *\n"
+        "import sys; from pathlib import Path; from inference.engines.cache import *\n"
         "folder = Path(sys.argv[1])\n"
         "def fill(place):\n"
         "    for name in 'abc': (place / name).write_bytes(name.encode() * 100000)\n"

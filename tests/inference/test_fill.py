@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inference.fill import FillRules, make_fill
+from inference.fill.network import FillRules, make_fill
 
 NETWORK_ONLY = FillRules()
 UNTOUCHED = FillRules(tone=0)

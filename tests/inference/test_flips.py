@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from inference.flips import mean_over_flips
+from inference.tiles import mean_over_flips
 
 
 def test_a_function_of_single_pixels_stays_what_it_is():

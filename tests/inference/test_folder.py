@@ -13,8 +13,7 @@ import tifffile
 from PIL import Image
 
 from inference import folder
-from inference.folder import Orders, ResultsError, comparison_path, mask_path, restore_folder
-from inference.outcomes import Outcome
+from inference.folder import Orders, Outcome, ResultsError, comparison_path, mask_path, restore_folder
 from inference.sources import list_pictures
 from tests.inference.painted import page, paint_over
 

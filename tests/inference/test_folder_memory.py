@@ -11,15 +11,14 @@ import pytest
 from PIL import Image
 
 from models.presets import build
-from models.state import arrays_of
+from models.weights import Weights, arrays_of, save_weights
 from tests.inference.painted import page
-from utils.weights import Weights, save_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 # Prints the resident megabytes after every hundred pictures.
 PROGRAM = """
 import sys
-from utils.threads import start_paddle
+from utils.machine import start_paddle
 start_paddle(1)
 from inference.folder import restore_folder
 from inference.restorer import Restorer

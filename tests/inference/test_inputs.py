@@ -8,7 +8,7 @@ import pytest
 from PIL import ExifTags, Image
 
 from data.images import BadImageError
-from inference.inputs import as_pixels
+from inference.restorer import as_pixels
 
 RGB = np.random.default_rng(1).integers(0, 256, (5, 7, 3), np.uint8)
 

@@ -13,8 +13,8 @@ import pytest
 
 from configs.schema import PredictConfig
 from data.images import read_rgb
-from data.set_options import SetOptions
-from data.synthesis import make_set
+from data.synthesis.__main__ import make_set
+from data.synthesis.sets import SetOptions
 from inference import Restorer
 from inference.leaderboard.__main__ import main
 from inference.leaderboard.aims import aims
@@ -25,9 +25,9 @@ from inference.leaderboard.run import Leaderboard
 from inference.leaderboard.scenes import Scene, list_scenes
 from inference.leaderboard.table import csv_text, markdown, summarise
 from metrics.score import evaluate
+from models.weights import save_weights
 from tests.inference.small import small_weights
 from tests.inference.stand_ins import StandIn
-from utils.weights import save_weights
 
 QUICK = "input,telea-true,ceiling"
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.memory import available_bytes, bytes_per_pixel
+from inference.tiles import available_bytes, bytes_per_pixel
 
 GIB = 2**30
 

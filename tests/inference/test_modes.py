@@ -11,14 +11,12 @@ import pytest
 from configs.schema import PredictConfig
 from data.images import read_rgb
 from inference import Restorer
-from inference.flips import mean_over_flips
 from inference.restorer import default_weights
-from inference.tiling import equal_cut, run_cut
+from inference.tiles import equal_cut, mean_over_flips, run_cut
 from models.presets import build
-from models.state import arrays_of
+from models.weights import Weights, arrays_of
 from tests.inference.painted import page
 from tests.inference.stand_ins import StandIn, brighten, paint_red_over
-from utils.weights import Weights
 
 SAMPLE = default_weights().parent / "samples" / "photos" / "form_head.jpg"
 

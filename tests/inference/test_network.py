@@ -7,9 +7,8 @@ import logging
 import numpy as np
 import pytest
 
-from inference import memory
-from inference.network import Network
-from inference.tiling import equal_cut, single_cut
+from inference import tiles as memory
+from inference.tiles import Network, equal_cut, single_cut
 from tests.inference.stand_ins import StandIn, paint_red_over
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inference.occlusion import OcclusionRules, occluders_from_probability
+from inference.find.occlusion import OcclusionRules, occluders_from_probability
 
 RULES = OcclusionRules(threshold=0.5, border=0.01, inner_confidence=0.98, gap=0.02, speck=0.001, hole=0.2)
 

@@ -7,11 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from inference import export_cache, onnx_files
-from inference.backends.base import BackendError
-from inference.backends.choice import open_backend
+from inference.engines import cache as export_cache
+from inference.engines import cache as onnx_files
+from inference.engines.base import BackendError
+from inference.engines.choice import open_backend
+from models.weights import Weights, load_weights, save_weights
 from tests.inference.small import SETTINGS, small_weights
-from utils.weights import Weights, load_weights, save_weights
 
 
 @pytest.fixture
@@ -108,7 +109,7 @@ def test_a_file_beside_the_weights_that_does_not_fit_is_left_alone_with_the_reas
 
 def test_the_version_is_that_of_the_graph_and_of_the_network(cache, made, monkeypatch):
     first = onnx_files.find(small_weights(), SETTINGS)
-    for changed in ("inference/onnx_graph.py", "models/nafnet.py", "models/tlc.py"):
+    for changed in ("inference/engines/onnx_graph.py", "models/nafnet.py", "models/tlc.py"):
         assert changed in onnx_files._CODE
         others = tuple(module for module in onnx_files._CODE if module != changed)
         with monkeypatch.context() as patch:
@@ -125,7 +126,7 @@ def test_a_window_that_onnxruntime_would_take_all_memory_for_is_refused_with_the
 
 
 def test_without_onnx_and_without_a_file_the_way_out_is_named(cache, monkeypatch):
-    for module in ("inference.onnx_graph", "inference.onnx_writer"):
+    for module in ("inference.engines.onnx_graph", "inference.engines.onnx_graph"):
         monkeypatch.delitem(sys.modules, module, raising=False)
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(BackendError, match=r"install the package onnx.*python -m inference\.export"):

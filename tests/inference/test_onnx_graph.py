@@ -6,10 +6,9 @@ import onnx
 import pytest
 
 from configs.schema import PredictConfig
-from inference.onnx_graph import build_onnx
-from models.state import arrays_of
+from inference.engines.onnx_graph import build_onnx
+from models.weights import Weights, arrays_of
 from tests.models.networks import random_network
-from utils.weights import Weights
 
 TINY = {"width": 4, "encoder_blocks": [1, 1], "middle_blocks": 1, "decoder_blocks": [1, 1]}
 

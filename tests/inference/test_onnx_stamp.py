@@ -6,8 +6,8 @@ import onnx
 import onnxruntime
 import pytest
 
-from inference import onnx_files
-from inference.onnx_stamp import read_stamp, stamp
+from inference.engines import cache as onnx_files
+from inference.engines.cache import read_stamp, stamp
 from tests.inference.small import SETTINGS, small_weights
 
 NOTES = {"weights": "abc", "long": "x" * 70_000, "accents": "épreuve ±", "empty": ""}
@@ -15,7 +15,7 @@ NOTES = {"weights": "abc", "long": "x" * 70_000, "accents": "épreuve ±", "empt
 
 @pytest.fixture(scope="module")
 def model() -> bytes:
-    from inference.onnx_graph import build_onnx
+    from inference.engines.onnx_graph import build_onnx
 
     return build_onnx(small_weights(), SETTINGS)
 

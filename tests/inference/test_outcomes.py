@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from inference.outcomes import Outcome, Tally
+from inference.folder import Outcome, Tally
 
 
 def tally(*outcomes: Outcome) -> Tally:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.outline import OutlineRules, _guided, follow_edges
+from inference.find.outline import OutlineRules, _guided, follow_edges
 
 RULES = OutlineRules()
 PAGE, HAND = (0.9, 0.88, 0.85), (0.8, 0.55, 0.45)

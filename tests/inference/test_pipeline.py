@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from inference.pipeline import helpers_for, overlap
+from inference.folder import helpers_for, overlap
 
 STEP = 0.05
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inference.network import Network
-from inference.regions import covered_boxes, cut_out, enlarge_mask, restore
+from inference.fill.network import covered_boxes, cut_out, enlarge_mask, restore
+from inference.tiles import Network
 from tests.inference.stand_ins import StandIn
 
 

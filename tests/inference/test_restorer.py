@@ -13,10 +13,9 @@ from data.drawing.occluders import draw_hand
 from inference import Restorer
 from inference.restorer import default_weights
 from models.presets import build
-from models.state import arrays_of
+from models.weights import Weights, arrays_of, load_weights, save_weights
 from tests.inference.painted import page
 from tests.inference.stand_ins import StandIn, brighten, paint_red_over
-from utils.weights import Weights, load_weights, save_weights
 
 
 def painted(**settings: object) -> Restorer:

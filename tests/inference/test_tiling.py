@@ -7,7 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from inference.tiling import covering_spans, equal_cut, run_cut, tile_spans
+from inference.tiles import covering_spans, equal_cut, run_cut, tile_spans
 
 SIZES = [(1, 1), (1, 7), (2, 1), (3, 2), (5, 5), (16, 17), (33, 64), (127, 95), (250, 301)]
 

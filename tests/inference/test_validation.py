@@ -7,16 +7,15 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageFile
 
+from data.contest.lists import PatchPaths, write_list
 from data.images import BadImageError, read_rgb
-from data.lists import PatchPaths, write_list
 from data.masks import read_mask
 from inference.restorer import Restorer
 from inference.validation import MEASURES, validate, validation_pages
 from metrics import evaluate
 from models.presets import build
-from models.state import arrays_of
-from utils.processes import Processes
-from utils.weights import Weights
+from models.weights import Weights, arrays_of
+from utils.training.processes import Processes
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import pytest
 
-from losses.mask import FillLoss, MaskBCELoss, MaskDiceLoss
+from losses.terms import FillLoss, MaskBCELoss, MaskDiceLoss
 
 
 def _mask(shape=(2, 1, 24, 30)):

@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import pytest
 
-from losses.pixel import CharbonnierLoss, L1Loss, PSNRLoss
+from losses.terms import CharbonnierLoss, L1Loss, PSNRLoss
 from metrics import psnr
 
 

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from losses import LOSSES, TERMS, data_ranges, minimum_patch, needs_gate, normalise_terms
-from losses.terms import Key
+from losses.settings import Key
 
 
 def test_defaults_are_filled_in_and_the_input_stays_as_it_was():
@@ -79,7 +79,7 @@ def test_specs_and_classes_agree():
 
 def test_a_config_can_be_checked_without_paddle():
     code = (
-        "import sys, losses, losses.terms, metrics\n"
+        "import sys, losses, losses.settings, metrics\n"
         "losses.normalise_terms([{'name': 'l1'}])\n"
         "assert 'paddle' not in sys.modules\n"
         "losses.TotalLoss\n"

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.lists import ListError
+from data.contest.lists import ListError
 from data.masks import contest_mask_image
 from metrics import evaluate
 from metrics.__main__ import main
-from metrics.pairs import NameIndex, NoTruthsError, find_result, read_truths
+from metrics.folder import NameIndex, NoTruthsError, find_result, read_truths
 from tests.metrics.reference_pictures import as_bytes, page
 
 CLEAN = as_bytes(page(170, 200))

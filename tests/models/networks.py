@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 
 from models.nafnet import NAFNet
-from models.state import arrays_of, load_arrays
+from models.weights import arrays_of, load_arrays
 
 
 def random_network(seed: int = 0, **arguments: object) -> NAFNet:

@@ -16,15 +16,13 @@ import paddle
 import pytest
 from safetensors.numpy import save_file
 
-from models.convert import convert, infer_model, main
+from models.convert import convert, infer_model, load_torch_archive, main
 from models.nafnet import NAFNet
-from models.state import arrays_of, network_of
+from models.weights import arrays_of, load_weights, network_of
 from tests.models import reference
 from tests.models.networks import random_picture
 from tests.models.official import official_arrays, official_shapes
 from utils.serialization import UnsafeFileError
-from utils.torch_archive import load_torch_archive
-from utils.weights import load_weights
 
 DATA = Path(__file__).parent / "data"
 ROOT = Path(__file__).parents[2]

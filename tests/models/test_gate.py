@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import paddle
 
-from models.gate import apply_gate, probability, restore
+from models.nafnet import apply_gate, probability, restore
 from tests.models.networks import random_network, random_picture
 
 TINY = {"width": 4, "encoder_blocks": [1], "middle_blocks": 1, "decoder_blocks": [1]}

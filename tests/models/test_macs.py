@@ -5,8 +5,7 @@ from __future__ import annotations
 import paddle
 import pytest
 
-from models.layers import Convolution
-from models.macs import multiply_adds
+from models.nafnet import Convolution, multiply_adds
 from models.presets import build
 from models.tlc import convert_to_global, convert_to_local
 

@@ -8,10 +8,11 @@ import numpy as np
 import paddle
 import pytest
 
-from models import layers, nafnet
+from models import nafnet
+from models import nafnet as layers
 from models.nafnet import NAFBlock, NAFNet
 from models.presets import PRESETS, build, resolve
-from models.state import arrays_of
+from models.weights import arrays_of
 from tests.models import reference
 from tests.models.networks import random_network, random_picture
 

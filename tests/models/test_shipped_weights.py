@@ -12,8 +12,7 @@ import paddle
 import pytest
 
 from models.presets import PRESETS
-from models.state import network_of
-from utils.weights import Weights, load_weights
+from models.weights import Weights, load_weights, network_of
 
 CHECK = Path(__file__).parent / "data" / "shipped_weights_check.npz"
 SHIPPED = Path(__file__).parents[2] / "test_code" / "model.pdparams"

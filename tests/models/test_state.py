@@ -5,9 +5,8 @@ import paddle
 import pytest
 
 from models.nafnet import NAFNet
-from models.state import arrays_of, load_arrays, network_of
+from models.weights import Weights, arrays_of, load_arrays, load_weights, network_of, save_weights
 from tests.models.networks import random_network, random_picture
-from utils.weights import Weights, load_weights, save_weights
 
 TINY = {"width": 4, "encoder_blocks": [1], "middle_blocks": 1, "decoder_blocks": [1]}
 

@@ -5,8 +5,8 @@ import paddle
 import pytest
 
 from models.nafnet import NAFNet
-from models.state import arrays_of
 from models.tlc import convert_to_global, convert_to_local, describe, local_mean, local_windows
+from models.weights import arrays_of
 from tests.models import reference
 from tests.models.networks import random_network, random_picture
 

@@ -1,4 +1,4 @@
-"""What is exported is the plain network: the detours of `models.layers` around slow kernels are for eager mode only."""
+"""What is exported is the plain network: the detours of `models.nafnet` around slow kernels are for eager mode only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import paddle
 import pytest
 from paddle.static import InputSpec
 
-from models.layers import eager_on_cpu
+from models.nafnet import eager_on_cpu
 from models.tlc import convert_to_local
 from tests.models.networks import random_network, random_picture
 

@@ -9,14 +9,12 @@ import pytest
 from PIL import Image
 
 from configs.schema import PredictConfig
-from inference.export_cache import fingerprint
-from inference.onnx_files import ANY_SIZE, OnnxFile
+from inference.engines.cache import ANY_SIZE, OnnxFile, fingerprint
 from models.presets import build as build_network
-from models.state import arrays_of
+from models.weights import Weights, arrays_of, load_weights, save_weights
 from test_code import build
 from test_code.closure import import_closure
 from tests.inference.test_restorer import page
-from utils.weights import Weights, load_weights, save_weights
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +50,7 @@ def test_the_zip_holds_predict_the_weights_and_only_what_it_imports(weights, pac
         code = sum(entry.file_size for entry in archive.infolist() if entry.filename.endswith(".py"))
     assert {"predict.py", "model.pdparams", "model.onnx", "inference/restorer.py", "models/nafnet.py"} <= set(names)
     # Imported only when they are needed.
-    assert {"inference/backends/onnx_runtime.py", "inference/backends/eager.py", "data/jpeg_photo.py"} <= set(names)
+    assert {"inference/engines/exported.py", "inference/engines/eager.py", "data/photos/jpeg.py"} <= set(names)
     for unwanted in ("train.py", "data/synthesis.py", "losses/total.py", "test_code/build.py", "models/convert.py"):
         assert unwanted not in names
     assert not any(name.startswith(("tests/", "metrics/", "losses/", "inference/benchmark/")) for name in names)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data.images import read_rgb
-from metrics.psnr import psnr
+from metrics.score import psnr
 from test_code.make_samples import LARGEST_FILE, SAMPLES, Sample, draw_sample, jpeg_within, make_samples
 
 BUNDLED = Path(__file__).parents[2] / "test_code" / "samples"

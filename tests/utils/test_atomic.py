@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from utils.atomic import atomic_path, remove_leftovers, write_bytes, write_text
+from utils.files import atomic_path, remove_leftovers, write_bytes, write_text
 
 
 def test_writes_replaces_and_leaves_nothing_else(tmp_path):
@@ -58,7 +58,7 @@ def test_a_name_as_long_as_the_file_system_allows(tmp_path):
 def kill_while_writing(path) -> int:
     """A process of its own that dies with half a file written; returns its number."""
     script = (
-        "import os, sys; from utils.atomic import atomic_path\n"
+        "import os, sys; from utils.files import atomic_path\n"
         "with atomic_path(sys.argv[1]) as temporary:\n"
         "    temporary.write_bytes(b'half'); os.kill(os.getpid(), 9)\n"
     )

@@ -5,8 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from utils import checkpoint
-from utils.checkpoint import CheckpointError, CheckpointFolder, check_resumable, differing_keys, load_checkpoint
+from utils.training import checkpoint
+from utils.training.checkpoint import (
+    CheckpointError,
+    CheckpointFolder,
+    check_resumable,
+    differing_keys,
+    load_checkpoint,
+)
 
 
 def state(iteration: int) -> dict:
@@ -51,7 +57,7 @@ def test_one_changed_bit_inside_an_array_is_noticed(tmp_path):
 
 
 def test_weights_are_not_taken_for_a_checkpoint(tmp_path):
-    from utils.weights import Weights, save_weights
+    from models.weights import Weights, save_weights
 
     save_weights(tmp_path / "model.pdparams", Weights(params={}, model={}))
     with pytest.raises(CheckpointError, match=r"train\.init"):

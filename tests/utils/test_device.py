@@ -10,8 +10,8 @@ from pathlib import Path
 import paddle
 import pytest
 
-from utils import device
-from utils.device import DeviceError, resolve_device
+from utils import machine as device
+from utils.machine import DeviceError, resolve_device
 
 
 def test_cpu_build_falls_back_quietly_for_auto_and_says_why_for_gpu(monkeypatch, caplog):
@@ -90,7 +90,7 @@ def test_an_imported_paddle_knows_best(pretend_gpu, monkeypatch):
 
 
 def test_names_are_checked_without_paddle():
-    code = "import sys, utils.device; utils.device.check_device('gpu:1'); assert 'paddle' not in sys.modules"
+    code = "import sys, utils.machine; utils.machine.check_device('gpu:1'); assert 'paddle' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[2], check=True)
     assert device.gpu_named("gpu:3") == "gpu:3"
     assert device.gpu_named("gpu") == device.gpu_named("auto") == "gpu:0"

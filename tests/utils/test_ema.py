@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import pytest
 
-from utils.ema import ExponentialMovingAverage
+from utils.training.checkpoint import ExponentialMovingAverage
 
 
 def network() -> paddle.nn.Layer:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from data.images import read_rgb
-from utils.journal import Journal, describe_run, read_metrics
+from utils.training.run_folder import Journal, describe_run, read_metrics
 
 
 def test_lines_are_json_and_flushed_at_once(tmp_path):
@@ -113,7 +113,7 @@ def test_a_broken_viewer_is_a_warning_and_not_the_end(tmp_path, monkeypatch, cap
             raise TypeError("Descriptors cannot be created directly")
         raise ImportError(name)
 
-    monkeypatch.setattr("utils.journal.importlib.import_module", import_module)
+    monkeypatch.setattr("utils.training.run_folder.importlib.import_module", import_module)
     journal = Journal(tmp_path)
     journal.record("train", 3, loss=0.5)
     journal.close()

@@ -6,7 +6,7 @@ import numpy as np
 import paddle
 import pytest
 
-from utils.optimizer_state import gradient_norm, load_optimizer_arrays, optimizer_arrays
+from utils.training.checkpoint import gradient_norm, load_optimizer_arrays, optimizer_arrays
 
 
 class TwoHeads(paddle.nn.Layer):

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from utils.printable import printable
+from utils.files import printable
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import os
 import paddle
 import pytest
 
-from utils.device import DeviceError
-from utils.processes import Processes, device_of_process, join_processes
+from utils.machine import DeviceError
+from utils.training.processes import Processes, device_of_process, join_processes
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import io
 import pytest
 from tqdm import tqdm
 
-from utils.progress import bar_intervals
+from utils.machine import bar_intervals
 
 
 class Terminal(io.StringIO):

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from utils.checkpoint import CheckpointError, load_checkpoint
-from utils.journal import read_metrics
-from utils.processes import Processes
-from utils.run_folder import RunFolder
-from utils.weights import Weights, load_weights
+from models.weights import Weights, load_weights
+from utils.training.checkpoint import CheckpointError, load_checkpoint
+from utils.training.processes import Processes
+from utils.training.run_folder import RunFolder, read_metrics
 
 
 class Learner:

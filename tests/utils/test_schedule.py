@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from configs.loading import load_config
+from configs.load import load_config
 from configs.schema import ScheduleConfig, Stage
-from utils.schedule import lr_at, stage_at
+from utils.training.schedule import lr_at, stage_at
 
 WRITE_UP = "configs/nafnet_phase1_l1.yml"
 

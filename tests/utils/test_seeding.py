@@ -7,7 +7,7 @@ import random
 import numpy as np
 import paddle
 
-from utils.seeding import derive_seed, seed_iteration
+from utils.training.schedule import derive_seed, seed_iteration
 
 
 def draws() -> tuple[float, float, float]:

@@ -11,8 +11,8 @@ import time
 
 import pytest
 
-from utils import stopping
-from utils.stopping import StopRequest, leave_stopping_to_parent
+from utils import parallel as stopping
+from utils.parallel import StopRequest, leave_stopping_to_parent
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

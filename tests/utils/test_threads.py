@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from utils.threads import available_cores
+from utils.machine import available_cores
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
-from utils.threads import start_paddle
+from utils.machine import start_paddle
 threads = start_paddle()
 import gzip, numpy, os, paddle
 assert gzip.decompress(gzip.compress(b"x" * 99)) == b"x" * 99
@@ -47,10 +47,10 @@ def test_a_number_of_threads_wins_over_the_environment():
 
 def test_warnings_of_this_project_arrive_as_plain_sentences():
     program = """
-from utils.threads import start_paddle
+from utils.machine import start_paddle
 start_paddle()
 import logging, paddle
-logging.getLogger("utils.checkpoint").warning("one is damaged")
+logging.getLogger("utils.training.checkpoint").warning("one is damaged")
 logging.getLogger("paddle.base.io").warning("paddle has a word")
 logging.getLogger("inference").info("not asked for")
 """
@@ -65,7 +65,7 @@ def test_the_level_that_a_command_line_set_stays():
     program = """
 import logging
 logging.basicConfig(level=logging.INFO, format="%(message)s")
-from utils.threads import start_paddle
+from utils.machine import start_paddle
 start_paddle()
 logging.getLogger("inference").info("asked for")
 """

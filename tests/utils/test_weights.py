@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
+from models.weights import Weights, load_weights, save_weights
 from utils.serialization import load_tree, save_tree
-from utils.weights import Weights, load_weights, save_weights
 
 WEIGHTS = Weights(
     params={"intro.weight": np.arange(6, dtype=np.float32).reshape(2, 3)},

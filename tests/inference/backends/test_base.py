@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from inference.backends.base import RecentlyUsed, check_tile, memory_errors
+from inference.engines.base import RecentlyUsed, check_tile, memory_errors
 from tests.inference.small import eager, small_weights, tile
 
 

@@ -7,7 +7,7 @@ import logging
 import numpy as np
 import pytest
 
-from inference.backends.checked import CheckedBackend
+from inference.engines.base import CheckedBackend
 from tests.inference.small import tile
 
 

@@ -13,14 +13,15 @@ import numpy as np
 import paddle
 import pytest
 
-from inference import onnx_files
-from inference.backends import choice, onnx_runtime, openvino_cpu
-from inference.backends.base import BackendError
-from inference.backends.choice import open_backend
+from inference.engines import cache as onnx_files
+from inference.engines import choice
+from inference.engines import exported as onnx_runtime
+from inference.engines import exported as openvino_cpu
+from inference.engines.base import BackendError
+from inference.engines.choice import open_backend
+from models.weights import save_weights
 from tests.inference.small import SETTINGS, eager, small_weights, tile
-from utils.device import DeviceError
-from utils.threads import available_cores
-from utils.weights import save_weights
+from utils.machine import DeviceError, available_cores
 
 ROOT = Path(__file__).resolve().parents[3]
 ONNX_ENGINES = {
@@ -175,8 +176,8 @@ def test_with_an_exported_file_neither_paddle_nor_the_other_engine_is_imported(t
     code = (
         "import sys, numpy as np\n"
         "from configs.schema import PredictConfig\n"
-        "from utils.weights import load_weights\n"
-        "from inference.backends.choice import open_backend\n"
+        "from models.weights import load_weights\n"
+        "from inference.engines.choice import open_backend\n"
         "weights = load_weights(sys.argv[1])\n"
         "opened = open_backend(weights, PredictConfig.from_dict(weights.predict), 'onnxruntime')\n"
         "opened(np.zeros((1, 3, 9, 7), np.float32))\n"

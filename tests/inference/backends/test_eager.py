@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import paddle
 
-from models.state import network_of
+from models.weights import network_of
 from tests.inference.small import SETTINGS, EagerNetwork, small_weights, tile
 
 

@@ -15,14 +15,12 @@ import onnxruntime
 import pytest
 
 from configs.schema import PredictConfig
-from inference.backends.base import BackendError
-from inference.backends.eager import EagerNetwork
-from inference.backends.onnx_runtime import CUDA, OnnxRuntimeBackend
-from inference.backends.openvino_cpu import COMPILED_SIZES, OpenVinoBackend, core
-from inference.onnx_graph import build_onnx
-from models.state import arrays_of, network_of
+from inference.engines.base import BackendError
+from inference.engines.eager import EagerNetwork
+from inference.engines.exported import COMPILED_SIZES, CUDA, OnnxRuntimeBackend, OpenVinoBackend, core
+from inference.engines.onnx_graph import build_onnx
+from models.weights import Weights, arrays_of, load_weights, network_of
 from tests.models.networks import random_network, random_picture
-from utils.weights import Weights, load_weights
 
 ENGINES = [OnnxRuntimeBackend, OpenVinoBackend]
 TINY = {"width": 8, "encoder_blocks": [1, 1], "middle_blocks": 1, "decoder_blocks": [1, 1]}
@@ -125,8 +123,8 @@ def test_too_little_memory_is_a_memory_error_with_the_size(engine: type, monkeyp
 
 # Prints the resident megabytes before large tiles and after each of four sizes.
 MEMORY = """
-from inference.backends.openvino_cpu import OpenVinoBackend
-from inference.onnx_graph import build_onnx
+from inference.engines.exported import OpenVinoBackend
+from inference.engines.onnx_graph import build_onnx
 from tests.inference.small import SETTINGS, small_weights, tile
 backend = OpenVinoBackend(build_onnx(small_weights(), SETTINGS), True, "", threads=2)
 for size in [(8, 8), (1024, 1024), (1024, 1040), (1024, 1056), (1024, 1072)]:

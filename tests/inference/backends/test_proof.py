@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from configs.schema import PredictConfig
-from inference.backends.base import BackendError
-from inference.backends.proof import Proof, difference, proof_size
+from inference.engines.base import BackendError, Proof, difference, proof_size
 from tests.inference.small import SETTINGS, eager, small_weights
 
 

@@ -9,12 +9,11 @@ import numpy as np
 import paddle
 import pytest
 
-from inference import export_cache
-from inference.backends import static
-from inference.backends.base import BackendError
-from inference.backends.choice import open_backend
-from inference.backends.proof import Proof
-from inference.backends.static import StaticBackend, export_static
+from inference.engines import cache as export_cache
+from inference.engines import static
+from inference.engines.base import BackendError, Proof
+from inference.engines.choice import open_backend
+from inference.engines.static import StaticBackend, export_static
 from tests.inference.small import SETTINGS, eager, small_weights, tile
 
 

@@ -6,10 +6,9 @@ import sys
 
 import pytest
 
-from inference import onnx_files
-from inference.backends.base import BackendError
-from inference.backends.proof import Proof
-from inference.backends.trial import main, try_export
+from inference.engines import cache as onnx_files
+from inference.engines.base import BackendError, Proof
+from inference.engines.trial import main, try_export
 from tests.inference.small import SETTINGS, eager, small_weights
 
 

@@ -1,0 +1,1 @@
+"""Training samples: stored patches, fresh occlusions, batches."""

@@ -1,0 +1,236 @@
+"""Training samples for Paddle: stored patches become augmented batches of float tensors.
+
+Random crops, flips and quarter turns of several aligned pictures at once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+import paddle
+
+from data.batches.fresh import FreshOcclusion
+from data.batches.sampling import BatchStage, SampleKey, StageBatchSampler
+from data.contest.lists import PatchPaths, read_list
+from data.contest.patch_files import check_preparation
+from data.images import BadImageError, read_rgb
+from data.masks import read_mask
+from utils.parallel import kill_workers_at_exit, leave_stopping_to_parent
+
+if TYPE_CHECKING:
+    from configs.schema import Config
+
+_log = logging.getLogger(__name__)
+SHARED_MEMORY = Path("/dev/shm")
+# Paddle keeps two batches per worker waiting, while another is being written and one is being read.
+_BATCHES_PER_WORKER = 4
+_SECONDS_FOR_WORKERS_TO_END = 5
+_BYTES_PER_PIXEL = 4 * (3 + 3 + 1)
+_PARTS = ("occluded", "clean", "mask")
+
+
+class PatchDataset(paddle.io.Dataset):
+    """Stored trios of patches, asked for by `SampleKey`.
+
+    An item is a dictionary of `occluded` and `clean`, float32 [3, patch, patch] in [0, 1], `mask`, float32
+    [1, patch, patch] with 1 = occluder, and `name`, the file of the occluded patch.
+    """
+
+    def __init__(
+        self,
+        entries: Sequence[PatchPaths],
+        flips: bool = True,
+        rotations: bool = True,
+        fresh_occlusion: FreshOcclusion | None = None,
+    ) -> None:
+        super().__init__()
+        self.entries = list(entries)
+        self.flips, self.rotations = flips, rotations
+        self.fresh_occlusion = fresh_occlusion
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, key: SampleKey) -> dict[str, Any]:
+        """Reads, crops, perhaps pastes on, flips and turns one trio.
+
+        Raises:
+            BadImageError: a file is broken, the three differ in size, or they are smaller than the patch.
+        """
+        entry, rng = self.entries[key.entry], key.generator()
+        stored = [read_rgb(entry.clean), read_rgb(entry.occluded), read_mask(entry.mask)]
+        try:
+            clean, occluded, mask = random_crop(stored, key.patch, rng)
+        except ValueError as error:
+            raise BadImageError(f"{entry.occluded}: {error}; prepare the patches anew or lower train.stages") from error
+        if self.fresh_occlusion is not None:
+            clean, occluded, mask = self.fresh_occlusion(clean, occluded, mask, rng)
+        clean, occluded, mask = random_orientation([clean, occluded, mask], rng, self.flips, self.rotations)
+        return {
+            "occluded": to_unit_range(occluded),
+            "clean": to_unit_range(clean),
+            "mask": np.ascontiguousarray(mask[None], np.float32),
+            "name": str(entry.occluded),
+        }
+
+
+def to_unit_range(rgb: np.ndarray) -> np.ndarray:
+    """RGB uint8 [h, w, 3] as float32 [3, h, w] in [0, 1]."""
+    return np.ascontiguousarray(rgb.transpose(2, 0, 1), np.float32) / np.float32(255)
+
+
+class PatchLoader:
+    """One batch per iteration, made by worker processes or in the training process itself, the same either way.
+
+    A batch is a dictionary of tensors `occluded` and `clean` [batch, 3, patch, patch], `mask` [batch, 1, patch, patch]
+    and a list `name` of files. Iterating raises `BadImageError` where a patch cannot be used.
+    """
+
+    def __init__(
+        self, dataset: PatchDataset, sampler: StageBatchSampler, workers: int = 0, shared_memory: bool = True
+    ) -> None:
+        self.dataset, self.sampler, self.workers = dataset, sampler, workers
+        self.shared_memory = bool(workers and shared_memory and shared_memory_suffices(sampler.stages, workers))
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        if self.workers == 0:
+            # Paddle's DataLoader without workers reads in a thread, and waits forever when a sample raises there.
+            for keys in self.sampler:
+                yield {part: _as_tensor(value) for part, value in self._batch(keys).items()}
+            return
+        kill_workers_at_exit()
+        loader = paddle.io.DataLoader(
+            _Keys(self.dataset),
+            batch_sampler=self.sampler,
+            collate_fn=self._batch_or_failure,
+            num_workers=self.workers,
+            use_shared_memory=self.shared_memory,
+            worker_init_fn=_start_worker,
+        )
+        batches = iter(loader)
+        try:
+            for batch in batches:
+                if "failure" in batch:
+                    raise BadImageError(batch["failure"])
+                yield batch
+        finally:
+            # Paddle ends its workers after the last batch only; whoever stops earlier would keep them.
+            batches._try_shutdown_all(_SECONDS_FOR_WORKERS_TO_END)
+
+    def _batch(self, keys: list[SampleKey]) -> dict[str, Any]:
+        items = [self.dataset[key] for key in keys]
+        batch: dict[str, Any] = {part: np.stack([item[part] for item in items]) for part in _PARTS}
+        return {**batch, "name": [item["name"] for item in items]}
+
+    def _batch_or_failure(self, keys: list[SampleKey]) -> dict[str, Any]:
+        """A batch, or why there is none: what a worker raises reaches the training process without type and words."""
+        try:
+            return self._batch(keys)
+        except BadImageError as error:
+            return {"failure": str(error), "occluded": np.zeros(1, np.float32)}
+
+
+class _Keys(paddle.io.Dataset):
+    """Hands the keys through, so that a worker makes a whole batch in one place, `PatchLoader._batch`."""
+
+    def __init__(self, dataset: PatchDataset) -> None:
+        super().__init__()
+        self.length = len(dataset)
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, key: SampleKey) -> SampleKey:
+        return key
+
+
+def _as_tensor(value: np.ndarray | list[str]) -> paddle.Tensor | list[str]:
+    return paddle.to_tensor(value) if isinstance(value, np.ndarray) else value
+
+
+def make_loader(config: Config, start_iteration: int = 0, rank: int = 0, world: int = 1) -> PatchLoader:
+    """The batches of one process from `start_iteration` to the end of the run.
+
+    Raises:
+        ListError: the list of patches cannot be read.
+        ConfigError: the patches were prepared with another size or downscale than the config says.
+        FileNotFoundError: a folder of occluders to paste does not exist.
+    """
+    data, stages = config.data, config.train.stages
+    check_preparation(data)
+    entries = read_list(data.train_list)
+    fresh_occlusion = FreshOcclusion.from_config(data.paste, max(stage.patch for stage in stages), config.seed)
+    dataset = PatchDataset(entries, data.flips, data.rotations, fresh_occlusion)
+    sampler = StageBatchSampler(stages, len(entries), config.seed, start_iteration, rank, world)
+    return PatchLoader(dataset, sampler, data.workers, data.shared_memory)
+
+
+def _start_worker(worker: int) -> None:
+    leave_stopping_to_parent()
+    # The workers are the parallelism; OpenCV's own threads would only fight with them for the cores.
+    cv2.setNumThreads(0)
+
+
+def shared_memory_suffices(stages: Sequence[BatchStage], workers: int, folder: Path = SHARED_MEMORY) -> bool:
+    """Whether the batches that workers keep waiting fit into shared memory; warns in words when they do not.
+
+    Too little of it (containers often have 64 MB) kills workers with a "Bus error" that does not say why.
+    """
+    needed = workers * _BATCHES_PER_WORKER * max(stage.batch * stage.patch**2 for stage in stages) * _BYTES_PER_PIXEL
+    try:
+        status = os.statvfs(folder)
+    except OSError:
+        free = 0
+    else:
+        free = status.f_bavail * status.f_frsize
+    if free < needed:
+        _log.warning(
+            "%s has %.0f MB free and %d workers need about %.0f MB: going on without shared memory, which is slower; "
+            "docker gives more with --shm-size",
+            folder, free / 2**20, workers, needed / 2**20,
+        )
+    return free >= needed
+
+
+def random_crop(pictures: Sequence[np.ndarray], size: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """The same random square of `size` pixels from every picture (height x width [x channels]).
+
+    Raises:
+        ValueError: the pictures differ in size, or are smaller than the square.
+    """
+    height, width = pictures[0].shape[:2]
+    if any(picture.shape[:2] != (height, width) for picture in pictures):
+        sizes = ", ".join(f"{picture.shape[1]}x{picture.shape[0]}" for picture in pictures)
+        raise ValueError(f"pictures of different sizes: {sizes}")
+    if min(height, width) < size:
+        raise ValueError(f"{width}x{height} pixels, too small for a patch of {size}x{size}")
+    top, left = (int(rng.integers(side - size + 1)) for side in (height, width))
+    return [picture[top : top + size, left : left + size] for picture in pictures]
+
+
+def random_orientation(
+    pictures: Sequence[np.ndarray], rng: np.random.Generator, flips: bool, rotations: bool
+) -> list[np.ndarray]:
+    """Mirrors and turns all pictures alike; with both flips and rotations each of the 8 orientations is equally likely.
+
+    The numbers are drawn whether they are used or not, so that switching one off leaves the rest of a sample alone.
+    """
+    mirror, upside_down = rng.random(2) < 0.5
+    turns = int(rng.integers(4))
+    turned = []
+    for picture in pictures:
+        if flips and mirror:
+            picture = picture[:, ::-1]
+        if flips and upside_down:
+            picture = picture[::-1]
+        turned.append(np.rot90(picture, turns) if rotations else picture)
+    return turned

@@ -1,0 +1,112 @@
+"""Which patch an iteration trains on, and with which randomness: pure functions of seed, iteration and index.
+
+Workers, resuming and the number of processes therefore change nothing: iteration 70,000 sees the same pixels whether
+the run came there in one go, in five sessions, with eight workers or with none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from utils.training.schedule import stage_at
+
+# Separate streams of random numbers: the order of an epoch must not repeat what a sample draws.
+_EPOCH_STREAM, _SAMPLE_STREAM = 0, 1
+
+
+class BatchStage(Protocol):
+    """What sampling reads of a stage, such as `configs.schema.Stage`."""
+
+    @property
+    def iterations(self) -> int: ...
+
+    @property
+    def batch(self) -> int: ...
+
+    @property
+    def patch(self) -> int: ...
+
+
+class SampleKey(NamedTuple):
+    """All that decides one training sample.
+
+    Attributes:
+        entry: which line of the list of patches, from 0.
+        patch: side of the square to cut, in pixels.
+        seed: the run's seed.
+        iteration: from 0.
+        index: place in the batch of all processes together, from 0.
+    """
+
+    entry: int
+    patch: int
+    seed: int
+    iteration: int
+    index: int
+
+    def generator(self) -> np.random.Generator:
+        """A fresh generator that depends on seed, iteration and index and on nothing else."""
+        return _generator(self.seed, _SAMPLE_STREAM, self.iteration, self.index)
+
+
+def _generator(seed: int, *stream: int) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=stream))
+
+
+@lru_cache(maxsize=4)
+def _epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
+    return _generator(seed, _EPOCH_STREAM, epoch).permutation(count)
+
+
+def samples_at(
+    iteration: int, stages: Sequence[BatchStage], count: int, seed: int, rank: int = 0, world: int = 1
+) -> list[SampleKey]:
+    """The batch of one process at one iteration.
+
+    All samples of the run are numbered through; every `count` of them are one epoch, a permutation of the list of
+    its own. Process `rank` of `world` takes its share of the iteration's samples, so two processes with a batch of 2
+    see what one process with a batch of 4 sees.
+
+    Args:
+        iteration: from 0.
+        stages: the progressive table; `batch` counts per process.
+        count: how many patches the list holds.
+
+    Raises:
+        ValueError: the iteration is outside the run, there are no patches, or the rank is not below `world`.
+    """
+    if count < 1:
+        raise ValueError("the list of patches is empty")
+    if not 0 <= rank < world:
+        raise ValueError(f"rank {rank} is outside the {world} processes")
+    number, stage = stage_at(iteration, stages)
+    before = sum(earlier.iterations * earlier.batch for earlier in stages[:number])
+    first = sum(earlier.iterations for earlier in stages[:number])
+    samples_before = (before + (iteration - first) * stage.batch) * world
+    keys = []
+    for index in range(rank * stage.batch, (rank + 1) * stage.batch):
+        epoch, place = divmod(samples_before + index, count)
+        entry = int(_epoch_order(count, seed, epoch)[place])
+        keys.append(SampleKey(entry, stage.patch, seed, iteration, index))
+    return keys
+
+
+class StageBatchSampler:
+    """The batches of one process from iteration `start` to the end of the last stage, for a paddle DataLoader."""
+
+    def __init__(
+        self, stages: Sequence[BatchStage], count: int, seed: int, start: int = 0, rank: int = 0, world: int = 1
+    ) -> None:
+        self.stages, self.count, self.seed = tuple(stages), count, seed
+        self.start, self.rank, self.world = start, rank, world
+
+    def __len__(self) -> int:
+        return max(0, sum(stage.iterations for stage in self.stages) - self.start)
+
+    def __iter__(self) -> Iterator[list[SampleKey]]:
+        for iteration in range(self.start, self.start + len(self)):
+            yield samples_at(iteration, self.stages, self.count, self.seed, self.rank, self.world)

@@ -1,0 +1,1 @@
+"""The contest's folders, lists, crops and patch files."""

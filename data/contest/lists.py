@@ -1,0 +1,257 @@
+"""List files: one line per triple of pictures, `clean occluded mask`, paths relative to the list's own folder.
+
+The contest's `annotation.txt` has the same lines, so this is the one place that takes them apart. Patches
+(`train.txt`) and whole pages (`val_pages.txt`) are listed alike.
+
+The contest's folders: `train_data_1` .. `train_data_5`, each with `annotation.txt`, `gt/`, `hand/` and `head/`.
+
+Many occlusions share one clean page, so anything that divides the set must divide it by page.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from data.images import IMAGE_SUFFIXES
+from utils.files import write_text
+
+# Where the patches of a set lie, in the order of `PatchPaths`: SET/gt/NAME.png, SET/occluded/NAME.png, ...
+PATCH_FOLDERS = ("gt", "occluded", "mask")
+
+
+class PatchPaths(NamedTuple):
+    """The three files of one training patch, or of one whole page."""
+
+    clean: Path
+    occluded: Path
+    mask: Path
+
+
+class ListError(ValueError):
+    """A list file, or a line of one, that cannot be used; the message names file and line."""
+
+
+def read_list(path: str | os.PathLike[str]) -> list[PatchPaths]:
+    """Reads a list file; the files it names are not opened.
+
+    Raises:
+        ListError: no such file, no line in it, or a line that is not three paths.
+    """
+    path = Path(path)
+    entries = [
+        PatchPaths(*(path.parent / part for part in split_line(line, path, number)))
+        for number, line in numbered_lines(path)
+    ]
+    if not entries:
+        raise ListError(f"{path}: the list is empty, expected lines of `clean occluded mask`")
+    return entries
+
+
+def write_list(path: str | os.PathLike[str], entries: Iterable[PatchPaths]) -> None:
+    """Writes a list file atomically; paths become relative to its folder, so that the folder can be moved.
+
+    Raises:
+        ListError: a file name holds a line break, which no line of a list can carry.
+    """
+    path = Path(path)
+    folder = os.path.abspath(path.parent)
+    lines = []
+    for entry in entries:
+        parts = [Path(os.path.relpath(os.path.abspath(part), folder)).as_posix() for part in entry]
+        if any("\n" in part or "\r" in part for part in parts):
+            raise ListError(f"{path}: a line break in a file name cannot be listed: {parts!r}; rename the file")
+        lines.append(" ".join(parts) + "\n")
+    write_text(path, "".join(lines))
+
+
+def numbered_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
+    """Yields (line number from 1, line) of the lines that are not blank.
+
+    Raises:
+        ListError: no such file, or not UTF-8 text.
+    """
+    try:
+        # "utf-8-sig" drops the mark that Windows editors put at the beginning.
+        text = Path(path).read_text("utf-8-sig")
+    except OSError as error:
+        raise ListError(f"{os.fspath(path)}: cannot be opened ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ListError(f"{os.fspath(path)}: cannot be read as a list ({error})") from error
+    # Not str.splitlines(), which would also break lines at characters that file names may hold.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield number, line.strip("\r\n\t ")
+
+
+def split_line(line: str, path: str | os.PathLike[str], number: int) -> tuple[str, str, str]:
+    """Takes `clean occluded mask` apart at single spaces, also where names hold spaces themselves.
+
+    Of all cuts into three, those count whose three parts end like pictures; if several do, the one whose three
+    files exist beside `path`.
+
+    Raises:
+        ListError: no cut, or more than one, fits.
+    """
+    words = line.split(" ")
+    if len(words) == 3 and all(words):
+        return words[0], words[1], words[2]
+    cuts = []
+    for first in range(1, len(words) - 1):
+        for second in range(first + 1, len(words)):
+            parts = tuple(" ".join(part) for part in (words[:first], words[first:second], words[second:]))
+            if all(part.lower().endswith(IMAGE_SUFFIXES) for part in parts):
+                cuts.append(parts)
+    if len(cuts) > 1:
+        folder = Path(path).parent
+        cuts = [parts for parts in cuts if all((folder / part).is_file() for part in parts)]
+    if len(cuts) != 1:
+        raise ListError(
+            f"{os.fspath(path)}, line {number}: expected three picture files `clean occluded mask` split by one space, "
+            f"got {line!r}"
+        )
+    return cuts[0]
+
+
+ANNOTATION = "annotation.txt"
+_FOLDER = re.compile(r"train_data_\w+")
+
+
+@dataclass(frozen=True)
+class Group:
+    """One line of an annotation: a clean page, one occlusion of it, and the mask of what was pasted.
+
+    Attributes:
+        folder: name of the folder with the annotation, such as "train_data_1".
+        clean, occluded, mask: the three files; whether they exist has not been looked at.
+        occluded_name: path of the occluded picture as the annotation has it, such as "hand/x_0_000.jpg".
+        kind: first part of the occluded picture's relative path, such as "hand" or "head".
+        page: name of the page; occlusions of one page share it, in whatever folder they are.
+    """
+
+    folder: str
+    clean: Path
+    occluded: Path
+    mask: Path
+    occluded_name: str
+    kind: str
+    page: str
+
+
+def contest_folders(root: str | os.PathLike[str]) -> list[Path]:
+    """The folders with an annotation under `root`, in the order of their numbers.
+
+    `root` is the folder of all `train_data_*`, one such folder, or an `annotation.txt` itself.
+
+    Raises:
+        ListError: nothing of the kind is there.
+    """
+    root = Path(root)
+    if root.is_file() and root.name == ANNOTATION:
+        return [root.parent]
+    folders = [path for path in root.glob("train_data_*") if path.is_dir() and _FOLDER.fullmatch(path.name)]
+    if folders:
+        return sorted(folders, key=lambda path: [(len(part), part) for part in path.name.split("_")])
+    if (root / ANNOTATION).is_file():
+        return [root]
+    raise ListError(
+        f"{root}: no contest data here; expected folders train_data_1, train_data_2, ... "
+        f"or one folder with {ANNOTATION}"
+    )
+
+
+def is_contest(root: str | os.PathLike[str]) -> bool:
+    """Whether `read_contest` would find an annotation at `root`; other folders may hold pictures of any kind."""
+    try:
+        return any((folder / ANNOTATION).is_file() for folder in contest_folders(root))
+    except ListError:
+        return False
+
+
+def read_contest(root: str | os.PathLike[str], problems: list[str] | None = None) -> list[Group]:
+    """Reads every annotation under `root` (see `contest_folders`), folder by folder, line by line.
+
+    Args:
+        problems: when given, what is wrong with an annotation or a line is appended here, in words, and the rest is
+            read; otherwise the first such thing is raised.
+
+    Raises:
+        ListError: no contest data, a missing or empty annotation, a bad line, a picture listed twice; always when
+            nothing at all could be read.
+    """
+    groups: list[Group] = []
+    found: list[str] = []
+    for folder in contest_folders(root):
+        groups += _read_folder(folder, found)
+        if found and problems is None:
+            raise ListError(found[0])
+    if problems is not None:
+        problems += found
+    if not groups:
+        raise ListError("; ".join(found))
+    return groups
+
+
+def _read_folder(folder: Path, problems: list[str]) -> list[Group]:
+    annotation = folder / ANNOTATION
+    try:
+        lines = list(numbered_lines(annotation))
+    except ListError as error:
+        problems.append(str(error))
+        return []
+    if not lines:
+        problems.append(f"{annotation}: no line in it, expected `gt occluded mask`")
+    name = folder.resolve().name
+    groups: list[Group] = []
+    line_of: dict[str, int] = {}
+    for number, line in lines:
+        try:
+            clean, occluded, mask = split_line(line, annotation, number)
+        except ListError as error:
+            problems.append(str(error))
+            continue
+        if occluded in line_of:
+            problems.append(f"{annotation}, line {number}: {occluded} stands on line {line_of[occluded]} already")
+            continue
+        line_of[occluded] = number
+        groups.append(
+            Group(
+                folder=name,
+                clean=folder / clean,
+                occluded=folder / occluded,
+                mask=folder / mask,
+                occluded_name=occluded,
+                kind=PurePosixPath(occluded).parts[0] if "/" in occluded else "",
+                page=PurePosixPath(clean).stem,
+            )
+        )
+    return groups
+
+
+def split_by_page(groups: list[Group], held_out: float = 0.1) -> tuple[list[Group], list[Group]]:
+    """Divides into (training, validation): the last `held_out` of the pages, with all their occlusions, validate.
+
+    Pages count in the order in which they first appear. Any `held_out` above 0 holds out at least one page, and at
+    least one page is left for training.
+
+    Raises:
+        ValueError: `held_out` is not in [0, 1).
+        ListError: there is only one page to divide.
+    """
+    if not 0 <= held_out < 1:
+        raise ValueError(f"held_out is {held_out}, expected a share of at least 0 and below 1")
+    pages = list(dict.fromkeys(group.page for group in groups))
+    if held_out == 0:
+        return list(groups), []
+    if len(pages) < 2:
+        raise ListError(f"{len(pages)} page cannot be divided into training and validation; use all of it (--all)")
+    count = min(max(round(len(pages) * held_out), 1), len(pages) - 1)
+    validation = set(pages[len(pages) - count :])
+    return (
+        [group for group in groups if group.page not in validation],
+        [group for group in groups if group.page in validation],
+    )

@@ -1,0 +1,151 @@
+"""The patch files of a set, SET/{gt,occluded,mask}/NAME_1of2.png: their names, which are whole, how sets share them.
+
+preparation.json: how the patches of a folder were cut. Written by data_preparation.py, compared with configs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configs.parsing import ConfigError
+from data.contest.lists import PATCH_FOLDERS, Group
+from utils.files import atomic_path, write_text
+
+
+def name_groups(groups: Iterable[Group]) -> dict[Path, str]:
+    """Gives every occluded picture a name that no other has, also where folders hold equal names.
+
+    Names follow from all groups in the order of the annotations, not from what exists or how they are divided: every
+    run finds the same ones, and so does one with --all.
+    """
+    names: dict[Path, str] = {}
+    taken: set[str] = set()
+    for group in groups:
+        words = "_".join(word for word in (group.folder, group.kind, group.occluded.stem) if word)
+        # A blank in a name would make the lines of a list ambiguous.
+        base = name = re.sub(r"\s", "_", words)
+        number = 1
+        # Also ~2 may be the end of another picture's own name. Some file systems take A and a for one.
+        while name.lower() in taken:
+            number += 1
+            name = f"{base}~{number}"
+        taken.add(name.lower())
+        names[group.occluded] = name
+    return names
+
+
+def names_by_part(folder: Path) -> list[set[str]]:
+    """The names of a set's patch files, one set of names for each of `PATCH_FOLDERS`; half-written ones are hidden."""
+    return [{path.name for path in (folder / part).glob("*.png") if path.name[0] != "."} for part in PATCH_FOLDERS]
+
+
+def patches_of(folder: Path) -> list[Path]:
+    """Every whole patch file of a set."""
+    parts = zip(PATCH_FOLDERS, names_by_part(folder), strict=True)
+    return [folder / part / name for part, names in parts for name in names]
+
+
+def finished(folder: Path) -> dict[str, int]:
+    """Pictures whose patches are all there: name -> number of patches. A patch's name ends in _1of2."""
+    matches = [re.fullmatch(r"(.+)_\d+of(\d+)\.png", name) for name in set.intersection(*names_by_part(folder))]
+    found = Counter((match[1], int(match[2])) for match in matches if match)
+    return {name: total for (name, total), count in found.items() if count == total}
+
+
+def share_patches(name: str, count: int, source: Path, target: Path) -> None:
+    """Makes the patches of a finished picture part of another set, as the same files; as copies across file systems.
+
+    Args:
+        name: of the picture.
+        count: number of its patches.
+        source, target: folders of the sets.
+    """
+    for part in PATCH_FOLDERS:
+        for number in range(1, count + 1):
+            file = Path(part, f"{name}_{number}of{count}.png")
+            path = target / file
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # A link appears whole or not at all, but never in the place of a file.
+            path.unlink(missing_ok=True)
+            try:
+                os.link(source / file, path)
+            except OSError:
+                with atomic_path(path) as temporary:
+                    shutil.copyfile(source / file, temporary)
+
+
+if TYPE_CHECKING:
+    from configs.schema import DataConfig
+
+RECORD_NAME = "preparation.json"
+# One folder may hold the full-data set beside training and validation; each has an entry of its own in the record.
+ALL_DATA, DIVIDED_DATA = "all", "train and val"
+
+
+class RecordError(ValueError):
+    """A record that cannot be read; the message names the file."""
+
+
+def read_record(folder: Path) -> dict[str, dict[str, Any]]:
+    """The entries by key, `ALL_DATA` and `DIVIDED_DATA`; empty without a file.
+
+    Each entry has at least "size" and "downscale", as the command line had them.
+
+    Raises:
+        RecordError: the file is not such a record.
+    """
+    path = folder / RECORD_NAME
+    if not path.is_file():
+        return {}
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        for entry in record.values():
+            int(entry["size"]), int(entry["downscale"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecordError(f"{path} is not the record of data_preparation.py ({error!r})") from error
+    return record
+
+
+def write_entry(folder: Path, key: str, entry: dict[str, Any]) -> None:
+    """Puts one entry into the record of `folder`; another one that stands there stays.
+
+    Raises:
+        RecordError: there is a file already, and it is not a record.
+    """
+    record = read_record(folder) | {key: entry}
+    write_text(folder / RECORD_NAME, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
+
+
+def check_preparation(data: DataConfig) -> None:
+    """Compares `crop` and `downscale` with the record beside the list of patches; without a record nothing is checked.
+
+    A network that is used at another scale than it was trained at fails without a word, so a config that is wrong
+    about its patches must not start.
+
+    Raises:
+        ConfigError: they differ, or the record cannot be read.
+    """
+    train_list = Path(data.train_list)
+    try:
+        record = read_record(train_list.parent)
+    except RecordError as error:
+        raise ConfigError(f"data.train_list: {error}") from error
+    for name, entry in record.items():
+        if (name == ALL_DATA) != (train_list.stem == ALL_DATA):
+            continue
+        for key, said, recorded in (
+            ("crop", data.crop, entry["size"]),
+            ("downscale", data.downscale, entry["downscale"]),
+        ):
+            if said != recorded:
+                raise ConfigError(
+                    f"data.{key}: {said}, but the patches of {train_list} were cut with {recorded} "
+                    f"({train_list.with_name(RECORD_NAME)})"
+                )

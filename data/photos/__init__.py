@@ -1,0 +1,1 @@
+"""A user's own picture file and what it must keep."""

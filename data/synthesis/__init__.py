@@ -1,0 +1,1 @@
+"""Makes photographs with occluders from pages and cut-outs."""

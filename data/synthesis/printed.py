@@ -1,0 +1,229 @@
+"""Printed photographs, bold lettering and stamps on clean pages: what looks like an occluder and is none.
+
+A network that has only seen text pages erases every face on them. Printed pictures of people and hands have to be
+in the training set as part of the clean page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import cv2
+import numpy as np
+
+from data.images import read_rgb
+from data.synthesis.occluders import DrawnOccluders, Occluder, OccluderEntry
+
+PictureChooser = Callable[[np.random.Generator], np.ndarray]
+_GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abdeghkmnrstuy"
+# Longer side of a printed picture as a fraction of the shorter side of the page, or of a patch of one.
+_PICTURE_SIZES = {"page": (0.12, 0.75), "patch": (0.35, 2.0)}
+_WHOLE_PAGE_PROBABILITY = 0.08
+_HAND_PROBABILITY = 0.3
+
+
+class WholePictures:
+    """The whole pictures from which occluders were cut, background and all; call it as `pictures(rng)`.
+
+    Pictures of heads alone where there are any: a hand before white paper, printed on white paper, can no longer be
+    told from a hand that lies on it.
+    """
+
+    def __init__(self, entries: Sequence[OccluderEntry]) -> None:
+        if not entries:
+            raise ValueError("expected at least one picture to print, got none")
+        self.entries = [entry for entry in entries if entry.kind == "head"] or list(entries)
+
+    def __call__(self, rng: np.random.Generator) -> np.ndarray:
+        """RGB uint8 of one of them."""
+        return read_rgb(self.entries[int(rng.integers(len(self.entries)))].path)
+
+
+class DrawnPictures:
+    """Drawn people before a plain or graded background; call it as `pictures(rng)`.
+
+    Args:
+        choose: draws who is in the picture, (rng, kind) -> Occluder; None draws a new one of 500 pixels every time.
+    """
+
+    def __init__(self, choose: Callable[[np.random.Generator, str], Occluder] | None = None) -> None:
+        self.choose = choose or DrawnOccluders(500)
+
+    def __call__(self, rng: np.random.Generator) -> np.ndarray:
+        """RGB uint8 of a new one."""
+        return _before_a_background(self.choose(rng, "head" if rng.random() < 0.8 else "hand").rgba, rng)
+
+
+class PeoplePictures:
+    """Portraits as they are, and hands before a plain or graded background; call it as `pictures(rng)`.
+
+    Args:
+        entries: sources of occluders; of one kind alone they give pictures of that kind.
+        choose: gives a cut-out of a source, (rng, kind) -> Occluder.
+    """
+
+    def __init__(
+        self, entries: Sequence[OccluderEntry], choose: Callable[[np.random.Generator, str], Occluder]
+    ) -> None:
+        kinds = {entry.kind for entry in entries}
+        self.hands = _HAND_PROBABILITY if len(kinds) > 1 else float("hand" in kinds)
+        self.portraits, self.choose = WholePictures(entries), choose
+
+    def __call__(self, rng: np.random.Generator) -> np.ndarray:
+        """RGB uint8 of one of them."""
+        if rng.random() < self.hands:
+            return _before_a_background(self.choose(rng, "hand").rgba, rng)
+        return self.portraits(rng)
+
+
+def _before_a_background(rgba: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A cut-out, standing on the lower edge, as a picture with a plain or graded background."""
+    margin = int(0.15 * rgba.shape[0])
+    rgba = cv2.copyMakeBorder(rgba, margin, 0, margin, margin, cv2.BORDER_CONSTANT)
+    slope = np.linspace(0, 1, rgba.shape[0], dtype=np.float32)[:, None, None]
+    first, second = rng.uniform(60, 250, (2, 3)).astype(np.float32)
+    alpha = rgba[..., 3:] / np.float32(255)
+    background = first * (1 - slope) + second * slope
+    return (rgba[..., :3] * alpha + background * (1 - alpha)).astype(np.uint8)
+
+
+def print_on(
+    page: np.ndarray, choose: PictureChooser, rng: np.random.Generator, placement: str = "page"
+) -> np.ndarray:
+    """Prints a picture, big letters or a stamp on a page, sometimes two of them.
+
+    Args:
+        page: RGB uint8, height x width x 3; stays untouched.
+        choose: returns a picture, RGB uint8.
+        placement: "page": the page is whole, prints lie inside it. "patch": they may cross the edges.
+    """
+    if placement not in _PICTURE_SIZES:
+        raise ValueError(f"placement is {placement!r}, expected one of {', '.join(_PICTURE_SIZES)}")
+    printed, paper = page.copy(), _paper(page)
+    for _ in range(1 + int(rng.random() < 0.35)):
+        what = rng.random()
+        if what < 0.62:
+            _print_picture(printed, choose(rng), paper, rng, placement)
+        elif what < 0.87:
+            _print_letters(printed, rng)
+        else:
+            _stamp(printed, rng)
+    return printed
+
+
+def print_people(page: np.ndarray, choose: PictureChooser, rng: np.random.Generator) -> np.ndarray:
+    """Prints one to three pictures on a page and nothing else; none of them takes up all of it.
+
+    Args:
+        page: RGB uint8, height x width x 3; stays untouched.
+        choose: returns a picture of people, RGB uint8.
+    """
+    printed, paper = page.copy(), _paper(page)
+    for _ in range(int(rng.integers(1, 4))):
+        _print_picture(printed, choose(rng), paper, rng, "page", whole_page=0.0)
+    return printed
+
+
+def _paper(page: np.ndarray) -> np.ndarray:
+    """The tone of a page's paper, float32 RGB."""
+    return np.percentile(page.reshape(-1, 3)[::11], 75, axis=0).astype(np.float32)
+
+
+def _print_picture(
+    page: np.ndarray,
+    picture: np.ndarray,
+    paper: np.ndarray,
+    rng: np.random.Generator,
+    placement: str,
+    whole_page: float = _WHOLE_PAGE_PROBABILITY,
+) -> None:
+    picture = _detail(picture, rng)
+    height, width = page.shape[:2]
+    smallest, largest = np.log(_PICTURE_SIZES[placement])
+    side = np.exp(rng.uniform(smallest, largest)) * min(height, width)
+    if rng.random() < whole_page:
+        side = 1.1 * max(height, width)
+    scale = side / max(picture.shape[:2])
+    size = (max(4, round(picture.shape[1] * scale)), max(4, round(picture.shape[0] * scale)))
+    picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    # A print lies inside its page; in a patch any part of it may be seen.
+    slack = 0.6 if placement == "patch" else 0.0
+    left, top = (_position(rng, whole, part, slack) for whole, part in ((width, size[0]), (height, size[1])))
+    box = (slice(max(0, top), min(height, top + size[1])), slice(max(0, left), min(width, left + size[0])))
+    if box[0].stop <= box[0].start or box[1].stop <= box[1].start:
+        return
+    visible = picture[box[0].start - top : box[0].stop - top, box[1].start - left : box[1].stop - left]
+    page[box] = _ink(visible, paper, rng)
+    if rng.random() < 0.15:
+        ink = tuple(int(value) for value in rng.integers(0, 120, 3))
+        cv2.rectangle(page, (left, top), (left + size[0] - 1, top + size[1] - 1), ink, max(1, round(side / 150)))
+
+
+def _position(rng: np.random.Generator, whole: int, part: int, slack: float) -> int:
+    low, high = -slack * part, whole - part + slack * part
+    return round(rng.uniform(min(low, high), max(low, high)))
+
+
+def _detail(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A part of the picture half of the time, mirrored half of the time."""
+    if rng.random() < 0.5:
+        height, width = picture.shape[:2]
+        part = rng.uniform(0.5, 1)
+        rows, columns = max(1, int(height * part)), max(1, int(width * part))
+        top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
+        picture = picture[top : top + rows, left : left + columns]
+    return picture[:, ::-1] if rng.random() < 0.5 else picture
+
+
+def _ink(picture: np.ndarray, paper: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The picture in printer's ink: paper is its white, black is dark grey, often there are no colours at all."""
+    values = picture.astype(np.float32)
+    look = rng.random()
+    if look < 0.45:
+        values = np.repeat((values @ _GREY_WEIGHTS)[..., None], 3, 2)
+    if look < 0.12:
+        values = values * np.array([1, 0.93, 0.8], np.float32)
+    values = (values - 127) * np.float32(rng.uniform(0.6, 1.15)) + np.float32(127 + rng.uniform(-20, 30))
+    if rng.random() < 0.4:
+        values += rng.standard_normal((*values.shape[:2], 1), np.float32) * np.float32(rng.uniform(2, 9))
+    black = np.float32(rng.uniform(0.04, 0.2))
+    return np.clip(paper * (black + (1 - black) * np.clip(values, 0, 255) / 255), 0, 255).astype(np.uint8)
+
+
+def _print_letters(page: np.ndarray, rng: np.random.Generator) -> None:
+    height, width = page.shape[:2]
+    size = rng.uniform(0.04, 0.35) * min(height, width)
+    text = "".join(_LETTERS[int(index)] for index in rng.integers(len(_LETTERS), size=int(rng.integers(1, 8))))
+    font = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX)[int(rng.integers(3))]
+    # Capitals of these fonts are about 22 pixels high at scale 1.
+    scale, thickness = size / 22, max(1, round(size * rng.uniform(0.08, 0.28)))
+    colour = rng.integers(0, 150, 3) if rng.random() < 0.5 else np.repeat(rng.integers(15, 90), 3)
+    corner = (round(rng.uniform(-0.1, 0.7) * width), round(rng.uniform(0.15, 1.05) * height))
+    cv2.putText(page, text, corner, font, scale, tuple(int(value) for value in colour), thickness, cv2.LINE_AA)
+
+
+def _stamp(page: np.ndarray, rng: np.random.Generator) -> None:
+    """A round or square red seal that lets the print below shine through."""
+    height, width = page.shape[:2]
+    radius = max(6, round(rng.uniform(0.05, 0.14) * min(height, width)))
+    layer = np.zeros((2 * radius, 2 * radius), np.uint8)
+    line = max(1, radius // 12)
+    if rng.random() < 0.6:
+        cv2.circle(layer, (radius, radius), radius - line, 255, line, cv2.LINE_AA)
+        angles = np.deg2rad(np.arange(10) * 36 - 90)
+        lengths = np.where(np.arange(10) % 2, 0.17, 0.42) * radius
+        star = np.stack([np.cos(angles), np.sin(angles)], 1) * lengths[:, None] + radius
+        cv2.fillPoly(layer, [star.astype(np.int32)], 255, cv2.LINE_AA)
+    else:
+        cv2.rectangle(layer, (line, line), (2 * radius - line, 2 * radius - line), 255, line)
+        for column in range(2):
+            letter = _LETTERS[int(rng.integers(26))]
+            place = (round(radius * (0.3 + 0.8 * column)), round(1.35 * radius))
+            cv2.putText(layer, letter, place, cv2.FONT_HERSHEY_COMPLEX, radius / 30, 255, 2 * line, cv2.LINE_AA)
+    left = int(rng.integers(max(1, width - 2 * radius)))
+    top = int(rng.integers(max(1, height - 2 * radius)))
+    below = page[top : top + 2 * radius, left : left + 2 * radius]
+    strength = layer[: below.shape[0], : below.shape[1], None] / np.float32(255) * np.float32(rng.uniform(0.5, 0.95))
+    red = np.array([rng.uniform(170, 225), rng.uniform(20, 60), rng.uniform(20, 60)], np.float32) / 255
+    below[...] = (below * (1 - strength + strength * red)).astype(np.uint8)

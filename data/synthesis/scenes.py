@@ -1,0 +1,232 @@
+"""Lays pages on desks, as they lie when they are photographed: the desk shows round some of their sides.
+
+A network that has only seen paper up to the picture's border takes a strip of table for an occluder.
+
+Turns scans and renderings of pages into what a phone's camera makes of them, at the size of its photos.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+
+# Widest strip of desk, and how far a side without desk reaches over the picture's border, as fractions of the picture.
+_STRIP = (0.015, 0.13)
+_OVERHANG = 0.004
+# Corners leave the page's rectangle by this fraction, since no camera looks straight down.
+_PERSPECTIVE = 0.012
+_LARGEST_TURN = 2.5
+_WOODS = ((196, 156, 110), (170, 120, 76), (128, 84, 52), (92, 58, 38), (214, 186, 148))
+_CLOTHS = ((236, 232, 222), (70, 96, 140), (150, 44, 48), (60, 100, 76), (186, 172, 146), (96, 100, 112))
+# (x, y) of the corners of the unit square, clockwise from the left upper one, and the sides as pairs of them.
+_CORNERS = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float32)
+# Left, top, right, bottom: the corners at their ends, the coordinate across them, where their border is.
+_SIDES = (((0, 3), 0, 0), ((0, 1), 1, 0), ((1, 2), 0, 1), ((2, 3), 1, 1))
+
+
+def lay_on_desk(page: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A picture, as large as `page`, of the page lying on a desk of wood, on a dark or grey table or on a cloth.
+
+    The desk shows round one to four of the page's sides; over the other borders the page reaches by as little as its
+    turn asks for. It is turned and tilted slightly and casts a soft shadow.
+
+    Args:
+        page: RGB uint8, height x width x 3, the whole page or a part of one; stays untouched.
+
+    Returns:
+        RGB uint8 of the same shape.
+    """
+    size = page.shape[:2]
+    matrix = _place(size, rng)
+    desk = _SURFACES[int(rng.integers(len(_SURFACES)))](size, rng)
+    desk *= _shadow(size, matrix, rng)[..., None]
+    # Half a pixel of paper fades out at the edge, as on every photo.
+    coverage = cv2.warpPerspective(np.full(size, 255, np.uint8), matrix, size[::-1], flags=cv2.INTER_LINEAR)
+    laid = cv2.warpPerspective(page, matrix, size[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    picture = cv2.convertScaleAbs(np.clip(desk, 0, 255))
+    edge = coverage[..., None].astype(np.uint16)
+    mixed = (laid * edge + picture * (255 - edge) + 127) // 255
+    return mixed.astype(np.uint8)
+
+
+def _place(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """The 3 x 3 homography from the page's pixels to the picture's, as float64."""
+    height, width = size
+    scale = np.array([width, height], np.float32)
+    shows = np.zeros(4, bool)
+    shows[rng.permutation(4)[: int(rng.integers(1, 5))]] = True
+    strips = np.exp(rng.uniform(*np.log(_STRIP), 4))
+    # In the order left, top, right, bottom; where there is no desk, the page ends at the border.
+    left, top, right, bottom = np.where(shows, strips, 0)
+    corners = _CORNERS * (1 - left - right, 1 - top - bottom) + (left, top)
+    corners += rng.uniform(-_PERSPECTIVE, _PERSPECTIVE, (4, 2))
+    angle = np.deg2rad(np.clip(rng.normal(0, 0.4), -1, 1) * _LARGEST_TURN)
+    turn = np.array([(np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))])
+    pixels = (corners * scale - corners.mean(0) * scale) @ turn + corners.mean(0) * scale
+    corners = pixels / scale
+    # Each side moves as a whole until its nearer corner is inside, or its farther one outside.
+    margin = 0.4 * _STRIP[0]
+    for (ends, axis, border), shown in zip(_SIDES, shows, strict=True):
+        sign = -1 if border else 1
+        inside = sign * (corners[list(ends), axis] - border)
+        shift = max(0, margin - inside.min()) if shown else min(0, -_OVERHANG - inside.max())
+        corners[list(ends), axis] += sign * shift
+    return cv2.getPerspectiveTransform(_CORNERS * scale, (corners * scale).astype(np.float32))
+
+
+def _shadow(size: tuple[int, int], matrix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """float32 height x width, what is left of the light beside the page; made small, since it is soft."""
+    height, width = size
+    reduce = min(1.0, 256 / max(size))
+    small = max(1, round(width * reduce)), max(1, round(height * reduce))
+    offset = rng.uniform(-0.012, 0.012, 2) * max(size)
+    depth, blur = rng.uniform(0.25, 0.6), rng.uniform(0.006, 0.02) * max(small)
+    moved = np.array([(1, 0, offset[0]), (0, 1, offset[1]), (0, 0, 1)])
+    moved = np.diag([small[0] / width, small[1] / height, 1]) @ moved @ matrix
+    shade = cv2.warpPerspective(np.ones(size, np.float32), moved, small, flags=cv2.INTER_LINEAR)
+    shade = cv2.GaussianBlur(shade, (0, 0), max(0.6, blur))
+    return cv2.resize(1 - np.float32(depth) * shade, (width, height), interpolation=cv2.INTER_LINEAR)
+
+
+def _smooth_noise(size: tuple[int, int], cells: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """float32 height x width of noise with about `cells` hills from top to bottom and from left to right."""
+    coarse = rng.standard_normal([max(2, count) for count in cells], np.float32)
+    return cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def _lit(tone: np.ndarray, relief: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A surface of one colour: its relief as a factor, a slope of light, fine noise; float32 height x width x 3."""
+    height, width = relief.shape
+    down, across = rng.uniform(-0.12, 0.12, 2)
+    relief = relief * (1 + np.linspace(-down, down, height, dtype=np.float32)[:, None])
+    relief *= 1 + np.linspace(-across, across, width, dtype=np.float32)
+    relief += rng.standard_normal(relief.shape, np.float32) * np.float32(0.012)
+    return relief[..., None] * tone.astype(np.float32)
+
+
+def _wood(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """Boards with grain along one direction."""
+    along_rows = rng.random() < 0.5
+    height, width = size if along_rows else size[::-1]
+    bend = _smooth_noise((height, width), (3, 4), rng) * np.float32(rng.uniform(2, 7))
+    rings = rng.uniform(20, 60) * np.linspace(0, 1, height, dtype=np.float32)[:, None]
+    relief = 1 + np.float32(rng.uniform(0.02, 0.07)) * np.sin(rings * 2 + bend)
+    relief += np.float32(rng.uniform(0.02, 0.06)) * _smooth_noise((height, width), (height // 3, width // 60), rng)
+    boards = int(rng.integers(1, 6))
+    for board in range(boards):
+        first, last = round(board * height / boards), round((board + 1) * height / boards)
+        relief[first:last] *= np.float32(rng.uniform(0.9, 1.08))
+        if board:
+            relief[first : first + max(1, height // 400)] *= np.float32(0.6)
+    tone = np.array(_WOODS[int(rng.integers(len(_WOODS)))]) * rng.uniform(0.8, 1.1)
+    return _lit(tone, relief if along_rows else relief.T, rng)
+
+
+def _dark(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """A table top, or a floor, that is nearly black."""
+    tone = rng.uniform(16, 62) * np.exp(rng.uniform(-0.08, 0.08, 3))
+    return _lit(tone, 1 + np.float32(0.06) * _smooth_noise(size, (6, 6), rng), rng)
+
+
+def _grey(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """A laminated or stone table top, from grey to nearly the white of paper, with specks."""
+    tone = rng.uniform(95, 190) * np.exp(rng.uniform(-0.04, 0.04, 3))
+    relief = 1 + np.float32(0.03) * _smooth_noise(size, (5, 5), rng)
+    specks = _smooth_noise(size, (size[0] // 4, size[1] // 4), rng)
+    relief += np.float32(rng.uniform(0, 0.07)) * np.clip(specks, -2, 2)
+    return _lit(tone, relief, rng)
+
+
+def _cloth(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """A woven cloth with soft folds, plain or checked."""
+    height, width = size
+    pitch = max(3.0, rng.uniform(0.0018, 0.005) * max(size))
+    rows = np.sin(np.arange(height, dtype=np.float32) * np.float32(2 * np.pi / pitch))[:, None]
+    columns = np.sin(np.arange(width, dtype=np.float32) * np.float32(2 * np.pi / pitch))
+    relief = 1 + np.float32(rng.uniform(0.03, 0.08)) * rows * columns
+    relief += np.float32(rng.uniform(0.03, 0.1)) * _smooth_noise(size, (4, 4), rng)
+    if rng.random() < 0.4:
+        check, depth = rng.uniform(0.03, 0.09) * max(size), rng.uniform(0.1, 0.4)
+        for count, shape in ((height, (-1, 1)), (width, (1, -1))):
+            stripe = (np.arange(count) % check < check / 2).astype(np.float32).reshape(shape)
+            relief *= 1 - np.float32(depth) * stripe
+    return _lit(np.array(_CLOTHS[int(rng.integers(len(_CLOTHS)))]) * rng.uniform(0.8, 1.08), relief, rng)
+
+
+_SURFACES: tuple[Callable[[tuple[int, int], np.random.Generator], np.ndarray], ...] = (_wood, _dark, _grey, _cloth)
+
+
+# Receipts are longer, phone photos are not.
+_LONGEST_ASPECT = 1.5
+_BRIGHT_PAPER = 238
+
+
+def photograph(page: np.ndarray, rng: np.random.Generator, long_side: int) -> np.ndarray:
+    """A photo of a page: its sheet fills the frame, paper is grey-white, light falls off a little.
+
+    Args:
+        page: RGB uint8, height x width x 3, of any size; a strip is cut to a photo's proportions.
+        long_side: pixels of the photo's longer side.
+
+    Returns:
+        RGB uint8 whose longer side is exactly `long_side`.
+    """
+    page = cut_strip(page, rng)
+    scale = long_side / max(page.shape[:2])
+    size = (max(1, round(page.shape[1] * scale)), max(1, round(page.shape[0] * scale)))
+    photo = cv2.resize(page, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    paper = np.percentile(page.reshape(-1, 3)[::97], 80, axis=0)
+    # What is a photo already has its paper tone and its light; what was rendered is pure white.
+    rendered = paper.min() >= _BRIGHT_PAPER
+    tone = rng.uniform(0.8, 0.97) * np.exp(rng.uniform(-0.02, 0.02, 3)) if rendered else np.ones(3)
+    light = _light_field(rng, photo.shape[:2], 1.0 if rendered else 0.3)
+    # Black print is never black in a photo.
+    veil = rng.uniform(8, 35) if rendered else 0.0
+    noise = rng.uniform(0.3, 0.9)
+    return _expose(photo, light, tone.astype(np.float32), np.float32(veil), np.float32(noise), rng)
+
+
+def _expose(
+    photo: np.ndarray,
+    light: np.ndarray,
+    tone: np.ndarray,
+    veil: np.float32,
+    noise: np.float32,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """Applies light and noise in strips: whole photos in float32 would take ten times their size."""
+    result = np.empty_like(photo)
+    for top in range(0, photo.shape[0], 256):
+        rows = slice(top, top + 256)
+        values = (veil + photo[rows] * (1 - veil / 255)) * tone * light[rows, :, None]
+        values += rng.standard_normal((*values.shape[:2], 1), np.float32) * noise
+        result[rows] = np.clip(values + np.float32(0.5), 0, 255).astype(np.uint8)
+    return result
+
+
+def _light_field(rng: np.random.Generator, size: tuple[int, int], strength: float) -> np.ndarray:
+    """float32 height x width around 1: a slope, a vignette and a large soft patch, all smooth."""
+    rows, columns = np.mgrid[-1:1:32j, -1:1:32j].astype(np.float32)
+    slope = rng.uniform(-0.07, 0.07, 2)
+    vignette = rng.uniform(0, 0.08)
+    centre, depth = rng.uniform(-1, 1, 2), rng.uniform(-0.06, 0.06)
+    patch = np.exp(-((rows - centre[0]) ** 2 + (columns - centre[1]) ** 2) / 0.5)
+    field = slope[0] * rows + slope[1] * columns - vignette * (rows**2 + columns**2) / 2 + depth * patch
+    field = 1 + strength * (field - field.max() * 0.5)
+    return cv2.resize(field.astype(np.float32), size[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def cut_strip(page: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A part of a strip with a photo's proportions; other pages as they are."""
+    height, width = page.shape[:2]
+    if height > _LONGEST_ASPECT * width:
+        length = round(_LONGEST_ASPECT * width)
+        top = int(rng.integers(height - length + 1))
+        return page[top : top + length]
+    if width > _LONGEST_ASPECT * height:
+        length = round(_LONGEST_ASPECT * height)
+        left = int(rng.integers(width - length + 1))
+        return page[:, left : left + length]
+    return page

@@ -1,0 +1,1 @@
+"""What runs the network: Paddle, onnxruntime, OpenVINO; the exported files and their cache."""

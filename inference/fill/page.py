@@ -1,0 +1,191 @@
+"""What the page around an occluder says about the page under it, without a network.
+
+Two answers, and their mean is better than either: plain paper, which is the tone of the surroundings carried on
+without its letters; and Navier-Stokes inpainting, which carries lines and edges on for a little, once from the picture
+and once from a copy without thin strokes, since a stroke that it carries on too far costs more than one that ends.
+Where straight borders divide the page around (`inference.fill.borders`), each side is carried on by itself, and ruled
+lines that show on both sides (`inference.fill.lines`) are drawn through. MODEL_CARD.md tells what each is worth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from inference.fill.borders import BorderRules, straight_areas
+from inference.fill.lines import LineRules, draw_lines, ruled_lines
+
+_INPAINTING_RADIUS = 3
+# An area of which less than this many pixels show takes its tone from all that shows.
+_FEWEST_SEEN = 10
+
+
+@dataclass(frozen=True)
+class PasteRules:
+    """How a fill is pasted; lengths are pixels of the scale at which the mask was found, since that is how well the
+    border is known.
+
+    Attributes:
+        widening: the mask grows by this much, over the rim of the cut-out and the ringing of its JPEG.
+        feather: beyond it the fill passes into the picture over this much.
+    """
+
+    widening: float = 2.0
+    feather: float = 3.0
+
+    @property
+    def reach(self) -> float:
+        """How far from the mask a pixel may change."""
+        return self.widening + self.feather
+
+    def scaled(self, factor: float) -> PasteRules:
+        """The same lengths in pixels that are `factor` times smaller."""
+        return PasteRules(self.widening * factor, self.feather * factor)
+
+    def weight(self, mask: np.ndarray) -> np.ndarray:
+        """float32 [h, w], the share of the fill: 1 over the widened mask (uint8, 1 = covered), 0 beyond the feather."""
+        if mask.all():
+            return mask.astype(np.float32)
+        distance = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
+        return np.clip((self.reach - distance) / max(self.feather, 1e-3), 0, 1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class BackgroundRules:
+    """Where the page around is looked at; lengths are pixels of a picture whose long side is 1024.
+
+    Attributes:
+        ring: the paper is looked at from where pixels stay as they are up to this much farther out.
+        text: side of the median filter that takes letters off the paper; odd.
+        stroke: side of the one that takes thin strokes off; odd.
+        rim: Navier-Stokes starts this far from the mask.
+        around: borders of the sheet are looked for from where pixels stay up to this much farther out.
+        borders: what a border is.
+        lines: which lines go on.
+    """
+
+    ring: float = 7.0
+    text: int = 21
+    stroke: int = 9
+    rim: int = 3
+    around: float = 32.0
+    borders: BorderRules = field(default_factory=BorderRules)
+    lines: LineRules = field(default_factory=LineRules)
+
+    def scaled(self, long_side: int) -> BackgroundRules:
+        """The rules in pixels of a picture with this long side; below 1024 they stay: letters do, too."""
+        factor = max(1.0, long_side / 1024)
+        text, stroke = (2 * round(side * factor / 2 - 0.5) + 1 for side in (self.text, self.stroke))
+        rim, around = round(self.rim * factor), self.around * factor
+        return BackgroundRules(self.ring * factor, text, stroke, rim, around, self.borders, self.lines.scaled(factor))
+
+
+def blank(picture: np.ndarray, mask: np.ndarray, paste: PasteRules, rules: BackgroundRules) -> np.ndarray:
+    """The picture with the page around carried on over what is covered.
+
+    Args:
+        picture: RGB uint8 or uint16 [h, w, 3]; stays as it is.
+        mask: uint8 [h, w], 1 = covered.
+        paste: how far it reaches beyond the mask.
+        rules: where the page around is looked at, scaled to this picture.
+
+    Returns:
+        An array of its own; the picture itself where nothing is covered, or no page is left to go by.
+    """
+    if mask.all() or not mask.any():
+        return picture
+    beyond = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5) - np.float32(paste.reach)
+    if not ((beyond > 0) & (beyond <= rules.ring)).any():
+        return picture
+    page = _pages(_eight_bit(picture), mask, beyond, rules) * np.float32(np.iinfo(picture.dtype).max / 255)
+    changed = beyond < 0
+    weight = paste.weight(mask)
+    before = picture[changed].astype(np.float32)
+    result = picture.copy()
+    result[changed] = before + weight[changed][:, None] * (page[changed] - before) + np.float32(0.5)
+    return result
+
+
+def _eight_bit(picture: np.ndarray) -> np.ndarray:
+    if picture.dtype == np.uint8:
+        return picture
+    return ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _pages(picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, rules: BackgroundRules) -> np.ndarray:
+    """float32 [h, w, 3] in [0, 255], the page where `beyond` is negative; blobs with nothing of their surroundings in
+    common are looked at one by one, in their own box and with their own borders.
+
+    Args:
+        picture: RGB uint8 [h, w, 3].
+        beyond: float32 [h, w], how far a pixel is from the last one that is pasted; negative within.
+    """
+    page = picture.astype(np.float32)
+    surroundings = (beyond <= rules.around).astype(np.uint8)
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(surroundings, connectivity=8)
+    margin = max(rules.lines.band - int(rules.around), 0) + rules.text
+    for label in range(1, count):
+        left, top, width, height = boxes[label, :4]
+        box = (slice(max(0, top - margin), top + height + margin), slice(max(0, left - margin), left + width + margin))
+        near = labels[box] == label
+        own = near & (beyond[box] < 0)
+        page[box][own] = _carried_on(picture[box], mask[box], beyond[box], near, rules)[own]
+    return page
+
+
+def _carried_on(
+    picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, near: np.ndarray, rules: BackgroundRules
+) -> np.ndarray:
+    """float32 [h, w, 3] in [0, 255], the page under one blob and as far around it as is pasted.
+
+    Args:
+        near: bool [h, w], the blob and its surroundings.
+    """
+    ring, around = (near & (beyond > 0) & (beyond <= width) for width in (rules.ring, rules.around))
+    pasted = beyond < 0
+    plain = cv2.medianBlur(picture, rules.text)
+    areas = straight_areas(plain, around, rules.borders)
+    plain = plain.astype(np.float32)
+    hole = cv2.dilate(mask, np.ones((2 * rules.rim + 1, 2 * rules.rim + 1), np.uint8))
+    calm = cv2.medianBlur(picture, rules.stroke)
+    page, papers = picture.astype(np.float32), plain.copy()
+    for area in np.unique(areas[pasted & near]):
+        here = areas == area
+        seen = ring & here
+        paper = carry_on(plain, (seen if seen.sum() >= _FEWEST_SEEN else ring).astype(np.float32))
+        papers[here] = paper[here]
+        page[here] = paper[here] / 2
+        # On the other side of a border Navier-Stokes sees this side's paper, so that nothing flows across.
+        elsewhere = np.clip(paper + np.float32(0.5), 0, 255).astype(np.uint8)
+        for strokes in (picture, calm):
+            source = np.where(here[..., None], strokes, elsewhere)
+            flow = cv2.inpaint(source, hole * here.astype(np.uint8), _INPAINTING_RADIUS, cv2.INPAINT_NS)
+            page[here] += flow[here] / np.float32(4)
+    draw_lines(page, papers, pasted, ruled_lines(picture - plain, pasted, rules.lines))
+    return np.clip(page, 0, 255)
+
+
+def carry_on(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The weighted mean of known values around each pixel, in which near ones count most.
+
+    Args:
+        values: float32 [h, w, 3].
+        weights: float32 [h, w] in [0, 1], 0 where nothing is known.
+
+    Returns:
+        float32 [h, w, 3]. The weight of a value falls with about the third power of its distance: that is what a sum
+        of Gaussians makes whose width doubles and whose share halves from level to level of a pyramid. 0 where no
+        value is known at all.
+    """
+    height, width = weights.shape
+    level = np.dstack([values * weights[..., None], weights])
+    total, share = np.zeros_like(level), np.float32(1)
+    while True:
+        blurred = cv2.GaussianBlur(level, (0, 0), 1.5, borderType=cv2.BORDER_CONSTANT)
+        total += share * cv2.resize(blurred, (width, height), interpolation=cv2.INTER_LINEAR)
+        if max(level.shape[:2]) <= 4:
+            return total[..., :3] / np.maximum(total[..., 3:], np.float32(1e-9))
+        half = ((level.shape[1] + 1) // 2, (level.shape[0] + 1) // 2)
+        level, share = cv2.resize(level, half, interpolation=cv2.INTER_AREA), share / 2

@@ -1,0 +1,1 @@
+"""Where occluders are: probability, blobs, outline."""

@@ -1,0 +1,129 @@
+"""The file of trained weights: parameters together with what is needed to build and run the network.
+
+Parameters as NumPy arrays, in and out of a network, with nothing left over and nothing left out.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from paddle import nn
+
+from models.nafnet import NAFNet
+from utils.serialization import load_tree, save_tree
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Weights:
+    """What a `.pdparams` file of this project holds.
+
+    Attributes:
+        params: parameter name -> float array, with the official NAFNet names.
+        model: keyword arguments of `models.nafnet.NAFNet` (width, encoder_blocks, ..., gate).
+        predict: settings of prediction that suit these weights (`configs.schema.PredictConfig` as a dictionary).
+        origin: where they come from: command, iteration, data, source file; for people, never read by code.
+        file: the file that they were read from; not saved.
+    """
+
+    params: dict[str, np.ndarray]
+    model: dict[str, Any]
+    predict: dict[str, Any] = field(default_factory=dict)
+    origin: dict[str, Any] = field(default_factory=dict)
+    file: Path | None = field(default=None, compare=False)
+
+
+def save_weights(path: str | os.PathLike[str], weights: Weights) -> None:
+    """Writes one file with everything in it, atomically."""
+    save_tree(
+        path,
+        {
+            "format": FORMAT,
+            "model": weights.model,
+            "predict": weights.predict,
+            "origin": weights.origin,
+            "params": dict(weights.params),
+        },
+    )
+
+
+def load_weights(path: str | os.PathLike[str]) -> Weights:
+    """Reads a file of `save_weights`; nothing in it is executed.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: torn, of another kind, or written by a newer version of this project.
+    """
+    tree = load_tree(path)
+    if not isinstance(tree, dict) or "params" not in tree or "model" not in tree:
+        raise ValueError(
+            f"{os.fspath(path)}: holds no 'model' and 'params'; weights of other projects are brought in with "
+            "`python -m models.convert IN OUT.pdparams`"
+        )
+    if tree.get("format") != FORMAT:
+        raise ValueError(f"{os.fspath(path)}: format {tree.get('format')!r}, this version reads format {FORMAT}")
+    return Weights(
+        params=tree["params"],
+        model=tree["model"],
+        predict=tree.get("predict", {}),
+        origin=tree.get("origin", {}),
+        file=Path(path).absolute(),
+    )
+
+
+def arrays_of(network: nn.Layer) -> dict[str, np.ndarray]:
+    """A copy of every parameter: name -> array, with the official NAFNet names for a NAFNet."""
+    return {name: np.array(tensor.numpy()) for name, tensor in network.state_dict().items()}
+
+
+def load_arrays(network: nn.Layer, arrays: Mapping[str, np.ndarray]) -> None:
+    """Sets every parameter of `network` from `arrays`, all or none.
+
+    Values are cast to the parameter's own type, so that half-precision files load too.
+
+    Raises:
+        ValueError: a key is missing, unexpected, misshaped or not of floating point; the message lists all of them.
+            Paddle's `set_state_dict` would only warn and leave the rest as it was.
+    """
+    parameters = network.state_dict()
+    faults = [f"missing {name} {list(tensor.shape)}" for name, tensor in parameters.items() if name not in arrays]
+    faults += [f"unexpected {name} {list(np.shape(arrays[name]))}" for name in arrays if name not in parameters]
+    for name in parameters:
+        if name not in arrays:
+            continue
+        expected, found = list(parameters[name].shape), list(np.shape(arrays[name]))
+        if expected != found:
+            faults.append(f"misshaped {name}: expected {expected}, found {found}")
+        elif not np.issubdtype(arrays[name].dtype, np.floating):
+            faults.append(f"not floating point {name}: {arrays[name].dtype}")
+    if faults:
+        raise ValueError(
+            f"the weights do not fit this network ({len(faults)} faults): {'; '.join(faults)}. "
+            "Check that width, blocks and gate are those that the weights were trained with"
+        )
+    for name, tensor in parameters.items():
+        tensor.set_value(np.asarray(arrays[name], dtype=tensor.numpy().dtype))
+
+
+def network_of(weights: Weights) -> NAFNet:
+    """Builds the network that a file of weights describes, loads it and sets it to evaluation.
+
+    Raises:
+        ValueError: the file describes no network of this project, or its arrays do not fit the description.
+    """
+    try:
+        network = NAFNet(**weights.model)
+    except TypeError as error:
+        raise ValueError(
+            f"the weights describe a network {weights.model} that this version cannot build ({error}); "
+            "update the project, or convert the original weights again"
+        ) from error
+    load_arrays(network, weights.params)
+    network.eval()
+    return network

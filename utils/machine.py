@@ -1,0 +1,213 @@
+"""Starting Paddle with as many CPU threads as there are cores, and without its sermon about it.
+
+Which device to run on, found out by running something there.
+
+Paddle is imported when something is asked and not before: it takes seconds and a few hundred megabytes, and engines
+that run without it ask nothing.
+
+How often a progress bar is drawn: in place on a terminal, seldom where every drawing stays as a line of a log.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+import warnings
+from contextlib import redirect_stderr
+from importlib import metadata
+from pathlib import Path
+from typing import TextIO
+
+import numpy as np
+
+# What Paddle prints at every import as soon as it may use more than one thread.
+_SERMON = ("WARNING: OMP_NUM_THREADS set to", "PLEASE USE OMP_NUM_THREADS WISELY")
+
+
+def available_cores() -> int:
+    """The number of processors that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def default_threads() -> int:
+    """What the user says by OMP_NUM_THREADS, otherwise the number of cores."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return int(said) if said.isdecimal() and int(said) > 0 else available_cores()
+
+
+def start_paddle(threads: int | None = None) -> int:
+    """Imports Paddle, which uses one CPU thread unless OMP_NUM_THREADS says otherwise before that.
+
+    The variable is set to `threads`, or, unless the user has set it, to the number of cores. Results repeat bit for
+    bit only at the same number of threads. Has to run before anything else imports Paddle.
+
+    Returns:
+        The number of threads in force.
+    """
+    if threads is not None:
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+    os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
+    # Paddle 2.6 breaks gzip and NumPy's random module when it is imported before them.
+    import zlib  # noqa: F401
+
+    import numpy  # noqa: F401
+
+    printed, level = io.StringIO(), logging.root.level
+    try:
+        with redirect_stderr(printed), warnings.catch_warnings():
+            # Paddle looks for a compiler cache that only builders of extensions need.
+            warnings.filterwarnings("ignore", message="No ccache found")
+            import paddle  # noqa: F401
+    finally:
+        rest = [line for line in printed.getvalue().splitlines(True) if not line.startswith(_SERMON)]
+        sys.stderr.write("".join(rest))
+        _return_logging(printed)
+        logging.root.setLevel(level)
+    # Paddle puts 1 in place of a value that is no number.
+    return int(os.environ["OMP_NUM_THREADS"])
+
+
+def _return_logging(lost: io.StringIO) -> None:
+    """Points what Paddle set up to log to `lost`, which nobody reads, at the real error stream.
+
+    Paddle also takes over the root logger, through which this project's own warnings go. That one is freed, so that
+    Python prints them as plain sentences, or as the command line sets it up; its level goes back as well.
+    """
+    for logger in logging.Logger.manager.loggerDict.values():
+        for handler in getattr(logger, "handlers", ()):
+            if getattr(handler, "stream", None) is lost:
+                handler.setStream(sys.stderr)
+    for handler in [*logging.root.handlers]:
+        if getattr(handler, "stream", None) is lost:
+            logging.root.removeHandler(handler)
+
+
+_log = logging.getLogger(__name__)
+
+
+class DeviceError(RuntimeError):
+    """The device that was asked for cannot be used; the message says why and what to do."""
+
+
+def resolve_device(name: str = "auto") -> str:
+    """Chooses the device and makes it Paddle's current one.
+
+    Args:
+        name: "auto" takes the first GPU if it works and the CPU otherwise; "cpu"; "gpu" or "gpu:INDEX" insist.
+
+    Returns:
+        "cpu" or "gpu:INDEX".
+
+    Raises:
+        DeviceError: a GPU was asked for by name and does not work, or `name` is none of the above.
+
+    A GPU counts as working when a real convolution on it gives the right numbers: a Paddle build without kernels for
+    the card imports, lists the card and passes `paddle.utils.run_check()`. When "auto" turns a GPU down, a warning
+    says why.
+    """
+    check_device(name)
+    import paddle
+
+    if name != "cpu":
+        candidate = gpu_named(name)
+        problem = gpu_problem(candidate)
+        if problem is None:
+            paddle.device.set_device(candidate)
+            return candidate
+        if name != "auto":
+            raise DeviceError(f"device {name}: {problem}; use --device cpu to run without it")
+        if paddle.is_compiled_with_cuda():
+            # A CPU build was installed on purpose; a GPU build that ends on the CPU is a surprise worth a word.
+            _log.warning("running on the CPU: %s", problem)
+    paddle.device.set_device("cpu")
+    return "cpu"
+
+
+def check_device(name: str) -> None:
+    """Refuses what is not "auto", "cpu", "gpu" or "gpu:INDEX", with a `DeviceError`."""
+    kind, _, index = name.partition(":")
+    if name not in ("auto", "cpu", "gpu") and not (kind == "gpu" and index.isdigit()):
+        raise DeviceError(f"device {name!r}: no such kind of device, expected auto, cpu, gpu or gpu:INDEX")
+
+
+def gpu_named(name: str) -> str:
+    """The GPU that a name stands for, as "gpu:INDEX": the first one for "auto" and "gpu"."""
+    return f"gpu:{name.partition(':')[2] or 0}"
+
+
+def may_have_gpu() -> bool:
+    """Whether Paddle could have a GPU, as far as can be told without importing it: False for its CPU package."""
+    if "paddle" in sys.modules:
+        return sys.modules["paddle"].is_compiled_with_cuda()
+    # Installed side by side, the two packages overwrite each other: only Paddle itself knows which one is there.
+    return _installed("paddlepaddle-gpu") or not _installed("paddlepaddle")
+
+
+def gpu_shows() -> bool:
+    """Whether the machine shows an NVIDIA GPU, whatever the installed packages can do with it; Linux only."""
+    return any(Path("/dev").glob("nvidia[0-9]*"))
+
+
+def _installed(package: str) -> bool:
+    try:
+        metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def gpu_problem(device: str) -> str | None:
+    """Why `device` ("gpu:INDEX") cannot be used, or None when a convolution there gives the right numbers."""
+    import paddle
+
+    if not paddle.is_compiled_with_cuda():
+        return f"this Paddle ({paddle.__version__}) is a CPU build"
+    count, index = paddle.device.cuda.device_count(), int(device.partition(":")[2])
+    if index >= count:
+        return f"{device} is not there, {count} GPU(s) found (is the driver loaded, is CUDA_VISIBLE_DEVICES right?)"
+    before = paddle.device.get_device()
+    try:
+        paddle.device.set_device(device)
+        error = _convolution_error()
+    except Exception as failure:
+        # Whatever a driver or a missing kernel raises, the answer is the same: not usable, for this reason.
+        paddle.device.set_device(before)
+        return f"a convolution on {device} failed ({type(failure).__name__}: {_first_line(failure)})"
+    paddle.device.set_device(before)
+    if not error < 1e-2:
+        return f"a convolution on {device} gave wrong numbers (off by {error:g}): this build has no kernels for it"
+    return None
+
+
+def _convolution_error() -> float:
+    """Largest error of a 3x3 convolution on the current device; its input and answer are small whole numbers."""
+    import paddle
+
+    image = (np.arange(64, dtype=np.float32) % 7).reshape(1, 1, 8, 8)
+    layer = paddle.nn.Conv2D(1, 1, 3, bias_attr=False)
+    layer.weight.set_value(np.ones((1, 1, 3, 3), np.float32))
+    expected = np.lib.stride_tricks.sliding_window_view(image[0, 0], (3, 3)).sum((2, 3))
+    with paddle.no_grad():
+        result = layer(paddle.to_tensor(image)).numpy()[0, 0]
+    return float(np.abs(result - expected).max())
+
+
+def _first_line(failure: Exception) -> str:
+    lines = [line.strip() for line in str(failure).splitlines() if line.strip(" -")]
+    # Paddle puts a C++ traceback first and its reason on the line that begins with its own name for the error.
+    return next((line for line in lines if "Error:" in line), lines[0] if lines else "no message")
+
+
+LOG_INTERVAL = 30.0
+
+
+def bar_intervals(stream: TextIO) -> dict[str, float]:
+    """Keywords for `tqdm(file=stream)`: none on a terminal, otherwise a drawing every `LOG_INTERVAL` seconds."""
+    if stream.isatty():
+        return {}
+    # The largest interval as well: above it (10 s by default), tqdm's own watch draws in between.
+    return {"mininterval": LOG_INTERVAL, "maxinterval": LOG_INTERVAL}

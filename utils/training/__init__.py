@@ -1,0 +1,1 @@
+"""What a training run keeps: schedule, checkpoints, its folder, its processes."""

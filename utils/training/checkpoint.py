@@ -1,0 +1,321 @@
+"""Checkpoints of a training run: one dictionary in one file, of which a whole one is always on the disk.
+
+Reading and restoring what an optimiser remembers, by the names that parameters have in their network.
+
+Paddle names its moments after counters ("conv2d_17.w_0_moment1_0") that depend on what the process built before, so a
+file of such names loads into the wrong place, or silently nowhere, as soon as a program builds its networks in another
+order. Here the key is the structured name: state["encoders.0.0.conv1.weight"]["moment1"].
+
+Exponential moving average of a network's parameters.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paddle
+
+from utils.serialization import load_tree, save_tree
+
+FORMAT = 1
+SUFFIX = ".pdckpt"
+_log = logging.getLogger(__name__)
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message names the file, says why and what to do."""
+
+
+def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
+    """Writes `state` (nested dictionaries of arrays and plain values) with a checksum of its content, atomically."""
+    save_tree(path, {"format": FORMAT, "checksum": checksum(state), "state": state})
+
+
+def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Reads the state that `save_checkpoint` wrote; nothing in the file is executed.
+
+    Raises:
+        FileNotFoundError: no such file.
+        CheckpointError: torn, damaged, of another kind or of a newer format.
+    """
+    try:
+        tree = load_tree(path)
+    except ValueError as error:
+        raise CheckpointError(str(error)) from error
+    if not isinstance(tree, dict) or "state" not in tree or "checksum" not in tree:
+        raise CheckpointError(
+            f"{os.fspath(path)}: not a checkpoint of train.py (weights alone go to train.init in the config)"
+        )
+    if tree.get("format") != FORMAT:
+        raise CheckpointError(f"{os.fspath(path)}: format {tree.get('format')!r}, this version reads format {FORMAT}")
+    if checksum(tree["state"]) != tree["checksum"]:
+        raise CheckpointError(f"{os.fspath(path)}: damaged, its checksum does not fit its content; use an older one")
+    return tree["state"]
+
+
+def checksum(tree: Any) -> int:
+    """CRC-32 of every key, value, type and shape in a tree of arrays and plain values."""
+    value = 0
+    for part in _leaf_bytes(tree):
+        value = zlib.crc32(part, value)
+    return value
+
+
+def _leaf_bytes(tree: Any) -> Iterator[bytes | memoryview]:
+    if isinstance(tree, dict):
+        for key in sorted(tree):
+            yield f"{key!r}:".encode()
+            yield from _leaf_bytes(tree[key])
+    elif isinstance(tree, list | tuple):
+        yield f"{type(tree).__name__} {len(tree)}".encode()
+        for item in tree:
+            yield from _leaf_bytes(item)
+    elif isinstance(tree, np.ndarray):
+        yield f"{tree.dtype.str} {tree.shape}".encode()
+        yield np.ascontiguousarray(tree).reshape(-1).view(np.uint8).data
+    else:
+        yield f"{type(tree).__name__} {tree!r}".encode()
+
+
+class CheckpointFolder:
+    """The checkpoints of one run: `last`, the one before it, and `best`.
+
+    Args:
+        folder: created when something is saved.
+    """
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self.folder = Path(folder)
+        self.last = self.folder / f"last{SUFFIX}"
+        self.previous = self.folder / f"previous{SUFFIX}"
+        self.best = self.folder / f"best{SUFFIX}"
+
+    def save_last(self, state: dict[str, Any]) -> None:
+        """Writes `last`; what was there becomes `previous`. Stopped at any moment, one of the two is whole."""
+        incoming = self.folder / f"incoming{SUFFIX}"
+        save_checkpoint(incoming, state)
+        if self.last.exists():
+            os.replace(self.last, self.previous)
+        os.replace(incoming, self.last)
+
+    def save_best(self, state: dict[str, Any]) -> None:
+        """Writes `best`, over the one that was there."""
+        save_checkpoint(self.best, state)
+
+    def present(self) -> list[Path]:
+        """The checkpoint files that exist, newest first; whether they are whole is not looked at."""
+        return [path for path in (self.last, self.previous, self.best) if path.exists()]
+
+    def newest_whole(self, set_aside: bool = True) -> tuple[Path, dict[str, Any]] | None:
+        """The newest checkpoint that can be read, as (path, state); None when the folder holds no checkpoint at all.
+
+        Args:
+            set_aside: rename damaged files to NAME.torn, so that the next save does not push them over the whole one.
+
+        Raises:
+            CheckpointError: there are checkpoints, but not one of them is whole.
+        """
+        present = self.present()
+        for path in present:
+            try:
+                return path, load_checkpoint(path)
+            except CheckpointError as error:
+                _log.warning("%s cannot be read, an older checkpoint is looked for: %s", path.name, error)
+                if set_aside:
+                    path.replace(f"{path}.torn")
+                    _log.warning("it is kept as %s.torn", path)
+            except FileNotFoundError:
+                # Another process of the run found it damaged and has just set it aside.
+                _log.warning("%s: set aside by another process", path)
+        if present:
+            raise CheckpointError(
+                f"{self.folder}: none of {', '.join(path.name for path in present)} can be read; "
+                "give another one with --resume CHECKPOINT, or start anew in another output folder"
+            )
+        return None
+
+
+def differing_keys(saved: Any, current: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+    """The leaves in which two configs (nested dictionaries) differ, as (dotted key, saved value, current value).
+
+    Lists and tuples with equal items are equal: files know lists only. A key that one side lacks counts as None.
+    """
+    if isinstance(saved, dict) and isinstance(current, dict):
+        keys = [*saved, *(key for key in current if key not in saved)]
+        return [
+            difference
+            for key in keys
+            for difference in differing_keys(saved.get(key), current.get(key), f"{path}.{key}" if path else key)
+        ]
+    return [] if plain(saved) == plain(current) else [(path, saved, current)]
+
+
+def plain(tree: Any) -> Any:
+    """The same tree with lists for tuples, as it reads back from a file."""
+    if isinstance(tree, dict):
+        return {key: plain(value) for key, value in tree.items()}
+    return [plain(item) for item in tree] if isinstance(tree, list | tuple) else tree
+
+
+def check_resumable(
+    path: str | os.PathLike[str],
+    differences: Sequence[tuple[str, Any, Any]],
+    fixed: Iterable[str],
+) -> None:
+    """Refuses to go on from a checkpoint whose config differs in a key that its state depends on.
+
+    Args:
+        differences: as `differing_keys` gives them.
+        fixed: keys (with all that is below them) that have to be equal.
+
+    Raises:
+        CheckpointError: names every such key with both values.
+    """
+    fixed = tuple(fixed)
+    refused = [
+        f"{key}: {saved!r} in the checkpoint, {current!r} now"
+        for key, saved, current in differences
+        if any(key == name or key.startswith(f"{name}.") for name in fixed)
+    ]
+    if refused:
+        raise CheckpointError(
+            f"{os.fspath(path)}: the config has changed where a run cannot change on its way ({'; '.join(refused)}). "
+            "Restore these keys, or start a new run in another output folder with train.init set to the weights"
+        )
+
+
+def optimizer_arrays(
+    optimizer: paddle.optimizer.Optimizer, network: paddle.nn.Layer
+) -> dict[str, dict[str, np.ndarray]]:
+    """Everything that the optimiser keeps per parameter, as {parameter: {"moment1": array, ...}}.
+
+    Before the first step the optimiser keeps nothing and the inner dictionaries are empty.
+    """
+    return {
+        name: {kind: tensor.numpy() for kind, tensor in kept.items()}
+        for name, kept in _state_tensors(optimizer, network).items()
+    }
+
+
+def load_optimizer_arrays(
+    optimizer: paddle.optimizer.Optimizer, network: paddle.nn.Layer, arrays: dict[str, dict[str, np.ndarray]]
+) -> None:
+    """Puts `optimizer_arrays` of another process into an optimiser that has not stepped yet.
+
+    Raises:
+        ValueError: a parameter, a kind of state or a shape is missing, unexpected or different; all are listed.
+    """
+    _create_state(optimizer, network)
+    tensors = _state_tensors(optimizer, network)
+    wrong = [f"{name} (unknown parameter)" for name in sorted(arrays.keys() - tensors.keys())]
+    for name, kept in tensors.items():
+        given = arrays.get(name, {})
+        for kind in sorted(kept.keys() | given.keys()):
+            if kind not in given:
+                wrong.append(f"{name}.{kind} (missing)")
+            elif kind not in kept:
+                wrong.append(f"{name}.{kind} (unexpected)")
+            elif list(given[kind].shape) != list(kept[kind].shape):
+                wrong.append(f"{name}.{kind} {list(given[kind].shape)} instead of {list(kept[kind].shape)}")
+    if wrong:
+        raise ValueError(f"the optimiser's state does not belong to this network: {', '.join(wrong)}")
+    for name, kept in tensors.items():
+        for kind, tensor in kept.items():
+            tensor.set_value(arrays[name][kind])
+
+
+def gradient_norm(parameters: list[paddle.Tensor]) -> paddle.Tensor:
+    """The 2-norm of all gradients taken together, a float32 scalar; parameters without a gradient are left out."""
+    squares = [parameter.grad.square().sum() for parameter in parameters if parameter.grad is not None]
+    if not squares:
+        raise ValueError("no parameter has a gradient; call backward() first")
+    return paddle.stack(squares).sum().sqrt()
+
+
+def _state_tensors(
+    optimizer: paddle.optimizer.Optimizer, network: paddle.nn.Layer
+) -> dict[str, dict[str, paddle.Tensor]]:
+    structured = {parameter.name: name for name, parameter in network.named_parameters()}
+    kept: dict[str, dict[str, paddle.Tensor]] = {name: {} for name in structured.values()}
+    for key, tensor in optimizer.state_dict().items():
+        owners = [name for name in structured if key.startswith(f"{name}_")]
+        if not owners:
+            raise ValueError(f"the optimiser keeps {key}, which belongs to no parameter of this network")
+        owner = max(owners, key=len)
+        # "conv2d_0.w_0" + "_" + "beta1_pow_acc" + "_" + a counter.
+        kept[structured[owner]][key[len(owner) + 1 :].rpartition("_")[0]] = tensor
+    return kept
+
+
+def _create_state(optimizer: paddle.optimizer.Optimizer, network: paddle.nn.Layer) -> None:
+    """Makes the optimiser allocate its state, which Paddle does in the first step only.
+
+    The step has zero gradients and a learning rate of zero: it leaves every parameter as it is, bit for bit.
+    """
+    rate = optimizer.get_lr()
+    for parameter in network.parameters():
+        if not parameter.stop_gradient:
+            parameter.grad = paddle.zeros_like(parameter)
+    optimizer.set_lr(0.0)
+    optimizer.step()
+    optimizer.clear_grad()
+    optimizer.set_lr(rate)
+
+
+class ExponentialMovingAverage:
+    """Keeps `average <- average + (1 - d) * (parameter - average)` for every floating entry of a network's state.
+
+    The decay d of iteration t (counted from 0) is `min(decay, (1 + t) / (10 + t))`, as in TensorFlow's
+    ExponentialMovingAverage: it forgets the random start quickly and is a function of the iteration alone.
+
+    Args:
+        network: its current state is where the average starts.
+        decay: limit of d, inside (0, 1).
+    """
+
+    def __init__(self, network: paddle.nn.Layer, decay: float) -> None:
+        if not 0 < decay < 1:
+            raise ValueError(f"the decay of the moving average is {decay}, expected a number between 0 and 1")
+        self.decay = decay
+        self._live = {
+            name: tensor for name, tensor in network.state_dict().items() if paddle.is_floating_point(tensor)
+        }
+        self._average = {name: tensor.detach().clone() for name, tensor in self._live.items()}
+
+    def decay_at(self, iteration: int) -> float:
+        """The decay d used by the update of `iteration` (from 0)."""
+        return min(self.decay, (1 + iteration) / (10 + iteration))
+
+    @paddle.no_grad()
+    def update(self, iteration: int) -> None:
+        """Takes the parameters in as they are after the optimiser's step of `iteration` (from 0)."""
+        share = 1 - self.decay_at(iteration)
+        for name, average in self._average.items():
+            average.lerp_(self._live[name], share)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The averages as arrays, by the network's own parameter names."""
+        return {name: tensor.numpy() for name, tensor in self._average.items()}
+
+    def load_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+        """Takes the averages over from `arrays()` of another run.
+
+        Raises:
+            ValueError: names or shapes differ; all of them are listed.
+        """
+        wrong = sorted(self._average.keys() ^ arrays.keys())
+        wrong += [
+            f"{name} {list(arrays[name].shape)} instead of {tensor.shape}"
+            for name, tensor in self._average.items()
+            if name in arrays and list(arrays[name].shape) != list(tensor.shape)
+        ]
+        if wrong:
+            raise ValueError(f"the moving average does not belong to this network: {', '.join(wrong)}")
+        for name, tensor in self._average.items():
+            tensor.set_value(arrays[name])

@@ -1,0 +1,94 @@
+"""Stage and learning rate as pure functions of the iteration: nothing to save, nothing to restore on resume.
+
+Randomness that is a function of (seed, iteration, rank), so that nothing about it has to be saved.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+import numpy as np
+import paddle
+
+
+class HasIterations(Protocol):
+    """Anything that lasts a number of iterations, such as `configs.schema.Stage`."""
+
+    @property
+    def iterations(self) -> int: ...
+
+
+class CosineSettings(Protocol):
+    """What `lr_at` reads, such as `configs.schema.ScheduleConfig`."""
+
+    @property
+    def restarts(self) -> Sequence[int]: ...
+
+    @property
+    def eta_min(self) -> Sequence[float]: ...
+
+    @property
+    def warmup(self) -> int: ...
+
+
+StageType = TypeVar("StageType", bound=HasIterations)
+
+
+def stage_at(iteration: int, stages: Sequence[StageType]) -> tuple[int, StageType]:
+    """The stage that iteration `iteration` (counted from 0) belongs to, as (index, stage).
+
+    Raises:
+        ValueError: the iteration lies before the first or after the last stage.
+    """
+    first = 0
+    for index, stage in enumerate(stages):
+        if 0 <= iteration < first + stage.iterations:
+            return index, stage
+        first += stage.iterations
+    raise ValueError(f"iteration {iteration} is outside the {first} iterations of the stages")
+
+
+def lr_at(iteration: int, schedule: CosineSettings, base_lr: float, total: int) -> float:
+    """The learning rate of iteration `iteration` (counted from 0) in a run of `total` iterations.
+
+    1. A period begins at 0 and at every restart, and ends where the next one begins, the last at `total`.
+    2. Within a period the rate falls from `base_lr` along half a cosine to the period's `eta_min`, which it would
+       reach at the first iteration after the period (SGDR, Loshchilov and Hutter 2017, with given restarts).
+    3. During the first `warmup` iterations the result is multiplied by a factor that rises linearly to 1.
+
+    Raises:
+        ValueError: the iteration is outside 0 .. total - 1.
+    """
+    if not 0 <= iteration < total:
+        raise ValueError(f"iteration {iteration} is outside the run's {total} iterations")
+    borders = [0, *schedule.restarts, total]
+    period = sum(1 for restart in schedule.restarts if iteration >= restart)
+    lowest = schedule.eta_min[period if len(schedule.eta_min) > 1 else 0]
+    progress = (iteration - borders[period]) / (borders[period + 1] - borders[period])
+    rate = lowest + (base_lr - lowest) * (1 + math.cos(math.pi * progress)) / 2
+    return rate * min(1.0, (iteration + 1) / schedule.warmup) if schedule.warmup else rate
+
+
+def derive_seed(*parts: int) -> int:
+    """Mixes non-negative integers into one seed of 31 bits; the same parts always give the same seed.
+
+    Neighbouring parts give unrelated seeds, which `seed + iteration` would not: run 0 at iteration 1 and run 1 at
+    iteration 0 would then draw the same numbers.
+    """
+    return int(np.random.SeedSequence(parts).generate_state(1)[0]) & 0x7FFFFFFF
+
+
+def seed_iteration(seed: int, iteration: int, rank: int = 0) -> None:
+    """Sets the generators of Python, NumPy and Paddle for one iteration of one process.
+
+    The project's own code draws from generators that it is handed. This covers layers and libraries that draw from
+    global state (dropout, for one): because every iteration starts from its own seed, a resumed run draws what an
+    uninterrupted one does, on any device and in any Paddle version.
+    """
+    value = derive_seed(seed, iteration, rank)
+    random.seed(value)
+    np.random.seed(value)  # noqa: NPY002 - global state is what libraries draw from
+    paddle.seed(value)
