@@ -9,13 +9,16 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from paddle import nn
 
-from models.nafnet import NAFNet
 from utils.serialization import load_tree, save_tree
+
+if TYPE_CHECKING:
+    from paddle import nn
+
+    from models.nafnet import NAFNet
 
 FORMAT = 1
 
@@ -117,6 +120,9 @@ def network_of(weights: Weights) -> NAFNet:
     Raises:
         ValueError: the file describes no network of this project, or its arrays do not fit the description.
     """
+    # Here, since engines that run exported networks read weights without waiting for Paddle.
+    from models.nafnet import NAFNet
+
     try:
         network = NAFNet(**weights.model)
     except TypeError as error:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from data.synthesis.__main__ import MANIFEST, make_set
+from data.synthesis.make import MANIFEST, make_set
 from data.synthesis.occluders import SPLIT_FILE
 from data.synthesis.sets import SetOptions, find_sources
 from utils.files import write_text

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from data.heldout import RECORDS, DifferenceError, HeldOutSets
 from data.images import BadImageError
-from data.synthesis.__main__ import MANIFEST
+from data.synthesis.make import MANIFEST
 from utils.machine import available_cores
 from utils.parallel import WorkerKilledError
 

@@ -40,6 +40,10 @@ _OUT_OF_MEMORY = (
     "alloc_failed",
 )
 
+# What the exported network's input and output are called; `inference.engines.onnx_graph.build_onnx` describes both.
+INPUT = "tile"
+OUTPUT = "restored"
+
 
 class BackendError(RuntimeError):
     """An engine cannot be used as asked for; the message says which, why, and what to do."""

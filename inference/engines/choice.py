@@ -173,11 +173,11 @@ def _open(candidate: _Candidate, weights: Weights, settings: PredictConfig, thre
 
     # Imported before the file is looked for: none is made for an engine that does not start.
     if candidate.name == "onnxruntime":
-        from inference.engines.exported import OnnxRuntimeBackend as Engine
+        from inference.engines.onnx_runtime import OnnxRuntimeBackend as Engine
 
         asked = candidate.device
     else:
-        from inference.engines.exported import OpenVinoBackend as Engine
+        from inference.engines.openvino_cpu import OpenVinoBackend as Engine
 
         asked = candidate.precision
     file = onnx_files.find(weights, settings)

@@ -1,8 +1,4 @@
-"""What the exported network's input and output are called; both are described in `build_onnx`.
-
-A thin layer over `onnx.helper` that makes a graph read like the network that it writes down.
-
-NAFNet as an ONNX file, written node by node: any size, the gate, TLC; the numbers are those of the eager network.
+"""NAFNet as an ONNX file, written node by node: any size, the gate, TLC; the numbers are those of the eager network.
 
 No exporter is asked, because those for Paddle get constants wrong without a word. What can be multiplied out beforehand
 is, which is exact but for rounding: LayerNorm's weight and bias, beta and gamma go into the 1x1 convolutions beside
@@ -19,12 +15,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from configs.schema import PredictConfig
+from inference.engines.base import INPUT, OUTPUT
 from models.tlc import convert_to_local
 from models.weights import Weights, arrays_of, network_of
-
-INPUT = "tile"
-OUTPUT = "restored"
-
 
 # What onnxruntime and OpenVINO of the pinned versions both take, and what ONNX has had since early 2023.
 OPSET = 18

@@ -85,10 +85,10 @@ def _open(engine: str, file: Path, device: str, threads: int) -> Backend:
         return StaticPredictor(file, device, threads)
     # Nobody asks these two about the gate and TLC here.
     if engine == "onnxruntime":
-        from inference.engines.exported import OnnxRuntimeBackend
+        from inference.engines.onnx_runtime import OnnxRuntimeBackend
 
         return OnnxRuntimeBackend(file, True, "", device, threads)
-    from inference.engines.exported import OpenVinoBackend
+    from inference.engines.openvino_cpu import OpenVinoBackend
 
     return OpenVinoBackend(file, True, "", "fp32", threads)
 

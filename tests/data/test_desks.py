@@ -13,7 +13,7 @@ from scipy import ndimage
 from data.contest.lists import read_contest
 from data.images import read_rgb
 from data.masks import read_mask
-from data.synthesis.__main__ import make_set
+from data.synthesis.make import make_set
 from data.synthesis.scenes import lay_on_desk
 from data.synthesis.sets import SetOptions
 from tests.data.cutouts import write_sources

@@ -16,7 +16,9 @@ from data.contest.lists import read_contest
 from data.images import read_rgb
 from data.masks import read_mask
 from data.synthesis import __main__ as synthesis
-from data.synthesis.__main__ import main, make_set
+from data.synthesis import make
+from data.synthesis.__main__ import main
+from data.synthesis.make import make_set
 from data.synthesis.occluders import DrawnOccluders, OccluderEntry, OccluderLibrary
 from data.synthesis.printed import DrawnPictures, PeoplePictures, WholePictures, print_on, print_people
 from data.synthesis.scenes import photograph
@@ -352,7 +354,7 @@ def test_the_manifest_comes_last(
     def fail(*_: object) -> dict[str, str]:
         raise OSError("disk full")
 
-    monkeypatch.setattr(synthesis, "annotations", fail)
+    monkeypatch.setattr(make, "annotations", fail)
     with pytest.raises(OSError, match="disk full"):
         make_set(_options(sources, groups=1), tmp_path)
     assert not list(tmp_path.rglob("annotation.txt"))

@@ -13,7 +13,7 @@ import pytest
 
 from configs.schema import PredictConfig
 from data.images import read_rgb
-from data.synthesis.__main__ import make_set
+from data.synthesis.make import make_set
 from data.synthesis.sets import SetOptions
 from inference import Restorer
 from inference.leaderboard.__main__ import main

@@ -14,9 +14,7 @@ import paddle
 import pytest
 
 from inference.engines import cache as onnx_files
-from inference.engines import choice
-from inference.engines import exported as onnx_runtime
-from inference.engines import exported as openvino_cpu
+from inference.engines import choice, onnx_runtime, openvino_cpu
 from inference.engines.base import BackendError
 from inference.engines.choice import open_backend
 from models.weights import save_weights

@@ -17,8 +17,9 @@ import pytest
 from configs.schema import PredictConfig
 from inference.engines.base import BackendError
 from inference.engines.eager import EagerNetwork
-from inference.engines.exported import COMPILED_SIZES, CUDA, OnnxRuntimeBackend, OpenVinoBackend, core
 from inference.engines.onnx_graph import build_onnx
+from inference.engines.onnx_runtime import CUDA, OnnxRuntimeBackend
+from inference.engines.openvino_cpu import COMPILED_SIZES, OpenVinoBackend, core
 from models.weights import Weights, arrays_of, load_weights, network_of
 from tests.models.networks import random_network, random_picture
 
@@ -123,7 +124,7 @@ def test_too_little_memory_is_a_memory_error_with_the_size(engine: type, monkeyp
 
 # Prints the resident megabytes before large tiles and after each of four sizes.
 MEMORY = """
-from inference.engines.exported import OpenVinoBackend
+from inference.engines.openvino_cpu import OpenVinoBackend
 from inference.engines.onnx_graph import build_onnx
 from tests.inference.small import SETTINGS, small_weights, tile
 backend = OpenVinoBackend(build_onnx(small_weights(), SETTINGS), True, "", threads=2)
