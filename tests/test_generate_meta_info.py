@@ -6,6 +6,8 @@ import pytest
 from PIL import Image
 
 import generate_meta_info
+from data.contest import choosing
+from data.contest.choosing import bins_with_edge
 from data.contest.crops import gradient_measure
 from data.contest.lists import read_list
 from data.images import read_rgb, write_image
@@ -104,7 +106,7 @@ def test_the_histogram_is_a_picture_with_all_its_colours(out):
 
 @pytest.mark.parametrize(("threshold", "highest"), [(10, 68.7), (10, 3), (0.3, 250), (0, 50), (80, 79.9), (10, 0)])
 def test_no_bar_of_the_histogram_lies_on_both_sides_of_the_threshold(threshold, highest):
-    edges = generate_meta_info.bins_with_edge(threshold, highest)
+    edges = bins_with_edge(threshold, highest)
     assert edges[0] == 0
     assert edges[-1] > highest
     assert min(abs(edge - threshold) for edge in edges) < 1e-9
@@ -150,7 +152,7 @@ def test_ctrl_c_ends_with_a_sentence(out, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(generate_meta_info, "run_parallel", interrupted)
+    monkeypatch.setattr(choosing, "run_parallel", interrupted)
     with pytest.raises(SystemExit, match="stopped; run it again"):
         run(out)
 

@@ -1,7 +1,4 @@
-"""Training samples for Paddle: stored patches become augmented batches of float tensors.
-
-Random crops, flips and quarter turns of several aligned pictures at once.
-"""
+"""Training samples for Paddle: stored patches become cropped, mirrored and turned batches of float tensors."""
 
 from __future__ import annotations
 
@@ -9,22 +6,20 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 import paddle
 
+from configs.schema import Config, Stage
 from data.batches.fresh import FreshOcclusion
-from data.batches.sampling import BatchStage, SampleKey, StageBatchSampler
+from data.batches.sampling import SampleKey, StageBatchSampler
 from data.contest.lists import PatchPaths, read_list
 from data.contest.patch_files import check_preparation
 from data.images import BadImageError, read_rgb
 from data.masks import read_mask
 from utils.parallel import kill_workers_at_exit, leave_stopping_to_parent
-
-if TYPE_CHECKING:
-    from configs.schema import Config
 
 _log = logging.getLogger(__name__)
 SHARED_MEMORY = Path("/dev/shm")
@@ -180,7 +175,7 @@ def _start_worker(worker: int) -> None:
     cv2.setNumThreads(0)
 
 
-def shared_memory_suffices(stages: Sequence[BatchStage], workers: int, folder: Path = SHARED_MEMORY) -> bool:
+def shared_memory_suffices(stages: Sequence[Stage], workers: int, folder: Path = SHARED_MEMORY) -> bool:
     """Whether the batches that workers keep waiting fit into shared memory; warns in words when they do not.
 
     Too little of it (containers often have 64 MB) kills workers with a "Bus error" that does not say why.

@@ -8,27 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 
+from configs.schema import Stage
 from utils.training.schedule import stage_at
 
 # Separate streams of random numbers: the order of an epoch must not repeat what a sample draws.
 _EPOCH_STREAM, _SAMPLE_STREAM = 0, 1
-
-
-class BatchStage(Protocol):
-    """What sampling reads of a stage, such as `configs.schema.Stage`."""
-
-    @property
-    def iterations(self) -> int: ...
-
-    @property
-    def batch(self) -> int: ...
-
-    @property
-    def patch(self) -> int: ...
 
 
 class SampleKey(NamedTuple):
@@ -63,7 +51,7 @@ def _epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
 
 
 def samples_at(
-    iteration: int, stages: Sequence[BatchStage], count: int, seed: int, rank: int = 0, world: int = 1
+    iteration: int, stages: Sequence[Stage], count: int, seed: int, rank: int = 0, world: int = 1
 ) -> list[SampleKey]:
     """The batch of one process at one iteration.
 
@@ -99,7 +87,7 @@ class StageBatchSampler:
     """The batches of one process from iteration `start` to the end of the last stage, for a paddle DataLoader."""
 
     def __init__(
-        self, stages: Sequence[BatchStage], count: int, seed: int, start: int = 0, rank: int = 0, world: int = 1
+        self, stages: Sequence[Stage], count: int, seed: int, start: int = 0, rank: int = 0, world: int = 1
     ) -> None:
         self.stages, self.count, self.seed = tuple(stages), count, seed
         self.start, self.rank, self.world = start, rank, world

@@ -1,7 +1,4 @@
-"""Where to cut patches around the occluders of a picture, and cutting them.
-
-How much detail a patch shows: the measure by which the write-up told print from blank paper.
-"""
+"""Where patches are cut around the occluders of a picture, cutting them, and how much detail they show."""
 
 from __future__ import annotations
 

@@ -1,11 +1,8 @@
-"""List files: one line per triple of pictures, `clean occluded mask`, paths relative to the list's own folder.
+"""Lists of pictures, `clean occluded mask` a line, and the contest's folders, whose annotations are such lists.
 
-The contest's `annotation.txt` has the same lines, so this is the one place that takes them apart. Patches
-(`train.txt`) and whole pages (`val_pages.txt`) are listed alike.
-
-The contest's folders: `train_data_1` .. `train_data_5`, each with `annotation.txt`, `gt/`, `hand/` and `head/`.
-
-Many occlusions share one clean page, so anything that divides the set must divide it by page.
+Patches (`train.txt`) and whole pages (`val_pages.txt`) are listed alike, with paths relative to the list's own folder.
+The contest has `train_data_1` .. `train_data_5`, each with `annotation.txt`, `gt/`, `hand/` and `head/`. Many
+occlusions share one clean page, so anything that divides the set must divide it by page.
 """
 
 from __future__ import annotations
@@ -22,6 +19,8 @@ from utils.files import write_text
 
 # Where the patches of a set lie, in the order of `PatchPaths`: SET/gt/NAME.png, SET/occluded/NAME.png, ...
 PATCH_FOLDERS = ("gt", "occluded", "mask")
+ANNOTATION = "annotation.txt"
+_FOLDER = re.compile(r"train_data_\w+")
 
 
 class PatchPaths(NamedTuple):
@@ -115,10 +114,6 @@ def split_line(line: str, path: str | os.PathLike[str], number: int) -> tuple[st
             f"got {line!r}"
         )
     return cuts[0]
-
-
-ANNOTATION = "annotation.txt"
-_FOLDER = re.compile(r"train_data_\w+")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
-"""The patch files of a set, SET/{gt,occluded,mask}/NAME_1of2.png: their names, which are whole, how sets share them.
+"""The patch files of a set, SET/{gt,occluded,mask}/NAME_1of2.png, and preparation.json, which tells how they were cut.
 
-preparation.json: how the patches of a folder were cut. Written by data_preparation.py, compared with configs.
+Names say which patches are whole and how sets share them; the record is written by data_preparation.py and compared
+with configs.
 """
 
 from __future__ import annotations
@@ -12,11 +13,16 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from configs.parsing import ConfigError
+from configs.schema import DataConfig
 from data.contest.lists import PATCH_FOLDERS, Group
 from utils.files import atomic_path, write_text
+
+RECORD_NAME = "preparation.json"
+# One folder may hold the full-data set beside training and validation; each has an entry of its own in the record.
+ALL_DATA, DIVIDED_DATA = "all", "train and val"
 
 
 def name_groups(groups: Iterable[Group]) -> dict[Path, str]:
@@ -79,14 +85,6 @@ def share_patches(name: str, count: int, source: Path, target: Path) -> None:
             except OSError:
                 with atomic_path(path) as temporary:
                     shutil.copyfile(source / file, temporary)
-
-
-if TYPE_CHECKING:
-    from configs.schema import DataConfig
-
-RECORD_NAME = "preparation.json"
-# One folder may hold the full-data set beside training and validation; each has an entry of its own in the record.
-ALL_DATA, DIVIDED_DATA = "all", "train and val"
 
 
 class RecordError(ValueError):
