@@ -4,9 +4,9 @@
     python -m inference.leaderboard SETS OUT --sets contest,natural --methods telea-true,ceiling,auto --limit 6
     python -m inference.leaderboard SETS OUT --methods auto --worst 20 worst.jpg
 
-SETS holds the sets of `python -m data.heldout`, each in a folder of its own. OUT gets pictures.csv (a line for every
+SETS holds the sets of `python -m data.heldout`, each in a folder of its own. OUT gets pictures.jsonl (a line for every
 set, method and picture, written as it comes: a run that was interrupted goes on, and other weights are measured anew),
-leaderboard.md and leaderboard.csv. After a change of the code delete pictures.csv.
+leaderboard.md and leaderboard.csv. After a change of the code delete pictures.jsonl.
 """
 
 from __future__ import annotations
@@ -21,12 +21,9 @@ from data.images import BadImageError, write_image
 from inference.arguments import parse_count, parse_threads
 from inference.benchmark import machine
 from inference.engines.base import BackendError
-from inference.leaderboard.aims import aims
+from inference.leaderboard.board import Board, Records
 from inference.leaderboard.methods import METHODS, Tools
-from inference.leaderboard.records import Records
-from inference.leaderboard.run import Leaderboard
-from inference.leaderboard.table import csv_text, markdown
-from inference.leaderboard.worst import worst_sheet
+from inference.leaderboard.table import csv_text, markdown, summaries_of
 from inference.restorer import default_weights
 from utils.files import write_text
 from utils.machine import available_cores
@@ -72,18 +69,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--worst {options.worst[0]}: expected a number of pictures, 1 or more")
     try:
         tools = Tools(options.weights or default_weights(), options.plain_weights, options.threads)
-        records = Records(options.out / "pictures.csv")
-        board = Leaderboard(folders, methods, tools, records, options.limit, options.workers)
+        records = Records(options.out / "pictures.jsonl")
+        board = Board(folders, methods, tools, records, options.limit, options.workers)
         board.run(_tell)
-        summaries = board.summaries()
+        summaries = summaries_of(board)
         text = markdown(summaries, _remarks(tools, methods))
         write_text(options.out / "leaderboard.md", text)
         write_text(options.out / "leaderboard.csv", csv_text(summaries))
         print(text)
-        print(*aims(summaries), sep="\n")
         if options.worst is not None:
-            rows = [item for name in board.scenes for item in board.rows(name, options.of)]
-            write_image(options.worst[1], worst_sheet(rows, tools, int(options.worst[0])))
+            write_image(options.worst[1], board.worst_sheet(options.of, int(options.worst[0])))
             print(f"Sheet: {options.worst[1]}")
     except (BackendError, BadImageError, ListError, OSError, ValueError, MemoryError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The pictures that methods are compared on."""
+"""The pictures that methods are compared on, and how a result is compared with the truth."""
 
 from __future__ import annotations
 
@@ -7,11 +7,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from data.contest.lists import Group, read_contest
 from data.images import read_rgb
 from data.masks import read_mask
+from inference.restorer import changes
+from metrics.score import contest_score, evaluate
+
+# So far round an occluder, as a fraction of the picture's longer side, a paste may change the page: 38 pixels of 3770.
+RIM = 0.01
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,7 @@ class Scene:
 
     @cached_property
     def picture(self) -> np.ndarray:
-        """RGB uint8 [H, W, 3], what a user would have."""
+        """RGB uint8 [H, W, 3], the photo that methods are given."""
         return read_rgb(self.group.occluded)
 
     @cached_property
@@ -65,3 +71,42 @@ def list_scenes(folder: Path, limit: int = 0) -> list[Scene]:
         chosen = np.random.default_rng(0).permutation(len(groups))[:limit]
         groups = [groups[index] for index in sorted(chosen)]
     return [Scene(folder.name, f"{group.folder}/{group.occluded_name}", group) for group in groups]
+
+
+def judge(scene: Scene, image: np.ndarray, found: np.ndarray | None) -> dict[str, float | int | None]:
+    """What a result is worth, as it is, with no encoding after it.
+
+    Args:
+        image: RGB uint8 [H, W, 3].
+        found: uint8 [H, W], what was taken for an occluder; None where a method did not say.
+
+    Returns:
+        psnr, ms_ssim, score, psnr_inside: as `metrics.score.evaluate` gives them.
+        pixels: of the picture; covered: of the true mask; found, and hit: those of them that are an occluder.
+        changed: pixels whose value is not the input's; wrong: those outside the true mask and the rim round it.
+    """
+    mask = scene.mask
+    if np.array_equal(image, scene.truth):
+        # Seconds less for every clean page that comes back as it was.
+        score, inside = contest_score(float("inf"), 1.0), float("inf") if mask.any() else None
+        measures = {"psnr": float("inf"), "ms_ssim": 1.0, "score": score, "psnr_inside": inside}
+    else:
+        measures = evaluate(image, scene.truth, mask)
+    changed = changes(image, scene.picture)
+    return {
+        **{name: measures[name] for name in ("psnr", "ms_ssim", "score", "psnr_inside")},
+        "pixels": changed.size,
+        "covered": int(mask.sum()),
+        "found": None if found is None else int(found.sum()),
+        "hit": None if found is None else int((found & mask).sum()),
+        "changed": int(changed.sum()),
+        "wrong": int((changed & outside_rim(mask)).sum()),
+    }
+
+
+def outside_rim(mask: np.ndarray) -> np.ndarray:
+    """uint8 [H, W], 1 = farther from every occluder than the rim, where nothing may change."""
+    if not mask.any():
+        return np.ones_like(mask)
+    distance = cv2.distanceTransform(1 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return (distance > RIM * max(mask.shape)).astype(np.uint8)

@@ -7,9 +7,9 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from inference.leaderboard.measure import RIM
+from inference.leaderboard.board import INPUT, Board, Row
 from inference.leaderboard.methods import METHODS
-from inference.leaderboard.records import Row
+from inference.leaderboard.scenes import RIM
 from metrics.score import HIGHEST_PSNR
 
 
@@ -44,6 +44,16 @@ class Summary:
     wrong_share: float
     worse: int | None
     seconds: float
+
+
+def summaries_of(board: Board) -> list[Summary]:
+    """One for each set and method that was measured."""
+    summaries = []
+    for name in board.scenes:
+        inputs = {row.picture: row for row in board.rows(name, INPUT)}
+        measured = (board.rows(name, method) for method in board.methods)
+        summaries += [summarise(rows, inputs) for rows in measured if rows]
+    return summaries
 
 
 def summarise(rows: Sequence[Row], inputs: Mapping[str, Row]) -> Summary:
