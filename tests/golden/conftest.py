@@ -1,0 +1,13 @@
+"""The fixture through which every golden value goes."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.golden.recorded_values import Golden, Recorder
+
+
+@pytest.fixture(scope="session")
+def golden(request: pytest.FixtureRequest) -> Golden:
+    plugins = request.config.pluginmanager.get_plugins()
+    return Golden(next((plugin for plugin in plugins if isinstance(plugin, Recorder)), None))

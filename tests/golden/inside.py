@@ -1,0 +1,120 @@
+"""The one place here that knows the project's modules: when they move, this file follows, and no recorded value.
+
+Everything else of this package goes through the command lines, and `Restorer`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import data_preparation
+import generate_meta_info
+import predict
+from configs.loading import load_config
+from configs.schema import PredictConfig
+from data.background import BackgroundRules, PasteRules, blank
+from data.synthesis import main as synthesis
+from inference import Restored, Restorer, onnx_files, restorer
+from inference.backends.eager import EagerNetwork
+from inference.compose import paste_fill
+from inference.fill import FillRules, make_fill
+from inference.occlusion import OcclusionRules, occluders_from_probability
+from inference.outline import OutlineRules, follow_edges
+from metrics.__main__ import main as metrics
+from models.presets import resolve
+from models.state import arrays_of, network_of
+from utils.schedule import lr_at, stage_at
+from utils.weights import Weights, load_weights, save_weights
+
+__all__ = ["Restored", "Restorer", "load_weights", "metrics", "predict", "save_weights", "synthesis"]
+ROOT = Path(__file__).resolve().parent.parent.parent
+CONFIGS = ROOT / "configs"
+SAMPLES = ROOT / "test_code" / "samples"
+SHIPPED = ROOT / "test_code" / "model.pdparams"
+prepare, list_patches = data_preparation.main, generate_meta_info.main
+paste = PasteRules()
+
+
+def stand_in_for_restorer(patch: pytest.MonkeyPatch, function: Callable[[np.ndarray], Restored]) -> None:
+    """predict.py then takes `function` for a restorer, and loads no network."""
+
+    class StandIn:
+        def __init__(self, *arguments: object, **options: object) -> None: ...
+
+        def __call__(self, image: np.ndarray) -> Restored:
+            return function(image)
+
+        def describe(self) -> str:
+            return "a stand-in"
+
+    patch.setattr(restorer, "Restorer", StandIn)
+
+
+def page_fill(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """RGB uint8 with the page carried on over what is 1 in `mask`."""
+    return blank(picture, mask, paste, BackgroundRules().scaled(max(mask.shape)))
+
+
+def network_fill(restored: np.ndarray, picture: np.ndarray, probability: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """float32 [h, w, 3], the network's picture in the tone of the page around."""
+    return make_fill(restored, picture, probability, mask, paste.reach, FillRules().scaled(max(mask.shape)))
+
+
+def pasted(image: np.ndarray, fill: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The image with the smaller `fill` (float32) in it, and what changed."""
+    result, changed, (height, width) = image.copy(), np.zeros(image.shape[:2], np.uint8), mask.shape
+    paste_fill(result, changed, fill, mask, (0, height, 0, width), (height, width), paste)
+    return result, changed
+
+
+def occluders(probability: np.ndarray) -> list[np.ndarray]:
+    """The masks of what is removed."""
+    return occluders_from_probability(probability, OcclusionRules())
+
+
+def outline(mask: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """The mask at the edges of an RGB uint8 picture."""
+    return follow_edges(mask, picture.astype(np.float32) / np.float32(255), OutlineRules())
+
+
+def tiny_weights(**predict_settings: object) -> Weights:
+    """A tiny gated network whose parameters come from NumPy, so that no version of Paddle matters."""
+    model = resolve("tiny", gate=True)
+    empty = Weights({}, model)
+    params = arrays_of(network_of(replace(empty, params=_fresh(model))))
+    rng = np.random.default_rng(5)
+    for name in sorted(params):
+        shape = params[name].shape
+        scale = 0.3 if len(shape) < 2 else 1 / np.sqrt(np.prod(shape[1:]))
+        middle = 0.5 if name.endswith(("beta", "gamma")) else float(name.endswith(("norm1.weight", "norm2.weight")))
+        params[name] = (middle + rng.normal(0, scale, shape)).astype(np.float32)
+    return Weights(params, model, PredictConfig(**predict_settings).to_dict())
+
+
+def _fresh(model: dict[str, object]) -> dict[str, np.ndarray]:
+    from models.nafnet import NAFNet
+
+    return arrays_of(NAFNet(**model))
+
+
+def exported(weights: Weights) -> bytes:
+    """The ONNX file, for tiles of any size."""
+    return onnx_files.make(weights, PredictConfig.from_dict(weights.predict))
+
+
+def eager(weights: Weights, tile: np.ndarray) -> np.ndarray:
+    """What Paddle makes of float32 [1, 3, h, w]."""
+    return EagerNetwork.from_weights(weights, PredictConfig.from_dict(weights.predict), "cpu")(tile)
+
+
+def plan(config: Path, iteration: int) -> dict[str, float]:
+    """Learning rate and stage at an iteration (from 0) of a config."""
+    settings = load_config(config)
+    stage, what = stage_at(iteration, settings.train.stages)
+    rate = lr_at(iteration, settings.schedule, settings.optimizer.learning_rate, settings.train.iterations)
+    return {"rate": rate, "stage": stage, "batch": what.batch, "patch": what.patch}
