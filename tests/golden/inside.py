@@ -23,7 +23,7 @@ from inference import Restored, Restorer, onnx_files, restorer
 from inference.backends.eager import EagerNetwork
 from inference.compose import paste_fill
 from inference.fill import FillRules, make_fill
-from inference.occlusion import OcclusionRules, occluders_from_probability
+from inference.occlusion import OcclusionRules, occluders_from_probability, visible_changes
 from inference.outline import OutlineRules, follow_edges
 from metrics.__main__ import main as metrics
 from models.presets import resolve
@@ -72,9 +72,19 @@ def pasted(image: np.ndarray, fill: np.ndarray, mask: np.ndarray) -> tuple[np.nd
     return result, changed
 
 
-def occluders(probability: np.ndarray) -> list[np.ndarray]:
-    """The masks of what is removed."""
-    return occluders_from_probability(probability, OcclusionRules())
+def occluders(probability: np.ndarray, threshold: float = 0.4) -> list[np.ndarray]:
+    """The masks of what is removed; the shipped weights ask for a threshold of 0.4."""
+    return occluders_from_probability(probability, OcclusionRules(threshold=threshold))
+
+
+def default_threshold() -> tuple[float, float]:
+    """Of the rules, and of weights that do not say."""
+    return OcclusionRules().threshold, PredictConfig().mask_threshold
+
+
+def visible(picture: np.ndarray, output: np.ndarray) -> np.ndarray:
+    """What a network without a gate has removed."""
+    return visible_changes(picture, output, OcclusionRules())
 
 
 def outline(mask: np.ndarray, picture: np.ndarray) -> np.ndarray:
@@ -112,9 +122,15 @@ def eager(weights: Weights, tile: np.ndarray) -> np.ndarray:
     return EagerNetwork.from_weights(weights, PredictConfig.from_dict(weights.predict), "cpu")(tile)
 
 
-def plan(config: Path, iteration: int) -> dict[str, float]:
-    """Learning rate and stage at an iteration (from 0) of a config."""
+def plan(config: Path) -> dict[str, list[object]]:
+    """Learning rate, stage, batch and patch where stages and restarts begin, just before, and 20 times between."""
     settings = load_config(config)
-    stage, what = stage_at(iteration, settings.train.stages)
-    rate = lr_at(iteration, settings.schedule, settings.optimizer.learning_rate, settings.train.iterations)
-    return {"rate": rate, "stage": stage, "batch": what.batch, "patch": what.patch}
+    total, places = settings.train.iterations, {settings.schedule.warmup, *settings.schedule.restarts}
+    places |= {sum(stage.iterations for stage in settings.train.stages[:count]) for count in range(20)}
+    places |= {place - 1 for place in places} | {total * part // 20 for part in range(20)}
+    found = {}
+    for iteration in sorted(places & set(range(total))):
+        stage, what = stage_at(iteration, settings.train.stages)
+        rate = lr_at(iteration, settings.schedule, settings.optimizer.learning_rate, total)
+        found[str(iteration)] = [rate, stage, what.batch, what.patch]
+    return found

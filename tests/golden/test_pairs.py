@@ -64,7 +64,7 @@ def test_a_synthesised_set_is_the_recorded_one_for_any_number_of_workers(
 def test_preparation_cuts_and_lists_the_recorded_patches(golden: Golden, tmp_path: Path) -> None:
     root, out = pictures.contest(tmp_path / "contest"), tmp_path / "out"
     small = ["--size", "64", "--workers", "1"]
-    choice = ["--threshold", "24", "--keep-occluded", "0.3", "--workers", "1"]
+    choice = ["--threshold", "235", "--keep-occluded", "0.33", "--workers", "1"]
     for name, more in {"divided": [], "all": ["--all"]}.items():
         assert inside.prepare([str(root), str(out), *small, *more]) == 0
         assert inside.list_patches([str(out), *choice, *more]) == 0
@@ -88,7 +88,8 @@ def test_the_metrics_command_measures_the_recorded_values(
         truth = pictures.text_page(260, 200, number)
         worse = pictures.speckled(truth, 7, strength)
         worse[180:230, 20:90] += np.uint8(20)
-        pictures.save(tmp_path / "results" / f"p{number}_0.png", worse)
+        for folder in ("", "train_data_1/hand", "train_data_2/head"):
+            pictures.save(tmp_path / "results" / folder / f"p{number}_0.png", worse)
         pictures.save(tmp_path / "truth" / f"p{number}_0.png", truth)
         mask = pictures.finger(truth.shape, (60, 150), (30, 259), 40) * 255
         pictures.save(tmp_path / "masks" / f"p{number}_0.png", mask)

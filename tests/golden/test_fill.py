@@ -1,0 +1,171 @@
+"""What goes in the place of fixed masks on drawn pages: paper, straight borders, corners, ruled lines, paste and tone.
+
+Most scenes lie a tenth beside the border of one rule, some on this side and some on that, so that a rule that moves by
+a fifth changes what is filled. Numbers are means of many pixels: single ones may be rounded otherwise elsewhere.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.golden import inside, pictures
+from tests.golden.pictures import DESK, INK, PAPER
+from tests.golden.recorded_values import Golden, grid, psnr
+
+Scene = tuple[np.ndarray, np.ndarray]
+# Grey levels, and decibels. The means that are compared are those of a hundred pixels or more.
+CLOSE = 0.03
+
+
+def _disc(picture: np.ndarray, radius: int = 70) -> Scene:
+    mask = np.zeros(picture.shape[:2], np.uint8)
+    cv2.circle(mask, (235, 195), radius, 1, -1)
+    return picture, mask
+
+
+def _blotchy(bend: float, strength: float, seed: int = 3) -> Scene:
+    """A corner between two lines, each turned by `bend` from their middle, on paper with large blotches."""
+    picture = pictures.flat(380, 420, (200, 180, 160)).astype(np.float64)
+    rows, columns = np.mgrid[:380, :420]
+    sides = [(columns - 230) * np.cos(angle) + (rows - 190) * np.sin(angle) > 0 for angle in (0.2 + bend, 0.2 - bend)]
+    picture[sides[0] & sides[1]] = (120, 110, 100)
+    blotches = np.random.default_rng(seed).normal(0, strength, (10, 11, 3))
+    picture += cv2.resize(blotches, (420, 380), interpolation=cv2.INTER_CUBIC)
+    return _disc(pictures.speckled(picture, seed))
+
+
+def _step(height: int, share: float = 0.0, tone: tuple[int, ...] = PAPER) -> Scene:
+    """A straight border between two tones that differ by `height`, a little off the middle of the mask."""
+    picture = pictures.flat(380, 420, tone)
+    pictures.half_plane(picture, 0.3, 278 + share, tuple(max(0, value - height) for value in tone))
+    return _disc(pictures.speckled(picture, 5))
+
+
+def _lines(*lines: tuple[int, int, int, int, int]) -> Scene:
+    """Level lines (row, breadth, contrast before the middle, contrast after it, dots missing of twenty)."""
+    picture = pictures.flat(380, 420)
+    for row, breadth, before, after, missing in lines:
+        for columns, contrast in ((slice(0, 235), before), (slice(235, 420), after)):
+            stroke = np.array(PAPER, np.int16) - contrast
+            picture[row : row + breadth, columns] = np.clip(stroke, 0, 255)
+        for start in range(3, 420, 20) if missing else ():
+            picture[row : row + breadth, start : start + missing] = PAPER
+    return _disc(pictures.speckled(picture, 6, 0.7))
+
+
+def _table() -> Scene:
+    picture = pictures.text_page(380, 420, 8)
+    for row in range(60, 380, 62):
+        cv2.line(picture, (30, row), (400, row), INK, 2)
+    for column in range(60, 420, 84):
+        cv2.line(picture, (column, 30), (column, 360), INK, 3)
+    mask = pictures.finger(picture.shape, (220, 170), (300, 379), 66)
+    return picture, mask | pictures.finger(picture.shape, (90, 240), (60, 379), 50)
+
+
+def _ruled() -> Scene:
+    picture = pictures.flat(380, 420)
+    for row in range(30, 380, 24):
+        cv2.line(picture, (0, row), (419, row + 6), (150, 160, 205), 1, cv2.LINE_AA)
+    cv2.line(picture, (70, 0), (64, 379), (205, 120, 120), 2, cv2.LINE_AA)
+    return pictures.speckled(picture, 9), pictures.finger(picture.shape, (100, 120), (40, 379), 72)
+
+
+@cache
+def _scenes() -> dict[str, Scene]:
+    edge = pictures.text_page(380, 420, 10)
+    pictures.half_plane(edge, 0.12, 330, DESK)
+    corner = _step(0)[0]
+    sheet = pictures.half_plane(pictures.half_plane(corner.copy(), 0.1, 240, DESK), 0.1 + np.pi / 2, 230, DESK)
+    slope = np.clip(np.linspace(225, 150, 420)[None, :, None] + np.zeros((380, 1, 3)), 0, 255)
+    return {
+        "text": (pictures.text_page(380, 420, 11), pictures.finger((380, 420), (200, 160), (260, 379), 80)),
+        "shadow": _disc(pictures.speckled(slope, 12)),
+        "edge": (edge, pictures.finger(edge.shape, (300, 190), (419, 260), 76)),
+        "corner": _disc(pictures.speckled(sheet, 13)),
+        "corner, gained": _blotchy(0.785, 27),
+        "corner, not gained": _blotchy(0.6, 27),
+        "corner, little gained": _blotchy(0.4, 17.5),
+        "blotches, border": _blotchy(0.785, 51),
+        "blotches, no border": _blotchy(0.785, 80),
+        "corner or line": _blotchy(0.25, 0),
+        "contrast, too low": _step(17),
+        "contrast, enough": _step(21),
+        "smaller side": _step(90, 66),
+        "smallest side": _step(90, 72),
+        "ruled": _ruled(),
+        "table": _table(),
+        "alike": _lines((150, 2, 80, 36, 0), (200, 2, 36, 80, 0)),
+        "not alike": _lines((150, 2, 84, 30, 0), (200, 2, 30, 84, 0)),
+        "faint": _lines((160, 2, 11, 11, 0), (180, 2, 13, 13, 0)),
+        "too faint": _lines((160, 2, 9, 9, 0), (180, 2, 8, 8, 0)),
+        "dotted": _lines((150, 2, 60, 60, 1), (200, 2, 60, 60, 3)),
+        "broken": _lines((150, 2, 60, 60, 4), (200, 2, 60, 60, 6)),
+        "broad": _lines((140, 5, 60, 60, 0), (180, 8, 60, 60, 0), (220, 10, 60, 60, 0)),
+        "two masks": (pictures.text_page(380, 420, 14), pictures.finger((380, 420), (70, 90), (0, 60), 50)
+                      | pictures.finger((380, 420), (330, 280), (419, 330), 50)),
+    }  # fmt: skip
+
+
+NAMES = tuple(_scenes())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_page_is_carried_on_as_recorded(golden: Golden, name: str) -> None:
+    truth, mask = _scenes()[name]
+    picture = np.where(mask[..., None] == 1, np.uint8(pictures.SKIN), truth)
+    filled = inside.page_fill(picture, mask)
+    inside_it = mask == 1
+    beyond = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5) > inside.paste.reach
+    assert np.array_equal(filled[beyond], picture[beyond])
+    left, top, width, height = cv2.boundingRect(mask)
+    found = filled[inside_it].astype(np.float64)
+    golden(
+        f"fill/{name}",
+        {
+            "psnr": psnr(filled[inside_it], truth[inside_it]),
+            "mean": found.mean(0),
+            "std": found.std(0),
+            "percentiles": np.percentile(found.mean(1), [2, 10, 25, 50, 75, 90, 98]).round(),
+            "parts": grid(filled[top : top + height, left : left + width].mean(2), 7),
+            "rim": filled[~beyond & ~inside_it].mean(),
+        },
+        absolute=CLOSE,
+    )
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_fill_is_pasted_with_the_recorded_rim(golden: Golden, kind: type) -> None:
+    """White over black tells how far a fill reaches; enlarged, as into a photo. Which pixels change is exact."""
+    mask = pictures.finger((120, 150), (60, 70), (90, 119), 24)
+    white = np.iinfo(kind).max
+    image = np.zeros((276, 345, 3), kind)
+    result, changed = inside.pasted(image, np.ones((120, 150, 3), np.float32), mask)
+    rows, columns = np.mgrid[:120, :150]
+    fill = np.dstack([rows % 9 / 8, columns % 7 / 6, (rows + columns) % 11 / 10]).astype(np.float32)
+    patterned, _ = inside.pasted(image + kind(white // 3), fill, mask)
+    golden(f"paste/{kind.__name__}/changed", int(changed.sum()), absolute=2)
+    shares = {"white": result, "pattern": patterned}
+    parts = {name: grid(picture.astype(np.float64) / white, 8) for name, picture in shares.items()}
+    golden(f"paste/{kind.__name__}/shares", parts, absolute=1e-4)
+    golden(f"paste/{kind.__name__}/steps", np.histogram(result[..., 0] / white, 8, (0, 1))[0], absolute=8)
+
+
+def test_the_networks_fill_takes_the_recorded_tone(golden: Golden) -> None:
+    """The network's picture is darker here, reddish there, and wrong beside the mask, where it is not to be trusted."""
+    truth = pictures.text_page(240, 300, 15).astype(np.float32) / np.float32(255)
+    mask = pictures.finger(truth.shape, (140, 90), (170, 239), 60)
+    rows, columns = np.mgrid[:240, :300]
+    tint = np.dstack([columns / 3000 - 0.06, np.full_like(rows, -0.04, np.float64), rows / 2600 - 0.05])
+    restored = (truth + tint).astype(np.float32)
+    restored[60:130, 178:184] -= np.float32(0.2)
+    restored[90:200, 90:103] -= np.float32(0.09)
+    probability = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 5)
+    fill = inside.network_fill(restored, truth, probability, mask)
+    found = (fill - truth)[mask == 1]
+    golden("fill/network", {"mean": found.mean(0), "std": found.std(0)}, absolute=1e-5)
+    golden("fill/network/parts", grid((fill - truth) * mask[..., None], 8), absolute=1e-5)

@@ -1,0 +1,151 @@
+"""The shipped weights on the sample photos, exported networks, and a short training: floats, and so with tolerances."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnxruntime
+import pytest
+import yaml
+from PIL import Image
+
+from tests.golden import inside, pictures
+from tests.golden.recorded_values import Golden, grid, psnr
+
+PHOTOS = sorted((inside.SAMPLES / "photos").iterdir())
+_SMALL = {"tlc_train_size": 16, "tlc_ratio": 1.5}
+
+
+@pytest.fixture(scope="module")
+def onnx_restorer() -> inside.Restorer:
+    return inside.Restorer(inside.SHIPPED, "cpu", backend="onnxruntime", precision="fp32", threads=2)
+
+
+def _compare(golden: Golden, name: str, restored: inside.Restored, picture: np.ndarray, truth: np.ndarray) -> None:
+    golden(f"{name}/occluders", restored.occluders)
+    golden(f"{name}/areas", [int(mask.sum()) for mask in (restored.located, restored.mask)], relative=1e-3)
+    golden.mask(f"{name}/located", restored.located)
+    assert np.array_equal(restored.image[restored.mask == 0], picture[restored.mask == 0])
+    there = restored.mask == 1
+    golden(f"{name}/psnr", [psnr(restored.image, truth), psnr(restored.image[there], truth[there])], absolute=0.02)
+    golden(f"{name}/tone", restored.image[there].mean(0), absolute=0.1)
+
+
+@pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
+def test_the_shipped_weights_find_and_fill_the_samples(
+    golden: Golden, onnx_restorer: inside.Restorer, path: Path
+) -> None:
+    """With onnxruntime, since eager Paddle takes twice the time; the next test holds that one."""
+    picture, truth = (np.asarray(Image.open(file)) for file in (path, inside.SAMPLES / "gt" / path.name))
+    _compare(golden, f"samples/{path.stem}", onnx_restorer(path), picture, truth)
+
+
+def test_eager_paddle_finds_and_fills_a_small_sample(golden: Golden) -> None:
+    """At less than half the size, for the sake of time, in 16 bits, and as mode `tiles` and TTA see it, too."""
+    picture, truth = (
+        cv2.resize(np.asarray(Image.open(inside.SAMPLES / part / "report_fingers.jpg")), (480, 360),
+                   interpolation=cv2.INTER_AREA)
+        for part in ("photos", "gt")
+    )  # fmt: skip
+    options = {"backend": "paddle", "precision": "fp32", "threads": 2}
+    restorer = inside.Restorer(inside.SHIPPED, "cpu", **options)
+    golden("eager/described", restorer.describe())
+    _compare(golden, "eager/auto", restorer(picture), picture, truth)
+    tiles = inside.Restorer(inside.SHIPPED, "cpu", mode="tiles", rows=1, columns=2, overlap=32, tta=True, **options)
+    _compare(golden, "eager/tiles", tiles(picture), picture, truth)
+    tiny = inside.tiny_weights(**_SMALL, fill="network", long_side=256, locate_long_side=192)
+    for mode, scale in (("auto", 0.5), ("full", 0.7)):
+        result = inside.Restorer(tiny, "cpu", mode=mode, scale=scale, **options)(picture.astype(np.uint16) * 257)
+        golden(f"eager/tiny/{mode}/areas", [int(result.mask.sum()), result.occluders], relative=1e-3)
+        golden(f"eager/tiny/{mode}", grid(result.image / 65535, 6), absolute=1e-4)
+    plain = inside.Restorer(tiny, "cpu", mode="full", scale=1, tlc_ratio=0, **options)(picture[:120, :160])
+    golden("eager/plain", grid(plain.image, 6), absolute=0.02)
+
+
+@pytest.mark.parametrize("name", ["shipped", "tiny"])
+def test_an_exported_network_computes_the_recorded_values(golden: Golden, name: str) -> None:
+    """Text under a finger, larger than TLC's windows for the tiny one."""
+    weights = inside.load_weights(inside.SHIPPED) if name == "shipped" else inside.tiny_weights(**_SMALL)
+    picture = pictures.text_page(96, 128, 16)
+    cv2.line(picture, (60, 50), (80, 95), pictures.SKIN, 24)
+    tile = np.ascontiguousarray(picture.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(inside.exported(weights), options, providers=["CPUExecutionProvider"])
+    golden(f"onnx/{name}/names", [[item.name, item.shape] for item in (*session.get_inputs(), *session.get_outputs())])
+    outputs = session.run(None, {session.get_inputs()[0].name: tile})
+    for index, output in enumerate(outputs):
+        samples = output.reshape(-1)[:: output.size // 48]
+        golden(f"onnx/{name}/{index}/shape", list(output.shape))
+        golden(f"onnx/{name}/{index}/samples", samples, absolute=1e-5, relative=1e-5)
+        golden(f"onnx/{name}/{index}/moments", [output.mean(), output.std()], absolute=1e-5, relative=1e-5)
+    eager = inside.eager(weights, tile)
+    golden(f"eager/{name}", grid(eager[0].transpose(1, 2, 0)[..., :3], 6), absolute=1e-4)
+    golden(f"eager/{name}/mask", grid(eager[0, 3], 6), absolute=1e-4)
+
+
+@pytest.mark.parametrize("path", sorted(inside.CONFIGS.glob("*.yml")), ids=lambda path: path.stem)
+def test_a_config_asks_for_the_recorded_rates_and_stages(golden: Golden, path: Path) -> None:
+    golden(f"plan/{path.stem}", inside.plan(path), relative=1e-8)
+
+
+def _training_set(root: Path) -> dict[str, object]:
+    """Six patches, their lists, weights to start from, and the config of twenty iterations in two stages."""
+    lines = []
+    for number in range(6):
+        clean = pictures.text_page(64, 64, 20 + number)
+        mask = pictures.finger(clean.shape, (20 + 4 * number, 30), (50 - 6 * number, 63), 14)
+        trio = (clean, np.where(mask[..., None] == 1, np.uint8(pictures.SKIN), clean), mask * 255)
+        for kind, picture in zip(("gt", "occluded", "mask"), trio, strict=True):
+            pictures.save(root / kind / f"{number}.png", picture)
+        lines.append(f"gt/{number}.png occluded/{number}.png mask/{number}.png\n")
+    (root / "train.txt").write_text("".join(lines), encoding="utf-8")
+    (root / "val_pages.txt").write_text("".join(lines[:2]), encoding="utf-8")
+    inside.save_weights(root / "start.pdparams", inside.tiny_weights())
+    return {
+        "output": str(root / "run"), "seed": 3, "model": {"preset": "tiny", "gate": True},
+        "data": {"train_list": str(root / "train.txt"), "val_pages": str(root / "val_pages.txt"), "crop": 64,
+                 "downscale": 1, "workers": 0},
+        "train": {"iterations": 20, "init": str(root / "start.pdparams"), "ema_decay": 0.9, "log_every": 1,
+                  "save_every": 20, "stages": [{"iterations": 12, "batch": 2, "patch": 24},
+                                               {"iterations": 8, "batch": 1, "patch": 40}]},
+        "optimizer": {"learning_rate": 1e-4, "clip_norm": 0.5},
+        "schedule": {"restarts": [9], "eta_min": [1e-6, 1e-7], "warmup": 3},
+        "loss": [{"name": "l1", "weight": 2.0}, {"name": "fill"}, {"name": "charbonnier"},
+                 {"name": "mask_bce", "weight": 0.3}, {"name": "mask_dice", "weight": 0.1}],
+        "validation": {"every": 10, "pages": 2},
+        "predict": {"rows": 1, "columns": 1, "overlap": 0, "tlc_train_size": 32},
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, float]]]:
+    """The records of a run with one thread, in a process of its own: threads are counted when Paddle starts."""
+    root = tmp_path_factory.mktemp("training")
+    (root / "config.yml").write_text(yaml.safe_dump(_training_set(root)), encoding="utf-8")
+    command = [sys.executable, str(inside.ROOT / "train.py"), "-c", str(root / "config.yml"), "--device", "cpu"]
+    done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in (root / "run" / "metrics.jsonl").read_text("utf-8").splitlines()]
+
+
+def test_twenty_iterations_have_the_recorded_rates_and_batches(golden: Golden, trained: list[dict[str, float]]) -> None:
+    exact = ("kind", "iteration", "learning_rate", "stage", "batch", "patch")
+    golden("training/plan", [{key: record[key] for key in exact if key in record} for record in trained])
+
+
+def test_twenty_iterations_have_the_recorded_losses(golden: Golden, trained: list[dict[str, float]]) -> None:
+    """Rounding grows from step to step: a rate this small keeps it below the tolerance."""
+    left_out = ("kind", "iteration", "learning_rate", "stage", "batch", "patch")
+    values = [
+        {key: value for key, value in record.items() if key not in left_out and "second" not in key}
+        for record in trained
+    ]
+    golden("training/losses", values, relative=1e-5)
