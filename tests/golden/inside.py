@@ -15,21 +15,21 @@ import pytest
 import data_preparation
 import generate_meta_info
 import predict
-from configs.loading import load_config
+from configs.load import load_config
 from configs.schema import PredictConfig
-from data.background import BackgroundRules, PasteRules, blank
-from data.synthesis import main as synthesis
-from inference import Restored, Restorer, onnx_files, restorer
-from inference.backends.eager import EagerNetwork
-from inference.compose import paste_fill
-from inference.fill import FillRules, make_fill
-from inference.occlusion import OcclusionRules, occluders_from_probability, visible_changes
-from inference.outline import OutlineRules, follow_edges
+from data.synthesis.__main__ import main as synthesis
+from inference import Restored, Restorer, restorer
+from inference.engines import cache as onnx_files
+from inference.engines.eager import EagerNetwork
+from inference.fill.network import FillRules, make_fill
+from inference.fill.page import BackgroundRules, PasteRules, blank
+from inference.find.occlusion import OcclusionRules, occluders_from_probability, visible_changes
+from inference.find.outline import OutlineRules, follow_edges
+from inference.paste import paste_fill
 from metrics.__main__ import main as metrics
 from models.presets import resolve
-from models.state import arrays_of, network_of
-from utils.schedule import lr_at, stage_at
-from utils.weights import Weights, load_weights, save_weights
+from models.weights import Weights, arrays_of, load_weights, network_of, save_weights
+from utils.training.schedule import lr_at, stage_at
 
 __all__ = ["Restored", "Restorer", "load_weights", "metrics", "predict", "save_weights", "synthesis"]
 ROOT = Path(__file__).resolve().parent.parent.parent
