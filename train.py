@@ -42,9 +42,8 @@ from data.batches.patches import make_loader
 from data.contest.lists import ListError
 from data.images import BadImageError
 from inference.validation import validate, validation_pages
-from losses import TotalLoss
-from models.nafnet import apply_gate
-from models.presets import build
+from losses.total import TotalLoss
+from models.nafnet import NAFNet, apply_gate
 from models.weights import Weights, arrays_of, load_arrays, load_weights
 from utils.machine import DeviceError, bar_intervals, resolve_device
 from utils.parallel import StopRequest
@@ -81,7 +80,7 @@ class Learner:
                               "V100); use train.amp: fp16, or none")
         seed_iteration(config.seed, 0)
         self.config = config
-        self.network = build(config.model.preset, **config.model.overrides())
+        self.network = NAFNet(**config.model.arguments())
         if init is not None:
             try:
                 load_arrays(self.network, load_weights(init).params)

@@ -10,6 +10,11 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 Parsed = TypeVar("Parsed")
 
+_KINDS = {
+    type(None): "null", bool: "true or false", int: "a whole number", float: "a number", str: "text",
+    dict: "keys and values", list: "a list", tuple: "a list",
+}  # fmt: skip
+
 
 class ConfigError(ValueError):
     """A setting that is unknown, of the wrong type, out of range or impossible; the message names its key."""
@@ -20,8 +25,13 @@ def join(path: str, key: str | int) -> str:
     return f"{path}.{key}" if path else str(key)
 
 
+def describe(value: Any) -> str:
+    """A value and its kind in the words of YAML, for error messages."""
+    return "null" if value is None else f"{value!r} ({_KINDS.get(type(value), type(value).__name__)})"
+
+
 def parse_dataclass(cls: type[Parsed], tree: Any, path: str = "") -> Parsed:
-    """Makes `cls` from a dictionary; nested dataclasses too.
+    """Makes `cls` from a dictionary; nested dataclasses too, and lists become tuples.
 
     Raises:
         ConfigError: unknown or missing key, wrong type, value out of range.
@@ -36,7 +46,7 @@ def parse_dataclass(cls: type[Parsed], tree: Any, path: str = "") -> Parsed:
     values = {}
     for name, item in known.items():
         if name in tree:
-            values[name] = parse_value(hints[name], tree[name], join(path, name), item.metadata)
+            values[name] = _parse(hints[name], tree[name], join(path, name), item.metadata)
         elif item.default is MISSING:
             raise ConfigError(f"{join(path, name)}: missing; {item.metadata['explanation']}")
     return cls(**values)
@@ -50,59 +60,47 @@ def _suggestion(key: str, known: list[str]) -> str:
     return f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(known)}"
 
 
-def describe(value: Any) -> str:
-    """A value and its kind in the words of YAML, for error messages."""
-    if value is None:
-        return "null"
-    kinds = {
-        bool: "true/false", int: "a whole number", float: "a number", str: "text", dict: "keys and values",
-        list: "a list", tuple: "a list",
-    }
-    return f"{value!r} ({kinds.get(type(value), type(value).__name__)})"
-
-
-def parse_value(kind: Any, value: Any, path: str, limits: Any) -> Any:
-    """Checks one value against its type hint and its limits; lists become tuples."""
-    origin = get_origin(kind)
+def _parse(kind: Any, value: Any, path: str, limits: Any) -> Any:
+    """Checks one value against its type hint and its limits."""
+    origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        if value is None:
-            return None
-        (kind,) = [option for option in get_args(kind) if option is not type(None)]
-        return parse_value(kind, value, path, limits)
+        if all(map(is_dataclass, arguments)):
+            return _parse_by_name(arguments, value, path)
+        return None if value is None else _parse(arguments[0], value, path, limits)  # X | None
     if is_dataclass(kind):
         return parse_dataclass(kind, value, path)
     if origin is Literal:
-        if value not in get_args(kind):
-            raise ConfigError(f"{path}: expected one of {', '.join(map(str, get_args(kind)))}, got {describe(value)}")
+        if value not in arguments:
+            raise ConfigError(f"{path}: expected one of {', '.join(arguments)}, got {describe(value)}")
         return value
     if origin is tuple:
-        return _parse_list(kind, value, path, limits)
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise ConfigError(f"{path}: expected keys and values, got {describe(value)}")
-        return dict(value)
-    return _parse_scalar(kind, value, path, limits)
+        if not isinstance(value, list | tuple):
+            raise ConfigError(f"{path}: expected a list, got {describe(value)}")
+        if arguments[-1] is not Ellipsis and len(value) != len(arguments):
+            raise ConfigError(f"{path}: expected {len(arguments)} values, got {len(value)}")
+        return tuple(_parse(arguments[0], item, join(path, index), limits) for index, item in enumerate(value))
+    return _parse_plain(kind, value, path, limits)
 
 
-def _parse_list(kind: Any, value: Any, path: str, limits: Any) -> tuple[Any, ...]:
-    item_kinds = get_args(kind)
-    if not isinstance(value, list | tuple):
-        raise ConfigError(f"{path}: expected a list, got {describe(value)}")
-    if item_kinds[-1] is not Ellipsis and len(value) != len(item_kinds):
-        raise ConfigError(f"{path}: expected {len(item_kinds)} values, got {len(value)}")
-    return tuple(parse_value(item_kinds[0], item, join(path, index), limits) for index, item in enumerate(value))
+def _parse_by_name(classes: tuple[Any, ...], value: Any, path: str) -> Any:
+    """The one of several dataclasses whose `name` the value gives."""
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: expected keys and values, got {describe(value)}")
+    known = {cls.name: cls for cls in classes}
+    name = value.get("name")
+    if not isinstance(name, str) or name not in known:
+        raise ConfigError(f"{join(path, 'name')}: expected one of {', '.join(known)}, got {describe(name)}")
+    return parse_dataclass(known[name], value, path)
 
 
-def _parse_scalar(kind: type, value: Any, path: str, limits: Any) -> Any:
-    names = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+def _parse_plain(kind: type, value: Any, path: str, limits: Any) -> Any:
     # bool is an int in Python, but `batch: true` is a mistake.
-    fits = type(value) is kind or (kind is float and type(value) is int)
-    if not fits:
-        raise ConfigError(f"{path}: expected {names[kind]}, got {describe(value)}")
+    if type(value) is not kind and not (kind is float and type(value) is int):
+        raise ConfigError(f"{path}: expected {_KINDS[kind]}, got {describe(value)}")
     if kind in (int, float):
+        minimum, maximum = limits["minimum"], limits["maximum"]
         if not math.isfinite(value):
             raise ConfigError(f"{path}: expected a finite number, got {value}")
-        minimum, maximum = limits["minimum"], limits["maximum"]
         if minimum is not None and value < minimum:
             raise ConfigError(f"{path}: {value} is too small, expected at least {minimum}")
         if maximum is not None and value > maximum:

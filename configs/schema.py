@@ -2,15 +2,28 @@
 """Every setting of a run, with its type, default, limits and one sentence of explanation.
 
 The dataclasses are what the rest of the project receives; `configs.load` makes them from YAML and `configs.checks`
-refuses combinations that cannot work. `python -m configs` prints this page as a reference. Nothing here imports Paddle.
+refuses combinations that cannot work. `configs/README.md` explains them to users. Nothing here imports Paddle.
 """
 
 from __future__ import annotations
 
 from dataclasses import MISSING, asdict, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from configs.parsing import ConfigError, parse_dataclass
+
+# Arguments of `models.nafnet.NAFNet`. The write-up's "one block per down-sampling, ten at the deepest" can be read in
+# two ways: the first two.
+PRESETS: dict[str, dict[str, Any]] = {
+    # 21.16 M parameters, 8.6 GMAC for 256x256.
+    "w32_middle10": {"width": 32, "encoder_blocks": [1, 1, 1, 1], "middle_blocks": 10, "decoder_blocks": [1, 1, 1, 1]},
+    # 8.70 M parameters, 8.6 GMAC.
+    "w32_encoder10": {"width": 32, "encoder_blocks": [1, 1, 1, 10], "middle_blocks": 1, "decoder_blocks": [1, 1, 1, 1]},
+    # 5.34 M parameters, 2.2 GMAC: the size of the shipped weights, for CPUs.
+    "w16_middle10": {"width": 16, "encoder_blocks": [1, 1, 1, 1], "middle_blocks": 10, "decoder_blocks": [1, 1, 1, 1]},
+    # For smoke runs and tests: learns within minutes on two CPU cores, is of no other use.
+    "tiny": {"width": 8, "encoder_blocks": [1, 1], "middle_blocks": 1, "decoder_blocks": [1, 1]},
+}
 
 
 def setting(
@@ -25,9 +38,7 @@ def setting(
 class ModelConfig:
     """The network: a preset, and single values that replace the preset's."""
 
-    preset: Literal["w32_middle10", "w32_encoder10", "w16_middle10", "tiny"] = setting(
-        "The network by name (models/presets.py): width and blocks per level.", "w32_middle10"
-    )
+    preset: Literal[*PRESETS] = setting("The network by name: width and blocks per level.", "w32_middle10")
     width: int | None = setting("Channels of the first level; null keeps the preset's.", None, minimum=1)
     encoder_blocks: tuple[int, ...] | None = setting(
         "Blocks of each level on the way down; null keeps the preset's.", None, minimum=0
@@ -40,9 +51,10 @@ class ModelConfig:
         "Adds one output, the occlusion mask, so that what is not covered stays as it is.", False
     )
 
-    def overrides(self) -> dict[str, Any]:
-        """What `models.presets.build(preset, **overrides)` takes beside the preset: the values that are not null."""
-        return {key: value for key, value in asdict(self).items() if key != "preset" and value is not None}
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of `models.nafnet.NAFNet`: the preset's, but for the values that are not null."""
+        own = {key: value for key, value in asdict(self).items() if key != "preset" and value is not None}
+        return {**PRESETS[self.preset], **own}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +94,6 @@ class DataConfig:
         "By how much data_preparation.py shrank the photos (--downscale); compared with what it recorded beside the "
         "list.",
         2, minimum=1,
-    )
-    value_range: float = setting(
-        "The value of white in the network's input; the data_range of every loss has to equal it.", 1.0
     )
     flips: bool = setting("Mirrors patch and mask at random, left-right and upside down.", True)
     rotations: bool = setting("Turns patch and mask at random by multiples of 90 degrees.", True)
@@ -145,6 +154,82 @@ class ScheduleConfig:
         "The rate that each period falls to: one value per period (restarts + 1), or one for all.", (1e-6,), minimum=0
     )
     warmup: int = setting("Iterations of linear rise at the very start of the run.", 0, minimum=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossTerm:
+    """One term of the loss, chosen by its `name`; white is 1.0 in what it compares, as everywhere in training.
+
+    Attributes:
+        inputs: which tensors of the training step it compares, see `losses.total.TotalLoss`.
+        needs_gate: only a network with `model.gate: true` gives them.
+        minimum_patch: the smallest side of a patch, in pixels, on which it is defined.
+    """
+
+    inputs: ClassVar[tuple[str, ...]] = ("result", "clean")
+    needs_gate: ClassVar[bool] = False
+    minimum_patch: ClassVar[int] = 1
+
+    name: str
+    weight: float = setting("How much the term counts in the sum; at 0 it is computed and reported only.", 1.0, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class L1Term(LossTerm):
+    """Mean absolute error."""
+
+    name: Literal["l1"] = "l1"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CharbonnierTerm(LossTerm):
+    """Mean of sqrt(error^2 + eps^2): L1 with a round bottom."""
+
+    name: Literal["charbonnier"] = "charbonnier"
+    eps: float = setting("Errors well under it count squared, others as they are.", 1e-3, minimum=1e-8)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MSSSIMTerm(LossTerm):
+    """1 - MS-SSIM."""
+
+    minimum_patch = 161
+    name: Literal["ms_ssim"] = "ms_ssim"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PSNRTerm(LossTerm):
+    """Minus the PSNR in dB, the mean over the patches."""
+
+    name: Literal["psnr"] = "psnr"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskBCETerm(LossTerm):
+    """Binary cross-entropy of the predicted mask."""
+
+    inputs, needs_gate = ("mask_logit", "mask"), True
+    name: Literal["mask_bce"] = "mask_bce"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskDiceTerm(LossTerm):
+    """1 - Dice overlap of the predicted mask: counts a small occluder as much as a large one."""
+
+    inputs, needs_gate = ("mask_logit", "mask"), True
+    name: Literal["mask_dice"] = "mask_dice"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FillTerm(LossTerm):
+    """Mean absolute error of the ungated restored picture inside the widened mask."""
+
+    inputs, needs_gate = ("restored", "clean", "mask"), True
+    name: Literal["fill"] = "fill"
+    radius: int = setting("By how many pixels the mask is widened on every side.", 4, minimum=0)
+
+
+AnyTerm = L1Term | CharbonnierTerm | MSSSIMTerm | PSNRTerm | MaskBCETerm | MaskDiceTerm | FillTerm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,8 +319,6 @@ class Config:
     train: TrainConfig = setting("Stages and length.")
     optimizer: OptimizerConfig = setting("The optimiser.", OptimizerConfig())
     schedule: ScheduleConfig = setting("The learning rate over the run.", ScheduleConfig())
-    loss: tuple[dict[str, Any], ...] = setting(
-        "Terms of the loss: `name`, `weight`, and the term's own settings (losses/settings.py)."
-    )
+    loss: tuple[AnyTerm, ...] = setting("Terms of the loss: `name`, `weight`, and the term's own settings.")
     validation: ValidationConfig = setting("When and on how much.", ValidationConfig())
     predict: PredictConfig = setting("Prediction, for validation and for the weights file.", PredictConfig())

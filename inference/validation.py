@@ -11,7 +11,7 @@ from data.contest.lists import PatchPaths, read_list
 from data.images import BadImageError, open_picture, read_rgb, upright_size
 from data.masks import read_mask
 from inference.restorer import Restorer
-from metrics.score import HIGHEST_PSNR, evaluate
+from metrics.score import counted, evaluate
 from models.weights import Weights
 from utils.training.processes import Processes
 
@@ -87,7 +87,7 @@ def validate(
         for place, name in enumerate(MEASURES):
             value = measures[name]
             if value is not None:
-                sums[place] += min(value, HIGHEST_PSNR)
+                sums[place] += counted(name, value)
                 counts[place] += 1
     *both, unfinished = processes.total([*sums, *counts, unfinished])
     if unfinished:
@@ -99,6 +99,6 @@ def validate(
 def _measure(restorer: Restorer, page: PatchPaths) -> dict[str, float | None]:
     result = restorer(read_rgb(page.occluded)).image
     try:
-        return evaluate(result, read_rgb(page.clean), read_mask(page.mask), data_range=255)
+        return evaluate(result, read_rgb(page.clean), read_mask(page.mask))
     except ValueError as error:
         raise ValueError(f"{page.occluded}: cannot be compared with {page.clean} ({error})") from error

@@ -7,7 +7,6 @@ import paddle
 from paddle import nn
 from paddle.nn import functional as F
 
-from losses.terms import ValueRangeCheck
 from metrics.ms_ssim import K1, K2, MINIMUM_SIDE, SCALE_WEIGHTS, WINDOW_SIZE, gaussian_window
 
 # x ** w has an infinite slope at 0, and NaN below: no factor goes under this. The measure proper takes 0 there;
@@ -18,27 +17,17 @@ SMALLEST_FACTOR = 1e-4
 class MSSSIMLoss(nn.Layer):
     """1 - MS-SSIM, the mean over pictures and channels; between 0 (equal) and 1.
 
-    Args:
-        data_range: the value of white; checked against the first clean batch.
+    White is 1, as everywhere in training: with the constants of another range the value still looks plausible, but the
+    gradient is weak by orders of magnitude.
     """
 
-    def __init__(self, data_range: float) -> None:
-        super().__init__()
-        self.check_range = ValueRangeCheck("ms_ssim", data_range)
-
     def forward(self, result: paddle.Tensor, clean: paddle.Tensor) -> paddle.Tensor:
-        """result and clean [N, C, H, W], float32, sides of at least 161.
-
-        Raises:
-            ValueError: smaller sides, or values that do not suit `data_range`.
-        """
+        """result and clean [N, C, H, W], float32, white = 1; ValueError where a side is under MINIMUM_SIDE = 161."""
         if min(clean.shape[2:]) < MINIMUM_SIDE:
             raise ValueError(
                 f"ms_ssim needs patches of at least {MINIMUM_SIDE} x {MINIMUM_SIDE} pixels, got "
                 f"{clean.shape[3]} x {clean.shape[2]}: raise the stage's patch size or drop the term"
             )
-        self.check_range(clean)
-        result, clean = result / self.check_range.data_range, clean / self.check_range.data_range
         product = None
         for scale, weight in enumerate(SCALE_WEIGHTS):
             if scale > 0:

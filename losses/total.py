@@ -1,15 +1,15 @@
-"""The weighted sum of losses that a config asks for."""
+"""The weighted sum of losses that a config asks for; the one place where a batch's shapes and range are checked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import asdict
 
 import paddle
 from paddle import nn
 
+from configs.schema import LossTerm
 from losses.ms_ssim import MSSSIMLoss
-from losses.settings import TERMS, normalise_terms
 from losses.terms import CharbonnierLoss, FillLoss, L1Loss, MaskBCELoss, MaskDiceLoss, PSNRLoss
 
 LOSSES: dict[str, type[nn.Layer]] = {
@@ -22,32 +22,22 @@ LOSSES: dict[str, type[nn.Layer]] = {
     "fill": FillLoss,
 }
 
-_WHERE_FROM = {
-    "restored": "which only a gated network gives: set model.gate: true, or drop the term",
-    "mask_logit": "which only a gated network gives: set model.gate: true, or drop the term",
-    "mask": "which comes with the patches: the data must hold mask patches, or drop the term",
-}
-
 
 class TotalLoss(nn.Layer):
     """Weighted sum of the terms of a config; all of it is computed in float32, whatever autocast says.
 
     Args:
-        terms: as `losses.settings.normalise_terms` takes them, for example
-            [{"name": "charbonnier", "weight": 1.0, "eps": 1e-3}, {"name": "ms_ssim", "data_range": 1.0}].
-
-    Raises:
-        ValueError: an unknown term, key or value, with its path.
+        terms: `configs.schema.Config.loss`.
     """
 
-    def __init__(self, terms: Sequence[Mapping[str, Any]]) -> None:
+    def __init__(self, terms: Sequence[LossTerm]) -> None:
         super().__init__()
-        self.weights: dict[str, float] = {}
+        self.terms = tuple(terms)
         self.losses = nn.LayerDict()
-        for term in normalise_terms(terms):
-            name = term.pop("name")
-            self.weights[name] = term.pop("weight")
-            self.losses[name] = LOSSES[name](**term)
+        for term in terms:
+            settings = {key: value for key, value in asdict(term).items() if key not in ("name", "weight")}
+            self.losses[term.name] = LOSSES[term.name](**settings)
+        self._range_checked = False
 
     def forward(
         self,
@@ -61,7 +51,7 @@ class TotalLoss(nn.Layer):
 
         Args:
             result: what the network hands out (after the gate), [N, C, H, W].
-            clean: the truth, of the same shape.
+            clean: the truth, of the same shape, in [0, 1]; checked in the first batch.
             restored: the picture before the gate, of the same shape; None without a gate.
             mask_logit: the predicted mask before the sigmoid, [N, 1, H, W]; None without a gate.
             mask: the true mask, 1 = occluder, [N, 1, H, W].
@@ -70,23 +60,28 @@ class TotalLoss(nn.Layer):
             (the sum, a scalar to call backward on; name -> the term's value without its weight, cut off from the graph)
 
         Raises:
-            ValueError: a term's input is None, or two tensors that are compared differ in shape.
+            ValueError: a term's input is None, two tensors that are compared differ in shape, or white is not 1.
         """
         given = {"result": result, "clean": clean, "restored": restored, "mask_logit": mask_logit, "mask": mask}
         _check_shapes(given)
+        # The first batch only, because each look waits for the device.
+        if not self._range_checked:
+            _check_range(clean)
+            self._range_checked = True
         total = paddle.zeros([], dtype="float32")
         values: dict[str, paddle.Tensor] = {}
         with paddle.amp.auto_cast(enable=False):
             # fp16 has neither the range for squares nor the precision for variances.
             tensors = {name: tensor.astype("float32") for name, tensor in given.items() if tensor is not None}
-            for name, loss in self.losses.items():
-                for needed in TERMS[name].inputs:
+            for term in self.terms:
+                for needed in term.inputs:
                     if needed not in tensors:
-                        raise ValueError(f"loss term {name!r} needs {needed!r}, {_WHERE_FROM[needed]}")
-                value = loss(**{needed: tensors[needed] for needed in TERMS[name].inputs})
-                values[name] = value.detach()
-                if self.weights[name]:
-                    total = total + self.weights[name] * value
+                        source = "the patches' masks" if needed == "mask" else "a network with model.gate: true"
+                        raise ValueError(f"loss term {term.name!r} needs {needed!r}, which comes from {source}")
+                value = self.losses[term.name](**{needed: tensors[needed] for needed in term.inputs})
+                values[term.name] = value.detach()
+                if term.weight:
+                    total = total + term.weight * value
         return total, values
 
 
@@ -100,3 +95,14 @@ def _check_shapes(tensors: Mapping[str, paddle.Tensor | None]) -> None:
         expected = mask_shape if name in ("mask_logit", "mask") else clean
         if tensor is not None and list(tensor.shape) != expected:
             raise ValueError(f"{name} has shape {list(tensor.shape)}, expected {expected} beside clean {clean}")
+
+
+def _check_range(clean: paddle.Tensor) -> None:
+    """The fault of the original: pictures of one range, and MS-SSIM with the constants of another."""
+    # amin and amax: Paddle 3.2 warns people away from min and max at their first call.
+    lowest, highest = float(clean.astype("float32").amin()), float(clean.astype("float32").amax())
+    # Resizing in float32 may overshoot white by a rounding error; written so that NaN is refused.
+    if not (lowest >= -1e-4 and highest <= 1 + 1e-4):
+        raise ValueError(
+            f"the clean values lie in [{lowest:g}, {highest:g}], expected [0, 1]: white is 1 for every loss"
+        )

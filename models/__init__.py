@@ -1,6 +1,6 @@
-"""The networks: NAFNet, its occlusion gate and its test-time local means; knows nothing of files or pictures.
+"""The networks: NAFNet with its occlusion gate, its test-time local means, and the file of trained weights.
 
-`models.presets` and this package can be read without Paddle; everything else imports it.
+`models.weights` is read without Paddle until a network is built.
 """
 
 # Paddle 2.6.2 breaks gzip and NumPy's random module when it is imported before them.

@@ -3,22 +3,18 @@
 IN is an official `.pth` (a dictionary `params_ema` or `params`, or the parameters themselves) or a `.safetensors`
 file. Convolutions have the same layout in both frameworks and parameters the same names, so nothing is renamed or
 transposed; width, blocks and gate are read off the names and shapes. A file with a missing, unexpected or misshaped
-key is refused. Neither PyTorch nor anything inside the file is run.
+key is refused.
 
-Reads the arrays of a PyTorch `.pth` file without PyTorch and without running anything that the file asks for.
-
-Since PyTorch 1.6 `torch.save` writes a ZIP: one pickle that describes the tensors, and one raw file per storage. The
-pickle is read here with a list of four allowed names; older files and whole pickled modules are refused.
+Neither PyTorch nor anything inside the file is run. Since PyTorch 1.6 `torch.save` writes a ZIP: one pickle that
+describes the tensors, and one raw file per storage. The pickle is read with a short list of allowed names; older files
+and whole pickled modules are refused.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
-import io
 import math
-import os
-import pickle
 import re
 import sys
 import zipfile
@@ -31,17 +27,95 @@ import numpy as np
 import yaml
 
 from models.weights import Weights, network_of, save_weights
-from utils.serialization import UnsafeFileError
+from utils.serialization import RestrictedUnpickler, UnsafeFileError
+
+# The storages that files of weights use. NumPy has no bfloat16, it is widened to float32.
+_STORAGES = {
+    "DoubleStorage": np.dtype("<f8"), "FloatStorage": np.dtype("<f4"), "HalfStorage": np.dtype("<f2"),
+    "BFloat16Storage": np.dtype("<u2"), "LongStorage": np.dtype("<i8"), "IntStorage": np.dtype("<i4"),
+    "ShortStorage": np.dtype("<i2"), "CharStorage": np.dtype("i1"), "ByteStorage": np.dtype("u1"),
+    "BoolStorage": np.dtype("?"),
+}  # fmt: skip
 
 
-def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+def load_torch_archive(path: Path) -> Any:
+    """What `torch.save` wrote to `path`, with NumPy arrays in place of tensors.
+
+    Raises:
+        FileNotFoundError: no such file.
+        UnsafeFileError: the file asks for anything beyond dictionaries, plain values and tensors.
+        ValueError: torn, or not a ZIP archive of PyTorch 1.6 or newer.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+            roots = [entry.removesuffix("/data.pkl") for entry in names if entry.endswith("/data.pkl")]
+            if len(roots) != 1:
+                raise ValueError("holds no data.pkl, it is some other ZIP file")
+            order = f"{roots[0]}/byteorder"
+            if order in names and archive.read(order) != b"little":
+                raise ValueError("was written on a big-endian machine")
+            return _read_archive(archive, roots[0])
+    except UnsafeFileError as error:
+        raise UnsafeFileError(f"{path}: {error}") from error
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        raise ValueError(
+            f"{path}: not a whole file of PyTorch 1.6 or newer ({type(error).__name__}: {error}); "
+            "older files: load and save them again with a newer PyTorch"
+        ) from error
+
+
+def _read_archive(archive: zipfile.ZipFile, root: str) -> Any:
+    storages: dict[str, np.ndarray] = {}
+
+    def storage_of(reference: Any) -> np.ndarray:
+        kind, storage, key, _location, count = reference
+        if kind != "storage" or storage not in _STORAGES:
+            raise ValueError(f"holds a reference {reference!r} that is not a storage")
+        if key not in storages:
+            dtype, content = _STORAGES[storage], archive.read(f"{root}/data/{key}")
+            if len(content) != count * dtype.itemsize:
+                raise ValueError(f"storage {key} has {len(content)} bytes, expected {count} x {dtype.itemsize}")
+            values = np.frombuffer(content, dtype)
+            wide = storage == "BFloat16Storage"
+            storages[key] = (values.astype(np.uint32) << 16).view(np.float32) if wide else values
+        return storages[key]
+
+    allowed = {
+        ("collections", "OrderedDict"): OrderedDict,
+        ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+        ("torch._utils", "_rebuild_parameter"): lambda values, *_: values,
+        # A storage's type stands only inside references to it; its name says all.
+        **{("torch", name): name for name in _STORAGES},
+    }
+    return RestrictedUnpickler(archive.read(f"{root}/data.pkl"), allowed, storage_of).load()
+
+
+def _rebuild_tensor(
+    storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
+) -> np.ndarray:
+    """A tensor's values from its storage; bounds are checked because the numbers come from the file."""
+    if offset < 0 or len(size) != len(stride) or min([*size, *stride], default=0) < 0:
+        raise ValueError(f"a tensor of size {size}, stride {stride}, offset {offset} makes no sense")
+    count = math.prod(size)
+    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
+    if count and (last >= storage.size or count > storage.size):
+        raise ValueError(f"a tensor of size {size}, stride {stride}, offset {offset} leaves its {storage.size} values")
+    if not count:
+        return np.zeros(size, storage.dtype)
+    steps = tuple(step * storage.itemsize for step in stride)
+    return np.lib.stride_tricks.as_strided(storage[offset:], size, steps).copy()
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The parameters of a `.pth` or `.safetensors` file by name, floats as float32.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: another kind of file, torn, or without a dictionary of parameters.
     """
-    path = Path(path)
     if path.suffix == ".safetensors":
         tree: Any = _read_safetensors(path)
     elif path.suffix in (".pth", ".pt"):
@@ -103,7 +177,7 @@ def _count(arrays: Mapping[str, np.ndarray], pattern: str) -> int:
 
 
 def convert(
-    source: str | Path, predict: Mapping[str, Any] | None = None, origin: Mapping[str, Any] | None = None
+    source: Path, predict: Mapping[str, Any] | None = None, origin: Mapping[str, Any] | None = None
 ) -> Weights:
     """Reads a PyTorch NAFNet and proves that it is whole by loading it.
 
@@ -116,16 +190,11 @@ def convert(
         FileNotFoundError: no such file.
         ValueError: not the weights of a NAFNet, or not all of them; the message names the file and the keys.
     """
-    source = Path(source)
     arrays = read_arrays(source)
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
+    origin = {**(origin or {}), "converted_from": source.name, "sha256": digest}
     try:
-        weights = Weights(
-            params=arrays,
-            model=infer_model(arrays),
-            predict=dict(predict or {}),
-            origin={**(origin or {}), "converted_from": source.name, "sha256": digest},
-        )
+        weights = Weights(arrays, infer_model(arrays), dict(predict or {}), origin)
         network_of(weights)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
@@ -140,17 +209,17 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m models.convert", description=__doc__.split("\n", 1)[0])
     parser.add_argument("source", metavar="IN", type=Path, help="official .pth, or .safetensors")
     parser.add_argument("target", metavar="OUT.pdparams", type=Path, help="file of weights to write")
-    parser.add_argument(
-        "--predict", nargs="+", action="extend", type=_setting, default=[], metavar="KEY=VALUE",
-        help="settings of prediction to store, as in the `predict` section of a config (long_side=1024 rows=2 ...)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--origin", nargs="+", action="extend", type=_setting, default=[], metavar="KEY=VALUE",
-        help="remarks on where the weights come from, for people",
-    )  # fmt: skip
+    for option, what in (
+        ("--predict", "settings of prediction to store, as in the config's `predict` (long_side=1024 rows=2 ...)"),
+        ("--origin", "remarks on where the weights come from, for people"),
+    ):
+        parser.add_argument(
+            option, nargs="+", action="extend", type=_setting, default=[], metavar="KEY=VALUE", help=what
+        )
     options = parser.parse_args(arguments)
     if options.target.suffix != ".pdparams":
         parser.error(f"{options.target}: the name must end in .pdparams")
@@ -167,113 +236,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     sys.exit(main())
-
-
-# The storages that files of weights use. NumPy has no bfloat16, it is widened to float32.
-_STORAGES = {
-    "DoubleStorage": np.dtype("<f8"),
-    "FloatStorage": np.dtype("<f4"),
-    "HalfStorage": np.dtype("<f2"),
-    "BFloat16Storage": np.dtype("<u2"),
-    "LongStorage": np.dtype("<i8"),
-    "IntStorage": np.dtype("<i4"),
-    "ShortStorage": np.dtype("<i2"),
-    "CharStorage": np.dtype("i1"),
-    "ByteStorage": np.dtype("u1"),
-    "BoolStorage": np.dtype("?"),
-}
-
-
-class _StorageType:
-    """Stands for `torch.FloatStorage` and its like in the pickle."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-def _rebuild_tensor(
-    storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
-) -> np.ndarray:
-    """A tensor's values from its storage; bounds are checked because the numbers come from the file."""
-    if offset < 0 or len(size) != len(stride) or min([*size, *stride], default=0) < 0:
-        raise ValueError(f"a tensor of size {size}, stride {stride}, offset {offset} makes no sense")
-    count = math.prod(size)
-    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
-    if count and (last >= storage.size or count > storage.size):
-        raise ValueError(f"a tensor of size {size}, stride {stride}, offset {offset} leaves its {storage.size} values")
-    if not count:
-        return np.zeros(size, storage.dtype)
-    steps = tuple(step * storage.itemsize for step in stride)
-    return np.lib.stride_tricks.as_strided(storage[offset:], size, steps).copy()
-
-
-def _rebuild_parameter(values: np.ndarray, *_: Any) -> np.ndarray:
-    return values
-
-
-_ALLOWED = {
-    ("collections", "OrderedDict"): OrderedDict,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-}
-
-
-class _ArchiveUnpickler(pickle.Unpickler):
-    """Builds dictionaries of arrays; every name that is not needed for that is refused."""
-
-    def __init__(self, archive: zipfile.ZipFile, folder: str) -> None:
-        super().__init__(io.BytesIO(archive.read(f"{folder}/data.pkl")), encoding="utf-8")
-        self._archive, self._folder = archive, folder
-        self._storages: dict[str, np.ndarray] = {}
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) in _ALLOWED:
-            return _ALLOWED[module, name]
-        if module == "torch" and name in _STORAGES:
-            return _StorageType(name)
-        raise UnsafeFileError(f"asks to load {module}.{name}; only dictionaries of tensors are allowed")
-
-    def persistent_load(self, pid: Any) -> np.ndarray:
-        kind, storage_type, key, _location, count = pid
-        if kind != "storage" or not isinstance(storage_type, _StorageType):
-            raise ValueError(f"holds a reference {pid!r} that is not a storage")
-        if key not in self._storages:
-            dtype = _STORAGES[storage_type.name]
-            content = self._archive.read(f"{self._folder}/data/{key}")
-            if len(content) != count * dtype.itemsize:
-                raise ValueError(f"storage {key} has {len(content)} bytes, expected {count} x {dtype.itemsize}")
-            values = np.frombuffer(content, dtype)
-            if storage_type.name == "BFloat16Storage":
-                values = (values.astype(np.uint32) << 16).view(np.float32)
-            self._storages[key] = values
-        return self._storages[key]
-
-
-def load_torch_archive(path: str | os.PathLike[str]) -> Any:
-    """What `torch.save` wrote to `path`, with NumPy arrays in place of tensors.
-
-    Raises:
-        FileNotFoundError: no such file.
-        UnsafeFileError: the file asks for anything beyond dictionaries, plain values and tensors.
-        ValueError: torn, or not a ZIP archive of PyTorch 1.6 or newer.
-    """
-    name = os.fspath(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            roots = [entry.removesuffix("/data.pkl") for entry in names if entry.endswith("/data.pkl")]
-            if len(roots) != 1:
-                raise ValueError("holds no data.pkl, it is some other ZIP file")
-            order = f"{roots[0]}/byteorder"
-            if order in names and archive.read(order) != b"little":
-                raise ValueError("was written on a big-endian machine")
-            return _ArchiveUnpickler(archive, roots[0]).load()
-    except UnsafeFileError as error:
-        raise UnsafeFileError(f"{name}: {error}") from error
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise ValueError(
-            f"{name}: not a whole file of PyTorch 1.6 or newer ({type(error).__name__}: {error}); "
-            "older files: load and save them again with a newer PyTorch"
-        ) from error

@@ -1,49 +1,39 @@
-"""The two layers that NAFNet is made of: a convolution with PyTorch's initialisation and LayerNorm over channels.
+"""NAFNet, the network of "Simple Baselines for Image Restoration" (Chen et al., ECCV 2022, section 4), and its gate.
 
-Both have two ways to the same numbers. On a GPU, and wherever a static graph is traced for export, they are the
-plain operators, which every backend knows and fuses. In eager mode on a CPU they go around two slow spots of Paddle's
-kernels: adding a [1, C, 1, 1] bias takes longer than the 1x1 convolution before it, and `layer_norm` over channels
-needs two transposes. There a bias is added as [C, 1, 1], and the norm is written with matrix products. That makes a
-training step of the width-16 network 2.2 times faster (CPU time, 3.2.2; 2.1 times on 2.6.2); writing the 1x1
-convolutions themselves as matrix products gains nothing on top.
+Attribute names are those of the authors' PyTorch code (github.com/megvii-research/NAFNet, MIT licence), so that their
+weights load without a table of names: `models.convert`. The occlusion gate is this project's: a fourth output channel,
+the mask of what is covered, says where the restored picture counts; the contest's masks supervise it.
 
-NAFNet, the network of "Simple Baselines for Image Restoration" (Chen et al., ECCV 2022, section 4).
-
-Attribute names are those of the authors' PyTorch code (github.com/megvii-research/NAFNet, MIT licence), so that
-their weights load without a table of names: `models.convert`.
-
-The occlusion gate: what is not covered stays as it is.
-
-The gated network predicts a mask beside the restored picture, and the result is input + mask x (restored - input).
-The contest's masks supervise it. A network without the gate returns its restored picture as it is.
-
-How much a network computes: the multiply-adds of its convolutions.
+Convolution and LayerNorm2d have two ways to the same numbers. On a GPU, and wherever a static graph is traced for
+export, they are the plain operators, which every backend knows and fuses. In eager mode on a CPU they go around two
+slow spots of Paddle's kernels: adding a [1, C, 1, 1] bias takes longer than the 1x1 convolution before it, and
+`layer_norm` over channels needs two transposes. There a bias is added as [C, 1, 1], and the norm is written with matrix
+products. That makes a training step of the width-16 network 2.2 times faster (CPU time, 3.2.2; 2.1 times on 2.6.2).
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
-from math import prod
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
+# Paddle 3.2 tells everybody who splits a tensor, once, that PyTorch's split takes other arguments.
+warnings.filterwarnings("ignore", message=r"\s*Non compatible API.*torch\.split", category=Warning)
+
 
 @paddle.jit.not_to_static
 def eager_on_cpu(x: paddle.Tensor) -> bool:
-    """Whether `x` is computed now and on a CPU, as opposed to a GPU or to a graph that is being traced.
-
-    Not to be rewritten by Paddle's tracer, which breaks on it.
-    """
+    """Whether `x` is computed now and on a CPU, not on a GPU or in a traced graph; Paddle's tracer must not look in."""
     return paddle.in_dynamic_mode() and x.place.is_cpu_place()
 
 
 def per_channel(parameter: paddle.Tensor) -> paddle.Tensor:
-    """A parameter of C values as [C, 1, 1], the shape that broadcasts fast over [N, C, H, W] (see the module)."""
+    """A parameter of C values as [C, 1, 1], the shape that broadcasts fast over [N, C, H, W]."""
     return parameter.reshape([-1, 1, 1])
 
 
@@ -53,34 +43,18 @@ class Convolution(nn.Conv2D):
     Weights and biases are uniform in +-1/sqrt(fan_in), which is PyTorch's kaiming_uniform(a=sqrt 5); Paddle's own
     default is about 2.5 times larger with a zero bias. Values are drawn from Paddle's generator: call `paddle.seed`
     before building a network that has to come out the same again.
-
-    Args:
-        in_channels, out_channels, kernel, stride, padding, groups: as in `paddle.nn.Conv2D`.
-        bias: False leaves the bias out.
     """
 
     def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel: int,
-        stride: int = 1,
-        padding: int = 0,
-        groups: int = 1,
+        self, inputs: int, outputs: int, kernel: int, stride: int = 1, padding: int = 0, groups: int = 1,
         bias: bool = True,
-    ) -> None:
-        bound = 1 / math.sqrt(in_channels // groups * kernel * kernel)
-        uniform = nn.initializer.Uniform(-bound, bound)
+    ) -> None:  # fmt: skip
+        bound = 1 / math.sqrt(inputs // groups * kernel * kernel)
+        start = paddle.ParamAttr(initializer=nn.initializer.Uniform(-bound, bound))
         super().__init__(
-            in_channels,
-            out_channels,
-            kernel,
-            stride=stride,
-            padding=padding,
-            groups=groups,
-            weight_attr=paddle.ParamAttr(initializer=uniform),
-            bias_attr=paddle.ParamAttr(initializer=uniform) if bias else False,
-        )
+            inputs, outputs, kernel, stride, padding, groups=groups, weight_attr=start,
+            bias_attr=start if bias else False,
+        )  # fmt: skip
         self.stride, self.padding, self.groups = stride, padding, groups
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
@@ -91,14 +65,9 @@ class Convolution(nn.Conv2D):
 
 
 class LayerNorm2d(nn.Layer):
-    """Normalises every pixel over its channels (biased variance), then scales and shifts each channel.
+    """Normalises every pixel of [N, C, H, W] over its channels (biased variance), then scales and shifts each channel.
 
-    [N, C, H, W] -> [N, C, H, W]. This is NAFNet's norm; `nn.GroupNorm(1, C)` is not the same, it takes one mean over
-    all pixels.
-
-    Args:
-        channels: C.
-        epsilon: added to the variance.
+    `nn.GroupNorm(1, C)` is not the same, it takes one mean over all pixels.
     """
 
     def __init__(self, channels: int, epsilon: float = 1e-6) -> None:
@@ -125,10 +94,6 @@ class LayerNorm2d(nn.Layer):
         return normed.reshape([samples, channels, height, width]) + per_channel(self.bias)
 
 
-# Paddle 3.2 tells everybody who splits a tensor, once, that PyTorch's split takes other arguments.
-warnings.filterwarnings("ignore", message=r"\s*Non compatible API.*torch\.split", category=Warning)
-
-
 def simple_gate(x: paddle.Tensor) -> paddle.Tensor:
     """[N, 2C, H, W] -> [N, C, H, W]: one half of the channels times the other, NAFNet's only non-linearity."""
     first, second = paddle.chunk(x, 2, axis=1)
@@ -136,11 +101,7 @@ def simple_gate(x: paddle.Tensor) -> paddle.Tensor:
 
 
 class NAFBlock(nn.Layer):
-    """The paper's block (figure 3e), [N, C, H, W] -> [N, C, H, W]; a new one is the identity (beta = gamma = 0).
-
-    Args:
-        channels: C.
-    """
+    """The paper's block (figure 3e), [N, C, H, W] -> [N, C, H, W]; a new one is the identity (beta = gamma = 0)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -173,7 +134,7 @@ class NAFNet(nn.Layer):
         encoder_blocks: blocks per level on the way down, finest level first; its length is the number of levels.
         middle_blocks: blocks at the deepest level.
         decoder_blocks: blocks per level on the way up, deepest level first; as many levels as the encoder.
-        gate: one more output channel, the occlusion mask before the sigmoid; see `models.nafnet`.
+        gate: one more output channel, the occlusion mask before the sigmoid.
 
     Attributes:
         multiple: sides are padded to a multiple of this, 2**levels.
@@ -234,6 +195,17 @@ class NAFNet(nn.Layer):
             "gate": self.gate,
         }
 
+    def blocks(self) -> Iterator[tuple[int, NAFBlock]]:
+        """Every block with its level: 0 at full resolution, one more with each down-sampling."""
+        deepest = len(self.encoders)
+        for level, blocks in (
+            *enumerate(self.encoders),
+            (deepest, self.middle_blks),
+            *((deepest - 1 - index, decoder) for index, decoder in enumerate(self.decoders)),
+        ):
+            for block in blocks:
+                yield level, block
+
     def forward(self, x: paddle.Tensor) -> paddle.Tensor | tuple[paddle.Tensor, paddle.Tensor]:
         """Restores a batch of pictures.
 
@@ -243,7 +215,7 @@ class NAFNet(nn.Layer):
 
         Returns:
             restored [N, 3, H, W], not clipped; with the gate (restored, mask_logit [N, 1, H, W]), where `restored` is
-            meant to count inside the mask only: `models.nafnet.apply_gate`.
+            meant to count inside the mask only: `apply_gate`.
         """
         height, width = x.shape[-2:]
         padding = [0, 0, 0, 0, 0, -height % self.multiple, 0, -width % self.multiple]
@@ -288,52 +260,25 @@ def apply_gate(x: paddle.Tensor, restored: paddle.Tensor, mask_logit: paddle.Ten
     return x + probability(mask_logit) * (restored - x)
 
 
-def restore(network: NAFNet, x: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor | None]:
-    """Runs a network with or without the gate.
-
-    Args:
-        x: [N, 3, H, W], RGB in [0, 1].
-
-    Returns:
-        (result [N, 3, H, W], mask probability [N, 1, H, W] or None without a gate); the result is not clipped.
-    """
-    if not network.gate:
-        return network(x), None
-    restored, mask_logit = network(x)
-    return apply_gate(x, restored, mask_logit), probability(mask_logit)
-
-
 def multiply_adds(network: NAFNet, height: int, width: int) -> int:
     """Multiply-adds of all convolutions for one picture of `height` x `width`.
 
     Norms, gates and means are not counted: they are a few operations per value. Channel attention's convolution
     counts once where it sees one mean, and for every pixel where TLC gives each pixel a mean of its own.
     """
-    levels = len(network.encoder_blocks)
     sides = [-(-side // network.multiple) * network.multiple for side in (height, width)]
-    total = 0
-    for name, layer in network.named_sublayers():
-        if not isinstance(layer, Convolution):
-            continue
-        level = _level(name, levels)
-        rows, columns = (side >> level for side in sides)
-        windows = network.tlc_windows
-        if ".sca." in name and (windows is None or windows[level] >= max(rows, columns)):
-            rows = columns = 1
-        total += rows * columns * prod(layer.weight.shape)
+
+    def count(convolution: nn.Conv2D, level: int, one_mean: bool = False) -> int:
+        pixels = 1 if one_mean else math.prod(side >> level for side in sides)
+        return pixels * math.prod(convolution.weight.shape)
+
+    levels, windows = len(network.encoders), network.tlc_windows
+    total = count(network.intro, 0) + count(network.ending, 0)
+    total += sum(count(down, level + 1) for level, down in enumerate(network.downs))
+    total += sum(count(up[0], levels - index) for index, up in enumerate(network.ups))
+    for level, block in network.blocks():
+        convolutions = (block.conv1, block.conv2, block.conv3, block.conv4, block.conv5)
+        total += sum(count(convolution, level) for convolution in convolutions)
+        one_mean = windows is None or windows[level] >= max(side >> level for side in sides)
+        total += count(block.sca[1], level, one_mean)
     return total
-
-
-def _level(name: str, levels: int) -> int:
-    """The level on which the convolution `name` puts out its values: 0 is full resolution."""
-    part, _, rest = name.partition(".")
-    index = int(rest.split(".")[0]) if part in ("encoders", "downs", "ups", "decoders") else 0
-    return {
-        "intro": 0,
-        "ending": 0,
-        "encoders": index,
-        "downs": index + 1,
-        "middle_blks": levels,
-        "ups": levels - index,
-        "decoders": levels - 1 - index,
-    }[part]

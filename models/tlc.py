@@ -9,13 +9,13 @@ to learn here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
-from models.nafnet import NAFBlock, NAFNet
+from models.nafnet import NAFNet
 
 
 def local_windows(train_size: int, ratio: float, levels: int) -> list[int]:
@@ -86,11 +86,7 @@ def _sliding_sums(x: paddle.Tensor, length: int, axis: int) -> paddle.Tensor:
 
 
 class LocalMean(nn.Layer):
-    """`local_mean` as a layer, in the place of a global average pool.
-
-    Args:
-        window: side in pixels of the maps that it sees.
-    """
+    """`local_mean` as a layer, in the place of a global average pool."""
 
     def __init__(self, window: int) -> None:
         super().__init__()
@@ -98,9 +94,6 @@ class LocalMean(nn.Layer):
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         return local_mean(x, self.window)
-
-    def extra_repr(self) -> str:
-        return f"window={self.window}"
 
 
 def convert_to_local(network: NAFNet, train_size: int, ratio: float) -> NAFNet:
@@ -112,17 +105,9 @@ def convert_to_local(network: NAFNet, train_size: int, ratio: float) -> NAFNet:
         `network`.
     """
     windows = local_windows(train_size, ratio, len(network.encoder_blocks) + 1)
-    for level, block in _blocks_by_level(network):
+    for level, block in network.blocks():
         block.sca[0] = LocalMean(windows[level])
     network.tlc_windows = windows
-    return network
-
-
-def convert_to_global(network: NAFNet) -> NAFNet:
-    """Undoes `convert_to_local`, in place: global means as in training. Returns `network`."""
-    for _, block in _blocks_by_level(network):
-        block.sca[0] = nn.AdaptiveAvgPool2D(1)
-    network.tlc_windows = None
     return network
 
 
@@ -131,16 +116,3 @@ def describe(windows: Sequence[int] | None) -> str:
     if windows is None:
         return "TLC off: channel attention averages over the whole tile"
     return f"TLC windows, finest level first: {', '.join(f'{window}x{window}' for window in windows)}"
-
-
-def _blocks_by_level(network: NAFNet) -> Iterator[tuple[int, NAFBlock]]:
-    """Every block with its level: 0 at full resolution, one more with each down-sampling."""
-    deepest = len(network.encoders)
-    stages = [
-        *enumerate(network.encoders),
-        (deepest, network.middle_blks),
-        *((deepest - 1 - index, decoder) for index, decoder in enumerate(network.decoders)),
-    ]
-    for level, blocks in stages:
-        for block in blocks:
-            yield level, block

@@ -1,6 +1,7 @@
 """The file of trained weights: parameters together with what is needed to build and run the network.
 
-Parameters as NumPy arrays, in and out of a network, with nothing left over and nothing left out.
+Reading it runs nothing from the file and does not import Paddle. Parameters go in and out of a network as NumPy arrays,
+with nothing left over and nothing left out.
 """
 
 from __future__ import annotations
@@ -96,15 +97,14 @@ def load_arrays(network: nn.Layer, arrays: Mapping[str, np.ndarray]) -> None:
     """
     parameters = network.state_dict()
     faults = [f"missing {name} {list(tensor.shape)}" for name, tensor in parameters.items() if name not in arrays]
-    faults += [f"unexpected {name} {list(np.shape(arrays[name]))}" for name in arrays if name not in parameters]
-    for name in parameters:
-        if name not in arrays:
-            continue
-        expected, found = list(parameters[name].shape), list(np.shape(arrays[name]))
-        if expected != found:
-            faults.append(f"misshaped {name}: expected {expected}, found {found}")
-        elif not np.issubdtype(arrays[name].dtype, np.floating):
-            faults.append(f"not floating point {name}: {arrays[name].dtype}")
+    for name, values in arrays.items():
+        found = list(np.shape(values))
+        if name not in parameters:
+            faults.append(f"unexpected {name} {found}")
+        elif found != list(parameters[name].shape):
+            faults.append(f"misshaped {name}: expected {list(parameters[name].shape)}, found {found}")
+        elif not np.issubdtype(values.dtype, np.floating):
+            faults.append(f"not floating point {name}: {values.dtype}")
     if faults:
         raise ValueError(
             f"the weights do not fit this network ({len(faults)} faults): {'; '.join(faults)}. "

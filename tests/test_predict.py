@@ -15,9 +15,9 @@ from PIL import Image
 import predict
 from inference import arguments
 from inference.folder import Orders, Outcome, ResultsError
-from models.presets import build
 from models.weights import Weights, arrays_of, save_weights
 from tests.inference.painted import page
+from tests.models.networks import build
 
 SCRIPT = Path(predict.__file__).resolve()
 

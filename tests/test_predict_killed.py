@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.presets import build
 from models.weights import Weights, arrays_of, save_weights
 from tests.inference.painted import page
+from tests.models.networks import build
 
 ROOT = Path(__file__).resolve().parents[1]
 KILLS = 20

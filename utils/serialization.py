@@ -7,9 +7,11 @@ names that rebuild an array and refuses everything else.
 
 from __future__ import annotations
 
+import codecs
 import io
 import os
 import pickle
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,17 +20,17 @@ from utils.files import write_bytes
 
 _PLAIN = (str, bytes, int, float, bool, type(None))
 
-_ALLOWED = {
-    ("numpy", "dtype"),
-    ("numpy", "ndarray"),
-    ("_codecs", "encode"),
-    # NumPy 1 and NumPy 2 name the same functions differently.
-    ("numpy.core.multiarray", "_reconstruct"),
-    ("numpy._core.multiarray", "_reconstruct"),
-    ("numpy.core.multiarray", "scalar"),
-    ("numpy._core.multiarray", "scalar"),
-    ("numpy.core.numeric", "_frombuffer"),
-    ("numpy._core.numeric", "_frombuffer"),
+_core = np._core if hasattr(np, "_core") else np.core
+# NumPy 1 and NumPy 2 name the same functions differently, and either reads the other's files.
+_ARRAYS = {
+    ("numpy", "dtype"): np.dtype,
+    ("numpy", "ndarray"): np.ndarray,
+    ("_codecs", "encode"): codecs.encode,
+    **{
+        (f"numpy.{package}.{module}", name): getattr(getattr(_core, module), name)
+        for package in ("core", "_core")
+        for module, name in (("multiarray", "_reconstruct"), ("multiarray", "scalar"), ("numeric", "_frombuffer"))
+    },
 }
 
 
@@ -36,14 +38,33 @@ class UnsafeFileError(ValueError):
     """The file asks for code that a file of weights has no use for."""
 
 
-class _PlainUnpickler(pickle.Unpickler):
+class RestrictedUnpickler(pickle.Unpickler):
+    """Unpickles without running anybody's code: every name that is not allowed is refused.
+
+    Args:
+        content: the pickle.
+        allowed: (module, name) as the pickle has them -> what stands in for them.
+        resolve: gives the value of a reference to something outside the pickle; None refuses references.
+    """
+
+    def __init__(
+        self,
+        content: bytes,
+        allowed: Mapping[tuple[str, str], Any],
+        resolve: Callable[[Any], Any] | None = None,
+    ) -> None:
+        super().__init__(io.BytesIO(content))
+        self._allowed, self._resolve = allowed, resolve
+
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
+        if (module, name) not in self._allowed:
             raise UnsafeFileError(f"asks to load {module}.{name}; only arrays and plain values are allowed")
-        # A file written under NumPy 2 names `numpy._core`, which NumPy 1 does not have.
-        if module.startswith("numpy._core") and not hasattr(np, "_core"):
-            module = module.replace("numpy._core", "numpy.core", 1)
-        return super().find_class(module, name)
+        return self._allowed[module, name]
+
+    def persistent_load(self, pid: Any) -> Any:
+        if self._resolve is None:
+            raise UnsafeFileError(f"refers to {pid!r} outside itself; only arrays and plain values are allowed")
+        return self._resolve(pid)
 
 
 def _check_plain(tree: Any, where: str) -> None:
@@ -94,7 +115,7 @@ def load_tree(path: str | os.PathLike[str]) -> Any:
     with open(path, "rb") as file:
         content = file.read()
     try:
-        return _PlainUnpickler(io.BytesIO(content)).load()
+        return RestrictedUnpickler(content, _ARRAYS).load()
     except UnsafeFileError as error:
         raise UnsafeFileError(f"{os.fspath(path)}: {error}") from error
     except Exception as error:

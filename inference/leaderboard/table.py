@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from inference.leaderboard.board import INPUT, Board, Row
 from inference.leaderboard.methods import METHODS
 from inference.leaderboard.scenes import RIM
-from metrics.score import HIGHEST_PSNR
+from metrics.score import HIGHEST_PSNR, mean
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,10 @@ def summarise(rows: Sequence[Row], inputs: Mapping[str, Row]) -> Summary:
         set=rows[0].set,
         method=rows[0].method,
         count=len(rows),
-        psnr=_mean(rows, "psnr"),
-        ms_ssim=_mean(rows, "ms_ssim"),
-        score=_mean(rows, "score"),
-        psnr_inside=_mean(rows, "psnr_inside"),
+        psnr=mean("psnr", [row.psnr for row in rows]),
+        ms_ssim=mean("ms_ssim", [row.ms_ssim for row in rows]),
+        score=mean("score", [row.score for row in rows]),
+        psnr_inside=mean("psnr_inside", [row.psnr_inside for row in rows]),
         untouched=1 - sum(row.changed for row in rows) / sum(row.pixels for row in rows),
         iou=_ratio(hit, found + covered - hit),
         precision=_ratio(hit, found),
@@ -84,13 +84,6 @@ def summarise(rows: Sequence[Row], inputs: Mapping[str, Row]) -> Summary:
         worse=sum(ours < theirs for ours, theirs in pairs) if len(pairs) == len(rows) else None,
         seconds=sum(row.seconds for row in rows) / len(rows),
     )
-
-
-def _mean(rows: Sequence[Row], name: str) -> float | None:
-    values = [getattr(row, name) for row in rows if getattr(row, name) is not None]
-    if name.startswith("psnr"):
-        values = [min(value, HIGHEST_PSNR) for value in values]
-    return sum(values) / len(values) if values else None
 
 
 def _ratio(part: int, whole: int) -> float | None:

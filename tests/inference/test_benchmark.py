@@ -23,9 +23,9 @@ from inference.engines.choice import PRECISIONS
 from inference.engines.eager import EagerNetwork
 from inference.restorer import Restored
 from models.nafnet import multiply_adds
-from models.presets import build
 from models.tlc import convert_to_local
 from models.weights import Weights, arrays_of, load_weights, network_of, save_weights
+from tests.models.networks import build
 
 
 def lively(gate: bool = True) -> Weights:

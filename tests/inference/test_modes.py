@@ -13,10 +13,10 @@ from data.images import read_rgb
 from inference import Restorer
 from inference.restorer import default_weights
 from inference.tiles import equal_cut, mean_over_flips, run_cut
-from models.presets import build
 from models.weights import Weights, arrays_of
 from tests.inference.painted import page
 from tests.inference.stand_ins import StandIn, brighten, paint_red_over
+from tests.models.networks import build
 
 SAMPLE = default_weights().parent / "samples" / "photos" / "form_head.jpg"
 

@@ -12,10 +12,10 @@ from configs.schema import PredictConfig
 from data.drawing.occluders import draw_hand
 from inference import Restorer
 from inference.restorer import default_weights
-from models.presets import build
 from models.weights import Weights, arrays_of, load_weights, save_weights
 from tests.inference.painted import page
 from tests.inference.stand_ins import StandIn, brighten, paint_red_over
+from tests.models.networks import build
 
 
 def painted(**settings: object) -> Restorer:

@@ -12,9 +12,9 @@ from data.images import BadImageError, read_rgb
 from data.masks import read_mask
 from inference.restorer import Restorer
 from inference.validation import MEASURES, validate, validation_pages
-from metrics import evaluate
-from models.presets import build
+from metrics.score import evaluate
 from models.weights import Weights, arrays_of
+from tests.models.networks import build
 from utils.training.processes import Processes
 
 

@@ -1,12 +1,22 @@
-"""Networks and pictures for the tests: every parameter random, so that no path hides behind a zero."""
+"""Networks and pictures for the tests."""
 
 from __future__ import annotations
 
 import numpy as np
 import paddle
 
+from configs.schema import PRESETS
 from models.nafnet import NAFNet
 from models.weights import arrays_of, load_arrays
+
+TINY = {"width": 4, "encoder_blocks": [1], "middle_blocks": 1, "decoder_blocks": [1]}
+# Uneven numbers of blocks, so that a swapped level or a reversed list shows.
+SMALL = {"width": 4, "encoder_blocks": [1, 2], "middle_blocks": 2, "decoder_blocks": [2, 1]}
+
+
+def build(preset: str, **changes: object) -> NAFNet:
+    """A new network of a preset with single values changed."""
+    return NAFNet(**{**PRESETS[preset], **changes})
 
 
 def random_network(seed: int = 0, **arguments: object) -> NAFNet:

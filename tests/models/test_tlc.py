@@ -5,12 +5,10 @@ import paddle
 import pytest
 
 from models.nafnet import NAFNet
-from models.tlc import convert_to_global, convert_to_local, describe, local_mean, local_windows
+from models.tlc import convert_to_local, describe, local_mean, local_windows
 from models.weights import arrays_of
 from tests.models import reference
-from tests.models.networks import random_network, random_picture
-
-SMALL = {"width": 4, "encoder_blocks": [1, 2], "middle_blocks": 1, "decoder_blocks": [2, 1]}
+from tests.models.networks import SMALL, random_network, random_picture
 
 
 @pytest.mark.parametrize(
@@ -79,14 +77,14 @@ def test_converted_network_equals_the_reference(height: int, width: int, gate: b
     x = random_picture(height, width)
     output = network(paddle.to_tensor(x))
     output = paddle.concat(output, axis=1) if gate else output
-    expected = reference.nafnet(x, arrays_of(network), [1, 2], 1, [2, 1], windows=[12, 6, 3])
+    expected = reference.nafnet(x, arrays_of(network), [1, 2], 2, [2, 1], windows=[12, 6, 3])
     scale = max(1.0, float(np.abs(expected).max()))
     np.testing.assert_allclose(output.numpy(), expected, atol=1e-5 * scale)
-    elsewhere = reference.nafnet(x, arrays_of(network), [1, 2], 1, [2, 1])
+    elsewhere = reference.nafnet(x, arrays_of(network), [1, 2], 2, [2, 1])
     assert np.abs(elsewhere - expected).max() > 1e-3  # the windows matter
 
 
-def test_conversion_is_idempotent_reversible_and_changes_no_parameter() -> None:
+def test_conversion_is_idempotent_and_changes_no_parameter() -> None:
     network = random_network(**SMALL)
     x = paddle.to_tensor(random_picture(30, 30))
     before, parameters = network(x).numpy(), arrays_of(network)
@@ -96,8 +94,6 @@ def test_conversion_is_idempotent_reversible_and_changes_no_parameter() -> None:
     assert np.abs(local - before).max() > 1e-4
     np.testing.assert_array_equal(convert_to_local(network, 8, 1.5)(x).numpy(), local)
     assert convert_to_local(network, 8, 2.5).tlc_windows == [20, 10, 5]
-    np.testing.assert_array_equal(convert_to_global(network)(x).numpy(), before)
-    assert network.tlc_windows is None
     after = arrays_of(network)
     assert after.keys() == parameters.keys()
     assert all(np.array_equal(after[name], parameters[name]) for name in parameters)

@@ -10,11 +10,11 @@ from PIL import Image
 
 from configs.schema import PredictConfig
 from inference.engines.cache import ANY_SIZE, OnnxFile, fingerprint
-from models.presets import build as build_network
 from models.weights import Weights, arrays_of, load_weights, save_weights
 from test_code import build
 from test_code.closure import import_closure
 from tests.inference.test_restorer import page
+from tests.models.networks import build as build_network
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,158 @@
+"""PSNR, MS-SSIM and score: stored values of pytorch-msssim and scikit-image, hand-made cases, memory at full size."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from skimage.metrics import peak_signal_noise_ratio
+
+import metrics.ms_ssim
+from metrics.ms_ssim import halve, ms_ssim
+from metrics.score import contest_score, evaluate, mean, psnr
+from tests.metrics.reference_pictures import as_bytes, noise, page, pairs
+
+PAIRS = {name: (as_bytes(result), as_bytes(clean)) for name, (result, clean) in pairs().items()}
+VALUES = json.loads(Path(__file__).with_name("reference_values.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_values_of_the_libraries(name):
+    result, clean = PAIRS[name]
+    assert ms_ssim(result, clean) == pytest.approx(VALUES[name]["ms_ssim_uint8"], abs=1e-5)
+    expected = VALUES[name]["psnr_uint8"]
+    assert psnr(result, clean) == pytest.approx(math.inf if expected is None else expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(161, 400, 3), (333, 162, 3), (500, 501, 3)])
+def test_ms_ssim_equals_the_library_on_random_pictures(shape):
+    torch = pytest.importorskip("torch")
+    library = pytest.importorskip("pytorch_msssim")
+    random = np.random.default_rng(5)
+    clean = random.integers(0, 256, shape, np.uint8)
+    result = (clean + random.normal(0, 75, shape)).clip(0, 255).astype(np.uint8)
+    tensors = [torch.from_numpy(picture.transpose(2, 0, 1)[None].astype(np.float64)) for picture in (result, clean)]
+    assert ms_ssim(result, clean) == pytest.approx(float(library.ms_ssim(*tensors, data_range=255)), abs=1e-5)
+
+
+def test_psnr_equals_the_library_also_on_views_and_inside_a_mask():
+    picture = as_bytes(noise((60, 80, 3), 1))
+    clean, result = picture[::2, ::-1], picture[1::2, ::-1]
+    assert psnr(result, clean) == pytest.approx(peak_signal_noise_ratio(clean, result), abs=1e-9)
+    mask = noise((30, 80), 2) > 0.7
+    inside = peak_signal_noise_ratio(clean[mask], result[mask])
+    for kind in (mask, mask.astype(np.uint8), mask.astype(np.uint8) * 255):
+        assert psnr(result, clean, kind) == pytest.approx(inside, abs=1e-9)
+
+
+def test_psnr_by_hand():
+    clean = np.zeros((4, 5, 3), np.uint8)
+    result = clean.copy()
+    result[0, 0, 0] = 30
+    assert psnr(result, clean) == pytest.approx(10 * math.log10(255**2 / (900 / 60)))
+    assert psnr(clean, clean) == math.inf
+    # uint8 does not wrap around.
+    assert psnr(clean + 255, clean) == psnr(clean, clean + 255) == pytest.approx(0)
+
+
+def test_ms_ssim_does_not_depend_on_the_strips(monkeypatch):
+    clean, result = as_bytes(page(301, 163)), as_bytes(noise((301, 163, 3), 4))
+    whole = []
+    for rows in (7, 64, 1000):
+        monkeypatch.setattr(metrics.ms_ssim, "_STRIP_ROWS", rows)
+        whole.append(ms_ssim(result, clean))
+    assert whole == pytest.approx([whole[0]] * 3, abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (7, 8), (6, 9), (7, 9)])
+def test_halving_counts_zeros_in_front_of_odd_sides(shape):
+    picture = noise(shape, 3)
+    padded = np.pad(picture, [(side % 2, 0) for side in shape])
+    expected = padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2).mean(axis=(1, 3))
+    np.testing.assert_allclose(halve(picture), expected, atol=1e-6)
+
+
+def test_score_and_means_count_a_psnr_at_most_100_db():
+    assert contest_score(37.0, 0.95) == pytest.approx(0.66)
+    assert contest_score(math.inf, 1.0) == contest_score(100.0, 1.0) == 1.0
+    # Published rows of one contest photo: the input as it is, and Telea inpainting with the true mask.
+    assert contest_score(24.0, 0.9914) == pytest.approx(0.616, abs=5e-4)
+    assert contest_score(55.1, 0.9996) == pytest.approx(0.776, abs=1e-3)
+    for measure in ("psnr", "psnr_inside", "psnr_outside"):
+        assert mean(measure, [math.inf, None, 20.0]) == 60.0
+    assert mean("ms_ssim", [0.5, None, 1.0]) == 0.75
+    assert mean("score", [None]) is mean("score", []) is None
+
+
+def test_evaluate_gives_every_measure():
+    clean = as_bytes(page(200, 180))
+    result = clean.copy()
+    result[50:90, :40] = (200, 150, 120)
+    mask = np.zeros((200, 180), np.uint8)
+    mask[50:90, :40] = 1
+    measures = evaluate(result, clean, mask)
+    assert measures == {
+        "psnr": psnr(result, clean),
+        "ms_ssim": ms_ssim(result, clean),
+        "score": contest_score(measures["psnr"], measures["ms_ssim"]),
+        "psnr_inside": psnr(result, clean, mask),
+        "psnr_outside": math.inf,
+    }
+    # All of the error lies inside, on 1600 of 36000 pixels.
+    assert measures["psnr"] - measures["psnr_inside"] == pytest.approx(10 * math.log10(36000 / 1600))
+
+
+def test_evaluate_says_none_where_nothing_is_defined():
+    clean = as_bytes(page(160, 300))
+    full = np.ones((160, 300), np.uint8)
+    assert evaluate(clean, clean) == {
+        "psnr": math.inf, "ms_ssim": None, "score": None, "psnr_inside": None, "psnr_outside": None
+    }
+    assert evaluate(clean, clean, full)["psnr_inside"] == math.inf
+    assert evaluate(clean, clean, full)["psnr_outside"] is None
+    assert evaluate(clean, clean, 1 - full)["psnr_inside"] is None
+    larger = as_bytes(page(161, 161))
+    assert evaluate(larger, larger)["score"] == 1.0
+    with pytest.raises(ValueError, match="at least 161 pixels, got 300 x 160"):
+        ms_ssim(clean, clean)
+
+
+BYTES = as_bytes(page(170, 165))
+
+
+@pytest.mark.parametrize(
+    ("result", "clean", "mask", "message"),
+    [
+        (BYTES[:-1], BYTES, None, r"the result's shape \(169, 165, 3\) is not the clean picture's"),
+        (BYTES, BYTES[..., 0], None, r"clean picture is uint8 of shape \(170, 165\), expected uint8, height x width"),
+        (BYTES[:0], BYTES[:0], None, r"of shape \(0, 165, 3\)"),
+        (BYTES / 255, BYTES, None, r"the result is float64 .*, expected uint8"),
+        (BYTES, BYTES, np.ones((165, 170), np.uint8), "the mask's shape"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(result, clean, mask, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(result, clean, mask)
+
+
+def test_a_contest_photo_takes_seconds_and_little_memory():
+    code = (
+        "import resource, sys, numpy as np\n"
+        "from metrics.score import evaluate\n"
+        "clean = np.random.default_rng(0).integers(0, 256, (2811, 3770, 3), dtype=np.uint8)\n"
+        "result, mask = clean // 2, np.ones((2811, 3770), np.uint8)\n"
+        "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "assert evaluate(result, clean, mask)['score'] > 0.3\n"
+        "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)\n"
+    )
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120)
+    # 1.5 s and about 0.3 GB on two idle cores; the bounds leave room for a busy machine.
+    assert time.perf_counter() - start < 40
+    assert int(done.stdout) < 600

@@ -1,0 +1,115 @@
+"""The file of weights, arrays in and out of a network, and the shipped weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from configs.schema import PRESETS
+from models.nafnet import NAFNet
+from models.weights import Weights, arrays_of, load_arrays, load_weights, network_of, save_weights
+from tests.models.networks import TINY, random_network, random_picture
+from utils.serialization import load_tree, save_tree
+
+# `shipped_weights_check.npz` holds a random input of 97x131 and the two outputs, in float32, of the PyTorch network
+# that the shipped weights were trained in.
+CHECK = Path(__file__).parent / "data" / "shipped_weights_check.npz"
+SHIPPED = Path(__file__).parents[2] / "test_code" / "model.pdparams"
+
+WEIGHTS = Weights(
+    params={"intro.weight": np.arange(6, dtype=np.float32).reshape(2, 3)},
+    model={"width": 16, "encoder_blocks": [1, 1], "gate": True},
+    predict={"rows": 2, "tlc_ratio": 1.5},
+    origin={"command": "test"},
+)
+
+
+def test_weights_come_back_with_everything_beside_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_weights(tmp_path / "a.pdparams", WEIGHTS)
+    monkeypatch.chdir(tmp_path)
+    loaded = load_weights("a.pdparams")
+    assert np.array_equal(loaded.params["intro.weight"], WEIGHTS.params["intro.weight"])
+    assert dataclasses.replace(loaded, params={}) == dataclasses.replace(WEIGHTS, params={})
+    # They know their file and take it nowhere.
+    assert (loaded.file, WEIGHTS.file) == (tmp_path / "a.pdparams", None)
+    save_weights(tmp_path / "b.pdparams", loaded)
+    assert (tmp_path / "a.pdparams").read_bytes() == (tmp_path / "b.pdparams").read_bytes()
+
+
+def test_other_files_are_refused_with_a_way_out(tmp_path: Path) -> None:
+    save_tree(tmp_path / "plain.pdparams", WEIGHTS.params)
+    with pytest.raises(ValueError, match=r"plain\.pdparams.*models\.convert"):
+        load_weights(tmp_path / "plain.pdparams")
+    save_weights(tmp_path / "model.pdparams", WEIGHTS)
+    save_tree(tmp_path / "new.pdparams", load_tree(tmp_path / "model.pdparams") | {"format": 99})
+    with pytest.raises(ValueError, match=r"new\.pdparams.*format 99"):
+        load_weights(tmp_path / "new.pdparams")
+
+
+def test_a_file_of_weights_builds_the_same_network(tmp_path: Path) -> None:
+    network = random_network(**TINY, gate=True)
+    save_weights(tmp_path / "weights.pdparams", Weights(params=arrays_of(network), model=network.config))
+    again = network_of(load_weights(tmp_path / "weights.pdparams"))
+    assert again.config == network.config
+    assert not again.training
+    x = paddle.to_tensor(random_picture(7, 10))
+    for output, expected in zip(again(x), network(x), strict=True):
+        np.testing.assert_array_equal(output.numpy(), expected.numpy())
+
+
+def test_a_description_of_another_network_is_refused() -> None:
+    params = arrays_of(random_network(**TINY))
+    with pytest.raises(ValueError, match="cannot build"):
+        network_of(Weights(params=params, model={**TINY, "transformer": True}))
+    with pytest.raises(ValueError, match="misshaped ending"):
+        network_of(Weights(params=params, model={**TINY, "gate": True}))
+
+
+def test_arrays_are_copies_and_half_precision_loads_as_float32() -> None:
+    network, target = random_network(**TINY), NAFNet(**TINY)
+    arrays = {name: values.astype(np.float16) for name, values in arrays_of(network).items()}
+    load_arrays(target, arrays)
+    loaded = arrays_of(target)
+    assert loaded["intro.weight"].dtype == np.float32
+    np.testing.assert_array_equal(loaded["intro.weight"], arrays["intro.weight"].astype(np.float32))
+    loaded["intro.weight"][:] = 0
+    assert np.abs(target.intro.weight.numpy()).max() > 0
+
+
+def test_every_fault_is_listed_and_nothing_is_loaded() -> None:
+    network = random_network(**TINY)
+    before = arrays_of(network)
+    arrays = {name: values + 1 for name, values in before.items()}
+    del arrays["middle_blks.0.beta"]
+    arrays["head.weight"] = np.zeros((2, 3), np.float32)
+    arrays["intro.bias"] = np.zeros(5, np.float32)
+    arrays["ending.bias"] = np.zeros(3, np.int64)
+    with pytest.raises(ValueError, match="4 faults") as error:
+        load_arrays(network, arrays)
+    for words in (
+        "missing middle_blks.0.beta [1, 8, 1, 1]",
+        "unexpected head.weight [2, 3]",
+        "misshaped intro.bias: expected [4], found [5]",
+        "not floating point ending.bias: int64",
+    ):
+        assert words in str(error.value)
+    after = arrays_of(network)
+    assert all(np.array_equal(after[name], before[name]) for name in before)
+
+
+def test_the_shipped_weights_equal_the_pytorch_network() -> None:
+    weights = load_weights(SHIPPED)
+    assert weights.model == {**PRESETS["w16_middle10"], "gate": True}
+    assert weights.predict["tlc_train_size"] == 256
+    assert weights.origin["sha256"]
+    with np.load(CHECK) as check:
+        x, restored, mask_logit = check["x"], check["restored"], check["mask_logit"]
+    found_restored, found_logit = (output.numpy() for output in network_of(weights)(paddle.to_tensor(x)))
+    np.testing.assert_allclose(found_restored, restored, atol=1e-5)
+    # Logits reach -18, so the bound is on their relative error where they exceed 1.
+    np.testing.assert_allclose(found_logit, mask_logit, atol=1e-5, rtol=1e-5)
+    np.testing.assert_allclose(1 / (1 + np.exp(-found_logit)), 1 / (1 + np.exp(-mask_logit)), atol=1e-5)
