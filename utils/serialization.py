@@ -20,16 +20,19 @@ from utils.files import write_bytes
 
 _PLAIN = (str, bytes, int, float, bool, type(None))
 
-_core = np._core if hasattr(np, "_core") else np.core
-# NumPy 1 and NumPy 2 name the same functions differently, and either reads the other's files.
+# NumPy 1 and 2 keep the functions that rebuild arrays in private modules of different names.
 _ARRAYS = {
     ("numpy", "dtype"): np.dtype,
     ("numpy", "ndarray"): np.ndarray,
     ("_codecs", "encode"): codecs.encode,
     **{
-        (f"numpy.{package}.{module}", name): getattr(getattr(_core, module), name)
-        for package in ("core", "_core")
-        for module, name in (("multiarray", "_reconstruct"), ("multiarray", "scalar"), ("numeric", "_frombuffer"))
+        (f"numpy.{core}.{name}", rebuild.__name__): rebuild
+        for core in ("core", "_core")
+        for name, rebuild in (
+            ("multiarray", np.zeros(1).__reduce__()[0]),
+            ("multiarray", np.float64(0).__reduce__()[0]),
+            ("numeric", np.zeros(1).__reduce_ex__(5)[0]),
+        )
     },
 }
 

@@ -45,6 +45,15 @@ def test_equal_trees_give_equal_bytes_whatever_the_memory_order(tmp_path):
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
+@pytest.mark.parametrize("package", [b"numpy.core", b"numpy._core"])
+def test_files_of_numpy_1_and_2_are_read(tmp_path, package):
+    content = pickle.dumps({"x": np.arange(3.0), "y": np.float64(2.5)}, protocol=2)
+    for name in (b"numpy.core", b"numpy._core"):
+        content = content.replace(b"c" + name, b"c" + package)
+    (tmp_path / "x").write_bytes(content)
+    assert same(load_tree(tmp_path / "x"), {"x": np.arange(3.0), "y": np.float64(2.5)})
+
+
 class Harmful:
     def __init__(self, path):
         self.path = path
