@@ -16,7 +16,7 @@ import data_preparation
 import generate_meta_info
 import predict
 from configs.load import load_config
-from configs.schema import PredictConfig
+from configs.schema import ModelConfig, PredictConfig
 from data.synthesis.__main__ import main as synthesis
 from inference import Restored, Restorer, restorer
 from inference.engines import cache as onnx_files
@@ -27,7 +27,6 @@ from inference.find.occlusion import OcclusionRules, occluders_from_probability,
 from inference.find.outline import OutlineRules, follow_edges
 from inference.paste import paste_fill
 from metrics.__main__ import main as metrics
-from models.presets import resolve
 from models.weights import Weights, arrays_of, load_weights, network_of, save_weights
 from utils.training.schedule import lr_at, stage_at
 
@@ -94,7 +93,7 @@ def outline(mask: np.ndarray, picture: np.ndarray) -> np.ndarray:
 
 def tiny_weights(**predict_settings: object) -> Weights:
     """A tiny gated network whose parameters come from NumPy, so that no version of Paddle matters."""
-    model = resolve("tiny", gate=True)
+    model = ModelConfig(preset="tiny", gate=True).arguments()
     empty = Weights({}, model)
     params = arrays_of(network_of(replace(empty, params=_fresh(model))))
     rng = np.random.default_rng(5)
