@@ -57,7 +57,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     engine.add_argument("--device", default="auto", help="auto (a GPU if it works), cpu, gpu or gpu:N")
     engine.add_argument(
         "--backend",
-        choices=("auto", "paddle", "inference", "onnxruntime", "openvino"),
+        choices=("auto", "paddle", "onnxruntime", "openvino"),
         default="auto",
         help="what runs the network; auto: the fastest that is installed and works",
     )

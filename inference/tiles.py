@@ -257,7 +257,7 @@ def mean_over_flips(function: TileFunction) -> TileFunction:
 
 # Bytes per pixel of a tile and channel of the first level, at the peak of a forward pass with TLC, rounded up: how much
 # the process grew (resident memory) in its first tile of 0.6 to 2.4 megapixels, widths 16 and 32, two threads.
-_BYTES_PER_CHANNEL = {"paddle": 85, "inference": 120, "onnxruntime": 32, "openvino": 32}
+_BYTES_PER_CHANNEL = {"paddle": 85, "onnxruntime": 32, "openvino": 32}
 # What is left for everything else that runs, the full-size picture included.
 SHARE = 0.7
 

@@ -3,11 +3,11 @@
     python -m test_code.build
     python -m test_code.build --weights runs/nafnet_phase3_all_gated/model_last.pdparams --images photos
 
-The ZIP's root holds predict.py, model.pdparams, the same network as model.onnx, checked against the eager model, the
-modules that predict.py imports, and nothing else. It is then unpacked in an empty folder and run there as `python
-predict.py src_image_dir save_dir` in a fresh process that does not see the project, nor any package that the contest
-does not have: onnxruntime has to run the network, or Paddle on a GPU. A second trial goes without onnxruntime, and
-Paddle has to. The exit code is 1 when a trial fails, or a result is missing, misnamed or of another size.
+The ZIP's root holds predict.py, model.pdparams, the same network as model.onnx with its notes, checked against the
+eager model, the modules that predict.py imports, and nothing else. It is then unpacked in an empty folder and run there
+as `python predict.py src_image_dir save_dir` in a fresh process that does not see the project, nor any package that the
+contest does not have: onnxruntime has to run the network, or Paddle on a GPU. A second trial goes without onnxruntime,
+and Paddle has to. The exit code is 1 when a trial fails, or a result is missing, misnamed or of another size.
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ import argparse
 import os
 import re
 import shutil
-import subprocess
 import sys
 import tempfile
-import time
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +25,11 @@ from pathlib import Path
 from PIL import Image
 
 from configs.schema import PredictConfig
-from inference.engines import cache as onnx_files
+from inference.engines.graphs import NAME
 from inference.export import export
 from models.weights import load_weights
 from test_code.closure import import_closure
+from utils.child import ChildError, Ended, run_child
 from utils.files import atomic_path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -40,7 +39,7 @@ MISSING_THERE = ("openvino", "jpeglib", "onnx")
 # In the second trial, which is slow and only has to work.
 _FEW = 1
 # What predict.py says of its engine.
-_ENGINE = re.compile(r"^(?:paddle|inference|onnxruntime|openvino) \w+ on (?:cpu|gpu:\d+)(?=, )", re.MULTILINE)
+_ENGINE = re.compile(r"^(?:paddle|onnxruntime|openvino) \w+ on (?:cpu|gpu:\d+)(?=, )", re.MULTILINE)
 # The same content gives the same ZIP, byte for byte, whenever it is built.
 _TIMESTAMP = (2022, 1, 1, 0, 0, 0)
 
@@ -82,7 +81,7 @@ def pack(weights: Path, out: Path, root: Path = ROOT) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="submission-") as folder:
         loaded = load_weights(weights)
         export(loaded, PredictConfig.from_dict(loaded.predict), Path(folder))
-        files[onnx_files.NAME] = Path(folder) / onnx_files.NAME
+        files.update({name: Path(folder) / name for name in (NAME, f"{NAME}.json")})
         with atomic_path(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
             for name in sorted(files):
                 entry = zipfile.ZipInfo(name, _TIMESTAMP)
@@ -116,39 +115,25 @@ def dry_run(archive: Path, images: list[Path], without: tuple[str, ...] = MISSIN
         blocker.mkdir()
         # None in the place of a module is what Python takes for "not to be found", for imports and for questions.
         (blocker / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({without!r}))\n")
-        seconds, memory, words = _run(here, blocker)
+        run = _run(here, blocker)
         ended = _check_results(here / "src_image_dir", here / "save_dir", names)
-    each = (ended[-1] - ended[0]) / (len(ended) - 1) if len(ended) > 1 else seconds
-    engine = _ENGINE.search(words)
-    return DryRun(len(names), seconds, each, memory, engine.group() if engine else "")
+    each = (ended[-1] - ended[0]) / (len(ended) - 1) if len(ended) > 1 else run.seconds
+    engine = _ENGINE.search(run.words)
+    return DryRun(len(names), run.seconds, each, run.memory_gb, engine.group() if engine else "")
 
 
-def _run(here: Path, blocker: Path) -> tuple[float, float, str]:
-    """Runs the unpacked predict.py with the folder `blocker` before all packages.
-
-    Returns:
-        Seconds, peak memory in 10^9 bytes, and what it printed.
-    """
+def _run(here: Path, blocker: Path) -> Ended:
+    """Runs the unpacked predict.py with the folder `blocker` before all packages."""
     # Neither the user's own packages nor what PYTHONPATH names: only what is installed and what is packed is there.
     command = [sys.executable, "-s", "predict.py", "src_image_dir", "save_dir"]
     environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
     # An exported network that earlier runs left in the user's cache is not there at the contest.
     environment.update(PYTHONPATH=str(blocker), UNCOVER_CACHE=str(blocker / "cache"))
-    log = blocker / "output.log"
-    start = time.perf_counter()
-    with open(log, "wb") as output:
-        process = subprocess.Popen(command, cwd=here, env=environment, stdout=output, stderr=subprocess.STDOUT)
-        # wait4 tells the use of this very process; getrusage would mix it with every earlier one.
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    seconds = time.perf_counter() - start
-    words = log.read_text("utf-8", errors="replace")
-    if process.returncode:
-        raise DryRunError(
-            f"`python predict.py src_image_dir save_dir` ended with code {process.returncode}:\n{words[-2000:]}"
-        )
-    unit = 1 if sys.platform == "darwin" else 1024
-    return seconds, usage.ru_maxrss * unit / 1e9, words
+    try:
+        return run_child(command, here, environment)
+    except ChildError as error:
+        said = f"{error.ending}:\n{error.words[-2000:]}"
+        raise DryRunError(f"`python predict.py src_image_dir save_dir` {said}") from error
 
 
 def _check_results(source: Path, results: Path, names: list[str]) -> list[float]:

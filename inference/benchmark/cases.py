@@ -63,8 +63,7 @@ def engines(devices: Sequence[str]) -> list[tuple[str, str, str]]:
     found = [
         (backend, precision, device)
         for device in devices
-        for (backend, kind), precisions in PRECISIONS.items()
-        if device.startswith(kind)
+        for backend, precisions in PRECISIONS[device.partition(":")[0]].items()
         for precision in precisions
     ]
     reference = (*REFERENCE, "cpu")

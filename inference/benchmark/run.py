@@ -142,7 +142,7 @@ class Bench:
 
     def _export(self, case: Case) -> None:
         """Lets another process export a network: that happens once, and is part of no photo, nor is its memory."""
-        if case.backend not in ("paddle", "inference") and case.network not in self._exported:
+        if case.backend != "paddle" and case.network not in self._exported:
             self._ask(case, "open")
             self._exported.add(case.network)
 

@@ -1,10 +1,6 @@
-"""The interface of everything that runs the network on a tile, and what all such engines share.
+"""What every engine has in common: its interface, what it refuses, finite numbers, and the proof that they are right.
 
-Nothing here imports an engine.
-
-Numbers that are none, caught: reduced precision is repeated in fp32, fp32 is an error.
-
-A tile and what the eager network makes of it: the question that every other engine is asked before it is used.
+An engine is a function of tiles. Nothing here imports one: whoever opens an engine does (`inference.engines.choice`).
 """
 
 from __future__ import annotations
@@ -12,18 +8,15 @@ from __future__ import annotations
 import base64
 import logging
 import threading
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 
-from configs.schema import PredictConfig
-
-Key = TypeVar("Key", bound=Hashable)
-Value = TypeVar("Value")
+# What the exported network's input and output are called.
+INPUT, OUTPUT = "tile", "restored"
 
 # Words by which engines report that memory ran out, in lower case: Paddle, CUDA, onnxruntime, OpenVINO and C++.
 _OUT_OF_MEMORY = (
@@ -40,52 +33,65 @@ _OUT_OF_MEMORY = (
     "alloc_failed",
 )
 
-# What the exported network's input and output are called; `inference.engines.onnx_graph.build_onnx` describes both.
-INPUT = "tile"
-OUTPUT = "restored"
+# Largest difference from the eager network, in units of white (or of the largest output, where that is more): an
+# engine in fp32 is off by 1e-6, one in bf16 by 4e-3, and one that computes something else by a tenth.
+LIMITS = {"fp32": 1e-3, "bf16": 2e-2, "fp16": 2e-2}
+
+# How many rows and columns of an output a proof keeps: enough to meet every part of the network, little to store.
+_KEPT = (48, 9)
+
+_log = logging.getLogger(__name__)
 
 
 class BackendError(RuntimeError):
     """An engine cannot be used as asked for; the message says which, why, and what to do."""
 
 
-class Backend(Protocol):
-    """The network as a function of tiles; safe to call from several threads.
+class Engine(Protocol):
+    """A network as a function of tiles; safe to call from several threads.
 
     Attributes:
-        name: "paddle", "inference", "onnxruntime" or "openvino".
+        name: "paddle", "onnxruntime" or "openvino".
         device: "cpu" or "gpu:INDEX".
         precision: "fp32", "bf16" or "fp16".
-        gated: the network has a gate, and the output a fourth channel.
-        tlc: TLC's windows in words.
     """
 
     name: str
     device: str
     precision: str
-    gated: bool
-    tlc: str
 
     def __call__(self, tile: np.ndarray) -> np.ndarray:
-        """Restores one tile.
+        """Runs one tile through the network.
 
         Args:
-            tile: float32, C-contiguous, [1, 3, h, w] in [0, 1] with any h, w >= 1.
+            tile: float32, C-contiguous, [1, 3, h, w], RGB in [0, 1], with any h, w >= 1.
 
         Returns:
-            float32 [1, 3, h, w], or [1, 4, h, w] with the mask probability last when gated. The three colours are the
-            restored picture before the gate: inside the mask it is the better one, and the mask is decided on the
-            whole picture and not here.
+            float32 [1, channels, h, w]. Of NAFNet: the restored colours before the gate and not clipped (inside the
+            mask they are the better ones, and the mask is decided on the whole picture and not here), and with a gate
+            a fourth channel, the probability that something covers the page.
 
         Raises:
+            ValueError: another array.
             MemoryError: memory ran out, in whatever way the engine says it; a smaller tile may work.
-            FloatingPointError: the output is not finite although it was computed in fp32.
         """
         ...
 
 
+class Backend(Engine, Protocol):
+    """An engine that runs NAFNet.
+
+    Attributes:
+        gated: the network has a gate, and the output a fourth channel.
+        tlc: TLC's windows in words.
+    """
+
+    gated: bool
+    tlc: str
+
+
 def check_tile(tile: np.ndarray) -> None:
-    """Refuses what no backend takes.
+    """Refuses what no engine takes.
 
     Raises:
         ValueError: not float32 [1, 3, h, w] with at least one pixel.
@@ -94,142 +100,72 @@ def check_tile(tile: np.ndarray) -> None:
         raise ValueError(f"expected a tile of float32 [1, 3, height, width], got {tile.dtype} {list(tile.shape)}")
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an engine's exception means that memory ran out, on the CPU or on a GPU."""
-    text = str(error).lower()
-    return isinstance(error, MemoryError) or any(words in text for words in _OUT_OF_MEMORY)
-
-
 @contextmanager
 def memory_errors(name: str, tile: np.ndarray) -> Iterator[None]:
     """Around an engine's run: its own words for "out of memory" become `MemoryError` with the tile's size."""
     try:
         yield
     except Exception as error:
-        if not is_out_of_memory(error):
+        text = str(error).lower()
+        if not isinstance(error, MemoryError) and not any(words in text for words in _OUT_OF_MEMORY):
             raise
         height, width = tile.shape[-2:]
         raise MemoryError(f"{name}: memory ran out on a tile of {height} x {width} pixels") from error
 
 
-class RecentlyUsed(Generic[Key, Value]):
-    """A few values by key, made when first asked for; the one that was not used for longest goes first.
-
-    Not locked: its owner is.
-
-    Args:
-        make: makes the value of a key.
-        limit: how many are kept, at least 1.
-    """
-
-    def __init__(self, make: Callable[[Key], Value], limit: int) -> None:
-        self._make = make
-        self._limit = limit
-        self._values: OrderedDict[Key, Value] = OrderedDict()
-
-    def __getitem__(self, key: Key) -> Value:
-        if key in self._values:
-            self._values.move_to_end(key)
-            return self._values[key]
-        while len(self._values) >= self._limit:
-            # Dropped before the new one is made, so that there are never more than `limit` in memory.
-            self._values.popitem(last=False)
-        value = self._values[key] = self._make(key)
-        return value
-
-    def __len__(self) -> int:
-        return len(self._values)
-
-    def __contains__(self, key: Key) -> bool:
-        return key in self._values
-
-
-_log = logging.getLogger(__name__)
-
-
 class CheckedBackend:
-    """A `Backend` around another that never returns NaN or infinity.
+    """A `Backend` around an engine that never returns NaN or infinity: such tiles are repeated in fp32.
 
     Args:
-        backend: does the work.
-        open_fp32: opens the same network in fp32, called at most once and only when it is needed; None when `backend`
-            computes in fp32 itself.
+        engine: does the work.
+        gated, tlc: of `Backend`.
+        open_fp32: opens the same network in fp32, called at most once and only when it is needed; None when `engine`
+            computes in fp32 itself. What is not finite there is a `FloatingPointError`.
     """
 
-    def __init__(self, backend: Backend, open_fp32: Callable[[], Backend] | None = None) -> None:
-        self.name, self.device, self.precision = backend.name, backend.device, backend.precision
-        self.gated, self.tlc = backend.gated, backend.tlc
-        self._backend = backend
-        self._open_fp32 = open_fp32
-        self._fp32: Backend | None = None
+    def __init__(
+        self, engine: Engine, gated: bool, tlc: str, open_fp32: Callable[[], Engine] | None = None
+    ) -> None:
+        self.name, self.device, self.precision = engine.name, engine.device, engine.precision
+        self.gated, self.tlc = gated, tlc
+        self._engine, self._open_fp32 = engine, open_fp32
+        self._fp32: Engine | None = None
         self._lock = threading.Lock()
 
     def __call__(self, tile: np.ndarray) -> np.ndarray:
-        output = self._backend(tile)
-        if np.isfinite(output).all():
-            return output
-        if self._open_fp32 is None:
-            raise FloatingPointError(self._problem(self._backend, tile))
-        fallback = self._full_precision(tile)
-        output = fallback(tile)
-        if np.isfinite(output).all():
-            return output
-        raise FloatingPointError(self._problem(fallback, tile))
+        engine, output = self._engine, self._engine(tile)
+        if self._open_fp32 is not None and not np.isfinite(output).all():
+            engine = self._full_precision(tile)
+            output = engine(tile)
+        if not np.isfinite(output).all():
+            raise FloatingPointError(_not_finite(engine, tile))
+        return output
 
-    def _full_precision(self, tile: np.ndarray) -> Backend:
+    def _full_precision(self, tile: np.ndarray) -> Engine:
         with self._lock:
             if self._fp32 is None:
-                _log.warning("%s; such tiles are repeated in fp32", self._problem(self._backend, tile))
+                _log.warning("%s; such tiles are repeated in fp32", _not_finite(self._engine, tile))
                 self._fp32 = self._open_fp32()
             return self._fp32
 
-    @staticmethod
-    def _problem(backend: Backend, tile: np.ndarray) -> str:
-        finite = "" if np.isfinite(tile).all() else " (nor were those of the tile itself)"
-        height, width = tile.shape[-2:]
-        return (
-            f"{backend.name} in {backend.precision} on {backend.device}: the values for a tile of {height} x {width} "
-            f"are not finite{finite}"
-        )
 
-
-# Largest difference from the eager network, in units of white (or of the largest output, where that is more): an
-# engine in fp32 is off by 1e-6, one in bf16 by 4e-3, and one that computes something else by a tenth.
-LIMITS = {"fp32": 1e-3, "bf16": 2e-2, "fp16": 2e-2}
-
-# How many rows and columns of the output are kept: enough to meet every part of the network, little enough to store.
-_KEPT = (48, 9)
-
-
-def proof_size(settings: PredictConfig) -> tuple[int, int]:
-    """(height, width) of a small odd tile that is still higher than TLC's window, so that its means are local ones."""
-    window = int(settings.tlc_train_size * settings.tlc_ratio)
-    return (min(window, 1024) + 17) | 1, 41
-
-
-def random_tile(height: int, width: int) -> np.ndarray:
-    """float32 [1, 3, height, width] in [0, 1), the same every time."""
-    return np.random.default_rng(height * 65537 + width).random((1, 3, height, width), dtype=np.float32)
-
-
-def difference(found: np.ndarray, expected: np.ndarray) -> float:
-    """The largest difference, in units of white or of the largest expected value; infinite when the shapes differ."""
-    if expected.size == 0:
-        return 0.0
-    if found.shape != expected.shape:
-        return float("inf")
-    worst = float(np.abs(found - expected).max()) / max(1.0, float(np.abs(expected).max()))
-    return worst if np.isfinite(worst) else float("inf")
+def _not_finite(engine: Engine, tile: np.ndarray) -> str:
+    finite = "" if np.isfinite(tile).all() else " (nor were those of the tile itself)"
+    height, width = tile.shape[-2:]
+    return (
+        f"{engine.name} in {engine.precision} on {engine.device}: the values for a tile of {height} x {width} are not "
+        f"finite{finite}"
+    )
 
 
 @dataclass(frozen=True)
 class Proof:
-    """What the reference made of `random_tile(height, width)`.
+    """What the eager network made of a random tile: the question that every other engine is asked before it is used.
 
     Attributes:
         height, width: of the tile.
-        samples: float32 [channels, rows, columns], the output at evenly spaced pixels, the corners among them; all
-            of it where rows and columns are those of the tile.
+        samples: float32 [channels, rows, columns], the output at evenly spaced pixels, the corners among them; all of
+            it where rows and columns are those of the tile.
     """
 
     height: int
@@ -237,49 +173,50 @@ class Proof:
     samples: np.ndarray
 
     @classmethod
-    def of(cls, reference: Backend, height: int, width: int, whole: bool = False) -> Proof:
+    def of(cls, reference: Engine, height: int, width: int, whole: bool = False) -> Proof:
         """Asks `reference`; `whole` keeps every pixel of the answer."""
-        output = reference(random_tile(height, width))
         rows, columns = (height, width) if whole else (min(height, _KEPT[0]), min(width, _KEPT[1]))
-        return cls(height, width, _samples(output, rows, columns))
+        return cls(height, width, _samples(reference(random_tile(height, width)), rows, columns))
 
     @classmethod
-    def unanswered(cls, height: int, width: int) -> Proof:
-        """A question to which every answer is right, for tiles on which asking the reference would cost too much."""
-        return cls(height, width, np.empty((0, 0, 0), np.float32))
-
-    @classmethod
-    def from_text(cls, text: str) -> Proof:
-        """Reads what `to_text` wrote.
+    def from_json(cls, value: Mapping[str, Any]) -> Proof:
+        """Reads what `to_json` wrote.
 
         Raises:
-            ValueError: something else.
+            ValueError, TypeError, KeyError: something else.
         """
-        height, width, channels, rows, columns, content = text.split(" ")
-        samples = np.frombuffer(base64.b64decode(content, validate=True), np.float32)
-        return cls(int(height), int(width), samples.reshape(int(channels), int(rows), int(columns)))
+        samples = np.frombuffer(base64.b64decode(value["samples"], validate=True), np.float32)
+        return cls(int(value["height"]), int(value["width"]), samples.reshape(value["shape"]))
 
-    def to_text(self) -> str:
-        content = base64.b64encode(self.samples.tobytes()).decode("ascii")
-        return " ".join(map(str, (self.height, self.width, *self.samples.shape, content)))
+    def to_json(self) -> dict[str, Any]:
+        samples = base64.b64encode(self.samples.tobytes()).decode("ascii")
+        return {"height": self.height, "width": self.width, "shape": self.samples.shape, "samples": samples}
 
-    def difference(self, backend: Backend) -> float:
-        """How far `backend` is off: see `difference`."""
-        output = backend(random_tile(self.height, self.width))
-        return difference(_samples(output, *self.samples.shape[1:]), self.samples)
+    def difference(self, engine: Engine) -> float:
+        """The largest difference, in units of white or of the largest expected value; infinite for another shape."""
+        found = _samples(engine(random_tile(self.height, self.width)), *self.samples.shape[1:])
+        if found.shape != self.samples.shape:
+            return float("inf")
+        worst = float(np.abs(found - self.samples).max()) / max(1.0, float(np.abs(self.samples).max()))
+        return worst if np.isfinite(worst) else float("inf")
 
-    def check(self, backend: Backend) -> None:
-        """Runs the tile through `backend`.
+    def check(self, engine: Engine) -> None:
+        """Runs the tile through `engine`.
 
         Raises:
             BackendError: the numbers are not those of the reference.
         """
-        worst = self.difference(backend)
-        if not worst <= LIMITS[backend.precision]:
+        worst, limit = self.difference(engine), LIMITS[engine.precision]
+        if not worst <= limit:
             raise BackendError(
-                f"{backend.name} {backend.precision} on {backend.device} gives wrong numbers: off by {worst:.2g} from "
-                f"the eager network on a tile of {self.height} x {self.width}, {LIMITS[backend.precision]:g} allowed"
+                f"{engine.name} {engine.precision} on {engine.device} gives wrong numbers: off by {worst:.2g} from the "
+                f"eager network on a tile of {self.height} x {self.width}, {limit:g} allowed"
             )
+
+
+def random_tile(height: int, width: int) -> np.ndarray:
+    """float32 [1, 3, height, width] in [0, 1), the same every time."""
+    return np.random.default_rng(height * 65537 + width).random((1, 3, height, width), dtype=np.float32)
 
 
 def _samples(output: np.ndarray, rows: int, columns: int) -> np.ndarray:

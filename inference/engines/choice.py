@@ -1,16 +1,17 @@
-"""Opening what runs the network: by name, or the fastest that works here, with the reason for every detour."""
+"""Opening what runs a network: by name, or the fastest that works here, with the reason for every detour."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from configs.schema import PredictConfig
-from inference.engines.base import Backend, BackendError, CheckedBackend
-from inference.engines.trial import hush_tracer
+from inference.engines.base import Backend, BackendError, CheckedBackend, Engine
+from inference.engines.cache import find
+from inference.engines.graphs import Graph, NafnetGraph
 from models.weights import Weights
 from utils.machine import (
     DeviceError,
@@ -23,33 +24,27 @@ from utils.machine import (
     start_paddle,
 )
 
-# By kind of device, in the order of their speed there. "inference" is opened by name only: every size of tile is
-# exported anew and tried out in a process of its own, which takes many seconds.
-ORDER = {"gpu": ("paddle", "onnxruntime"), "cpu": ("openvino", "onnxruntime", "paddle")}
-# The first precision is that of "auto".
+# By kind of device, in the order of their speed there; of the precisions, the first one is that of "auto".
 PRECISIONS = {
-    ("paddle", "cpu"): ("fp32",),
-    ("paddle", "gpu"): ("fp32", "bf16", "fp16"),
-    ("inference", "cpu"): ("fp32",),
-    ("inference", "gpu"): ("fp32",),
-    ("onnxruntime", "cpu"): ("fp32",),
-    ("onnxruntime", "gpu"): ("fp32",),
-    ("openvino", "cpu"): ("fp32", "bf16"),
+    "gpu": {"paddle": ("fp32", "bf16", "fp16"), "onnxruntime": ("fp32",)},
+    "cpu": {"openvino": ("fp32", "bf16"), "onnxruntime": ("fp32",), "paddle": ("fp32",)},
 }
-BACKENDS = ("auto", *dict.fromkeys(name for name, _ in PRECISIONS))
-ALL_PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+BACKENDS = ("auto", "paddle", "onnxruntime", "openvino")
 
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class _Candidate:
+class _Candidate(NamedTuple):
     name: str
     device: str
     precision: str
 
     def __str__(self) -> str:
         return f"{self.name} {self.precision} on {self.device}"
+
+
+class _NotInstalledError(BackendError):
+    """The engine's package is missing."""
 
 
 def open_backend(
@@ -60,12 +55,19 @@ def open_backend(
     device: str = "auto",
     threads: int | None = None,
 ) -> Backend:
+    """`open_graph` for NAFNet with the windows of TLC that `settings` ask for."""
+    return open_graph(NafnetGraph(weights, settings), backend, precision, device, threads)
+
+
+def open_graph(
+    graph: Graph, backend: str = "auto", precision: str = "auto", device: str = "auto", threads: int | None = None
+) -> Backend:
     """Opens an engine, proves it on a small tile against the eager network, and guards it (`CheckedBackend`).
 
     Args:
-        backend: "paddle" (eager, the reference), "inference" (Paddle's static predictor), "onnxruntime", "openvino",
-            or "auto": on a GPU that works, otherwise the fastest on the CPU; see `ORDER`.
-        precision: "fp32", "bf16", "fp16" or "auto"; see `PRECISIONS`.
+        backend: "paddle" (eager, the reference), "onnxruntime", "openvino", or "auto": on a GPU that works, otherwise
+            the fastest on the CPU; see `PRECISIONS`.
+        precision: "fp32", "bf16", "fp16" or "auto".
         device: "cpu", "gpu", "gpu:INDEX" or "auto".
         threads: of the CPU; None takes OMP_NUM_THREADS, and where that is not set all cores that this process may use.
             Paddle reads the number when it is first imported.
@@ -76,21 +78,35 @@ def open_backend(
         DeviceError: a GPU was asked for by name and cannot be used.
         ValueError: weights that describe no network of this project, or do not fit it.
     """
-    _check_names(backend, precision, device)
+    for what, value, known in (
+        ("backend", backend, BACKENDS), ("precision", precision, ("auto", "fp32", "bf16", "fp16"))
+    ):  # fmt: skip
+        if value not in known:
+            raise BackendError(f"{what} {value!r}: unknown, expected one of {', '.join(known)}")
+    check_device(device)
     candidates = list(_candidates(backend, precision, device))
     if not candidates:
-        raise BackendError(_no_such_combination(backend, precision, device))
-    failure = DeviceError if device.startswith("gpu") else BackendError
-    problems = []
-    could_use_gpu = backend == "auto" or (backend, "gpu") in PRECISIONS
-    if device == "auto" and could_use_gpu and not any(item.device != "cpu" for item in candidates) and gpu_shows():
+        known = (
+            f"{name} on {kind}: {', '.join(precisions)}"
+            for kind, engines in PRECISIONS.items()
+            for name, precisions in engines.items()
+            if backend in ("auto", name)
+        )
+        raise BackendError(
+            f"backend {backend} with precision {precision} on device {device}: there is no such combination; there is "
+            f"{'; '.join(known)}"
+        )
+    on_cpu_only = all(candidate.device == "cpu" for candidate in candidates)
+    if device == "auto" and on_cpu_only and (backend == "auto" or backend in PRECISIONS["gpu"]) and gpu_shows():
         _log.warning(
             "the GPU of this machine is not used: what is installed here runs on the CPU only; install a GPU build "
             "(requirements.txt), or take device cpu"
         )
+    failure = DeviceError if device.startswith("gpu") else BackendError
+    problems = []
     for candidate in candidates:
         try:
-            return _open_checked(candidate, weights, settings, threads)
+            return _open_checked(candidate, graph, threads)
         except (ValueError, MemoryError):
             # Weights that do not fit, or a machine that is too small: no other engine will do better.
             raise
@@ -107,25 +123,13 @@ def open_backend(
     raise failure(f"nothing can run the network here. {'. '.join(problems)}")
 
 
-class _NotInstalledError(BackendError):
-    """The engine's package is missing."""
-
-
-def _check_names(backend: str, precision: str, device: str) -> None:
-    for what, value, known in (("backend", backend, BACKENDS), ("precision", precision, ALL_PRECISIONS)):
-        if value not in known:
-            raise BackendError(f"{what} {value!r}: unknown, expected one of {', '.join(known)}")
-    check_device(device)
-
-
 def _candidates(backend: str, precision: str, device: str) -> Iterator[_Candidate]:
     """What to try, in order; what exists nowhere is left out."""
-    for kind in ("gpu", "cpu"):
+    for kind, engines in PRECISIONS.items():
         if device != "auto" and not device.startswith(kind):
             continue
-        for name in ORDER[kind] if backend == "auto" else (backend,):
-            known = PRECISIONS.get((name, kind), ())
-            if known and (precision == "auto" or precision in known) and _worth_asking(name, kind, device):
+        for name, known in engines.items():
+            if backend in ("auto", name) and precision in ("auto", *known) and _worth_asking(name, kind, device):
                 place = gpu_named(device) if kind == "gpu" else "cpu"
                 yield _Candidate(name, place, known[0] if precision == "auto" else precision)
 
@@ -134,70 +138,50 @@ def _worth_asking(name: str, kind: str, device: str) -> bool:
     """False for a GPU that nobody named, of a package without GPU support: installed so on purpose, and no detour."""
     if kind == "cpu" or device != "auto":
         return True
-    if name != "onnxruntime":
+    if name == "paddle":
         return may_have_gpu()
     if importlib.util.find_spec("onnxruntime") is None:
         return False
     return "CUDAExecutionProvider" in importlib.import_module("onnxruntime").get_available_providers()
 
 
-def _no_such_combination(backend: str, precision: str, device: str) -> str:
-    asked = f"backend {backend} with precision {precision} on device {device}: there is no such combination"
-    known = [
-        f"{name} on {kind}: {', '.join(precisions)}"
-        for (name, kind), precisions in PRECISIONS.items()
-        if backend in ("auto", name)
-    ]
-    return f"{asked}; there is {'; '.join(known)}"
+def _open_checked(candidate: _Candidate, graph: Graph, threads: int | None) -> CheckedBackend:
+    if candidate.name == "paddle":
+        engine = _open_paddle(candidate, graph, threads)
+        gated, tlc = engine.gated, engine.tlc
+    else:
+        # Imported before the file is looked for: none is made for an engine that does not start.
+        start = onnx_engine(candidate.name, candidate.device, candidate.precision, threads or default_threads())
+        file = find(graph)
+        engine, gated, tlc = start(file.content), file.gated, file.tlc
+        file.proof.check(engine)
+    exact = candidate._replace(precision="fp32")
+    return CheckedBackend(
+        engine, gated, tlc, None if candidate == exact else lambda: _open_checked(exact, graph, threads)
+    )
 
 
-def _open_checked(candidate: _Candidate, weights: Weights, settings: PredictConfig, threads: int | None) -> Backend:
-    engine = _open(candidate, weights, settings, threads)
-    if candidate.precision == "fp32":
-        return CheckedBackend(engine)
-    exact = _Candidate(candidate.name, candidate.device, "fp32")
-    return CheckedBackend(engine, lambda: _open(exact, weights, settings, threads))
-
-
-def _open(candidate: _Candidate, weights: Weights, settings: PredictConfig, threads: int | None) -> Backend:
-    """The engine, proved.
+def onnx_engine(name: str, device: str, precision: str, threads: int) -> Callable[[bytes], Engine]:
+    """Imports "onnxruntime" or "openvino"; what comes back opens the content of an ONNX file.
 
     Raises:
-        BackendError, DeviceError, or what the engine raises.
+        BackendError: the package is not installed.
     """
-    if candidate.name in ("paddle", "inference"):
-        return _open_paddle(candidate, weights, settings, threads)
-    if importlib.util.find_spec(candidate.name) is None:
-        raise _NotInstalledError(f"the package {candidate.name} is not installed")
-    from inference.engines import cache as onnx_files
+    if importlib.util.find_spec(name) is None:
+        raise _NotInstalledError(f"the package {name} is not installed")
+    if name == "onnxruntime":
+        from inference.engines.onnx_runtime import OnnxRuntimeEngine
 
-    # Imported before the file is looked for: none is made for an engine that does not start.
-    if candidate.name == "onnxruntime":
-        from inference.engines.onnx_runtime import OnnxRuntimeBackend as Engine
+        return lambda content: OnnxRuntimeEngine(content, device, threads)
+    from inference.engines.openvino_cpu import OpenVinoEngine
 
-        asked = candidate.device
-    else:
-        from inference.engines.openvino_cpu import OpenVinoBackend as Engine
-
-        asked = candidate.precision
-    file = onnx_files.find(weights, settings)
-    engine = Engine(file.content, file.gated, file.tlc, asked, threads or default_threads())
-    file.proof.check(engine)
-    return engine
+    return lambda content: OpenVinoEngine(content, precision, threads)
 
 
-def _open_paddle(candidate: _Candidate, weights: Weights, settings: PredictConfig, threads: int | None) -> Backend:
-    if candidate.name == "inference":
-        hush_tracer()
-    threads = start_paddle(threads)
+def _open_paddle(candidate: _Candidate, graph: Graph, threads: int | None) -> Backend:
+    start_paddle(threads)
     if candidate.device != "cpu":
         problem = gpu_problem(candidate.device)
         if problem is not None:
             raise DeviceError(f"device {candidate.device}: {problem}; use --device cpu to run without it")
-    if candidate.name == "paddle":
-        from inference.engines.eager import EagerNetwork
-
-        return EagerNetwork.from_weights(weights, settings, candidate.device, candidate.precision)
-    from inference.engines.static import StaticBackend
-
-    return StaticBackend(weights, settings, candidate.device, threads)
+    return graph.reference(candidate.device, candidate.precision)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 import numpy as np
 import paddle
 
 from configs.schema import PredictConfig
 from inference.engines.base import check_tile, memory_errors
-from models import nafnet as gate
+from models.nafnet import NAFNet, probability
 from models.tlc import convert_to_local, describe
 from models.weights import Weights, network_of
 from utils.machine import resolve_device
@@ -30,7 +29,7 @@ class EagerNetwork:
 
     name = "paddle"
 
-    def __init__(self, network: Any, settings: PredictConfig, device: str = "cpu", precision: str = "fp32") -> None:
+    def __init__(self, network: NAFNet, settings: PredictConfig, device: str = "cpu", precision: str = "fp32") -> None:
         self.device, self.precision = device, precision
         self.gated = bool(network.config["gate"])
         network.eval()
@@ -56,7 +55,7 @@ class EagerNetwork:
             output = self._network(paddle.to_tensor(tile, place=self._place))
             if self.gated:
                 restored, logit = output
-                output = paddle.concat([restored, gate.probability(logit)], axis=1)
+                output = paddle.concat([restored, probability(logit)], axis=1)
             return output.astype("float32").numpy()
 
     def _autocast(self) -> AbstractContextManager:

@@ -22,10 +22,11 @@ from models.weights import Weights, arrays_of, network_of
 # What onnxruntime and OpenVINO of the pinned versions both take, and what ONNX has had since early 2023.
 OPSET = 18
 IR_VERSION = 8
+EPSILON = np.float32(1e-6)
 
 
 class GraphWriter:
-    """Collects nodes and constants; every method gives the name of what it has written.
+    """Collects nodes and constants of any network; every method gives the name of what it has written.
 
     Equal constants are stored once, and nothing is stored that no node reads.
     """
@@ -57,31 +58,41 @@ class GraphWriter:
         self._nodes.append(helper.make_node(operator, inputs, results, name=name, **attributes))
         return results
 
+    def convolve(self, x: str, name: str, weight: np.ndarray, bias: np.ndarray | None, **attributes: object) -> str:
+        inputs = [x, self.constant(weight.astype(np.float32), f"{name}.weight")]
+        if bias is not None:
+            inputs.append(self.constant(bias.astype(np.float32), f"{name}.bias"))
+        return self.node("Conv", *inputs, kernel_shape=weight.shape[2:], **attributes)
+
+    def pad_to_multiple(self, x: str, size: str, multiple: int) -> str:
+        """Zeros at the right and the bottom."""
+        missing = self.node("Mod", self.node("Neg", size), self.constant([multiple]))
+        return self.node("Pad", x, self.node("Concat", self.constant([0] * 6), missing, axis=0))
+
     def model(
         self,
+        name: str,
         source: tuple[str, Sequence[int | str]],
         result: tuple[str, Sequence[int | str], str],
     ) -> bytes:
         """The file of the whole graph.
 
         Args:
+            name: of the network, for people.
             source: the input's name and shape; float32; a side that may be any has a name.
             result: the output's name and shape, float32, and the value that it is.
         """
-        name, shape, value = result
+        output, shape, value = result
         graph = helper.make_graph(
-            [*self._nodes, helper.make_node("Identity", [value], [name], name=name)],
-            "nafnet",
+            [*self._nodes, helper.make_node("Identity", [value], [output], name=output)],
+            name,
             [helper.make_tensor_value_info(source[0], TensorProto.FLOAT, source[1])],
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)],
             list(self._constants.values()),
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
         onnx.checker.check_model(model)
         return model.SerializeToString()
-
-
-EPSILON = np.float32(1e-6)
 
 
 def build_onnx(
@@ -130,7 +141,7 @@ def build_onnx(
     cut = graph.node("Slice", restored, graph.constant([0, 0]), size, graph.constant([2, 3]))
     sides = [height or "height", width or "width"]
     channels = 4 if network.gate else 3
-    return graph.model((INPUT, [1, 3, *sides]), (OUTPUT, [1, channels, *sides], cut))
+    return graph.model("nafnet", (INPUT, [1, 3, *sides]), (OUTPUT, [1, channels, *sides], cut))
 
 
 class _NafnetWriter(GraphWriter):
@@ -147,7 +158,7 @@ class _NafnetWriter(GraphWriter):
     def convolution(self, x: str, name: str, padding: int = 0, stride: int = 1) -> str:
         """The convolution `name`, with its own weight and, where it has one, bias."""
         weight, bias = self._parameters[f"{name}.weight"], self._parameters.get(f"{name}.bias")
-        return self._convolve(x, name, weight, bias, pads=[padding] * 4, strides=[stride] * 2)
+        return self.convolve(x, name, weight, bias, pads=[padding] * 4, strides=[stride] * 2)
 
     def block(self, x: str, name: str, window: int | None) -> str:
         """`models.nafnet.NAFBlock`."""
@@ -158,23 +169,12 @@ class _NafnetWriter(GraphWriter):
         gated = self.node("Mul", *self._normed_halves(x, f"{name}.norm2", f"{name}.conv4"))
         return self.node("Add", x, self._scaled_convolution(gated, f"{name}.conv5", f"{name}.gamma"))
 
-    def pad_to_multiple(self, x: str, size: str, multiple: int) -> str:
-        """Zeros at the right and the bottom."""
-        missing = self.node("Mod", self.node("Neg", size), self.constant([multiple]))
-        return self.node("Pad", x, self.node("Concat", self.constant([0] * 6), missing, axis=0))
-
     def head(self, output: str, padded: str, gate: bool) -> str:
         """Input + residual, and the mask's probability behind it."""
         if not gate:
             return self.node("Add", output, padded)
         residual, logit = self.nodes("Split", 2, output, self.constant([3, 1]), axis=1)
         return self.node("Concat", self.node("Add", residual, padded), self.node("Sigmoid", logit), axis=1)
-
-    def _convolve(self, x: str, name: str, weight: np.ndarray, bias: np.ndarray | None, **attributes: object) -> str:
-        inputs = [x, self.constant(weight.astype(np.float32), f"{name}.weight")]
-        if bias is not None:
-            inputs.append(self.constant(bias.astype(np.float32), f"{name}.bias"))
-        return self.node("Conv", *inputs, kernel_shape=weight.shape[2:], **attributes)
 
     def _normed_halves(self, x: str, norm: str, name: str) -> list[str]:
         """LayerNorm over channels and a 1x1 convolution, as the two halves of its channels.
@@ -189,7 +189,7 @@ class _NafnetWriter(GraphWriter):
         scale, shift = self._parameters[f"{norm}.weight"], self._parameters[f"{norm}.bias"]
         bias = self._parameters[f"{name}.bias"] + weight[:, :, 0, 0] @ shift
         return [
-            self._convolve(normed, f"{name}.{half}", half_weight, half_bias)
+            self.convolve(normed, f"{name}.{half}", half_weight, half_bias)
             for half, half_weight, half_bias in _halves(weight * scale[:, None, None], bias)
         ]
 
@@ -197,7 +197,7 @@ class _NafnetWriter(GraphWriter):
         """The 3x3 depthwise convolution `name`, which sees each channel by itself."""
         parameters = _halves(self._parameters[f"{name}.weight"], self._parameters[f"{name}.bias"])
         return [
-            self._convolve(x, f"{name}.{half}", weight, bias, pads=[1] * 4, group=len(weight))
+            self.convolve(x, f"{name}.{half}", weight, bias, pads=[1] * 4, group=len(weight))
             for x, (half, weight, bias) in zip(halves, parameters, strict=True)
         ]
 
@@ -205,7 +205,7 @@ class _NafnetWriter(GraphWriter):
         """A 1x1 convolution whose outputs are multiplied by beta or gamma."""
         factors = self._parameters[scale].reshape(-1, 1, 1, 1)
         weight, bias = self._parameters[f"{name}.weight"], self._parameters[f"{name}.bias"]
-        return self._convolve(x, name, weight * factors, bias * factors.reshape(-1))
+        return self.convolve(x, name, weight * factors, bias * factors.reshape(-1))
 
     def _attention(self, x: str, name: str, window: int | None) -> str:
         """The map times the 1x1 convolution `name` of its global mean, or of its local means (`models.tlc`)."""
@@ -242,7 +242,7 @@ class _NafnetWriter(GraphWriter):
             # Ones, which every precision holds.
             weight = np.ones([channels, 1, *along(taps)])
             name = f"every_{step}_of_{window}_along_{axis}"
-            x = self._convolve(x, name, weight, None, dilations=along(step), group=channels)
+            x = self.convolve(x, name, weight, None, dilations=along(step), group=channels)
         return self.node("AveragePool", x, kernel_shape=along(step))
 
 

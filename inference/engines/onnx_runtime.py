@@ -1,4 +1,4 @@
-"""The exported network in onnxruntime: one file for tiles of every size, on the CPU or through CUDA."""
+"""An exported network in onnxruntime: one file for tiles of every size, on the CPU or through CUDA."""
 
 from __future__ import annotations
 
@@ -12,13 +12,11 @@ from inference.engines.base import INPUT, OUTPUT, BackendError, check_tile, memo
 CUDA = "CUDAExecutionProvider"
 
 
-class OnnxRuntimeBackend:
-    """A `Backend` over a file of `inference.engines.onnx_graph`, in fp32.
+class OnnxRuntimeEngine:
+    """An `Engine` over an exported file, in fp32.
 
     Args:
         model: the file, or what is in it.
-        gated: the network has a gate.
-        tlc: TLC's windows in words.
         device: "cpu" or "gpu:INDEX".
         threads: of the CPU; None takes onnxruntime's own choice, the physical cores.
 
@@ -29,10 +27,8 @@ class OnnxRuntimeBackend:
     name = "onnxruntime"
     precision = "fp32"
 
-    def __init__(
-        self, model: bytes | Path, gated: bool, tlc: str, device: str = "cpu", threads: int | None = None
-    ) -> None:
-        self.device, self.gated, self.tlc = device, gated, tlc
+    def __init__(self, model: bytes | Path, device: str = "cpu", threads: int | None = None) -> None:
+        self.device = device
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or 0
         # Warnings about what the optimiser did; errors come as exceptions.

@@ -1,15 +1,16 @@
-"""The exported network in OpenVINO, the fastest engine on a CPU."""
+"""An exported network in OpenVINO, the fastest engine on a CPU."""
 
 from __future__ import annotations
 
 import functools
 import threading
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
 import openvino
 
-from inference.engines.base import INPUT, BackendError, RecentlyUsed, check_tile, memory_errors
+from inference.engines.base import INPUT, BackendError, check_tile, memory_errors
 
 HINTS = {"fp32": "f32", "bf16": "bf16"}
 # Photos of 4:3, 3:2 and 16:9, upright and across, in one folder. Each size keeps its own copy of the weights, 85 MB at
@@ -28,16 +29,14 @@ def core() -> openvino.Core:
     return openvino.Core()
 
 
-class OpenVinoBackend:
-    """A `Backend` over a file of `inference.engines.onnx_graph`, on the CPU.
+class OpenVinoEngine:
+    """An `Engine` over an exported file, on the CPU.
 
     The network is compiled for each size of tile, which takes about as long as running a tile of a megapixel; the few
     sizes that were used last stay compiled. Run without a fixed size it is slower, and OpenVINO refuses some of it.
 
     Args:
         model: the file, or what is in it.
-        gated: the network has a gate.
-        tlc: TLC's windows in words.
         precision: "fp32" or "bf16".
         threads: None takes OpenVINO's own choice, the physical cores.
 
@@ -48,17 +47,15 @@ class OpenVinoBackend:
     name = "openvino"
     device = "cpu"
 
-    def __init__(
-        self, model: bytes | Path, gated: bool, tlc: str, precision: str = "fp32", threads: int | None = None
-    ) -> None:
-        self.gated, self.tlc, self.precision = gated, tlc, precision
+    def __init__(self, model: bytes | Path, precision: str = "fp32", threads: int | None = None) -> None:
+        self.precision = precision
         self._core = core()
         self._properties = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": self._hint()}
         if threads:
             self._properties["INFERENCE_NUM_THREADS"] = threads
         self._model = self._core.read_model(model if isinstance(model, bytes) else str(model))
-        self._requests = RecentlyUsed(self._compile, COMPILED_SIZES)
-        self._last: tuple[int, int] | None = None
+        # By (height, width), the one that ran last at the end.
+        self._requests: OrderedDict[tuple[int, int], openvino.InferRequest] = OrderedDict()
         self._lock = threading.Lock()
 
     def __call__(self, tile: np.ndarray) -> np.ndarray:
@@ -71,15 +68,19 @@ class OpenVinoBackend:
 
     def _request(self, size: tuple[int, int]) -> openvino.InferRequest:
         """The one for this size; before another size runs, the last one gives the memory of its maps back."""
-        if self._last != size and self._last in self._requests:
-            self._requests[self._last].get_compiled_model().release_memory()
-        self._last = size
+        last = next(reversed(self._requests), size)
+        if last != size:
+            self._requests[last].get_compiled_model().release_memory()
+        if size not in self._requests:
+            if len(self._requests) >= COMPILED_SIZES:
+                # Dropped before the new one is made, so that there are never more in memory.
+                self._requests.popitem(last=False)
+            model = self._model.clone()
+            model.reshape({INPUT: [1, 3, *size]})
+            compiled = self._core.compile_model(model, "CPU", self._properties)
+            self._requests[size] = compiled.create_infer_request()
+        self._requests.move_to_end(size)
         return self._requests[size]
-
-    def _compile(self, size: tuple[int, int]) -> openvino.InferRequest:
-        model = self._model.clone()
-        model.reshape({INPUT: [1, 3, *size]})
-        return self._core.compile_model(model, "CPU", self._properties).create_infer_request()
 
     def _hint(self) -> str:
         if self.precision not in HINTS:

@@ -79,5 +79,5 @@ def test_a_limit_that_is_passed_leaves_nothing(tmp_path):
 def test_wider_networks_take_more_and_unknown_engines_as_much_as_any():
     narrow, wide = (bytes_per_pixel({"width": width}, "paddle") for width in (16, 32))
     assert wide == 2 * narrow
-    known = [bytes_per_pixel({"width": 16}, name) for name in ("paddle", "inference", "onnxruntime", "openvino")]
+    known = [bytes_per_pixel({"width": 16}, name) for name in ("paddle", "onnxruntime", "openvino")]
     assert bytes_per_pixel({"width": 16}, "something else") == max(known)

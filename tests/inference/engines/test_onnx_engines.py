@@ -1,4 +1,4 @@
-"""onnxruntime and OpenVINO against the eager network, at sizes at which padding and windows do something different."""
+"""The ONNX file itself, and both engines against eager Paddle at sizes at which padding and windows matter."""
 
 from __future__ import annotations
 
@@ -6,24 +6,27 @@ import ctypes
 import gc
 import subprocess
 import sys
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import onnxruntime
 import pytest
 
 from configs.schema import PredictConfig
+from inference.engines import openvino_cpu
 from inference.engines.base import BackendError
 from inference.engines.eager import EagerNetwork
 from inference.engines.onnx_graph import build_onnx
-from inference.engines.onnx_runtime import CUDA, OnnxRuntimeBackend
-from inference.engines.openvino_cpu import COMPILED_SIZES, OpenVinoBackend, core
+from inference.engines.onnx_runtime import CUDA, OnnxRuntimeEngine
+from inference.engines.openvino_cpu import OpenVinoEngine, core
 from models.weights import Weights, arrays_of, load_weights, network_of
 from tests.models.networks import random_network, random_picture
 
-ENGINES = [OnnxRuntimeBackend, OpenVinoBackend]
+ENGINES = [OnnxRuntimeEngine, OpenVinoEngine]
 TINY = {"width": 8, "encoder_blocks": [1, 1], "middle_blocks": 1, "decoder_blocks": [1, 1]}
 DEEP = {"width": 4, "encoder_blocks": [1, 1, 1, 2], "middle_blocks": 2, "decoder_blocks": [1, 1, 1, 1]}
 OFF, WINDOWS = PredictConfig(tlc_ratio=0), PredictConfig(tlc_train_size=32, tlc_ratio=1.5)  # 48, 24, 12, 6, 3
@@ -38,7 +41,42 @@ def _pair(engine: type, arguments: dict, settings: PredictConfig, **options: obj
     network = random_network(**arguments)
     model = build_onnx(Weights(params=arrays_of(network), model=network.config), settings)
     eager = EagerNetwork(network, settings)
-    return engine(model, eager.gated, eager.tlc, threads=2, **options), eager
+    return engine(model, threads=2, **options), eager
+
+
+def _weights(**arguments: object) -> Weights:
+    network = random_network(**TINY, **arguments)
+    return Weights(params=arrays_of(network), model=network.config)
+
+
+@pytest.mark.parametrize("ratio", [0, 1.5])
+@pytest.mark.parametrize("gate", [False, True])
+def test_the_file_declares_its_sides_and_stores_nothing_unused(gate: bool, ratio: float) -> None:
+    content = build_onnx(_weights(gate=gate), PredictConfig(tlc_ratio=ratio))
+    assert build_onnx(_weights(gate=gate), PredictConfig(tlc_ratio=ratio)) == content
+    graph = onnx.load_from_string(content).graph
+    assert _shapes(graph) == [[1, 3, "height", "width"], [1, 4 if gate else 3, "height", "width"]]
+    read = {name for node in graph.node for name in node.input}
+    assert {constant.name for constant in graph.initializer} <= read
+    written = {name for node in graph.node for name in node.output}
+    assert written - read == {"restored"}
+
+
+def test_sides_can_be_fixed() -> None:
+    graph = onnx.load_from_string(build_onnx(_weights(), PredictConfig(), height=40, width=24)).graph
+    assert _shapes(graph) == [[1, 3, 40, 24]] * 2
+
+
+def _shapes(graph: onnx.GraphProto) -> list[list[int | str]]:
+    values = (*graph.input, *graph.output)
+    return [[side.dim_param or side.dim_value for side in value.type.tensor_type.shape.dim] for value in values]
+
+
+def test_weights_of_another_network_are_refused_by_name() -> None:
+    weights = _weights()
+    del weights.params["middle_blks.0.beta"]
+    with pytest.raises(ValueError, match=r"missing middle_blks\.0\.beta"):
+        build_onnx(weights, PredictConfig())
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -55,7 +93,7 @@ def _pair(engine: type, arguments: dict, settings: PredictConfig, **options: obj
 )
 def test_agrees_with_the_eager_network(engine: type, arguments: dict, settings: PredictConfig) -> None:
     backend, eager = _pair(engine, arguments, settings)
-    assert (backend.device, backend.precision, backend.gated) == ("cpu", "fp32", arguments["gate"])
+    assert (backend.device, backend.precision) == ("cpu", "fp32")
     for size in SIZES:
         tile = random_picture(*size, seed=size[0])
         expected, found = eager(tile), backend(tile)
@@ -70,7 +108,7 @@ def test_a_file_serves_as_well_as_its_content(engine: type, tmp_path: Path) -> N
     path = tmp_path / "модель.onnx"
     path.write_bytes(model)
     tile = random_picture(20, 20)
-    np.testing.assert_array_equal(engine(path, False, "")(tile), engine(model, False, "")(tile))
+    np.testing.assert_array_equal(engine(path)(tile), engine(model)(tile))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -85,15 +123,18 @@ def test_repeats_itself_and_keeps_its_results_apart(engine: type) -> None:
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_threads_share_it(engine: type) -> None:
+def test_threads_share_it(engine: type, monkeypatch: pytest.MonkeyPatch) -> None:
     backend, _ = _pair(engine, {**TINY, "gate": True}, WINDOWS)
+    monkeypatch.setattr(openvino_cpu, "COMPILED_SIZES", 2)
     # More sizes than stay compiled.
-    sizes = [(20 + 9 * index, 50) for index in range(COMPILED_SIZES + 2)]
+    sizes = [(20, 50), (29, 50), (38, 50)]
     tiles = [random_picture(*size, seed=seed) for seed in range(2) for size in sizes]
     alone = [backend(tile) for tile in tiles]
     with ThreadPoolExecutor(4) as pool:
         for expected, found in zip(alone, pool.map(backend, tiles), strict=True):
             np.testing.assert_array_equal(found, expected)
+    if engine is OpenVinoEngine:
+        assert len(backend._requests) == 2
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -114,20 +155,20 @@ def test_too_little_memory_is_a_memory_error_with_the_size(engine: type, monkeyp
         def infer(self, *_: object, **__: object) -> None:
             raise RuntimeError("std::bad_alloc")
 
-    if engine is OnnxRuntimeBackend:
+    if engine is OnnxRuntimeEngine:
         monkeypatch.setattr(backend, "_session", Full())
     else:
-        monkeypatch.setattr(backend, "_requests", {(30, 20): Full()})
+        monkeypatch.setattr(backend, "_requests", OrderedDict({(30, 20): Full()}))
     with pytest.raises(MemoryError, match="30 x 20"):
         backend(random_picture(30, 20))
 
 
 # Prints the resident megabytes before large tiles and after each of four sizes.
 MEMORY = """
-from inference.engines.openvino_cpu import OpenVinoBackend
+from inference.engines.openvino_cpu import OpenVinoEngine
 from inference.engines.onnx_graph import build_onnx
 from tests.inference.small import SETTINGS, small_weights, tile
-backend = OpenVinoBackend(build_onnx(small_weights(), SETTINGS), True, "", threads=2)
+backend = OpenVinoEngine(build_onnx(small_weights(), SETTINGS), threads=2)
 for size in [(8, 8), (1024, 1024), (1024, 1040), (1024, 1056), (1024, 1072)]:
     backend(tile(*size))
     print(int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6)
@@ -146,7 +187,7 @@ def test_openvino_holds_the_maps_of_one_size_only() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_signals_find_their_stack_after_engines_came_and_went() -> None:
     """OpenVINO puts one in place for AMX; engines with cores of their own left freed memory there, which crashed."""
-    engines = [_pair(OpenVinoBackend, TINY, OFF)[0] for _ in range(2)]
+    engines = [_pair(OpenVinoEngine, TINY, OFF)[0] for _ in range(2)]
     for engine in engines:
         engine(random_picture(8, 8))
     del engine
@@ -172,12 +213,12 @@ SS_DISABLE = 2
 @pytest.mark.skipif(CUDA in onnxruntime.get_available_providers(), reason="this onnxruntime has CUDA")
 def test_onnxruntime_without_cuda_refuses_a_gpu() -> None:
     with pytest.raises(BackendError, match="install onnxruntime-gpu"):
-        _pair(OnnxRuntimeBackend, TINY, OFF, device="gpu:0")
+        _pair(OnnxRuntimeEngine, TINY, OFF, device="gpu:0")
 
 
 def test_openvino_refuses_a_precision_that_it_lacks() -> None:
     with pytest.raises(BackendError, match="fp32 or bf16"):
-        _pair(OpenVinoBackend, TINY, OFF, precision="fp16")
+        _pair(OpenVinoEngine, TINY, OFF, precision="fp16")
 
 
 @pytest.mark.skipif(
@@ -188,7 +229,7 @@ def test_bf16_stays_close_on_a_real_photo() -> None:
     weights = load_weights(SAMPLES / "model.pdparams")
     settings = PredictConfig.from_dict(weights.predict)
     eager = EagerNetwork(network_of(weights), settings)
-    backend = OpenVinoBackend(build_onnx(weights, settings), eager.gated, eager.tlc, precision="bf16")
+    backend = OpenVinoEngine(build_onnx(weights, settings), precision="bf16")
     assert backend.precision == "bf16"
     image = cv2.imread(str(SAMPLES / "samples/photos/form_head.jpg"))
     small = cv2.resize(image, None, fx=512 / max(image.shape), fy=512 / max(image.shape), interpolation=cv2.INTER_AREA)

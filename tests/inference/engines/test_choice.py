@@ -13,18 +13,19 @@ import numpy as np
 import paddle
 import pytest
 
-from inference.engines import cache as onnx_files
 from inference.engines import choice, onnx_runtime, openvino_cpu
 from inference.engines.base import BackendError
-from inference.engines.choice import open_backend
+from inference.engines.cache import make
+from inference.engines.choice import PRECISIONS, open_backend
+from inference.engines.graphs import NAME, NafnetGraph
 from models.weights import save_weights
 from tests.inference.small import SETTINGS, eager, small_weights, tile
 from utils.machine import DeviceError, available_cores
 
 ROOT = Path(__file__).resolve().parents[3]
 ONNX_ENGINES = {
-    "onnxruntime": (onnx_runtime, "OnnxRuntimeBackend"),
-    "openvino": (openvino_cpu, "OpenVinoBackend"),
+    "onnxruntime": (onnx_runtime, "OnnxRuntimeEngine"),
+    "openvino": (openvino_cpu, "OpenVinoEngine"),
 }
 
 
@@ -51,7 +52,7 @@ def test_every_engine_gives_the_eager_networks_numbers_at_every_size(backend, ga
 
 def test_auto_takes_the_first_of_the_order_and_fp32():
     opened = open_backend(small_weights(), SETTINGS)
-    assert (opened.name, opened.precision, opened.device) == (choice.ORDER["cpu"][0], "fp32", "cpu")
+    assert (opened.name, opened.precision, opened.device) == (next(iter(PRECISIONS["cpu"])), "fp32", "cpu")
 
 
 @pytest.mark.parametrize(("said", "given", "expected"), [("1", None, 1), ("1", 3, 3), ("many", None, None)])
@@ -94,14 +95,14 @@ def test_packages_that_are_not_installed_are_passed_over_without_a_warning(monke
 @pytest.mark.parametrize("fault", ["raises", "wrong", "nan"])
 def test_an_engine_that_fails_or_lies_is_named_and_the_next_one_taken(monkeypatch, caplog, fault):
     hide(monkeypatch, "openvino")
-    call = onnx_runtime.OnnxRuntimeBackend.__call__
+    call = onnx_runtime.OnnxRuntimeEngine.__call__
 
     def broken(self, tile):
         if fault == "raises":
             raise RuntimeError("illegal instruction")
         return call(self, tile) + np.float32(0.05 if fault == "wrong" else np.nan)
 
-    monkeypatch.setattr(onnx_runtime.OnnxRuntimeBackend, "__call__", broken)
+    monkeypatch.setattr(onnx_runtime.OnnxRuntimeEngine, "__call__", broken)
     said = "illegal instruction" if fault == "raises" else "wrong numbers"
     assert open_backend(small_weights(), SETTINGS).name == "paddle"
     warning = next(record for record in caplog.records if record.levelno == logging.WARNING)
@@ -113,7 +114,7 @@ def test_an_engine_that_fails_or_lies_is_named_and_the_next_one_taken(monkeypatc
 
 def test_unknown_names_and_combinations_say_what_there_is():
     weights = small_weights()
-    with pytest.raises(BackendError, match=r"backend 'torch'.*auto, paddle, inference, onnxruntime, openvino"):
+    with pytest.raises(BackendError, match=r"backend 'torch'.*auto, paddle, onnxruntime, openvino"):
         open_backend(weights, SETTINGS, "torch")
     with pytest.raises(BackendError, match=r"precision 'int8'.*auto, fp32, bf16, fp16"):
         open_backend(weights, SETTINGS, "auto", "int8")
@@ -121,7 +122,7 @@ def test_unknown_names_and_combinations_say_what_there_is():
         open_backend(weights, SETTINGS, "auto", "auto", "cuda")
     with pytest.raises(BackendError, match=r"openvino .*gpu.*no such combination; there is openvino on cpu: fp32, bf"):
         open_backend(weights, SETTINGS, "openvino", "auto", "gpu")
-    with pytest.raises(BackendError, match=r"paddle on cpu: fp32; paddle on gpu: fp32, bf16, fp16"):
+    with pytest.raises(BackendError, match=r"paddle on gpu: fp32, bf16, fp16; paddle on cpu: fp32"):
         open_backend(weights, SETTINGS, "paddle", "bf16", "cpu")
 
 
@@ -158,9 +159,8 @@ def test_a_gpu_that_does_not_work_is_a_warning_for_auto_and_an_error_when_named(
     opened = open_backend(weights, SETTINGS)
     assert opened.device == "cpu"
     assert "no kernel image" in caplog.text
-    for backend in ("paddle", "inference"):
-        with pytest.raises(DeviceError, match="no kernel image"):
-            open_backend(weights, SETTINGS, backend, device="gpu:0")
+    with pytest.raises(DeviceError, match="no kernel image"):
+        open_backend(weights, SETTINGS, "paddle", device="gpu:0")
     with pytest.raises(DeviceError, match="gpu:2 is not there"):
         open_backend(weights, SETTINGS, "paddle", device="gpu:2")
     with pytest.raises(DeviceError, match=r"no kernel image.*CUDAExecutionProvider"):
@@ -170,7 +170,7 @@ def test_a_gpu_that_does_not_work_is_a_warning_for_auto_and_an_error_when_named(
 def test_with_an_exported_file_neither_paddle_nor_the_other_engine_is_imported(tmp_path):
     weights = small_weights()
     save_weights(tmp_path / "model.pdparams", weights)
-    (tmp_path / onnx_files.NAME).write_bytes(onnx_files.make(weights, SETTINGS))
+    make(NafnetGraph(weights, SETTINGS)).save(tmp_path / NAME)
     code = (
         "import sys, numpy as np\n"
         "from configs.schema import PredictConfig\n"
