@@ -19,8 +19,9 @@ from configs.load import load_config
 from configs.schema import ModelConfig, PredictConfig
 from data.synthesis.__main__ import main as synthesis
 from inference import Restored, Restorer, restorer
-from inference.engines import cache as onnx_files
+from inference.engines.cache import make
 from inference.engines.eager import EagerNetwork
+from inference.engines.graphs import NafnetGraph
 from inference.fill.network import FillRules, make_fill
 from inference.fill.page import BackgroundRules, PasteRules, blank
 from inference.find.occlusion import OcclusionRules, occluders_from_probability, visible_changes
@@ -113,7 +114,7 @@ def _fresh(model: dict[str, object]) -> dict[str, np.ndarray]:
 
 def exported(weights: Weights) -> bytes:
     """The ONNX file, for tiles of any size."""
-    return onnx_files.make(weights, PredictConfig.from_dict(weights.predict))
+    return make(NafnetGraph(weights, PredictConfig.from_dict(weights.predict))).content
 
 
 def eager(weights: Weights, tile: np.ndarray) -> np.ndarray:
