@@ -13,10 +13,22 @@ import numpy as np
 from utils.machine import available_cores
 
 _PACKAGES = ("paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "onnxruntime-gpu", "openvino", "numpy")
-_SIDE = 2048
 
 
-def cpu_name() -> str:
+def describe(threads: int) -> str:
+    """One line: processor, cores, what other programs make of them, memory, versions."""
+    versions = [f"Python {platform.python_version()}"]
+    for package in _PACKAGES:
+        try:
+            versions.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            continue
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    cores = f"{available_cores()} cores (load {os.getloadavg()[0]:.1f} at the start), {threads} threads"
+    return f"{_cpu_name()}; {cores}; {memory:.0f} GB; {', '.join(versions)}"
+
+
+def _cpu_name() -> str:
     """As the system calls it, with a word where it says that it is a virtual one."""
     try:
         lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
@@ -28,35 +40,13 @@ def cpu_name() -> str:
     return f"{name}, virtual machine" if "hypervisor" in values.get("flags", "").split() else name
 
 
-def memory_gb() -> float:
-    """Main memory in 10^9 bytes."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-
-
-def describe(threads: int) -> str:
-    """One line: processor, cores, memory, versions."""
-    versions = [f"Python {platform.python_version()}"]
-    for package in _PACKAGES:
-        try:
-            versions.append(f"{package} {metadata.version(package)}")
-        except metadata.PackageNotFoundError:
-            continue
-    cores = available_cores()
-    return f"{cpu_name()}; {cores} cores, {threads} threads; {memory_gb():.0f} GB; {', '.join(versions)}"
-
-
-def busy_cores() -> float:
-    """How many cores other programs have kept busy over the last minute; 0 where the system does not tell."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-
-
-def matrix_rate(repeats: int = 5, side: int = _SIDE) -> float:
-    """Dense float32 matrix products in GFLOP/s (10^9 additions and multiplications), the best of `repeats`."""
+def matrix_rate(side: int = 2048) -> float:
+    """Dense float32 matrix products in GFLOP/s (10^9 additions and multiplications), the best of five."""
     rng = np.random.default_rng(0)
     left, right = (rng.random((side, side), dtype=np.float32) for _ in range(2))
     np.matmul(left, right)
     fastest = float("inf")
-    for _ in range(repeats):
+    for _ in range(5):
         start = time.perf_counter()
         np.matmul(left, right)
         fastest = min(fastest, time.perf_counter() - start)

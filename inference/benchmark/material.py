@@ -1,24 +1,51 @@
-"""The networks that are timed, made of one file of weights without any training."""
+"""What is timed: photos of ten megapixels, and networks made of one file of weights without any training."""
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
 
+import cv2
 import numpy as np
 
+from data.images import encode_image, read_rgb
 from models.weights import Weights
+from utils.files import write_bytes
+
+# What most of the contest's photos measure: (short side, long side).
+SIDES = (2811, 3770)
+_SAMPLES = Path(__file__).resolve().parents[2] / "test_code" / "samples" / "photos"
 
 # The write-up's prediction: the full-size photo in four equal tiles, TLC's window 2.5 x 256 = 640.
 RECIPE = {
-    "rows": 2,
-    "columns": 2,
-    "overlap": 0,
-    "tlc_train_size": 256,
-    "tlc_ratio": 2.5,
-    "downscale": 1,
-    "long_side": 0,
-}
+    "rows": 2, "columns": 2, "overlap": 0, "tlc_train_size": 256, "tlc_ratio": 2.5, "downscale": 1, "long_side": 0,
+}  # fmt: skip
+
+
+def sample_pictures(folder: Path, count: int, sides: tuple[int, int] = SIDES) -> None:
+    """Writes `count` JPEG photos: the bundled ones in turn, enlarged to `sides`, mirrored in every second turn."""
+    samples = sorted(_SAMPLES.glob("*.jpg"))
+    for index in range(count):
+        turn, place = divmod(index, len(samples))
+        pixels = read_rgb(samples[place])
+        upright = pixels.shape[0] >= pixels.shape[1]
+        pixels = cv2.resize(pixels, sides if upright else sides[::-1], interpolation=cv2.INTER_CUBIC)
+        pixels = np.ascontiguousarray(pixels[:, ::-1]) if turn % 2 else pixels
+        write_bytes(folder / f"sample_{index:03d}.jpg", encode_image(pixels, ".jpg", quality=92))
+
+
+def take_pictures(source: Path, folder: Path, count: int) -> None:
+    """Copies the first `count` JPEG photos of `source`, by name, into `folder`.
+
+    Raises:
+        FileNotFoundError: there are none.
+    """
+    found = sorted(path for path in source.iterdir() if path.suffix.lower() in (".jpg", ".jpeg"))
+    if not found:
+        raise FileNotFoundError(f"{source}: no *.jpg to time; name another folder with --pictures, or leave it out")
+    for path in found[:count]:
+        shutil.copy(path, folder / path.name)
 
 
 def doubled(weights: Weights) -> Weights:
@@ -49,9 +76,8 @@ def _doubled(name: str, array: np.ndarray) -> np.ndarray:
 
 def as_recipe(weights: Weights) -> Weights:
     """The write-up's kind of network, without a gate, with its way of prediction as `predict`."""
-    params, model = dict(weights.params), dict(weights.model)
-    if model["gate"]:
+    params = dict(weights.params)
+    if weights.model["gate"]:
         params.update({name: params[name][:3] for name in ("ending.weight", "ending.bias")})
-        model["gate"] = False
-    predict: dict[str, Any] = {**weights.predict, **RECIPE}
+    model, predict = {**weights.model, "gate": False}, {**weights.predict, **RECIPE}
     return replace(weights, params=params, model=model, predict=predict, file=None)
