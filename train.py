@@ -23,6 +23,7 @@ import math
 import sys
 import time
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -44,17 +45,15 @@ from data.images import BadImageError
 from inference.validation import validate, validation_pages
 from losses.total import TotalLoss
 from models.nafnet import NAFNet, apply_gate
-from models.weights import Weights, arrays_of, load_arrays, load_weights
+from models.weights import Weights, arrays_of, load_arrays, load_weights, save_weights
 from utils.machine import DeviceError, bar_intervals, resolve_device
-from utils.parallel import StopRequest
 from utils.training.checkpoint import (
     CheckpointError,
     ExponentialMovingAverage,
-    gradient_norm,
     load_optimizer_arrays,
     optimizer_arrays,
 )
-from utils.training.processes import Processes, device_of_process, join_processes
+from utils.training.processes import Processes, StopRequest, device_of_process, join_processes
 from utils.training.run_folder import RunFolder
 from utils.training.schedule import lr_at, seed_iteration, stage_at
 
@@ -119,8 +118,7 @@ class Learner:
         else:
             self.scaler.scale(loss).backward()
             self.scaler.unscale_(self.optimizer)
-        norm = gradient_norm(self.network.parameters())
-        return {"loss": loss.detach(), "gradient_norm": norm, **terms}
+        return {"loss": loss.detach(), "gradient_norm": gradient_norm(self.network), **terms}
 
     def step(self, iteration: int) -> float:
         """Changes the weights by the gradients and forgets those; returns the learning rate of this iteration."""
@@ -149,7 +147,7 @@ class Learner:
         return self.scaler is None or float(np.asarray(self.scaler.state_dict()["scale"]).item()) <= 1
 
     def state(self) -> dict[str, Any]:
-        """All of it as arrays and plain values, by structured parameter names."""
+        """All of it as arrays and plain values, by the parameters' names in the network."""
         return {
             "params": arrays_of(self.network),
             "optimizer": optimizer_arrays(self.optimizer, self.network),
@@ -158,7 +156,7 @@ class Learner:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Takes over what `state()` gave in another process; ValueError when it belongs to another network."""
+        """Takes over what `state()` gave in another process."""
         load_optimizer_arrays(self.optimizer, self.network, state["optimizer"])
         load_arrays(self.network, state["params"])
         if self.average is not None:
@@ -171,6 +169,15 @@ class Learner:
         params = self.average.arrays() if self.average is not None else arrays_of(self.network)
         origin = {"made_by": "train.py", "iteration": iteration, "config": to_yaml(self.config)}
         return Weights(params, self.network.config, self.config.predict.to_dict(), origin)
+
+    def save_weights(self, path: Path, iteration: int) -> None:
+        save_weights(path, self.weights(iteration))
+
+
+def gradient_norm(network: paddle.nn.Layer) -> paddle.Tensor:
+    """The 2-norm of all gradients taken together, a float32 scalar."""
+    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
+    return paddle.stack([gradient.square().sum() for gradient in gradients]).sum().sqrt()
 
 
 def train(config: Config, options: argparse.Namespace) -> int:

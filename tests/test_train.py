@@ -78,7 +78,7 @@ def command(prepared: Path, output: Path, *overrides: str, flags: tuple[str, ...
 
 def in_new_process(arguments: list[str]) -> subprocess.CompletedProcess:
     return subprocess.run(
-        [sys.executable, "train.py", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
+        [sys.executable, "train.py", *arguments], cwd=ROOT, capture_output=True, text=True, check=False,
         env={**os.environ, "OMP_NUM_THREADS": str(train.THREADS)},
     )
 
@@ -151,14 +151,10 @@ def test_auto_resume_starts_then_passes_over_a_torn_file_and_ends_the_same(prepa
     assert last.stat().st_mtime_ns == before
 
 
-def test_crossing_a_stage_border_changes_batch_and_patch(straight):
+def test_stage_and_learning_rate_are_those_of_the_iteration(straight):
     records = [item for item in read_metrics(straight / "metrics.jsonl") if item["kind"] == "train"]
     shapes = [(item["stage"], item["batch"], item["patch"]) for item in records]
     assert shapes == [(0, 2, 16)] * 6 + [(1, 1, 32)] * 4
-
-
-def test_the_learning_rate_is_that_of_the_schedule(straight):
-    records = [item for item in read_metrics(straight / "metrics.jsonl") if item["kind"] == "train"]
     expected = [1e-6 + (2e-3 - 1e-6) * (1 + np.cos(np.pi * iteration / 10)) / 2 for iteration in range(10)]
     np.testing.assert_allclose([item["learning_rate"] for item in records], expected, rtol=1e-12)
 
@@ -216,20 +212,15 @@ def test_resume_announces_what_has_changed(prepared, straight, tmp_path, capsys)
      (("train.init=/no/weights.pdparams",), (), "train.init: /no/weights.pdparams does not exist; train"),
      (("data.train_list=/no/list.txt",), (), "data.train_list: /no/list.txt does not exist; run data_preparation.py"),
      (("data.val_pages=/no/pages.txt",), (), "data.val_pages: /no/pages.txt does not exist; run data_preparation.py"),
-     (("trian.amp=fp16",), (), "trian")],
+     (("trian.amp=fp16",), (), "trian"),
+     # The last --device of a command line counts.
+     ((), ("--device", "foo"), "device 'foo'")],
 )
 def test_what_is_missing_is_named_and_nothing_is_left_behind(prepared, tmp_path, capsys, overrides, flags, named):
     assert train.main(command(prepared, tmp_path / "run", *overrides, flags=flags)) == 2
     said = capsys.readouterr()
     assert named in said.err
     assert said.out == ""
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_device_that_does_not_exist_is_refused(prepared, tmp_path, capsys):
-    # The last --device of a command line counts.
-    assert train.main(command(prepared, tmp_path / "run", flags=("--device", "foo"))) == 2
-    assert "device 'foo'" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
@@ -242,19 +233,16 @@ def test_a_validation_page_of_unequal_sizes_is_refused_at_the_start(prepared, tm
     assert not list(tmp_path.rglob("*.pd*"))
 
 
-def test_several_processes_on_one_named_card_are_refused(prepared, tmp_path, capsys, monkeypatch):
-    monkeypatch.setenv("PADDLE_TRAINERS_NUM", "2")
-    assert train.main(command(prepared, tmp_path / "run", flags=("--device", "gpu:0"))) == 2
-    assert "2 processes would share" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(("device", "tried"), [("auto", "gpu:7"), ("gpu:3", "gpu:3")])
-def test_a_process_alone_takes_the_launchers_card_unless_told_otherwise(prepared, tmp_path, capsys, monkeypatch,
-                                                                        device, tried):
+@pytest.mark.parametrize(("processes", "device", "named"), [
+    (1, "auto", "a problem of gpu:7;"), (1, "gpu:3", "a problem of gpu:3;"), (2, "gpu:0", "2 processes would share"),
+])  # fmt: skip
+def test_the_launchers_card_is_taken_unless_one_is_named(prepared, tmp_path, capsys, monkeypatch, processes, device,
+                                                         named):
+    monkeypatch.setenv("PADDLE_TRAINERS_NUM", str(processes))
     monkeypatch.setenv("FLAGS_selected_gpus", "7")
     monkeypatch.setattr(utils.machine, "gpu_problem", lambda name: f"a problem of {name}")
     assert train.main(command(prepared, tmp_path / "run", flags=("--device", device))) == 2
-    assert f"a problem of {tried};" in capsys.readouterr().err
+    assert named in capsys.readouterr().err
 
 
 class PoisonedLoss(train.TotalLoss):
@@ -374,20 +362,21 @@ def test_bf16_is_refused_on_a_card_without_it(prepared, monkeypatch, supported):
         with pytest.raises(ConfigError, match=r"train\.amp: gpu:1 does not compute in bf16 .* fp16"):
             train.Learner(config, "gpu:1", Processes(), None)
     assert asked == ["gpu:1"]
-
-
-def test_paddle_can_be_asked_about_bf16():
+    monkeypatch.undo()
     assert paddle.amp.is_bfloat16_supported("cpu") in (True, False)
 
 
-def test_all_gradients_together_are_clipped_to_the_norm(prepared, tmp_path):
-    one = ("train.iterations=1", "train.stages=[{iterations: 1, batch: 2, patch: 16}]", "optimizer.clip_norm=0.01")
-    assert train.main(command(prepared, tmp_path, *one, *QUIET)) == 0
-    assert read_metrics(tmp_path / "metrics.jsonl")[0]["gradient_norm"] > 0.1
-    # After one step the first moment is (1 - 0.9) times the clipped gradient.
-    kept = load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")["optimizer"].values()
-    clipped = np.sqrt(sum(np.square(state["moment1"].astype(np.float64) / 0.1).sum() for state in kept))
-    assert clipped == pytest.approx(0.01, rel=1e-4)
+def test_all_gradients_together_are_measured_and_clipped_to_the_norm(prepared, tmp_path):
+    one = ("train.iterations=1", "train.stages=[{iterations: 1, batch: 2, patch: 16}]", *QUIET)
+    for limit in (0.01, 1e6):
+        output = tmp_path / str(limit)
+        assert train.main(command(prepared, output, *one, f"optimizer.clip_norm={limit}")) == 0
+        norm = read_metrics(output / "metrics.jsonl")[0]["gradient_norm"]
+        assert norm > 0.1
+        # After one step the first moment is (1 - 0.9) times the clipped gradient.
+        kept = load_checkpoint(output / "checkpoints" / "last.pdckpt")["optimizer"].values()
+        clipped = np.sqrt(sum(np.square(state["moment1"].astype(np.float64) / 0.1).sum() for state in kept))
+        assert clipped == pytest.approx(min(norm, limit), rel=1e-4)
 
 
 def test_training_starts_from_given_weights(prepared, straight, tmp_path):
@@ -456,13 +445,12 @@ def test_sigterm_to_the_whole_group_saves_although_there_are_workers(prepared, t
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )
     try:
-        metrics, deadline = tmp_path / "metrics.jsonl", time.monotonic() + 120
+        metrics = tmp_path / "metrics.jsonl"
         while not (metrics.exists() and len(metrics.read_bytes().splitlines()) > 5):
             assert process.poll() is None, process.stderr.read()
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
+            time.sleep(0.05)
         os.killpg(process.pid, signal.SIGTERM)
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate()
     finally:
         process.kill()
     assert process.returncode == 143, errors
@@ -478,7 +466,7 @@ def test_two_processes_average_their_gradients_and_one_writes(prepared, tmp_path
     launched = subprocess.run(
         [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--log_dir", str(tmp_path / "log"),
          "train.py", *command(prepared, tmp_path / "two", *twice)],
-        cwd=ROOT, capture_output=True, text=True, timeout=300, check=False,
+        cwd=ROOT, capture_output=True, text=True, check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     logs = "\n".join(path.read_text() for path in sorted((tmp_path / "log").glob("workerlog.*")))

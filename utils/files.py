@@ -1,7 +1,4 @@
-"""Writing files so that a reader never sees half of one.
-
-Names of files as one line of a terminal or a log, whatever bytes they hold.
-"""
+"""Writing files so that a reader never sees half of one, and their names as one line of a terminal or a log."""
 
 from __future__ import annotations
 
@@ -17,6 +14,8 @@ from pathlib import Path
 _TEMPORARY = re.compile(r"\.(\d+)-[0-9a-f]+\.tmp(\..*)?", re.DOTALL)
 # Another machine's writer may be at work in a shared folder; writing one file does not pause for so long.
 _ABANDONED_SECONDS = 10.0
+# Control characters (a line break or an escape sequence in a name), bytes that are no text, line separators.
+_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 
 
 @contextmanager
@@ -24,8 +23,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary path beside `path`; renames it into place when the block succeeds.
 
     The temporary name keeps the suffix (writers choose a format by it), starts with a dot and is that of this process
-    and thread, so that parallel writers and folder listings do not meet it. On any error the temporary
-    file is removed and `path` stays as it was. Missing parent folders are created.
+    and thread, so that parallel writers and folder listings do not meet it. On any error the temporary file is
+    removed and `path` stays as it was. Missing parent folders are created.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,14 +40,24 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
 
 
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Writes `content` to `path` atomically and flushes it to the disk."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Writes `text` as UTF-8 with Unix line ends to `path` atomically."""
+    write_bytes(path, text.encode("utf-8"))
+
+
 def remove_leftovers(folder: str | os.PathLike[str]) -> list[Path]:
-    """Removes, in `folder` and below, the temporary files of writers that were killed.
+    """Removes, in `folder` and below, the temporary files of writers that were killed; returns them.
 
     To be called before this process writes there itself. What another process of this machine, or an unknown one in
     the last seconds, was writing stays.
-
-    Returns:
-        The files that were removed.
     """
     removed = []
     for place, _, names in os.walk(folder):
@@ -80,23 +89,6 @@ def _seconds_since_written(path: Path) -> float:
         return time.time() - path.stat().st_mtime
     except FileNotFoundError:
         return 0.0
-
-
-def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
-    """Writes `content` to `path` atomically and flushes it to the disk."""
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes `text` as UTF-8 with Unix line ends to `path` atomically."""
-    write_bytes(path, text.encode("utf-8"))
-
-
-# Control characters (a line break or an escape sequence in a name), bytes that are no text, line separators.
-_UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 
 
 def printable(text: object) -> str:

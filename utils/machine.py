@@ -1,11 +1,7 @@
-"""Starting Paddle with as many CPU threads as there are cores, and without its sermon about it.
-
-Which device to run on, found out by running something there.
+"""What the machine offers: threads of the CPU, a device that computes right, a terminal or a log to draw on.
 
 Paddle is imported when something is asked and not before: it takes seconds and a few hundred megabytes, and engines
 that run without it ask nothing.
-
-How often a progress bar is drawn: in place on a terminal, seldom where every drawing stays as a line of a log.
 """
 
 from __future__ import annotations
@@ -24,6 +20,12 @@ import numpy as np
 
 # What Paddle prints at every import as soon as it may use more than one thread.
 _SERMON = ("WARNING: OMP_NUM_THREADS set to", "PLEASE USE OMP_NUM_THREADS WISELY")
+_LOG_INTERVAL = 30.0
+_log = logging.getLogger(__name__)
+
+
+class DeviceError(RuntimeError):
+    """The device that was asked for cannot be used; the message says why and what to do."""
 
 
 def available_cores() -> int:
@@ -75,7 +77,7 @@ def _return_logging(lost: io.StringIO) -> None:
     """Points what Paddle set up to log to `lost`, which nobody reads, at the real error stream.
 
     Paddle also takes over the root logger, through which this project's own warnings go. That one is freed, so that
-    Python prints them as plain sentences, or as the command line sets it up; its level goes back as well.
+    Python prints them as plain sentences, or as the command line sets it up.
     """
     for logger in logging.Logger.manager.loggerDict.values():
         for handler in getattr(logger, "handlers", ()):
@@ -86,28 +88,18 @@ def _return_logging(lost: io.StringIO) -> None:
             logging.root.removeHandler(handler)
 
 
-_log = logging.getLogger(__name__)
-
-
-class DeviceError(RuntimeError):
-    """The device that was asked for cannot be used; the message says why and what to do."""
-
-
 def resolve_device(name: str = "auto") -> str:
-    """Chooses the device and makes it Paddle's current one.
-
-    Args:
-        name: "auto" takes the first GPU if it works and the CPU otherwise; "cpu"; "gpu" or "gpu:INDEX" insist.
-
-    Returns:
-        "cpu" or "gpu:INDEX".
-
-    Raises:
-        DeviceError: a GPU was asked for by name and does not work, or `name` is none of the above.
+    """Chooses the device, makes it Paddle's current one, and returns it as "cpu" or "gpu:INDEX".
 
     A GPU counts as working when a real convolution on it gives the right numbers: a Paddle build without kernels for
     the card imports, lists the card and passes `paddle.utils.run_check()`. When "auto" turns a GPU down, a warning
     says why.
+
+    Args:
+        name: "auto" takes the first GPU if it works and the CPU otherwise; "cpu"; "gpu" or "gpu:INDEX" insist.
+
+    Raises:
+        DeviceError: a GPU was asked for by name and does not work, or `name` is none of the above.
     """
     check_device(name)
     import paddle
@@ -139,17 +131,17 @@ def gpu_named(name: str) -> str:
     return f"gpu:{name.partition(':')[2] or 0}"
 
 
+def gpu_shows() -> bool:
+    """Whether the machine shows an NVIDIA GPU, whatever the installed packages can do with it; Linux only."""
+    return any(Path("/dev").glob("nvidia[0-9]*"))
+
+
 def may_have_gpu() -> bool:
     """Whether Paddle could have a GPU, as far as can be told without importing it: False for its CPU package."""
     if "paddle" in sys.modules:
         return sys.modules["paddle"].is_compiled_with_cuda()
     # Installed side by side, the two packages overwrite each other: only Paddle itself knows which one is there.
     return _installed("paddlepaddle-gpu") or not _installed("paddlepaddle")
-
-
-def gpu_shows() -> bool:
-    """Whether the machine shows an NVIDIA GPU, whatever the installed packages can do with it; Linux only."""
-    return any(Path("/dev").glob("nvidia[0-9]*"))
 
 
 def _installed(package: str) -> bool:
@@ -175,9 +167,9 @@ def gpu_problem(device: str) -> str | None:
         error = _convolution_error()
     except Exception as failure:
         # Whatever a driver or a missing kernel raises, the answer is the same: not usable, for this reason.
+        return f"a convolution on {device} failed ({type(failure).__name__}: {_reason(failure)})"
+    finally:
         paddle.device.set_device(before)
-        return f"a convolution on {device} failed ({type(failure).__name__}: {_first_line(failure)})"
-    paddle.device.set_device(before)
     if not error < 1e-2:
         return f"a convolution on {device} gave wrong numbers (off by {error:g}): this build has no kernels for it"
     return None
@@ -196,18 +188,15 @@ def _convolution_error() -> float:
     return float(np.abs(result - expected).max())
 
 
-def _first_line(failure: Exception) -> str:
+def _reason(failure: Exception) -> str:
     lines = [line.strip() for line in str(failure).splitlines() if line.strip(" -")]
     # Paddle puts a C++ traceback first and its reason on the line that begins with its own name for the error.
     return next((line for line in lines if "Error:" in line), lines[0] if lines else "no message")
 
 
-LOG_INTERVAL = 30.0
-
-
 def bar_intervals(stream: TextIO) -> dict[str, float]:
-    """Keywords for `tqdm(file=stream)`: none on a terminal, otherwise a drawing every `LOG_INTERVAL` seconds."""
+    """Keywords for `tqdm(file=stream)`: none on a terminal; in a log, where every drawing stays, one in 30 seconds."""
     if stream.isatty():
         return {}
     # The largest interval as well: above it (10 s by default), tqdm's own watch draws in between.
-    return {"mininterval": LOG_INTERVAL, "maxinterval": LOG_INTERVAL}
+    return {"mininterval": _LOG_INTERVAL, "maxinterval": _LOG_INTERVAL}

@@ -70,40 +70,31 @@ class RestrictedUnpickler(pickle.Unpickler):
         return self._resolve(pid)
 
 
-def _check_plain(tree: Any, where: str) -> None:
-    if isinstance(tree, np.ndarray):
-        if tree.dtype == object:
-            raise TypeError(f"{where}: object arrays cannot be saved, convert to numbers first")
-    elif isinstance(tree, dict):
-        for key, value in tree.items():
-            if not isinstance(key, str):
-                raise TypeError(f"{where}: key {key!r} is {type(key).__name__}, expected str")
-            _check_plain(value, f"{where}.{key}" if where else key)
-    elif isinstance(tree, list | tuple):
-        for index, value in enumerate(tree):
-            _check_plain(value, f"{where}[{index}]")
-    elif not isinstance(tree, _PLAIN):
-        raise TypeError(f"{where}: {type(tree).__name__} cannot be saved; use arrays, dicts, lists or plain values")
-
-
 def save_tree(path: str | os.PathLike[str], tree: dict[str, Any]) -> None:
     """Writes nested dictionaries and lists of arrays and plain values to `path`, atomically.
 
     Raises:
         TypeError: a value is neither an array nor plain; the message names its place in the tree.
     """
-    _check_plain(tree, "")
-    # Protocol 4 is the newest that every supported Paddle reads. C order keeps the bytes a function of the values.
-    write_bytes(path, pickle.dumps(_contiguous(tree), protocol=4))
+    # Protocol 4 is the newest that every supported Paddle reads.
+    write_bytes(path, pickle.dumps(_storable(tree, ""), protocol=4))
 
 
-def _contiguous(tree: Any) -> Any:
+def _storable(tree: Any, where: str) -> Any:
+    """The tree with its arrays in C order, so that the bytes are a function of the values alone."""
     if isinstance(tree, np.ndarray):
+        if tree.dtype == object:
+            raise TypeError(f"{where}: object arrays cannot be saved, convert to numbers first")
         return np.array(tree, order="C")
     if isinstance(tree, dict):
-        return {key: _contiguous(value) for key, value in tree.items()}
+        for key in tree:
+            if not isinstance(key, str):
+                raise TypeError(f"{where}: key {key!r} is {type(key).__name__}, expected str")
+        return {key: _storable(value, f"{where}.{key}" if where else key) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
-        return type(tree)(_contiguous(value) for value in tree)
+        return type(tree)(_storable(value, f"{where}[{index}]") for index, value in enumerate(tree))
+    if not isinstance(tree, _PLAIN):
+        raise TypeError(f"{where}: {type(tree).__name__} cannot be saved; use arrays, dicts, lists or plain values")
     return tree
 
 

@@ -19,7 +19,7 @@ from data.contest.lists import PatchPaths, read_list
 from data.contest.patch_files import check_preparation
 from data.images import BadImageError, read_rgb
 from data.masks import read_mask
-from utils.parallel import kill_workers_at_exit, leave_stopping_to_parent
+from utils.training.processes import kill_workers_at_exit, leave_stopping_to_parent
 
 _log = logging.getLogger(__name__)
 SHARED_MEMORY = Path("/dev/shm")

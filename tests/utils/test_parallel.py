@@ -1,3 +1,7 @@
+"""Tasks over processes: order, errors, preparation, and an end at once when somebody stops them."""
+
+from __future__ import annotations
+
 import os
 import signal
 import subprocess
@@ -36,15 +40,11 @@ def test_one_worker_or_one_task_needs_no_other_process(tasks, workers):
     assert list(run_parallel(double, tasks, workers)) == [(2 * task, os.getpid()) for task in tasks]
 
 
-def test_an_error_in_a_worker_reaches_the_caller():
+def test_an_error_in_a_worker_and_a_killed_worker_reach_the_caller():
     with pytest.raises(KeyError, match="three"):
         list(run_parallel(fail_on_three, range(6), workers=2))
-
-
-def test_a_killed_worker_ends_the_run_with_advice():
     with pytest.raises(WorkerKilledError, match="--workers"):
         list(run_parallel(die, range(2), workers=2))
-
 
 
 prepared = []
@@ -66,38 +66,35 @@ def test_every_process_is_prepared_once_before_its_first_task(workers):
 
 INTERRUPTED = """
 import time
+from pathlib import Path
 from utils.parallel import run_parallel
 
-def sleep(seconds):
-    time.sleep(seconds)
+def sleep(name):
+    Path(name).touch()
+    time.sleep(600)
 
 if __name__ == "__main__":
-    try:
-        for _ in run_parallel(sleep, [0.01, 600, 600, 600], workers=2):
-            print("begun", flush=True)
-    except KeyboardInterrupt:
-        print("stopped", flush=True)
+    for _ in run_parallel(sleep, ["begun-1", "begun-2", "begun-3"], workers=2):
+        pass
 """
 
 
 def test_ctrl_c_twice_ends_the_work_and_the_workers_at_once(tmp_path):
     (tmp_path / "program.py").write_text(INTERRUPTED)
-    process = subprocess.Popen(
-        [sys.executable, "program.py"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])},
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdout.readline() == "begun\n"
-    # By then both workers are deaf to ctrl-C and asleep.
-    time.sleep(2)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    process = subprocess.Popen([sys.executable, "program.py"], cwd=tmp_path, env=environment, start_new_session=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # fmt: skip
     try:
+        # By then both workers are deaf to ctrl-C and asleep.
+        while len(list(tmp_path.glob("begun-*"))) < 2:
+            assert process.poll() is None
+            time.sleep(0.02)
         for _ in range(2):
             os.killpg(process.pid, signal.SIGINT)
-            time.sleep(0.3)
-        process.wait(20)
+            time.sleep(0.1)
+        # Its end comes when nobody is left who could write into it.
+        process.communicate(timeout=120)
+        assert process.returncode
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -1,20 +1,20 @@
-"""Checkpoints of a training run: one dictionary in one file, of which a whole one is always on the disk.
+"""What a training run needs to go on: the optimiser's memory, the moving average, and one file that holds it all.
 
-Reading and restoring what an optimiser remembers, by the names that parameters have in their network.
+A checkpoint is one dictionary in one file, and a whole one is always on the disk.
 
-Paddle names its moments after counters ("conv2d_17.w_0_moment1_0") that depend on what the process built before, so a
-file of such names loads into the wrong place, or silently nowhere, as soon as a program builds its networks in another
-order. Here the key is the structured name: state["encoders.0.0.conv1.weight"]["moment1"].
-
-Exponential moving average of a network's parameters.
+Paddle names an optimiser's moments after counters ("conv2d_17.w_0_moment1_0") that depend on what the process built
+before, so a file of such names loads into the wrong place, or silently nowhere, as soon as a program builds its
+networks in another order. Here the key is the parameter's name in its network:
+state["encoders.0.0.conv1.weight"]["moment1"].
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ class CheckpointError(ValueError):
 
 def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
     """Writes `state` (nested dictionaries of arrays and plain values) with a checksum of its content, atomically."""
-    save_tree(path, {"format": FORMAT, "checksum": checksum(state), "state": state})
+    save_tree(path, {"format": FORMAT, "checksum": _checksum(state), "state": state})
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -54,12 +54,12 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         )
     if tree.get("format") != FORMAT:
         raise CheckpointError(f"{os.fspath(path)}: format {tree.get('format')!r}, this version reads format {FORMAT}")
-    if checksum(tree["state"]) != tree["checksum"]:
+    if _checksum(tree["state"]) != tree["checksum"]:
         raise CheckpointError(f"{os.fspath(path)}: damaged, its checksum does not fit its content; use an older one")
     return tree["state"]
 
 
-def checksum(tree: Any) -> int:
+def _checksum(tree: Any) -> int:
     """CRC-32 of every key, value, type and shape in a tree of arrays and plain values."""
     value = 0
     for part in _leaf_bytes(tree):
@@ -84,17 +84,13 @@ def _leaf_bytes(tree: Any) -> Iterator[bytes | memoryview]:
 
 
 class CheckpointFolder:
-    """The checkpoints of one run: `last`, the one before it, and `best`.
-
-    Args:
-        folder: created when something is saved.
-    """
+    """The checkpoints of one run: `last`, the one before it, and `best`. The folder is created when one is saved."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
-        self.last = self.folder / f"last{SUFFIX}"
-        self.previous = self.folder / f"previous{SUFFIX}"
-        self.best = self.folder / f"best{SUFFIX}"
+        self.last, self.previous, self.best = (
+            self.folder / f"{name}{SUFFIX}" for name in ("last", "previous", "best")
+        )
 
     def save_last(self, state: dict[str, Any]) -> None:
         """Writes `last`; what was there becomes `previous`. Stopped at any moment, one of the two is whole."""
@@ -103,10 +99,6 @@ class CheckpointFolder:
         if self.last.exists():
             os.replace(self.last, self.previous)
         os.replace(incoming, self.last)
-
-    def save_best(self, state: dict[str, Any]) -> None:
-        """Writes `best`, over the one that was there."""
-        save_checkpoint(self.best, state)
 
     def present(self) -> list[Path]:
         """The checkpoint files that exist, newest first; whether they are whole is not looked at."""
@@ -144,50 +136,16 @@ class CheckpointFolder:
 def differing_keys(saved: Any, current: Any, path: str = "") -> list[tuple[str, Any, Any]]:
     """The leaves in which two configs (nested dictionaries) differ, as (dotted key, saved value, current value).
 
-    Lists and tuples with equal items are equal: files know lists only. A key that one side lacks counts as None.
+    Lists and tuples with equal items are equal. A key that one side lacks counts as None.
     """
     if isinstance(saved, dict) and isinstance(current, dict):
-        keys = [*saved, *(key for key in current if key not in saved)]
         return [
             difference
-            for key in keys
+            for key in {**saved, **current}
             for difference in differing_keys(saved.get(key), current.get(key), f"{path}.{key}" if path else key)
         ]
-    return [] if plain(saved) == plain(current) else [(path, saved, current)]
-
-
-def plain(tree: Any) -> Any:
-    """The same tree with lists for tuples, as it reads back from a file."""
-    if isinstance(tree, dict):
-        return {key: plain(value) for key, value in tree.items()}
-    return [plain(item) for item in tree] if isinstance(tree, list | tuple) else tree
-
-
-def check_resumable(
-    path: str | os.PathLike[str],
-    differences: Sequence[tuple[str, Any, Any]],
-    fixed: Iterable[str],
-) -> None:
-    """Refuses to go on from a checkpoint whose config differs in a key that its state depends on.
-
-    Args:
-        differences: as `differing_keys` gives them.
-        fixed: keys (with all that is below them) that have to be equal.
-
-    Raises:
-        CheckpointError: names every such key with both values.
-    """
-    fixed = tuple(fixed)
-    refused = [
-        f"{key}: {saved!r} in the checkpoint, {current!r} now"
-        for key, saved, current in differences
-        if any(key == name or key.startswith(f"{name}.") for name in fixed)
-    ]
-    if refused:
-        raise CheckpointError(
-            f"{os.fspath(path)}: the config has changed where a run cannot change on its way ({'; '.join(refused)}). "
-            "Restore these keys, or start a new run in another output folder with train.init set to the weights"
-        )
+    same = json.dumps(saved, sort_keys=True) == json.dumps(current, sort_keys=True)
+    return [] if same else [(path, saved, current)]
 
 
 def optimizer_arrays(
@@ -199,7 +157,7 @@ def optimizer_arrays(
     """
     return {
         name: {kind: tensor.numpy() for kind, tensor in kept.items()}
-        for name, kept in _state_tensors(optimizer, network).items()
+        for name, kept in _optimizer_tensors(optimizer, network).items()
     }
 
 
@@ -209,55 +167,10 @@ def load_optimizer_arrays(
     """Puts `optimizer_arrays` of another process into an optimiser that has not stepped yet.
 
     Raises:
-        ValueError: a parameter, a kind of state or a shape is missing, unexpected or different; all are listed.
+        CheckpointError: names or shapes differ; all of them are listed.
     """
-    _create_state(optimizer, network)
-    tensors = _state_tensors(optimizer, network)
-    wrong = [f"{name} (unknown parameter)" for name in sorted(arrays.keys() - tensors.keys())]
-    for name, kept in tensors.items():
-        given = arrays.get(name, {})
-        for kind in sorted(kept.keys() | given.keys()):
-            if kind not in given:
-                wrong.append(f"{name}.{kind} (missing)")
-            elif kind not in kept:
-                wrong.append(f"{name}.{kind} (unexpected)")
-            elif list(given[kind].shape) != list(kept[kind].shape):
-                wrong.append(f"{name}.{kind} {list(given[kind].shape)} instead of {list(kept[kind].shape)}")
-    if wrong:
-        raise ValueError(f"the optimiser's state does not belong to this network: {', '.join(wrong)}")
-    for name, kept in tensors.items():
-        for kind, tensor in kept.items():
-            tensor.set_value(arrays[name][kind])
-
-
-def gradient_norm(parameters: list[paddle.Tensor]) -> paddle.Tensor:
-    """The 2-norm of all gradients taken together, a float32 scalar; parameters without a gradient are left out."""
-    squares = [parameter.grad.square().sum() for parameter in parameters if parameter.grad is not None]
-    if not squares:
-        raise ValueError("no parameter has a gradient; call backward() first")
-    return paddle.stack(squares).sum().sqrt()
-
-
-def _state_tensors(
-    optimizer: paddle.optimizer.Optimizer, network: paddle.nn.Layer
-) -> dict[str, dict[str, paddle.Tensor]]:
-    structured = {parameter.name: name for name, parameter in network.named_parameters()}
-    kept: dict[str, dict[str, paddle.Tensor]] = {name: {} for name in structured.values()}
-    for key, tensor in optimizer.state_dict().items():
-        owners = [name for name in structured if key.startswith(f"{name}_")]
-        if not owners:
-            raise ValueError(f"the optimiser keeps {key}, which belongs to no parameter of this network")
-        owner = max(owners, key=len)
-        # "conv2d_0.w_0" + "_" + "beta1_pow_acc" + "_" + a counter.
-        kept[structured[owner]][key[len(owner) + 1 :].rpartition("_")[0]] = tensor
-    return kept
-
-
-def _create_state(optimizer: paddle.optimizer.Optimizer, network: paddle.nn.Layer) -> None:
-    """Makes the optimiser allocate its state, which Paddle does in the first step only.
-
-    The step has zero gradients and a learning rate of zero: it leaves every parameter as it is, bit for bit.
-    """
+    # Paddle allocates the state in the first step. This one has zero gradients and a learning rate of zero: it leaves
+    # every parameter as it is, bit for bit.
     rate = optimizer.get_lr()
     for parameter in network.parameters():
         if not parameter.stop_gradient:
@@ -266,6 +179,35 @@ def _create_state(optimizer: paddle.optimizer.Optimizer, network: paddle.nn.Laye
     optimizer.step()
     optimizer.clear_grad()
     optimizer.set_lr(rate)
+    _set_tensors(_flat(_optimizer_tensors(optimizer, network)), _flat(arrays), "the optimiser's state")
+
+
+def _flat(nested: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {f"{name}.{kind}": value for name, kept in nested.items() for kind, value in kept.items()}
+
+
+def _optimizer_tensors(
+    optimizer: paddle.optimizer.Optimizer, network: paddle.nn.Layer
+) -> dict[str, dict[str, paddle.Tensor]]:
+    structured = {parameter.name: name for name, parameter in network.named_parameters()}
+    kept: dict[str, dict[str, paddle.Tensor]] = {name: {} for name in structured.values()}
+    for key, tensor in optimizer.state_dict().items():
+        # "conv2d_0.w_0" + "_" + "beta1_pow_acc" + "_" + a counter; "conv2d_0.w_0" may begin another name.
+        owner = max((name for name in structured if key.startswith(f"{name}_")), key=len)
+        kept[structured[owner]][key[len(owner) + 1 :].rpartition("_")[0]] = tensor
+    return kept
+
+
+def _set_tensors(tensors: Mapping[str, paddle.Tensor], arrays: Mapping[str, np.ndarray], what: str) -> None:
+    wrong = [f"{name} (missing)" for name in sorted(tensors.keys() - arrays.keys())]
+    wrong += [f"{name} (unexpected)" for name in sorted(arrays.keys() - tensors.keys())]
+    for name in sorted(tensors.keys() & arrays.keys()):
+        if list(arrays[name].shape) != list(tensors[name].shape):
+            wrong.append(f"{name} {list(arrays[name].shape)} instead of {list(tensors[name].shape)}")
+    if wrong:
+        raise CheckpointError(f"{what} does not belong to this network: {', '.join(wrong)}")
+    for name, tensor in tensors.items():
+        tensor.set_value(arrays[name])
 
 
 class ExponentialMovingAverage:
@@ -280,22 +222,16 @@ class ExponentialMovingAverage:
     """
 
     def __init__(self, network: paddle.nn.Layer, decay: float) -> None:
-        if not 0 < decay < 1:
-            raise ValueError(f"the decay of the moving average is {decay}, expected a number between 0 and 1")
         self.decay = decay
         self._live = {
             name: tensor for name, tensor in network.state_dict().items() if paddle.is_floating_point(tensor)
         }
         self._average = {name: tensor.detach().clone() for name, tensor in self._live.items()}
 
-    def decay_at(self, iteration: int) -> float:
-        """The decay d used by the update of `iteration` (from 0)."""
-        return min(self.decay, (1 + iteration) / (10 + iteration))
-
     @paddle.no_grad()
     def update(self, iteration: int) -> None:
         """Takes the parameters in as they are after the optimiser's step of `iteration` (from 0)."""
-        share = 1 - self.decay_at(iteration)
+        share = 1 - min(self.decay, (1 + iteration) / (10 + iteration))
         for name, average in self._average.items():
             average.lerp_(self._live[name], share)
 
@@ -303,19 +239,10 @@ class ExponentialMovingAverage:
         """The averages as arrays, by the network's own parameter names."""
         return {name: tensor.numpy() for name, tensor in self._average.items()}
 
-    def load_arrays(self, arrays: dict[str, np.ndarray]) -> None:
+    def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Takes the averages over from `arrays()` of another run.
 
         Raises:
-            ValueError: names or shapes differ; all of them are listed.
+            CheckpointError: names or shapes differ; all of them are listed.
         """
-        wrong = sorted(self._average.keys() ^ arrays.keys())
-        wrong += [
-            f"{name} {list(arrays[name].shape)} instead of {tensor.shape}"
-            for name, tensor in self._average.items()
-            if name in arrays and list(arrays[name].shape) != list(tensor.shape)
-        ]
-        if wrong:
-            raise ValueError(f"the moving average does not belong to this network: {', '.join(wrong)}")
-        for name, tensor in self._average.items():
-            tensor.set_value(arrays[name])
+        _set_tensors(self._average, arrays, "the moving average")

@@ -1,10 +1,23 @@
-"""Training under `python -m paddle.distributed.launch`: who I am, on which device, and agreeing on numbers."""
+"""The processes of one training run: who this one is, on which device, agreeing on numbers, and how they are stopped.
+
+Several trainers are started by `python -m paddle.distributed.launch`, which speaks through the environment. Each may
+have data workers of its own. A request to stop (ctrl-C, SIGTERM of a scheduler) becomes a flag that the trainers'
+loop looks at; data workers do not hear it, since a trainer needs them until its checkpoint is written.
+"""
 
 from __future__ import annotations
 
+import atexit
+import ctypes
+import multiprocessing
 import os
+import signal
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from types import FrameType
+from typing import Any
 
 import paddle
 import paddle.distributed
@@ -14,11 +27,9 @@ from utils.machine import DeviceError
 
 @dataclass(frozen=True)
 class Processes:
-    """The place of this process among those of one run.
+    """The place of this process, `rank`, among the `world` processes that train together.
 
-    Attributes:
-        rank: 0 .. world - 1; only rank 0 writes files and talks.
-        world: how many processes train together.
+    Only rank 0 writes files and talks. Every process receives the same answer from `maximum` and `total`.
     """
 
     rank: int = 0
@@ -29,17 +40,12 @@ class Processes:
         return self.rank == 0
 
     def maximum(self, values: Sequence[float]) -> list[float]:
-        """The largest of each value over all processes; every process receives the same answer."""
+        """The largest of each value over all processes."""
         return self._reduce(values, paddle.distributed.ReduceOp.MAX)
 
     def total(self, values: Sequence[float]) -> list[float]:
-        """The sum of each value over all processes; every process receives the same answer."""
+        """The sum of each value over all processes."""
         return self._reduce(values, paddle.distributed.ReduceOp.SUM)
-
-    def span(self, value: float) -> tuple[float, float]:
-        """The smallest and the largest of one value over all processes; every process receives the same answer."""
-        highest, negative_lowest = self.maximum([value, -value])
-        return -negative_lowest, highest
 
     def _reduce(self, values: Sequence[float], operation: int) -> list[float]:
         if self.world == 1:
@@ -49,49 +55,112 @@ class Processes:
         return tensor.tolist()
 
 
+def _launched_world() -> int:
+    return int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
+
+
 def device_of_process(asked: str) -> str:
     """The device to take in this process, for `utils.machine.resolve_device`.
 
-    Args:
-        asked: what the user said. "auto" and "gpu" leave the card to the launcher; "cpu" and "gpu:INDEX" win over it.
+    "auto" and "gpu" leave the card to the launcher, if there is one; "cpu" and "gpu:INDEX" win over it.
 
     Raises:
         DeviceError: one card was named for several processes.
     """
     if asked in ("auto", "gpu"):
-        return launched_gpu() or asked
-    if asked.startswith("gpu:") and launched_world() > 1:
+        # With `--gpus 1` the launcher leaves all cards visible and names this one, for a single process as well.
+        card = os.environ.get("FLAGS_selected_gpus", "").split(",")[0]  # noqa: SIM112 - Paddle spells it so
+        return f"gpu:{card}" if card else asked
+    if asked.startswith("gpu:") and _launched_world() > 1:
         raise DeviceError(
-            f"device {asked}: {launched_world()} processes would share this one card; choose the cards with --gpus of "
-            "paddle.distributed.launch and leave out --device, or start one process"
+            f"device {asked}: {_launched_world()} processes would share this one card; choose the cards with --gpus "
+            "of paddle.distributed.launch and leave out --device, or start one process"
         )
     return asked
 
 
-def launched_gpu() -> str | None:
-    """The device ("gpu:INDEX") that the launcher gave to this process; None without a launcher or on CPUs.
-
-    With `--gpus 1` the launcher leaves all cards visible and names this one, for a single process as well.
-    """
-    index = os.environ.get("FLAGS_selected_gpus", "").split(",")[0]  # noqa: SIM112 - Paddle spells it so
-    return f"gpu:{index}" if index else None
-
-
-def launched_world() -> int:
-    """How many processes the launcher started; 1 without a launcher."""
-    return int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
-
-
 def join_processes(device: str) -> Processes:
-    """Connects to the other processes of the launcher; without a launcher, there are none.
-
-    Args:
-        device: what `utils.machine.resolve_device` answered. NCCL connects GPUs, gloo CPUs.
-    """
-    if launched_world() == 1:
+    """Connects to the other processes of the launcher, by NCCL on GPUs and gloo on CPUs; without it there are none."""
+    if _launched_world() == 1:
         return Processes()
     if device == "cpu":
         # Otherwise a GPU build would put every process back on the card that the launcher chose.
         os.environ["PADDLE_DISTRI_BACKEND"] = "gloo"
     paddle.distributed.init_parallel_env()
     return Processes(paddle.distributed.get_rank(), paddle.distributed.get_world_size())
+
+
+class StopRequest:
+    """A context in which SIGINT and SIGTERM only set `signal_number`; a second SIGINT acts as usual.
+
+    A person who presses ctrl-C twice means it. A second SIGTERM means nothing: Paddle's launcher sends three within a
+    second, and then gives half a minute. Processes forked inside the context do not act on it.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.signal_number: int | None = None
+        self._process = os.getpid()
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopRequest:
+        self._before = {number: signal.signal(number, self._handle) for number in self.SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._process:
+            return
+        self.signal_number = number
+        signal.signal(signal.SIGINT, self._before[signal.SIGINT])
+
+    @property
+    def requested(self) -> bool:
+        return self.signal_number is not None
+
+    @property
+    def exit_code(self) -> int:
+        """What a shell reports for a program that the signal ended: 130 after ctrl-C, 143 after SIGTERM.
+
+        A process that stops because another one of its run was asked to reports 143 as well.
+        """
+        return 128 + (self.signal_number or signal.SIGTERM)
+
+
+# From linux/prctl.h: the signal that this process receives when its parent dies.
+_PR_SET_PDEATHSIG = 1
+
+
+def leave_stopping_to_parent() -> None:
+    """Makes a data worker deaf to SIGINT and SIGTERM.
+
+    A terminal sends ctrl-C, and a service manager SIGTERM, to every process of a job, and Paddle throws an error into
+    the parent when a worker dies of it. A worker ends when the parent says so, when `kill_workers_at_exit` comes to
+    it, and, on Linux, with the parent's death.
+    """
+    for number in StopRequest.SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    if sys.platform == "linux":
+        # Paddle's workers look whether the parent lives, but not while they wait for it to take a batch.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+@cache
+def kill_workers_at_exit() -> None:
+    """For the parent of such workers, before it starts them: whatever way it ends, it does not wait for them.
+
+    Python's multiprocessing would send SIGTERM at exit and wait for ever.
+    """
+    atexit.register(_kill_children)
+
+
+def _kill_children() -> None:
+    # Paddle's handler would make an error of every worker's end.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()

@@ -1,6 +1,7 @@
-"""The records of a run: metrics as JSON lines, curves as a picture, events for a viewer when one is installed.
+"""The folder of a training run: where it starts from, what is saved, recorded and said.
 
-The folder of a training run: where it starts from, what is saved, what is recorded, what is said.
+It holds config.yml and command.txt, metrics.jsonl, curves.png and events, checkpoints/, model_last.pdparams and
+model_best.pdparams.
 """
 
 from __future__ import annotations
@@ -19,159 +20,22 @@ from typing import Any, Protocol
 import paddle
 from tqdm import tqdm
 
-from models.weights import Weights, save_weights
 from utils.files import atomic_path, write_text
 from utils.training.checkpoint import (
     CheckpointError,
     CheckpointFolder,
-    check_resumable,
     differing_keys,
     load_checkpoint,
+    save_checkpoint,
 )
 from utils.training.processes import Processes
 
-_log = logging.getLogger(__name__)
-
-METRICS = "metrics.jsonl"
-CURVES = "curves.png"
-# Where a record stands, rather than what was measured there.
-_NOT_DRAWN = ("kind", "iteration", "stage", "batch")
-# Writers of events: module, class, name of the argument that takes the folder.
-_EVENT_WRITERS = (
-    ("visualdl", "LogWriter", "logdir"),
-    ("tensorboardX", "SummaryWriter", "logdir"),
-    ("torch.utils.tensorboard", "SummaryWriter", "log_dir"),
-)
-
-
-class Journal:
-    """Writes down what happens in one run, in the run's folder.
-
-    Args:
-        folder: the run's folder; created.
-        resume_from: the iteration that the run goes on from. Records after it are taken out of `metrics.jsonl`, since
-            they will be made again; 0 starts an empty file.
-
-    A record is one line of JSON with `kind`, `iteration` and numbers. Infinite and undefined numbers are null: JSON has
-    no other word for them.
-    """
-
-    def __init__(self, folder: str | os.PathLike[str], resume_from: int = 0) -> None:
-        self.folder = Path(folder)
-        self.records = [item for item in read_metrics(self.folder / METRICS) if item["iteration"] <= resume_from > 0]
-        write_text(self.folder / METRICS, "".join(json.dumps(item) + "\n" for item in self.records))
-        self._file = open(self.folder / METRICS, "a", encoding="utf-8")  # noqa: SIM115 - open for the whole run
-        self._events = open_event_writer(self.folder / "events")
-
-    def record(self, kind: str, iteration: int, **values: float | None) -> None:
-        """Adds one line and flushes it, so that a killed run has it."""
-        numbers = {
-            name: value if value is not None and math.isfinite(value) else None for name, value in values.items()
-        }
-        entry = {"kind": kind, "iteration": iteration, **numbers}
-        self.records.append(entry)
-        self._file.write(json.dumps(entry) + "\n")
-        self._file.flush()
-        if self._events is not None:
-            for name, value in numbers.items():
-                if value is not None:
-                    self._events.add_scalar(f"{kind}/{name}", value, iteration)
-
-    def draw(self) -> None:
-        """Draws every recorded number over the iterations into `curves.png`."""
-        draw_curves(self.folder / CURVES, self.records)
-
-    def close(self) -> None:
-        """Closes the files."""
-        self._file.close()
-        if self._events is not None:
-            self._events.close()
-
-
-def read_metrics(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """The records of a `metrics.jsonl`; none when there is no such file.
-
-    A last line that a kill cut short is left out.
-
-    Raises:
-        ValueError: any other line is not a record; the message names file and line.
-    """
-    path = Path(path)
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    records = []
-    for number, line in enumerate(lines, 1):
-        try:
-            entry = json.loads(line)
-            entry["kind"], entry["iteration"] = str(entry["kind"]), int(entry["iteration"])
-        except (ValueError, KeyError, TypeError) as error:
-            if number == len(lines):
-                break
-            raise ValueError(f"{path}:{number}: not a record of a run ({error}); remove the line") from error
-        records.append(entry)
-    return records
-
-
-def draw_curves(path: str | os.PathLike[str], records: Sequence[dict[str, Any]]) -> None:
-    """Draws one small plot per recorded number as a PNG, atomically; nothing when there are no numbers."""
-    series: dict[str, tuple[list[int], list[float]]] = {}
-    for entry in records:
-        for name, value in entry.items():
-            if name not in _NOT_DRAWN and value is not None:
-                iterations, values = series.setdefault(f"{entry['kind']}: {name}", ([], []))
-                iterations.append(entry["iteration"])
-                values.append(value)
-    if not series:
-        return
-    # The Figure class draws without pyplot, so neither a display nor a global state is touched.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    columns = min(3, len(series))
-    rows = -(-len(series) // columns)
-    figure = Figure(figsize=(4.5 * columns, 3 * rows))
-    FigureCanvasAgg(figure)
-    figure.subplots_adjust(left=0.06, right=0.98, top=1 - 0.1 / rows, bottom=0.16 / rows, hspace=0.4)
-    for place, (name, (iterations, values)) in enumerate(series.items(), 1):
-        axes = figure.add_subplot(rows, columns, place)
-        axes.plot(iterations, values, marker="." if len(values) < 30 else "", linewidth=1)
-        axes.set_title(name, fontsize=9)
-        axes.set_xlabel("iteration", fontsize=8)
-        axes.tick_params(labelsize=8)
-        axes.grid(alpha=0.3)
-        if all(value > 0 for value in values) and "loss" in name and max(values) > 20 * min(values):
-            axes.set_yscale("log")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=90)
-
-
-def open_event_writer(folder: str | os.PathLike[str]) -> Any | None:
-    """A writer with `add_scalar(tag, value, step)` and `close()`: VisualDL's, else TensorBoard's, else None."""
-    for module, name, argument in _EVENT_WRITERS:
-        try:
-            writer = getattr(importlib.import_module(module), name)
-        except ImportError:
-            continue
-        except Exception as error:
-            # An old viewer under a new protobuf fails in ways of its own; a run does not depend on it.
-            _log.warning("no events for %s: it is installed and cannot be imported (%s)", module, error)
-            continue
-        return writer(**{argument: os.fspath(folder)})
-    return None
-
-
-def describe_run(folder: str | os.PathLike[str], config_text: str, command: Sequence[str]) -> None:
-    """Writes `config.yml` and adds the command line to `command.txt`, so that the folder explains itself."""
-    folder = Path(folder)
-    write_text(folder / "config.yml", config_text)
-    history = folder / "command.txt"
-    earlier = history.read_text(encoding="utf-8") if history.exists() else ""
-    write_text(history, f"{earlier}{time.strftime('%Y-%m-%d %H:%M:%S')}  {shlex.join(command)}\n")
-
-
 # What a checkpoint's arrays and random numbers depend on. Any other key may change on the way and is announced.
 FIXED_KEYS = ("seed", "model", "optimizer", "train.ema_decay")
+# Where a record stands, rather than what was measured there.
+_NOT_DRAWN = ("kind", "iteration", "stage", "batch")
+_EVENT_WRITERS = (("visualdl", "LogWriter"), ("tensorboardX", "SummaryWriter"))
+_log = logging.getLogger(__name__)
 
 
 class Savable(Protocol):
@@ -179,7 +43,7 @@ class Savable(Protocol):
 
     def state(self) -> dict[str, Any]: ...
 
-    def weights(self, iteration: int) -> Weights: ...
+    def save_weights(self, path: Path, iteration: int) -> None: ...
 
 
 class RunFolder:
@@ -214,59 +78,69 @@ class RunFolder:
         Raises:
             CheckpointError: nothing to resume, a damaged file, a changed config, a start over an existing run, or
                 processes that would start from different iterations.
-            FileNotFoundError: no such checkpoint file.
         """
         state, refusal = None, None
         try:
-            state = self._find_start(resume, auto)
-        except (CheckpointError, FileNotFoundError) as error:
+            state = self._read_start(resume, auto)
+        except CheckpointError as error:
             refusal = error
+        start = state["iteration"] if state is not None else 0
         # A process that left here by itself would let the others wait for it.
-        (refused,) = self.processes.maximum([refusal is not None])
+        refused, highest, negative_lowest = self.processes.maximum([refusal is not None, start, -start])
         if refusal is not None:
             raise refusal
         if refused:
             raise CheckpointError(f"{self.checkpoints.folder}: refused by another process, whose message says why")
-        first, last = self.processes.span(state["iteration"] if state is not None else 0)
-        if first != last:
+        if highest != -negative_lowest:
             raise CheckpointError(
-                f"{self.checkpoints.folder}: the processes would start from different iterations, {first:g} to "
-                f"{last:g}. The folder has to be the same one on all machines; to choose a start that all of them "
-                "can read, name it: --resume CHECKPOINT"
+                f"{self.checkpoints.folder}: the processes would start from different iterations, "
+                f"{-negative_lowest:g} to {highest:g}. The folder has to be the same one on all machines; to choose a "
+                "start that all of them can read, name it: --resume CHECKPOINT"
             )
         self.best = state["best"] if state is not None else None
         return state
 
-    def _find_start(self, resume: str | None, auto: bool) -> dict[str, Any] | None:
+    def _read_start(self, resume: str | None, auto: bool) -> dict[str, Any] | None:
         """What `find_start` answers, as this process sees the folder."""
+        folder = self.checkpoints.folder
         if resume:
             path = Path(resume)
             if not path.is_file():
                 raise CheckpointError(
                     f"--resume: {path} {'is a folder' if path.is_dir() else 'does not exist'}; give a checkpoint "
-                    f"(*.pdckpt), or no name at all to go on from the newest whole one of {self.checkpoints.folder}"
+                    f"(*.pdckpt), or no name at all to go on from the newest whole one of {folder}"
                 )
             state = load_checkpoint(path)
         elif resume is None and not auto:
             if self.checkpoints.present():
                 raise CheckpointError(
-                    f"{self.checkpoints.folder} holds the checkpoints of a run: go on with --resume or --auto-resume, "
-                    "or start anew in another folder (-o output=...) or after removing this one"
+                    f"{folder} holds the checkpoints of a run: go on with --resume or --auto-resume, or start anew in "
+                    "another folder (-o output=...) or after removing this one"
                 )
             return None
         else:
             found = self.checkpoints.newest_whole(set_aside=self.processes.first)
-            if found is None and resume is not None:
-                raise CheckpointError(f"{self.checkpoints.folder}: no checkpoint to resume; start without --resume")
-            if found is None:
+            if found is None and auto:
                 return None
+            if found is None:
+                raise CheckpointError(f"{folder}: no checkpoint to resume; start without --resume")
             path, state = found
-        self._check_start(path, state)
+        self._compare(path, state)
         return state
 
-    def _check_start(self, path: Path, state: dict[str, Any]) -> None:
+    def _compare(self, path: Path, state: dict[str, Any]) -> None:
+        """Announces what has changed since the checkpoint; CheckpointError where a run cannot change on its way."""
         differences = differing_keys(state["config"], self.config)
-        check_resumable(path, differences, FIXED_KEYS)
+        refused = [
+            f"{key}: {saved!r} in the checkpoint, {current!r} now"
+            for key, saved, current in differences
+            if any(key == name or key.startswith(f"{name}.") for name in FIXED_KEYS)
+        ]
+        if refused:
+            raise CheckpointError(
+                f"{path}: the config has changed where a run cannot change on its way ({'; '.join(refused)}). Restore "
+                "these keys, or start a new run in another output folder with train.init set to the weights"
+            )
         self.say(f"going on from {path}, iteration {state['iteration']}")
         for key, before, now in differences:
             self.say(f"changed: {key} was {before!r}, is {now!r} from here on")
@@ -276,10 +150,14 @@ class RunFolder:
                 self.say(f"{what}: {before} before, {now} now; the run goes on, but not bit for bit")
 
     def open(self, start: int, config_text: str, command: Sequence[str]) -> None:
-        """Begins writing: config.yml, command.txt, and the records from iteration `start` on."""
-        if self.processes.first:
-            describe_run(self.output, config_text, command)
-            self._journal = Journal(self.output, start)
+        """Begins writing: config.yml, one more line of command.txt, and the records from iteration `start` on."""
+        if not self.processes.first:
+            return
+        write_text(self.output / "config.yml", config_text)
+        history = self.output / "command.txt"
+        earlier = history.read_text(encoding="utf-8") if history.exists() else ""
+        write_text(history, f"{earlier}{time.strftime('%Y-%m-%d %H:%M:%S')}  {shlex.join(command)}\n")
+        self._journal = Journal(self.output, start)
 
     def save(self, iteration: int, learner: Savable, best: bool = False) -> None:
         """Writes checkpoint and weights after `iteration` iterations as the last ones, or as the best ones."""
@@ -296,10 +174,13 @@ class RunFolder:
             "made_with": {"paddle": paddle.__version__},
             **learner.state(),
         }
-        (self.checkpoints.save_best if best else self.checkpoints.save_last)(state)
-        save_weights(self.output / f"model_{'best' if best else 'last'}.pdparams", learner.weights(iteration))
+        if best:
+            save_checkpoint(self.checkpoints.best, state)
+        else:
+            self.checkpoints.save_last(state)
+        learner.save_weights(self.output / f"model_{'best' if best else 'last'}.pdparams", iteration)
         if self._journal is not None and not best:
-            self._journal.draw()
+            draw_curves(self.output / "curves.png", self._journal.records)
 
     def record_training(self, done: int, window: Sequence[Mapping[str, Any]], **values: float) -> None:
         """Records the means of scalars over some iterations and all processes, and other values as they are."""
@@ -338,3 +219,111 @@ class RunFolder:
         """Closes the records."""
         if self._journal is not None:
             self._journal.close()
+
+
+class Journal:
+    """The records of one run: a line of JSON each in `folder/metrics.jsonl`, and events for a viewer if there is one.
+
+    A record has `kind`, `iteration` and numbers. Infinite and undefined numbers are null: JSON has no other word for
+    them.
+
+    Args:
+        folder: the run's folder; created.
+        resume_from: the iteration that the run goes on from. Records after it are taken out, since they will be made
+            again; 0 starts an empty file.
+    """
+
+    def __init__(self, folder: Path, resume_from: int = 0) -> None:
+        path = folder / "metrics.jsonl"
+        self.records = [item for item in read_metrics(path) if item["iteration"] <= resume_from > 0]
+        write_text(path, "".join(json.dumps(item) + "\n" for item in self.records))
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - open for the whole run
+        self._events = _open_event_writer(folder / "events")
+
+    def record(self, kind: str, iteration: int, **values: float | None) -> None:
+        """Adds one line and flushes it, so that a killed run has it."""
+        numbers = {
+            name: value if value is not None and math.isfinite(value) else None for name, value in values.items()
+        }
+        entry = {"kind": kind, "iteration": iteration, **numbers}
+        self.records.append(entry)
+        self._file.write(json.dumps(entry) + "\n")
+        self._file.flush()
+        if self._events is not None:
+            for name, value in numbers.items():
+                if value is not None:
+                    self._events.add_scalar(f"{kind}/{name}", value, iteration)
+
+    def close(self) -> None:
+        self._file.close()
+        if self._events is not None:
+            self._events.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The records of a `metrics.jsonl`; none when there is no such file.
+
+    A last line that a kill cut short is left out.
+
+    Raises:
+        ValueError: any other line is not a record; the message names file and line.
+    """
+    if not path.exists():
+        return []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    records = []
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+            entry["kind"], entry["iteration"] = str(entry["kind"]), int(entry["iteration"])
+        except (ValueError, KeyError, TypeError) as error:
+            if number == len(lines):
+                break
+            raise ValueError(f"{path}:{number}: not a record of a run ({error}); remove the line") from error
+        records.append(entry)
+    return records
+
+
+def _open_event_writer(folder: Path) -> Any | None:
+    """A writer with `add_scalar(tag, value, step)` and `close()`: VisualDL's, else TensorBoard's, else None."""
+    for module, name in _EVENT_WRITERS:
+        try:
+            writer = getattr(importlib.import_module(module), name)
+        except ImportError:
+            continue
+        except Exception as error:
+            # An old viewer under a new protobuf fails in ways of its own; a run does not depend on it.
+            _log.warning("no events for %s: it is installed and cannot be imported (%s)", module, error)
+            continue
+        return writer(logdir=os.fspath(folder))
+    return None
+
+
+def draw_curves(path: Path, records: Sequence[dict[str, Any]]) -> None:
+    """Draws one small plot per recorded number as a PNG, atomically; nothing when there are no numbers."""
+    series: dict[str, tuple[list[int], list[float]]] = {}
+    for entry in records:
+        for name, value in entry.items():
+            if name not in _NOT_DRAWN and value is not None:
+                iterations, values = series.setdefault(f"{entry['kind']}: {name}", ([], []))
+                iterations.append(entry["iteration"])
+                values.append(value)
+    if not series:
+        return
+    # The Figure class draws without pyplot, so neither a display nor a global state is touched.
+    from matplotlib.figure import Figure
+
+    columns = min(3, len(series))
+    rows = -(-len(series) // columns)
+    figure = Figure(figsize=(4.5 * columns, 3 * rows), layout="constrained")
+    for place, (name, (iterations, values)) in enumerate(series.items(), 1):
+        axes = figure.add_subplot(rows, columns, place)
+        axes.plot(iterations, values, marker="." if len(values) < 30 else "", linewidth=1)
+        axes.set_title(name, fontsize=9)
+        axes.set_xlabel("iteration", fontsize=8)
+        axes.tick_params(labelsize=8)
+        axes.grid(alpha=0.3)
+        if "loss" in name and min(values) > 0 and max(values) > 20 * min(values):
+            axes.set_yscale("log")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=90)

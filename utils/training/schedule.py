@@ -1,43 +1,20 @@
-"""Stage and learning rate as pure functions of the iteration: nothing to save, nothing to restore on resume.
-
-Randomness that is a function of (seed, iteration, rank), so that nothing about it has to be saved.
-"""
+"""Learning rate, stage and random seed as pure functions of the iteration: nothing to save, nothing to restore."""
 
 from __future__ import annotations
 
 import math
 import random
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import paddle
 
-
-class HasIterations(Protocol):
-    """Anything that lasts a number of iterations, such as `configs.schema.Stage`."""
-
-    @property
-    def iterations(self) -> int: ...
+if TYPE_CHECKING:
+    from configs.schema import ScheduleConfig, Stage
 
 
-class CosineSettings(Protocol):
-    """What `lr_at` reads, such as `configs.schema.ScheduleConfig`."""
-
-    @property
-    def restarts(self) -> Sequence[int]: ...
-
-    @property
-    def eta_min(self) -> Sequence[float]: ...
-
-    @property
-    def warmup(self) -> int: ...
-
-
-StageType = TypeVar("StageType", bound=HasIterations)
-
-
-def stage_at(iteration: int, stages: Sequence[StageType]) -> tuple[int, StageType]:
+def stage_at(iteration: int, stages: Sequence[Stage]) -> tuple[int, Stage]:
     """The stage that iteration `iteration` (counted from 0) belongs to, as (index, stage).
 
     Raises:
@@ -51,7 +28,7 @@ def stage_at(iteration: int, stages: Sequence[StageType]) -> tuple[int, StageTyp
     raise ValueError(f"iteration {iteration} is outside the {first} iterations of the stages")
 
 
-def lr_at(iteration: int, schedule: CosineSettings, base_lr: float, total: int) -> float:
+def lr_at(iteration: int, schedule: ScheduleConfig, base_lr: float, total: int) -> float:
     """The learning rate of iteration `iteration` (counted from 0) in a run of `total` iterations.
 
     1. A period begins at 0 and at every restart, and ends where the next one begins, the last at `total`.
@@ -73,7 +50,7 @@ def lr_at(iteration: int, schedule: CosineSettings, base_lr: float, total: int) 
 
 
 def derive_seed(*parts: int) -> int:
-    """Mixes non-negative integers into one seed of 31 bits; the same parts always give the same seed.
+    """Mixes non-negative integers into one seed of 31 bits.
 
     Neighbouring parts give unrelated seeds, which `seed + iteration` would not: run 0 at iteration 1 and run 1 at
     iteration 0 would then draw the same numbers.

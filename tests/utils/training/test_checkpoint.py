@@ -1,0 +1,249 @@
+"""What a run needs to go on: files that are whole or noticed, the optimiser by structured names, the average."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+import pytest
+
+from models.weights import Weights, save_weights
+from utils.training import checkpoint
+from utils.training.checkpoint import (
+    CheckpointError,
+    CheckpointFolder,
+    ExponentialMovingAverage,
+    differing_keys,
+    load_checkpoint,
+    load_optimizer_arrays,
+    optimizer_arrays,
+    save_checkpoint,
+)
+
+
+def state(iteration: int) -> dict:
+    rng = np.random.default_rng(iteration)
+    return {
+        "iteration": iteration,
+        "params": {"a.weight": rng.normal(size=(3, 4)).astype(np.float32), "count": np.array(7)},
+        "best": {"score": 0.5, "iteration": None},
+        "config": {"train": {"stages": [{"batch": 2}]}},
+    }
+
+
+def test_everything_comes_back_bit_for_bit(tmp_path):
+    save_checkpoint(tmp_path / "x.pdckpt", state(5))
+    back = load_checkpoint(tmp_path / "x.pdckpt")
+    assert back["iteration"] == 5
+    assert back["config"] == state(5)["config"]
+    for name, array in state(5)["params"].items():
+        assert back["params"][name].tobytes() == array.tobytes()
+        assert back["params"][name].dtype == array.dtype
+
+
+def test_damage_is_noticed(tmp_path):
+    path = tmp_path / "x.pdckpt"
+    save_checkpoint(path, state(5))
+    content = path.read_bytes()
+    for kept in (0.0, 0.3, 0.999):
+        path.write_bytes(content[: int(len(content) * kept)])
+        with pytest.raises(CheckpointError, match=r"x\.pdckpt"):
+            load_checkpoint(path)
+    one_bit = bytearray(content)
+    one_bit[content.index(state(5)["params"]["a.weight"].tobytes()) + 9] ^= 1
+    path.write_bytes(bytes(one_bit))
+    with pytest.raises(CheckpointError, match="checksum"):
+        load_checkpoint(path)
+    save_weights(tmp_path / "model.pdparams", Weights(params={}, model={}))
+    with pytest.raises(CheckpointError, match=r"train\.init"):
+        load_checkpoint(tmp_path / "model.pdparams")
+
+
+def test_last_and_the_one_before_are_kept(tmp_path):
+    folder = CheckpointFolder(tmp_path / "checkpoints")
+    assert folder.newest_whole() is None
+    for iteration in (1, 2, 3):
+        folder.save_last(state(iteration))
+    assert load_checkpoint(folder.last)["iteration"] == 3
+    assert load_checkpoint(folder.previous)["iteration"] == 2
+    assert sorted(path.name for path in folder.folder.iterdir()) == ["last.pdckpt", "previous.pdckpt"]
+
+
+def test_torn_last_gives_way_to_the_previous_and_is_set_aside(tmp_path, caplog, monkeypatch):
+    folder = CheckpointFolder(tmp_path)
+    for iteration in (1, 2):
+        folder.save_last(state(iteration))
+    folder.last.write_bytes(folder.last.read_bytes()[:100])
+    before = folder.present()
+    path, back = folder.newest_whole()
+    assert (path, back["iteration"]) == (folder.previous, 1)
+    for words in ("last.pdckpt cannot be read", "not a whole file of weights or checkpoints", "last.pdckpt.torn"):
+        assert words in caplog.text
+    # Another process of the run listed the folder before that, and opens the file after it.
+    with monkeypatch.context() as patch:
+        patch.setattr(folder, "present", lambda: before)
+        assert folder.newest_whole(set_aside=False)[0] == folder.previous
+    # The next save must not push the torn file over the only whole one.
+    folder.save_last(state(3))
+    assert load_checkpoint(folder.previous)["iteration"] == 1
+    assert load_checkpoint(folder.last)["iteration"] == 3
+
+
+def test_a_crash_between_writing_and_renaming_leaves_a_whole_one(tmp_path, monkeypatch):
+    folder = CheckpointFolder(tmp_path)
+    folder.save_last(state(1))
+    real_replace = checkpoint.os.replace
+
+    def replace_until_last_is_due(source, target):
+        if target == folder.last:
+            raise OSError("pulled the plug")
+        real_replace(source, target)
+
+    monkeypatch.setattr(checkpoint.os, "replace", replace_until_last_is_due)
+    with pytest.raises(OSError, match="plug"):
+        folder.save_last(state(2))
+    assert folder.newest_whole()[1]["iteration"] == 1
+
+
+def test_only_torn_files_are_an_error_and_not_a_fresh_start(tmp_path):
+    folder = CheckpointFolder(tmp_path)
+    folder.save_last(state(1))
+    folder.last.write_bytes(b"")
+    with pytest.raises(CheckpointError, match="none of last"):
+        folder.newest_whole()
+
+
+def test_differences_are_named_by_their_key():
+    saved = {"seed": 1, "optimizer": {"betas": [0.9, 0.999]}, "train": {"stages": [{"batch": 2}], "amp": "none"}}
+    now = {"seed": 1, "optimizer": {"betas": (0.9, 0.99)}, "train": {"stages": ({"batch": 2},), "ema": 0.9}}
+    assert differing_keys(saved, now) == [
+        ("optimizer.betas", [0.9, 0.999], (0.9, 0.99)),
+        ("train.amp", "none", None),
+        ("train.ema", None, 0.9),
+    ]
+
+
+class TwoHeads(paddle.nn.Layer):
+    """Two layers of equal shapes, so that swapped moments would load without a complaint."""
+
+    def __init__(self, reverse: bool = False):
+        super().__init__()
+        names = ["first", "second"]
+        for name in reversed(names) if reverse else names:
+            setattr(self, name, paddle.nn.Linear(4, 4))
+        self.scale = self.create_parameter([4])
+
+    def forward(self, x):
+        return self.second(paddle.tanh(self.first(x)) * self.scale)
+
+
+def optimizer_of(net: paddle.nn.Layer) -> paddle.optimizer.Optimizer:
+    clip = paddle.nn.ClipGradByGlobalNorm(0.01)
+    return paddle.optimizer.AdamW(0.01, parameters=net.parameters(), weight_decay=0.1, grad_clip=clip)
+
+
+def step(net: paddle.nn.Layer, optimizer: paddle.optimizer.Optimizer, iteration: int) -> None:
+    data = np.random.default_rng(iteration).normal(size=(8, 4)).astype(np.float32)
+    net(paddle.to_tensor(data)).square().mean().backward()
+    optimizer.set_lr(0.01 / (1 + iteration))
+    optimizer.step()
+    optimizer.clear_grad()
+
+
+def arrays_of(net: paddle.nn.Layer) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in net.state_dict().items()}
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_an_optimiser_resumes_bit_for_bit_in_a_process_with_other_counters(reverse):
+    paddle.seed(0)
+    net = TwoHeads()
+    optimizer = optimizer_of(net)
+    assert all(kept == {} for kept in optimizer_arrays(optimizer, net).values())
+    for iteration in range(3):
+        step(net, optimizer, iteration)
+    saved_params, saved_state = arrays_of(net), optimizer_arrays(optimizer, net)
+    assert saved_state.keys() == {"first.weight", "first.bias", "second.weight", "second.bias", "scale"}
+    for kept in saved_state.values():
+        assert kept.keys() == {"moment1", "moment2", "beta1_pow_acc", "beta2_pow_acc"}
+        np.testing.assert_allclose(kept["beta1_pow_acc"], 0.9**4, rtol=1e-6)
+    for iteration in range(3, 6):
+        step(net, optimizer, iteration)
+
+    paddle.nn.Linear(4, 4)  # Paddle's counters move on: the names of the new network are others.
+    other = TwoHeads(reverse)
+    for name, tensor in other.state_dict().items():
+        tensor.set_value(saved_params[name])
+    resumed = optimizer_of(other)
+    load_optimizer_arrays(resumed, other, saved_state)
+    assert resumed.get_lr() == 0.01
+    for name, array in arrays_of(other).items():
+        assert array.tobytes() == saved_params[name].tobytes(), "loading the state moved the parameters"
+    for iteration in range(3, 6):
+        step(other, resumed, iteration)
+    for name, array in arrays_of(net).items():
+        # In another order of the parameters, the sum under the clip's norm rounds otherwise: not the same bits.
+        np.testing.assert_allclose(arrays_of(other)[name], array, rtol=1e-5 if reverse else 0, atol=1e-7 * reverse)
+
+
+def test_state_of_another_network_is_refused_with_every_reason():
+    net = TwoHeads()
+    optimizer = optimizer_of(net)
+    step(net, optimizer, 0)
+    arrays = optimizer_arrays(optimizer, net)
+    arrays["third.weight"] = arrays.pop("scale")
+    del arrays["first.bias"]["moment2"]
+    arrays["second.bias"]["moment1"] = np.zeros(5, np.float32)
+    with pytest.raises(CheckpointError, match=r"third\.weight\.moment1 \(unexpected") as refusal:
+        load_optimizer_arrays(optimizer_of(net), net, arrays)
+    for reason in ("first.bias.moment2 (missing)", "second.bias.moment1 [5] instead of [4]", "scale.moment1 (missing)"):
+        assert reason in str(refusal.value)
+
+
+def normalised() -> paddle.nn.Layer:
+    return paddle.nn.Sequential(paddle.nn.Conv2D(3, 4, 3), paddle.nn.BatchNorm2D(4))
+
+
+def walk(net: paddle.nn.Layer, rng: np.random.Generator) -> None:
+    for tensor in net.state_dict().values():
+        tensor.set_value(rng.normal(size=tensor.shape).astype(np.float32))
+
+
+def test_the_average_follows_the_formula_for_parameters_and_buffers():
+    rng = np.random.default_rng(0)
+    net = normalised()
+    walk(net, rng)
+    average = ExponentialMovingAverage(net, 0.9)
+    expected = {name: array.astype(np.float64) for name, array in arrays_of(net).items()}
+    # Long enough to reach the limit, so that both branches of the decay are tested.
+    for iteration in range(100):
+        walk(net, rng)
+        before = arrays_of(net)
+        average.update(iteration)
+        decay = min(0.9, (1 + iteration) / (10 + iteration))
+        for name, array in arrays_of(net).items():
+            assert array.tobytes() == before[name].tobytes()
+            expected[name] = decay * expected[name] + (1 - decay) * array
+    assert average.arrays().keys() == expected.keys()
+    for name, array in average.arrays().items():
+        np.testing.assert_allclose(array, expected[name], atol=1e-6)
+
+
+def test_the_average_goes_on_bit_for_bit_and_foreign_ones_are_refused():
+    rng = np.random.default_rng(1)
+    net = normalised()
+    first = ExponentialMovingAverage(net, 0.99)
+    walk(net, rng)
+    first.update(0)
+    second = ExponentialMovingAverage(net, 0.99)
+    second.load_arrays(first.arrays())
+    walk(net, rng)
+    first.update(1)
+    second.update(1)
+    for name, array in first.arrays().items():
+        assert array.tobytes() == second.arrays()[name].tobytes()
+    arrays = first.arrays()
+    arrays["0.bias"] = np.zeros(9, np.float32)
+    arrays["9.weight"] = arrays.pop("1.weight")
+    reasons = r"1\.weight \(missing\), 9\.weight \(unexpected\), 0\.bias \[9\] instead of \[4\]"
+    with pytest.raises(CheckpointError, match=reasons):
+        second.load_arrays(arrays)

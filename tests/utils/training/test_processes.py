@@ -1,0 +1,153 @@
+"""Who trains where, and how it is stopped: the launcher's environment, signals as flags, workers that do not hear."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import select
+import signal
+import sys
+import time
+
+import paddle
+import pytest
+
+from utils.machine import DeviceError
+from utils.training import processes
+from utils.training.processes import (
+    Processes,
+    StopRequest,
+    device_of_process,
+    join_processes,
+    leave_stopping_to_parent,
+)
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """Sets what the launcher would: the number of processes and this one's card."""
+
+    def launch(world: int | None, card: str | None) -> None:
+        for name, value in (("PADDLE_TRAINERS_NUM", world), ("FLAGS_selected_gpus", card)):
+            if value is None:
+                monkeypatch.delenv(name, raising=False)
+            else:
+                monkeypatch.setenv(name, str(value))
+
+    # Set first, so that it is also taken away again after the test.
+    monkeypatch.setenv("PADDLE_DISTRI_BACKEND", "")
+    monkeypatch.delenv("PADDLE_DISTRI_BACKEND")
+    return launch
+
+
+@pytest.mark.parametrize(
+    ("world", "card", "asked", "device"),
+    [
+        # Without a launcher the user is obeyed.
+        *((None, None, asked, asked) for asked in ("auto", "gpu", "cpu", "gpu:2")),
+        # The launcher chooses the card of one process as of several, and of several cards the first.
+        *((world, "1", asked, "gpu:1") for world in (1, 2) for asked in ("auto", "gpu")),
+        (1, "3,4", "auto", "gpu:3"),
+        # Launched on CPUs, nothing is chosen.
+        (2, None, "auto", "auto"),
+        # An explicit device wins over the launcher.
+        (1, "1", "gpu:0", "gpu:0"),
+        (1, "1", "cpu", "cpu"),
+        (2, "1", "cpu", "cpu"),
+    ],
+)
+def test_the_device_of_a_process(launched, world, card, asked, device):
+    launched(world, card)
+    assert device_of_process(asked) == device
+
+
+def test_one_card_for_several_processes_is_refused(launched):
+    launched(2, "1")
+    with pytest.raises(DeviceError, match=r"gpu:0: 2 processes would share .* --gpus"):
+        device_of_process("gpu:0")
+
+
+@pytest.mark.parametrize(("device", "backend"), [("cpu", "gloo"), ("gpu:1", None)])
+def test_processes_on_cpus_are_connected_by_gloo_whatever_the_launcher_chose(launched, monkeypatch, device, backend):
+    seen = []
+    connect = lambda: seen.append(os.environ.get("PADDLE_DISTRI_BACKEND"))  # noqa: E731
+    monkeypatch.setattr(paddle.distributed, "init_parallel_env", connect)
+    monkeypatch.setattr(paddle.distributed, "get_rank", lambda: 1)
+    monkeypatch.setattr(paddle.distributed, "get_world_size", lambda: 2)
+    launched(1, "1")
+    assert join_processes(device) == Processes(0, 1)
+    assert seen == []
+    launched(2, "1")
+    assert join_processes(device) == Processes(1, 2)
+    assert seen == [backend]
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_is_a_flag_and_handlers_are_put_back(number, code):
+    before = [signal.getsignal(each) for each in StopRequest.SIGNALS]
+    with StopRequest() as stop:
+        assert not stop.requested
+        os.kill(os.getpid(), number)
+        assert stop.requested
+        assert stop.exit_code == code
+    assert [signal.getsignal(each) for each in StopRequest.SIGNALS] == before
+
+
+def test_a_second_ctrl_c_acts_as_usual_and_a_second_sigterm_does_nothing():
+    with StopRequest() as stop:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.signal_number == signal.SIGTERM
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_a_forked_worker_ignores_the_signal():
+    with StopRequest() as stop:
+        worker = os.fork()
+        if worker == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+            os._exit(7 if stop.signal_number is None else 8)
+        _, status = os.waitpid(worker, 0)
+    assert os.waitstatus_to_exitcode(status) == 7
+
+
+def sleep_shielded(ready) -> None:
+    leave_stopping_to_parent()
+    for number in StopRequest.SIGNALS:
+        os.kill(os.getpid(), number)
+    ready.set()
+    time.sleep(600)
+
+
+def test_a_shielded_worker_survives_both_signals_and_is_killed_at_exit():
+    context = multiprocessing.get_context("fork")
+    ready = context.Event()
+    worker = context.Process(target=sleep_shielded, args=(ready,), daemon=True)
+    worker.start()
+    assert ready.wait(120)
+    assert worker.is_alive()
+    before = signal.getsignal(signal.SIGCHLD)
+    processes._kill_children()
+    signal.signal(signal.SIGCHLD, before)
+    worker.join(120)
+    assert worker.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")
+def test_a_shielded_worker_does_not_outlive_a_killed_parent():
+    lives, life = os.pipe()
+    parent = os.fork()
+    if parent == 0:
+        if os.fork() == 0:
+            leave_stopping_to_parent()
+            os.write(life, b"!")
+        time.sleep(600)
+        os._exit(9)
+    os.close(life)
+    assert os.read(lives, 1) == b"!"
+    os.kill(parent, signal.SIGKILL)
+    os.waitpid(parent, 0)
+    # The end of the pipe: nobody is left who could write into it.
+    assert select.select([lives], [], [], 120)[0]
+    assert os.read(lives, 1) == b""

@@ -1,0 +1,205 @@
+"""What a run's folder decides and keeps: start, best validation, records, curves, events, and who may write."""
+
+from __future__ import annotations
+
+import json
+import sys
+import types
+
+import numpy as np
+import pytest
+
+from data.images import read_rgb
+from utils.training.checkpoint import CheckpointError, load_checkpoint
+from utils.training.processes import Processes
+from utils.training.run_folder import Journal, RunFolder, draw_curves, read_metrics
+
+
+class Learner:
+    """Stands for what is trained: one number."""
+
+    def __init__(self, value: float):
+        self.value = np.array([value], np.float32)
+
+    def state(self):
+        return {"params": {"x": self.value}}
+
+    def save_weights(self, path, iteration):
+        path.write_text(f"{self.value[0]:g} {iteration}")
+
+
+def folder(path, processes=Processes(), threads=2, **config) -> RunFolder:  # noqa: B008 - frozen
+    return RunFolder(path, {"seed": 0, **config}, processes, threads)
+
+
+def measures(score: float | None, psnr: float) -> dict[str, float | None]:
+    return {"score": score, "psnr": psnr, "ms_ssim": None}
+
+
+def test_the_best_is_the_highest_score_and_the_first_of_equals(tmp_path):
+    run = folder(tmp_path)
+    pairs = ((0.6, 20.0), (0.5, 40.0), (0.7, 10.0), (0.7, 50.0))
+    answers = [run.record_validation(10 * number, measures(*pair)) for number, pair in enumerate(pairs, 1)]
+    assert answers == [True, False, True, False]
+    assert run.best == {"measure": "score", "value": 0.7, "iteration": 30}
+
+
+def test_without_a_score_the_psnr_decides_and_is_never_compared_with_a_score(tmp_path):
+    run = folder(tmp_path)
+    assert run.record_validation(10, measures(None, 20.0))
+    assert not run.record_validation(20, measures(None, 19.0))
+    assert run.record_validation(30, measures(0.6, 5.0))
+    assert run.best["measure"] == "score"
+
+
+def test_best_and_last_are_files_of_their_own_and_the_best_is_remembered(tmp_path):
+    run = folder(tmp_path)
+    run.record_validation(10, measures(0.6, 20.0))
+    run.save(10, Learner(1.0), best=True)
+    run.save(20, Learner(2.0))
+    assert (tmp_path / "model_best.pdparams").read_text() == "1 10"
+    assert (tmp_path / "model_last.pdparams").read_text() == "2 20"
+    assert load_checkpoint(tmp_path / "checkpoints" / "best.pdckpt")["iteration"] == 10
+    again = folder(tmp_path)
+    assert again.find_start(resume="")["iteration"] == 20
+    assert again.best == {"measure": "score", "value": 0.6, "iteration": 10}
+
+
+def test_the_folder_explains_itself_and_a_line_is_the_mean_of_its_iterations(tmp_path):
+    for command in (["train.py", "-c", "a b.yml"], ["train.py", "--resume"]):
+        run = folder(tmp_path)
+        run.open(0, "seed: 0\n", command)
+        run.record_training(2, [{"loss": 1.0}, {"loss": np.float32(2.0)}], learning_rate=0.1)
+        run.close()
+    assert (tmp_path / "config.yml").read_text() == "seed: 0\n"
+    first, second = (tmp_path / "command.txt").read_text().splitlines()
+    assert first.endswith("train.py -c 'a b.yml'")
+    assert second.endswith("train.py --resume")
+    # From iteration 0 on, the second run's records are the only ones.
+    record = {"kind": "train", "iteration": 2, "loss": 1.5, "learning_rate": 0.1}
+    assert read_metrics(tmp_path / "metrics.jsonl") == [record]
+
+
+def test_other_processes_write_and_say_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(Processes, "_reduce", lambda self, values, operation: [2 * value for value in values])
+    run = folder(tmp_path, Processes(rank=1, world=2))
+    run.open(0, "seed: 0\n", ["train.py"])
+    run.record_training(1, [{"loss": 1.0}])
+    run.record_validation(1, measures(0.5, 20.0))
+    run.save(1, Learner(1.0), best=True)
+    run.save(1, Learner(1.0))
+    run.close()
+    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().out == ""
+    # It knows the best all the same, since every process has to decide alike.
+    assert run.best["value"] == 0.5
+
+
+def test_auto_starts_when_there_is_nothing_and_what_changed_is_refused_or_announced(tmp_path, capsys):
+    assert folder(tmp_path, model={"width": 8}).find_start(resume=None, auto=True) is None
+    folder(tmp_path, model={"width": 8}, models=1).save(5, Learner(1.0))
+    both = r"seed: 0 in the checkpoint, 1 now; model\.width: 8 in the checkpoint, 9 now"
+    with pytest.raises(CheckpointError, match=both) as refusal:
+        folder(tmp_path, seed=1, model={"width": 9}, models=2).find_start(resume=None, auto=True)
+    assert "models" not in str(refusal.value)
+    changed = folder(tmp_path, threads=3, model={"width": 8}, models=2)
+    assert changed.find_start(resume=None, auto=True)["iteration"] == 5
+    said = capsys.readouterr().out
+    assert "changed: models was 1, is 2" in said
+    assert "threads: 2 before, 3 now" in said
+
+
+def with_other(monkeypatch, refused: bool, start: int) -> Processes:
+    """The first of two processes; the other one is refused its start, or starts from `start`."""
+    others = [refused, start, -start]
+    monkeypatch.setattr(Processes, "maximum", lambda self, values: [*map(max, values, others)])
+    return Processes(rank=0, world=2)
+
+
+@pytest.mark.parametrize(("mine", "other", "named"), [(5, 3, "3 to 5"), (0, 10, "0 to 10"), (5, 5, None)])
+def test_processes_that_would_start_apart_are_refused(tmp_path, monkeypatch, mine, other, named):
+    if mine:
+        folder(tmp_path).save(mine, Learner(1.0))
+    run = folder(tmp_path, with_other(monkeypatch, False, other))
+    if named is None:
+        assert run.find_start(resume="")["iteration"] == 5
+    else:
+        with pytest.raises(CheckpointError, match=f"different iterations, {named}.*--resume CHECKPOINT"):
+            run.find_start(resume=None, auto=True)
+
+
+def test_a_process_leaves_when_another_one_is_refused_its_start(tmp_path, monkeypatch):
+    with pytest.raises(CheckpointError, match="refused by another process"):
+        folder(tmp_path, with_other(monkeypatch, True, 0)).find_start(resume=None)
+    # The one that knows the reason says it, after the others were told.
+    with pytest.raises(CheckpointError, match="no checkpoint to resume"):
+        folder(tmp_path, with_other(monkeypatch, False, 0)).find_start(resume="")
+
+
+def test_lines_are_json_flushed_at_once_and_a_resumed_run_drops_what_will_be_made_again(tmp_path):
+    journal = Journal(tmp_path)
+    for iteration in (5, 10, 15):
+        journal.record("train", iteration, loss=1.0 / iteration, psnr=float("inf"), other=None)
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    assert json.loads(lines[0]) == {"kind": "train", "iteration": 5, "loss": 0.2, "psnr": None, "other": None}
+    journal.close()
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"kind": "train", "iter')
+    resumed = Journal(tmp_path, resume_from=10)
+    resumed.record("train", 15, loss=0.25)
+    resumed.close()
+    records = read_metrics(tmp_path / "metrics.jsonl")
+    assert [(item["iteration"], item["loss"]) for item in records] == [(5, 0.2), (10, 0.1), (15, 0.25)]
+
+
+def test_a_damaged_line_in_the_middle_is_named(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"kind": "a", "iteration": 1}\nnonsense\n{"kind": "a", "iteration": 2}\n')
+    with pytest.raises(ValueError, match=r"metrics\.jsonl:2"):
+        read_metrics(tmp_path / "metrics.jsonl")
+
+
+def test_curves_are_a_picture_with_something_on_it(tmp_path):
+    path = tmp_path / "curves.png"
+    draw_curves(path, [])
+    assert not path.exists()
+    records = [{"kind": "train", "iteration": i, "loss": 100.0 / i**2, "rate": 1e-4} for i in range(1, 20)]
+    draw_curves(path, [*records, {"kind": "validation", "iteration": 10, "score": 0.7, "psnr": None}])
+    picture = read_rgb(path)
+    assert min(picture.shape[:2]) > 200
+    assert np.ptp(picture) == 255
+
+
+@pytest.mark.parametrize(("module", "name"), [("visualdl", "LogWriter"), ("tensorboardX", "SummaryWriter"), (None, "")])
+def test_events_go_to_the_viewer_that_is_installed_if_there_is_one(tmp_path, monkeypatch, module, name):
+    calls = []
+
+    class Writer:
+        def __init__(self, logdir):
+            calls.append(logdir)
+
+        def add_scalar(self, tag, value, step):
+            calls.append((tag, value, step))
+
+        def close(self):
+            calls.append("closed")
+
+    for other in ("visualdl", "tensorboardX"):
+        monkeypatch.setitem(sys.modules, other, None)
+    if module:
+        monkeypatch.setitem(sys.modules, module, types.SimpleNamespace(**{name: Writer}))
+    journal = Journal(tmp_path)
+    journal.record("train", 3, loss=0.5, psnr=float("nan"))
+    journal.close()
+    assert calls == ([str(tmp_path / "events"), ("train/loss", 0.5, 3), "closed"] if module else [])
+
+
+def test_a_broken_viewer_is_a_warning_and_not_the_end(tmp_path, monkeypatch, caplog):
+    def import_module(name):
+        raise TypeError("Descriptors cannot be created directly") if name == "visualdl" else ImportError(name)
+
+    monkeypatch.setattr("utils.training.run_folder.importlib.import_module", import_module)
+    journal = Journal(tmp_path)
+    journal.record("train", 3, loss=0.5)
+    journal.close()
+    assert "visualdl" in caplog.text
+    assert "Descriptors" in caplog.text
