@@ -22,6 +22,7 @@ from configs.load import load_config
 from configs.parsing import ConfigError
 from data.contest.lists import PatchPaths, write_list
 from models.weights import load_weights
+from utils.training import run_folder
 from utils.training.checkpoint import load_checkpoint
 from utils.training.processes import Processes
 from utils.training.run_folder import RunFolder, read_metrics
@@ -100,6 +101,12 @@ def straight(prepared) -> Path:
     output = prepared / "straight"
     assert train.main(command(prepared, output, "train.save_every=100")) == 0
     return output
+
+
+@pytest.fixture(autouse=True)
+def no_curves(straight, monkeypatch):
+    """Drawing takes most of such a short run; the one of `straight` has done it."""
+    monkeypatch.setattr(run_folder, "draw_curves", lambda path, records: None)
 
 
 class Killed(BaseException):

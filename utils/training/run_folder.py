@@ -315,7 +315,8 @@ def draw_curves(path: Path, records: Sequence[dict[str, Any]]) -> None:
 
     columns = min(3, len(series))
     rows = -(-len(series) // columns)
-    figure = Figure(figsize=(4.5 * columns, 3 * rows), layout="constrained")
+    figure = Figure(figsize=(4.5 * columns, 3 * rows))
+    figure.subplots_adjust(left=0.06, right=0.98, top=1 - 0.1 / rows, bottom=0.16 / rows, hspace=0.4)
     for place, (name, (iterations, values)) in enumerate(series.items(), 1):
         axes = figure.add_subplot(rows, columns, place)
         axes.plot(iterations, values, marker="." if len(values) < 30 else "", linewidth=1)

@@ -1,0 +1,124 @@
+"""Scripts killed while they write: what has its name is whole, and a run afterwards ends as if nothing had been.
+
+A killed process dies at its n-th file: with half of it written under another name, or right after it got its own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from models.weights import Weights, arrays_of, save_weights
+from tests.inference.painted import page
+from tests.models.networks import build
+from tests.test_data_preparation import add_group
+
+ROOT = Path(__file__).resolve().parents[1]
+# Importing Paddle takes longer than the pictures. One process does it, and gives birth to those that are killed.
+MOTHER = """
+import importlib, itertools, os, signal, sys
+from utils.machine import start_paddle
+
+start_paddle(1)
+script, *others = [importlib.import_module(name) for name in sys.argv[1:]]
+replace = os.replace
+
+def replace_or_die(source, target):
+    if next(files) == last:
+        os.truncate(source, os.path.getsize(source) // 2) if half else replace(source, target)
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+
+for line in sys.stdin:
+    last, half, *arguments = line.rstrip("\\n").split("\\t")
+    last, half, files = int(last), int(half), itertools.count(1)
+    child = os.fork()
+    if child == 0:
+        os.dup2(2, 1)
+        os.replace = replace_or_die
+        os._exit(script.main(arguments))
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+@contextmanager
+def mother(log: Path, *modules: str) -> Iterator[Callable[..., int]]:
+    """Gives a function (arguments, the number of the last file or 0, whether that is half) -> exit code of a run."""
+    command = [sys.executable, "-c", MOTHER, *modules]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with (
+        open(log, "wb") as errors,
+        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
+                         text=True, bufsize=1) as process,
+    ):  # fmt: skip
+
+        def run(*arguments: str, last: int = 0, half: bool = False) -> int:
+            process.stdin.write("\t".join([str(last), str(int(half)), *arguments]) + "\n")
+            return os.waitstatus_to_exitcode(int(process.stdout.readline()))
+
+        yield run
+
+
+def visible(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and not path.name.startswith(".")
+    }
+
+
+def forget_time(folder: Path) -> None:
+    """What was written a moment ago could be another machine's."""
+    for path in folder.rglob(".*"):
+        os.utime(path, (0, 0))
+
+
+@pytest.mark.long
+def test_predict_leaves_whole_files_only_and_finishes_as_if_undisturbed(tmp_path):
+    network = build("tiny")
+    arrays = {name: value + np.float32(0.1) for name, value in arrays_of(network).items()}
+    save_weights(tmp_path / "tiny.pdparams", Weights(params=arrays, model=network.config))
+    for index, suffix in enumerate((".jpg", ".png", ".tif", ".webp") * 2):
+        path = tmp_path / "in" / f"sub{index % 2}" / f"p{index:02}{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(page(90 + 5 * index, 120, (20, 30, 60, 70))).save(path)
+    options = ["--weights", str(tmp_path / "tiny.pdparams"), "--mode", "tiles", "--save-mask", "--compare"]
+    options += ["--device", "cpu", "--backend", "paddle", "--threads", "1"]
+    source, results, undisturbed = (str(tmp_path / name) for name in ("in", "out", "undisturbed"))
+    with mother(tmp_path / "log", "predict", "inference.folder", "inference.restorer") as run:
+        assert run(source, undisturbed, *options) == 0, (tmp_path / "log").read_text()
+        expected = visible(tmp_path / "undisturbed")
+        assert len(expected) == 3 * 8
+        # Going on at first; then everything is made anew, over results that are there.
+        for number, last in enumerate((1, 2, 4, 3, 4, 8, 13, 17, 23, 24)):
+            again = ["--overwrite"] if number > 4 else []
+            assert run(source, results, *options, *again, last=last, half=number % 2 == 0) == -signal.SIGKILL
+            assert visible(tmp_path / "out").items() <= expected.items()
+        forget_time(tmp_path / "out")
+        assert run(source, results, *options) == 0, (tmp_path / "log").read_text()
+    assert visible(tmp_path / "out") == expected
+    assert not list((tmp_path / "out").rglob(".*"))
+
+
+def test_preparation_leaves_whole_files_only_and_finishes_as_if_undisturbed(tmp_path):
+    for number in range(3):
+        add_group(tmp_path / "contest", "train_data_1", f"page{number}", 0, (10, 200, 50, 60), seed=number)
+    options = ["--all", "--size", "64", "--workers", "1"]
+    source, results, undisturbed = (str(tmp_path / name) for name in ("contest", "out", "undisturbed"))
+    with mother(tmp_path / "log", "data_preparation") as run:
+        assert run(source, undisturbed, *options) == 0, (tmp_path / "log").read_text()
+        expected = visible(tmp_path / "undisturbed")
+        for number, last in enumerate((1, 1, 2, 3, 4, 3)):
+            assert run(source, results, *options, last=last, half=number % 2 == 0) == -signal.SIGKILL
+            assert visible(tmp_path / "out").items() <= expected.items()
+        assert run(source, results, *options) == 0, (tmp_path / "log").read_text()
+    assert visible(tmp_path / "out") == expected
