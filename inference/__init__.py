@@ -1,13 +1,12 @@
 """What runs a trained network over a picture: the only package that pads, tiles and pastes.
 
 `from inference import Restorer` gives the one class that everything else uses; it is loaded when first asked for,
-so that `inference.tiles` and `inference.paste` work without Paddle. Where to look:
+so that nothing is imported that is not needed. Where to look:
 
-    one picture     restorer: inputs -> locate -> regions (or whole) -> fill -> compose; occlusion decides what goes
-    the network     network: tiling, flips and memory around one of backends/, which are opened by backends.choice
-    exported files  onnx_files: onnx_graph (with onnx_writer, onnx_names), onnx_stamp; export_cache keeps them
-    a folder        folder: sources -> pipeline -> outcomes, and sheet for before/after
-    command lines   predict.py (arguments), python -m inference.export, .sheet, .benchmark
+    one picture     restorer: find (what is covered) -> fill (what goes in its place) -> paste
+    the network     tiles: cutting, flips and memory around one of engines/, which engines.choice opens
+    a folder        sources -> folder; sheet for before/after
+    command lines   predict.py, python -m inference.export, .sheet, .benchmark, .leaderboard
     training        validation
 """
 

@@ -1,10 +1,7 @@
-"""What became of pictures: of each one, and of all together.
+"""A folder of photos in, the same folder restored out: names, sub-folders and formats stay.
 
-Three steps over many pictures that overlap: while one is worked on, the next is read and the last is written.
-
-Only so many pictures, and so many pixels, are on their way at once: memory is the same after a thousand pictures.
-
-A folder of photos in, the same folder restored out: names, sub-folders and formats stay.
+While the network works on one picture, the next is read and the last is written. Only so many pictures, and so many
+pixels, are on their way at once: memory is the same after a thousand pictures.
 """
 
 from __future__ import annotations
@@ -14,13 +11,13 @@ import filecmp
 import logging
 import os
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -29,11 +26,39 @@ from data.masks import write_mask
 from data.photos.photo import Encoded, Photo, count_pixels, encode_photo, read_photo
 from inference.restorer import Restored
 from inference.sheet import draw_comparison
-from inference.sources import MASK, SHEET, Listing, require_regular
+from inference.sources import MASK, SHEET, Listing, beside, require_regular
 from utils.files import printable, remove_leftovers, write_bytes
 from utils.machine import available_cores
 
 RESTORED, UNTOUCHED, SKIPPED, FAILED = "restored", "untouched", "skipped", "failed"
+# Two photos of 48 megapixels overlap, two scans of 200 do not. One takes some 15 bytes a pixel on its way.
+PIXELS_UNDER_WAY = 100_000_000
+_MOST_HELPERS = 4
+_SHEET_QUALITY = 90
+# What the next picture will meet as well: no space, no quota left, a disk that failed or was made read-only.
+_STUCK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+# One large result may not fit where a smaller one does; three in a row mean that nothing does.
+_MOST_STUCK = 3
+_log = logging.getLogger(__name__)
+
+
+class ResultsError(OSError):
+    """The disk of the results takes nothing more."""
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What is written for each picture.
+
+    Attributes:
+        overwrite: results that exist are made again.
+        save_mask: RESULT.mask.png beside each result.
+        compare: RESULT.compare.jpg, a before/after sheet, beside each restored one.
+    """
+
+    overwrite: bool = False
+    save_mask: bool = False
+    compare: bool = False
 
 
 @dataclass(frozen=True)
@@ -67,77 +92,61 @@ class Outcome:
         return printable(f"{self.status}: {self.name}" + (f": {self.message}" if self.message else ""))
 
 
-class Tally:
-    """Counts outcomes, and keeps none of them."""
+def restore_folder(
+    restorer: Callable[[np.ndarray], Restored],
+    listing: Listing,
+    results: str | os.PathLike[str],
+    orders: Orders = Orders(),  # noqa: B008 - frozen
+) -> Iterator[Outcome]:
+    """Restores every picture of `listing` into `results` and tells of each, in that order, as soon as it is done.
 
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self._notes: Counter[str] = Counter()
-        self._seconds = 0.0
-        self._slowest: Outcome | None = None
+    A result appears under its name only when it is whole, so one that exists is finished, and is skipped unless
+    `overwrite`. A picture that cannot be restored is reported as failed, and the next one follows.
 
-    def add(self, outcome: Outcome) -> None:
-        self.counts[outcome.status] += 1
-        self._notes.update(outcome.notes)
-        if outcome.status in (RESTORED, UNTOUCHED):
-            self._seconds += outcome.seconds
-            if self._slowest is None or outcome.seconds > self._slowest.seconds:
-                self._slowest = outcome
-
-    def lines(self, elapsed: float) -> list[str]:
-        """The summary of a run that took `elapsed` seconds since its first picture."""
-        parts = (f"{self.counts[status]} {status}" for status in (RESTORED, UNTOUCHED, SKIPPED, FAILED))
-        total = self.counts.total()
-        lines = [f"{total} picture{'s' if total != 1 else ''}: {', '.join(parts)}"]
-        if self.counts[SKIPPED]:
-            lines.append(
-                "skipped: finished results were kept, also those of other weights or options; --overwrite redoes them"
-            )
-        lines.extend(f"{count} of them: {note}" for note, count in sorted(self._notes.items()))
-        done = self.counts[RESTORED] + self.counts[UNTOUCHED]
-        if self._slowest is not None:
-            rate = done / max(elapsed, 1e-9)
-            lines.append(
-                f"{elapsed:.1f} s, {rate:.2f} pictures per second; from file to file {self._seconds / done:.2f} s on "
-                f"average, slowest {self._slowest.seconds:.2f} s ({printable(self._slowest.name)})"
-            )
-        return lines
+    Raises:
+        ValueError: at once, when the mask or the sheet of one picture would take the place of another's result.
+        ResultsError: while it runs, when three results in a row could not be written for want of space.
+    """
+    asked = [side for side, wanted in ((MASK, orders.save_mask), (SHEET, orders.compare)) if wanted]
+    for name in sorted({beside(name, side) for name in listing.pictures for side in asked} & set(listing.pictures)):
+        raise ValueError(
+            f"{listing.root / name}: what is written beside another picture's result would take its place; leave it "
+            "out with --include, or restore without --save-mask and --compare"
+        )
+    for path in remove_leftovers(results):
+        _log.info("removed what a killed run left: %s", printable(path))
+    return _outcomes(restorer, listing, Path(results), orders)
 
 
-# Two photos of 48 megapixels overlap, two scans of 200 do not. One takes some 15 bytes a pixel on its way.
-PIXELS_UNDER_WAY = 100_000_000
-_MOST_HELPERS = 4
+def _outcomes(
+    restorer: Callable[[np.ndarray], Restored], listing: Listing, results: Path, orders: Orders
+) -> Iterator[Outcome]:
+    for name, reason in listing.closed.items():
+        yield Outcome(name, FAILED, message=reason)
+    stuck, noted = 0, set()
+    pictures = (_Picture(restorer, listing.root / name, name, results / name, orders) for name in listing.pictures)
+    with closing(overlap(pictures)) as done:
+        for picture in done:
+            outcome = picture.outcome
+            for note in outcome.notes:
+                _log.log(logging.INFO if note in noted else logging.WARNING, "%s: %s", printable(outcome.name), note)
+            noted.update(outcome.notes)
+            yield outcome
+            if outcome.results_stuck:
+                stuck += 1
+            elif outcome.status in (RESTORED, UNTOUCHED):
+                stuck = 0
+            if stuck == _MOST_STUCK:
+                raise ResultsError(f"{results}: {stuck} results in a row could not be written ({outcome.message})")
 
 
-class Job(Protocol):
-    """One picture on its way; each step keeps what the next one needs, and its own errors."""
-
-    @property
-    def pixels(self) -> int:
-        """Height x width, known before the picture is read; 0 where that cannot be told."""
-
-    def read(self) -> None:
-        """Runs in a helper thread."""
-
-    def work(self) -> None:
-        """Runs in the caller's thread, one job at a time: the network takes all cores, and ctrl-C arrives here."""
-
-    def write(self) -> None:
-        """Runs in a helper thread."""
-
-
-AnyJob = TypeVar("AnyJob", bound=Job)
-
-
-def helpers_for(cores: int) -> int:
-    """How many pictures are read, and how many written, beside the network: half the cores, 4 at most."""
-    return max(1, min(_MOST_HELPERS, cores // 2))
-
-
-def overlap(jobs: Iterable[AnyJob], helpers: int | None = None, pixels: int = PIXELS_UNDER_WAY) -> Iterator[AnyJob]:
-    """Takes every job through its three steps and yields them when they are through, in their own order.
+def overlap(jobs: Iterable[Any], helpers: int | None = None, pixels: int = PIXELS_UNDER_WAY) -> Iterator[Any]:
+    """Takes every job through its steps `read`, `work` and `write` and yields them when they are through, in order.
 
     Args:
+        jobs: each keeps what its next step needs, and its own errors; `pixels` is known before `read`. `read` and
+            `write` run in helper threads; `work` in the caller's, one at a time: the network takes all cores, and
+            ctrl-C arrives there.
         helpers: how many jobs are read, and how many written, at the same time; by default `helpers_for` the cores of
             this process. So many wait, read, for their turn.
         pixels: jobs that hold more than this together are not under way at the same time; a larger one goes alone.
@@ -146,8 +155,7 @@ def overlap(jobs: Iterable[AnyJob], helpers: int | None = None, pixels: int = PI
     nothing else is begun.
     """
     helpers = helpers or helpers_for(available_cores())
-    reading: deque[tuple[AnyJob, Future[None]]] = deque()
-    writing: deque[tuple[AnyJob, Future[None]]] = deque()
+    reading, writing = deque(), deque()
     upcoming = iter(jobs)
     following = next(upcoming, None)
     reader = ThreadPoolExecutor(helpers, thread_name_prefix="reader")
@@ -178,109 +186,22 @@ def overlap(jobs: Iterable[AnyJob], helpers: int | None = None, pixels: int = PI
         reader.shutdown(wait=True)
 
 
-LOG = logging.getLogger(__name__)
-# What the next picture will meet as well: no space, no quota left, a disk that failed or was made read-only.
-_STUCK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-# One large result may not fit where a smaller one does; three in a row mean that nothing does.
-_MOST_STUCK = 3
-_SHEET_QUALITY = 90
-
-
-class ResultsError(OSError):
-    """The disk of the results takes nothing more."""
-
-
-@dataclass(frozen=True)
-class Orders:
-    """What is written for each picture.
-
-    Attributes:
-        overwrite: results that exist are made again.
-        save_mask: `mask_path` of each result.
-        compare: `comparison_path` of each restored one.
-    """
-
-    overwrite: bool = False
-    save_mask: bool = False
-    compare: bool = False
-
-
-def mask_path(target: Path) -> Path:
-    """Where the mask of a result goes: beside it, with its whole name in front, so that no two can meet."""
-    return target.with_name(target.name + MASK)
-
-
-def comparison_path(target: Path) -> Path:
-    """Where the before/after sheet of a result goes."""
-    return target.with_name(target.name + SHEET)
-
-
-def restore_folder(
-    restorer: Callable[[np.ndarray], Restored],
-    listing: Listing,
-    results: str | os.PathLike[str],
-    orders: Orders = Orders(),  # noqa: B008 - frozen
-) -> Iterator[Outcome]:
-    """Restores every picture of `listing` into `results` and tells of each, in that order, as soon as it is done.
-
-    A result appears under its name only when it is whole, so one that exists is finished, and is skipped unless
-    `overwrite`. A picture that cannot be restored is reported as failed, and the next one follows.
-
-    Raises:
-        ValueError: at once, when the mask or the sheet of one picture would take the place of another's result.
-        ResultsError: while it runs, when three results in a row could not be written for want of space.
-    """
-    _refuse_shared_places(listing, orders)
-    for path in remove_leftovers(results):
-        LOG.info("removed what a killed run left: %s", printable(path))
-    return _outcomes(restorer, listing, Path(results), orders)
-
-
-def _outcomes(
-    restorer: Callable[[np.ndarray], Restored], listing: Listing, results: Path, orders: Orders
-) -> Iterator[Outcome]:
-    for name, reason in listing.closed.items():
-        yield Outcome(name, FAILED, message=reason)
-    stuck, noted = 0, set()
-    pictures = (_Picture(restorer, listing.root, name, results / name, orders) for name in listing.pictures)
-    with closing(overlap(pictures)) as done:
-        for picture in done:
-            outcome = picture.outcome
-            for note in outcome.notes:
-                LOG.log(logging.INFO if note in noted else logging.WARNING, "%s: %s", printable(outcome.name), note)
-            noted.update(outcome.notes)
-            yield outcome
-            if outcome.results_stuck:
-                stuck += 1
-            elif outcome.status in (RESTORED, UNTOUCHED):
-                stuck = 0
-            if stuck == _MOST_STUCK:
-                raise ResultsError(f"{results}: {stuck} results in a row could not be written ({outcome.message})")
-
-
-def _refuse_shared_places(listing: Listing, orders: Orders) -> None:
-    names = set(listing.pictures)
-    sides = [beside for beside, asked in ((mask_path, orders.save_mask), (comparison_path, orders.compare)) if asked]
-    for name in listing.pictures:
-        for beside in sides:
-            if beside(name) in names:
-                raise ValueError(
-                    f"{listing.root / beside(name)}: what is written beside the result of {name} would take its "
-                    "place; leave it out with --include, or restore without --save-mask and --compare"
-                )
+def helpers_for(cores: int) -> int:
+    """How many pictures are read, and how many written, beside the network: half the cores, 4 at most."""
+    return max(1, min(_MOST_HELPERS, cores // 2))
 
 
 class _Picture:
-    """One picture on its way through `inference.folder`; whatever goes wrong becomes its outcome."""
+    """One picture on its way from file to file, a job of `overlap`; whatever goes wrong becomes its outcome."""
 
     def __init__(
-        self, restorer: Callable[[np.ndarray], Restored], root: Path, name: Path, target: Path, orders: Orders
+        self, restorer: Callable[[np.ndarray], Restored], source: Path, name: Path, target: Path, orders: Orders
     ) -> None:
         self.outcome: Outcome | None = None
         self.pixels = 0
-        self._restorer = restorer
-        self._name, self._source, self._target = name, root / name, target
-        self._orders = orders
+        self._restorer, self._orders = restorer, orders
+        self._source, self._name, self._target = source, name, target
+        self._mask, self._sheet = beside(target, MASK), beside(target, SHEET)
         self._steps: dict[str, float] = {}
         self._photo: Photo | None = None
         self._restored: Restored | None = None
@@ -304,7 +225,7 @@ class _Picture:
         except Exception as error:
             # One bad file must not cost the user the other thousand.
             stuck = action == self._write and isinstance(error, OSError) and error.errno in _STUCK
-            LOG.info("%s failed:", printable(self._name), exc_info=True)
+            _log.info("%s failed:", printable(self._name), exc_info=True)
             self._end(FAILED, f"{type(error).__name__}: {error}", stuck=stuck)
         finally:
             if step:
@@ -318,18 +239,16 @@ class _Picture:
         require_regular(self._source)
         if not self._orders.overwrite and self._is_finished():
             self._end(SKIPPED)
-            return
-        self.pixels = count_pixels(self._source)
+        else:
+            self.pixels = count_pixels(self._source)
 
     def _is_finished(self) -> bool:
-        if not self._target.is_file() or (self._orders.save_mask and not mask_path(self._target).is_file()):
+        if not self._target.is_file() or (self._orders.save_mask and not self._mask.is_file()):
             return False
+        if not self._orders.compare or self._sheet.is_file():
+            return True
         # A picture that came back as it was has no sheet.
-        return (
-            not self._orders.compare
-            or comparison_path(self._target).is_file()
-            or filecmp.cmp(self._source, self._target, shallow=False)
-        )
+        return filecmp.cmp(self._source, self._target, shallow=False)
 
     def _read(self) -> None:
         self._photo = read_photo(self._source)
@@ -345,23 +264,14 @@ class _Picture:
         copy = None if touched else Encoded(self._source.read_bytes())
         encoded = copy or encode_photo(photo, restored.image, restored.mask)
         if self._orders.save_mask:
-            write_mask(mask_path(self._target), restored.mask)
-        if self._orders.compare:
-            self._write_sheet(touched)
+            write_mask(self._mask, restored.mask)
+        if self._orders.compare and touched:
+            write_image(self._sheet, draw_comparison(photo.pixels, restored.image, restored.mask), _SHEET_QUALITY)
+        elif self._orders.compare:
+            # One of an earlier run, with other weights.
+            self._sheet.unlink(missing_ok=True)
         # The picture comes last: where it exists, everything about it is finished.
         write_bytes(self._target, encoded.content)
-        found = _count(restored.occluders) if touched else "no occluder found, copied"
-        self._end(RESTORED if touched else UNTOUCHED, found, encoded.notes)
-
-    def _write_sheet(self, touched: bool) -> None:
-        path = comparison_path(self._target)
-        if touched:
-            sheet = draw_comparison(self._photo.pixels, self._restored.image, self._restored.mask)
-            write_image(path, sheet, quality=_SHEET_QUALITY)
-        else:
-            # One of an earlier run, with other weights.
-            path.unlink(missing_ok=True)
-
-
-def _count(occluders: int) -> str:
-    return f"{occluders} occluder{'s' if occluders != 1 else ''}" if occluders else ""
+        count = restored.occluders
+        found = f"{count} occluder{'s' if count != 1 else ''}" if count else ""
+        self._end(RESTORED if touched else UNTOUCHED, found if touched else "no occluder found, copied", encoded.notes)

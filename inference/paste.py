@@ -1,64 +1,119 @@
 """Putting the fill over an occluder into the full-size picture, and leaving everything else alone.
 
-The network worked on a smaller picture. Its fill is enlarged and pasted inside the widened mask only, where its own
-(restored) pixels replace the picture's: adding the enlarged difference instead would leave the fine detail of the
-hand in the result. Beyond the feather not one bit changes.
-
-The full-size picture is worked on in blocks, so that memory stays small whatever its size.
+The fill was made on a smaller picture. It is enlarged and pasted inside the widened mask only, where its own pixels
+replace the picture's: adding the enlarged difference instead would leave the fine detail of the hand in the result.
+Beyond the feather not one bit changes. The full-size picture is worked on in blocks, so that memory stays small
+whatever its size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
+import cv2
 import numpy as np
 
-from inference.fill.page import PasteRules
-from inference.tiles import Box
+from inference.tiles import Box, Span
 
 _BLOCK = 256
 # Catmull-Rom has -0.5; this is the sharper cubic that OpenCV enlarges with.
 _CUBIC = -0.75
 
 
-def paste_fill(
-    image: np.ndarray,
-    changed: np.ndarray,
-    fill: np.ndarray,
-    mask: np.ndarray,
-    box: Box,
-    size: tuple[int, int],
-    rules: PasteRules,
-) -> None:
-    """Pastes the enlarged fill of one region, in place.
+@dataclass(frozen=True)
+class PasteRules:
+    """How a fill is pasted; lengths are pixels of the scale at which the mask was found, since that is how well the
+    border is known.
+
+    Attributes:
+        widening: the mask grows by this much, over the rim of the cut-out and the ringing of its JPEG.
+        feather: beyond it the fill passes into the picture over this much.
+    """
+
+    widening: float = 2.0
+    feather: float = 3.0
+
+    @property
+    def reach(self) -> float:
+        """How far from the mask a pixel may change."""
+        return self.widening + self.feather
+
+    def scaled(self, factor: float) -> PasteRules:
+        """The same lengths in pixels that are `factor` times smaller."""
+        return PasteRules(self.widening * factor, self.feather * factor)
+
+    def weight(self, mask: np.ndarray) -> np.ndarray:
+        """float32 [h, w], the share of the fill: 1 over the widened mask (uint8, 1 = covered), 0 beyond the feather."""
+        if mask.all():
+            return mask.astype(np.float32)
+        distance = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
+        return np.clip((self.reach - distance) / max(self.feather, 1e-3), 0, 1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Patch:
+    """A covered part of a picture and what is pasted there, at the scale at which that was made.
+
+    Attributes:
+        box: (top, bottom, left, right).
+        mask: uint8 [h, w], 1 = covered; its distance to sides of the box that are no sides of the picture is the
+            paste's reach and two pixels more, or more.
+        fill: float32 [h, w, 3] in [0, 1]; not clipped; only its values near the mask mean anything.
+    """
+
+    box: Box
+    mask: np.ndarray
+    fill: np.ndarray
+
+
+def covered_boxes(mask: np.ndarray, margin: int) -> list[Box]:
+    """(top, bottom, left, right) of what a mask covers, grown by `margin` inside the picture, where boxes that would
+    overlap have become one: no pixel lies in two, and in each box lies all of every blob that it touches.
+    """
+    height, width = mask.shape
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    boxes: list[Box] = []
+    for left, top, box_width, box_height, _ in stats[1:].tolist():
+        rows = max(0, top - margin), min(height, top + box_height + margin)
+        box = (*rows, max(0, left - margin), min(width, left + box_width + margin))
+        while touching := [other for other in boxes if _overlap(box, other)]:
+            boxes = [other for other in boxes if other not in touching]
+            tops, bottoms, lefts, rights = zip(box, *touching, strict=True)
+            box = (min(tops), max(bottoms), min(lefts), max(rights))
+        boxes.append(box)
+    return boxes
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    return one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]
+
+
+def paste(image: np.ndarray, changed: np.ndarray, patch: Patch, size: tuple[int, int], rules: PasteRules) -> None:
+    """Pastes an enlarged patch, in place.
 
     Args:
         image: uint8 or uint16 [H, W, 3], the full-size picture; changed only where the weight of the fill is above 0.
         changed: uint8 [H, W]; becomes 1 there.
-        fill: float32 [h, w, 3] in [0, 1], the region at the working scale.
-        mask: uint8 [h, w], 1 = occluder; its distance to sides of the region that are no sides of the picture must be
-            the rules' reach and two pixels more.
-        box: (top, bottom, left, right) of the region at the working scale.
-        size: (height, width) of the whole picture at the working scale, at most those of `image`.
-        rules: in pixels of the working scale.
+        size: (height, width) of the whole picture at the patch's scale, at most those of `image`.
+        rules: in pixels of that scale.
     """
-    weight = rules.weight(mask)[None]
+    weight = rules.weight(patch.mask)[None]
     white = np.float32(np.iinfo(image.dtype).max)
-    planes = np.ascontiguousarray((np.clip(fill, 0, 1) * white).transpose(2, 0, 1))
-    for block in _blocks(box, size, image.shape[:2]):
-        share = block.enlarge(weight, cubic=False)
+    planes = np.ascontiguousarray((np.clip(patch.fill, 0, 1) * white).transpose(2, 0, 1))
+    for place, enlarge in _blocks(patch.box, size, image.shape[:2]):
+        share = enlarge(weight, cubic=False)
         if not share.any():
             continue
-        here = image[block.place].astype(np.float32)
-        mixed = block.enlarge(planes, cubic=True).transpose(1, 2, 0).copy()
+        here = image[place].astype(np.float32)
+        mixed = enlarge(planes, cubic=True).transpose(1, 2, 0).copy()
         np.clip(mixed, 0, white, out=mixed)
         mixed -= here
         mixed *= share[0][..., None]
         mixed += here + np.float32(0.5)
-        image[block.place] = mixed.astype(image.dtype)
-        changed[block.place] |= share[0] > 0
+        image[place] = mixed.astype(image.dtype)
+        changed[place] |= share[0] > 0
 
 
 def add_difference(image: np.ndarray, difference: np.ndarray) -> None:
@@ -70,58 +125,40 @@ def add_difference(image: np.ndarray, difference: np.ndarray) -> None:
     """
     height, width = difference.shape[1:]
     white = np.float32(np.iinfo(image.dtype).max)
-    for block in _blocks((0, height, 0, width), (height, width), image.shape[:2]):
-        here = image[block.place].transpose(2, 0, 1).astype(np.float32)
-        there = np.clip(here + white * block.enlarge(difference, cubic=True), 0, white) + np.float32(0.5)
-        image[block.place] = there.astype(image.dtype).transpose(1, 2, 0)
+    for place, enlarge in _blocks((0, height, 0, width), (height, width), image.shape[:2]):
+        here = image[place].transpose(2, 0, 1).astype(np.float32)
+        there = np.clip(here + white * enlarge(difference, cubic=True), 0, white) + np.float32(0.5)
+        image[place] = there.astype(image.dtype).transpose(1, 2, 0)
 
 
-@dataclass(frozen=True)
-class _Block:
-    """A block of the full-size picture and the part of the region that it is made of.
-
-    Attributes:
-        rows, columns: (start, stop) in the full-size picture.
-        box: the region at the working scale.
-        size: the whole picture at the working scale.
-        full: the whole picture.
+def _blocks(
+    box: Box, size: tuple[int, int], full: tuple[int, int]
+) -> Iterator[tuple[tuple[slice, slice], Callable[..., np.ndarray]]]:
+    """The blocks of a picture of size `full` that a box covers in its small copy of `size`, touched pixels included:
+    their place, and the function that enlarges float32 [C, h, w] of the box to [C, rows, columns] of the block.
     """
-
-    rows: tuple[int, int]
-    columns: tuple[int, int]
-    box: Box
-    size: tuple[int, int]
-    full: tuple[int, int]
-
-    @property
-    def place(self) -> tuple[slice, slice]:
-        return slice(*self.rows), slice(*self.columns)
-
-    def enlarge(self, region: np.ndarray, cubic: bool) -> np.ndarray:
-        """The region's values, float32 [C, h, w], at the block's pixels, [C, rows, columns]; linear or cubic."""
-        top, bottom, left, right = self.box
-        first, across_rows = _weights(self.rows, self.size[0], self.full[0], (top, bottom), cubic)
-        start, across_columns = _weights(self.columns, self.size[1], self.full[1], (left, right), cubic)
-        part = region[:, first : first + across_rows.shape[1], start : start + across_columns.shape[1]]
-        return (across_rows @ part) @ across_columns.T
-
-
-def _blocks(box: Box, size: tuple[int, int], full: tuple[int, int]) -> Iterator[_Block]:
-    """The blocks of the full-size picture that a region at the working scale covers, touched pixels included."""
     (top, bottom), (left, right) = (
         (start * whole // small, -(-stop * whole // small))
         for start, stop, small, whole in ((*box[:2], size[0], full[0]), (*box[2:], size[1], full[1]))
     )
     for row in range(top, bottom, _BLOCK):
+        rows = (row, min(row + _BLOCK, bottom))
         for column in range(left, right, _BLOCK):
-            yield _Block((row, min(row + _BLOCK, bottom)), (column, min(column + _BLOCK, right)), box, size, full)
+            columns = (column, min(column + _BLOCK, right))
+            enlarge = partial(_enlarge, down=(rows, size[0], full[0], box[:2]),
+                              across=(columns, size[1], full[1], box[2:]))
+            yield (slice(*rows), slice(*columns)), enlarge
+
+
+def _enlarge(values: np.ndarray, down: tuple, across: tuple, cubic: bool) -> np.ndarray:
+    first, rows = _interpolation(*down, cubic)
+    start, columns = _interpolation(*across, cubic)
+    return (rows @ values[:, first : first + rows.shape[1], start : start + columns.shape[1]]) @ columns.T
 
 
 @lru_cache(maxsize=128)
-def _weights(
-    span: tuple[int, int], small: int, whole: int, region: tuple[int, int], cubic: bool
-) -> tuple[int, np.ndarray]:
-    """How `span` of `whole` pixels is interpolated from `region` of `small` pixels.
+def _interpolation(span: Span, small: int, whole: int, region: Span, cubic: bool) -> tuple[int, np.ndarray]:
+    """How `span` of `whole` pixels is interpolated from `region` of `small` pixels, by cubics or linearly.
 
     Returns:
         The first pixel that counts, from the region's start, and float32 [span, pixels that count]; kept for the next

@@ -1,16 +1,12 @@
-"""What may be given to a `Restorer`, as one kind of array.
-
-Restoring a whole picture without asking what covers it: the plain network, and networks without a gate.
-
-The one way to run trained weights over a photo: `Restorer(weights)(image)`.
+"""The one way to run trained weights over a photo: `Restorer(weights)(image)`.
 
     from inference import Restorer
     restorer = Restorer()
     result = restorer("photo.jpg")          # result.image, result.mask, result.seconds
 
 Only about a fiftieth of such a photo is covered, and the rest must stay as it is. So the network first sees a small
-copy and says what is covered (locate), then the covered regions at a larger scale (restore), and what it makes of them
-is pasted into the photo (compose).
+copy, on which is found what is covered (`inference.find`); that is filled at a larger scale (`inference.fill`), and the
+fill is pasted into the photo (`inference.paste`). The other modes run the network over the whole picture.
 """
 
 from __future__ import annotations
@@ -31,128 +27,19 @@ from configs.schema import PredictConfig
 from data.photos.photo import read_photo
 from inference.engines.base import Backend
 from inference.engines.choice import open_backend
-from inference.fill.network import Filler
-from inference.fill.page import PasteRules
-from inference.find.locate import locate, shrink, to_float
+from inference.fill.network import network_patches
+from inference.fill.page import page_patches
+from inference.find.locate import Located, enlarge_mask, locate, shrink, to_float
 from inference.find.occlusion import OcclusionRules
-from inference.paste import add_difference, paste_fill
+from inference.paste import PasteRules, Patch, add_difference, paste
 from inference.tiles import Cut, Network, bytes_per_pixel, equal_cut, single_cut
 from models.weights import Weights, load_weights
 
 Picture = Union[np.ndarray, Image.Image, str, "os.PathLike[str]"]
-
-
-def as_pixels(image: Picture) -> np.ndarray:
-    """RGB uint8 or uint16 [H, W, 3] of an array, a Pillow image or a file.
-
-    An array is taken as it is. A file is turned upright by its EXIF orientation, and one of 16 bits per channel gives
-    uint16. A Pillow image is taken as it lies (`PIL.ImageOps.exif_transpose` turns it upright), as RGB: grey becomes
-    three equal channels, 16-bit grey ("I;16", "I") becomes uint16, a palette its colours, CMYK and the other models of
-    colour what Pillow converts them to; alpha is dropped.
-
-    Raises:
-        TypeError: something else.
-        ValueError: an array of another type or shape, an image of mode "F" or of values beyond 16 bits, no pixels.
-        BadImageError: a file that cannot be read.
-    """
-    if isinstance(image, np.ndarray):
-        return _checked(image)
-    if isinstance(image, Image.Image):
-        return _checked(_from_pillow(image))
-    if isinstance(image, str | os.PathLike):
-        return read_photo(image).pixels
-    raise TypeError(
-        f"cannot restore {type(image).__name__} {str(image)[:40]!r}: expected an RGB array of uint8 or uint16 "
-        "[height, width, 3], a Pillow image, or the path of a picture"
-    )
-
-
-def _from_pillow(image: Image.Image) -> np.ndarray:
-    if image.mode == "F" or (image.mode == "I" and not 0 <= image.getextrema()[0] <= image.getextrema()[1] <= 65535):
-        raise ValueError(
-            f"a Pillow image of mode {image.mode} with values of {image.getextrema()}: expected 0 to 65535 in mode I "
-            "or I;16, or 8 bits per channel; scale it first"
-        )
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        return np.repeat(np.asarray(image).astype(np.uint16)[..., None], 3, axis=2)
-    return np.asarray(image.convert("RGB"))
-
-
-def _checked(array: np.ndarray) -> np.ndarray:
-    if array.dtype in (np.uint8, np.uint16) and array.ndim == 3 and array.shape[2] == 3 and array.size:
-        return array
-    advice = ""
-    if array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 1):
-        advice = "; a grey picture is np.dstack([grey, grey, grey])"
-    elif array.ndim == 3 and array.shape[2] == 4:
-        advice = "; leave the alpha channel away: image[..., :3]"
-    elif np.issubdtype(array.dtype, np.floating):
-        advice = "; values from 0 to 1 are (image * 65535 + 0.5).astype(np.uint16)"
-    raise ValueError(f"expected RGB uint8 or uint16 height x width x 3, got {array.dtype} {array.shape}{advice}")
-
-
-# Rows of a picture that are converted at a time, so that no second full-size picture of floats is needed.
-_ROWS = 512
-
-
-def plain(network: Network, picture: np.ndarray) -> np.ndarray:
-    """The network's output for a whole picture in one piece, clipped and rounded, and nothing else.
-
-    Of a network with a gate these are the colours before the gate.
-
-    Args:
-        picture: RGB uint8 or uint16 [H, W, 3].
-
-    Returns:
-        The same type and shape.
-
-    Raises:
-        MemoryError: memory does not suffice; cutting the picture would change the numbers.
-    """
-    height, width = picture.shape[:2]
-    return _quantised(network(picture, equal_cut(height, width, 1, 1, 0), may_cut=False), picture.dtype)
-
-
-def everything(network: Network, picture: np.ndarray, small: np.ndarray, cut: Cut) -> np.ndarray:
-    """What a network without a gate makes of a whole picture, as in the write-up.
-
-    Args:
-        picture: RGB uint8 or uint16 [H, W, 3].
-        small: the same at the working scale; where it is smaller, only the network's difference is enlarged.
-        cut: the tiles of `small`.
-
-    Returns:
-        The type and shape of `picture`.
-    """
-    output = network(small, cut)
-    if small.shape == picture.shape:
-        return _quantised(output, picture.dtype)
-    result = picture.copy()
-    add_difference(result, output - to_float(small).transpose(2, 0, 1))
-    return result
-
-
-def changes(result: np.ndarray, picture: np.ndarray) -> np.ndarray:
-    """uint8 [H, W]: 1 where any channel differs."""
-    changed = np.empty(picture.shape[:2], np.uint8)
-    for start in range(0, len(picture), _ROWS):
-        rows = slice(start, start + _ROWS)
-        changed[rows] = cv2.absdiff(result[rows], picture[rows]).max(2) > 0
-    return changed
-
-
-def _quantised(output: np.ndarray, kind: np.dtype) -> np.ndarray:
-    """float32 [K, H, W], of which the first three count, as [H, W, 3] of `kind`: clipped and rounded."""
-    white = np.float32(np.iinfo(kind).max)
-    result = np.empty((*output.shape[1:], 3), kind)
-    for start in range(0, len(result), _ROWS):
-        rows = slice(start, start + _ROWS)
-        result[rows] = (np.clip(output[:3, rows], 0, 1) * white + np.float32(0.5)).transpose(1, 2, 0)
-    return result
-
-
 Mode = Literal["auto", "tiles", "full"]
 _ROOT = Path(__file__).resolve().parent.parent
+# Rows of a picture that are converted at a time, so that no second full-size picture of floats is needed.
+_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -212,6 +99,7 @@ class Restorer:
 
     Attributes:
         settings: the `PredictConfig` in use.
+        gated: the network says what is covered, in a fourth channel.
         tlc: TLC's windows in words, for a log line.
     """
 
@@ -258,26 +146,13 @@ class Restorer:
         return restorer
 
     def _set_up(
-        self,
-        backend: Backend,
-        settings: PredictConfig,
-        scale: str | float,
-        mode: Mode,
-        tta: bool,
-        tile_bytes: float | None,
+        self, backend: Backend, settings: PredictConfig, scale: str | float, mode: Mode, tta: bool, memory: float | None
     ) -> None:
-        self.settings = settings
-        self.scale = scale
-        self.mode = mode
-        self.tta = tta
-        self.gated = backend.gated
-        self.tlc = backend.tlc
-        self._is_plain = mode == "full" and scale == 1 and settings.tlc_ratio == 0
+        self.settings, self.scale, self.mode, self.tta = settings, scale, mode, tta
+        self.gated, self.tlc = backend.gated, backend.tlc
         self._backend = backend
-        self._network = Network(backend, tta, tile_bytes)
-        self._occlusion = OcclusionRules(threshold=settings.mask_threshold)
-        self._filler = Filler(self._network, settings)
-        self._paste = PasteRules()
+        self._network = Network(backend, tta, memory)
+        self._is_plain = mode == "full" and scale == 1 and settings.tlc_ratio == 0
 
     def describe(self) -> str:
         """One line for the log: what runs where, how exactly, in which mode, with which windows of TLC."""
@@ -292,8 +167,8 @@ class Restorer:
         """Restores one picture.
 
         Args:
-            image: RGB uint8 or uint16 [H, W, 3], a Pillow image, or the path of a picture file; see
-                `inference.restorer.as_pixels` for how the latter two become arrays.
+            image: RGB uint8 or uint16 [H, W, 3], a Pillow image, or the path of a picture file; see `as_pixels` for
+                how the latter two become arrays.
 
         Raises:
             TypeError: something else.
@@ -302,16 +177,61 @@ class Restorer:
             MemoryError: memory does not suffice, with the smallest tiles neither.
         """
         seconds: dict[str, float] = {}
-        if isinstance(image, np.ndarray):
+        with _timed({} if isinstance(image, np.ndarray) else seconds, "read"):
             picture = as_pixels(image)
-        else:
-            with _timed(seconds, "read"):
-                picture = as_pixels(image)
-        if self._is_plain:
-            return self._plain(picture, seconds)
-        if self.mode != "auto" and not self.gated:
-            return self._everything(picture, seconds)
-        return self._covered(picture, seconds)
+        if self._is_plain or (self.mode != "auto" and not self.gated):
+            return self._whole(picture, seconds)
+        with _timed(seconds, "locate"):
+            located = self._find(picture)
+        working = self.working_size(*picture.shape[:2])
+        # The border of what is covered is known as well as the small copy shows it.
+        rules = PasteRules().scaled(max(working) / max(located.mask.shape))
+        with _timed(seconds, "restore"):
+            patches = self._fill(picture, located, working, rules)
+        with _timed(seconds, "compose"):
+            result, changed = picture.copy(), np.zeros(picture.shape[:2], np.uint8)
+            for patch in patches:
+                paste(result, changed, patch, working, rules)
+        return Restored(result, changed, located.occluders, seconds, located.mask)
+
+    def _find(self, picture: np.ndarray) -> Located:
+        """What covers a picture, on a small copy of it."""
+        small = shrink(picture, self.locating_size(*picture.shape[:2]))
+        size, bound = small.shape[:2], self.settings.overview_long_side
+        looks_twice = self.mode == "auto" and self.gated and 0 < bound < max(size)
+        overview = _scaled(*size, bound / max(size)) if looks_twice else None
+        rules = OcclusionRules(threshold=self.settings.mask_threshold)
+        return locate(self._network, small, self._cut(*size), rules, overview)
+
+    def _fill(self, picture: np.ndarray, located: Located, working: tuple[int, int], rules: PasteRules) -> list[Patch]:
+        """What goes in the place of the occluders, at the working size, as `PredictConfig.fill` says."""
+        if not located.mask.any():
+            return []
+        seen = working == located.mask.shape
+        small = located.picture if seen else shrink(picture, working)
+        mask = enlarge_mask(located.mask, working)
+        if self.settings.fill == "page":
+            return page_patches(small, mask, rules)
+        output = located.output if seen else None
+        return network_patches(self._network, small, mask, rules, self.settings.tile, self.settings.overlap, output)
+
+    def _whole(self, picture: np.ndarray, seconds: dict[str, float]) -> Restored:
+        """What the network makes of a whole picture: the plain network, or, as in the write-up, one without a gate,
+        of which at a smaller working size only the difference is enlarged.
+        """
+        seconds["locate"] = 0.0
+        size = picture.shape[:2]
+        with _timed(seconds, "restore"):
+            small = shrink(picture, self.working_size(*size))
+            output = self._network(small, self._cut(*small.shape[:2]), may_cut=not self._is_plain)
+            if small.shape == picture.shape:
+                result = _quantised(output, picture.dtype)
+            else:
+                result = picture.copy()
+                add_difference(result, output - to_float(small).transpose(2, 0, 1))
+        with _timed(seconds, "compose"):
+            mask = np.ones(size, np.uint8) if self._is_plain else changes(result, picture)
+        return Restored(result, mask, 0, seconds)
 
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) at which the network restores a picture of this size."""
@@ -329,45 +249,6 @@ class Restorer:
             return working
         return _scaled(height, width, bound / max(height, width))
 
-    def _overview_size(self, height: int, width: int) -> tuple[int, int] | None:
-        """(height, width) of the second look at a small copy of this size, or None where there is none."""
-        bound = self.settings.overview_long_side
-        if self.mode != "auto" or not self.gated or not bound or max(height, width) <= bound:
-            return None
-        return _scaled(height, width, bound / max(height, width))
-
-    def _plain(self, picture: np.ndarray, seconds: dict[str, float]) -> Restored:
-        seconds.update(locate=0.0, compose=0.0)
-        with _timed(seconds, "restore"):
-            result = plain(self._network, picture)
-        return Restored(result, np.ones(picture.shape[:2], np.uint8), 0, seconds)
-
-    def _everything(self, picture: np.ndarray, seconds: dict[str, float]) -> Restored:
-        seconds["locate"] = 0.0
-        small = shrink(picture, self.working_size(*picture.shape[:2]))
-        with _timed(seconds, "restore"):
-            result = everything(self._network, picture, small, self._cut(*small.shape[:2]))
-        with _timed(seconds, "compose"):
-            mask = changes(result, picture)
-        return Restored(result, mask, 0, seconds)
-
-    def _covered(self, picture: np.ndarray, seconds: dict[str, float]) -> Restored:
-        size = picture.shape[:2]
-        with _timed(seconds, "locate"):
-            small = shrink(picture, self.locating_size(*size))
-            found = small.shape[:2]
-            located = locate(self._network, small, self._cut(*found), self._occlusion, self._overview_size(*found))
-        working = self.working_size(*size)
-        # The border of what is covered is known as well as the small copy shows it.
-        paste = self._paste.scaled(max(working) / max(located.mask.shape))
-        with _timed(seconds, "restore"):
-            regions = self._filler(picture, located, working, paste)
-        with _timed(seconds, "compose"):
-            result, changed = picture.copy(), np.zeros(size, np.uint8)
-            for region in regions:
-                paste_fill(result, changed, region.fill, region.mask, region.box, working, paste)
-        return Restored(result, changed, located.occluders, seconds, located.mask)
-
     def _cut(self, height: int, width: int) -> Cut:
         """The tiles of a pass over the whole picture."""
         settings = self.settings
@@ -375,6 +256,25 @@ class Restorer:
             return single_cut(height, width, settings.overlap)
         rows, columns = (settings.rows, settings.columns) if self.mode == "tiles" else (1, 1)
         return equal_cut(height, width, rows, columns, settings.overlap)
+
+
+def changes(result: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """uint8 [H, W]: 1 where any channel differs."""
+    changed = np.empty(picture.shape[:2], np.uint8)
+    for start in range(0, len(picture), _ROWS):
+        rows = slice(start, start + _ROWS)
+        changed[rows] = cv2.absdiff(result[rows], picture[rows]).max(2) > 0
+    return changed
+
+
+def _quantised(output: np.ndarray, kind: np.dtype) -> np.ndarray:
+    """float32 [K, H, W], of which the first three count, as [H, W, 3] of `kind`: clipped and rounded."""
+    white = np.float32(np.iinfo(kind).max)
+    result = np.empty((*output.shape[1:], 3), kind)
+    for start in range(0, len(result), _ROWS):
+        rows = slice(start, start + _ROWS)
+        result[rows] = (np.clip(output[:3, rows], 0, 1) * white + np.float32(0.5)).transpose(1, 2, 0)
+    return result
 
 
 def _scaled(height: int, width: int, scale: float) -> tuple[int, int]:
@@ -393,3 +293,47 @@ def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
     start = time.perf_counter()
     yield
     seconds[step] = time.perf_counter() - start
+
+
+def as_pixels(image: Picture) -> np.ndarray:
+    """RGB uint8 or uint16 [H, W, 3] of an array, a Pillow image or a file.
+
+    An array is taken as it is. A file is turned upright by its EXIF orientation, and one of 16 bits per channel gives
+    uint16. A Pillow image is taken as it lies (`PIL.ImageOps.exif_transpose` turns it upright), as RGB: grey becomes
+    three equal channels, 16-bit grey ("I;16", "I") becomes uint16, a palette its colours, CMYK and the other models of
+    colour what Pillow converts them to; alpha is dropped.
+
+    Raises:
+        TypeError: something else.
+        ValueError: an array of another type or shape, an image of mode "F" or of values beyond 16 bits, no pixels.
+        BadImageError: a file that cannot be read.
+    """
+    if isinstance(image, str | os.PathLike):
+        return read_photo(image).pixels
+    array = _from_pillow(image) if isinstance(image, Image.Image) else image
+    if not isinstance(array, np.ndarray):
+        raise TypeError(
+            f"cannot restore {type(image).__name__} {str(image)[:40]!r}: expected an RGB array of uint8 or uint16 "
+            "[height, width, 3], a Pillow image, or the path of a picture"
+        )
+    if array.dtype in (np.uint8, np.uint16) and array.ndim == 3 and array.shape[2] == 3 and array.size:
+        return array
+    advice = ""
+    if array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 1):
+        advice = "; a grey picture is np.dstack([grey, grey, grey])"
+    elif array.ndim == 3 and array.shape[2] == 4:
+        advice = "; leave the alpha channel away: image[..., :3]"
+    elif np.issubdtype(array.dtype, np.floating):
+        advice = "; values from 0 to 1 are (image * 65535 + 0.5).astype(np.uint16)"
+    raise ValueError(f"expected RGB uint8 or uint16 height x width x 3, got {array.dtype} {array.shape}{advice}")
+
+
+def _from_pillow(image: Image.Image) -> np.ndarray:
+    if image.mode == "F" or (image.mode == "I" and not 0 <= image.getextrema()[0] <= image.getextrema()[1] <= 65535):
+        raise ValueError(
+            f"a Pillow image of mode {image.mode} with values of {image.getextrema()}: expected 0 to 65535 in mode I "
+            "or I;16, or 8 bits per channel; scale it first"
+        )
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        return np.repeat(np.asarray(image).astype(np.uint16)[..., None], 3, axis=2)
+    return np.asarray(image.convert("RGB"))

@@ -12,15 +12,12 @@ from pathlib import Path
 
 from data.images import IMAGE_SUFFIXES
 
-# What is written beside a result: its mask and its sheet.
+# What is written beside a result: its mask and its sheet, with its whole name in front, so that no two can meet.
 SIDE_FILES = MASK, SHEET = ".mask.png", ".compare.jpg"
-_KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a named pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
+_NOT_FILES = {
+    stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -53,19 +50,19 @@ def list_pictures(source: str | os.PathLike[str], results: str | os.PathLike[str
         ValueError: a result would overwrite a picture that restoring starts from, or `results` lies inside `source` and
             holds pictures of its own.
     """
-    source, results = Path(source), Path(results)
+    source, target = Path(source), Path(results).resolve()
     if not source.exists():
         raise FileNotFoundError(f"{source}: no such file or folder")
     root = source if source.is_dir() else source.parent
-    if root.resolve() == results.resolve():
+    if root.resolve() == target:
         raise ValueError(f"{results}: results would overwrite their own sources; name another folder")
-    listing = Listing(root, [], [])
-    names = sorted(_walk(listing, results.resolve(), include)) if source.is_dir() else [Path(source.name)]
+    listing = Listing(root, [])
+    names = sorted(_walk(listing, target, include.lower())) if source.is_dir() else [Path(source.name)]
     for name in names:
         (listing.pictures if name.suffix.lower() in IMAGE_SUFFIXES else listing.others).append(name)
     listing.linked.sort()
-    _refuse_overwritten(listing, results.resolve())
-    _refuse_foreign(root, results.resolve())
+    _refuse_overwritten(listing, target)
+    _refuse_foreign(root, target)
     return listing
 
 
@@ -81,18 +78,16 @@ def _walk(listing: Listing, results: Path, include: str) -> Iterator[Path]:
         inside = [name for name in subfolders if name[0] != "."]
         listing.linked.extend(below / name for name in inside if (here / name).is_symlink())
         subfolders[:] = [name for name in inside if (here / name).resolve() != results]
-        yield from (below / name for name in names if name[0] != "." and fnmatch(name.lower(), include.lower()))
+        yield from (below / name for name in names if name[0] != "." and fnmatch(name.lower(), include))
 
 
 def _refuse_overwritten(listing: Listing, results: Path) -> None:
     """The results' folder may lie above the source's, and then hold a sub-folder of the same name."""
     root = listing.root.resolve()
     if root.is_relative_to(results):
-        below = root.relative_to(results)
-        sources = {below / name for name in listing.pictures}
-        for name in listing.pictures:
-            if name in sources:
-                raise ValueError(f"{results}: the result of {root / name} would be a source; name another folder")
+        sources = {root.relative_to(results) / name for name in listing.pictures}
+        for name in sources.intersection(listing.pictures):
+            raise ValueError(f"{results}: the result of {root / name} would be a source; name another folder")
 
 
 def _refuse_foreign(root: Path, results: Path) -> None:
@@ -101,26 +96,14 @@ def _refuse_foreign(root: Path, results: Path) -> None:
         return
     for folder, _, names in os.walk(results):
         for name in names:
-            path = Path(folder, name)
-            original = root / path.relative_to(results)
-            if path.suffix.lower() not in IMAGE_SUFFIXES or name[0] == ".":
+            original = root / Path(folder, name).relative_to(results)
+            if original.suffix.lower() not in IMAGE_SUFFIXES or name[0] == ".":
                 continue
             if not any(original.with_name(name.removesuffix(side)).exists() for side in ("", *SIDE_FILES)):
                 raise ValueError(
-                    f"{results}: holds {path.name}, which is the result of no picture in {root}; photos there would be "
-                    "left out, and might be overwritten. Name another folder"
+                    f"{results}: holds {name}, which is the result of no picture in {root}; photos there would be left "
+                    "out, and might be overwritten. Name another folder"
                 )
-
-
-def require_regular(path: Path) -> None:
-    """Refuses what would be waited for without end, such as a named pipe, before it is opened.
-
-    Raises:
-        OSError: nothing is there, a link leads nowhere or in a circle, or it is not a regular file.
-    """
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):
-        raise OSError(f"{path}: is {_KINDS.get(stat.S_IFMT(mode), 'something else')}, expected a regular file")
 
 
 def prepare_results(results: str | os.PathLike[str]) -> None:
@@ -137,3 +120,19 @@ def prepare_results(results: str | os.PathLike[str]) -> None:
     except OSError as error:
         reason = "is a file, expected a folder" if results.is_file() else f"cannot be written to ({error.strerror})"
         raise OSError(f"{results}: {reason}; name another folder for the results") from error
+
+
+def beside(target: Path, side: str) -> Path:
+    """Where the mask (`MASK`) or the sheet (`SHEET`) of a result goes."""
+    return target.with_name(target.name + side)
+
+
+def require_regular(path: Path) -> None:
+    """Refuses what would be waited for without end, such as a named pipe, before it is opened.
+
+    Raises:
+        OSError: nothing is there, a link leads nowhere or in a circle, or it is not a regular file.
+    """
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise OSError(f"{path}: is {_NOT_FILES.get(stat.S_IFMT(mode), 'something else')}, expected a regular file")

@@ -1,17 +1,11 @@
-"""Cutting a picture into overlapping tiles, running a function on each, and blending the results.
+"""The network over a picture of any size: cut into overlapping tiles, run one by one, and blended.
 
-Pure NumPy, and the one place that pads. The function may be a network, a static predictor or anything else that maps
-[1, C, h, w] to [1, K, h, w]; it never learns where its tile lies. The write-up's prediction is the 2 x 2 cut with
+The one place that pads. A tile's function may be a network, a static predictor or anything else that maps float32
+[1, 3, h, w] to [1, K, h, w]; it never learns where its tile lies. The write-up's prediction is the 2 x 2 cut with
 overlap 0; the overlap is what hides the seams.
 
-Test-time augmentation: the mean over a picture's four mirrorings.
-
-How much memory is left, and how much a tile will take: on a CPU the kernel kills and does not ask.
-
-Linux hands out memory that it does not have and ends the process when that is used, so there is no exception to
-catch. The need of a tile is estimated beforehand instead.
-
-A backend as the steps of a restoration use it: parts of pictures in, and no end of memory while smaller tiles do.
+Where memory does not suffice, tiles become smaller. On a CPU that has to be known beforehand: Linux hands out memory
+that it does not have and ends the process when that is used, so there is no exception to catch.
 """
 
 from __future__ import annotations
@@ -19,12 +13,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from inference.engines.base import Backend
+from utils.machine import available_bytes
 
 TileFunction = Callable[[np.ndarray], np.ndarray]
 Span = tuple[int, int]
@@ -35,6 +29,13 @@ Box = tuple[int, int, int, int]
 STEP = 64
 # Tiles whose longer side is no longer than this are not cut further when memory runs out.
 SMALLEST_TILE = 128
+# Bytes per pixel of a tile and channel of the first level, at the peak of a forward pass with TLC, rounded up: how much
+# the process grew (resident memory) in its first tile of 0.6 to 2.4 megapixels, widths 16 and 32, two threads.
+_BYTES_PER_CHANNEL = {"paddle": 85, "onnxruntime": 32, "openvino": 32}
+# What is left for everything else that runs, the full-size picture included.
+SHARE = 0.7
+_MIRRORINGS = ((), (3,), (2,), (2, 3))
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -79,17 +80,13 @@ def equal_cut(height: int, width: int, rows: int, columns: int, overlap: int) ->
 
     An odd side is made even before it is cut, which makes the four tiles equal; one that is not cut stays as it is.
     """
-    padded_height, padded_width = (
-        length + length % 2 if parts > 1 else length for length, parts in ((height, rows), (width, columns))
-    )
-    return Cut(
-        tuple(tile_spans(padded_height, rows, overlap)), tuple(tile_spans(padded_width, columns, overlap)), overlap
-    )
+    sides = (length + length % 2 if parts > 1 else length for length, parts in ((height, rows), (width, columns)))
+    return Cut(*(tile_spans(side, parts, overlap) for side, parts in zip(sides, (rows, columns), strict=True)), overlap)
 
 
 def single_cut(height: int, width: int, overlap: int) -> Cut:
     """A whole picture in one tile, padded to multiples of `STEP`; `overlap` is for when it becomes smaller."""
-    return Cut(((0, padded(height)),), ((0, padded(width)),), overlap)
+    return Cut(((0, _padded(height)),), ((0, _padded(width)),), overlap)
 
 
 def region_cut(box: Box, height: int, width: int, side: int, overlap: int) -> Cut:
@@ -104,20 +101,20 @@ def region_cut(box: Box, height: int, width: int, side: int, overlap: int) -> Cu
         The cut, whose box holds the region: it is wider where the region is smaller than a tile.
     """
     top, bottom, left, right = box
-    return Cut(_region_spans(top, bottom, height, side, overlap), _region_spans(left, right, width, side, overlap),
-               overlap)
+    return Cut(
+        _region_spans(top, bottom, height, side, overlap), _region_spans(left, right, width, side, overlap), overlap
+    )
 
 
 def _region_spans(start: int, stop: int, length: int, side: int, overlap: int) -> tuple[Span, ...]:
-    length = max(length, min(side, padded(length)))
+    length = max(length, min(side, _padded(length)))
     side = min(side, length)
     missing = max(0, side - (stop - start))
     start = min(max(0, start - missing // 2), length - max(side, stop - start))
     return covering_spans(start, max(stop, start + side), side, overlap)
 
 
-def padded(length: int) -> int:
-    """The next multiple of `STEP`."""
+def _padded(length: int) -> int:
     return -(-length // STEP) * STEP
 
 
@@ -126,30 +123,25 @@ def covering_spans(start: int, stop: int, size: int, overlap: int) -> tuple[Span
 
     Of an overlap above half a piece only that half counts: pieces that share nearly everything would be countless.
     """
-    length = stop - start
-    size = min(size, length)
+    size = min(size, stop - start)
     overlap = min(overlap, size // 2)
-    parts = -(-(length - overlap) // (size - overlap))
-    starts = (start + index * (length - size) // max(parts - 1, 1) for index in range(parts))
-    return tuple((first, first + size) for first in starts)
+    return _spread(start, stop, size, -(-(stop - start - overlap) // (size - overlap)))
 
 
-def tile_spans(length: int, parts: int, overlap: int) -> list[Span]:
-    """Equal pieces of `length` pixels as (start, stop), in order, together covering everything.
-
-    Args:
-        length: pixels to cover, at least 1.
-        parts: number of pieces wanted; fewer come back where pieces would coincide (a picture of one pixel).
-        overlap: pixels that neighbours share at least (as far as the length allows); 0 gives the plain cut.
+def tile_spans(length: int, parts: int, overlap: int) -> tuple[Span, ...]:
+    """`parts` equal pieces of `length` pixels as (start, stop), in order, together covering everything; fewer where
+    pieces would coincide (a picture of one pixel).
 
     All pieces are equally long, so that TLC and exported models meet one size; where `length` does not divide,
-    neighbours share up to `parts - 1` pixels more.
+    neighbours share up to `parts - 1` pixels more than `overlap`.
     """
-    if length < 1 or parts < 1 or overlap < 0:
-        raise ValueError(f"length {length} and parts {parts} must be at least 1, overlap {overlap} at least 0")
-    size = min(length, -(-(length + (parts - 1) * overlap) // parts))
-    starts = {index * (length - size) // max(parts - 1, 1) for index in range(parts)}
-    return [(start, start + size) for start in sorted(starts)]
+    return _spread(0, length, min(length, -(-(length + (parts - 1) * overlap) // parts)), parts)
+
+
+def _spread(start: int, stop: int, size: int, parts: int) -> tuple[Span, ...]:
+    room = stop - start - size
+    starts = dict.fromkeys(start + index * room // max(parts - 1, 1) for index in range(parts))
+    return tuple((first, first + size) for first in starts)
 
 
 def run_cut(image: np.ndarray, function: TileFunction, cut: Cut) -> np.ndarray:
@@ -164,22 +156,14 @@ def run_cut(image: np.ndarray, function: TileFunction, cut: Cut) -> np.ndarray:
         linearly from one to the next. A function that returns its argument gives the picture back bit for bit,
         whatever the sizes.
     """
-    _check_picture(image)
     top, bottom, left, right = cut.box
-    strips = (
-        (start - top, _join(
-            ((first - left, _run(function, _tile(image, (start, stop), (first, last)))) for first, last in cut.columns),
-            right - left, axis=2,
-        ))
-        for start, stop in cut.rows
-    )
-    joined = _join(strips, bottom - top, axis=1)
+
+    def strip(rows: Span) -> np.ndarray:
+        tiles = ((columns[0] - left, function(_tile(image, rows, columns))[0]) for columns in cut.columns)
+        return _join(tiles, right - left, axis=2)
+
+    joined = _join(((rows[0] - top, strip(rows)) for rows in cut.rows), bottom - top, axis=1)
     return joined[:, : image.shape[1] - top, : image.shape[2] - left]
-
-
-def _check_picture(image: np.ndarray) -> None:
-    if image.ndim != 3 or 0 in image.shape:
-        raise ValueError(f"expected a picture [C, H, W] with at least one pixel, got {image.shape}")
 
 
 def _tile(image: np.ndarray, rows: Span, columns: Span) -> np.ndarray:
@@ -191,13 +175,6 @@ def _tile(image: np.ndarray, rows: Span, columns: Span) -> np.ndarray:
     if any(missing):
         tile = np.pad(tile, ((0, 0), (0, missing[0]), (0, missing[1])), mode="edge")
     return np.ascontiguousarray(tile[None])
-
-
-def _run(function: TileFunction, tile: np.ndarray) -> np.ndarray:
-    result = np.asarray(function(tile))
-    if result.ndim != 4 or result.shape[0] != 1 or result.shape[2:] != tile.shape[2:]:
-        raise ValueError(f"the function made {result.shape} of a tile of {tile.shape}; height and width must stay")
-    return result[0]
 
 
 def _join(pieces: Iterable[tuple[int, np.ndarray]], length: int, axis: int) -> np.ndarray:
@@ -217,32 +194,19 @@ def _join(pieces: Iterable[tuple[int, np.ndarray]], length: int, axis: int) -> n
             shape[axis] = length
             joined = np.empty(shape, piece.dtype)
         shared = done - start
+        # Views with `axis` first: blending reads the same along rows and columns.
+        target, source = np.moveaxis(joined, axis, 0), np.moveaxis(piece, axis, 0)
         if shared > 0:
-            weights = (np.arange(1, shared + 1, dtype=np.float32) / np.float32(shared + 1)).reshape(
-                [-1 if position == axis else 1 for position in range(3)]
-            )
-            old = _slice(joined, axis, start, done)
-            old += weights * (_slice(piece, axis, 0, shared) - old)
-        _slice(joined, axis, done, stop)[...] = _slice(piece, axis, shared, None)
+            weights = np.arange(1, shared + 1, dtype=np.float32) / np.float32(shared + 1)
+            target[start:done] += weights[:, None, None] * (source[:shared] - target[start:done])
+        target[done:stop] = source[shared:]
         done = stop
     return joined
 
 
-def _slice(array: np.ndarray, axis: int, start: int, stop: int | None) -> np.ndarray:
-    return array[(slice(None),) * axis + (slice(start, stop),)]
-
-
-_MIRRORINGS = ((), (3,), (2,), (2, 3))
-
-
 def mean_over_flips(function: TileFunction) -> TileFunction:
-    """The mean of `function` over a tile as it is, mirrored left-right, upside down, and both.
-
-    Args:
-        function: maps [1, C, h, w] to float32 [1, K, h, w].
-
-    Returns:
-        A function of the same kind, for four times the work; each result is mirrored back before it counts.
+    """The mean of a tile's function over the tile as it is, mirrored left-right, upside down, and both; each result is
+    mirrored back before it counts. Four times the work.
     """
 
     def average(tile: np.ndarray) -> np.ndarray:
@@ -255,97 +219,14 @@ def mean_over_flips(function: TileFunction) -> TileFunction:
     return average
 
 
-# Bytes per pixel of a tile and channel of the first level, at the peak of a forward pass with TLC, rounded up: how much
-# the process grew (resident memory) in its first tile of 0.6 to 2.4 megapixels, widths 16 and 32, two threads.
-_BYTES_PER_CHANNEL = {"paddle": 85, "onnxruntime": 32, "openvino": 32}
-# What is left for everything else that runs, the full-size picture included.
-SHARE = 0.7
-
-
-def bytes_per_pixel(model: Mapping[str, Any], backend: str) -> float:
-    """About how much memory a pixel of a tile takes while the network runs.
-
-    Args:
-        model: the network's settings (`Weights.model`).
-        backend: its name; one that is not known is taken for the hungriest.
-    """
-    return model["width"] * _BYTES_PER_CHANNEL.get(backend, max(_BYTES_PER_CHANNEL.values()))
-
-
-def available_bytes(root: str = "/") -> int | None:
-    """Memory that this process may still take, by the machine and by the control groups (versions 1 and 2).
-
-    Args:
-        root: where `proc` and `sys` are mounted.
-
-    Returns:
-        Bytes, or None where the system does not tell (anything but Linux).
-    """
-    base = Path(root)
-    known = [_meminfo(base / "proc" / "meminfo"), *_control_groups(base)]
-    return min((value for value in known if value is not None), default=None)
-
-
-def _meminfo(path: Path) -> int | None:
-    for line in _lines(path):
-        name, _, rest = line.partition(":")
-        if name == "MemAvailable":
-            return int(rest.split()[0]) * 1024
-    return None
-
-
-def _control_groups(base: Path) -> list[int]:
-    """What is left below the limit of every control group above this process."""
-    left = []
-    for line in _lines(base / "proc" / "self" / "cgroup"):
-        _, controllers, group = line.split(":", 2)
-        if controllers == "":
-            files = ("memory.max", "memory.current", "inactive_file")
-            mount = base / "sys" / "fs" / "cgroup"
-        elif "memory" in controllers.split(","):
-            files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-            mount = base / "sys" / "fs" / "cgroup" / "memory"
-        else:
-            continue
-        # Inside a container the group's own folder is often what is mounted, under a path that is not there.
-        parts = [part for part in group.split("/") if part]
-        folders = [mount.joinpath(*parts[:count]) for count in range(len(parts) + 1)]
-        left.extend(value for folder in folders if (value := _left_in(folder, *files)) is not None)
-    return left
-
-
-def _left_in(folder: Path, limit: str, usage: str, reclaimable: str) -> int | None:
-    bound, used = _number(folder / limit), _number(folder / usage)
-    if bound is None or used is None:
-        return None
-    cached = next((int(line.split()[1]) for line in _lines(folder / "memory.stat") if line.startswith(reclaimable)), 0)
-    return max(0, bound - used + cached)
-
-
-def _number(path: Path) -> int | None:
-    """The whole number in a file; None for "max" and where there is no such file."""
-    text = "".join(_lines(path)).strip()
-    return int(text) if text.isdigit() else None
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return []
-
-
-LOG = logging.getLogger(__name__)
-
-
 class Network:
     """Runs a backend over parts of pictures.
 
     Args:
         backend: the engine.
         tta: averages over the four mirrorings of every tile.
-        bytes_per_pixel: what a pixel of a tile takes in memory (`inference.tiles`); None makes no estimate, and
-            tiles become smaller only when the engine says that memory ran out.
+        bytes_per_pixel: what a pixel of a tile takes in memory (`bytes_per_pixel`); None makes no estimate, and tiles
+            become smaller only when the engine says that memory ran out.
 
     Attributes:
         gated: outputs have the mask probability as a fourth channel.
@@ -371,27 +252,21 @@ class Network:
             MemoryError: memory does not suffice, for the smallest tiles neither.
         """
         white = np.float32(np.iinfo(picture.dtype).max)
-
-        def function(tile: np.ndarray) -> np.ndarray:
-            return self._function(tile.astype(np.float32) / white)
-
         channels_first = picture.transpose(2, 0, 1)
         while True:
-            smaller = cut.smaller() if may_cut else None
+            smaller, cause = cut.smaller() if may_cut else None, None
             problem = self._too_large(cut)
+            # An estimate is no proof: the smallest tiles are tried whatever it says.
             if problem is None or (may_cut and smaller is None):
-                # An estimate is no proof: the smallest tiles are tried whatever it says.
                 try:
-                    return run_cut(channels_first, function, cut)
+                    return run_cut(channels_first, lambda tile: self._function(tile.astype(np.float32) / white), cut)
                 except MemoryError as error:
                     problem, cause = str(error), error
-            else:
-                cause = None
             if smaller is None:
                 raise MemoryError(_advice(picture, cut, may_cut, problem)) from cause
             # Said once: in a folder of a thousand photos the thousandth line tells nothing new.
-            LOG.log(logging.DEBUG if self._told else logging.WARNING,
-                    "tiles of %dx%d become %dx%d: %s", *cut.tile, *smaller.tile, problem)
+            level = logging.DEBUG if self._told else logging.WARNING
+            _log.log(level, "tiles of %dx%d become %dx%d: %s", *cut.tile, *smaller.tile, problem)
             self._told = True
             cut = smaller
 
@@ -400,22 +275,31 @@ class Network:
         if self._bytes_per_pixel is None:
             return None
         available = available_bytes()
-        height, width = cut.tile
-        needed = self._bytes_per_pixel * height * width
+        needed = self._bytes_per_pixel * cut.tile[0] * cut.tile[1]
         if available is None or needed <= SHARE * available:
             return None
         return f"they would take about {needed / 1e9:.1f} GB of the {available / 1e9:.1f} GB that are available"
 
 
 def _advice(picture: np.ndarray, cut: Cut, may_cut: bool, problem: str) -> str:
-    height, width = picture.shape[:2]
-    if may_cut:
+    words = f"memory does not suffice for a picture of {picture.shape[0]}x{picture.shape[1]}"
+    if not may_cut:
         return (
-            f"memory does not suffice for a picture of {height}x{width} at the working scale, with tiles of "
-            f"{cut.tile[0]}x{cut.tile[1]} neither (they are not made smaller than {SMALLEST_TILE}): {problem}. Close "
-            "other programs, work at a smaller scale (--scale), or use another device"
+            f"{words} in one piece, and cutting it would change the plain network's result: {problem}. Use --mode "
+            "tiles, or a smaller --scale"
         )
     return (
-        f"memory does not suffice for a picture of {height}x{width} in one piece, and cutting it would change the "
-        f"plain network's result: {problem}. Use --mode tiles, or a smaller --scale"
+        f"{words} at the working scale, with tiles of {cut.tile[0]}x{cut.tile[1]} neither (they are not made smaller "
+        f"than {SMALLEST_TILE}): {problem}. Close other programs, work at a smaller scale (--scale), or use another "
+        "device"
     )
+
+
+def bytes_per_pixel(model: Mapping[str, Any], backend: str) -> float:
+    """About how much memory a pixel of a tile takes while the network runs.
+
+    Args:
+        model: the network's settings (`Weights.model`).
+        backend: its name; one that is not known is taken for the hungriest.
+    """
+    return model["width"] * _BYTES_PER_CHANNEL.get(backend, max(_BYTES_PER_CHANNEL.values()))

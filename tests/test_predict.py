@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from argparse import ArgumentTypeError
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +12,6 @@ import pytest
 from PIL import Image
 
 import predict
-from inference import arguments
 from inference.folder import Orders, Outcome, ResultsError
 from models.weights import Weights, arrays_of, save_weights
 from tests.inference.painted import page
@@ -116,34 +114,27 @@ def test_what_cannot_work_is_said_before_anything_runs(tmp_path, monkeypatch, ca
 
 @pytest.mark.parametrize(("text", "expected"), [("2x2", (2, 2)), ("4", (2, 2)), ("1", (1, 1)), ("3X5", (3, 5))])
 def test_tiles_are_read(text, expected):
-    assert arguments.parse_tiles(text) == expected
+    assert predict.parse_tiles(text) == expected
 
 
-@pytest.mark.parametrize("text", ["0", "5", "2x", "x2", "2x0", "-4", "many", "2x2x2"])
-def test_other_tiles_are_refused(text):
-    with pytest.raises(ArgumentTypeError, match="ROWSxCOLUMNS"):
-        arguments.parse_tiles(text)
+REFUSED_VALUES = {
+    "--tiles": ("ROWSxCOLUMNS", ["0", "5", "2x", "x2", "2x0", "-4", "many", "2x2x2"]),
+    "--scale": ("'auto' or a number above 0", ["0", "1.5", "-1", "half", "nan"]),
+    "--tlc-ratio": ("such as 1.5, or 0", ["-1", "nan", "inf", "x"]),
+    "--overlap": ("whole number of pixels", ["-1", "nan", "1.5", "x"]),
+    "--threads": ("whole number of threads", ["0", "-1", "1.5", "all"]),
+}
 
 
-@pytest.mark.parametrize("text", ["0", "1.5", "-1", "half", "nan"])
-def test_other_scales_are_refused(text):
-    with pytest.raises(ArgumentTypeError, match="auto"):
-        arguments.parse_scale(text)
-
-
-@pytest.mark.parametrize("text", ["-1", "nan", "inf", "x"])
-def test_other_ratios_and_overlaps_are_refused(text):
-    with pytest.raises(ArgumentTypeError):
-        arguments.parse_ratio(text)
-    with pytest.raises(ArgumentTypeError):
-        arguments.parse_count(text)
-
-
-@pytest.mark.parametrize("text", ["0", "-1", "1.5", "all"])
-def test_other_numbers_of_threads_are_refused(text):
-    assert arguments.parse_threads("12") == 12
-    with pytest.raises(ArgumentTypeError):
-        arguments.parse_threads(text)
+@pytest.mark.parametrize(
+    ("option", "text"), [(option, text) for option, (_, texts) in REFUSED_VALUES.items() for text in texts]
+)
+def test_other_values_are_refused_with_what_would_do(capsys, option, text):
+    with pytest.raises(SystemExit):
+        predict.parse_arguments(["in", "out", f"{option}={text}"])
+    told = capsys.readouterr().err
+    assert f"argument {option}: {text!r}: expected" in told
+    assert REFUSED_VALUES[option][0] in " ".join(told.split())
 
 
 def options_given(monkeypatch, tmp_path, *extra: str) -> dict:
@@ -238,3 +229,36 @@ def test_results_that_cannot_be_written_are_refused_before_the_work(tmp_path, ca
     assert (tmp_path / "taken").read_text() == "words"
     assert predict.main([str(tmp_path), "/proc/results", "--device", "cpu"]) == 2
     assert "/proc/results: cannot be written to" in capsys.readouterr().err
+
+
+def tally(*outcomes: Outcome) -> predict.Tally:
+    counted = predict.Tally()
+    for outcome in outcomes:
+        counted.add(outcome)
+    return counted
+
+
+RESTORED = Outcome(Path("a\nb.jpg"), "restored", {"decode": 0.5, "encode": 0.5}, notes=("it lost its charm",))
+UNTOUCHED = Outcome(Path("c.jpg"), "untouched", {"decode": 1.0, "locate": 2.0})
+
+
+def test_the_summary_counts_and_tells_rate_seconds_the_slowest_and_what_was_lost():
+    lines = tally(RESTORED, RESTORED, UNTOUCHED, Outcome(Path("d"), "skipped"), Outcome(Path("e"), "failed")).lines(4.0)
+    assert lines == [
+        "5 pictures: 2 restored, 1 untouched, 1 skipped, 1 failed",
+        "skipped: finished results were kept, also those of other weights or options; --overwrite redoes them",
+        "2 of them: it lost its charm",
+        "4.0 s, 0.75 pictures per second; from file to file 1.67 s on average, slowest 3.00 s (c.jpg)",
+    ]
+
+
+def test_nothing_is_said_about_what_did_not_happen():
+    assert tally(Outcome(Path("e"), "failed", {"decode": 9.0})).lines(1.0) == [
+        "1 picture: 0 restored, 0 untouched, 0 skipped, 1 failed"
+    ]
+    assert tally(RESTORED).lines(1.0)[-1].endswith("slowest 1.00 s (a\\nb.jpg)")
+
+
+def test_a_line_for_one_picture():
+    assert str(RESTORED) == "restored: a\\nb.jpg"
+    assert str(Outcome(Path("e.jpg"), "failed", message="bad\nfile")) == "failed: e.jpg: bad\\nfile"

@@ -1,4 +1,4 @@
-"""What the machine offers: threads of the CPU, a device that computes right, a terminal or a log to draw on.
+"""What the machine offers: threads and memory, a device that computes right, a terminal or a log to draw on.
 
 Paddle is imported when something is asked and not before: it takes seconds and a few hundred megabytes, and engines
 that run without it ask nothing.
@@ -200,3 +200,46 @@ def bar_intervals(stream: TextIO) -> dict[str, float]:
         return {}
     # The largest interval as well: above it (10 s by default), tqdm's own watch draws in between.
     return {"mininterval": _LOG_INTERVAL, "maxinterval": _LOG_INTERVAL}
+
+
+def available_bytes(root: str = "/") -> int | None:
+    """Memory that this process may still take, by the machine and by its control groups (versions 1 and 2).
+
+    Args:
+        root: where `proc` and `sys` are mounted.
+
+    Returns:
+        Bytes, or None where the system does not tell (anything but Linux).
+    """
+    base = Path(root)
+    meminfo = _lines(base / "proc" / "meminfo")
+    known = [int(line.split()[1]) * 1024 for line in meminfo if line.startswith("MemAvailable:")]
+    mount = base / "sys" / "fs" / "cgroup"
+    for line in _lines(base / "proc" / "self" / "cgroup"):
+        _, controllers, group = line.split(":", 2)
+        parts = [part for part in group.split("/") if part]
+        # Every group above has a say. Inside a container the group's own folder is often what is mounted, under a path
+        # that is not there.
+        above = ["/".join(parts[:count]) for count in range(len(parts) + 1)]
+        if controllers == "":
+            known += (_left(mount / folder, "memory.max", "memory.current", "inactive_file") for folder in above)
+        elif "memory" in controllers.split(","):
+            files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+            known += (_left(mount / "memory" / folder, *files) for folder in above)
+    return min((value for value in known if value is not None), default=None)
+
+
+def _left(folder: Path, limit: str, usage: str, reclaimable: str) -> int | None:
+    """What is left below the limit of one control group; None where there is no such folder or no limit ("max")."""
+    bound, used = ("".join(_lines(folder / name)).strip() for name in (limit, usage))
+    if not (bound.isdigit() and used.isdigit()):
+        return None
+    cached = next((int(line.split()[1]) for line in _lines(folder / "memory.stat") if line.startswith(reclaimable)), 0)
+    return max(0, int(bound) - int(used) + cached)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []

@@ -19,7 +19,6 @@ from typing import Any
 
 from configs.schema import PredictConfig
 from data.images import upright_size
-from inference.arguments import parse_count, parse_threads
 from inference.benchmark import machine
 from inference.benchmark.cases import Case, all_cases
 from inference.benchmark.material import as_recipe, doubled, sample_pictures, take_pictures
@@ -37,12 +36,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         prog="python -m inference.benchmark", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--pictures", type=Path, help="folder of JPEG photos; default: the bundled ones, enlarged")
-    parser.add_argument("--count", type=parse_count, default=5, help="photos, the first of which only warms up")
+    parser.add_argument("--count", type=int, default=5, help="photos, the first of which only warms up")
     parser.add_argument("--weights", type=Path, help="file of weights; default: as predict.py")
-    parser.add_argument("--repeat", type=parse_count, default=2, help="rounds through all cases")
+    parser.add_argument("--repeat", type=int, default=2, help="rounds through all cases")
     parser.add_argument("--only", action="append", default=[], metavar="WORDS", help="only cases whose name holds them")
     parser.add_argument("--no-recipe", dest="recipe", action="store_false", help="without the write-up's recipe")
-    parser.add_argument("--threads", type=parse_threads, help="threads of the CPU; default: all cores")
+    parser.add_argument("--threads", type=int, help="threads of the CPU; default: all cores")
     parser.add_argument("--csv", type=Path, help="file for every number")
     parser.add_argument("--markdown", type=Path, help="file for the table")
     return parser.parse_args(arguments)

@@ -18,6 +18,7 @@ import numpy as np
 # Directions are tried all round, then finer and finer about the best: (how many to either side, step in radians).
 _REFINEMENTS = ((4, pi / 180), (4, pi / 720))
 _DIRECTIONS = 90
+_ALL_ROUND = np.arange(_DIRECTIONS) * (2 * pi / _DIRECTIONS)
 _CORNER_STARTS = 18
 # Points nearer to each other than this, in pixels along a direction, are equally far.
 _APART = 1e-6
@@ -80,30 +81,21 @@ def straight_areas(picture: np.ndarray, seen: np.ndarray, rules: BorderRules) ->
     height, width = seen.shape
     areas = np.zeros(height * width, np.int32)
     rows, columns = np.nonzero(seen)
-    colours = picture[rows, columns].astype(np.float64)
-    points = np.stack([columns, rows], 1).astype(np.float64)
     places = np.stack(np.meshgrid(np.arange(width), np.arange(height)), 2).reshape(-1, 2).astype(np.float64)
-    _divide(points, colours, places, areas, np.arange(height * width), rules.depth, rules)
+
+    def divide(points: np.ndarray, colours: np.ndarray, here: np.ndarray, depth: int) -> None:
+        """Gives the pixels `here`, which index `places`, other numbers on the far side of each border."""
+        border = _best_border(points, colours, rules) if depth else None
+        if border is None:
+            return
+        seen_beyond, beyond = _beyond(border, points), _beyond(border, places[here])
+        areas[here[beyond]] = areas.max() + 1
+        divide(points[~seen_beyond], colours[~seen_beyond], here[~beyond], depth - 1)
+        divide(points[seen_beyond], colours[seen_beyond], here[beyond], depth - 1)
+
+    points, colours = np.stack([columns, rows], 1).astype(np.float64), picture[rows, columns].astype(np.float64)
+    divide(points, colours, np.arange(height * width), rules.depth)
     return areas.reshape(height, width)
-
-
-def _divide(
-    points: np.ndarray,
-    colours: np.ndarray,
-    places: np.ndarray,
-    areas: np.ndarray,
-    here: np.ndarray,
-    depth: int,
-    rules: BorderRules,
-) -> None:
-    """Gives the pixels `here`, which index `places` and `areas`, other numbers on the far side of each border."""
-    border = _best_border(points, colours, rules) if depth else None
-    if border is None:
-        return
-    seen_beyond, beyond = _beyond(border, points), _beyond(border, places[here])
-    areas[here[beyond]] = areas.max() + 1
-    for side, pixels in ((~seen_beyond, here[~beyond]), (seen_beyond, here[beyond])):
-        _divide(points[side], colours[side], places, areas, pixels, depth - 1, rules)
 
 
 def _beyond(border: _Border, points: np.ndarray) -> np.ndarray:
@@ -155,9 +147,10 @@ def _best_line(points: np.ndarray, colours: np.ndarray, rules: BorderRules) -> _
         gain[:, : margin - 1] = gain[:, count - margin :] = -1
         return gain
 
-    line = _Directions.half_round(points).best(explained)
+    # Half of the directions will do, since the two sides of a line are worth the same.
+    line = _Directions(points, _ALL_ROUND[: _DIRECTIONS // 2]).best(explained)
     for steps in _REFINEMENTS:
-        line = _Directions.about(points, line.angle, *steps).best(explained)
+        line = _Directions(points, _about(line.angle, *steps)).best(explained)
     return line
 
 
@@ -165,7 +158,7 @@ def _best_corner(points: np.ndarray, colours: np.ndarray, border: _Border) -> _B
     """The corner that best divides the two colours that `border` has found."""
     beyond = _beyond(border, points)
     far, near = (((colours - colours[side].mean(0)) ** 2).sum(1) for side in (beyond, ~beyond))
-    directions = _Directions.all_round(points)
+    directions = _Directions(points, _ALL_ROUND)
     corners = [_fit_corner(points, worth, directions) for worth in (near - far, far - near)]
     return min(corners, key=lambda corner: _unexplained(points, colours, corner))
 
@@ -181,7 +174,7 @@ def _fit_corner(points: np.ndarray, worth: np.ndarray, directions: _Directions) 
     everything = _Line(0.0, -np.inf)
     best, most = (everything, everything), -np.inf
     for angle in np.arange(_CORNER_STARTS) * (2 * pi / _CORNER_STARTS):
-        one = second(everything, _Directions.about(points, angle, 0, 0.0))
+        one = second(everything, _Directions(points, np.array([angle])))
         for _ in range(2):
             other = second(one, directions)
             one = second(other, directions)
@@ -190,52 +183,31 @@ def _fit_corner(points: np.ndarray, worth: np.ndarray, directions: _Directions) 
             best, most = (one, other), value
     one, other = best
     for steps in _REFINEMENTS:
-        one = second(other, _Directions.about(points, one.angle, *steps))
-        other = second(one, _Directions.about(points, other.angle, *steps))
+        one = second(other, _Directions(points, _about(one.angle, *steps)))
+        other = second(one, _Directions(points, _about(other.angle, *steps)))
     return one, other
 
 
-@dataclass(frozen=True)
+def _about(angle: float, count: int, step: float) -> np.ndarray:
+    return angle + np.arange(-count, count + 1) * step
+
+
 class _Directions:
-    """Points sorted along each of some directions.
+    """Points [n, 2] sorted from near to far along each of some directions [d]."""
 
-    Attributes:
-        angles: float64 [d].
-        order: int64 [d, n], the points from near to far along each direction.
-        along: float64 [d, n], how far they lie, in that order.
-        tied: int64 [k], places in [d, n - 1] where no line passes, since two points lie equally far.
-    """
-
-    angles: np.ndarray
-    order: np.ndarray
-    along: np.ndarray
-    tied: np.ndarray
-
-    @classmethod
-    def of(cls, points: np.ndarray, angles: np.ndarray) -> _Directions:
+    def __init__(self, points: np.ndarray, angles: np.ndarray) -> None:
         along = np.stack([np.cos(angles), np.sin(angles)], 1) @ points.T
-        order = np.argsort(along, axis=1, kind="stable")
-        along = np.take_along_axis(along, order, axis=1)
-        return cls(angles, order, along, np.flatnonzero(np.diff(along, axis=1) <= _APART))
-
-    @classmethod
-    def all_round(cls, points: np.ndarray) -> _Directions:
-        return cls.of(points, np.arange(_DIRECTIONS) * (2 * pi / _DIRECTIONS))
-
-    @classmethod
-    def half_round(cls, points: np.ndarray) -> _Directions:
-        """For what does not tell a line's two sides apart."""
-        return cls.of(points, np.arange(_DIRECTIONS // 2) * (2 * pi / _DIRECTIONS))
-
-    @classmethod
-    def about(cls, points: np.ndarray, angle: float, count: int, step: float) -> _Directions:
-        return cls.of(points, angle + np.arange(-count, count + 1) * step)
+        self._angles = angles
+        self._order = np.argsort(along, axis=1, kind="stable")
+        self._along = np.take_along_axis(along, self._order, axis=1)
+        # No line passes between two points that lie equally far.
+        self._tied = np.flatnonzero(np.diff(self._along, axis=1) <= _APART)
 
     def best(self, value: Callable[[np.ndarray], np.ndarray]) -> _Line:
-        """The line across one of the directions with the highest value; `value` turns `order` into float64
-        [d, n - 1], the value of a line between each point and the next.
+        """The line across one of the directions with the highest value; `value` turns the order of the points, int64
+        [d, n], into float64 [d, n - 1], the value of a line between each point and the next.
         """
-        values = np.ascontiguousarray(value(self.order))
-        values.reshape(-1)[self.tied] = -np.inf
+        values = np.ascontiguousarray(value(self._order))
+        values.reshape(-1)[self._tied] = -np.inf
         direction, place = np.unravel_index(int(values.argmax()), values.shape)
-        return _Line(float(self.angles[direction]), float(self.along[direction, place : place + 2].mean()))
+        return _Line(float(self._angles[direction]), float(self._along[direction, place : place + 2].mean()))

@@ -10,50 +10,24 @@ lines that show on both sides (`inference.fill.lines`) are drawn through. MODEL_
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import ceil
 
 import cv2
 import numpy as np
 
 from inference.fill.borders import BorderRules, straight_areas
 from inference.fill.lines import LineRules, draw_lines, ruled_lines
+from inference.paste import PasteRules, Patch, covered_boxes
 
 _INPAINTING_RADIUS = 3
 # An area of which less than this many pixels show takes its tone from all that shows.
 _FEWEST_SEEN = 10
+# Pixels of page beyond what is looked at, so that no side of a box is taken for a side of the picture.
+_CONTEXT = 48
 
 
 @dataclass(frozen=True)
-class PasteRules:
-    """How a fill is pasted; lengths are pixels of the scale at which the mask was found, since that is how well the
-    border is known.
-
-    Attributes:
-        widening: the mask grows by this much, over the rim of the cut-out and the ringing of its JPEG.
-        feather: beyond it the fill passes into the picture over this much.
-    """
-
-    widening: float = 2.0
-    feather: float = 3.0
-
-    @property
-    def reach(self) -> float:
-        """How far from the mask a pixel may change."""
-        return self.widening + self.feather
-
-    def scaled(self, factor: float) -> PasteRules:
-        """The same lengths in pixels that are `factor` times smaller."""
-        return PasteRules(self.widening * factor, self.feather * factor)
-
-    def weight(self, mask: np.ndarray) -> np.ndarray:
-        """float32 [h, w], the share of the fill: 1 over the widened mask (uint8, 1 = covered), 0 beyond the feather."""
-        if mask.all():
-            return mask.astype(np.float32)
-        distance = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
-        return np.clip((self.reach - distance) / max(self.feather, 1e-3), 0, 1).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class BackgroundRules:
+class PageRules:
     """Where the page around is looked at; lengths are pixels of a picture whose long side is 1024.
 
     Attributes:
@@ -74,15 +48,33 @@ class BackgroundRules:
     borders: BorderRules = field(default_factory=BorderRules)
     lines: LineRules = field(default_factory=LineRules)
 
-    def scaled(self, long_side: int) -> BackgroundRules:
+    def scaled(self, long_side: int) -> PageRules:
         """The rules in pixels of a picture with this long side; below 1024 they stay: letters do, too."""
         factor = max(1.0, long_side / 1024)
         text, stroke = (2 * round(side * factor / 2 - 0.5) + 1 for side in (self.text, self.stroke))
         rim, around = round(self.rim * factor), self.around * factor
-        return BackgroundRules(self.ring * factor, text, stroke, rim, around, self.borders, self.lines.scaled(factor))
+        return PageRules(self.ring * factor, text, stroke, rim, around, self.borders, self.lines.scaled(factor))
 
 
-def blank(picture: np.ndarray, mask: np.ndarray, paste: PasteRules, rules: BackgroundRules) -> np.ndarray:
+def page_patches(picture: np.ndarray, mask: np.ndarray, paste: PasteRules) -> list[Patch]:
+    """What is pasted over the covered parts of a picture, made from the page around them.
+
+    Args:
+        picture: RGB uint8 or uint16 [h, w, 3], the whole picture at the working scale.
+        mask: uint8 [h, w], 1 = covered.
+        paste: how the patches will be pasted, in pixels of that scale.
+    """
+    rules = PageRules().scaled(max(mask.shape))
+    white = np.float32(np.iinfo(picture.dtype).max)
+    patches = []
+    for box in covered_boxes(mask, ceil(paste.reach + max(rules.around, rules.lines.band)) + _CONTEXT):
+        place = (slice(*box[:2]), slice(*box[2:]))
+        page = carry_page_on(picture[place], mask[place], paste, rules)
+        patches.append(Patch(box, mask[place], page.astype(np.float32) / white))
+    return patches
+
+
+def carry_page_on(picture: np.ndarray, mask: np.ndarray, paste: PasteRules, rules: PageRules) -> np.ndarray:
     """The picture with the page around carried on over what is covered.
 
     Args:
@@ -96,15 +88,15 @@ def blank(picture: np.ndarray, mask: np.ndarray, paste: PasteRules, rules: Backg
     """
     if mask.all() or not mask.any():
         return picture
+    # How far a pixel is from the last one that is pasted; negative within.
     beyond = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5) - np.float32(paste.reach)
     if not ((beyond > 0) & (beyond <= rules.ring)).any():
         return picture
-    page = _pages(_eight_bit(picture), mask, beyond, rules) * np.float32(np.iinfo(picture.dtype).max / 255)
+    page = _page(_eight_bit(picture), mask, beyond, rules) * np.float32(np.iinfo(picture.dtype).max / 255)
     changed = beyond < 0
-    weight = paste.weight(mask)
     before = picture[changed].astype(np.float32)
     result = picture.copy()
-    result[changed] = before + weight[changed][:, None] * (page[changed] - before) + np.float32(0.5)
+    result[changed] = before + paste.weight(mask)[changed][:, None] * (page[changed] - before) + np.float32(0.5)
     return result
 
 
@@ -114,13 +106,9 @@ def _eight_bit(picture: np.ndarray) -> np.ndarray:
     return ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
-def _pages(picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, rules: BackgroundRules) -> np.ndarray:
+def _page(picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, rules: PageRules) -> np.ndarray:
     """float32 [h, w, 3] in [0, 255], the page where `beyond` is negative; blobs with nothing of their surroundings in
     common are looked at one by one, in their own box and with their own borders.
-
-    Args:
-        picture: RGB uint8 [h, w, 3].
-        beyond: float32 [h, w], how far a pixel is from the last one that is pasted; negative within.
     """
     page = picture.astype(np.float32)
     surroundings = (beyond <= rules.around).astype(np.uint8)
@@ -131,17 +119,15 @@ def _pages(picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, rules: Bac
         box = (slice(max(0, top - margin), top + height + margin), slice(max(0, left - margin), left + width + margin))
         near = labels[box] == label
         own = near & (beyond[box] < 0)
-        page[box][own] = _carried_on(picture[box], mask[box], beyond[box], near, rules)[own]
+        page[box][own] = _page_under(picture[box], mask[box], beyond[box], near, rules)[own]
     return page
 
 
-def _carried_on(
-    picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, near: np.ndarray, rules: BackgroundRules
+def _page_under(
+    picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, near: np.ndarray, rules: PageRules
 ) -> np.ndarray:
-    """float32 [h, w, 3] in [0, 255], the page under one blob and as far around it as is pasted.
-
-    Args:
-        near: bool [h, w], the blob and its surroundings.
+    """float32 [h, w, 3] in [0, 255], the page under one blob and as far around it as is pasted; `near`, bool [h, w],
+    is the blob with its surroundings.
     """
     ring, around = (near & (beyond > 0) & (beyond <= width) for width in (rules.ring, rules.around))
     pasted = beyond < 0

@@ -1,4 +1,10 @@
-"""The first step: what covers the page, found on a small copy of the picture."""
+"""The first step: what covers the page, found on a small copy of the picture.
+
+The network looks once, or twice at two sizes; `inference.find.occlusion` decides which blobs of its probability are
+occluders; then their outline moves to the edge that the picture shows there. A network's mask is right to a pixel or
+two. The guided filter (K. He, J. Sun and X. Tang, "Guided Image Filtering", ECCV 2010) makes of it, window by window,
+the linear function of the colours that comes nearest to it, and so lets it end where the colours change.
+"""
 
 from __future__ import annotations
 
@@ -8,25 +14,42 @@ import cv2
 import numpy as np
 
 from inference.find.occlusion import OcclusionRules, occluders_from_probability, visible_changes
-from inference.find.outline import OutlineRules, follow_edges
 from inference.tiles import Cut, Network, single_cut
 
 
 @dataclass(frozen=True)
 class Located:
-    """What a pass over the whole picture found.
+    """What covers a picture, whatever network said so.
 
     Attributes:
-        picture: RGB uint8 or uint16 [h, w, 3], what the network saw.
-        output: float32 [K, h, w], what it made of it.
+        picture: RGB uint8 or uint16 [h, w, 3], the copy that was looked at.
         mask: uint8 [h, w], 1 = covered by something that is to be removed.
         occluders: how many; 0 for a network without a gate, whose changes are not counted.
+        output: float32 [K, h, w], what the network made of `picture`: a restorer that finds what it paints over has
+            painted with it.
     """
 
     picture: np.ndarray
-    output: np.ndarray
     mask: np.ndarray
     occluders: int
+    output: np.ndarray
+
+
+@dataclass(frozen=True)
+class OutlineRules:
+    """How the outline moves; lengths are pixels of the picture that the network saw.
+
+    Attributes:
+        radius: a window reaches this far from its middle.
+        smoothness: variance of a colour (in [0, 1]) that counts as flat: there the mask is blurred only.
+        threshold: the filtered mask is covered from this value on.
+        band: the outline moves by no more than this.
+    """
+
+    radius: int = 8
+    smoothness: float = 1e-4
+    threshold: float = 0.4
+    band: float = 6.0
 
 
 def locate(
@@ -42,14 +65,14 @@ def locate(
     """
     output = network(picture, cut)
     if not network.gated:
-        return Located(picture, output, visible_changes(to_float(picture), output.transpose(1, 2, 0), rules), 0)
+        return Located(picture, visible_changes(to_float(picture), output.transpose(1, 2, 0), rules), 0, output)
     if overview is not None:
         seen = network(shrink(picture, overview), single_cut(*overview, cut.overlap))[3]
         seen = cv2.resize(seen, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         output = np.concatenate([output[:3], (output[3:] + seen) / 2])
     occluders = occluders_from_probability(np.ascontiguousarray(output[3]), rules)
     mask = np.maximum.reduce(occluders) if occluders else np.zeros(picture.shape[:2], np.uint8)
-    return Located(picture, output, follow_edges(mask, to_float(picture), OutlineRules()), len(occluders))
+    return Located(picture, follow_edges(mask, to_float(picture), OutlineRules()), len(occluders), output)
 
 
 def shrink(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -59,6 +82,67 @@ def shrink(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
 
 
+def enlarge_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A mask at (height, width), its border interpolated; itself where that is its size."""
+    if size == mask.shape:
+        return mask
+    return (cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR) >= 0.5).astype(np.uint8)
+
+
 def to_float(picture: np.ndarray) -> np.ndarray:
     """uint8 or uint16 -> float32 in [0, 1]."""
     return picture.astype(np.float32) / np.float32(np.iinfo(picture.dtype).max)
+
+
+def follow_edges(mask: np.ndarray, picture: np.ndarray, rules: OutlineRules) -> np.ndarray:
+    """Moves the outline of a mask to the edges nearby.
+
+    Args:
+        mask: uint8 [h, w], 1 = covered.
+        picture: float32 [h, w, 3] in [0, 1].
+
+    Returns:
+        uint8 [h, w], an array of its own; nothing farther from the outline than `band` changes, and what would vanish
+        altogether stays as it is.
+    """
+    result = mask.copy()
+    if not mask.any() or mask.all():
+        return result
+    reach = 2 * rules.radius + int(rules.band) + 1
+    grown = cv2.dilate(mask, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(grown, connectivity=8)
+    for label in range(1, count):
+        left, top, width, height = boxes[label, :4]
+        box = (slice(top, top + height), slice(left, left + width))
+        own = labels[box] == label
+        inside = mask[box] * own.astype(np.uint8)
+        distance = cv2.distanceTransform(inside, cv2.DIST_L2, 5) + cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
+        moved = _guided(inside.astype(np.float32), picture[box], rules) >= rules.threshold
+        moved = np.where(distance <= rules.band, moved, inside)
+        if moved[own].any():
+            result[box][own] = moved[own]
+    return result
+
+
+def _guided(values: np.ndarray, guide: np.ndarray, rules: OutlineRules) -> np.ndarray:
+    """float32 [h, w]: the guided filter of `values` by a colour picture."""
+    # About their mean, the squares of colours are small enough for float32.
+    guide = guide - guide.mean((0, 1))
+
+    def mean(plane: np.ndarray) -> np.ndarray:
+        side = 2 * rules.radius + 1
+        return cv2.blur(plane, (side, side), borderType=cv2.BORDER_REFLECT)
+
+    mean_guide, mean_values = mean(guide), mean(values)
+    covariance = mean(guide * values[..., None]) - mean_guide * mean_values[..., None]
+    rows = []
+    for channel in range(3):
+        row = mean(guide * guide[..., channel, None]) - mean_guide * mean_guide[..., channel, None]
+        row[..., channel] += rules.smoothness
+        rows.append(row)
+    # The inverse of a symmetric 3 x 3 matrix by the cross products of its rows.
+    crosses = [np.cross(rows[(index + 1) % 3], rows[(index + 2) % 3]) for index in range(3)]
+    determinant = (rows[0] * crosses[0]).sum(2)
+    slope = sum(covariance[..., index, None] * crosses[index] for index in range(3)) / determinant[..., None]
+    offset = mean_values - (slope * mean_guide).sum(2)
+    return (mean(slope) * guide).sum(2) + mean(offset)

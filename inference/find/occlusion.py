@@ -71,15 +71,8 @@ VISIBLE_CHANGE = 2 / 255
 
 @dataclass(frozen=True)
 class _Blob:
-    """One covered blob and how it meets the border.
-
-    Attributes:
-        mask: uint8 [h, w], 1 = covered.
-        area: in pixels.
-        probability: mean over the blob.
-        contact: on the side of the picture where it is largest.
-        whole_contact: on all sides together.
-        long_sides: how many sides it runs along over more than half of their length.
+    """A covered blob, uint8 [h, w] with its area and mean probability, and how it meets the border: its contact with
+    the side where it is largest and with all sides together, and how many sides it runs along over more than half.
     """
 
     mask: np.ndarray
@@ -130,9 +123,9 @@ def _blobs(probability: np.ndarray, rules: OcclusionRules) -> list[_Blob]:
     covered = (probability >= rules.threshold).astype(np.uint8)
     height, width = covered.shape
     long_side = max(height, width)
-    gap = round(rules.gap * long_side)
-    joined = cv2.dilate(covered, _disc(gap // 2)) if gap >= 2 else covered
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(joined, connectivity=8)
+    gap = round(rules.gap * long_side) // 2
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * gap + 1, 2 * gap + 1))
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(cv2.dilate(covered, disc), connectivity=8)
     band = max(1, round(rules.border * long_side))
     smallest = max(1.0, rules.speck * height * width)
     found = []
@@ -150,17 +143,9 @@ def _blobs(probability: np.ndarray, rules: OcclusionRules) -> list[_Blob]:
         mask[place] = there
         strips = (mask[:band], mask[-band:], mask[:, :band], mask[:, -band:])
         widths = [strip.sum() / min(band, *strip.shape) for strip in strips]
-        lengths = (width, width, height, height)
-        found.append(
-            _Blob(
-                mask=mask,
-                area=area,
-                probability=float(probability[place][there].mean()),
-                contact=max(widths) / area**0.5,
-                whole_contact=sum(widths) / area**0.5,
-                long_sides=sum(met > length / 2 for met, length in zip(widths, lengths, strict=True)),
-            )
-        )
+        long_sides = sum(met > length / 2 for met, length in zip(widths, (width, width, height, height), strict=True))
+        contact, whole_contact = max(widths) / area**0.5, sum(widths) / area**0.5
+        found.append(_Blob(mask, area, float(probability[place][there].mean()), contact, whole_contact, long_sides))
     return found
 
 
@@ -195,7 +180,3 @@ def _fill_holes(blob: np.ndarray, largest: float) -> np.ndarray:
     filled = inside & (area <= largest)
     filled[0] = False  # what is not island but blob
     return blob | filled[labels].astype(np.uint8)
-
-
-def _disc(radius: int) -> np.ndarray:
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from data.contest.lists import ListError, is_contest
 from data.images import BadImageError, write_image
-from inference.arguments import parse_count, parse_threads
 from inference.benchmark import machine
 from inference.engines.base import BackendError
 from inference.leaderboard.board import Board, Records
@@ -41,12 +40,12 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--methods", type=_names, metavar="A,B", help=f"these methods (default: all of {', '.join(METHODS)})"
     )
-    parser.add_argument("--limit", type=parse_count, default=0, help="pictures per set (default: all)")
+    parser.add_argument("--limit", type=int, default=0, help="pictures per set (default: all)")
     parser.add_argument("--weights", type=Path, help="weights of the gated network (default: as predict.py)")
     parser.add_argument("--plain-weights", type=Path, help="weights of a network without a gate, for `plain`")
-    parser.add_argument("--threads", type=parse_threads, help="threads of the CPU for the network (default: all cores)")
+    parser.add_argument("--threads", type=int, help="threads of the CPU for the network (default: all cores)")
     parser.add_argument(
-        "--workers", type=parse_threads, default=available_cores(), help="results scored at a time (default: all cores)"
+        "--workers", type=int, default=available_cores(), help="results scored at a time (default: all cores)"
     )
     parser.add_argument(
         "--worst", nargs=2, metavar=("N", "SHEET"), help="also draw the N pictures with the lowest scores"

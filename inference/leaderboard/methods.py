@@ -16,8 +16,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from inference.fill.network import covered_boxes, enlarge_mask
+from inference.find.locate import enlarge_mask
 from inference.leaderboard.scenes import Scene
+from inference.paste import covered_boxes
 from inference.restorer import Restored, Restorer
 from models.weights import load_weights
 

@@ -22,11 +22,11 @@ from inference import Restored, Restorer, restorer
 from inference.engines.cache import make
 from inference.engines.eager import EagerNetwork
 from inference.engines.graphs import NafnetGraph
-from inference.fill.network import FillRules, make_fill
-from inference.fill.page import BackgroundRules, PasteRules, blank
+from inference.fill.network import ToneRules, match_tone
+from inference.fill.page import PageRules, carry_page_on
+from inference.find.locate import OutlineRules, follow_edges
 from inference.find.occlusion import OcclusionRules, occluders_from_probability, visible_changes
-from inference.find.outline import OutlineRules, follow_edges
-from inference.paste import paste_fill
+from inference.paste import PasteRules, Patch, paste
 from metrics.__main__ import main as metrics
 from models.weights import Weights, arrays_of, load_weights, network_of, save_weights
 from utils.training.schedule import lr_at, stage_at
@@ -37,7 +37,7 @@ CONFIGS = ROOT / "configs"
 SAMPLES = ROOT / "test_code" / "samples"
 SHIPPED = ROOT / "test_code" / "model.pdparams"
 prepare, list_patches = data_preparation.main, generate_meta_info.main
-paste = PasteRules()
+rules = PasteRules()
 
 
 def stand_in_for_restorer(patch: pytest.MonkeyPatch, function: Callable[[np.ndarray], Restored]) -> None:
@@ -57,18 +57,18 @@ def stand_in_for_restorer(patch: pytest.MonkeyPatch, function: Callable[[np.ndar
 
 def page_fill(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """RGB uint8 with the page carried on over what is 1 in `mask`."""
-    return blank(picture, mask, paste, BackgroundRules().scaled(max(mask.shape)))
+    return carry_page_on(picture, mask, rules, PageRules().scaled(max(mask.shape)))
 
 
 def network_fill(restored: np.ndarray, picture: np.ndarray, probability: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """float32 [h, w, 3], the network's picture in the tone of the page around."""
-    return make_fill(restored, picture, probability, mask, paste.reach, FillRules().scaled(max(mask.shape)))
+    return match_tone(restored, picture, probability, mask, rules.reach, ToneRules().scaled(max(mask.shape)))
 
 
 def pasted(image: np.ndarray, fill: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The image with the smaller `fill` (float32) in it, and what changed."""
     result, changed, (height, width) = image.copy(), np.zeros(image.shape[:2], np.uint8), mask.shape
-    paste_fill(result, changed, fill, mask, (0, height, 0, width), (height, width), paste)
+    paste(result, changed, Patch((0, height, 0, width), mask, fill), (height, width), rules)
     return result, changed
 
 

@@ -15,7 +15,7 @@ from inference.restorer import default_weights
 from inference.tiles import equal_cut, mean_over_flips, run_cut
 from models.weights import Weights, arrays_of
 from tests.inference.painted import page
-from tests.inference.stand_ins import StandIn, brighten, paint_red_over
+from tests.inference.stand_ins import StandIn, paint_red_over
 from tests.models.networks import build
 
 SAMPLE = default_weights().parent / "samples" / "photos" / "form_head.jpg"
@@ -212,15 +212,18 @@ def test_less_memory_gives_the_same_picture_in_smaller_tiles():
         Restorer.from_backend(StandIn(paint_red_over, memory=10), settings)(image)
 
 
-def test_an_unknown_mode_is_refused_before_weights_are_read():
-    with pytest.raises(ValueError, match=r"mode is 'quick', expected one of auto, tiles, full"):
-        Restorer("gone.pdparams", mode="quick")
-
-
-@pytest.mark.parametrize("mode", ["auto", "full"])
-def test_tiles_are_refused_where_they_would_not_count(mode):
-    with pytest.raises(ValueError, match=rf"--tiles.*mode is {mode}"):
-        Restorer("gone.pdparams", mode=mode, columns=2)
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"mode": "quick"}, "mode is 'quick', expected one of auto, tiles, full"),
+        ({"mode": "auto", "columns": 2}, "--tiles.*mode is auto"),
+        ({"mode": "full", "rows": 2}, "--tiles.*mode is full"),
+        *(({"scale": scale}, "scale is") for scale in (0, -1, 1.5, "half", float("nan"))),
+    ],
+)
+def test_what_cannot_work_is_refused_before_weights_are_read(options, words):
+    with pytest.raises(ValueError, match=words):
+        Restorer("gone.pdparams", **options)
 
 
 def test_it_describes_itself_in_one_line():
@@ -242,18 +245,3 @@ def test_the_shipped_network_leaves_every_bit_outside_the_mask(height, width):
         if height > width:
             assert result.occluders == 1
             assert 0.02 < result.mask.mean() < 0.4
-
-
-def test_the_shipped_network_gives_the_same_in_four_threads():
-    photo = cv2.resize(read_rgb(SAMPLE), (120, 160), interpolation=cv2.INTER_AREA)
-    restorer = Restorer(device="cpu", backend="paddle")
-    expected = restorer(photo)
-    with ThreadPoolExecutor(4) as pool:
-        for result in pool.map(restorer, [photo] * 6):
-            assert np.array_equal(result.image, expected.image)
-
-
-def test_a_network_that_brightens_changes_everything_in_mode_tiles():
-    image = red_page(90, 120)
-    result = Restorer.from_backend(StandIn(brighten, gated=False), PredictConfig(), mode="tiles")(image)
-    assert result.mask.all()

@@ -1,18 +1,17 @@
-"""Restorer: exact outside the mask, working sizes, inputs, settings; gated and ungated networks."""
+"""Restorer: exact outside the mask, working sizes, settings; and what may be restored, as one kind of array."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 
 from configs.schema import PredictConfig
-from data.drawing.occluders import draw_hand
+from data.images import BadImageError
 from inference import Restorer
-from inference.restorer import default_weights
-from models.weights import Weights, arrays_of, load_weights, save_weights
+from inference.restorer import as_pixels
+from models.weights import Weights, arrays_of, save_weights
 from tests.inference.painted import page
 from tests.inference.stand_ins import StandIn, brighten, paint_red_over
 from tests.models.networks import build
@@ -43,14 +42,6 @@ def test_only_the_covered_part_changes_and_everything_else_is_bit_identical(long
     height, width = result.located.shape
     assert max(height, width) == (long_side or 420)
     assert result.located.sum() == pytest.approx(100 * 110 * (height / 300) * (width / 420), rel=0.05)
-
-
-def test_a_clean_page_comes_back_as_it_is():
-    image = page(box=None)
-    result = painted(long_side=150)(image)
-    assert np.array_equal(result.image, image)
-    assert not result.mask.any()
-    assert result.occluders == 0
 
 
 def test_a_red_picture_printed_on_the_page_stays():
@@ -101,12 +92,6 @@ def test_the_working_size_follows_scale_downscale_and_long_side_and_never_enlarg
     assert restorer.working_size(300, 420) == expected
     restorer(page())
     assert backend.tiles == [(1, 3, *expected)]
-
-
-@pytest.mark.parametrize("scale", [0, -1, 1.5, "half", float("nan")])
-def test_an_impossible_scale_is_refused(scale):
-    with pytest.raises(ValueError, match="scale"):
-        Restorer.from_backend(StandIn(paint_red_over), PredictConfig(), scale)
 
 
 def test_without_a_gate_the_whole_picture_changes_and_keeps_its_detail_at_half_size():
@@ -162,11 +147,6 @@ def test_tlc_is_at_work_when_the_picture_is_larger_than_its_window():
     assert np.abs(outputs[0] - outputs[2]).max() > 1e-5
 
 
-def psnr_inside(result: np.ndarray, clean: np.ndarray, covered: np.ndarray) -> float:
-    error = (result.astype(float) - clean)[covered > 0]
-    return float(10 * np.log10(255**2 / max((error**2).mean(), 1e-9)))
-
-
 def test_the_text_that_a_perfect_network_knows_survives_unless_the_weights_ask_for_the_page():
     clean = np.full((300, 420, 3), 225, np.uint8)
     for top in range(10, 290, 12):
@@ -179,31 +159,99 @@ def test_the_text_that_a_perfect_network_knows_survives_unless_the_weights_ask_f
     found = {}
     for settings in (PredictConfig(), PredictConfig(fill="page")):
         restorer = Restorer.from_backend(StandIn(lambda tile: truth), settings, mode="full")
-        found[settings.fill] = psnr_inside(restorer(photo).image, clean, covered)
+        error = (restorer(photo).image.astype(float) - clean)[covered > 0]
+        found[settings.fill] = 10 * np.log10(255**2 / max((error**2).mean(), 1e-9))
     assert found["network"] > 45
     assert found["page"] < 25
-
-
-def test_the_shipped_weights_fill_plain_paper_better_from_the_page_than_by_themselves():
-    weights = load_weights(default_weights())
-    assert weights.predict["fill"] == "page"
-    clean = np.full((420, 320, 3), 228, np.uint8)
-    hand = draw_hand(np.random.default_rng(5), 200)
-    covered = np.zeros((420, 320), np.uint8)
-    photo = clean.copy()
-    place = (slice(420 - hand.shape[0], None), slice(100, 100 + hand.shape[1]))
-    opaque = hand[..., 3:] > 127
-    covered[place] = opaque[..., 0]
-    photo[place] = np.where(opaque, hand[..., :3], photo[place])
-    own = replace(weights, predict={**weights.predict, "fill": "network"})
-    ghost, paper = (Restorer(entry, "cpu", backend="paddle")(photo) for entry in (own, weights))
-    assert ghost.occluders == paper.occluders == 1
-    found = [psnr_inside(result.image, clean, covered & result.mask) for result in (ghost, paper)]
-    assert found[1] > found[0] + 3, found
 
 
 def test_the_shipped_weights_say_how_they_want_to_be_used():
     restorer = Restorer(device="cpu", backend="paddle")
     assert restorer.gated
+    assert restorer.settings.fill == "page"
     assert restorer.settings.long_side > 0
     assert "384x384" in restorer.tlc or restorer.settings.tlc_ratio != 1.5
+
+
+RGB = np.random.default_rng(1).integers(0, 256, (5, 7, 3), np.uint8)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_an_array_is_taken_as_it_is(kind):
+    array = RGB.astype(kind)
+    assert as_pixels(array) is array
+
+
+def test_a_file_is_turned_upright_and_keeps_its_depth(tmp_path):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    Image.fromarray(RGB).save(tmp_path / "lying.png", exif=exif)
+    assert np.array_equal(as_pixels(tmp_path / "lying.png"), np.rot90(RGB, -1))
+    assert np.array_equal(as_pixels(str(tmp_path / "lying.png")), np.rot90(RGB, -1))
+    deep = np.random.default_rng(2).integers(0, 65536, (5, 7, 3), np.uint16)
+    cv2.imwrite(str(tmp_path / "deep.png"), deep[..., ::-1])
+    assert as_pixels(tmp_path / "deep.png").dtype == np.uint16
+    assert np.array_equal(as_pixels(tmp_path / "deep.png"), deep)
+
+
+def test_pillow_images_of_every_mode_become_rgb():
+    image = Image.fromarray(RGB)
+    grey = np.asarray(image.convert("L"))
+    assert np.array_equal(as_pixels(image), RGB)
+    assert np.array_equal(as_pixels(image.convert("RGBA")), RGB)
+    assert np.array_equal(as_pixels(image.convert("L")), np.dstack([grey] * 3))
+    assert np.array_equal(as_pixels(image.convert("LA")), np.dstack([grey] * 3))
+    assert np.array_equal(as_pixels(image.convert("1")), np.asarray(image.convert("1").convert("RGB")))
+    for mode in ("P", "CMYK", "YCbCr", "HSV"):
+        converted = image.convert(mode)
+        assert np.array_equal(as_pixels(converted), np.asarray(converted.convert("RGB")))
+
+
+@pytest.mark.parametrize("mode", ["I;16", "I;16B", "I"])
+def test_sixteen_bit_grey_keeps_its_depth(mode):
+    values = np.random.default_rng(3).integers(0, 65536, (4, 6), np.uint16)
+    image = Image.fromarray(values.astype(np.int32)) if mode == "I" else Image.frombytes(
+        mode, (6, 4), values.astype(">u2" if mode.endswith("B") else "<u2").tobytes()
+    )
+    assert image.mode == mode
+    pixels = as_pixels(image)
+    assert pixels.dtype == np.uint16
+    assert np.array_equal(pixels, np.dstack([values] * 3))
+
+
+@pytest.mark.parametrize("image", [Image.new("F", (3, 3)), Image.fromarray(np.full((3, 3), 70000, np.int32))])
+def test_pillow_images_beyond_16_bits_are_refused(image):
+    with pytest.raises(ValueError, match="scale it first"):
+        as_pixels(image)
+
+
+@pytest.mark.parametrize("thing", [123, None, 4.5, [[1, 2]], b"photo.jpg"])
+def test_anything_else_is_refused_with_what_would_do(thing):
+    with pytest.raises(TypeError, match=rf"{type(thing).__name__} .*array.*Pillow.*path"):
+        as_pixels(thing)
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind", "advice"),
+    [
+        ((4, 4), np.uint8, "np.dstack"),
+        ((4, 4, 1), np.uint8, "np.dstack"),
+        ((4, 4, 4), np.uint8, "alpha"),
+        ((4, 4, 3), np.float32, "astype"),
+        ((4, 4, 3), np.int32, ""),
+        ((0, 4, 3), np.uint8, ""),
+    ],
+)
+def test_other_arrays_are_refused_with_advice(shape, kind, advice):
+    with pytest.raises(ValueError, match=rf"expected RGB uint8 or uint16 .*got .*{advice}"):
+        as_pixels(np.zeros(shape, kind))
+
+
+def test_an_image_without_pixels_and_a_broken_file_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="expected RGB"):
+        as_pixels(Image.new("RGB", (0, 5)))
+    (tmp_path / "bad.jpg").write_bytes(b"nothing")
+    with pytest.raises(BadImageError, match=r"bad\.jpg"):
+        as_pixels(tmp_path / "bad.jpg")
+    with pytest.raises((BadImageError, OSError), match=r"gone\.jpg"):
+        as_pixels(tmp_path / "gone.jpg")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.tiles import available_bytes, bytes_per_pixel
+from utils.machine import available_bytes
 
 GIB = 2**30
 
@@ -74,10 +74,3 @@ def test_a_limit_that_is_passed_leaves_nothing(tmp_path):
         **{"sys__fs__cgroup__memory.max": "100", "sys__fs__cgroup__memory.current": "200"},
     )
     assert available_bytes(root) == 0
-
-
-def test_wider_networks_take_more_and_unknown_engines_as_much_as_any():
-    narrow, wide = (bytes_per_pixel({"width": width}, "paddle") for width in (16, 32))
-    assert wide == 2 * narrow
-    known = [bytes_per_pixel({"width": 16}, name) for name in ("paddle", "onnxruntime", "openvino")]
-    assert bytes_per_pixel({"width": 16}, "something else") == max(known)

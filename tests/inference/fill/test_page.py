@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from inference.fill.borders import BorderRules
-from inference.fill.page import BackgroundRules, PasteRules, blank, carry_on
+from inference.fill.page import PageRules, carry_on, carry_page_on
+from inference.paste import PasteRules
 
 HEIGHT, WIDTH = 160, 220
-PASTE, RULES = PasteRules(), BackgroundRules()
+PASTE, RULES = PasteRules(), PageRules()
 
 
 def covered(page: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +35,7 @@ def test_plain_paper_with_letters_becomes_plain_paper_and_the_rest_stays(kind):
     page[6:HEIGHT:16, ::3] = np.iinfo(kind).max // 10  # lines of thin strokes: letters, to the median filter
     picture, mask = covered(page)
     before = picture.copy()
-    result = blank(picture, mask, PASTE, RULES)
+    result = carry_page_on(picture, mask, PASTE, RULES)
     assert np.array_equal(picture, before)
     assert result.dtype == kind
     beyond = PASTE.weight(mask) == 0
@@ -54,19 +55,22 @@ def test_the_edge_of_the_sheet_goes_on_under_the_hand(kind, sheet_ends):
         page[:, 110:] = (120, 70, 40)
     page = (page * (np.iinfo(kind).max // 255)).astype(kind)
     picture, mask = covered(page)
-    error = np.abs(blank(picture, mask, PASTE, RULES).astype(float) - page)[mask > 0] / np.iinfo(kind).max
-    one_tone = BackgroundRules(borders=BorderRules(depth=0))
-    blurred = np.abs(blank(picture, mask, PASTE, one_tone).astype(float) - page)[mask > 0] / np.iinfo(kind).max
+    error = np.abs(carry_page_on(picture, mask, PASTE, RULES).astype(float) - page)[mask > 0] / np.iinfo(kind).max
+    one_tone = PageRules(borders=BorderRules(depth=0))
+    blurred = np.abs(carry_page_on(picture, mask, PASTE, one_tone).astype(float) - page)[mask > 0] / np.iinfo(kind).max
     assert error.mean() < 0.03
     assert blurred.mean() > 2.5 * error.mean()
 
 
-def test_sixteen_bits_keep_what_lies_between_the_steps_of_eight():
+def test_sixteen_bits_keep_what_lies_between_the_steps_of_eight_and_are_not_darkened_by_the_way_through_them():
     page = np.full((HEIGHT, WIDTH, 3), 50_000, np.uint16)
     page[:, ::2] += 90
     picture, mask = covered(page)
     beyond = PASTE.weight(mask) == 0
-    assert np.array_equal(blank(picture, mask, PASTE, RULES)[beyond], page[beyond])
+    assert np.array_equal(carry_page_on(picture, mask, PASTE, RULES)[beyond], page[beyond])
+    grey = np.full((HEIGHT, WIDTH, 3), 32890, np.uint16)
+    picture, mask = covered(grey)
+    assert np.abs(carry_page_on(picture, mask, PASTE, RULES).astype(int) - grey).max() <= 129
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (7, 2), (40, 50)])
@@ -77,20 +81,10 @@ def test_any_size_and_any_mask(shape, part):
     mask[:, : {"none": 0, "half": (shape[1] + 1) // 2}.get(part, shape[1])] = 1
     if part == "but one pixel":
         mask[-1, -1] = 0
-    result = blank(picture, mask, PASTE, RULES)
+    result = carry_page_on(picture, mask, PASTE, RULES)
     assert (result.shape, result.dtype) == (picture.shape, np.uint8)
     if part in ("all", "none") or max(shape) < PASTE.reach:
         assert result is picture
-
-
-def test_a_paste_is_whole_over_the_widened_mask_and_fades_beyond():
-    mask = np.zeros((1, 40), np.uint8)
-    mask[:, :10] = 1
-    weight = PasteRules(widening=2, feather=4).weight(mask)[0]
-    assert weight[:12].tolist() == [1] * 12
-    assert weight[15:].tolist() == [0] * 25
-    assert (np.diff(weight[11:16]) < 0).all()
-    assert PasteRules(widening=2, feather=4).scaled(2) == PasteRules(widening=4, feather=8)
 
 
 def test_carrying_on_keeps_a_constant_and_takes_the_nearest_most():
@@ -110,7 +104,7 @@ def test_carrying_on_keeps_a_constant_and_takes_the_nearest_most():
 
 
 def test_lengths_grow_with_the_working_scale_and_never_shrink():
-    rules = BackgroundRules(ring=16, text=21)
+    rules = PageRules(ring=16, text=21)
     assert rules.scaled(300) == rules.scaled(1024) == rules
     double = rules.scaled(2048)
     assert (double.ring, double.text, double.stroke, double.rim) == (32, 41, 17, 6)
@@ -124,17 +118,11 @@ def test_fingers_far_apart_are_carried_on_one_by_one():
     mask = np.zeros((HEIGHT, 900), np.uint8)
     mask[90:, 80:140] = mask[90:, 670:730] = 1
     picture = np.where(mask[..., None] > 0, 60, page).astype(np.uint8)
-    whole = blank(picture, mask, PASTE, RULES)
+    whole = carry_page_on(picture, mask, PASTE, RULES)
     for half in (slice(0, 400), slice(400, 900)):
-        alone = blank(np.ascontiguousarray(picture[:, half]), np.ascontiguousarray(mask[:, half]), PASTE, RULES)
+        alone = carry_page_on(np.ascontiguousarray(picture[:, half]), np.ascontiguousarray(mask[:, half]), PASTE, RULES)
         assert np.array_equal(whole[:, half], alone)
     assert np.abs(whole.astype(int) - page)[mask > 0].mean() < 3
-
-
-def test_sixteen_bits_are_not_darkened_by_the_way_through_eight():
-    grey = np.full((HEIGHT, WIDTH, 3), 32890, np.uint16)
-    picture, mask = covered(grey)
-    assert np.abs(blank(picture, mask, PASTE, RULES).astype(int) - grey).max() <= 129
 
 
 def test_what_a_line_adds_does_not_wrap_round():
@@ -142,6 +130,6 @@ def test_what_a_line_adds_does_not_wrap_round():
     page[110:112] = 255
     page[120:122] = 0
     picture, mask = covered(page)
-    inside = blank(picture, mask, PASTE, RULES)[mask > 0]
+    inside = carry_page_on(picture, mask, PASTE, RULES)[mask > 0]
     assert inside.min() < 100
-    assert np.abs(blank(picture, mask, PASTE, RULES).astype(int) - page)[mask > 0].mean() < 6
+    assert np.abs(carry_page_on(picture, mask, PASTE, RULES).astype(int) - page)[mask > 0].mean() < 6

@@ -1,4 +1,4 @@
-"""Pasting: exact outside, the fill inside, an even passage between."""
+"""Pasting: which boxes; exact outside, the fill inside, an even passage between."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.fill.page import PasteRules
-from inference.paste import add_difference, paste_fill
+from inference.paste import PasteRules, Patch, add_difference, covered_boxes, paste
 
 RULES = PasteRules(widening=2, feather=2)
 
@@ -24,7 +23,7 @@ def scene(height: int = 90, width: int = 120, factor: float = 3.7):
 def paste_whole(image: np.ndarray, fill: np.ndarray, mask: np.ndarray, rules: PasteRules) -> np.ndarray:
     """Pastes a region that is the whole picture; returns what may have changed."""
     changed = np.zeros(image.shape[:2], np.uint8)
-    paste_fill(image, changed, fill, mask, (0, mask.shape[0], 0, mask.shape[1]), mask.shape, rules)
+    paste(image, changed, Patch((0, mask.shape[0], 0, mask.shape[1]), mask, fill), mask.shape, rules)
     return changed
 
 
@@ -99,7 +98,7 @@ def test_values_are_those_of_enlarging_the_whole_picture_at_once(kind):
     box = (45 - 7, 90, 40 - 7, 60 + 7)
     again = np.zeros_like(changed)
     place = (slice(*box[:2]), slice(*box[2:]))
-    paste_fill(part, again, fill[place], mask[place], box, mask.shape, RULES)
+    paste(part, again, Patch(box, mask[place], fill[place]), mask.shape, RULES)
     assert np.array_equal(again, changed)
     assert np.abs(part[60 * 9 :].astype(int) - whole[60 * 9 :]).max() <= 1
 
@@ -123,3 +122,40 @@ def test_an_added_difference_keeps_the_pictures_own_detail():
     assert np.array_equal(image, before + 10)
     add_difference(image, np.full((3, 70, 53), 2, np.float32))
     assert (image == 255).all()
+
+
+def test_a_paste_is_whole_over_the_widened_mask_and_fades_beyond():
+    mask = np.zeros((1, 40), np.uint8)
+    mask[:, :10] = 1
+    weight = PasteRules(widening=2, feather=4).weight(mask)[0]
+    assert weight[:12].tolist() == [1] * 12
+    assert weight[15:].tolist() == [0] * 25
+    assert (np.diff(weight[11:16]) < 0).all()
+    assert PasteRules(widening=2, feather=4).scaled(2) == PasteRules(widening=4, feather=8)
+
+
+def mask_of(*boxes: tuple[int, int, int, int]) -> np.ndarray:
+    mask = np.zeros((900, 1200), np.uint8)
+    for top, bottom, left, right in boxes:
+        mask[top:bottom, left:right] = 1
+    return mask
+
+
+def test_far_blobs_have_their_own_boxes_and_near_ones_share_one():
+    mask = mask_of((0, 100, 0, 50), (800, 900, 1000, 1100), (150, 200, 20, 60))
+    assert sorted(covered_boxes(mask, 20)) == [(0, 120, 0, 70), (130, 220, 0, 80), (780, 900, 980, 1120)]
+    assert sorted(covered_boxes(mask, 40)) == [(0, 240, 0, 100), (760, 900, 960, 1140)]
+    assert covered_boxes(mask_of(), 10) == []
+
+
+def test_boxes_never_overlap_and_hold_every_blob_with_its_margin():
+    generator = np.random.default_rng(8)
+    for _ in range(50):
+        mask = mask_of(*((top, top + 30, left, left + 40) for top, left in generator.integers(0, 860, (9, 2))))
+        owner = np.zeros(mask.shape, int)
+        for top, bottom, left, right in covered_boxes(mask, 25):
+            owner[top:bottom, left:right] += 1
+        assert owner.max() <= 1
+        rows, columns = np.nonzero(mask)
+        for row, column in zip(rows[::97], columns[::97], strict=True):
+            assert owner[max(0, row - 25) : row + 26, max(0, column - 25) : column + 26].all()

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from inference.fill.lines import LineRules, draw_lines, ruled_lines
-from inference.fill.page import BackgroundRules, PasteRules, blank
+from inference.fill.page import PageRules, carry_page_on
+from inference.paste import PasteRules
 
 HEIGHT, WIDTH = 200, 260
 PAPER = 220
@@ -126,10 +127,11 @@ def test_the_page_is_carried_on_with_its_lines_and_nothing_wraps_round():
     for kind, top in ((np.uint8, 255), (np.uint16, 65535)):
         picture = page(((-5, 95), (265, 105), 5), thickness=2).astype(kind) * kind(top // 255)
         covered = np.where(HOLE[..., None], kind(top // 2), picture)
-        with_lines, without = (
-            np.abs(blank(covered, HOLE.astype(np.uint8), PasteRules(), rules).astype(float) - picture)[HOLE].mean()
-            for rules in (BackgroundRules(), BackgroundRules(lines=LineRules(tries=0)))
+        filled = (
+            carry_page_on(covered, HOLE.astype(np.uint8), PasteRules(), rules).astype(float)
+            for rules in (PageRules(), PageRules(lines=LineRules(tries=0)))
         )
+        with_lines, without = (np.abs(image - picture)[HOLE].mean() for image in filled)
         assert with_lines < without / 2
 
 
