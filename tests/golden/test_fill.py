@@ -120,7 +120,7 @@ def test_the_page_is_carried_on_as_recorded(golden: Golden, name: str) -> None:
     picture = np.where(mask[..., None] == 1, np.uint8(pictures.SKIN), truth)
     filled = inside.page_fill(picture, mask)
     inside_it = mask == 1
-    beyond = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5) > inside.paste.reach
+    beyond = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5) > inside.rules.reach
     assert np.array_equal(filled[beyond], picture[beyond])
     left, top, width, height = cv2.boundingRect(mask)
     found = filled[inside_it].astype(np.float64)
