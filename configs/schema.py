@@ -293,19 +293,15 @@ class PredictConfig:
         return asdict(self)
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any], where: str = "predict") -> PredictConfig:
-        """The settings in a weights file; keys that are missing take their defaults.
-
-        Raises:
-            ConfigError: an unknown key (weights of a newer version), a wrong type or a value out of range.
-        """
+    def from_dict(cls, values: dict[str, Any]) -> PredictConfig:
+        """The settings in a weights file, defaults for what is missing; `ConfigError` for unknown or bad ones."""
         unknown = sorted(set(values) - {item.name for item in fields(cls)})
         if unknown:
             raise ConfigError(
-                f"{where}: unknown setting {', '.join(unknown)}: the weights were saved by another version of this "
+                f"predict: unknown setting {', '.join(unknown)}: the weights were saved by another version of this "
                 "project; update it, or convert the weights again with `python -m models.convert`"
             )
-        return parse_dataclass(cls, values, where)
+        return parse_dataclass(cls, values, "predict")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,8 @@ from metrics.folder import NameIndex, NoTruthsError, format_table, measure_folde
 from utils.machine import available_cores
 
 
-def build_parser() -> argparse.ArgumentParser:
+def main(arguments: list[str] | None = None) -> int:
+    """Runs the command line; returns the exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m metrics", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -28,20 +29,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("truth", type=Path, metavar="GT", help="folder of clean pictures, contest folder or list file")
     parser.add_argument("--masks", type=Path, help="folder of masks named like the clean pictures (not for lists)")
     parser.add_argument("--csv", type=Path, help="also write the table there")
-    parser.add_argument(
-        "--workers", type=int, default=min(4, available_cores()), help="pictures at a time (default: %(default)s)"
-    )
-    return parser
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = build_parser()
     options = parser.parse_args(arguments)
     for folder in (options.results, options.masks):
         if folder is not None and not folder.is_dir():
             parser.error(f"{folder}: no such folder")
-    if options.workers < 1:
-        parser.error(f"--workers {options.workers}: expected 1 or more")
     try:
         truths = read_truths(options.truth)
     except (NoTruthsError, ListError) as error:
@@ -49,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.masks is not None and truths[0].mask is not None:
         parser.error(f"--masks {options.masks}: {options.truth} names the masks already")
     masks = None if options.masks is None else NameIndex(options.masks)
-    measured = measure_folder(truths, NameIndex(options.results), masks, options.workers)
+    measured = measure_folder(truths, NameIndex(options.results), masks, workers=min(4, available_cores()))
     rows = list(tqdm(measured, total=len(truths), unit="picture", desc="measuring"))
     print(format_table(rows))
     if options.csv is not None:

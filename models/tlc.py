@@ -28,12 +28,7 @@ def local_windows(train_size: int, ratio: float, levels: int) -> list[int]:
 
     Returns:
         `levels` windows: 384, 192, 96, 48, 24 for (256, 1.5, 5); none is smaller than 1.
-
-    Raises:
-        ValueError: a value that gives no window.
     """
-    if train_size < 1 or ratio <= 0 or levels < 1:
-        raise ValueError(f"train_size {train_size}, ratio {ratio} and levels {levels} must all be above 0")
     window = int(train_size * ratio)
     # A patch is padded to a multiple of the deepest level's step, so its maps are that size halved level by level.
     step = 2 ** (levels - 1)
@@ -99,10 +94,7 @@ class LocalMean(nn.Layer):
 def convert_to_local(network: NAFNet, train_size: int, ratio: float) -> NAFNet:
     """Replaces every global mean by a local one, in place; converting again changes the windows.
 
-    Parameters, their names and the network's other behaviour stay. `network.tlc_windows` tells the windows.
-
-    Returns:
-        `network`.
+    Parameters and their names stay. `network.tlc_windows` tells the windows. Returns `network`.
     """
     windows = local_windows(train_size, ratio, len(network.encoder_blocks) + 1)
     for level, block in network.blocks():

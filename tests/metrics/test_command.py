@@ -209,7 +209,6 @@ def test_wrong_usage_ends_with_2_and_words(tmp_path, capsys):
         ([gt, str(tmp_path / "list.txt")], "list.txt, line 1"),
         ([gt, gt, "--masks", str(tmp_path / "nowhere")], "nowhere: no such folder"),
         ([gt, str(tmp_path / "contest"), "--masks", gt], "names the masks already"),
-        ([gt, gt, "--workers", "0"], "expected 1 or more"),
     ):
         with pytest.raises(SystemExit) as stopped:
             main(arguments)
