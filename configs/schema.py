@@ -2,7 +2,7 @@
 """Every setting of a run, with its type, default, limits and one sentence of explanation.
 
 The dataclasses are what the rest of the project receives; `configs.load` makes them from YAML and `configs.checks`
-refuses combinations that cannot work. `configs/README.md` explains them to users. Nothing here imports Paddle.
+refuses combinations that cannot work. `configs/README.md` explains them at length. Nothing here imports Paddle.
 """
 
 from __future__ import annotations
@@ -40,16 +40,10 @@ class ModelConfig:
 
     preset: Literal[*PRESETS] = setting("The network by name: width and blocks per level.", "w32_middle10")
     width: int | None = setting("Channels of the first level; null keeps the preset's.", None, minimum=1)
-    encoder_blocks: tuple[int, ...] | None = setting(
-        "Blocks of each level on the way down; null keeps the preset's.", None, minimum=0
-    )
-    middle_blocks: int | None = setting("Blocks at the deepest level; null keeps the preset's.", None, minimum=0)
-    decoder_blocks: tuple[int, ...] | None = setting(
-        "Blocks of each level on the way up, deepest first; null keeps the preset's.", None, minimum=0
-    )
-    gate: bool = setting(
-        "Adds one output, the occlusion mask, so that what is not covered stays as it is.", False
-    )
+    encoder_blocks: tuple[int, ...] | None = setting("Blocks of each level on the way down.", None, minimum=0)
+    middle_blocks: int | None = setting("Blocks at the deepest level.", None, minimum=0)
+    decoder_blocks: tuple[int, ...] | None = setting("Blocks of each level on the way up.", None, minimum=0)
+    gate: bool = setting("Adds the occlusion mask as an output; what is not covered stays as it is.", False)
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of `models.nafnet.NAFNet`: the preset's, but for the values that are not null."""
@@ -62,19 +56,12 @@ class PasteConfig:
     """Occluders pasted on clean patches while training (`data.synthesis.paste`)."""
 
     probability: float = setting(
-        "Share of samples whose stored occlusion is replaced by a fresh one, pasted on the clean patch; 0 is off.",
-        0.0, minimum=0, maximum=1,
+        "Share of samples whose stored occlusion gives way to a fresh one.", 0.0, minimum=0, maximum=1
     )
-    occluders: tuple[str, ...] = setting(
-        "Folders of cut-out hands and heads; an empty list draws them (data/drawing).", ()
-    )
-    style: Literal["contest", "natural"] = setting(
-        "Hard edges as in the contest, or soft edges, shadows and differences of light as well.", "contest"
-    )
+    occluders: tuple[str, ...] = setting("Folders of cut-out hands and heads; an empty list draws them.", ())
+    style: Literal["contest", "natural"] = setting("Hard edges, or soft ones with shadows and other light.", "contest")
     printed_photos: float = setting(
-        "Share of the pasted samples whose clean patch first gets a printed photograph, so that pictures on the page "
-        "are learnt as belonging to it.",
-        0.0, minimum=0, maximum=1,
+        "Share of the pasted samples whose clean patch first gets a printed photograph.", 0.0, minimum=0, maximum=1
     )
 
 
@@ -83,24 +70,13 @@ class DataConfig:
     """Which patches are trained on and what is done to them. Paths count from the folder where train.py is started."""
 
     train_list: str = setting("List file of training patches that generate_meta_info.py wrote.")
-    val_pages: str | None = setting(
-        "List file of whole validation pages that data_preparation.py wrote; null when nothing is held out.", None
-    )
-    crop: int = setting(
-        "Side of the stored patches in pixels (--size of data_preparation.py); a stage cannot cut larger ones.",
-        1024, minimum=1,
-    )
-    downscale: int = setting(
-        "By how much data_preparation.py shrank the photos (--downscale); compared with what it recorded beside the "
-        "list.",
-        2, minimum=1,
-    )
+    val_pages: str | None = setting("List file of whole validation pages that data_preparation.py wrote.", None)
+    crop: int = setting("Side of the stored patches in pixels; a stage cannot cut larger ones.", 1024, minimum=1)
+    downscale: int = setting("By how much data_preparation.py shrank the photos.", 2, minimum=1)
     flips: bool = setting("Mirrors patch and mask at random, left-right and upside down.", True)
     rotations: bool = setting("Turns patch and mask at random by multiples of 90 degrees.", True)
     workers: int = setting("Processes that load patches; 0 loads in the training process.", 4, minimum=0, maximum=256)
-    shared_memory: bool = setting(
-        "Workers hand batches over through shared memory; turned off, with a warning, where there is too little.", True
-    )
+    shared_memory: bool = setting("Workers hand batches over through shared memory where there is enough.", True)
     paste: PasteConfig = setting("Occluders pasted while training.", PasteConfig())
 
 
@@ -119,12 +95,9 @@ class TrainConfig:
 
     iterations: int = setting("Iterations of the whole run; the stages have to add up to it.", minimum=1)
     stages: tuple[Stage, ...] = setting("The progressive table, in order.")
-    amp: Literal["none", "fp16", "bf16"] = setting(
-        "Mixed precision, on a GPU only; a CPU trains in float32 and says so.", "none"
-    )
+    amp: Literal["none", "fp16", "bf16"] = setting("Mixed precision, on a GPU only.", "none")
     ema_decay: float = setting(
-        "Decay of the moving average of the weights, which is then validated and shipped; 0 is off.",
-        0.0, minimum=0, maximum=0.999999,
+        "Decay of the moving average of the weights, which is then shipped; 0 is off.", 0.0, minimum=0, maximum=0.999999
     )
     init: str | None = setting("Weights file (.pdparams) to start from; null starts from random weights.", None)
     log_every: int = setting("Iterations between two lines of metrics.jsonl.", 100, minimum=1)
@@ -136,9 +109,7 @@ class OptimizerConfig:
     """AdamW."""
 
     learning_rate: float = setting("The rate at the start of every cosine period.", 2e-4, minimum=0)
-    betas: tuple[float, float] = setting(
-        "Decay of the first and the second moment.", (0.9, 0.999), minimum=0, maximum=0.999999
-    )
+    betas: tuple[float, float] = setting("Decay of the two moments.", (0.9, 0.999), minimum=0, maximum=0.999999)
     weight_decay: float = setting("Decoupled weight decay.", 1e-4, minimum=0)
     clip_norm: float = setting("Largest norm of all gradients together; 0 does not clip.", 0.01, minimum=0)
 
@@ -147,12 +118,8 @@ class OptimizerConfig:
 class ScheduleConfig:
     """The learning rate falls along half a cosine in each period and jumps back up at each restart."""
 
-    restarts: tuple[int, ...] = setting(
-        "Iterations at which a new period begins; empty for a single period.", (), minimum=1
-    )
-    eta_min: tuple[float, ...] = setting(
-        "The rate that each period falls to: one value per period (restarts + 1), or one for all.", (1e-6,), minimum=0
-    )
+    restarts: tuple[int, ...] = setting("Iterations at which a new period begins.", (), minimum=1)
+    eta_min: tuple[float, ...] = setting("The rate that each period falls to, or one for all.", (1e-6,), minimum=0)
     warmup: int = setting("Iterations of linear rise at the very start of the run.", 0, minimum=0)
 
 
@@ -246,47 +213,25 @@ class PredictConfig:
 
     rows: int = setting("Rows of tiles in mode `tiles`.", 2, minimum=1)
     columns: int = setting("Columns of tiles in mode `tiles`.", 2, minimum=1)
-    overlap: int = setting(
-        "Pixels by which tiles overlap, blended so that no seam shows; 0 cuts side by side.",
-        64, minimum=0, maximum=4096,
-    )
+    overlap: int = setting("Pixels by which tiles overlap and are blended.", 64, minimum=0, maximum=4096)
     tlc_train_size: int = setting("Patch side that the local windows of TLC are derived from.", 256, minimum=1)
-    tlc_ratio: float = setting(
-        "TLC window in units of tlc_train_size; 0 pools over the whole tile (no TLC).", 1.5, minimum=0
-    )
-    downscale: int = setting(
-        "The network sees the photo at 1/downscale of its size, and only the fill is enlarged again. While training, "
-        "it has to equal data.downscale, or be 1 beside a long_side that gives the size alone.",
-        1, minimum=1,
-    )
+    tlc_ratio: float = setting("TLC window in units of tlc_train_size; 0 means no TLC.", 1.5, minimum=0)
+    downscale: int = setting("The network sees the photo at 1/downscale of its size.", 1, minimum=1)
     long_side: int = setting(
         "What is still longer after downscale is shrunk to this for the network; 0 sets no bound.", 2048, minimum=0
     )
     locate_long_side: int = setting(
-        "Long side of the small copy on which mode `auto` finds what is covered; 0 takes the size that is restored at, "
-        "as every network without a gate does.",
-        1024, minimum=0,
+        "Long side of the copy on which mode `auto` finds what is covered; 0: the size restored at.", 1024, minimum=0
     )
     overview_long_side: int = setting(
-        "Long side of a second, smaller copy on which mode `auto` looks as well, where more of the page is in view at "
-        "once; the mask is the mean of both. 0 takes the first look alone, as every network without a gate does.",
-        0, minimum=0,
+        "Long side of a second, smaller copy on which mode `auto` looks as well; 0 looks once.", 0, minimum=0
     )
-    tile: int = setting(
-        "Side of the tiles in which mode `auto` restores the covered regions, where they are restored at a larger size "
-        "than they are found at; multiples of 64 suit every network.",
-        512, minimum=128, maximum=4096,
-    )
+    tile: int = setting("Side of the tiles in which mode `auto` restores.", 512, minimum=128, maximum=4096)
     # At 0 every pixel of every photo would count as occluded.
     mask_threshold: float = setting(
         "From which probability a pixel counts as occluded.", 0.5, minimum=0.001, maximum=1
     )
-    fill: Literal["network", "page"] = setting(
-        "What is pasted over an occluder: `network`, what the network made of it, matched to the tone of the paper "
-        "around; `page`, the page around it carried on without the network, which suits one that finds better than it "
-        "paints.",
-        "network",
-    )
+    fill: Literal["network", "page"] = setting("What is pasted: the network's picture or the page around.", "network")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a weights file."""

@@ -52,7 +52,7 @@ class TotalLoss(nn.Layer):
         Args:
             result: what the network hands out (after the gate), [N, C, H, W].
             clean: the truth, of the same shape, in [0, 1]; checked in the first batch.
-            restored: the picture before the gate, of the same shape; None without a gate.
+            restored: the picture before the gate, of the same shape; None without a gate, which no term then needs.
             mask_logit: the predicted mask before the sigmoid, [N, 1, H, W]; None without a gate.
             mask: the true mask, 1 = occluder, [N, 1, H, W].
 
@@ -60,7 +60,7 @@ class TotalLoss(nn.Layer):
             (the sum, a scalar to call backward on; name -> the term's value without its weight, cut off from the graph)
 
         Raises:
-            ValueError: a term's input is None, two tensors that are compared differ in shape, or white is not 1.
+            ValueError: two tensors that are compared differ in shape, or white is not 1.
         """
         given = {"result": result, "clean": clean, "restored": restored, "mask_logit": mask_logit, "mask": mask}
         _check_shapes(given)
@@ -74,11 +74,7 @@ class TotalLoss(nn.Layer):
             # fp16 has neither the range for squares nor the precision for variances.
             tensors = {name: tensor.astype("float32") for name, tensor in given.items() if tensor is not None}
             for term in self.terms:
-                for needed in term.inputs:
-                    if needed not in tensors:
-                        source = "the patches' masks" if needed == "mask" else "a network with model.gate: true"
-                        raise ValueError(f"loss term {term.name!r} needs {needed!r}, which comes from {source}")
-                value = self.losses[term.name](**{needed: tensors[needed] for needed in term.inputs})
+                value = self.losses[term.name](**{name: tensors[name] for name in term.inputs})
                 values[term.name] = value.detach()
                 if term.weight:
                     total = total + term.weight * value

@@ -146,12 +146,6 @@ def test_shipped_configs_load_and_survive_the_round_trip(path: Path, tmp_path: P
     assert load_config(copy) == config
 
 
-def test_the_issue_s_configs_are_there() -> None:
-    phases = ("nafnet_phase1_l1", "nafnet_phase2_msssim", "nafnet_phase3_all")
-    expected = {*phases, *(f"{phase}_gated" for phase in phases), "smoke"}
-    assert expected <= {path.stem for path in CONFIGS}
-
-
 @pytest.mark.parametrize("path", [path for path in CONFIGS if "phase" in path.stem], ids=lambda path: path.stem)
 def test_phases_are_the_write_up(path: Path) -> None:
     config: Config = load_config(path)

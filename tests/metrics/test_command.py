@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.contest.lists import ListError
 from data.masks import contest_mask_image
 from metrics.__main__ import main
 from metrics.folder import NameIndex, find_result, read_truths
@@ -174,12 +173,6 @@ def test_a_short_name_that_two_occlusions_share_is_not_taken(tmp_path):
     save(tmp_path / "results" / "x.jpg", CLEAN)
     with pytest.raises(ValueError, match=r"no result: expected train_data_1/hand/x\.jpg"):
         find_result(truths[0], NameIndex(tmp_path / "results"))
-
-
-def test_a_contest_is_read_as_strictly_as_for_training(tmp_path):
-    contest(tmp_path / "contest", "train_data_1", ["hand/x", "hand/x"])
-    with pytest.raises(ListError, match=r"line 2: hand/x\.jpg stands on line 1 already"):
-        read_truths(tmp_path / "contest")
 
 
 def test_a_list_of_whole_pages(tmp_path):
