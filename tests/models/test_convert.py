@@ -4,7 +4,6 @@ import pickle
 import subprocess
 import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from models.convert import convert, infer_model, main, read_arrays
 from models.nafnet import NAFNet
 from models.weights import arrays_of, load_weights, network_of
 from tests.models import reference
-from tests.models.networks import random_picture
+from tests.models.networks import TINY, random_picture
 from tests.models.official import official_arrays, official_shapes
 from utils.serialization import UnsafeFileError
 
@@ -31,13 +30,7 @@ def test_a_file_of_pytorch_becomes_the_same_network() -> None:
     for name, values in expected.items():
         assert weights.params[name].dtype == np.float32
         np.testing.assert_array_equal(weights.params[name], values, err_msg=name)
-    assert weights.model == {
-        "width": 4,
-        "encoder_blocks": [1],
-        "middle_blocks": 1,
-        "decoder_blocks": [1],
-        "gate": False,
-    }
+    assert weights.model == {**TINY, "gate": False}
     assert weights.origin["converted_from"] == "torch_nafnet.pth"
     x = random_picture(5, 9)
     result = network_of(weights)(paddle.to_tensor(x)).numpy()
@@ -71,30 +64,25 @@ def test_command_line_converts_safetensors_with_settings(tmp_path: Path) -> None
     network_of(weights)
 
 
-def _without(arrays: dict[str, np.ndarray], name: str) -> dict[str, np.ndarray]:
-    return {key: values for key, values in arrays.items() if key != name}
-
-
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("left_out", "added", "words"),
     [
-        (lambda arrays: _without(arrays, "middle_blks.0.beta"), "missing middle_blks.0.beta"),
-        (lambda arrays: _without(arrays, "intro.weight"), "intro.weight"),
-        (lambda arrays: {**arrays, "head.bias": np.zeros(2, np.float32)}, "unexpected head.bias"),
-        (lambda arrays: {**arrays, "intro.bias": np.zeros(9, np.float32)}, "misshaped intro.bias"),
-        (lambda arrays: {**arrays, "ending.weight": np.zeros((5, 4, 3, 3), np.float32)}, "5 channels"),
-        (lambda arrays: {key: arrays[key] for key in arrays if "decoders" not in key}, r"no key matches .*decoders"),
-        (lambda arrays: {"conv.weight": arrays["intro.weight"]}, "no NAFNet"),
+        ("middle_blks.0.beta", {}, "missing middle_blks.0.beta"),
+        ("intro.weight", {}, "intro.weight"),
+        ("decoders", {}, r"no key matches .*decoders"),
+        (None, {"head.bias": (2,)}, "unexpected head.bias"),
+        (None, {"intro.bias": (9,)}, "misshaped intro.bias"),
+        (None, {"ending.weight": (5, 4, 3, 3)}, "5 channels"),
+        ("", {"conv.weight": (4, 3, 3, 3)}, "no NAFNet"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(
-    tmp_path: Path,
-    change: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]],
-    words: str,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], left_out: str | None, added: dict[str, tuple], words: str
 ) -> None:
+    arrays = official_arrays(2, 4, [1], 1, [1])
+    kept = {name: values for name, values in arrays.items() if left_out is None or left_out not in name}
     source = tmp_path / "in.safetensors"
-    save_file(change(official_arrays(2, 4, [1], 1, [1])), source)
+    save_file({**kept, **{name: np.zeros(shape, np.float32) for name, shape in added.items()}}, source)
     with pytest.raises(ValueError, match=words) as error:
         convert(source)
     assert str(source) in str(error.value)
@@ -104,23 +92,20 @@ def test_weights_that_do_not_fit_are_refused(
 
 
 def test_other_files_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "old.pth").write_bytes(pickle.dumps({"params": {}}))
-    with pytest.raises(ValueError, match=r"old\.pth.*PyTorch 1\.6 or newer"):
-        convert(tmp_path / "old.pth")
+    whole = (DATA / "torch_nafnet.pth").read_bytes()
+    for name, content, words in (
+        ("old.pth", pickle.dumps({"params": {}}), r"old\.pth.*PyTorch 1\.6 or newer"),
+        ("torn.pth", whole[: len(whole) // 2], r"torn\.pth"),
+        ("torn.safetensors", b"\x10\0\0\0\0\0\0\0{}", r"torn\.safetensors"),
+        ("net.onnx", b"", r"\.onnx"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=words):
+            convert(tmp_path / name)
     with zipfile.ZipFile(tmp_path / "other.pth", "w") as archive:
         archive.writestr("readme.txt", "hello")
     with pytest.raises(ValueError, match=r"data\.pkl"):
         convert(tmp_path / "other.pth")
-    whole = (DATA / "torch_nafnet.pth").read_bytes()
-    (tmp_path / "torn.pth").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"torn\.pth"):
-        convert(tmp_path / "torn.pth")
-    (tmp_path / "torn.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0{}")
-    with pytest.raises(ValueError, match=r"torn\.safetensors"):
-        convert(tmp_path / "torn.safetensors")
-    (tmp_path / "net.onnx").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"\.onnx"):
-        convert(tmp_path / "net.onnx")
     assert main([str(tmp_path / "missing.pth"), str(tmp_path / "out.pdparams")]) == 1
     assert "missing.pth" in capsys.readouterr().err
 
