@@ -1,4 +1,4 @@
-"""Writes reference_values.json with pytorch-msssim (needed for this alone, not by the project).
+"""Writes reference_values.json with pytorch-msssim and scikit-image (not needed by the tests).
 
 python -m tests.metrics.make_reference_values
 """
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytorch_msssim
 import torch
+from skimage.metrics import peak_signal_noise_ratio
 
 from tests.metrics.reference_pictures import as_bytes, pairs
 
@@ -22,9 +23,14 @@ def oracle(result: np.ndarray, clean: np.ndarray, white: float) -> float:
 
 
 if __name__ == "__main__":
-    # The losses see floats in [0, 1], the metrics bytes.
-    values = {
-        name: {"floats": oracle(result, clean, 1.0), "bytes": oracle(as_bytes(result), as_bytes(clean), 255)}
-        for name, (result, clean) in pairs().items()
-    }
+    values = {}
+    for name, (result, clean) in pairs().items():
+        # MS-SSIM as the losses see it, on floats in [0, 1], and as the metrics do; PSNR on bytes, none for equal ones.
+        byte_result, byte_clean = as_bytes(result), as_bytes(clean)
+        equal = np.array_equal(byte_result, byte_clean)
+        values[name] = {
+            "floats": oracle(result, clean, 1.0),
+            "bytes": oracle(byte_result, byte_clean, 255),
+            "psnr": None if equal else float(peak_signal_noise_ratio(byte_clean, byte_result)),
+        }
     Path(__file__).with_name("reference_values.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
