@@ -52,7 +52,7 @@ from utils.training.checkpoint import (
     ExponentialMovingAverage,
     load_optimizer_arrays,
     optimizer_arrays,
-)
+)  # fmt: skip
 from utils.training.processes import Processes, StopRequest, device_of_process, join_processes
 from utils.training.run_folder import RunFolder
 from utils.training.schedule import lr_at, seed_iteration, stage_at
@@ -61,15 +61,20 @@ from utils.training.schedule import lr_at, seed_iteration, stage_at
 class NotFiniteError(ArithmeticError):
     """Loss or gradient is NaN or infinite; the message says where, on which files, and what can be gone back to."""
 
+    def __init__(self, iteration: int, scalars: dict[str, paddle.Tensor], names: list[str], last_good: str) -> None:
+        values = ", ".join(f"{name} {float(value):g}" for name, value in scalars.items())
+        super().__init__(
+            f"stopped at iteration {iteration} (from 0): {values}\n  files of the batch: {', '.join(names)}\n"
+            f"  last good checkpoint: {last_good}\n  Nothing was learnt from this batch. Look at its files; to go on "
+            "with a lower optimizer.learning_rate or optimizer.clip_norm, start a new run with another output and with "
+            "train.init: this run's model_last.pdparams"
+        )
+
 
 class Learner:
     """All that a training step changes: network, optimiser, moving average, loss scale.
 
-    Args:
-        init: weights file to start from, or None.
-
-    Raises:
-        ConfigError: weights that do not fit, or bf16 on a card without it.
+    It starts at random or with the weights of the file `init`; ConfigError refuses what does not fit.
     """
 
     def __init__(self, config: Config, device: str, processes: Processes, init: str | None) -> None:
@@ -87,16 +92,13 @@ class Learner:
                 raise ConfigError(f"train.init: {error}") from error
         self.forward = paddle.DataParallel(self.network) if processes.world > 1 else self.network
         self.loss = TotalLoss(config.loss)
-        clip_norm, (beta1, beta2) = config.optimizer.clip_norm, config.optimizer.betas
+        settings, (beta1, beta2) = config.optimizer, config.optimizer.betas
+        # By the norm of all gradients together; ClipGradByNorm would clip each tensor by itself.
+        clip = paddle.nn.ClipGradByGlobalNorm(settings.clip_norm) if settings.clip_norm else None
         self.optimizer = paddle.optimizer.AdamW(
-            learning_rate=config.optimizer.learning_rate,
-            beta1=beta1,
-            beta2=beta2,
-            weight_decay=config.optimizer.weight_decay,
-            parameters=self.network.parameters(),
-            # By the norm of all gradients together; ClipGradByNorm would clip each tensor by itself.
-            grad_clip=paddle.nn.ClipGradByGlobalNorm(clip_norm) if clip_norm else None,
-        )
+            settings.learning_rate, beta1, beta2, parameters=self.network.parameters(),
+            weight_decay=settings.weight_decay, grad_clip=clip,
+        )  # fmt: skip
         decay = config.train.ema_decay
         self.average = ExponentialMovingAverage(self.network, decay) if decay else None
         self.autocast = {"fp16": "float16", "bf16": "bfloat16"}.get(config.train.amp) if device != "cpu" else None
@@ -136,14 +138,12 @@ class Learner:
         return rate
 
     def is_broken(self, scalars: dict[str, paddle.Tensor]) -> bool:
-        """Whether the loss or the gradient cannot be trained on.
-
-        An infinite gradient in fp16 is routine as long as the loss scale can still come down, which the step does.
-        """
+        """Whether the loss or the gradient cannot be trained on."""
         if not math.isfinite(float(scalars["loss"])):
             return True
         if math.isfinite(float(scalars["gradient_norm"])):
             return False
+        # An infinite gradient in fp16 is routine as long as the loss scale can still come down, which the step does.
         return self.scaler is None or float(np.asarray(self.scaler.state_dict()["scale"]).item()) <= 1
 
     def state(self) -> dict[str, Any]:
@@ -213,7 +213,7 @@ def train(config: Config, options: argparse.Namespace) -> int:
             # One exchange per iteration, so that all processes break off or stop at the same one.
             broken, stopping = processes.maximum([learner.is_broken(scalars), stop.requested])
             if broken:
-                raise not_finite(iteration, scalars, batch["name"], run.last_good())
+                raise NotFiniteError(iteration, scalars, batch["name"], run.last_good())
             rate = learner.step(iteration)
             done = iteration + 1
 
@@ -241,17 +241,6 @@ def train(config: Config, options: argparse.Namespace) -> int:
     best = f", best {run.best['measure']} {run.best['value']:.4f} at {run.best['iteration']}" if run.best else ""
     run.say(f"finished: {run.output}{best}")
     return 0
-
-
-def not_finite(iteration: int, scalars: dict[str, paddle.Tensor], names: list[str], last_good: str) -> NotFiniteError:
-    """The error for a broken iteration (from 0) on the batch of these files."""
-    values = ", ".join(f"{name} {float(value):g}" for name, value in scalars.items())
-    return NotFiniteError(
-        f"stopped at iteration {iteration} (from 0): {values}\n  files of the batch: {', '.join(names)}\n"
-        f"  last good checkpoint: {last_good}\n  Nothing was learnt from this batch. Look at its files; to go on with "
-        "a lower optimizer.learning_rate or optimizer.clip_norm, start a new run with another output and with "
-        "train.init: this run's model_last.pdparams"
-    )
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -14,7 +14,7 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ import paddle
 from utils.serialization import load_tree, save_tree
 
 FORMAT = 1
-SUFFIX = ".pdckpt"
 _log = logging.getLogger(__name__)
 
 
@@ -59,46 +58,38 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     return tree["state"]
 
 
-def _checksum(tree: Any) -> int:
-    """CRC-32 of every key, value, type and shape in a tree of arrays and plain values."""
-    value = 0
-    for part in _leaf_bytes(tree):
-        value = zlib.crc32(part, value)
-    return value
-
-
-def _leaf_bytes(tree: Any) -> Iterator[bytes | memoryview]:
+def _checksum(tree: Any, value: int = 0) -> int:
+    """CRC-32 of every key, value, type and shape in a tree of arrays and plain values, going on from `value`."""
     if isinstance(tree, dict):
         for key in sorted(tree):
-            yield f"{key!r}:".encode()
-            yield from _leaf_bytes(tree[key])
-    elif isinstance(tree, list | tuple):
-        yield f"{type(tree).__name__} {len(tree)}".encode()
+            value = _checksum(tree[key], zlib.crc32(f"{key!r}:".encode(), value))
+        return value
+    if isinstance(tree, np.ndarray):
+        value = zlib.crc32(f"{tree.dtype.str} {tree.shape}".encode(), value)
+        return zlib.crc32(np.ascontiguousarray(tree).reshape(-1).view(np.uint8).data, value)
+    if isinstance(tree, list | tuple):
+        value = zlib.crc32(f"{type(tree).__name__} {len(tree)}".encode(), value)
         for item in tree:
-            yield from _leaf_bytes(item)
-    elif isinstance(tree, np.ndarray):
-        yield f"{tree.dtype.str} {tree.shape}".encode()
-        yield np.ascontiguousarray(tree).reshape(-1).view(np.uint8).data
-    else:
-        yield f"{type(tree).__name__} {tree!r}".encode()
+            value = _checksum(item, value)
+        return value
+    return zlib.crc32(f"{type(tree).__name__} {tree!r}".encode(), value)
 
 
 class CheckpointFolder:
-    """The checkpoints of one run: `last`, the one before it, and `best`. The folder is created when one is saved."""
+    """The checkpoints of one run: `last`, the one before it, and `best`."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         self.folder = Path(folder)
-        self.last, self.previous, self.best = (
-            self.folder / f"{name}{SUFFIX}" for name in ("last", "previous", "best")
+        self.last, self.previous, self.best, self._incoming = (
+            self.folder / f"{name}.pdckpt" for name in ("last", "previous", "best", "incoming")
         )
 
     def save_last(self, state: dict[str, Any]) -> None:
         """Writes `last`; what was there becomes `previous`. Stopped at any moment, one of the two is whole."""
-        incoming = self.folder / f"incoming{SUFFIX}"
-        save_checkpoint(incoming, state)
+        save_checkpoint(self._incoming, state)
         if self.last.exists():
             os.replace(self.last, self.previous)
-        os.replace(incoming, self.last)
+        os.replace(self._incoming, self.last)
 
     def present(self) -> list[Path]:
         """The checkpoint files that exist, newest first; whether they are whole is not looked at."""
@@ -107,8 +98,7 @@ class CheckpointFolder:
     def newest_whole(self, set_aside: bool = True) -> tuple[Path, dict[str, Any]] | None:
         """The newest checkpoint that can be read, as (path, state); None when the folder holds no checkpoint at all.
 
-        Args:
-            set_aside: rename damaged files to NAME.torn, so that the next save does not push them over the whole one.
+        With `set_aside`, damaged files become NAME.torn, so that the next save does not push them over the whole one.
 
         Raises:
             CheckpointError: there are checkpoints, but not one of them is whole.
@@ -166,8 +156,7 @@ def load_optimizer_arrays(
 ) -> None:
     """Puts `optimizer_arrays` of another process into an optimiser that has not stepped yet.
 
-    Raises:
-        CheckpointError: names or shapes differ; all of them are listed.
+    CheckpointError lists the names and shapes that differ.
     """
     # Paddle allocates the state in the first step. This one has zero gradients and a learning rate of zero: it leaves
     # every parameter as it is, bit for bit.
@@ -213,12 +202,9 @@ def _set_tensors(tensors: Mapping[str, paddle.Tensor], arrays: Mapping[str, np.n
 class ExponentialMovingAverage:
     """Keeps `average <- average + (1 - d) * (parameter - average)` for every floating entry of a network's state.
 
-    The decay d of iteration t (counted from 0) is `min(decay, (1 + t) / (10 + t))`, as in TensorFlow's
-    ExponentialMovingAverage: it forgets the random start quickly and is a function of the iteration alone.
-
-    Args:
-        network: its current state is where the average starts.
-        decay: limit of d, inside (0, 1).
+    It starts at the network's current state. The decay d of iteration t (counted from 0) is
+    `min(decay, (1 + t) / (10 + t))`, as in TensorFlow's ExponentialMovingAverage: it forgets the random start quickly
+    and is a function of the iteration alone.
     """
 
     def __init__(self, network: paddle.nn.Layer, decay: float) -> None:
@@ -240,9 +226,5 @@ class ExponentialMovingAverage:
         return {name: tensor.numpy() for name, tensor in self._average.items()}
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Takes the averages over from `arrays()` of another run.
-
-        Raises:
-            CheckpointError: names or shapes differ; all of them are listed.
-        """
+        """Takes over `arrays()` of another run; CheckpointError lists the names and shapes that differ."""
         _set_tensors(self._average, arrays, "the moving average")

@@ -225,12 +225,7 @@ class Journal:
     """The records of one run: a line of JSON each in `folder/metrics.jsonl`, and events for a viewer if there is one.
 
     A record has `kind`, `iteration` and numbers. Infinite and undefined numbers are null: JSON has no other word for
-    them.
-
-    Args:
-        folder: the run's folder; created.
-        resume_from: the iteration that the run goes on from. Records after it are taken out, since they will be made
-            again; 0 starts an empty file.
+    them. Records after the iteration `resume_from` are taken out, since they will be made again.
     """
 
     def __init__(self, folder: Path, resume_from: int = 0) -> None:
@@ -261,12 +256,9 @@ class Journal:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records of a `metrics.jsonl`; none when there is no such file.
+    """The records of a `metrics.jsonl`, without a last line that a kill cut short; none when there is no such file.
 
-    A last line that a kill cut short is left out.
-
-    Raises:
-        ValueError: any other line is not a record; the message names file and line.
+    ValueError names the file and the line that is not a record.
     """
     if not path.exists():
         return []
