@@ -84,6 +84,14 @@ def in_new_process(arguments: list[str]) -> subprocess.CompletedProcess:
     )
 
 
+def last(output: Path) -> dict:
+    return load_checkpoint(output / "checkpoints" / "last.pdckpt")
+
+
+def records(output: Path, kind: str = "train") -> list[dict]:
+    return [item for item in read_metrics(output / "metrics.jsonl") if item["kind"] == kind]
+
+
 def assert_same_training(first: dict, second: dict) -> None:
     assert first["iteration"] == second["iteration"]
     for part in ("params", "ema"):
@@ -132,53 +140,48 @@ def test_ten_iterations_equal_five_a_save_a_new_process_and_five(prepared, strai
         killed_after(5, patch)
         with pytest.raises(Killed):
             train.main(command(prepared, tmp_path, *overrides))
-    assert load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")["iteration"] == 5
+    assert last(tmp_path)["iteration"] == 5
     done = in_new_process(command(prepared, tmp_path, *overrides, flags=("--resume",)))
     assert done.returncode == 0, done.stderr
     assert "iteration 5" in done.stdout
-    resumed = load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")
-    assert_same_training(load_checkpoint(straight / "checkpoints" / "last.pdckpt"), resumed)
-    losses = [[item["loss"] for item in read_metrics(folder / "metrics.jsonl") if item["kind"] == "train"]
-              for folder in (straight, tmp_path)]
+    assert_same_training(last(straight), last(tmp_path))
+    losses = [[item["loss"] for item in records(folder)] for folder in (straight, tmp_path)]
     assert losses[0] == losses[1]
     assert len(losses[0]) == 10
 
 
 def test_auto_resume_starts_then_passes_over_a_torn_file_and_ends_the_same(prepared, straight, tmp_path, capsys):
     assert train.main(command(prepared, tmp_path, *QUIET, flags=("--auto-resume",))) == 0
-    last = tmp_path / "checkpoints" / "last.pdckpt"
-    last.write_bytes(last.read_bytes()[:-1000])
+    newest = tmp_path / "checkpoints" / "last.pdckpt"
+    newest.write_bytes(newest.read_bytes()[:-1000])
     capsys.readouterr()
     assert train.main(command(prepared, tmp_path, *QUIET, flags=("--auto-resume",))) == 0
     assert "previous.pdckpt, iteration 5" in capsys.readouterr().out
-    assert_same_training(load_checkpoint(straight / "checkpoints" / "last.pdckpt"), load_checkpoint(last))
+    assert_same_training(last(straight), last(tmp_path))
     # Finished: nothing more to do, and nothing is touched.
-    before = last.stat().st_mtime_ns
+    before = newest.stat().st_mtime_ns
     assert train.main(command(prepared, tmp_path, *QUIET, flags=("--auto-resume",))) == 0
-    assert last.stat().st_mtime_ns == before
+    assert newest.stat().st_mtime_ns == before
 
 
 def test_stage_and_learning_rate_are_those_of_the_iteration(straight):
-    records = [item for item in read_metrics(straight / "metrics.jsonl") if item["kind"] == "train"]
-    shapes = [(item["stage"], item["batch"], item["patch"]) for item in records]
+    shapes = [(item["stage"], item["batch"], item["patch"]) for item in records(straight)]
     assert shapes == [(0, 2, 16)] * 6 + [(1, 1, 32)] * 4
     expected = [1e-6 + (2e-3 - 1e-6) * (1 + np.cos(np.pi * iteration / 10)) / 2 for iteration in range(10)]
-    np.testing.assert_allclose([item["learning_rate"] for item in records], expected, rtol=1e-12)
+    np.testing.assert_allclose([item["learning_rate"] for item in records(straight)], expected, rtol=1e-12)
 
 
 def test_the_folder_holds_all_that_a_user_needs(straight):
     names = {path.name for path in straight.iterdir()}
     assert {"config.yml", "command.txt", "metrics.jsonl", "curves.png", "checkpoints", "model_last.pdparams",
             "model_best.pdparams"} <= names
-    checkpoint = load_checkpoint(straight / "checkpoints" / "last.pdckpt")
-    weights = load_weights(straight / "model_last.pdparams")
+    checkpoint, weights = last(straight), load_weights(straight / "model_last.pdparams")
     assert weights.model["gate"] is True
     assert weights.predict["tlc_train_size"] == 32
     for name, array in weights.params.items():
         assert array.tobytes() == checkpoint["ema"][name].tobytes()
         assert not np.array_equal(array, checkpoint["params"][name])
-    validations = [item for item in read_metrics(straight / "metrics.jsonl") if item["kind"] == "validation"]
-    best = max(validations, key=lambda item: item["psnr"])
+    best = max(records(straight, "validation"), key=lambda item: item["psnr"])
     assert checkpoint["best"] == {"measure": "psnr", "value": best["psnr"], "iteration": best["iteration"]}
     assert load_checkpoint(straight / "checkpoints" / "best.pdckpt")["iteration"] == best["iteration"]
 
@@ -209,7 +212,7 @@ def test_resume_announces_what_has_changed(prepared, straight, tmp_path, capsys)
     longer = ("train.iterations=11", "train.stages.1.iterations=5", *QUIET)
     assert train.main(command(prepared, tmp_path, *longer, flags=("--resume", checkpoint))) == 0
     assert "changed: train.iterations was 10, is 11" in capsys.readouterr().out
-    assert load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")["iteration"] == 11
+    assert last(tmp_path)["iteration"] == 11
 
 
 @pytest.mark.parametrize(
@@ -279,7 +282,7 @@ def test_nan_stops_with_iteration_files_and_the_last_good_checkpoint(prepared, t
     assert "another output and with train.init: this run's model_last.pdparams" in message
     assert (tmp_path / "model_last.pdparams").is_file()
     # The file it names is from before, and whole.
-    state = load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")
+    state = last(tmp_path)
     assert state["iteration"] == 5
     assert all(np.isfinite(array).all() for array in state["params"].values())
 
@@ -334,17 +337,16 @@ def test_amp_on_a_cpu_is_a_word_and_gradients_are_unscaled_before_they_are_clipp
     assert train.main(command(prepared, tmp_path, "train.amp=fp16", *QUIET)) == 0
     assert "fp16 needs a GPU" in capsys.readouterr().out
     # A factor of a power of two leaves no trace, if it is taken out again before the clip.
-    scaled_run = load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")
-    assert_same_training(load_checkpoint(straight / "checkpoints" / "last.pdckpt"), scaled_run)
+    assert_same_training(last(straight), last(tmp_path))
 
 
 def test_an_overflow_of_the_loss_scale_is_passed_over_and_the_scale_is_saved(prepared, tmp_path, scaled, monkeypatch):
     monkeypatch.setattr(Scaler, "overflow", True)
     assert train.main(command(prepared, tmp_path, *QUIET)) == 0
-    state = load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")
+    state = last(tmp_path)
     assert state["scaler"]["scale"] == 2.0**14
     assert all(np.isfinite(array).all() for array in state["params"].values())
-    norms = [item["gradient_norm"] for item in read_metrics(tmp_path / "metrics.jsonl")]
+    norms = [item["gradient_norm"] for item in records(tmp_path)]
     assert [norm is None for norm in norms] == [number == 3 for number in range(10)]
     # A resumed run takes the scale over; the stand-in starts at twice that.
     monkeypatch.setattr(Scaler, "overflow", False)
@@ -367,10 +369,10 @@ def test_all_gradients_together_are_measured_and_clipped_to_the_norm(prepared, t
     for limit in (0.01, 1e6):
         output = tmp_path / str(limit)
         assert train.main(command(prepared, output, *one, f"optimizer.clip_norm={limit}")) == 0
-        norm = read_metrics(output / "metrics.jsonl")[0]["gradient_norm"]
+        norm = records(output)[0]["gradient_norm"]
         assert norm > 0.1
         # After one step the first moment is (1 - 0.9) times the clipped gradient.
-        kept = load_checkpoint(output / "checkpoints" / "last.pdckpt")["optimizer"].values()
+        kept = last(output)["optimizer"].values()
         clipped = np.sqrt(sum(np.square(state["moment1"].astype(np.float64) / 0.1).sum() for state in kept))
         assert clipped == pytest.approx(min(norm, limit), rel=1e-4)
 
@@ -407,12 +409,11 @@ def test_ctrl_c_saves_where_it_stands_and_the_run_can_go_on(prepared, straight, 
     with monkeypatch.context() as patch:
         patch.setattr(train.Learner, "step", step_and_interrupt)
         assert train.main(command(prepared, tmp_path, *QUIET)) == 130
-    stopped = load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")["iteration"]
+    stopped = last(tmp_path)["iteration"]
     assert stopped in (3, 4)
     assert f"stopped after iteration {stopped} of 10" in capsys.readouterr().out
     assert train.main(command(prepared, tmp_path, *QUIET, flags=("--resume",))) == 0
-    ended = load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")
-    assert_same_training(load_checkpoint(straight / "checkpoints" / "last.pdckpt"), ended)
+    assert_same_training(last(straight), last(tmp_path))
 
 
 def test_a_request_to_stop_cuts_a_validation_short(prepared, tmp_path, monkeypatch):
@@ -422,7 +423,7 @@ def test_a_request_to_stop_cuts_a_validation_short(prepared, tmp_path, monkeypat
 
     monkeypatch.setattr(train, "validate", interrupted_validation)
     assert train.main(command(prepared, tmp_path, "train.save_every=100", "validation.every=3")) == 143
-    assert load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")["iteration"] == 3
+    assert last(tmp_path)["iteration"] == 3
 
 
 def test_sigterm_to_the_whole_group_saves_although_there_are_workers(prepared, tmp_path):
@@ -443,7 +444,7 @@ def test_sigterm_to_the_whole_group_saves_although_there_are_workers(prepared, t
         process.kill()
     assert process.returncode == 143, errors
     assert "stopped after iteration" in output
-    assert load_checkpoint(tmp_path / "checkpoints" / "last.pdckpt")["iteration"] >= 5
+    assert last(tmp_path)["iteration"] >= 5
 
 
 @pytest.mark.long
@@ -462,7 +463,7 @@ def test_two_processes_average_their_gradients_and_one_writes(prepared, tmp_path
     assert logs.count("finished:") == 1
     once = (*shared, "train.stages=[{iterations: 4, batch: 4, patch: 16}]")
     assert train.main(command(prepared, tmp_path / "one", *once)) == 0
-    two, one = (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("two", "one"))
+    two, one = (records(tmp_path / name) for name in ("two", "one"))
     assert len(two) == len(one) == 4
     for name in ("loss", "gradient_norm"):
         np.testing.assert_allclose([item[name] for item in two], [item[name] for item in one], rtol=2e-4)

@@ -1,8 +1,7 @@
-"""Threads as the user says, a GPU that is proved by a convolution (stand-ins play one that fails or lies), and bars."""
+"""Threads as the user says, and a GPU that is proved by a convolution: stand-ins play one that fails or lies."""
 
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 import sys
@@ -11,10 +10,9 @@ from pathlib import Path
 
 import paddle
 import pytest
-from tqdm import tqdm
 
 from utils import machine
-from utils.machine import DeviceError, available_cores, bar_intervals, resolve_device
+from utils.machine import DeviceError, available_cores, resolve_device
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -128,20 +126,3 @@ def test_a_cpu_package_is_known_without_importing_it(monkeypatch, packages, expe
     for built in (False, True):
         monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda built=built: built)
         assert machine.may_have_gpu() == built
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.mark.parametrize(("kind", "least", "most"), [(io.StringIO, 15, 25), (Terminal, 550, 650)])
-def test_a_bar_is_drawn_seldom_in_a_log_and_on_a_terminal_as_ever(kind, least, most):
-    """Ten minutes of one step a second."""
-    stream = kind()
-    with tqdm(total=600, file=stream, **bar_intervals(stream)) as bar:
-        bar.start_t = bar.last_print_t = now = 0
-        for now in range(1, 601):
-            bar._time = lambda now=now: now
-            bar.update()
-    assert least <= stream.getvalue().count("/600") <= most
