@@ -1,0 +1,150 @@
+"""The locator: which pixels of a photograph belong to a hand, an arm, a head, whole photographs at a time.
+
+Encoder: EfficientNet-Lite0 (Tan and Le, ICML 2019, in TensorFlow's lite form: no squeeze-and-excitation, ReLU6), with
+the attribute names of the PyTorch package `efficientnet-lite-pytorch` (Apache-2.0), so that its ImageNet weights load
+by name. Decoder: features of strides 2 to 32 are brought together from the coarsest on, each step one separable
+convolution; the mean over the whole picture joins at the coarsest, since what is a hand depends on the whole scene.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from models.nafnet import Convolution
+
+# Sides of pictures have to be multiples of this: the stride of the coarsest features.
+STRIDE = 32
+# (blocks, kernel, stride, expansion, channels) of each stage.
+STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112),
+          (4, 5, 2, 6, 192), (1, 3, 1, 6, 320))  # fmt: skip
+# Numbers of the blocks that hand their features to the decoder, with strides 2, 4, 8, 16 and 32.
+TAPS = (0, 2, 4, 10, 15)
+TAP_CHANNELS = (16, 24, 40, 112, 320)
+EPSILON = 1e-3
+# White is 1 here; the published weights were trained on (levels - 127) / 128.
+MEAN, SCALE = 127 / 255, 255 / 128
+
+
+class SamePadded(nn.Conv2D):
+    """A convolution without bias, padded as TensorFlow pads: of an odd number the larger part right and below."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
+        total = kernel - stride
+        sides = [total // 2, total - total // 2]
+        super().__init__(inputs, outputs, kernel, stride, padding=sides * 2, groups=groups, bias_attr=False)
+
+
+def _norm(channels: int) -> nn.BatchNorm2D:
+    return nn.BatchNorm2D(channels, momentum=0.99, epsilon=EPSILON)
+
+
+class InvertedBottleneck(nn.Layer):
+    """MBConv without squeeze-and-excitation: expand, filter each channel, project; plus the input where shapes allow."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
+        super().__init__()
+        inner = inputs * expansion
+        if expansion != 1:
+            self._expand_conv, self._bn0 = SamePadded(inputs, inner, 1), _norm(inner)
+        self._depthwise_conv, self._bn1 = SamePadded(inner, inner, kernel, stride, groups=inner), _norm(inner)
+        self._project_conv, self._bn2 = SamePadded(inner, outputs, 1), _norm(outputs)
+        self.expands, self.adds = expansion != 1, stride == 1 and inputs == outputs
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        y = F.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
+        y = self._bn2(self._project_conv(F.relu6(self._bn1(self._depthwise_conv(y)))))
+        return x + y if self.adds else y
+
+
+class Encoder(nn.Layer):
+    """EfficientNet-Lite0 without its classifier: [N, 3, H, W] in [0, 1] -> features with strides 2, 4, 8, 16, 32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._conv_stem, self._bn0 = SamePadded(3, 32, 3, stride=2), _norm(32)
+        blocks, inputs = [], 32
+        for count, kernel, stride, expansion, outputs in STAGES:
+            for number in range(count):
+                first = number == 0
+                blocks.append(InvertedBottleneck(inputs, outputs, kernel, stride if first else 1, expansion))
+                inputs = outputs
+        self._blocks = nn.LayerList(blocks)
+
+    def forward(self, x: paddle.Tensor) -> list[paddle.Tensor]:
+        y = F.relu6(self._bn0(self._conv_stem((x - MEAN) * SCALE)))
+        features = []
+        for number, block in enumerate(self._blocks):
+            y = block(y)
+            if number in TAPS:
+                features.append(y)
+        return features
+
+
+class Merge(nn.Layer):
+    """One step of the decoder: coarse features, enlarged twice, join finer ones."""
+
+    def __init__(self, coarse: int, fine: int, outputs: int) -> None:
+        super().__init__()
+        self.reduce, self.lateral = Convolution(coarse, outputs, 1), Convolution(fine, outputs, 1)
+        self.depthwise = Convolution(outputs, outputs, 3, padding=1, groups=outputs, bias=False)
+        self.norm1 = nn.BatchNorm2D(outputs)
+        self.pointwise = Convolution(outputs, outputs, 1, bias=False)
+        self.norm2 = nn.BatchNorm2D(outputs)
+
+    def forward(self, coarse: paddle.Tensor, fine: paddle.Tensor) -> paddle.Tensor:
+        y = twice(self.reduce(coarse)) + self.lateral(fine)
+        return F.relu6(self.norm2(self.pointwise(F.relu6(self.norm1(self.depthwise(y))))))
+
+
+def twice(x: paddle.Tensor) -> paddle.Tensor:
+    """[N, C, H, W] -> [N, C, 2H, 2W], bilinear between the middles of pixels."""
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+class Locator(nn.Layer):
+    """[N, 3, H, W] RGB in [0, 1], sides multiples of 32 -> [N, 1, H, W], the logit that a pixel is an occluder's.
+
+    Args:
+        widths: channels of the decoder's steps, from the coarsest on.
+
+    Attributes:
+        config: the arguments, for the file of weights.
+    """
+
+    def __init__(self, widths: tuple[int, ...] = (96, 64, 48, 32)) -> None:
+        super().__init__()
+        self.config: dict[str, Any] = {"widths": list(widths)}
+        self.encoder = Encoder()
+        coarse = [TAP_CHANNELS[-1], *widths[:-1]]
+        fine = TAP_CHANNELS[-2::-1]
+        self.merges = nn.LayerList([Merge(*channels) for channels in zip(coarse, fine, widths, strict=True)])
+        self.scene = Convolution(TAP_CHANNELS[-1], widths[0], 1)
+        self.head = Convolution(widths[-1], 1, 3, padding=1)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        if any(side % STRIDE for side in x.shape[-2:]):
+            raise ValueError(f"a picture of {x.shape[-2]}x{x.shape[-1]}; both sides have to be multiples of {STRIDE}")
+        *finer, coarsest = self.encoder(x)
+        y = self.merges[0](coarsest, finer[-1])
+        y = y + self.scene(coarsest.mean([2, 3], keepdim=True))
+        for merge, features in zip(self.merges[1:], finer[-2::-1], strict=True):
+            y = merge(y, features)
+        return twice(self.head(y))
+
+    def freeze(self, blocks: int = 3) -> None:
+        """For training from ImageNet's weights: the first blocks and all of the encoder's batch statistics stay.
+
+        Low filters are right already, and a small batch's statistics are worse than ImageNet's. To be called again
+        after every `train()`.
+        """
+        first = [self.encoder._conv_stem, self.encoder._bn0, *list(self.encoder._blocks)[:blocks]]
+        for layer in first:
+            for parameter in layer.parameters():
+                parameter.stop_gradient = True
+        for layer in self.encoder.sublayers():
+            if isinstance(layer, nn.BatchNorm2D):
+                layer.eval()
