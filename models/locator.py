@@ -43,7 +43,7 @@ def _norm(channels: int) -> nn.BatchNorm2D:
 
 
 class InvertedBottleneck(nn.Layer):
-    """MBConv without squeeze-and-excitation: expand, filter each channel, project; plus the input where shapes allow."""
+    """MBConv without squeeze-and-excitation: expand, filter each channel, project; plus the input where it fits."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()

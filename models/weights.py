@@ -19,21 +19,31 @@ from utils.serialization import load_tree, save_tree
 if TYPE_CHECKING:
     from paddle import nn
 
+    from models.locator import Locator
     from models.nafnet import NAFNet
 
 FORMAT = 1
 
 
 @dataclass(frozen=True)
+class LocatorWeights:
+    """Parameters of a `models.locator.Locator` by name, and its keyword arguments."""
+
+    params: dict[str, np.ndarray]
+    model: dict[str, Any]
+
+
+@dataclass(frozen=True)
 class Weights:
-    """What a `.pdparams` file of this project holds.
+    """What a `.pdparams` file of this project holds: a NAFNet that restores, a locator that finds, or both.
 
     Attributes:
-        params: parameter name -> float array, with the official NAFNet names.
-        model: keyword arguments of `models.nafnet.NAFNet` (width, encoder_blocks, ..., gate).
+        params: parameter name -> float array, with the official NAFNet names; empty without a NAFNet.
+        model: keyword arguments of `models.nafnet.NAFNet` (width, encoder_blocks, ..., gate); empty without one.
         predict: settings of prediction that suit these weights (`configs.schema.PredictConfig` as a dictionary).
         origin: where they come from: command, iteration, data, source file; for people, never read by code.
         file: the file that they were read from; not saved.
+        locator: the network that finds, where it is not the NAFNet's gate.
     """
 
     params: dict[str, np.ndarray]
@@ -41,10 +51,12 @@ class Weights:
     predict: dict[str, Any] = field(default_factory=dict)
     origin: dict[str, Any] = field(default_factory=dict)
     file: Path | None = field(default=None, compare=False)
+    locator: LocatorWeights | None = None
 
 
 def save_weights(path: str | os.PathLike[str], weights: Weights) -> None:
     """Writes one file with everything in it, atomically."""
+    locator = weights.locator
     save_tree(
         path,
         {
@@ -53,6 +65,7 @@ def save_weights(path: str | os.PathLike[str], weights: Weights) -> None:
             "predict": weights.predict,
             "origin": weights.origin,
             "params": dict(weights.params),
+            **({} if locator is None else {"locator": {"model": locator.model, "params": dict(locator.params)}}),
         },
     )
 
@@ -78,6 +91,7 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
         predict=tree.get("predict", {}),
         origin=tree.get("origin", {}),
         file=Path(path).absolute(),
+        locator=LocatorWeights(locator["params"], locator["model"]) if (locator := tree.get("locator")) else None,
     )
 
 
@@ -115,16 +129,29 @@ def load_arrays(network: nn.Layer, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def network_of(weights: Weights) -> NAFNet:
-    """Builds the network that a file of weights describes, loads it and sets it to evaluation.
+    """Builds the NAFNet that a file of weights describes, loads it and sets it to evaluation.
 
     Raises:
         ValueError: the file describes no network of this project, or its arrays do not fit the description.
     """
-    # Here, since engines that run exported networks read weights without waiting for Paddle.
+    # Here and below, since engines that run exported networks read weights without waiting for Paddle.
     from models.nafnet import NAFNet
 
+    if not weights.model:
+        raise ValueError("the weights hold no network that restores; name a file with one")
+    return _built(NAFNet, weights)
+
+
+def locator_of(weights: LocatorWeights) -> Locator:
+    """`network_of` for a locator."""
+    from models.locator import Locator
+
+    return _built(Locator, weights)
+
+
+def _built(kind: type, weights: Weights | LocatorWeights) -> Any:
     try:
-        network = NAFNet(**weights.model)
+        network = kind(**weights.model)
     except TypeError as error:
         raise ValueError(
             f"the weights describe a network {weights.model} that this version cannot build ({error}); "

@@ -79,10 +79,10 @@ class Engine(Protocol):
 
 
 class Backend(Engine, Protocol):
-    """An engine that runs NAFNet.
+    """An engine that runs NAFNet, or a locator, whose output is one channel: the logit of an occluder.
 
     Attributes:
-        gated: the network has a gate, and the output a fourth channel.
+        gated: NAFNet has a gate, and the output a fourth channel.
         tlc: TLC's windows in words.
     """
 

@@ -1,4 +1,4 @@
-"""The network in Paddle's eager mode: the reference for everything faster."""
+"""The networks in Paddle's eager mode: the reference for everything faster."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from configs.schema import PredictConfig
 from inference.engines.base import check_tile, memory_errors
 from models.nafnet import NAFNet, probability
 from models.tlc import convert_to_local, describe
-from models.weights import Weights, network_of
+from models.weights import LocatorWeights, Weights, locator_of, network_of
 from utils.machine import resolve_device
 
 
@@ -51,14 +51,32 @@ class EagerNetwork:
 
     def __call__(self, tile: np.ndarray) -> np.ndarray:
         check_tile(tile)
-        with self._lock, memory_errors(self.name, tile), paddle.no_grad(), self._autocast():
+        with self._lock, memory_errors(self.name, tile), paddle.no_grad(), _autocast(self.precision):
             output = self._network(paddle.to_tensor(tile, place=self._place))
             if self.gated:
                 restored, logit = output
                 output = paddle.concat([restored, probability(logit)], axis=1)
             return output.astype("float32").numpy()
 
-    def _autocast(self) -> AbstractContextManager:
-        if self.precision == "fp32":
-            return nullcontext()
-        return paddle.amp.auto_cast(dtype={"bf16": "bfloat16", "fp16": "float16"}[self.precision])
+
+class EagerLocator:
+    """A `Backend` over a locator; arguments as `EagerNetwork.from_weights` takes them."""
+
+    name, gated, tlc = "paddle", False, "none"
+
+    def __init__(self, weights: LocatorWeights, device: str, precision: str = "fp32") -> None:
+        self.device, self.precision = resolve_device(device), precision
+        self._network = locator_of(weights)
+        self._place = self._network.parameters()[0].place
+        self._lock = threading.Lock()
+
+    def __call__(self, tile: np.ndarray) -> np.ndarray:
+        check_tile(tile)
+        with self._lock, memory_errors(self.name, tile), paddle.no_grad(), _autocast(self.precision):
+            return self._network(paddle.to_tensor(tile, place=self._place)).astype("float32").numpy()
+
+
+def _autocast(precision: str) -> AbstractContextManager:
+    if precision == "fp32":
+        return nullcontext()
+    return paddle.amp.auto_cast(dtype={"bf16": "bfloat16", "fp16": "float16"}[precision])

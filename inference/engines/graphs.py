@@ -15,10 +15,10 @@ from typing import Any, Protocol
 
 from configs.schema import PredictConfig
 from inference.engines.base import Backend, BackendError
-from models.weights import Weights
+from models.weights import LocatorWeights, Weights
 from utils.machine import start_paddle
 
-NAME = "model.onnx"
+NAME, LOCATOR_NAME = "model.onnx", "locator.onnx"
 # In onnxruntime a map is as large as TLC's window while its means are taken: half a gigabyte at this side.
 LARGEST_WINDOW = 2048
 
@@ -91,7 +91,34 @@ class NafnetGraph:
         return EagerNetwork.from_weights(self._weights, self._settings, device, precision)
 
 
-def _fingerprint(weights: Weights, settings: Any, code: Sequence[str]) -> str:
+class LocatorGraph:
+    """A locator as a `Graph`; its output is [1, 1, h, w], the logit of an occluder."""
+
+    name = "locator"
+    proof_size = (96, 64)
+
+    def __init__(self, weights: LocatorWeights, file: Path | None) -> None:
+        self._weights = weights
+        self.beside = None if file is None else file.with_name(LOCATOR_NAME)
+
+    @functools.cached_property
+    def fingerprint(self) -> str:
+        return _fingerprint(self._weights, None, ("models/locator.py", "inference/engines/locator_graph.py"))
+
+    def write(self, height: int | None = None, width: int | None = None) -> bytes:
+        start_paddle()
+        from inference.engines.locator_graph import build_locator
+
+        return build_locator(self._weights, height, width)
+
+    def reference(self, device: str = "cpu", precision: str = "fp32") -> Backend:
+        start_paddle()
+        from inference.engines.eager import EagerLocator
+
+        return EagerLocator(self._weights, device, precision)
+
+
+def _fingerprint(weights: Weights | LocatorWeights, settings: Any, code: Sequence[str]) -> str:
     """SHA-256 of parameters, the network's shape, further settings (JSON), and files of this project."""
     digest = hashlib.sha256(json.dumps([weights.model, settings], sort_keys=True).encode())
     for name, array in sorted(weights.params.items()):
