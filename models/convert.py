@@ -1,19 +1,20 @@
-"""Brings the weights of a PyTorch NAFNet over: python -m models.convert IN OUT.pdparams [--predict KEY=VALUE ...]
+"""Brings the weights of a PyTorch network over: python -m models.convert IN OUT.pdparams [--predict KEY=VALUE ...]
 
-IN is an official `.pth` (a dictionary `params_ema` or `params`, or the parameters themselves) or a `.safetensors`
-file. Convolutions have the same layout in both frameworks and parameters the same names, so nothing is renamed or
-transposed; width, blocks and gate are read off the names and shapes. A file with a missing, unexpected or misshaped
-key is refused.
+IN is a `.pth` (a dictionary `params_ema` or `params`, or the parameters themselves) or a `.safetensors` file, of an
+official NAFNet, of this project's locator, or the ImageNet weights of EfficientNet-Lite0 that a locator starts from.
+Convolutions have the same layout in both frameworks and parameters the same names but for a norm's running statistics;
+which network it is, is read off names and shapes. A file with a missing, unexpected or misshaped key is refused.
 
 Neither PyTorch nor anything inside the file is run. Since PyTorch 1.6 `torch.save` writes a ZIP: one pickle that
-describes the tensors, and one raw file per storage. The pickle is read with a short list of allowed names; older files
-and whole pickled modules are refused.
+describes the tensors, and one raw file per storage. Before, it wrote pickles one after the other, and the storages
+behind them. Pickles are read with a short list of allowed names; whole pickled modules are refused.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import io
 import math
 import re
 import sys
@@ -26,7 +27,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from models.weights import Weights, network_of, save_weights
+from models.weights import LocatorWeights, Weights, fresh_locator, locator_of, network_of, save_weights
 from utils.serialization import RestrictedUnpickler, UnsafeFileError
 
 # The storages that files of weights use. NumPy has no bfloat16, it is widened to float32.
@@ -38,65 +39,10 @@ _STORAGES = {
 }  # fmt: skip
 
 
-def load_torch_archive(path: Path) -> Any:
-    """What `torch.save` wrote to `path`, with NumPy arrays in place of tensors.
-
-    Raises:
-        FileNotFoundError: no such file.
-        UnsafeFileError: the file asks for anything beyond dictionaries, plain values and tensors.
-        ValueError: torn, or not a ZIP archive of PyTorch 1.6 or newer.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
-            roots = [entry.removesuffix("/data.pkl") for entry in names if entry.endswith("/data.pkl")]
-            if len(roots) != 1:
-                raise ValueError("holds no data.pkl, it is some other ZIP file")
-            order = f"{roots[0]}/byteorder"
-            if order in names and archive.read(order) != b"little":
-                raise ValueError("was written on a big-endian machine")
-            return _read_archive(archive, roots[0])
-    except UnsafeFileError as error:
-        raise UnsafeFileError(f"{path}: {error}") from error
-    except FileNotFoundError:
-        raise
-    except Exception as error:
-        raise ValueError(
-            f"{path}: not a whole file of PyTorch 1.6 or newer ({type(error).__name__}: {error}); "
-            "older files: load and save them again with a newer PyTorch"
-        ) from error
-
-
-def _read_archive(archive: zipfile.ZipFile, root: str) -> Any:
-    storages: dict[str, np.ndarray] = {}
-
-    def storage_of(reference: Any) -> np.ndarray:
-        kind, storage, key, _location, count = reference
-        if kind != "storage" or storage not in _STORAGES:
-            raise ValueError(f"holds a reference {reference!r} that is not a storage")
-        if key not in storages:
-            dtype, content = _STORAGES[storage], archive.read(f"{root}/data/{key}")
-            if len(content) != count * dtype.itemsize:
-                raise ValueError(f"storage {key} has {len(content)} bytes, expected {count} x {dtype.itemsize}")
-            values = np.frombuffer(content, dtype)
-            wide = storage == "BFloat16Storage"
-            storages[key] = (values.astype(np.uint32) << 16).view(np.float32) if wide else values
-        return storages[key]
-
-    allowed = {
-        ("collections", "OrderedDict"): OrderedDict,
-        ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-        ("torch._utils", "_rebuild_parameter"): lambda values, *_: values,
-        # A storage's type stands only inside references to it; its name says all.
-        **{("torch", name): name for name in _STORAGES},
-    }
-    return RestrictedUnpickler(archive.read(f"{root}/data.pkl"), allowed, storage_of).load()
-
-
 def _rebuild_tensor(
     storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
 ) -> np.ndarray:
-    """A tensor's values from its storage; bounds are checked because the numbers come from the file."""
+    """A view of a tensor's values in its storage; bounds are checked because the numbers come from the file."""
     if offset < 0 or len(size) != len(stride) or min([*size, *stride], default=0) < 0:
         raise ValueError(f"a tensor of size {size}, stride {stride}, offset {offset} makes no sense")
     count = math.prod(size)
@@ -106,7 +52,89 @@ def _rebuild_tensor(
     if not count:
         return np.zeros(size, storage.dtype)
     steps = tuple(step * storage.itemsize for step in stride)
-    return np.lib.stride_tricks.as_strided(storage[offset:], size, steps).copy()
+    return np.lib.stride_tricks.as_strided(storage[offset:], size, steps)
+
+
+_ENCODER = ("_conv_stem.", "_bn0.", "_blocks.")
+_MAGIC = 0x1950A86A20F9469CFC6C
+_ALLOWED = {
+    ("collections", "OrderedDict"): OrderedDict,
+    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
+    ("torch._utils", "_rebuild_parameter"): lambda values, *_: values,
+    # A storage's type stands only inside references to it; its name says all.
+    **{("torch", name): name for name in _STORAGES},
+}
+
+
+def load_torch_archive(path: Path) -> Any:
+    """What `torch.save` wrote to `path`, with NumPy arrays in place of tensors.
+
+    Raises:
+        FileNotFoundError: no such file.
+        UnsafeFileError: the file asks for anything beyond dictionaries, plain values and tensors.
+        ValueError: torn, or another kind of file.
+    """
+    content = path.read_bytes()
+    try:
+        return _read_zip(content) if content[:2] == b"PK" else _read_sequence(content)
+    except UnsafeFileError as error:
+        raise UnsafeFileError(f"{path}: {error}") from error
+    except Exception as error:
+        raise ValueError(f"{path}: not a whole file of torch.save ({type(error).__name__}: {error})") from error
+
+
+def _read_zip(content: bytes) -> Any:
+    """PyTorch 1.6 and newer: a pickle, and a raw file per storage."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        names = archive.namelist()
+        roots = [entry.removesuffix("/data.pkl") for entry in names if entry.endswith("/data.pkl")]
+        if len(roots) != 1:
+            raise ValueError("holds no data.pkl, it is some other ZIP file")
+        order = f"{roots[0]}/byteorder"
+        if order in names and archive.read(order) != b"little":
+            raise ValueError("was written on a big-endian machine")
+        storages = _Storages()
+        tree = RestrictedUnpickler(archive.read(f"{roots[0]}/data.pkl"), _ALLOWED, storages.refer).load()
+        for key in storages.arrays:
+            storages.fill(key, archive.read(f"{roots[0]}/data/{key}"))
+    return tree
+
+
+def _read_sequence(content: bytes) -> Any:
+    """Before PyTorch 1.6: a magic number, a version, the machine, the tree, the storages' keys, and their values."""
+    stream, storages = io.BytesIO(content), _Storages()
+    magic, version, machine = (RestrictedUnpickler(stream, {}).load() for _ in range(3))
+    if (magic, version) != (_MAGIC, 1001) or not machine.get("little_endian"):
+        raise ValueError("begins like no file of torch.save on a little-endian machine")
+    tree = RestrictedUnpickler(stream, _ALLOWED, storages.refer).load()
+    for key in RestrictedUnpickler(stream, {}).load():
+        count = int.from_bytes(stream.read(8), "little")
+        storages.fill(key, stream.read(count * storages.kinds[key].itemsize))
+    return tree
+
+
+class _Storages:
+    """The storages that a pickle refers to: made when they are named, filled once their values are read."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, np.ndarray] = {}
+        self.kinds: dict[str, np.dtype] = {}
+
+    def refer(self, reference: Any) -> np.ndarray:
+        kind, storage, key, _location, count, *_ = reference
+        if kind != "storage" or storage not in _STORAGES:
+            raise ValueError(f"holds a reference {reference!r} that is not a storage")
+        if key not in self.arrays:
+            self.kinds[key] = _STORAGES[storage]
+            self.arrays[key] = np.zeros(count, np.float32 if storage == "BFloat16Storage" else _STORAGES[storage])
+        return self.arrays[key]
+
+    def fill(self, key: str, content: bytes) -> None:
+        array, kind = self.arrays[key], self.kinds[key]
+        if len(content) != array.size * kind.itemsize:
+            raise ValueError(f"storage {key} has {len(content)} bytes, expected {array.size} x {kind.itemsize}")
+        values = np.frombuffer(content, kind)
+        array[:] = values if kind == array.dtype else (values.astype(np.uint32) << 16).view(np.float32)
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -128,7 +156,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     if not isinstance(tree, dict) or not tree or not all(isinstance(value, np.ndarray) for value in tree.values()):
         raise ValueError(f"{path}: holds no parameters (looked at params_ema, at params, then at the whole file)")
     return {
-        name: values.astype(np.float32) if np.issubdtype(values.dtype, np.floating) else values
+        name: values.astype(np.float32 if np.issubdtype(values.dtype, np.floating) else values.dtype)
         for name, values in tree.items()
     }
 
@@ -179,7 +207,7 @@ def _count(arrays: Mapping[str, np.ndarray], pattern: str) -> int:
 def convert(
     source: Path, predict: Mapping[str, Any] | None = None, origin: Mapping[str, Any] | None = None
 ) -> Weights:
-    """Reads a PyTorch NAFNet and proves that it is whole by loading it.
+    """Reads a PyTorch network and proves that it is whole by loading it.
 
     Args:
         source: a `.pth`, `.pt` or `.safetensors` file.
@@ -188,17 +216,37 @@ def convert(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not the weights of a NAFNet, or not all of them; the message names the file and the keys.
+        ValueError: not the weights of a network of this project, or not all; the message names the file and the keys.
     """
     arrays = read_arrays(source)
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     origin = {**(origin or {}), "converted_from": source.name, "sha256": digest}
     try:
+        if any(name.endswith("_conv_stem.weight") for name in arrays):
+            locator = _locator(arrays)
+            return Weights({}, {}, dict(predict or {}), origin, locator=locator)
         weights = Weights(arrays, infer_model(arrays), dict(predict or {}), origin)
         network_of(weights)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     return weights
+
+
+def _locator(arrays: Mapping[str, np.ndarray]) -> LocatorWeights:
+    """A locator's own parameters, or those that EfficientNet-Lite0 lends to its encoder: then the decoder is fresh."""
+    renamed = {
+        name.replace(".running_mean", "._mean").replace(".running_var", "._variance"): values
+        for name, values in arrays.items()
+        if not name.endswith(".num_batches_tracked")
+    }
+    if "_conv_stem.weight" in renamed:
+        # What belongs to its classifier is of no use here.
+        encoder = {f"encoder.{name}": values for name, values in renamed.items() if name.startswith(_ENCODER)}
+        return fresh_locator(encoder)
+    widths = [len(renamed[f"merges.{step}.pointwise.weight"]) for step in range(_count(renamed, r"merges\.(\d+)\."))]
+    locator = LocatorWeights(renamed, {"widths": widths})
+    locator_of(locator)
+    return locator
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -229,8 +277,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     save_weights(options.target, weights)
-    count = sum(values.size for values in weights.params.values())
-    print(f"{options.target}: {count / 1e6:.2f} M parameters, {weights.model}, predict {weights.predict}")
+    network = weights.locator or weights
+    count = sum(values.size for values in network.params.values())
+    kind = "locator" if weights.locator else "NAFNet"
+    print(f"{options.target}: {kind}, {count / 1e6:.2f} M parameters, {network.model}, predict {weights.predict}")
     return 0
 
 

@@ -149,6 +149,24 @@ def locator_of(weights: LocatorWeights) -> Locator:
     return _built(Locator, weights)
 
 
+def fresh_locator(encoder: Mapping[str, np.ndarray], seed: int = 0) -> LocatorWeights:
+    """A locator to train, whose encoder has these parameters and whose decoder has random ones.
+
+    Raises:
+        ValueError: the encoder's parameters are not all there, or of another network.
+    """
+    import paddle
+
+    from models.locator import Locator
+
+    paddle.seed(seed)
+    network = Locator()
+    own = {name: array for name, array in arrays_of(network).items() if not name.startswith("encoder.")}
+    params = {**own, **encoder}
+    load_arrays(network, params)
+    return LocatorWeights(params, network.config)
+
+
 def _built(kind: type, weights: Weights | LocatorWeights) -> Any:
     try:
         network = kind(**weights.model)

@@ -45,18 +45,18 @@ class RestrictedUnpickler(pickle.Unpickler):
     """Unpickles without running anybody's code: every name that is not allowed is refused.
 
     Args:
-        content: the pickle.
+        content: the pickle, or a stream of several, of which the next one is read.
         allowed: (module, name) as the pickle has them -> what stands in for them.
         resolve: gives the value of a reference to something outside the pickle; None refuses references.
     """
 
     def __init__(
         self,
-        content: bytes,
+        content: bytes | io.BytesIO,
         allowed: Mapping[tuple[str, str], Any],
         resolve: Callable[[Any], Any] | None = None,
     ) -> None:
-        super().__init__(io.BytesIO(content))
+        super().__init__(content if isinstance(content, io.BytesIO) else io.BytesIO(content))
         self._allowed, self._resolve = allowed, resolve
 
     def find_class(self, module: str, name: str) -> Any:

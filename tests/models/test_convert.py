@@ -94,7 +94,7 @@ def test_weights_that_do_not_fit_are_refused(
 def test_other_files_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole = (DATA / "torch_nafnet.pth").read_bytes()
     for name, content, words in (
-        ("old.pth", pickle.dumps({"params": {}}), r"old\.pth.*PyTorch 1\.6 or newer"),
+        ("old.pth", pickle.dumps({"params": {}}), r"old\.pth.*not a whole file of torch"),
         ("torn.pth", whole[: len(whole) // 2], r"torn\.pth"),
         ("torn.safetensors", b"\x10\0\0\0\0\0\0\0{}", r"torn\.safetensors"),
         ("net.onnx", b"", r"\.onnx"),

