@@ -226,6 +226,10 @@ class PredictConfig:
     overview_long_side: int = setting(
         "Long side of a second, smaller copy on which mode `auto` looks as well; 0 looks once.", 0, minimum=0
     )
+    locator_sides: tuple[int, ...] = setting(
+        "Long sides of the copies on which a locator looks; the mean of its probabilities counts.",
+        (512, 320), minimum=32, maximum=4096,
+    )
     tile: int = setting("Side of the tiles in which mode `auto` restores.", 512, minimum=128, maximum=4096)
     # At 0 every pixel of every photo would count as occluded.
     mask_threshold: float = setting(

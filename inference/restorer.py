@@ -26,13 +26,14 @@ from PIL import Image
 from configs.schema import PredictConfig
 from data.photos.photo import read_photo
 from inference.engines.base import Backend
-from inference.engines.choice import open_backend
+from inference.engines.choice import open_backend, open_graph
+from inference.engines.graphs import LocatorGraph
 from inference.fill.network import network_patches
 from inference.fill.page import page_patches
-from inference.find.locate import Located, enlarge_mask, locate, shrink, to_float
+from inference.find.locate import Located, enlarge_mask, locate, locate_whole, shrink, to_float
 from inference.find.occlusion import OcclusionRules
 from inference.paste import PasteRules, Patch, add_difference, paste
-from inference.tiles import Cut, Network, bytes_per_pixel, equal_cut, single_cut
+from inference.tiles import Cut, Network, bytes_per_pixel, equal_cut, mean_over_flips, single_cut
 from models.weights import Weights, load_weights
 
 Picture = Union[np.ndarray, Image.Image, str, "os.PathLike[str]"]
@@ -99,7 +100,7 @@ class Restorer:
 
     Attributes:
         settings: the `PredictConfig` in use.
-        gated: the network says what is covered, in a fourth channel.
+        gated: a network says what is covered, the restorer in a fourth channel, or a locator.
         tlc: TLC's windows in words, for a log line.
     """
 
@@ -127,31 +128,48 @@ class Restorer:
         wanted = {"rows": rows, "columns": columns, "overlap": overlap, "tlc_ratio": tlc_ratio}
         wanted = {key: value for key, value in wanted.items() if value is not None}
         settings = PredictConfig.from_dict({**weights.predict, **wanted})
-        engine = open_backend(weights, settings, backend, precision, device, threads)
-        self._set_up(engine, settings, scale, mode, tta, bytes_per_pixel(weights.model, engine.name))
+        how = (backend, precision, device, threads)
+        locator = restorer = memory = None
+        if weights.locator is not None and mode == "auto":
+            locator = open_graph(LocatorGraph(weights.locator, weights.file), *how)
+        if locator is None or settings.fill == "network":
+            if not weights.model:
+                raise ValueError(f"mode {mode} needs a network that restores, and {weights.file} holds a locator only")
+            restorer = open_backend(weights, settings, *how)
+            memory = bytes_per_pixel(weights.model, restorer.name)
+        self._set_up(restorer, settings, scale, mode, tta, memory, locator)
 
     @classmethod
     def from_backend(
         cls,
-        backend: Backend,
+        backend: Backend | None,
         settings: PredictConfig,
         scale: str | float = "auto",
         mode: Mode = "auto",
         tta: bool = False,
+        locator: Backend | None = None,
     ) -> Restorer:
-        """A restorer over any `inference.engines.base.Backend`."""
+        """A restorer over any `inference.engines.base.Backend`, a locator's beside it or in its place."""
         _check(mode, scale)
         restorer = cls.__new__(cls)
-        restorer._set_up(backend, settings, scale, mode, tta, None)
+        restorer._set_up(backend, settings, scale, mode, tta, None, locator)
         return restorer
 
     def _set_up(
-        self, backend: Backend, settings: PredictConfig, scale: str | float, mode: Mode, tta: bool, memory: float | None
+        self,
+        backend: Backend | None,
+        settings: PredictConfig,
+        scale: str | float,
+        mode: Mode,
+        tta: bool,
+        memory: float | None,
+        locator: Backend | None,
     ) -> None:
         self.settings, self.scale, self.mode, self.tta = settings, scale, mode, tta
-        self.gated, self.tlc = backend.gated, backend.tlc
-        self._backend = backend
-        self._network = Network(backend, tta, memory)
+        self._backend = locator or backend
+        self.gated, self.tlc = locator is not None or backend.gated, self._backend.tlc
+        self._network = None if backend is None else Network(backend, tta, memory)
+        self._locator = mean_over_flips(locator) if locator and tta else locator
         self._is_plain = mode == "full" and scale == 1 and settings.tlc_ratio == 0
 
     def describe(self) -> str:
@@ -161,7 +179,9 @@ class Restorer:
         flips = ", mean over four mirrorings" if self.tta else ""
         plain = ", the plain network: the whole picture changes" if self._is_plain else ""
         how = f"mode {self.mode}{scale}{flips}{plain}"
-        return f"{backend.name} {backend.precision} on {backend.device}, {how}; {self.tlc}"
+        sides = " and ".join(map(str, self.settings.locator_sides))
+        tells = f"a locator looks at {sides} px" if self._locator is not None else self.tlc
+        return f"{backend.name} {backend.precision} on {backend.device}, {how}; {tells}"
 
     def __call__(self, image: Picture) -> Restored:
         """Restores one picture.
@@ -197,10 +217,12 @@ class Restorer:
     def _find(self, picture: np.ndarray) -> Located:
         """What covers a picture, on a small copy of it."""
         small = shrink(picture, self.locating_size(*picture.shape[:2]))
+        rules = OcclusionRules(threshold=self.settings.mask_threshold)
+        if self._locator is not None:
+            return locate_whole(self._locator, small, self.settings.locator_sides, rules)
         size, bound = small.shape[:2], self.settings.overview_long_side
         looks_twice = self.mode == "auto" and self.gated and 0 < bound < max(size)
         overview = _scaled(*size, bound / max(size)) if looks_twice else None
-        rules = OcclusionRules(threshold=self.settings.mask_threshold)
         return locate(self._network, small, self._cut(*size), rules, overview)
 
     def _fill(self, picture: np.ndarray, located: Located, working: tuple[int, int], rules: PasteRules) -> list[Patch]:

@@ -8,13 +8,17 @@ the linear function of the colours that comes nearest to it, and so lets it end 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from inference.find.occlusion import OcclusionRules, occluders_from_probability, visible_changes
-from inference.tiles import Cut, Network, single_cut
+from inference.tiles import Cut, Network, TileFunction, single_cut
+
+# Sides of what a locator sees are multiples of this (`models.locator.STRIDE`, which cannot be read without Paddle).
+LOCATOR_STRIDE = 32
 
 
 @dataclass(frozen=True)
@@ -26,13 +30,13 @@ class Located:
         mask: uint8 [h, w], 1 = covered by something that is to be removed.
         occluders: how many; 0 for a network without a gate, whose changes are not counted.
         output: float32 [K, h, w], what the network made of `picture`: a restorer that finds what it paints over has
-            painted with it.
+            painted with it; None of a locator.
     """
 
     picture: np.ndarray
     mask: np.ndarray
     occluders: int
-    output: np.ndarray
+    output: np.ndarray | None
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,35 @@ def locate(
         seen = network(shrink(picture, overview), single_cut(*overview, cut.overlap))[3]
         seen = cv2.resize(seen, picture.shape[1::-1], interpolation=cv2.INTER_LINEAR)
         output = np.concatenate([output[:3], (output[3:] + seen) / 2])
-    occluders = occluders_from_probability(np.ascontiguousarray(output[3]), rules)
+    return _decided(picture, np.ascontiguousarray(output[3]), rules, output)
+
+
+def locate_whole(locator: TileFunction, picture: np.ndarray, sides: Sequence[int], rules: OcclusionRules) -> Located:
+    """The same by a locator, which sees whole pictures and nothing but whole ones.
+
+    Args:
+        locator: float32 [1, 3, h, w], sides multiples of `LOCATOR_STRIDE` -> float32 [1, 1, h, w], logits.
+        picture: RGB uint8 or uint16 [h, w, 3].
+        sides: long sides of the copies that it sees; a picture that is smaller is not enlarged for them.
+    """
+    size = picture.shape[:2]
+    looks = []
+    # In steps of the stride, so that photos of nearly one shape need one compilation.
+    for copy in dict.fromkeys(look_size(*size, side) for side in sides):
+        tile = np.ascontiguousarray(to_float(shrink(picture, copy)).transpose(2, 0, 1)[None])
+        # The logistic function, which overflows nowhere in this form.
+        looks.append(cv2.resize(0.5 * np.tanh(0.5 * locator(tile)[0, 0]) + 0.5, size[::-1]))
+    return _decided(picture, np.mean(looks, axis=0, dtype=np.float32), rules, None)
+
+
+def look_size(height: int, width: int, long_side: int) -> tuple[int, int]:
+    """(height, width) of a locator's copy: about this long, each side a multiple of the stride."""
+    scale = min(1.0, long_side / max(height, width)) / LOCATOR_STRIDE
+    return tuple(LOCATOR_STRIDE * max(1, round(side * scale)) for side in (height, width))
+
+
+def _decided(picture: np.ndarray, probability: np.ndarray, rules: OcclusionRules, output: np.ndarray | None) -> Located:
+    occluders = occluders_from_probability(probability, rules)
     mask = np.maximum.reduce(occluders) if occluders else np.zeros(picture.shape[:2], np.uint8)
     return Located(picture, follow_edges(mask, to_float(picture), OutlineRules()), len(occluders), output)
 
