@@ -8,7 +8,8 @@ import pytest
 
 from configs.schema import PredictConfig
 from inference import Restorer
-from inference.find.locate import OutlineRules, _guided, enlarge_mask, follow_edges
+from inference.find.locate import OutlineRules, _guided, enlarge_mask, follow_edges, locate_whole, look_size
+from inference.find.occlusion import OcclusionRules
 from tests.inference.painted import page
 from tests.inference.stand_ins import StandIn, brighten
 
@@ -157,3 +158,41 @@ def test_the_filter_is_the_least_squares_fit_of_every_window():
             near = [fits[row + y, column + x] for y in range(-2, 3) for x in range(-2, 3)]
             slope, offset = (np.mean([fit[part] for fit in near], axis=0) for part in (0, 1))
             assert found[row, column] == pytest.approx(slope @ guide[row, column] + offset, abs=1e-4)
+
+
+def test_a_locator_sees_whole_copies_whose_sides_are_steps_of_32() -> None:
+    """A blob in one corner of a photo of odd size comes back in that corner, from the mean of two looks."""
+    seen: list[tuple[int, ...]] = []
+
+    def finds_red(tile: np.ndarray) -> np.ndarray:
+        seen.append(tile.shape)
+        return np.where(tile[:, :1] - tile[:, 1:2] > 0.3, np.float32(8), np.float32(-8))
+
+    picture = np.full((1000, 740, 3), 200, np.uint8)
+    picture[700:, :200] = (220, 40, 40)
+    found = locate_whole(finds_red, picture, (512, 320), OcclusionRules())
+    assert seen == [(1, 3, 512, 384), (1, 3, 320, 224)]
+    assert found.occluders == 1
+    assert found.output is None
+    truth = np.zeros((1000, 740), np.uint8)
+    truth[700:, :200] = 1
+    assert (found.mask != truth).mean() < 0.005
+    # One look says yes and the other no: the mean is a half, and both together decide.
+    half = locate_whole(
+        lambda tile: finds_red(tile) if tile.shape[2] == 512 else np.full_like(tile[:, :1], -8),
+        picture, (512, 320), OcclusionRules(threshold=0.6),
+    )  # fmt: skip
+    assert not half.mask.any()
+
+
+@pytest.mark.parametrize(
+    ("size", "side", "expected"),
+    [
+        ((3770, 2811), 512, (512, 384)),
+        ((2811, 3770), 320, (224, 320)),
+        ((100, 60), 512, (96, 64)),
+        ((5, 4000), 512, (32, 512)),
+    ],
+)
+def test_nearly_equal_shapes_share_a_copys_size(size, side, expected) -> None:
+    assert look_size(*size, side) == expected
