@@ -46,12 +46,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     files.add_argument("--verbose", action="store_true", help="a line for every picture, and more about the engine")
     method = parser.add_argument_group("method")
     method.add_argument("--weights", help="file of weights; default: model.pdparams here, then in test_code/")
-    method.add_argument(
-        "--mode",
-        choices=("auto", "tiles", "full"),
-        default="auto",
-        help="auto: find what is covered and restore that; tiles: the whole picture in tiles; full: in one piece",
-    )
+    modes = "auto: find what is covered and restore that; tiles: the whole picture in tiles; full: in one piece"
+    method.add_argument("--mode", choices=("auto", "tiles", "full"), default="auto", help=modes)
     scale = number(float, lambda value: 0 < value <= 1, "'auto' or a number above 0 and up to 1", ("auto",))
     method.add_argument("--scale", type=scale, default="auto", help="working size: auto, or a fraction up to 1")
     method.add_argument("--tiles", type=parse_tiles, help="for --mode tiles: 2x2 or 4; default: as the weights say")
@@ -62,12 +58,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     method.add_argument("--tta", action="store_true", help="average over mirrored copies: slower, a little better")
     engine = parser.add_argument_group("engine")
     engine.add_argument("--device", default="auto", help="auto (a GPU if it works), cpu, gpu or gpu:N")
-    engine.add_argument(
-        "--backend",
-        choices=("auto", "paddle", "onnxruntime", "openvino"),
-        default="auto",
-        help="what runs the network; auto: the fastest that is installed and works",
-    )
+    backends = ("auto", "paddle", "onnxruntime", "openvino")
+    fastest = "what runs the network; auto: the fastest that is installed and works"
+    engine.add_argument("--backend", choices=backends, default="auto", help=fastest)
     engine.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="how exactly")
     threads = number(int, lambda value: value >= 1, "a whole number of threads, 1 or more")
     engine.add_argument("--threads", type=threads, help="threads of the CPU; default: OMP_NUM_THREADS, or all")
@@ -125,19 +118,10 @@ def main(arguments: list[str] | None = None) -> int:
             raise FileNotFoundError(f"{options.source}: no pictures found (--include is {options.include!r})")
         rows, columns = options.tiles or (None, None)
         restorer = Restorer(
-            options.weights,
-            options.device,
-            mode=options.mode,
-            scale=options.scale,
-            backend=options.backend,
-            precision=options.precision,
-            rows=rows,
-            columns=columns,
-            overlap=options.overlap,
-            tlc_ratio=options.tlc_ratio,
-            tta=options.tta,
-            threads=options.threads,
-        )
+            options.weights, options.device, mode=options.mode, scale=options.scale, tta=options.tta,
+            backend=options.backend, precision=options.precision, threads=options.threads,
+            rows=rows, columns=columns, overlap=options.overlap, tlc_ratio=options.tlc_ratio,
+        )  # fmt: skip
         prepare_results(options.results)
         orders = Orders(options.overwrite, options.save_mask, options.compare)
         work = restore_folder(restorer, listing, options.results, orders)

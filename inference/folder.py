@@ -48,12 +48,8 @@ class ResultsError(OSError):
 
 @dataclass(frozen=True)
 class Orders:
-    """What is written for each picture.
-
-    Attributes:
-        overwrite: results that exist are made again.
-        save_mask: RESULT.mask.png beside each result.
-        compare: RESULT.compare.jpg, a before/after sheet, beside each restored one.
+    """Whether results that exist are made again, and whether a mask is written beside each result and a before/after
+    sheet beside each restored one.
     """
 
     overwrite: bool = False
@@ -143,12 +139,13 @@ def _outcomes(
 def overlap(jobs: Iterable[Any], helpers: int | None = None, pixels: int = PIXELS_UNDER_WAY) -> Iterator[Any]:
     """Takes every job through its steps `read`, `work` and `write` and yields them when they are through, in order.
 
+    `read` and `write` run in helper threads, `work` in the caller's, one at a time: the network takes all cores, and
+    ctrl-C arrives there. A job keeps what its next step needs, and its own errors, and says before it is read how many
+    `pixels` it will hold.
+
     Args:
-        jobs: each keeps what its next step needs, and its own errors; `pixels` is known before `read`. `read` and
-            `write` run in helper threads; `work` in the caller's, one at a time: the network takes all cores, and
-            ctrl-C arrives there.
-        helpers: how many jobs are read, and how many written, at the same time; by default `helpers_for` the cores of
-            this process. So many wait, read, for their turn.
+        helpers: how many jobs are read, and how many written, at the same time, by default `helpers_for` the cores of
+            this process; so many wait, read, for their turn.
         pixels: jobs that hold more than this together are not under way at the same time; a larger one goes alone.
 
     An exception of a step, ctrl-C, or closing the iterator ends the work: writes that have begun are finished, and
@@ -245,10 +242,9 @@ class _Picture:
     def _is_finished(self) -> bool:
         if not self._target.is_file() or (self._orders.save_mask and not self._mask.is_file()):
             return False
-        if not self._orders.compare or self._sheet.is_file():
-            return True
         # A picture that came back as it was has no sheet.
-        return filecmp.cmp(self._source, self._target, shallow=False)
+        sheet_is_due = self._orders.compare and not self._sheet.is_file()
+        return not sheet_is_due or filecmp.cmp(self._source, self._target, shallow=False)
 
     def _read(self) -> None:
         self._photo = read_photo(self._source)

@@ -26,14 +26,10 @@ _CUBIC = -0.75
 class PasteRules:
     """How a fill is pasted; lengths are pixels of the scale at which the mask was found, since that is how well the
     border is known.
-
-    Attributes:
-        widening: the mask grows by this much, over the rim of the cut-out and the ringing of its JPEG.
-        feather: beyond it the fill passes into the picture over this much.
     """
 
-    widening: float = 2.0
-    feather: float = 3.0
+    widening: float = 2.0  # The mask grows by this much, over the rim of the cut-out and the ringing of its JPEG
+    feather: float = 3.0  # Beyond it the fill passes into the picture over this much
 
     @property
     def reach(self) -> float:

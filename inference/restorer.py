@@ -109,17 +109,10 @@ class Restorer:
         weights: str | os.PathLike[str] | Weights | None = None,
         device: str = "auto",
         *,
-        mode: Mode = "auto",
-        scale: str | float = "auto",
-        backend: str = "auto",
-        precision: str = "auto",
-        rows: int | None = None,
-        columns: int | None = None,
-        overlap: int | None = None,
-        tlc_ratio: float | None = None,
-        tta: bool = False,
-        threads: int | None = None,
-    ) -> None:
+        mode: Mode = "auto", scale: str | float = "auto", tta: bool = False,
+        backend: str = "auto", precision: str = "auto", threads: int | None = None,
+        rows: int | None = None, columns: int | None = None, overlap: int | None = None, tlc_ratio: float | None = None,
+    ) -> None:  # fmt: skip
         _check(mode, scale)
         if mode != "tiles" and (rows is not None or columns is not None):
             raise ValueError(f"rows and columns (--tiles) are for mode tiles, and the mode is {mode}")
@@ -141,14 +134,9 @@ class Restorer:
 
     @classmethod
     def from_backend(
-        cls,
-        backend: Backend | None,
-        settings: PredictConfig,
-        scale: str | float = "auto",
-        mode: Mode = "auto",
-        tta: bool = False,
-        locator: Backend | None = None,
-    ) -> Restorer:
+        cls, backend: Backend | None, settings: PredictConfig,
+        scale: str | float = "auto", mode: Mode = "auto", tta: bool = False, locator: Backend | None = None,
+    ) -> Restorer:  # fmt: skip
         """A restorer over any `inference.engines.base.Backend`, a locator's beside it or in its place."""
         _check(mode, scale)
         restorer = cls.__new__(cls)

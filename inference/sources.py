@@ -24,12 +24,8 @@ _NOT_FILES = {
 class Listing:
     """What lies in a source folder; paths are relative to `root` and sorted.
 
-    Attributes:
-        root: the folder that names are relative to.
-        pictures: what has the name of a picture, whether it is one or not.
-        others: files that are not pictures by their suffix.
-        linked: links to folders, which are not followed: they may lead in a circle.
-        closed: folders that could not be searched, with the reason.
+    `pictures` have the name of a picture, whether they are one or not; `others` have not. `linked` folders are not
+    followed: they may lead in a circle. `closed` ones could not be searched, for the reason given.
     """
 
     root: Path

@@ -42,10 +42,9 @@ _log = logging.getLogger(__name__)
 class Cut:
     """Which tiles of a picture are computed: every span of rows with every span of columns.
 
-    Attributes:
-        rows, columns: (start, stop) in pixels, in order, equally long, without gaps. They may reach beyond the bottom
-            and the right side of the picture, where its last row and column are repeated.
-        overlap: pixels that neighbours share at least (as far as the length allows).
+    Spans are (start, stop) in pixels, in order, equally long, without gaps; neighbours share `overlap` pixels at least
+    (as far as the length allows). They may reach beyond the bottom and the right side of the picture, where its last
+    row and column are repeated.
     """
 
     rows: tuple[Span, ...]
@@ -90,15 +89,8 @@ def single_cut(height: int, width: int, overlap: int) -> Cut:
 
 
 def region_cut(box: Box, height: int, width: int, side: int, overlap: int) -> Cut:
-    """A region of a picture in tiles of one fixed size, all inside the picture.
-
-    Args:
-        box: (top, bottom, left, right) of the region.
-        height, width: of the picture; where it is smaller than a tile, the tile is the picture padded to `STEP`.
-        side: of the tiles.
-
-    Returns:
-        The cut, whose box holds the region: it is wider where the region is smaller than a tile.
+    """A region of a picture of this size in tiles of one fixed `side`, all inside the picture; where that is smaller
+    than a tile, the tile is the picture padded to `STEP`. The cut's box is wider than a region smaller than a tile.
     """
     top, bottom, left, right = box
     return Cut(
@@ -225,8 +217,8 @@ class Network:
     Args:
         backend: the engine.
         tta: averages over the four mirrorings of every tile.
-        bytes_per_pixel: what a pixel of a tile takes in memory (`bytes_per_pixel`); None makes no estimate, and tiles
-            become smaller only when the engine says that memory ran out.
+        bytes_per_pixel: what a pixel of a tile takes in memory; None makes no estimate, and tiles become smaller only
+            when the engine says that memory ran out.
 
     Attributes:
         gated: outputs have the mask probability as a fourth channel.
@@ -296,10 +288,7 @@ def _advice(picture: np.ndarray, cut: Cut, may_cut: bool, problem: str) -> str:
 
 
 def bytes_per_pixel(model: Mapping[str, Any], backend: str) -> float:
-    """About how much memory a pixel of a tile takes while the network runs.
-
-    Args:
-        model: the network's settings (`Weights.model`).
-        backend: its name; one that is not known is taken for the hungriest.
+    """About how much memory a pixel of a tile takes while a network of these settings (`Weights.model`) runs; a backend
+    that is not known is taken for the hungriest.
     """
     return model["width"] * _BYTES_PER_CHANNEL.get(backend, max(_BYTES_PER_CHANNEL.values()))

@@ -26,30 +26,19 @@ _APART = 1e-6
 
 @dataclass(frozen=True)
 class BorderRules:
-    """When a line is a border; colours are points of red, green and blue from 0 to 255.
+    """When a line is a border; colours are points of red, green and blue from 0 to 255."""
 
-    Attributes:
-        contrast: what is less far than this from its mean colour (root mean square) has no border in it.
-        unexplained: share of that variance that may be left when each side has a colour of its own. It has to be less
-            than a slope of colour from one end to the other leaves, too: a shadow is no border.
-        corner: a corner is taken in place of a line that leaves this share of the variance, or more.
-        corner_gain: it must leave less than this fraction of what the line leaves.
-        smallest: share of the points that lies on the smaller side of a line, at least.
-        smallest_corner: the same for a corner, whose lines fit more.
-        depth: levels of division; 2**depth areas at most, and one at depth 0.
-        points: about so many points are looked at, at most: those of a grid.
-        fewest: a side of fewer points is not divided.
-    """
-
-    contrast: float = 16.0
+    contrast: float = 16.0  # What is less far than this from its mean colour (root mean square) has no border in it
+    # Share of that variance that may be left when each side has a colour of its own. It has to be less than a slope
+    # of colour from one end to the other leaves, too: a shadow is no border.
     unexplained: float = 0.7
-    corner: float = 0.03
-    corner_gain: float = 0.8
-    smallest: float = 0.08
-    smallest_corner: float = 0.15
-    depth: int = 3
-    points: int = 2500
-    fewest: int = 60
+    corner: float = 0.03  # A corner is taken in place of a line that leaves this share of the variance, or more
+    corner_gain: float = 0.8  # It must leave less than this fraction of what the line leaves
+    smallest: float = 0.08  # Share of the points that lies on the smaller side of a line, at least
+    smallest_corner: float = 0.15  # The same for a corner, whose lines fit more
+    depth: int = 3  # Levels of division; 2**depth areas at most, and one at depth 0
+    points: int = 2500  # About so many points are looked at, at most: those of a grid
+    fewest: int = 60  # A side of fewer points is not divided
 
 
 @dataclass(frozen=True)

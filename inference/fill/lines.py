@@ -22,36 +22,22 @@ _RIM = 2
 
 @dataclass(frozen=True)
 class LineRules:
-    """When a line is carried on; lengths and `votes` are pixels of a picture whose long side is 1024.
+    """When a line is carried on; lengths and `votes` are pixels of a picture whose long side is 1024."""
 
-    Attributes:
-        band: lines are looked for up to this far from the hole.
-        votes: pixels of a line that must lie in that band.
-        support: a line is followed this far on either side.
-        contrast: grey levels by which it differs from the paper, at least.
-        steady: over this share of that way it keeps its contrast.
-        strength: it keeps it where it has more than this share of the median contrast.
-        alike: the contrast of one side is at most this many times that of the other.
-        reach: its profile is copied this far to either side of its middle.
-        thin: share of the middle's contrast that may be left at `reach`; what is broader is no line.
-        slack: each end is moved by up to this much across the line to where it shows best.
-        tie: places across a line whose contrast is this share of the best one's or more are as good, and the middle of
-            them is taken: a broad line shows equally well over all of its breadth.
-        tries: so many directions and places are looked at, those with the most votes first; at every scale.
-    """
-
-    band: int = 48
-    votes: int = 36
-    support: int = 30
-    contrast: float = 10.0
-    steady: float = 0.9
-    strength: float = 0.6
-    alike: float = 2.5
-    reach: int = 4
-    thin: float = 0.35
-    slack: float = 2.0
+    band: int = 48  # Lines are looked for up to this far from the hole
+    votes: int = 36  # Pixels of a line that must lie in that band
+    support: int = 30  # A line is followed this far on either side
+    contrast: float = 10.0  # Grey levels by which it differs from the paper, at least
+    steady: float = 0.9  # Over this share of that way it keeps its contrast
+    strength: float = 0.6  # It keeps it where it has more than this share of the median contrast
+    alike: float = 2.5  # The contrast of one side is at most this many times that of the other
+    reach: int = 4  # Its profile is copied this far to either side of its middle
+    thin: float = 0.35  # Share of the middle's contrast that may be left at `reach`; what is broader is no line
+    slack: float = 2.0  # Each end is moved by up to this much across the line to where it shows best
+    # Places across a line whose contrast is this share of the best one's or more are as good, and the middle of them
+    # is taken: a broad line shows equally well over all of its breadth.
     tie: float = 0.95
-    tries: int = 150
+    tries: int = 150  # So many directions and places are looked at, those with the most votes first; at every scale
 
     def scaled(self, factor: float) -> LineRules:
         """The same lengths in pixels that are `factor` times smaller."""
@@ -63,19 +49,13 @@ class LineRules:
 
 @dataclass(frozen=True)
 class RuledLine:
-    """A line across a hole.
+    """A line across a hole."""
 
-    Attributes:
-        ends: float64 [2, 2], x and y where it goes in and where it comes out.
-        profiles: float32 [2, 4 * reach + 1, 3], how it differs from the paper on the way across it in half pixels, at
-            either end, in grey levels; from the side that lies to the left of the way from the first end to the second
-            (y is down).
-        steadiness: how much of its median contrast is left where it is weakest, from 0 to 1.
-    """
-
-    ends: np.ndarray
+    ends: np.ndarray  # float64 [2, 2], x and y where it goes in and where it comes out
+    # float32 [2, 4 * reach + 1, 3], how it differs from the paper on the way across it in half pixels, at either end,
+    # in grey levels; from the side that lies to the left of the way from the first end to the second (y is down).
     profiles: np.ndarray
-    steadiness: float
+    steadiness: float  # How much of its median contrast is left where it is weakest, from 0 to 1
 
 
 def ruled_lines(rest: np.ndarray, hole: np.ndarray, rules: LineRules) -> list[RuledLine]:

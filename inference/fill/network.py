@@ -26,13 +26,10 @@ _CONTEXT = 48
 class ToneRules:
     """How the network's fill is matched to the page around; lengths are pixels of a picture whose long side is 1024,
     tones are fractions of white.
-
-    Attributes:
-        ring: the page is looked at from where pixels stay as they are up to this much farther out.
-        outlier: differences of tone beyond about this are taken for the network's changes of content, not of tone.
     """
 
-    ring: float = 16.0
+    ring: float = 16.0  # The page is looked at from where pixels stay as they are up to this much farther out
+    # Differences of tone beyond about this are taken for the network's changes of content, not of tone.
     outlier: float = 0.1
 
     def scaled(self, long_side: int) -> ToneRules:

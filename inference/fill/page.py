@@ -28,25 +28,15 @@ _CONTEXT = 48
 
 @dataclass(frozen=True)
 class PageRules:
-    """Where the page around is looked at; lengths are pixels of a picture whose long side is 1024.
+    """Where the page around is looked at; lengths are pixels of a picture whose long side is 1024."""
 
-    Attributes:
-        ring: the paper is looked at from where pixels stay as they are up to this much farther out.
-        text: side of the median filter that takes letters off the paper; odd.
-        stroke: side of the one that takes thin strokes off; odd.
-        rim: Navier-Stokes starts this far from the mask.
-        around: borders of the sheet are looked for from where pixels stay up to this much farther out.
-        borders: what a border is.
-        lines: which lines go on.
-    """
-
-    ring: float = 7.0
-    text: int = 21
-    stroke: int = 9
-    rim: int = 3
-    around: float = 32.0
-    borders: BorderRules = field(default_factory=BorderRules)
-    lines: LineRules = field(default_factory=LineRules)
+    ring: float = 7.0  # The paper is looked at from where pixels stay as they are up to this much farther out
+    text: int = 21  # Side of the median filter that takes letters off the paper; odd
+    stroke: int = 9  # Side of the one that takes thin strokes off; odd
+    rim: int = 3  # Navier-Stokes starts this far from the mask
+    around: float = 32.0  # Borders of the sheet are looked for from where pixels stay up to this much farther out
+    borders: BorderRules = field(default_factory=BorderRules)  # What a border is
+    lines: LineRules = field(default_factory=LineRules)  # Which lines go on
 
     def scaled(self, long_side: int) -> PageRules:
         """The rules in pixels of a picture with this long side; below 1024 they stay: letters do, too."""

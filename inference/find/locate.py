@@ -41,19 +41,12 @@ class Located:
 
 @dataclass(frozen=True)
 class OutlineRules:
-    """How the outline moves; lengths are pixels of the picture that the network saw.
+    """How the outline moves; lengths are pixels of the picture that the network saw."""
 
-    Attributes:
-        radius: a window reaches this far from its middle.
-        smoothness: variance of a colour (in [0, 1]) that counts as flat: there the mask is blurred only.
-        threshold: the filtered mask is covered from this value on.
-        band: the outline moves by no more than this.
-    """
-
-    radius: int = 8
-    smoothness: float = 1e-4
-    threshold: float = 0.4
-    band: float = 6.0
+    radius: int = 8  # A window reaches this far from its middle
+    smoothness: float = 1e-4  # Variance of a colour (in [0, 1]) that counts as flat: there the mask is blurred only
+    threshold: float = 0.4  # The filtered mask is covered from this value on
+    band: float = 6.0  # The outline moves by no more than this
 
 
 def locate(

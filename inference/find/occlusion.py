@@ -20,49 +20,39 @@ class OcclusionRules:
     Contact is how wide something is where it meets the picture's border, as a fraction of the square root of its
     area: a square has 1 on its side of the picture, a strip 1 x 9 lying along it has 3, and a triangle in a corner
     has 1.4 on either side and 2.8 on both.
-
-    Attributes:
-        threshold: a pixel is covered from this probability on.
-        border: how near to the picture's border an occluder must come, as a fraction of the long side.
-        contact: contact that it must have with one side. A finger or a pair of shoulders is cut off by the border
-            over 0.6 and more; a dark corner or a printed picture that happens to reach the border touches it over 0.3
-            at most.
-        strip: with more contact than this on one side it runs along the border, as fingers round the edge of a sheet
-            do, or a palm, but a glimpse of the table as well: it must be more certain.
-        line: with more contact than this on one side it is a line along the border, and no occluder at any probability.
-        table: with more contact than this on all sides together, and along more than half of two sides or more, it
-            is the table that shows round the page, and no occluder at any probability. Where there is a table,
-            whatever else has more contact than `strip` on all sides together is a piece of it.
-        wide_confidence: an occluder with enough contact is removed when the mean probability over it is at least
-            this; so a low `threshold` takes the dim rim of an occluder along, and no shadow of a doubt on its own.
-        small: an occluder of less than this fraction of the picture is small. Hands and heads seldom are; what the
-            network takes for one on a clean page mostly is.
-        small_confidence: a small occluder with enough contact is removed when the mean probability over it is at least
-            this; over the tip of a real finger it is 0.88 and more.
-        narrow_confidence: the same for one with too little contact.
-        strip_confidence: the same for a strip.
-        inner_confidence: the same for one that does not come near the border; above 1 none is removed.
-        gap: blobs nearer to each other than this fraction of the long side are one occluder (fingers divided by a
-            printed line, a cut-out's second blob).
-        speck: occluders smaller than this fraction of the picture are dropped.
-        hole: uncovered islands inside an occluder are filled up to this fraction of the occluder's area.
     """
 
-    threshold: float = 0.5
-    border: float = 0.006
+    threshold: float = 0.5  # A pixel is covered from this probability on
+    border: float = 0.006  # How near to the picture's border an occluder must come, as a fraction of the long side
+    # Contact that it must have with one side. A finger or a pair of shoulders is cut off by the border over 0.6 and
+    # more; a dark corner or a printed picture that happens to reach the border touches it over 0.3 at most.
     contact: float = 0.3
+    # With more contact than this on one side it runs along the border, as fingers round the edge of a sheet do, or a
+    # palm, but a glimpse of the table as well: it must be more certain.
     strip: float = 2.2
+    # With more contact than this on one side it is a line along the border, and no occluder at any probability.
     line: float = 4.5
+    # With more contact than this on all sides together, and along more than half of two sides or more, it is the
+    # table that shows round the page, and no occluder at any probability. Where there is a table, whatever else has
+    # more contact than `strip` on all sides together is a piece of it.
     table: float = 3.0
+    # An occluder with enough contact is removed when the mean probability over it is at least this; so a low
+    # `threshold` takes the dim rim of an occluder along, and no shadow of a doubt on its own.
     wide_confidence: float = 0.5
+    # An occluder of less than this fraction of the picture is small. Hands and heads seldom are; what the network
+    # takes for one on a clean page mostly is.
     small: float = 0.007
+    # A small occluder with enough contact is removed when the mean probability over it is at least this; over the tip
+    # of a real finger it is 0.88 and more.
     small_confidence: float = 0.85
-    narrow_confidence: float = 0.9
-    strip_confidence: float = 0.85
-    inner_confidence: float = 0.98
+    narrow_confidence: float = 0.9  # The same for one with too little contact
+    strip_confidence: float = 0.85  # The same for a strip
+    inner_confidence: float = 0.98  # The same for one that does not come near the border; above 1 none is removed
+    # Blobs nearer to each other than this fraction of the long side are one occluder (fingers divided by a printed
+    # line, a cut-out's second blob).
     gap: float = 0.006
-    speck: float = 0.0002
-    hole: float = 0.1
+    speck: float = 0.0002  # Occluders smaller than this fraction of the picture are dropped
+    hole: float = 0.1  # Uncovered islands inside an occluder are filled up to this fraction of the occluder's area
 
 
 # A network without a gate changes every pixel a little; this much is taken for a removal, as the contest's teams did.
@@ -151,8 +141,7 @@ def _blobs(probability: np.ndarray, rules: OcclusionRules) -> list[_Blob]:
 
 def _is_table(blob: _Blob, rules: OcclusionRules) -> bool:
     """Whether a blob runs round the page; what covers half of the picture is no longer something round it."""
-    surrounds = blob.long_sides >= 2 and blob.whole_contact > rules.table
-    return surrounds and blob.area < blob.mask.size / 2
+    return blob.long_sides >= 2 and blob.whole_contact > rules.table and blob.area < blob.mask.size / 2
 
 
 def _is_occluder(blob: _Blob, table: bool, rules: OcclusionRules) -> bool:
