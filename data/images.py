@@ -1,11 +1,7 @@
-"""What is wrong with a file that should be a picture.
-
-The one place where picture files become RGB arrays and RGB arrays become picture files.
+"""The one place where picture files become RGB arrays and RGB arrays become picture files, and what is refused.
 
 Pillow decodes because it reports a truncated JPEG, which OpenCV returns half grey without a word. A user's own file,
 which has to come back as it was, is the business of `data.photos.photo`.
-
-Which files of a folder are pictures.
 """
 
 from __future__ import annotations
@@ -13,7 +9,6 @@ from __future__ import annotations
 import io
 import os
 import struct
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +99,15 @@ def decode_picture(image: Image.Image, path: str | os.PathLike[str]) -> None:
         image.load()
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise BadImageError(f"{os.fspath(path)}: broken or cut short ({error})") from error
-    # Pillow leaves rows that a PNG lacks black without a word. Looking for them takes half as long as decoding.
+    # Pillow leaves rows that a PNG lacks black without a word.
     if image.format == "PNG" and image.filename and _ends_black(image):
-        from data.photos.png import check_rows
+        check_png_rows(Path(image.filename).read_bytes(), os.fspath(path))
 
-        check_rows(Path(image.filename).read_bytes(), os.fspath(path))
+
+def check_png_rows(content: bytes, name: str) -> None:
+    """Refuses a PNG whose pixels end before its last row: OpenCV does, and Pillow does not."""
+    if cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) is None:
+        raise BadImageError(f"{name}: broken or cut short (rows of pixels are missing)")
 
 
 def _ends_black(image: Image.Image) -> bool:
@@ -117,18 +116,19 @@ def _ends_black(image: Image.Image) -> bool:
     return not rows.reshape(len(rows), -1).any(axis=1).all()
 
 
-def to_array(image: Image.Image, convert: Callable[[Image.Image], Image.Image] = lambda band: band) -> np.ndarray:
-    """A decoded picture as an array, band by band: Pillow's own way holds a large picture three times.
+def to_array(image: Image.Image, mode: str | None = None) -> np.ndarray:
+    """A decoded picture as an array, in another of Pillow's modes if one is named.
 
-    `convert` changes each band on the way, for example to another mode.
+    It goes band by band: Pillow's own way holds a large picture three times.
     """
+    mode = mode or image.mode
     rows = max(_BAND_PIXELS // max(image.width, 1), 1)
     if rows >= image.height:
-        return np.array(convert(image))
+        return np.array(image.convert(mode))
     result = None
     for top in range(0, image.height, rows):
         bottom = min(top + rows, image.height)
-        band = np.asarray(convert(image.crop((0, top, image.width, bottom))))
+        band = np.asarray(image.crop((0, top, image.width, bottom)).convert(mode))
         if result is None:
             result = np.empty((image.height, *band.shape[1:]), band.dtype)
         result[top:bottom] = band

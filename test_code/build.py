@@ -35,7 +35,7 @@ from utils.files import atomic_path
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "test_code" / "samples" / "photos"
 # What the project uses and the contest's machine does not have.
-MISSING_THERE = ("openvino", "jpeglib", "onnx")
+MISSING_THERE = ("openvino", "jpeglib", "onnx", "tifffile", "imagecodecs")
 # In the second trial, which is slow and only has to work.
 _FEW = 1
 # What predict.py says of its engine.

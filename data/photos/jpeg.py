@@ -21,9 +21,9 @@ from data.images import (
     to_array,
     turn_back,
 )
+from data.photos.colours import Encoded, Stored, grey_of, grey_to_rgb, ink_of
 from data.photos.jpeg_blocks import UnsupportedJpegError, losses, replace_blocks
 from data.photos.jpeg_file import APP14, encode_jpeg, leading_metadata, split_jpeg
-from data.photos.levels import Encoded, Stored, grey_of, grey_to_rgb, ink_of
 
 # By the first component's factors, of pictures that have one or four.
 _SAMPLINGS = {(1, 1): 0, (2, 1): 1, (2, 2): 2}
@@ -37,11 +37,11 @@ def decode(source: bytes, name: str) -> Stored:
     """
     with open_picture(io.BytesIO(source), name) as image:
         decode_picture(image, name)
-        rgb = grey_to_rgb(np.array(image)) if image.mode == "L" else to_array(image, lambda band: band.convert("RGB"))
+        rgb = grey_to_rgb(np.array(image)) if image.mode == "L" else to_array(image, "RGB")
         return Stored(rgb, stored_orientation(image), info=_settings(image, name))
 
 
-def encode(source: bytes, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray) -> Encoded:
+def encode(source: bytes, name: str, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     """`source` with `rgb` (uint8, stored orientation) where `mask` is 1."""
     try:
         return Encoded(replace_blocks(source, rgb, mask), losses(source))

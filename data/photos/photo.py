@@ -13,28 +13,22 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from data.images import BadImageError, open_picture, several, turn_back, turn_upright
-from data.photos import bmp as bmp_photo
-from data.photos import jpeg as jpeg_photo
-from data.photos import png as png_photo
-from data.photos import tiff as tiff_photo
-from data.photos import webp as webp_photo
-from data.photos.levels import Encoded
-from data.photos.tiff import SIGNATURES
+from data.photos import bmp_webp, jpeg, png, tiff
+from data.photos.colours import Encoded
 
 __all__ = ["Encoded", "Photo", "count_pixels", "encode_photo", "read_photo"]
-_FAMILIES: dict[str, ModuleType] = {
-    "JPEG": jpeg_photo,
-    "PNG": png_photo,
-    "TIFF": tiff_photo,
-    "WEBP": webp_photo,
-    "BMP": bmp_photo,
+# By Pillow's names: decode(source, name) and encode(source, name, info, rgb, mask), in the stored orientation.
+_KINDS = {
+    "JPEG": (jpeg.decode, jpeg.encode),
+    "PNG": (png.decode, png.encode),
+    "TIFF": (tiff.decode, tiff.encode),
+    "WEBP": (bmp_webp.decode_webp, bmp_webp.encode_webp),
+    "BMP": (bmp_webp.decode_bmp, bmp_webp.encode_bmp),
 }
 
 
@@ -70,9 +64,9 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
     path = Path(path)
     kind = _kind(path)
     stamp = _stamp(path)
-    stored = _FAMILIES[kind].decode(path.read_bytes(), str(path))
-    pixels = turn_upright(stored.rgb, stored.orientation)
-    return Photo(path, kind, pixels, stored.orientation, stored.info, stamp)
+    decode, _ = _KINDS[kind]
+    stored = decode(path.read_bytes(), str(path))
+    return Photo(path, kind, turn_upright(stored.rgb, stored.orientation), stored.orientation, stored.info, stamp)
 
 
 def count_pixels(path: str | os.PathLike[str]) -> int:
@@ -82,7 +76,7 @@ def count_pixels(path: str | os.PathLike[str]) -> int:
         BadImageError: not a picture, or larger than `data.images.MAX_PIXELS`.
     """
     if _is_tiff(path):
-        return tiff_photo.count_pixels(path)
+        return tiff.count_pixels(path)
     with open_picture(path) as image:
         return image.width * image.height
 
@@ -112,7 +106,8 @@ def encode_photo(photo: Photo, pixels: np.ndarray, mask: np.ndarray) -> Encoded:
     if not unchanged:
         raise BadImageError(f"{photo.path}: changed while it was restored; restore it again")
     rgb, covered = (turn_back(array, photo.orientation) for array in (pixels, (mask != 0).astype(np.uint8)))
-    return _FAMILIES[photo.kind].encode(source, photo.info, rgb, covered)
+    _, encode = _KINDS[photo.kind]
+    return encode(source, str(photo.path), photo.info, rgb, covered)
 
 
 def _kind(path: Path) -> str:
@@ -122,9 +117,12 @@ def _kind(path: Path) -> str:
     with open_picture(path) as image:
         # MPO is what phones call a JPEG with a second picture behind it.
         kind = "JPEG" if image.format == "MPO" else image.format
-        if kind not in _FAMILIES:
-            raise BadImageError(f"{path}: its content is {kind}, expected {', '.join(_FAMILIES)}")
-        frames = _frames(image, path)
+        if kind not in _KINDS:
+            raise BadImageError(f"{path}: its content is {kind}, expected {', '.join(_KINDS)}")
+        try:
+            frames = getattr(image, "n_frames", 1)
+        except (OSError, SyntaxError, ValueError, EOFError) as error:
+            raise BadImageError(f"{path}: broken or cut short ({error})") from error
     if frames > 1 and kind != "JPEG":
         raise several(str(path), frames)
     return kind
@@ -133,17 +131,10 @@ def _kind(path: Path) -> str:
 def _is_tiff(path: str | os.PathLike[str]) -> bool:
     """Told without Pillow, which opens fewer TIFFs than `data.photos.tiff` restores."""
     with suppress(OSError), open(path, "rb") as file:
-        return file.read(4) in SIGNATURES
+        return file.read(4) in tiff.SIGNATURES
     return False
 
 
 def _stamp(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_size, status.st_mtime_ns
-
-
-def _frames(image: Image.Image, path: Path) -> int:
-    try:
-        return getattr(image, "n_frames", 1)
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise BadImageError(f"{path}: broken or cut short ({error})") from error

@@ -1,4 +1,5 @@
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from data.images import (
     BadImageError,
     encode_image,
     open_picture,
+    pictures_below,
     read_rgb,
     read_rgba,
     to_array,
@@ -16,7 +18,7 @@ from data.images import (
     upright_size,
     write_image,
 )
-from tests.data.photos import STORE
+from tests.data.photos.files import STORE
 
 
 def picture(height=61, width=45, seed=0):
@@ -61,7 +63,7 @@ def test_a_large_picture_leaves_pillow_in_bands(tmp_path):
     Image.fromarray(rgb).save(tmp_path / "x.png")
     assert np.array_equal(read_rgb(tmp_path / "x.png"), rgb)
     with open_picture(tmp_path / "x.png") as image:
-        assert np.array_equal(to_array(image, lambda band: band.convert("L")), np.asarray(image.convert("L")))
+        assert np.array_equal(to_array(image, "L"), np.asarray(image.convert("L")))
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
@@ -150,3 +152,13 @@ def test_the_upright_size_is_that_of_what_is_read(tmp_path, orientation):
         Image.new("RGB", (7, 4)).save(tmp_path / name, exif=exif)
         height, width = read_rgb(tmp_path / name).shape[:2]
         assert upright_size(tmp_path / name) == (width, height)
+
+
+def test_pictures_of_sub_folders_sorted_and_nothing_hidden(tmp_path):
+    for name in ("b.JPG", "sub/a.png", "a.tiff", "notes.txt", ".half.png", ".cache/c.png", "sub/.1-2.tmp.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "folder.jpg").mkdir()
+    (tmp_path / "sub" / "up").symlink_to(tmp_path)
+    assert pictures_below(tmp_path) == [Path("a.tiff"), Path("b.JPG"), Path("sub/a.png")]
+    assert pictures_below(tmp_path / "nowhere") == []

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from data.photos.jpeg_blocks import losses, replace_blocks
-from tests.data import jpegs
-from tests.data.jpegs import KINDS, decode, with_patch
+from tests.data.photos import jpegs
+from tests.data.photos.jpegs import KINDS, decode, with_patch
 
 _GREY_OR_INK = ("grey", "grey 2x2", "progressive grey", "CMYK", "YCCK", "progressive CMYK")
 _FULL_CHROMA = ("444", "RGB", "RGB by ids", "three scans", "three scans 2x2", "restart rows", "finest", *_GREY_OR_INK)

@@ -1,3 +1,4 @@
+import io
 import struct
 
 import numpy as np
@@ -6,7 +7,7 @@ from PIL import Image
 
 from data.images import BadImageError
 from data.photos.photo import encode_photo, read_photo
-from tests.data.photos import mask_of, noise, restore
+from tests.data.photos.files import PAGE_SIZE, exif_of, filled, mask_of, noise, page, restore
 
 
 def bmp_bytes(samples, bits, compression=0, masks=(), palette=b"", top_down=False, header=40):
@@ -40,7 +41,7 @@ def bmp_bytes(samples, bits, compression=0, masks=(), palette=b"", top_down=Fals
         (32, {"compression": 3, "masks": (0xFF, 0xFF00, 0xFF0000, 0xFF000000), "header": 124}),
     ],
 )
-def test_a_bmp_changes_only_in_the_pixels_below_the_mask(tmp_path, bits, options, top_down):
+def test_a_bmp_changes_only_below_the_mask_and_says_when_it_becomes_another_kind(tmp_path, bits, options, top_down):
     path = tmp_path / "x.bmp"
     raw = noise((40, 48 * bits // 8))
     if bits <= 8:
@@ -52,18 +53,20 @@ def test_a_bmp_changes_only_in_the_pixels_below_the_mask(tmp_path, bits, options
     seen = np.asarray(Image.open(path).convert("RGBA"))
     seen, opacity = seen[..., :3], seen[..., 3]
     photo, pixels, mask, encoded = restore(path)
-    assert np.array_equal(photo.pixels, seen)
-    assert encoded.notes == ()
-    assert len(encoded.content) == len(before)
-    start = struct.unpack_from("<I", before, 10)[0]
-    assert encoded.content[:start] == before[:start]
     again = Image.open(path)
+    assert np.array_equal(photo.pixels, seen)
+    if bits in (8, 24, 32):
+        assert encoded.notes == ()
+        assert len(encoded.content) == len(before)
+        start = struct.unpack_from("<I", before, 10)[0]
+        assert encoded.content[:start] == before[:start]
+    else:
+        assert "a BMP of a rare kind" in encoded.notes[0]
+        assert again.info["dpi"] == Image.open(io.BytesIO(before)).info["dpi"]
     assert np.array_equal(np.asarray(again.convert("RGB"))[mask == 0], seen[mask == 0])
     shown = np.asarray(again.convert("RGB"))[mask == 1].astype(int)
-    if bits >= 24:
+    if bits != 8:
         assert np.array_equal(shown, pixels[mask == 1])
-    elif bits == 16:
-        assert np.abs(shown - pixels[mask == 1]).max() <= 8
     else:
         distance = ((colours[None, :, 2::-1].astype(int) - pixels[mask == 1][:, None]) ** 2).sum(-1)
         assert np.array_equal(((shown - pixels[mask == 1]) ** 2).sum(-1), distance.min(1))
@@ -78,7 +81,9 @@ def test_a_bmp_of_run_lengths_comes_back_without_them_and_says_so(tmp_path):
     path.write_bytes(head + noise((256, 4)).tobytes() + runs)
     _, pixels, _, encoded = restore(path)
     assert np.array_equal(np.asarray(Image.open(path)), pixels)
-    assert encoded.notes == ("the compressed BMP becomes one of 24 bits without compression",)
+    assert encoded.notes == (
+        "a BMP of a rare kind (run lengths, 1, 4 or 16 bits, other masks) becomes one of 24 bits",
+    )
 
 
 def test_a_bmp_without_room_for_its_palette_is_refused(tmp_path):
@@ -89,3 +94,34 @@ def test_a_bmp_without_room_for_its_palette_is_refused(tmp_path):
     photo = read_photo(path)
     with pytest.raises(BadImageError, match=r"x\.bmp: broken \(no room for a palette"):
         encode_photo(photo, photo.pixels, mask_of(photo.pixels.shape))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+@pytest.mark.parametrize("lossless", [True, False])
+def test_a_webp_stays_lossless_or_lossy_and_keeps_alpha_and_metadata(tmp_path, mode, lossless):
+    path = tmp_path / "x.webp"
+    opacity = np.full(PAGE_SIZE, 255, np.uint8)
+    opacity[20:40] = 0
+    image = Image.fromarray(np.dstack([page(), opacity]))
+    metadata = {"exif": exif_of(1).tobytes(), "icc_profile": b"no real profile", "xmp": b"<x:xmpmeta/>"}
+    image.convert(mode).save(path, lossless=lossless, quality=90, exact=True, **metadata)
+    before = Image.open(path).info
+    photo = read_photo(path)
+    pixels, mask = filled(photo)
+    encoded = encode_photo(photo, pixels, mask)
+    again = Image.open(io.BytesIO(encoded.content))
+    values = np.asarray(again)
+    assert again.mode == mode
+    assert {key: again.info[key] for key in metadata} == {key: before[key] for key in metadata}
+    assert (b"VP8L" in encoded.content) == lossless
+    if mode == "RGBA":
+        assert np.array_equal(values[..., 3], opacity)
+    if lossless:
+        assert np.array_equal(values[..., :3], pixels)
+        assert encoded.notes == ()
+    else:
+        seen = opacity > 0
+        assert np.abs(values[..., :3].astype(int) - pixels)[seen].mean() < 3
+        assert encoded.notes == (
+            "a lossy WebP cannot be changed in part: the whole picture was encoded anew at quality 95",
+        )

@@ -8,7 +8,7 @@ import data.photos.jpeg
 from data.images import read_rgb
 from data.photos.jpeg_blocks import UnsupportedJpegError
 from data.photos.photo import encode_photo, read_photo
-from tests.data.photos import exif_of, filled, page
+from tests.data.photos.files import exif_of, filled, page
 
 
 def segments(content):

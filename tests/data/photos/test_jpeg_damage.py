@@ -18,10 +18,10 @@ import pytest
 from data.photos import jpeg_blocks as jpeg_coefficients
 from data.photos.jpeg_blocks import UnsupportedJpegError, replace_blocks
 from data.photos.jpeg_file import encode_jpeg, parse_jpeg
-from tests.data import jpegs
-from tests.data.jpegs import KINDS, decode, with_patch
+from tests.data.photos import jpegs
+from tests.data.photos.jpegs import KINDS, decode, with_patch
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def frame_edit(edit: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
@@ -147,7 +147,7 @@ def test_without_the_right_jpeglib_the_error_says_so(monkeypatch):
 ENDLESS = """
 import numpy as np
 from data.photos.jpeg_blocks import replace_blocks
-from tests.data import jpegs
+from tests.data.photos import jpegs
 source = jpegs.save(jpegs.textured(600, 800), progressive=True)
 print("ready", flush=True)
 while True:
@@ -175,8 +175,8 @@ import random, sys
 import numpy as np
 from data.photos.jpeg_blocks import UnsupportedJpegError, replace_blocks
 from data.photos.jpeg_file import parse_jpeg
-from tests.data.jpegs import KINDS
-from tests.data.test_jpeg_damage import mutated
+from tests.data.photos.jpegs import KINDS
+from tests.data.photos.test_jpeg_damage import mutated
 random = random.Random(7)
 sources = [make() for make in KINDS.values()]
 outcomes = [0, 0]

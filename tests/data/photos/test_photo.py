@@ -8,7 +8,7 @@ from PIL import Image
 
 from data.images import BadImageError, read_rgb
 from data.photos.photo import count_pixels, encode_photo, read_photo
-from tests.data.photos import PAGE_SIZE, STORE, exif_of, filled, mask_of, noise, page, restore
+from tests.data.photos.files import PAGE_SIZE, STORE, exif_of, filled, mask_of, noise, page, restore
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -31,37 +31,6 @@ def test_orientation_is_respected_and_kept(tmp_path, suffix, orientation):
     far[:24, :24], far[-24:, -24:] = False, False
     assert np.array_equal(read_rgb(path)[far], photo.pixels[far])
     assert np.asarray(again).shape[:2] == stored.size[::-1]
-
-
-@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-@pytest.mark.parametrize("lossless", [True, False])
-def test_a_webp_stays_lossless_or_lossy_and_keeps_alpha_and_metadata(tmp_path, mode, lossless):
-    path = tmp_path / "x.webp"
-    opacity = np.full(PAGE_SIZE, 255, np.uint8)
-    opacity[20:40] = 0
-    image = Image.fromarray(np.dstack([page(), opacity]))
-    metadata = {"exif": exif_of(1).tobytes(), "icc_profile": b"no real profile", "xmp": b"<x:xmpmeta/>"}
-    image.convert(mode).save(path, lossless=lossless, quality=90, exact=True, **metadata)
-    before = Image.open(path).info
-    photo = read_photo(path)
-    pixels, mask = filled(photo)
-    encoded = encode_photo(photo, pixels, mask)
-    again = Image.open(io.BytesIO(encoded.content))
-    values = np.asarray(again)
-    assert again.mode == mode
-    assert {key: again.info[key] for key in metadata} == {key: before[key] for key in metadata}
-    assert (b"VP8L" in encoded.content) == lossless
-    if mode == "RGBA":
-        assert np.array_equal(values[..., 3], opacity)
-    if lossless:
-        assert np.array_equal(values[..., :3], pixels)
-        assert encoded.notes == ()
-    else:
-        seen = opacity > 0
-        assert np.abs(values[..., :3].astype(int) - pixels)[seen].mean() < 3
-        assert encoded.notes == (
-            "a lossy WebP cannot be changed in part: the whole picture was encoded anew at quality 95",
-        )
 
 
 @pytest.mark.parametrize(("suffix", "kind"), [(".jpg", "PNG"), (".png", "JPEG"), (".webp", "TIFF"), (".tif", "BMP")])

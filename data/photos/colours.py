@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from PIL import Image
+
+from data.images import to_array
 
 # Distances of so many colours to a whole palette are held at a time.
 _COLOURS_AT_ONCE = 16_384
@@ -21,7 +24,7 @@ class Stored:
     Attributes:
         rgb: uint8 or uint16 height x width x 3, in the stored orientation.
         orientation: EXIF orientation 1..8.
-        info: what the family's encoder needs to know.
+        info: what the encoder of this kind of file needs to know.
     """
 
     rgb: np.ndarray
@@ -63,6 +66,22 @@ def narrow(grey: np.ndarray, bits: int) -> np.ndarray:
     return ((grey.astype(np.uint16) + step // 2) // step).astype(np.uint8)
 
 
+def to_bits(levels: np.ndarray, bits: int) -> np.ndarray:
+    """Levels below 2 ** `bits`, 1 to 8 bits, packed to bytes row by row, the leftmost in the highest bits."""
+    shifts = np.arange(bits - 1, -1, -1, dtype=np.uint8)
+    return np.packbits((levels[..., None] >> shifts & 1).reshape(len(levels), -1), axis=1)
+
+
+def ink_of(rgb: np.ndarray) -> np.ndarray:
+    """RGB uint8 [..., 3] as CMYK uint8 [..., 4] without black: what Pillow's conversion gives and undoes exactly."""
+    return np.concatenate([255 - rgb, np.zeros_like(rgb[..., :1])], axis=-1)
+
+
+def cmyk_to_rgb(inks: np.ndarray) -> np.ndarray:
+    """CMYK uint8 height x width x 4 as RGB, by Pillow."""
+    return to_array(Image.fromarray(inks, "CMYK"), "RGB")
+
+
 def nearest_entries(rgb: np.ndarray, palette: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
     """Indices (uint8 [N]) of the palette entries nearest to the colours `rgb` (uint8 [N, 3]).
 
@@ -70,36 +89,30 @@ def nearest_entries(rgb: np.ndarray, palette: np.ndarray, allowed: np.ndarray | 
         palette: uint8 [M, 3], M up to 256.
         allowed: bool [M]; entries that may be taken, all by default.
     """
-    codes, where = np.unique(_codes(rgb), return_inverse=True)
-    colours = np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.float32)
+    colours, where = _unique(rgb)
     entries = palette.astype(np.float32)
     penalty = (entries**2).sum(1)
     if allowed is not None:
         penalty = np.where(allowed, penalty, np.inf)
     nearest = np.empty(len(colours), np.uint8)
     for start in range(0, len(colours), _COLOURS_AT_ONCE):
-        part = colours[start : start + _COLOURS_AT_ONCE]
+        part = colours[start : start + _COLOURS_AT_ONCE].astype(np.float32)
         # |c - e|^2 without |c|^2, which is the same for every entry.
         nearest[start : start + len(part)] = np.argmin(penalty - 2 * part @ entries.T, axis=1)
-    return nearest[where.reshape(-1)]
+    return nearest[where]
 
 
 def representative_colours(rgb: np.ndarray, count: int) -> np.ndarray:
     """At most `count` colours (uint8 [M, 3]) that stand for all of `rgb` (uint8 [N, 3]); exact where they suffice."""
-    from PIL import Image
-
-    codes = np.unique(_codes(rgb))
-    if len(codes) <= count:
-        return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.uint8)
+    colours, _ = _unique(rgb)
+    if len(colours) <= count:
+        return colours
     quantised = Image.fromarray(rgb[None]).quantize(count, Image.Quantize.MEDIANCUT)
     return np.asarray(quantised.getpalette("RGB"), np.uint8).reshape(-1, 3)[:count]
 
 
-def _codes(rgb: np.ndarray) -> np.ndarray:
+def _unique(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The different colours, sorted, and which of them each is; one number a colour is much faster than three."""
     red, green, blue = (rgb[:, channel].astype(np.uint32) for channel in range(3))
-    return red << 16 | green << 8 | blue
-
-
-def ink_of(rgb: np.ndarray) -> np.ndarray:
-    """RGB uint8 [..., 3] as CMYK uint8 [..., 4] without black: what Pillow's conversion gives and undoes exactly."""
-    return np.concatenate([255 - rgb, np.zeros_like(rgb[..., :1])], axis=-1)
+    codes, where = np.unique(red << 16 | green << 8 | blue, return_inverse=True)
+    return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.uint8), where.reshape(-1)

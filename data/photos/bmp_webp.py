@@ -1,0 +1,134 @@
+"""A user's BMP or WebP.
+
+BMP: the bytes of the masked pixels are replaced in the file itself where it has 8, 24 or 32 bits; the rarer kinds are
+encoded anew. Format: BITMAPFILEHEADER and BITMAPINFOHEADER of the Windows API reference, and its V4 and V5 variants.
+
+WebP: lossless stays lossless, value for value; a lossy one has no parts that could be left alone.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from data.images import BadImageError, decode_picture, open_picture, stored_orientation, to_array
+from data.photos.colours import Encoded, Stored, nearest_entries
+
+_INFO_HEADER = 40
+_PLAIN, _MASKS = 0, (3, 6)
+# Which byte of a pixel a mask stands for; red, green and blue are 2, 1 and 0 where the file gives no masks.
+_BYTES, _USUAL_BYTES = {0xFF: 0, 0xFF00: 1, 0xFF0000: 2, 0xFF000000: 3}, (2, 1, 0)
+# Of a lossy file that is encoded once more: high, because every encoding costs.
+LOSSY_QUALITY = 95
+# Methods go from 0 (fast) to 6 (small), the effort for lossless pictures from 0 to 100: these take about as long as
+# PNG, and make a photo of a page a third larger than the slowest.
+_LOSSY = {"quality": LOSSY_QUALITY, "method": 1}
+_LOSSLESS = {"lossless": True, "quality": 20, "method": 0}
+
+
+def decode_bmp(source: bytes, name: str) -> Stored:
+    """Decodes a BMP of any kind that Pillow knows.
+
+    Raises:
+        BadImageError: cut short or broken.
+    """
+    with open_picture(io.BytesIO(source), name) as image:
+        decode_picture(image, name)
+        return Stored(to_array(image, "RGB"))
+
+
+def encode_bmp(source: bytes, name: str, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray) -> Encoded:
+    """`source` with `rgb` (uint8) where `mask` is 1; a palette's nearest colours where it has one."""
+    layout = _read_layout(source)
+    if layout is None:
+        return _encode_bmp_anew(source, name, rgb, mask)
+    offset, stride, bottom_up, size, places, palette = layout
+    if palette is not None and len(palette) == 0:
+        raise BadImageError(f"{name}: broken (no room for a palette between its header and its pixels)")
+    content = bytearray(source)
+    flat = np.frombuffer(content, np.uint8)
+    rows, columns = np.nonzero(mask)
+    fill = rgb[rows, columns]
+    first = offset + (len(mask) - 1 - rows if bottom_up else rows) * stride + columns * size
+    if palette is not None:
+        flat[first] = nearest_entries(fill, palette)
+    else:
+        for channel, place in enumerate(places):
+            flat[first + place] = fill[:, channel]
+    return Encoded(content)
+
+
+def _read_layout(source: bytes) -> tuple[int, int, bool, int, tuple[int, ...], np.ndarray | None] | None:
+    """First byte of the pixels, bytes from row to row, whether the last row comes first, bytes of a pixel, where in it
+    red, green and blue lie, and the palette (RGB uint8 [M, 3]) of 8 bits; None for a kind that is not changed in place.
+    """
+    offset, header = struct.unpack_from("<II", source, 10)
+    if header < _INFO_HEADER:
+        return None
+    width, height, _, bits, compression = struct.unpack_from("<iiHHI", source, 18)
+    places, palette = _USUAL_BYTES, None
+    if compression in _MASKS and bits == 32:
+        # Behind the first 40 bytes in every variant: inside the larger headers, after the small one.
+        masks = struct.unpack_from("<III", source, 14 + _INFO_HEADER)
+        places = tuple(_BYTES.get(mask, -1) for mask in masks) if all(masks) else places
+    elif compression != _PLAIN:
+        return None
+    if bits not in (8, 24, 32) or -1 in places:
+        return None
+    if bits == 8:
+        used = struct.unpack_from("<I", source, 46)[0]
+        count = max(min(used or 256, 256, (offset - 14 - header) // 4), 0)
+        palette = np.frombuffer(source, np.uint8, count * 4, 14 + header).reshape(-1, 4)[:, 2::-1]
+    return offset, (width * bits + 31) // 32 * 4, height > 0, bits // 8, places, palette
+
+
+def _encode_bmp_anew(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
+    with open_picture(io.BytesIO(source), name) as image:
+        samples, dpi = to_array(image, "RGB"), image.info.get("dpi")
+    samples[mask != 0] = rgb[mask != 0]
+    buffer = io.BytesIO()
+    Image.fromarray(samples).save(buffer, format="BMP", **({"dpi": dpi} if dpi else {}))
+    note = "a BMP of a rare kind (run lengths, 1, 4 or 16 bits, other masks) becomes one of 24 bits"
+    return Encoded(buffer.getvalue(), (note,))
+
+
+def decode_webp(source: bytes, name: str) -> Stored:
+    """Decodes a WebP of one picture.
+
+    Raises:
+        BadImageError: cut short or broken.
+    """
+    with open_picture(io.BytesIO(source), name) as image:
+        decode_picture(image, name)
+        samples = to_array(image)
+        metadata = {key: image.info[key] for key in ("exif", "icc_profile", "xmp") if image.info.get(key)}
+        info = {"samples": samples, "metadata": metadata}
+        return Stored(np.ascontiguousarray(samples[..., :3]), stored_orientation(image), info)
+
+
+def encode_webp(source: bytes, name: str, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray) -> Encoded:
+    """`source` with `rgb` (uint8, stored orientation) where `mask` is 1; alpha and metadata stay."""
+    samples = info["samples"].copy()
+    samples[..., :3][mask != 0] = rgb[mask != 0]
+    lossy = _is_lossy(source)
+    buffer = io.BytesIO()
+    # "exact": the colours below a transparent pixel are values of the file like any other.
+    options = {"exact": True, **(_LOSSY if lossy else _LOSSLESS), **info["metadata"]}
+    Image.fromarray(samples).save(buffer, format="WEBP", **options)
+    note = f"a lossy WebP cannot be changed in part: the whole picture was encoded anew at quality {LOSSY_QUALITY}"
+    return Encoded(buffer.getvalue(), (note,) if lossy else ())
+
+
+def _is_lossy(source: bytes) -> bool:
+    """Whether the first picture chunk is `VP8 ` (lossy) and not `VP8L`; the container is RIFF, see RFC 9649."""
+    at = 12
+    while at + 8 <= len(source):
+        if source[at : at + 4] in (b"VP8 ", b"VP8L"):
+            return source[at : at + 4] == b"VP8 "
+        size = int.from_bytes(source[at + 4 : at + 8], "little")
+        at += 8 + size + size % 2
+    return False
