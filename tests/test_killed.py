@@ -28,7 +28,7 @@ MOTHER = """
 import importlib, itertools, os, signal, sys
 from utils.machine import start_paddle
 
-start_paddle(1)
+start_paddle()
 script, *others = [importlib.import_module(name) for name in sys.argv[1:]]
 replace = os.replace
 
@@ -51,10 +51,13 @@ for line in sys.stdin:
 
 
 @contextmanager
-def mother(log: Path, *modules: str) -> Iterator[Callable[..., int]]:
-    """Gives a function (arguments, the number of the last file or 0, whether that is half) -> exit code of a run."""
+def mother(log: Path, *modules: str, threads: int = 1) -> Iterator[Callable[..., int]]:
+    """Gives a function (arguments, the number of the last file or 0, whether that is half) -> exit code of a run.
+
+    The run is `main` of the first module; what the processes write and print ends in `log`.
+    """
     command = [sys.executable, "-c", MOTHER, *modules]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(threads)}
     with (
         open(log, "wb") as errors,
         subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,

@@ -22,13 +22,16 @@ from configs.load import load_config
 from configs.parsing import ConfigError
 from data.contest.lists import PatchPaths, write_list
 from models.weights import load_weights
+from tests.test_killed import mother
 from utils.training import run_folder
 from utils.training.checkpoint import load_checkpoint
 from utils.training.processes import Processes
-from utils.training.run_folder import RunFolder, read_metrics
+from utils.training.run_folder import read_metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 QUIET = ("validation.every=0",)
+# For `mother`: the script, and what else is imported once for all of its runs.
+TRAINING = ("train", "matplotlib.figure", "matplotlib.backends.backend_agg")
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +80,6 @@ def command(prepared: Path, output: Path, *overrides: str, flags: tuple[str, ...
     return ["-c", str(prepared / "config.yml"), "-o", f"output={output}", *overrides, "--device", "cpu", *flags]
 
 
-def in_new_process(arguments: list[str]) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "train.py", *arguments], cwd=ROOT, capture_output=True, text=True, check=False,
-        env={**os.environ, "OMP_NUM_THREADS": str(train.THREADS)},
-    )
-
-
 def last(output: Path) -> dict:
     return load_checkpoint(output / "checkpoints" / "last.pdckpt")
 
@@ -117,37 +113,32 @@ def no_curves(straight, monkeypatch):
     monkeypatch.setattr(run_folder, "draw_curves", lambda path, records: None)
 
 
-class Killed(BaseException):
-    """Stands for a kill that leaves no time to do anything."""
-
-
-def killed_after(iteration: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ends the process (as far as the test can) right after the checkpoint of `iteration`."""
-    save = RunFolder.save
-
-    def save_and_die(self, done, learner, best=False):
-        save(self, done, learner, best)
-        if done == iteration:
-            raise Killed
-
-    monkeypatch.setattr(RunFolder, "save", save_and_die)
-
-
 @pytest.mark.parametrize("workers", [0, 2])
-def test_ten_iterations_equal_five_a_save_a_new_process_and_five(prepared, straight, tmp_path, monkeypatch, workers):
-    overrides = (*QUIET, f"data.workers={workers}")
-    with monkeypatch.context() as patch:
-        killed_after(5, patch)
-        with pytest.raises(Killed):
-            train.main(command(prepared, tmp_path, *overrides))
-    assert last(tmp_path)["iteration"] == 5
-    done = in_new_process(command(prepared, tmp_path, *overrides, flags=("--resume",)))
-    assert done.returncode == 0, done.stderr
-    assert "iteration 5" in done.stdout
-    assert_same_training(last(straight), last(tmp_path))
-    losses = [[item["loss"] for item in records(folder)] for folder in (straight, tmp_path)]
+def test_ten_iterations_equal_five_a_kill_a_new_process_and_five(prepared, straight, tmp_path, workers):
+    log, output, overrides = tmp_path / "log", tmp_path / "run", (*QUIET, f"data.workers={workers}")
+    with mother(log, *TRAINING, threads=train.THREADS) as run:
+        # config.yml, command.txt, metrics.jsonl, and the checkpoint under its first name and its own.
+        assert run(*command(prepared, output, *overrides), last=5) == -signal.SIGKILL, log.read_text()
+        assert last(output)["iteration"] == 5
+        assert run(*command(prepared, output, *overrides, flags=("--resume",))) == 0, log.read_text()
+    assert "going on from" in log.read_text()
+    assert_same_training(last(straight), last(output))
+    losses = [[item["loss"] for item in records(folder)] for folder in (straight, output)]
     assert losses[0] == losses[1]
     assert len(losses[0]) == 10
+
+
+def test_killed_at_one_file_after_the_other_a_run_still_ends_the_same(prepared, straight, tmp_path):
+    log, output = tmp_path / "log", tmp_path / "run"
+    arguments = command(prepared, output, "train.save_every=4", *QUIET, flags=("--auto-resume",))
+    with mother(log, *TRAINING, threads=train.THREADS) as run:
+        # The fourth file is half a checkpoint; the fifth gets its name; later, the fifth takes the name of the last.
+        for kill, half in ((4, True), (5, False), (4, False), (5, False)):
+            assert run(*arguments, last=kill, half=half) == -signal.SIGKILL, log.read_text()
+        assert run(*arguments) == 0, log.read_text()
+    assert "previous.pdckpt, iteration 4" in log.read_text()
+    assert_same_training(last(straight), last(output))
+    assert load_weights(output / "model_last.pdparams").origin["iteration"] == 10
 
 
 def test_auto_resume_starts_then_passes_over_a_torn_file_and_ends_the_same(prepared, straight, tmp_path, capsys):
