@@ -144,15 +144,9 @@ class Restorer:
         return restorer
 
     def _set_up(
-        self,
-        backend: Backend | None,
-        settings: PredictConfig,
-        scale: str | float,
-        mode: Mode,
-        tta: bool,
-        memory: float | None,
-        locator: Backend | None,
-    ) -> None:
+        self, backend: Backend | None, settings: PredictConfig, scale: str | float, mode: Mode, tta: bool,
+        memory: float | None, locator: Backend | None,
+    ) -> None:  # fmt: skip
         self.settings, self.scale, self.mode, self.tta = settings, scale, mode, tta
         self._backend = locator or backend
         self.gated, self.tlc = locator is not None or backend.gated, self._backend.tlc

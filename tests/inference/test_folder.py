@@ -231,16 +231,6 @@ def test_a_picture_named_like_the_mask_of_another_is_refused_before_anything_is_
     assert states(run(source, tmp_path / "results")) == {**ALL_DONE, "a.jpg.mask.png": "restored"}
 
 
-def test_an_interrupted_write_leaves_no_result_under_its_name(source, tmp_path, monkeypatch):
-    def killed(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "replace", killed)
-    with pytest.raises(KeyboardInterrupt):
-        run(source, tmp_path / "results")
-    assert files(tmp_path / "results") == []
-
-
 def test_ctrl_c_lets_the_result_that_is_being_written_become_whole(source, tmp_path):
     seen = []
 

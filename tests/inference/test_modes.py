@@ -4,21 +4,16 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-import cv2
 import numpy as np
 import pytest
 
 from configs.schema import PredictConfig
-from data.images import read_rgb
 from inference import Restorer
-from inference.restorer import default_weights
 from inference.tiles import equal_cut, mean_over_flips, run_cut
 from models.weights import Weights, arrays_of
 from tests.inference.painted import page
 from tests.inference.stand_ins import StandIn, paint_red_over
 from tests.models.networks import build
-
-SAMPLE = default_weights().parent / "samples" / "photos" / "form_head.jpg"
 
 
 def red_page(height: int, width: int, *boxes: tuple[int, int, int, int], kind: type = np.uint8) -> np.ndarray:
@@ -232,16 +227,3 @@ def test_it_describes_itself_in_one_line():
     assert "\n" not in text
     for part in ("stand-in fp32 on cpu", "mode tiles", "scale 0.5", "mirrorings", "none"):
         assert part in text
-
-
-@pytest.mark.parametrize(("height", "width"), [(421, 316), (97, 300)])
-def test_the_shipped_network_leaves_every_bit_outside_the_mask(height, width):
-    photo = cv2.resize(read_rgb(SAMPLE), (width, height), interpolation=cv2.INTER_AREA)
-    for kind in (np.uint8, np.uint16):
-        image = photo.astype(kind) * kind(np.iinfo(kind).max // 255)
-        restorer = Restorer(device="cpu", backend="paddle")
-        result = restorer(image)
-        assert np.array_equal(result.image[result.mask == 0], image[result.mask == 0])
-        if height > width:
-            assert result.occluders == 1
-            assert 0.02 < result.mask.mean() < 0.4

@@ -142,9 +142,3 @@ def test_any_size(shape):
     hole[:, shape[1] // 3 : shape[1] // 2 + 1] = True
     for line in ruled_lines(rest, hole, LineRules(votes=3, support=2, band=5)):
         assert np.isfinite(line.profiles).all()
-
-
-def test_lengths_grow_with_the_picture():
-    scaled = LineRules().scaled(2.5)
-    assert (scaled.band, scaled.support, scaled.reach, scaled.slack) == (120, 75, 10, 5.0)
-    assert scaled.contrast == LineRules().contrast

@@ -66,11 +66,6 @@ def test_with_nothing_known_the_networks_fill_stays():
     assert np.allclose(fill, restored, atol=1e-6)
 
 
-def test_lengths_grow_with_the_working_scale_and_never_shrink():
-    assert RULES.scaled(300) == RULES.scaled(1024) == RULES
-    assert RULES.scaled(2048).ring == 2 * RULES.ring
-
-
 @pytest.mark.parametrize("size", [(900, 1200), (70, 1200), (1, 9), (513, 511)])
 @pytest.mark.parametrize("covered", ["corner", "all", "two"])
 def test_covered_parts_are_painted_in_tiles_of_one_size_with_the_values_of_the_whole_picture(size, covered):

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from inference.fill.borders import BorderRules
+from inference.fill.lines import LineRules
+from inference.fill.network import ToneRules
 from inference.fill.page import PageRules, carry_on, carry_page_on
 from inference.paste import PasteRules
 
@@ -104,11 +106,14 @@ def test_carrying_on_keeps_a_constant_and_takes_the_nearest_most():
 
 
 def test_lengths_grow_with_the_working_scale_and_never_shrink():
-    rules = PageRules(ring=16, text=21)
-    assert rules.scaled(300) == rules.scaled(1024) == rules
-    double = rules.scaled(2048)
-    assert (double.ring, double.text, double.stroke, double.rim) == (32, 41, 17, 6)
-    sides = [getattr(rules.scaled(side), name) for side in range(1000, 4000, 37) for name in ("text", "stroke")]
+    for rules in (PageRules(), ToneRules()):
+        assert rules.scaled(300) == rules.scaled(1024) == rules
+        assert rules.scaled(2048).ring == 2 * rules.ring
+    double = PageRules().scaled(2048)
+    assert (double.text, double.stroke, double.rim, double.around) == (41, 17, 6, 64)
+    lines = LineRules().scaled(2.5)
+    assert (lines.band, lines.support, lines.reach, lines.slack, lines.contrast) == (120, 75, 10, 5.0, 10.0)
+    sides = [getattr(RULES.scaled(side), name) for side in range(1000, 4000, 37) for name in ("text", "stroke")]
     assert all(side % 2 == 1 for side in sides)
 
 
