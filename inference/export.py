@@ -39,7 +39,7 @@ STATIC_SIZE = (512, 512)
 
 
 class Checked(NamedTuple):
-    """A line of the table: the file where it lies now, what ran it, the largest difference from the eager model."""
+    """A file where it lies now, what ran it, and the largest difference from the eager model."""
 
     file: Path
     engine: str
@@ -179,17 +179,11 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, ValueError, RuntimeError, MemoryError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    rows = [("file", "size", "engine", "largest difference")]
-    rows += [(str(item.file), _megabytes(item.file), item.engine, f"{item.difference:.1e}") for item in checked]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    width = max(len(str(item.file)) for item in checked)
+    print("file".ljust(width), "engine".ljust(11), "largest difference", sep="  ")
+    for item in checked:
+        print(str(item.file).ljust(width), item.engine.ljust(11), f"{item.difference:.1e}", sep="  ")
     return 0
-
-
-def _megabytes(path: Path) -> str:
-    files = path.iterdir() if path.is_dir() else [path]
-    return f"{sum(file.stat().st_size for file in files) / 1e6:.1f} MB"
 
 
 if __name__ == "__main__":

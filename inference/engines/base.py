@@ -20,18 +20,9 @@ INPUT, OUTPUT = "tile", "restored"
 
 # Words by which engines report that memory ran out, in lower case: Paddle, CUDA, onnxruntime, OpenVINO and C++.
 _OUT_OF_MEMORY = (
-    "out of memory",
-    "resourceexhausted",
-    "resource exhausted",
-    "cannot allocate",
-    "failed to allocate",
-    "fail to alloc",
-    "could not allocate",
-    "bad_alloc",
-    "bad allocation",
-    "cudaerrormemoryallocation",
-    "alloc_failed",
-)
+    "out of memory", "resourceexhausted", "resource exhausted", "cannot allocate", "failed to allocate",
+    "fail to alloc", "could not allocate", "bad_alloc", "bad allocation", "cudaerrormemoryallocation", "alloc_failed",
+)  # fmt: skip
 
 # Largest difference from the eager network, in units of white (or of the largest output, where that is more): an
 # engine in fp32 is off by 1e-6, one in bf16 by 4e-3, and one that computes something else by a tenth.
@@ -67,9 +58,8 @@ class Engine(Protocol):
             tile: float32, C-contiguous, [1, 3, h, w], RGB in [0, 1], with any h, w >= 1.
 
         Returns:
-            float32 [1, channels, h, w]. Of NAFNet: the restored colours before the gate and not clipped (inside the
-            mask they are the better ones, and the mask is decided on the whole picture and not here), and with a gate
-            a fourth channel, the probability that something covers the page.
+            float32 [1, channels, h, w]. Of NAFNet: the restored colours, before the gate and not clipped, and with a
+            gate a fourth channel, the probability that something covers the page.
 
         Raises:
             ValueError: another array.
@@ -91,11 +81,7 @@ class Backend(Engine, Protocol):
 
 
 def check_tile(tile: np.ndarray) -> None:
-    """Refuses what no engine takes.
-
-    Raises:
-        ValueError: not float32 [1, 3, h, w] with at least one pixel.
-    """
+    """Refuses what no engine takes with a `ValueError`."""
     if tile.dtype != np.float32 or tile.ndim != 4 or tile.shape[:2] != (1, 3) or tile.size == 0:
         raise ValueError(f"expected a tile of float32 [1, 3, height, width], got {tile.dtype} {list(tile.shape)}")
 
@@ -180,11 +166,7 @@ class Proof:
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Proof:
-        """Reads what `to_json` wrote.
-
-        Raises:
-            ValueError, TypeError, KeyError: something else.
-        """
+        """Reads what `to_json` wrote; ValueError, TypeError or KeyError for something else."""
         samples = np.frombuffer(base64.b64decode(value["samples"], validate=True), np.float32)
         return cls(int(value["height"]), int(value["width"]), samples.reshape(value["shape"]))
 
@@ -201,11 +183,7 @@ class Proof:
         return worst if np.isfinite(worst) else float("inf")
 
     def check(self, engine: Engine) -> None:
-        """Runs the tile through `engine`.
-
-        Raises:
-            BackendError: the numbers are not those of the reference.
-        """
+        """Refuses an engine whose numbers are not those of the reference with a `BackendError`."""
         worst, limit = self.difference(engine), LIMITS[engine.precision]
         if not worst <= limit:
             raise BackendError(

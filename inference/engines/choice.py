@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NamedTuple
 
 from configs.schema import PredictConfig
@@ -78,24 +78,7 @@ def open_graph(
         DeviceError: a GPU was asked for by name and cannot be used.
         ValueError: weights that describe no network of this project, or do not fit it.
     """
-    for what, value, known in (
-        ("backend", backend, BACKENDS), ("precision", precision, ("auto", "fp32", "bf16", "fp16"))
-    ):  # fmt: skip
-        if value not in known:
-            raise BackendError(f"{what} {value!r}: unknown, expected one of {', '.join(known)}")
-    check_device(device)
-    candidates = list(_candidates(backend, precision, device))
-    if not candidates:
-        known = (
-            f"{name} on {kind}: {', '.join(precisions)}"
-            for kind, engines in PRECISIONS.items()
-            for name, precisions in engines.items()
-            if backend in ("auto", name)
-        )
-        raise BackendError(
-            f"backend {backend} with precision {precision} on device {device}: there is no such combination; there is "
-            f"{'; '.join(known)}"
-        )
+    candidates = _candidates(backend, precision, device)
     on_cpu_only = all(candidate.device == "cpu" for candidate in candidates)
     if device == "auto" and on_cpu_only and (backend == "auto" or backend in PRECISIONS["gpu"]) and gpu_shows():
         _log.warning(
@@ -123,15 +106,32 @@ def open_graph(
     raise failure(f"nothing can run the network here. {'. '.join(problems)}")
 
 
-def _candidates(backend: str, precision: str, device: str) -> Iterator[_Candidate]:
-    """What to try, in order; what exists nowhere is left out."""
-    for kind, engines in PRECISIONS.items():
-        if device != "auto" and not device.startswith(kind):
-            continue
-        for name, known in engines.items():
-            if backend in ("auto", name) and precision in ("auto", *known) and _worth_asking(name, kind, device):
-                place = gpu_named(device) if kind == "gpu" else "cpu"
-                yield _Candidate(name, place, known[0] if precision == "auto" else precision)
+def _candidates(backend: str, precision: str, device: str) -> list[_Candidate]:
+    """What to try, in order; what exists nowhere is left out, and it is an error when nothing is left."""
+    precisions = ("auto", "fp32", "bf16", "fp16")
+    for what, value, known in (("backend", backend, BACKENDS), ("precision", precision, precisions)):
+        if value not in known:
+            raise BackendError(f"{what} {value!r}: unknown, expected one of {', '.join(known)}")
+    check_device(device)
+    asked = [
+        (kind, name, known)
+        for kind, engines in PRECISIONS.items()
+        for name, known in engines.items()
+        if backend in ("auto", name)
+    ]
+    candidates = [
+        _Candidate(name, gpu_named(device) if kind == "gpu" else "cpu", known[0] if precision == "auto" else precision)
+        for kind, name, known in asked
+        if (device == "auto" or device.startswith(kind)) and precision in ("auto", *known)
+        and _worth_asking(name, kind, device)
+    ]  # fmt: skip
+    if not candidates:
+        there = "; ".join(f"{name} on {kind}: {', '.join(known)}" for kind, name, known in asked)
+        raise BackendError(
+            f"backend {backend} with precision {precision} on device {device}: there is no such combination; there is "
+            f"{there}"
+        )
+    return candidates
 
 
 def _worth_asking(name: str, kind: str, device: str) -> bool:

@@ -32,7 +32,7 @@ class Graph(Protocol):
         name: one word for the names of files.
         fingerprint: SHA-256 of all that decides about the numbers: parameters, settings, the code of this project.
         proof_size: (height, width) of a tile that is cheap to run and meets every part of the network.
-        beside: where an exported file may lie that was handed over with the weights; None for weights without a file.
+        beside: where an exported file may lie that was handed over with the weights; None where there is none.
     """
 
     name: str

@@ -69,25 +69,17 @@ class GraphWriter:
         missing = self.node("Mod", self.node("Neg", size), self.constant([multiple]))
         return self.node("Pad", x, self.node("Concat", self.constant([0] * 6), missing, axis=0))
 
-    def model(
-        self,
-        name: str,
-        source: tuple[str, Sequence[int | str]],
-        result: tuple[str, Sequence[int | str], str],
-    ) -> bytes:
-        """The file of the whole graph.
+    def model(self, name: str, result: str, channels: int, height: int | None, width: int | None) -> bytes:
+        """The file of the whole graph, which is called `name` and gives the value `result`.
 
-        Args:
-            name: of the network, for people.
-            source: the input's name and shape; float32; a side that may be any has a name.
-            result: the output's name and shape, float32, and the value that it is.
+        Input and output are float32 [1, 3, h, w] and [1, channels, h, w]; a side that is None may be any.
         """
-        output, shape, value = result
+        sides = [height or "height", width or "width"]
         graph = helper.make_graph(
-            [*self._nodes, helper.make_node("Identity", [value], [output], name=output)],
+            [*self._nodes, helper.make_node("Identity", [result], [OUTPUT], name=OUTPUT)],
             name,
-            [helper.make_tensor_value_info(source[0], TensorProto.FLOAT, source[1])],
-            [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)],
+            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [1, 3, *sides])],
+            [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [1, channels, *sides])],
             list(self._constants.values()),
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
@@ -96,15 +88,9 @@ class GraphWriter:
 
 
 def build_onnx(
-    weights: Weights,
-    settings: PredictConfig,
-    height: int | None = None,
-    width: int | None = None,
+    weights: Weights, settings: PredictConfig, height: int | None = None, width: int | None = None
 ) -> bytes:
-    """Writes the network as an ONNX file.
-
-    Its input "tile" is float32 [1, 3, h, w], RGB in [0, 1]; its output "restored" is float32 [1, 3, h, w], the restored
-    picture before the gate and not clipped, or [1, 4, h, w] with the mask probability last when the network has a gate.
+    """NAFNet as an ONNX file whose output is that of `inference.engines.base.Engine`.
 
     Args:
         settings: `tlc_ratio` and `tlc_train_size` count.
@@ -139,9 +125,7 @@ def build_onnx(
     output = graph.convolution(features, "ending", padding=1)
     restored = graph.head(output, padded, network.gate)
     cut = graph.node("Slice", restored, graph.constant([0, 0]), size, graph.constant([2, 3]))
-    sides = [height or "height", width or "width"]
-    channels = 4 if network.gate else 3
-    return graph.model("nafnet", (INPUT, [1, 3, *sides]), (OUTPUT, [1, channels, *sides], cut))
+    return graph.model("nafnet", cut, 4 if network.gate else 3, height, width)
 
 
 class _NafnetWriter(GraphWriter):

@@ -31,7 +31,7 @@ def test_all_files_are_written_checked_and_used(weights_file, capsys, monkeypatc
     monkeypatch.setattr(export, "STATIC_SIZE", (30, 18))
     assert main(["--weights", str(weights_file)]) == 0
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0].split() == ["file", "size", "engine", "largest", "difference"]
+    assert printed[0].split() == ["file", "engine", "largest", "difference"]
     assert [line.split()[-2] for line in printed[1:]] == ["onnxruntime", "openvino", "paddle"]
     assert all(0 <= float(line.split()[-1]) < 1e-4 for line in printed[1:])
     out = weights_file.parent
