@@ -1,49 +1,36 @@
-"""A JPEG file as its segments: split strictly and put together again; the metadata also of files that break the rules.
+"""A JPEG file as its segments, and what its headers say about its blocks.
 
-Marker names and layouts are those of ITU-T T.81, annex B.
-
-What a JPEG's headers say, read strictly.
-
-libjpeg forgives, and the copy inside jpeglib ends the process at what it does not forgive. So every header is checked
-here before a byte reaches it, and whatever is unusual is refused with a reason. Layouts and limits are those of
-ITU-T T.81 (annex B; G for progressive scans), the rules of colour those of libjpeg.
+libjpeg forgives, and the copy inside jpeglib ends the process at what it does not forgive. So Pillow is asked first,
+and what it takes and jpeglib does not, or what would come back differently, is refused here. Marker names and layouts
+are those of ITU-T T.81, annex B; the rules of colour are libjpeg's.
 """
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
+from PIL import JpegImagePlugin
 
 EOI, SOS, DQT, DHT, DRI, COM = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xFE
 APP0, APP2, APP14, APP15 = 0xE0, 0xE2, 0xEE, 0xEF
 BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
-_UNSUPPORTED = {
-    **dict.fromkeys((0xC3, 0xCB), "lossless coding"),
-    **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF), "hierarchical coding"),
-    **dict.fromkeys((0xC9, 0xCA, 0xCC), "arithmetic coding"),
-    0xDC: "a height that follows the data (DNL)",
-}
 # Within entropy-coded data FF is followed by 00 (a stuffed byte), a restart marker, or more FF (fill).
 _END_OF_DATA = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _CUT_SHORT = "cut short: no end of image"
+# Files of a few kilobytes with thousands of scans take decoders minutes.
+_MAX_SCANS = 256
 
 
 class UnsupportedJpegError(ValueError):
     """A JPEG whose blocks cannot be replaced one by one; the message is the reason, without the file's name."""
 
 
-@dataclass(frozen=True)
-class Segment:
-    """One marker and what belongs to it.
-
-    Attributes:
-        marker: the byte after FF.
-        payload: what follows the two bytes of length.
-        data: entropy-coded bytes behind a start of scan, restart markers included.
-    """
+class Segment(NamedTuple):
+    """The byte after FF, what follows the two bytes of length, and the coded bytes behind a start of scan."""
 
     marker: int
     payload: bytes
@@ -62,64 +49,107 @@ class Segment:
         """Whether it is the Multi-Picture Format's list of the pictures behind the first."""
         return self.marker == APP2 and self.payload.startswith(b"MPF\0")
 
-    def encode(self) -> bytes:
-        length = (len(self.payload) + 2).to_bytes(2, "big")
-        return b"".join((bytes((0xFF, self.marker)), length, self.payload, self.data))
+
+class Component(NamedTuple):
+    """A plane of the picture: its id in the file, horizontal and vertical sampling factor, quantisation table."""
+
+    id: int
+    horizontal: int
+    vertical: int
+    table: int
+
+
+class JpegFile(NamedTuple):
+    """A checked JPEG file.
+
+    Attributes:
+        segments: all segments between start and end of the picture, in order.
+        process: `BASELINE`, `EXTENDED` or `PROGRESSIVE`.
+        height, width: in pixels.
+        components: 1, 3 or 4.
+        colours: "grey", "ycc", "rgb", "cmyk" or "ycck": what the components hold.
+        tables: quantisation steps by table number, float32 8x8, rows are vertical frequencies.
+        standard_codes: whether its Huffman codes seem to be those of the standard's annex K and not fitted to it.
+        trailing: what lies behind the end of the picture.
+    """
+
+    segments: list[Segment]
+    process: int
+    height: int
+    width: int
+    components: list[Component]
+    colours: str
+    tables: dict[int, np.ndarray]
+    standard_codes: bool
+    trailing: bytes
+
+    def spacing(self, component: Component) -> tuple[int, int]:
+        """How many pixels a sample of `component` stands for, vertically and horizontally."""
+        vertical, horizontal = _largest_factors(self.components)
+        return vertical // component.vertical, horizontal // component.horizontal
+
+    def size_of(self, component: Component) -> tuple[int, int]:
+        """Height and width of `component` in samples."""
+        vertical, horizontal = self.spacing(component)
+        return -(-self.height // vertical), -(-self.width // horizontal)
+
+    def bare(self, more_data: bytes = b"") -> bytes:
+        """The file without metadata and with component ids 1, 2, 3, 4, so that every decoder takes it the same way.
+
+        `more_data` are appended to the data of each scan.
+        """
+        ids = {component.id: number for number, component in enumerate(self.components, 1)}
+        shown = [with_ids(segment, ids) for segment in self.segments if not segment.is_metadata]
+        return encode_jpeg(each._replace(data=each.data + more_data) if each.marker == SOS else each for each in shown)
 
 
 def encode_jpeg(segments: Iterable[Segment]) -> bytes:
     """The file that consists of `segments`."""
-    return b"".join((b"\xff\xd8", *(segment.encode() for segment in segments), b"\xff\xd9"))
+    parts = [b"\xff\xd8"]
+    for marker, payload, data in segments:
+        parts += [bytes((0xFF, marker)), (len(payload) + 2).to_bytes(2, "big"), payload, data]
+    return b"".join((*parts, b"\xff\xd9"))
 
 
-def demand(condition: bool, otherwise: str) -> None:
-    """Refuses the file with the reason `otherwise`.
-
-    Raises:
-        UnsupportedJpegError: `condition` does not hold.
-    """
-    if not condition:
-        raise UnsupportedJpegError(otherwise)
+def with_ids(segment: Segment, ids: dict[int, int]) -> Segment:
+    """A frame or scan with other component ids; any other segment as it is."""
+    payload = bytearray(segment.payload)
+    if segment.marker == SOS:
+        payload[1:-3:2] = bytes(ids[id] for id in payload[1:-3:2])
+    elif segment.is_frame:
+        payload[6::3] = bytes(ids[id] for id in payload[6::3])
+    return segment._replace(payload=bytes(payload))
 
 
 def split_jpeg(source: bytes) -> tuple[list[Segment], int]:
     """Segments of the first picture in `source`, and where it ends.
 
     Raises:
-        UnsupportedJpegError: no JPEG, cut short, or with markers that no supported file has.
+        UnsupportedJpegError: no JPEG, cut short, or with bytes or markers where none may be.
     """
-    demand(source[:2] == b"\xff\xd8", "no JPEG file: it does not begin with FFD8")
-    segments = []
-    position = 2
+    _demand(source[:2] == b"\xff\xd8", "no JPEG file: it does not begin with FFD8")
+    segments, position = [], 2
     while True:
-        demand(position + 1 < len(source), _CUT_SHORT)
-        demand(source[position] == 0xFF, f"byte {position} belongs to no segment")
-        while position + 1 < len(source) and source[position + 1] == 0xFF:
+        _demand(source[position : position + 1] in (b"\xff", b""), f"byte {position} belongs to no segment")
+        while source[position + 1 : position + 2] == b"\xff":
             position += 1
-        demand(position + 1 < len(source), _CUT_SHORT)
-        marker = source[position + 1]
-        position += 2
+        _demand(position + 1 < len(source), _CUT_SHORT)
+        marker, position = source[position + 1], position + 2
         if marker == EOI:
             return segments, position
-        demand(marker not in _UNSUPPORTED, _UNSUPPORTED.get(marker, ""))
-        demand(0xC0 <= marker <= 0xFE and not 0xD0 <= marker <= 0xD8, f"marker FF{marker:02X} where none may be")
-        length = int.from_bytes(source[position : position + 2], "big")
-        demand(length >= 2 and position + length <= len(source), "cut short, or a segment of impossible length")
-        payload = source[position + 2 : position + length]
-        position += length
-        data = b""
+        _demand(0xC0 <= marker <= 0xFE and not 0xD0 <= marker <= 0xD8, f"marker FF{marker:02X} where none may be")
+        end = position + int.from_bytes(source[position : position + 2], "big")
+        _demand(position + 2 <= end <= len(source), "cut short, or a segment of impossible length")
+        payload, data, position = source[position + 2 : end], b"", end
         if marker == SOS:
             found = _END_OF_DATA.search(source, position)
-            demand(found is not None, _CUT_SHORT)
-            data = source[position : found.start()].rstrip(b"\xff")
-            position = found.start()
+            _demand(found is not None, _CUT_SHORT)
+            data, position = source[position : found.start()].rstrip(b"\xff"), found.start()
         segments.append(Segment(marker, payload, data))
 
 
 def leading_metadata(source: bytes) -> list[Segment]:
-    """Segments of metadata in front of the first scan, for files that `split_jpeg` refuses: whatever cannot be
-    understood is passed over.
-    """
+    """Metadata in front of the first scan, of files that `split_jpeg` refuses: what makes no sense is passed over."""
     segments, position = [], 2
     while position + 4 <= len(source) and source[position : position + 2] != bytes((0xFF, SOS)):
         marker = source[position + 1]
@@ -132,247 +162,120 @@ def leading_metadata(source: bytes) -> list[Segment]:
     return [segment for segment in segments if segment.is_metadata]
 
 
-_MAX_SIDE = 65500
-_MAX_SCANS = 256
-_MAX_BLOCKS_IN_UNIT = 10
-_RESTART_MARKER = re.compile(rb"\xff[\xd0-\xd7]")
-# Where each of a quantisation table's 64 values, in the file's zigzag order, lies in the 8x8 block.
-_DIAGONALS = sorted(
-    ((row, column) for row in range(8) for column in range(8)),
-    key=lambda at: (sum(at), at[0] if sum(at) % 2 else at[1]),
-)
-_ZIGZAG = np.array([8 * row + column for row, column in _DIAGONALS])
-
-
-@dataclass(frozen=True)
-class Component:
-    """A plane of the picture: its id in the file, vertical and horizontal sampling factor, quantisation table."""
-
-    id: int
-    vertical: int
-    horizontal: int
-    table: int
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A picture's process (`BASELINE`, `EXTENDED` or `PROGRESSIVE`), size in pixels, and 1, 3 or 4 components."""
-
-    process: int
-    height: int
-    width: int
-    components: tuple[Component, ...]
-
-    def spacing(self, component: Component) -> tuple[int, int]:
-        """How many pixels a sample of `component` stands for, vertically and horizontally."""
-        return (
-            max(each.vertical for each in self.components) // component.vertical,
-            max(each.horizontal for each in self.components) // component.horizontal,
-        )
-
-    def alone(self, component: Component) -> Frame:
-        """The frame of a grey picture that `component` would make."""
-        vertical, horizontal = self.spacing(component)
-        size = (-(-self.height // vertical), -(-self.width // horizontal))
-        return Frame(self.process, *size, (Component(component.id, 1, 1, component.table),))
-
-    def grid(self, component: Component) -> tuple[int, int]:
-        """Height and width of `component` in blocks."""
-        alone = self.alone(component)
-        return -(-alone.height // 8), -(-alone.width // 8)
-
-    def blocks_in_unit(self, chosen: list[Component]) -> int:
-        """Blocks that a scan of `chosen` holds of a minimum coded unit."""
-        return 1 if len(chosen) == 1 else sum(each.vertical * each.horizontal for each in chosen)
-
-    @property
-    def fits_one_scan(self) -> bool:
-        return self.blocks_in_unit(list(self.components)) <= _MAX_BLOCKS_IN_UNIT
-
-    def units(self, chosen: list[Component]) -> int:
-        """Number of minimum coded units in a scan of `chosen`."""
-        if len(chosen) == 1:
-            rows, columns = self.grid(chosen[0])
-        else:
-            rows = -(-self.height // (8 * max(each.vertical for each in self.components)))
-            columns = -(-self.width // (8 * max(each.horizontal for each in self.components)))
-        return rows * columns
-
-
-@dataclass(frozen=True)
-class JpegFile:
-    """A checked JPEG file.
-
-    Attributes:
-        segments: all segments between start and end of the picture, in order.
-        colours: "grey", "ycc", "rgb", "cmyk" or "ycck": what the components hold.
-        tables: quantisation steps by table number, float32 8x8, rows are vertical frequencies.
-        standard_codes: whether its Huffman codes seem to be those of the standard's annex K and not fitted to it.
-        trailing: what lies behind the end of the picture.
-    """
-
-    segments: tuple[Segment, ...]
-    frame: Frame
-    colours: str
-    tables: dict[int, np.ndarray] = field(repr=False)
-    standard_codes: bool
-    trailing: bytes = field(repr=False)
-
-
 def parse_jpeg(source: bytes) -> JpegFile:
-    """Splits a JPEG file into segments and checks all but the entropy-coded data.
+    """Splits a JPEG file into segments and checks all but the coded data.
 
     Raises:
         UnsupportedJpegError: no JPEG, cut short, malformed, or of a kind whose blocks cannot be replaced.
     """
     segments, end = split_jpeg(source)
-    frame: Frame | None = None
-    scans: _ScanReader | None = None
-    tables: dict[int, np.ndarray] = {}
-    codes: dict[tuple[int, int], int] = {}
-    restart_interval = 0
-    for segment in segments:
-        if segment.is_frame:
-            demand(frame is None, "several frames")
-            frame = _read_frame(segment)
-            scans = _ScanReader(frame)
-        elif segment.marker == DQT:
-            demand(scans is None or scans.count == 0, "quantisation tables that change between scans")
-            tables.update(_read_quantisation(segment.payload))
-        elif segment.marker == DHT:
-            codes.update(_read_codes(segment.payload))
-        elif segment.marker == DRI:
-            demand(len(segment.payload) == 2, "a malformed restart interval")
-            restart_interval = int.from_bytes(segment.payload, "big")
-        elif segment.marker == SOS:
-            demand(scans is not None, "a scan before the frame")
-            scans.read(segment, codes, restart_interval)
-        else:
-            demand(segment.is_metadata, f"marker FF{segment.marker:02X} where none may be")
-    demand(scans is not None and scans.count > 0, "no picture data")
-    demand(scans.complete, "scans that leave out components or bits")
-    for component in frame.components:
-        demand(component.table in tables, f"quantisation table {component.table} is missing")
-    standard = all(count == 162 for (kind, _), count in codes.items() if kind == 1)
-    return JpegFile(tuple(segments), frame, _colours(segments, frame), tables, standard, source[end:])
-
-
-def _read_frame(segment: Segment) -> Frame:
-    payload = segment.payload
-    demand(len(payload) >= 6 and len(payload) == 6 + 3 * payload[5], "a malformed frame")
-    demand(payload[0] == 8, f"{payload[0]} bits per sample instead of 8")
-    height, width = (int.from_bytes(payload[at : at + 2], "big") for at in (1, 3))
-    demand(height > 0, "a height that follows the data (DNL)")
-    demand(0 < width <= _MAX_SIDE and height <= _MAX_SIDE, f"a size of {width}x{height}")
-    demand(payload[5] in (1, 3, 4), f"{payload[5]} components")
-    components = tuple(
-        Component(payload[at], payload[at + 1] & 15, payload[at + 1] >> 4, payload[at + 2])
-        for at in range(6, len(payload), 3)
-    )
-    demand(len({each.id for each in components}) == len(components), "component ids that repeat")
-    for each in components:
-        demand(1 <= each.vertical <= 4 and 1 <= each.horizontal <= 4 and each.table <= 3, "a malformed frame")
-    high, wide = max(each.vertical for each in components), max(each.horizontal for each in components)
+    frames = [segment for segment in segments if segment.is_frame]
+    others = [each for each in segments if not (each.is_frame or each.is_metadata)]
+    for segment in others:
+        known = segment.marker in (DQT, DHT, DRI, SOS)
+        _demand(known, f"marker FF{segment.marker:02X}: lossless, hierarchical or arithmetic coding, or worse")
+    _demand(len(frames) == 1, f"{len(frames)} frames")
+    kinds = [segment.marker for segment in segments if not segment.is_metadata]
+    _demand(SOS in kinds, "no picture data")
+    first_scan = kinds.index(SOS)
+    _demand(DQT not in kinds[first_scan:], "quantisation tables that change between scans")
+    _demand(frames[0].marker in kinds[:first_scan], "a scan before the frame")
+    with opened(encode_jpeg(frames + [segment for segment in others if segment.marker in (DQT, SOS)])) as image:
+        (width, height), components = image.size, [Component(*layer) for layer in image.layer]
+        steps = {slot: np.array(table, np.float32).reshape(8, 8) for slot, table in image.quantization.items()}
+    _demand(width > 0 and height > 0, "a height that follows the data (DNL)")
+    _demand(len({each.id for each in components}) == len(components) in (1, 3, 4), "component ids that repeat")
+    factors = [factor for each in components for factor in (each.horizontal, each.vertical)]
+    _demand(all(1 <= factor <= 4 for factor in factors), "malformed sampling factors")
+    high, wide = _largest_factors(components)
     whole = all(high % each.vertical == 0 and wide % each.horizontal == 0 for each in components)
-    demand(whole, "sampling factors that are no whole fractions of the largest")
-    return Frame(segment.marker, height, width, components)
+    _demand(whole, "sampling factors that are no whole fractions of the largest")
+    for each in components:
+        _demand(each.table in steps, f"quantisation table {each.table} is missing")
+        _demand(bool(np.all(steps[each.table] > 0)), "a quantisation table with zeros")
+    standard = _check_scans(segments, components, frames[0].marker == PROGRESSIVE)
+    colours = _colours(segments, components)
+    return JpegFile(segments, frames[0].marker, height, width, components, colours, steps, standard, source[end:])
 
 
-def _read_quantisation(payload: bytes) -> dict[int, np.ndarray]:
-    tables = {}
-    position = 0
-    while position < len(payload):
-        wide, slot = payload[position] >> 4, payload[position] & 15
-        size = 64 * (wide + 1)
-        raw = payload[position + 1 : position + 1 + size]
-        demand(wide <= 1 and slot <= 3 and len(raw) == size, "a malformed quantisation table")
-        table = np.empty(64, np.float32)
-        table[_ZIGZAG] = np.frombuffer(raw, ">u2" if wide else "u1")
-        demand(bool(np.all(table > 0)), "a quantisation table with zeros")
-        tables[slot] = table.reshape(8, 8)
-        position += 1 + size
-    return tables
+def opened(content: bytes) -> JpegImagePlugin.JpegImageFile:
+    """Pillow's view of a file; `UnsupportedJpegError` for what it refuses."""
+    try:
+        return JpegImagePlugin.JpegImageFile(io.BytesIO(content))
+    except (OSError, SyntaxError, ValueError, LookupError, EOFError) as error:
+        raise UnsupportedJpegError(f"broken or cut short ({error})") from error
 
 
-def _read_codes(payload: bytes) -> dict[tuple[int, int], int]:
+def _demand(condition: bool, otherwise: str) -> None:
+    """Refuses the file with the reason `otherwise`."""
+    if not condition:
+        raise UnsupportedJpegError(otherwise)
+
+
+def _largest_factors(components: list[Component]) -> tuple[int, int]:
+    return max(each.vertical for each in components), max(each.horizontal for each in components)
+
+
+def _check_scans(segments: list[Segment], components: list[Component], progressive: bool) -> bool:
+    """That each scan has its Huffman tables, without which jpeglib crashes, and that together they hold every bit:
+    decoders smooth what a progressive file leaves out, and would show its copy differently.
+
+    Returns:
+        Whether all tables for AC are as long as those of the standard.
+    """
+    ids, codes, scans = [component.id for component in components], {}, 0
+    # Low bits of every coefficient that are still to come; -1 before the first scan that holds it.
+    missing = np.full((len(ids), 64), -1)
+    for segment in segments:
+        payload = segment.payload
+        if segment.marker == DHT:
+            codes.update(_code_counts(payload))
+        elif segment.marker == DRI:
+            _demand(len(payload) == 2, "a malformed restart interval")
+        elif segment.marker == SOS:
+            scans += 1
+            _demand(scans <= _MAX_SCANS, f"more than {_MAX_SCANS} scans")
+            _demand(len(payload) >= 6 and len(payload) == 4 + 2 * payload[0], "a malformed scan")
+            _demand(all(id in ids for id in payload[1:-3:2]), "a malformed scan")
+            chosen = [ids.index(id) for id in payload[1:-3:2]]
+            first, last, before, low = payload[-3], payload[-2], payload[-1] >> 4, payload[-1] & 15
+            first, last, before, low = (first, last, before, low) if progressive else (0, 63, 0, 0)
+            _demand(chosen == sorted(set(chosen)) and first <= last <= 63, "a malformed scan")
+            for slots in payload[2:-3:2]:
+                _demand(first > 0 or before > 0 or (0, slots >> 4) in codes, f"Huffman table {slots >> 4} is missing")
+                _demand(last == 0 or (1, slots & 15) in codes, f"Huffman table {slots & 15} is missing")
+            held = missing[chosen, first : last + 1]
+            _demand(bool(np.all(held == (before or -1))), "scans that repeat or leave out bits")
+            missing[chosen, first : last + 1] = low
+    _demand(bool(np.all(missing == 0)), "scans that leave out components or bits")
+    return all(count == 162 for (kind, _), count in codes.items() if kind == 1)
+
+
+def _code_counts(payload: bytes) -> dict[tuple[int, int], int]:
     """How many symbols the Huffman tables of a segment have, by class (0 DC, 1 AC) and number."""
-    counts = {}
-    position = 0
+    counts, position = {}, 0
     while position < len(payload):
-        kind, slot = payload[position] >> 4, payload[position] & 15
-        lengths = payload[position + 1 : position + 17]
-        count = sum(lengths)
-        values = payload[position + 17 : position + 17 + count]
-        demand(kind <= 1 and slot <= 3 and len(lengths) == 16 and len(values) == count, "a malformed Huffman table")
-        # A code of n bits takes 2**-n of all codes, and the code of all ones is never given.
-        taken = sum(number << (16 - bits) for bits, number in enumerate(lengths, 1))
-        demand(0 < count <= 256 and taken < 1 << 16, "a Huffman table with more codes than there are")
-        demand(kind == 1 or max(values) <= 11, "a malformed Huffman table")
-        counts[kind, slot] = count
+        count = sum(payload[position + 1 : position + 17])
+        _demand(position + 17 + count <= len(payload) and count > 0, "a malformed Huffman table")
+        counts[payload[position] >> 4, payload[position] & 15] = count
         position += 17 + count
     return counts
 
 
-class _ScanReader:
-    """Checks the scans of a frame one after the other, and that together they hold all of it."""
-
-    def __init__(self, frame: Frame) -> None:
-        self._frame = frame
-        # Low bits of every coefficient that are still to come; -1 before the first scan that holds it.
-        self._missing_bits = np.full((len(frame.components), 64), -1)
-        self.count = 0
-
-    @property
-    def complete(self) -> bool:
-        """Decoders smooth what a progressive file leaves out, and would show its copy differently."""
-        return bool(np.all(self._missing_bits == 0))
-
-    def read(self, scan: Segment, codes: dict[tuple[int, int], int], restart_interval: int) -> None:
-        self.count += 1
-        demand(self.count <= _MAX_SCANS, f"more than {_MAX_SCANS} scans")
-        malformed = "a malformed scan"
-        payload = scan.payload
-        demand(len(payload) >= 6 and len(payload) == 4 + 2 * payload[0], malformed)
-        first, last, before, low = payload[-3], payload[-2], payload[-1] >> 4, payload[-1] & 15
-        ids = [component.id for component in self._frame.components]
-        demand(all(id in ids for id in payload[1:-3:2]), malformed)
-        chosen = [ids.index(id) for id in payload[1:-3:2]]
-        demand(chosen == sorted(set(chosen)), malformed)
-        components = [self._frame.components[index] for index in chosen]
-        demand(self._frame.blocks_in_unit(components) <= _MAX_BLOCKS_IN_UNIT, malformed)
-        if self._frame.process == PROGRESSIVE:
-            demand(first == last == 0 or (0 < first <= last <= 63 and len(chosen) == 1), malformed)
-            demand(low <= 13 and before in (0, low + 1), malformed)
-        else:
-            demand((first, last, before, low) == (0, 63, 0, 0), malformed)
-        for slots in payload[2:-3:2]:
-            demand(first > 0 or before > 0 or (0, slots >> 4) in codes, f"Huffman table {slots >> 4} for DC is missing")
-            demand(last == 0 or (1, slots & 15) in codes, f"Huffman table {slots & 15} for AC is missing")
-        held = self._missing_bits[chosen, first : last + 1]
-        demand(bool(np.all(held == (before or -1))), "scans that repeat or leave out bits")
-        demand(first == 0 or bool(np.all(self._missing_bits[chosen, 0] >= 0)), malformed)
-        self._missing_bits[chosen, first : last + 1] = low
-        restarts = len(_RESTART_MARKER.findall(scan.data))
-        expected = (self._frame.units(components) - 1) // restart_interval if restart_interval else 0
-        demand(restarts == expected, f"{restarts} restart markers instead of {expected}: cut short or broken")
-
-
-def _colours(segments: list[Segment], frame: Frame) -> str:
+def _colours(segments: list[Segment], components: list[Component]) -> str:
     """What the components hold, by libjpeg's rules (`default_decompress_parms`)."""
-    if len(frame.components) == 1:
+    if len(components) == 1:
         return "grey"
     jfif, transform = False, None
-    for segment in segments:
-        if segment.marker == SOS:
+    for marker, payload, _ in segments:
+        if marker == SOS:
             break
-        if segment.marker == APP0 and segment.payload.startswith(b"JFIF\0") and len(segment.payload) >= 14:
+        if marker == APP0 and payload.startswith(b"JFIF\0") and len(payload) >= 14:
             jfif = True
-        if segment.marker == APP14 and segment.payload.startswith(b"Adobe") and len(segment.payload) >= 12:
-            transform = segment.payload[11]
-    if len(frame.components) == 4:
+        if marker == APP14 and payload.startswith(b"Adobe") and len(payload) >= 12:
+            transform = payload[11]
+    if len(components) == 4:
         return "cmyk" if transform in (None, 0) else "ycck"
-    if jfif:
-        return "ycc"
-    if transform is not None:
-        return "rgb" if transform == 0 else "ycc"
-    return "rgb" if bytes(each.id for each in frame.components) == b"RGB" else "ycc"
+    if jfif or transform is not None:
+        return "rgb" if not jfif and transform == 0 else "ycc"
+    return "rgb" if bytes(each.id for each in components) == b"RGB" else "ycc"

@@ -7,7 +7,6 @@ import random
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -50,9 +49,9 @@ BROKEN = {
     "arithmetic": (swap(b"\xff\xc0", b"\xff\xc9"), "arithmetic"),
     "lossless": (swap(b"\xff\xc0", b"\xff\xc3"), "lossless"),
     "hierarchical": (swap(b"\xff\xc0", b"\xff\xc5"), "hierarchical"),
-    "12 bits": (frame_edit(lambda data: b"\x0c" + data[1:]), "12 bits"),
-    "no height": (frame_edit(lambda data: data[:1] + b"\0\0" + data[3:]), "DNL"),
-    "two components": (frame_edit(lambda data: data[:5] + b"\2" + data[6:-3]), "2 components"),
+    "12 bits": (frame_edit(lambda data: b"\x0c" + data[1:]), "12-bit"),
+    "no height": (frame_edit(lambda data: data[:1] + b"\0\0" + data[3:]), "broken"),
+    "two components": (frame_edit(lambda data: data[:5] + b"\2" + data[6:-3]), "2-layer"),
     "same ids": (frame_edit(lambda data: data[:9] + b"\1" + data[10:]), "ids"),
     "thirds of samples": (frame_edit(lambda data: data[:7] + b"\x31\0\2\x21\1\3\x11\1"), "fractions"),
     "zero factor": (frame_edit(lambda data: data[:7] + b"\x20" + data[8:]), "malformed"),
@@ -67,15 +66,11 @@ BROKEN = {
         lambda c: jpegs.edited(
             c, lambda m, data: data[:1] + b"\3\x09" + bytes(14) + data[17:] if m == jpegs.DHT and data[0] == 0 else data
         ),
-        "more codes than there are",
+        "broken",
     ),
     "cut before fill bytes": (lambda content: content[: -len(content) // 4] + b"\xff\xff\xff\xd9", "cut short"),
     "colours told too late": (lambda content: told_too_late(), "reads back differently"),
     "bytes between": (lambda content: content[:20] + b"\0" + content[20:], "byte 20"),
-    "restart lost": (
-        lambda content: jpegs.save(jpegs.textured(), restart_marker_blocks=5).replace(b"\xff\xd3", b""),
-        "restart markers",
-    ),
     "scan lost": (
         lambda content: (lambda p: p[: p.rindex(b"\xff\xda")] + b"\xff\xd9")(KINDS["progressive"]()),
         "scans that leave out",
@@ -92,6 +87,12 @@ def test_what_cannot_be_done_is_refused_with_the_reason(name):
         replace_blocks(source, jpegs.textured(), np.zeros(jpegs.SIZE, np.uint8))
 
 
+def test_a_lost_restart_marker_shows_in_the_copy_as_in_the_source():
+    source = jpegs.save(jpegs.textured(), restart_marker_blocks=5).replace(b"\xff\xd3", b"")
+    result = replace_blocks(source, jpegs.textured(), np.zeros(jpegs.SIZE, np.uint8))
+    assert np.array_equal(decode(result), decode(source))
+
+
 def test_middle_grey_at_the_end_is_not_taken_for_lacking_data():
     picture = jpegs.textured()
     picture[-40:] = 128
@@ -103,10 +104,10 @@ def test_middle_grey_at_the_end_is_not_taken_for_lacking_data():
 def test_coefficients_that_no_8_bit_picture_has_are_refused():
     """Each difference has a code, but not what they add up to."""
     jpeg = parse_jpeg(KINDS["grey"]())
-    plane = np.zeros((*jpeg.frame.grid(jpeg.frame.components[0]), 8, 8), np.int16)
+    plane = np.zeros((-(-jpeg.height // 8), -(-jpeg.width // 8), 8, 8), np.int16)
     plane[0, :2, 0, 0] = 1000, 1900
     kept = [segment for segment in jpeg.segments if segment.marker not in (jpegs.DHT, jpegs.SOS)]
-    source = encode_jpeg(kept + jpeg_coefficients.write_scans(jpeg, [plane])[1])
+    source = encode_jpeg(kept + jpeg_coefficients._write_scans(jpeg, [plane])[1])
     with pytest.raises(UnsupportedJpegError, match="coefficients out of range"):
         replace_blocks(source, decode(source), np.zeros(jpegs.SIZE, np.uint8))
 
@@ -118,15 +119,6 @@ def test_the_range_is_that_of_8_bit_samples(at, value, fine):
     plane = np.zeros((2, 3, 8, 8), np.int16)
     plane[1, 2].flat[at] = value
     assert jpeg_coefficients._in_range(plane) == fine
-
-
-def test_without_files_in_memory_temporary_ones_are_removed(monkeypatch, tmp_path):
-    source = KINDS["progressive"]()
-    expected = replace_blocks(source, *with_patch(source))
-    monkeypatch.delattr(os, "memfd_create")
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    assert replace_blocks(source, *with_patch(source)) == expected
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_the_right_jpeglib_the_error_says_so(monkeypatch):
@@ -183,8 +175,8 @@ outcomes = [0, 0]
 for _ in range(600):
     source = mutated(random.choice(sources), random)
     try:
-        frame = parse_jpeg(source).frame
-        size = (frame.height, frame.width)
+        jpeg = parse_jpeg(source)
+        size = (jpeg.height, jpeg.width)
         if size[0] * size[1] < 10**6:
             replace_blocks(source, np.full((*size, 3), 99, np.uint8), np.eye(*size, dtype=bool))
             outcomes[0] += 1
