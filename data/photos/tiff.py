@@ -52,6 +52,10 @@ _WHOLE_MODES, _JPEG_QUALITY = ("1", "L", "RGB", "RGBA", "CMYK"), 95
 # predictor, palette, tiles, further channels, JPEG, YCbCr.
 _CODING_TAGS = {256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325, 338}
 _CODING_TAGS |= {339, 347, *range(512, 522), *range(529, 533)}
+# What Pillow's libtiff writes safely, given values of these types: at others, as of a broken file, it may crash.
+_KEPT_TAGS = dict.fromkeys((269, 270, 271, 272, 285, 305, 306, 315, 316, 33432), str)
+_KEPT_TAGS |= {274: int, 282: TiffImagePlugin.IFDRational, 283: TiffImagePlugin.IFDRational, 296: int}
+_KEPT_TAGS |= dict.fromkeys((700, 33723, 34377, 34675), bytes)
 _WHITE_IS_ZERO, _RGB, _PALETTE, _INKS = 0, 2, 3, 5
 # How many channels colours take; 1 is grey of which 0 is black.
 _COLOURS = {_WHITE_IS_ZERO: 1, 1: 1, _RGB: 3, _PALETTE: 1, _INKS: 4}
@@ -196,6 +200,8 @@ class _Blocks:
         self.offsets, self.sizes = list(page.dataoffsets), list(page.databytecounts)
         if page.compression == _PLAIN:  # Old writers leave the sizes out, or round them.
             self.sizes = [self._rows_of(index) * self.row_bytes for index in range(len(self.places))]
+        elif self.tags[1] not in page.tags:
+            raise BadImageError(f"{name}: broken (nothing says how large its blocks are)")
         if not len(self.offsets) == len(self.sizes) == len(self.places):
             raise BadImageError(f"{name}: broken ({len(self.offsets)} blocks, expected {len(self.places)})")
         if max(at + size for at, size in zip(self.offsets, self.sizes, strict=True)) > page.parent.filehandle.size:
@@ -298,16 +304,16 @@ def _encode_whole(
     options = {"quality": _JPEG_QUALITY} if codec == "jpeg" else {}
     kept = TiffImagePlugin.ImageFileDirectory_v2()
     with open_picture(io.BytesIO(source), name) as image:
-        before = set(image.tag_v2) - _CODING_TAGS
-        # Addresses of further directories would lead nowhere.
-        for tag in before - {330, 34665, 34853, 40965}:
-            kept[tag], kept.tagtype[tag] = image.tag_v2[tag], image.tag_v2.tagtype[tag]
+        before = dict(image.tag_v2)
+        for tag, types in _KEPT_TAGS.items():
+            if isinstance(before.get(tag), types):
+                kept[tag] = before[tag]
     buffer = io.BytesIO()
     image = Image.fromarray(samples, "L" if mode == "1" else mode)
     image = image.convert("1") if mode == "1" else image
     image.save(buffer, format="TIFF", compression=codec, tiffinfo=kept, **options)
     with Image.open(buffer) as image:
-        lost = sorted(before - set(image.tag_v2))
+        lost = sorted(set(before) - _CODING_TAGS - set(image.tag_v2))
     notes = [f"a TIFF with {codec} compression was encoded anew as a whole"] if mode != "1" else []
     notes += [f"tags of the TIFF are dropped: {', '.join(map(str, lost))}"] if lost else []
     return Encoded(buffer.getvalue(), tuple(notes))
