@@ -1,4 +1,4 @@
-"""What the machine offers: threads and memory, a device that computes right, a terminal or a log to draw on.
+"""What the machine offers: threads of the CPU, memory, a device that computes right, a terminal or a log to draw on.
 
 Paddle is imported when something is asked and not before: it takes seconds and a few hundred megabytes, and engines
 that run without it ask nothing.
