@@ -41,7 +41,7 @@ test-oracle: env
 lint: env
 	$(PYTHON) -m ruff check .
 
-# Every step of a real training, on a small set that it draws itself.
+# Every step of a real training, on a small set of drawn pages and bundled cut-outs.
 smoke: env
 	rm -rf datasets/smoke datasets/smoke_prepared runs/smoke
 	$(PYTHON) -m data.synthesis datasets/smoke --groups 60 --seed 0 --long-side 512

@@ -58,7 +58,7 @@ class PasteConfig:
     probability: float = setting(
         "Share of samples whose stored occlusion gives way to a fresh one.", 0.0, minimum=0, maximum=1
     )
-    occluders: tuple[str, ...] = setting("Folders of cut-out hands and heads; an empty list draws them.", ())
+    occluders: tuple[str, ...] = setting("Folders of cut-out hands and heads; none: the bundled ones.", ())
     style: Literal["contest", "natural"] = setting("Hard edges, or soft ones with shadows and other light.", "contest")
     printed_photos: float = setting(
         "Share of the pasted samples whose clean patch first gets a printed photograph.", 0.0, minimum=0, maximum=1

@@ -1,7 +1,4 @@
-"""Fresh occlusions while training: a clean patch gets a hand or a head that no stored pair shows.
-
-A bounded stock of drawn hands and heads: drawing one for every training sample would cost more than the training.
-"""
+"""Fresh occlusions while training: a clean patch gets a hand or a head that no stored pair shows."""
 
 from __future__ import annotations
 
@@ -9,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from data.synthesis.occluders import KINDS, DrawnOccluders, Occluder, OccluderLibrary, find_occluders, split_sources
-from data.synthesis.paste import STYLES, Chooser, PasteStyle, paste
-from data.synthesis.printed import DrawnPictures, PictureChooser, WholePictures, print_on
+from data.synthesis.occluders import CUTOUTS, OccluderLibrary, find_occluders, split_sources
+from data.synthesis.paste import Chooser, paste
+from data.synthesis.printed import PictureChooser, WholePictures, print_on
+from data.synthesis.styles import STYLES, PasteStyle
 
 if TYPE_CHECKING:
     from configs.schema import PasteConfig
@@ -43,12 +41,11 @@ class FreshOcclusion:
         self.pictures, self.printed_photos = pictures, printed_photos
 
     @classmethod
-    def from_config(cls, config: PasteConfig, largest_patch: int, seed: int) -> FreshOcclusion | None:
+    def from_config(cls, config: PasteConfig, largest_patch: int) -> FreshOcclusion | None:
         """What the config asks for, or None where it asks for nothing; held-out occluders are left out.
 
         Args:
             largest_patch: side of the largest patches of the run, in pixels.
-            seed: of the run; decides which occluders are drawn where the config names no folders of them.
 
         Raises:
             FileNotFoundError: a folder of occluders is missing, or has none for training.
@@ -56,15 +53,11 @@ class FreshOcclusion:
         if config.probability == 0:
             return None
         long_side = round(largest_patch * _OCCLUDER_SIDE_PER_PATCH)
-        if not config.occluders:
-            choose: Chooser = DrawnPool(seed, long_side)
-            pictures: PictureChooser = DrawnPictures(choose)
-        else:
-            train, _ = split_sources(find_occluders(config.occluders), path_of=lambda entry: entry.path)
-            if not train:
-                folders = ", ".join(config.occluders)
-                raise FileNotFoundError(f"data.paste.occluders: every occluder in {folders} is held out")
-            choose, pictures = OccluderLibrary(train, long_side), WholePictures(train)
+        train, _ = split_sources(find_occluders(config.occluders or (CUTOUTS,)), path_of=lambda entry: entry.path)
+        if not train:
+            folders = ", ".join(config.occluders)
+            raise FileNotFoundError(f"data.paste.occluders: every occluder in {folders} is held out")
+        choose, pictures = OccluderLibrary(train, long_side), WholePictures(train)
         return cls(choose, STYLES[config.style], config.probability, pictures, config.printed_photos)
 
     def __call__(
@@ -78,46 +71,3 @@ class FreshOcclusion:
             clean = print_on(clean, self.pictures, rng, placement="patch")
         occluded, mask = paste(clean, self.choose, rng, self.style, placement="patch")
         return clean, occluded, mask
-
-
-# Where memory allows, as many as a small folder of real cut-outs holds; pasting varies each of them endlessly.
-_MOST_PER_KIND = 64
-_FEWEST_PER_KIND = 8
-_POOL_BYTES = 256 * 2**20
-# Keeps the drawings apart from every other use of the run's seed.
-_POOL_STREAM = 20220705
-
-
-class DrawnPool:
-    """Drawn occluders that come again and again; call it as `pool(rng, kind)`.
-
-    The pool is fixed by `seed` and `long_side`: each member has a generator of its own, and a call takes nothing but
-    the member's number from `rng`. Whichever process asks, and in whatever order, the same `rng` therefore gets the
-    same occluder. A member is drawn when it is first asked for, and kept as long as the process lives.
-
-    Args:
-        seed: of the run.
-        long_side: longer side of a drawing in pixels, at least 32.
-
-    Attributes:
-        per_kind: how many hands, and how many heads: 64, or as many of this size as 256 MiB hold, but at least 8.
-    """
-
-    kinds = KINDS
-
-    def __init__(self, seed: int, long_side: int) -> None:
-        self.seed = seed
-        self.drawn = DrawnOccluders(long_side)
-        fitting = _POOL_BYTES // (len(KINDS) * 4 * long_side**2)
-        self.per_kind = min(max(fitting, _FEWEST_PER_KIND), _MOST_PER_KIND)
-        self._members: dict[tuple[str, int], Occluder] = {}
-
-    def __call__(self, rng: np.random.Generator, kind: str) -> Occluder:
-        """One of the pool's occluders of `kind`; its pixels are shared and read-only."""
-        place = kind, int(rng.integers(self.per_kind))
-        if place not in self._members:
-            stream = np.random.SeedSequence(self.seed, spawn_key=(_POOL_STREAM, KINDS.index(kind), place[1]))
-            member = self.drawn(np.random.default_rng(stream), kind)
-            member.rgba.flags.writeable = False
-            self._members[place] = member
-        return self._members[place]

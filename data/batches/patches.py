@@ -163,7 +163,7 @@ def make_loader(config: Config, start_iteration: int = 0, rank: int = 0, world: 
     data, stages = config.data, config.train.stages
     check_preparation(data)
     entries = read_list(data.train_list)
-    fresh_occlusion = FreshOcclusion.from_config(data.paste, max(stage.patch for stage in stages), config.seed)
+    fresh_occlusion = FreshOcclusion.from_config(data.paste, max(stage.patch for stage in stages))
     dataset = PatchDataset(entries, data.flips, data.rotations, fresh_occlusion)
     sampler = StageBatchSampler(stages, len(entries), config.seed, start_iteration, rank, world)
     return PatchLoader(dataset, sampler, data.workers, data.shared_memory)

@@ -15,23 +15,24 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from data.heldout import RECORDS, DifferenceError, HeldOutSets
+from data.heldout import RECORDS, SOURCES, DifferenceError, compare, files_of_set, read_recipes, record, source_files
 from data.images import BadImageError
-from data.synthesis.make import MANIFEST
+from data.synthesis.make import MANIFEST, make_set
+from data.synthesis.sets import SetOptions
 from utils.machine import available_cores
 from utils.parallel import WorkerKilledError
 
 
-def build_parser() -> argparse.ArgumentParser:
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m data.heldout", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("material", type=Path, metavar="MATERIAL", help="folder of the sources")
     parser.add_argument("sets", type=Path, metavar="SETS", help="folder of the sets, each in a folder of its own")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="only this set; repeatable")
-    parser.add_argument("--check", action="store_true", help="make nothing")
-    parser.add_argument("--record", action="store_true", help="write new checksums down instead of comparing")
-    parser.add_argument("--overwrite", action="store_true", help="make sets anew that are there already")
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--check", action="store_true", help="make nothing")
+    what.add_argument("--record", action="store_true", help="write new checksums down instead of comparing")
     parser.add_argument("--records", type=Path, default=RECORDS, help="folder of recipes and checksums (default: ours)")
     parser.add_argument("--workers", type=int, default=available_cores(), help="processes (default: all cores)")
     return parser
@@ -39,19 +40,19 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns 0, 1 when something differs, 2 when it cannot be done."""
-    parser = build_parser()
+    parser = _parser()
     options = parser.parse_args(arguments)
-    if options.check and (options.record or options.overwrite):
-        parser.error("--check makes nothing, so there is nothing to record or to overwrite")
     try:
-        heldout = HeldOutSets(options.material, options.records)
-        unknown = sorted(set(options.only) - set(heldout.names))
+        recipes = read_recipes(options.material, options.records)
+        unknown = sorted(set(options.only) - set(recipes))
         if unknown:
-            parser.error(f"--only {unknown[0]}: expected one of {', '.join(heldout.names)}")
+            parser.error(f"--only {unknown[0]}: expected one of {', '.join(recipes)}")
+        files = source_files(options.material, recipes.values())
         if options.record:
-            heldout.record_sources()
-        print(f"sources: {heldout.check_sources()} files, all as recorded", flush=True)
-        return max([_do(heldout, name, options) for name in options.only or heldout.names])
+            record(SOURCES, options.material, files, options.records)
+        count = compare(SOURCES, options.material, files, options.records)
+        print(f"sources: {count} files, all as recorded", flush=True)
+        return max([_do(name, recipes[name], options) for name in options.only or recipes])
     except DifferenceError as error:
         print(f"these are not the recorded sources: {error}", file=sys.stderr)
         return 1
@@ -63,16 +64,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _do(heldout: HeldOutSets, name: str, options: argparse.Namespace) -> int:
+def _do(name: str, recipe: SetOptions, options: argparse.Namespace) -> int:
     """Makes one set where needed and compares it; returns the exit code."""
     folder = options.sets / name
-    if not options.check and (options.overwrite or not (folder / MANIFEST).is_file()):
-        overwrite = options.overwrite and folder.exists()
-        heldout.make(name, folder, options.workers, progress=True, overwrite=overwrite)
+    if not options.check and not (folder / MANIFEST).is_file():
+        make_set(recipe, folder, options.workers, progress=True)
     if options.record:
-        heldout.record(name, folder)
+        record(name, folder, files_of_set(folder), options.records)
     try:
-        print(f"{name}: {heldout.check(name, folder)} files, all as recorded", flush=True)
+        count = compare(name, folder, files_of_set(folder), options.records)
+        print(f"{name}: {count} files, all as recorded", flush=True)
     except DifferenceError as error:
         print(f"{name}: {error}; the record's first line names the versions that it was made with", file=sys.stderr)
         return 1

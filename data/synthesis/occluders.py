@@ -1,10 +1,8 @@
-"""Which source files are for training and which are held out.
-
-Cut-outs of hands and heads: finding them, orienting them and telling training sources from held-out ones.
+"""Cut-outs of hands and heads: finding them, telling training sources from held-out ones, standing them upright.
 
 A source is an RGBA picture, or an ordinary picture with `NAME_mask.png` beside it (255 = the occluder). Whatever the
-source looks like, a loaded occluder stands upright on its root: the side where the wrist or the shoulders left the
-source's own frame is the bottom edge of its array.
+source looks like, a loaded occluder stands on its root: the side where the wrist or the shoulders left the source's own
+frame is the bottom edge of its array. `CUTOUTS` holds some of our own for whoever has none.
 """
 
 from __future__ import annotations
@@ -24,83 +22,21 @@ import numpy as np
 from data.images import IMAGE_SUFFIXES, BadImageError, open_picture, pictures_below, read_rgb, read_rgba
 from data.masks import read_mask
 
+CUTOUTS = Path(__file__).parent / "cutouts"
+KINDS = ("hand", "head")
 SUBSETS = ("train", "heldout")
 SPLIT_FILE = "split.csv"
-
-Source = TypeVar("Source")
-
-
-def split_sources(
-    sources: Sequence[Source],
-    held_out: float = 0.15,
-    split_csv: str | Path | None = None,
-    path_of: Callable[[Source], Path] = Path,
-) -> tuple[list[Source], list[Source]]:
-    """Splits sources into (training, held-out), always the same way, whatever else is in the list.
-
-    A `split.csv` with columns file,split (train or heldout; files relative to it) decides where there is one: the
-    given one, else the nearest one beside or above each file. A file that no such list names is held out when the
-    hash of its name says so.
-
-    Args:
-        sources: paths, or anything from which `path_of` makes a path.
-        held_out: the fraction to hold out by hash, 0..1.
-
-    Raises:
-        ValueError: `held_out` outside 0..1, or a split.csv that is not one.
-    """
-    if not 0 <= held_out <= 1:
-        raise ValueError(f"held_out is {held_out}, expected a fraction from 0 to 1")
-    tables: dict[Path, dict[Path, str]] = {}
-    parts: dict[str, list[Source]] = {subset: [] for subset in SUBSETS}
-    for source in sources:
-        path = Path(path_of(source)).resolve()
-        places = [Path(split_csv).resolve()] if split_csv else _places_above(path)
-        subset = None
-        for place in places:
-            if place not in tables:
-                tables[place] = _read_split(place) if split_csv or place.is_file() else {}
-            subset = tables[place].get(path)
-            if subset:
-                break
-        parts[subset or _subset_by_hash(path.name, held_out)].append(source)
-    return parts["train"], parts["heldout"]
-
-
-def _places_above(path: Path) -> Iterable[Path]:
-    return (folder / SPLIT_FILE for folder in path.parents)
-
-
-def _read_split(path: Path) -> dict[Path, str]:
-    table = {}
-    with open(path, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if not {"file", "split"} <= set(reader.fieldnames or ()):
-            raise ValueError(f"{path}: expected the columns file,split, found {','.join(reader.fieldnames or ())}")
-        for row in reader:
-            if row["split"] not in SUBSETS:
-                raise ValueError(
-                    f"{path}, line {reader.line_num}: split is {row['split']!r}, expected {' or '.join(SUBSETS)}"
-                )
-            table[(path.parent / row["file"]).resolve()] = row["split"]
-    return table
-
-
-def _subset_by_hash(name: str, held_out: float) -> str:
-    number = int.from_bytes(hashlib.sha256(name.encode("utf-8")).digest()[:8], "big")
-    return "heldout" if number / 2**64 < held_out else "train"
-
-
-KINDS = ("hand", "head")
+HELD_OUT = 0.15
+ALPHA_MIDDLE = 127
 # A folder called "handwriting" holds pages, "surface" no faces.
 _KIND_PATTERNS = (
     ("hand", re.compile(r"hand(?!w|b|o|l)|finger", re.IGNORECASE)),
     ("head", re.compile(r"head(?!er|ing|l)|person|(?<![a-z])face", re.IGNORECASE)),
 )
 # The part of the height next to the root that no placement shows: wrists of cut-outs are ragged.
-_HAND_ROOT_RESERVE = 0.06
-_HEAD_ROOT_RESERVE = 0.02
-_ALPHA_MIDDLE = 127
+_ROOT_RESERVES = {"hand": 0.06, "head": 0.02}
+
+Source = TypeVar("Source")
 
 
 @dataclass(frozen=True)
@@ -122,28 +58,60 @@ class Occluder:
     root_reserve: float = 0.0
     cut_top: bool = False
 
-    def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise ValueError(f"{self.source}: kind is {self.kind!r}, expected one of {', '.join(KINDS)}")
-        if self.rgba.dtype != np.uint8 or self.rgba.ndim != 3 or self.rgba.shape[2] != 4:
-            raise ValueError(
-                f"{self.source}: expected RGBA uint8 height x width x 4, got {self.rgba.dtype} {self.rgba.shape}"
-            )
-
 
 @dataclass(frozen=True)
 class OccluderEntry:
-    """A source of an occluder on the disk, not yet decoded.
-
-    Attributes:
-        path: the picture.
-        mask: `NAME_mask.png` beside it, or None for an RGBA picture.
-        kind: "hand" or "head".
-    """
+    """A source on the disk, not yet decoded; `mask` is `NAME_mask.png` beside it, or None for an RGBA picture."""
 
     path: Path
     mask: Path | None
     kind: str
+
+
+def split_sources(
+    sources: Sequence[Source], path_of: Callable[[Source], Path] = Path
+) -> tuple[list[Source], list[Source]]:
+    """Splits sources into (training, held-out), always the same way, whatever else is in the list.
+
+    The nearest `split.csv` beside or above a file that names it decides (columns file,split: train or heldout; files
+    relative to it), else a hash of the file's name, which holds out 15 %.
+
+    Raises:
+        ValueError: a split.csv that is not one.
+    """
+    tables: dict[Path, dict[Path, str]] = {}
+    parts: dict[str, list[Source]] = {subset: [] for subset in SUBSETS}
+    for source in sources:
+        path = Path(path_of(source)).resolve()
+        subset = None
+        for place in (folder / SPLIT_FILE for folder in path.parents):
+            if place not in tables:
+                tables[place] = _read_split(place) if place.is_file() else {}
+            subset = tables[place].get(path)
+            if subset:
+                break
+        parts[subset or _subset_by_hash(path.name)].append(source)
+    return parts["train"], parts["heldout"]
+
+
+def _read_split(path: Path) -> dict[Path, str]:
+    table = {}
+    with open(path, newline="", encoding="utf-8") as file:
+        reader = csv.DictReader(file)
+        if not {"file", "split"} <= set(reader.fieldnames or ()):
+            raise ValueError(f"{path}: expected the columns file,split, found {','.join(reader.fieldnames or ())}")
+        for row in reader:
+            if row["split"] not in SUBSETS:
+                raise ValueError(
+                    f"{path}, line {reader.line_num}: split is {row['split']!r}, expected {' or '.join(SUBSETS)}"
+                )
+            table[(path.parent / row["file"]).resolve()] = row["split"]
+    return table
+
+
+def _subset_by_hash(name: str) -> str:
+    number = int.from_bytes(hashlib.sha256(name.encode("utf-8")).digest()[:8], "big")
+    return "heldout" if number / 2**64 < HELD_OUT else "train"
 
 
 def kind_of(path: Path) -> str:
@@ -247,17 +215,17 @@ def load_occluder(entry: OccluderEntry, long_side: int = 0) -> Occluder:
         rgb, alpha = read_rgb(entry.path), read_mask(entry.mask) * np.uint8(255)
         if alpha.shape != rgb.shape[:2]:
             raise BadImageError(f"{entry.mask}: {alpha.shape[::-1]} pixels, but its picture has {rgb.shape[1::-1]}")
-    if np.count_nonzero(alpha > _ALPHA_MIDDLE) < 64:
+    if np.count_nonzero(alpha > ALPHA_MIDDLE) < 64:
         raise BadImageError(f"{entry.mask or entry.path}: the mask is empty, so there is nothing to cut out")
     rgba = np.dstack([rgb, alpha])
     if entry.kind == "hand":
         rgba = _without_side_cut(np.rot90(rgba, _turns_to_root(rgba[..., 3])))
-    cut_top = _contact(rgba[..., 3], "top") > 0.2 * np.count_nonzero((rgba[..., 3] > _ALPHA_MIDDLE).any(0))
+    cut_top = _contact(rgba[..., 3], "top") > 0.2 * np.count_nonzero((rgba[..., 3] > ALPHA_MIDDLE).any(0))
     rgba = _crop_to_content(_rooted_parts(_crop_to_content(rgba)))
     scale = long_side / max(rgba.shape[:2]) if long_side else 1
     if scale < 1:
         rgba = cv2.resize(rgba, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    reserve = _HAND_ROOT_RESERVE if entry.kind == "hand" else _HEAD_ROOT_RESERVE
+    reserve = _ROOT_RESERVES[entry.kind]
     return Occluder(np.ascontiguousarray(rgba), entry.kind, str(entry.path), reserve, bool(cut_top))
 
 
@@ -276,7 +244,7 @@ def _rooted_parts(rgba: np.ndarray) -> np.ndarray:
 
 def _contact(alpha: np.ndarray, side: str) -> int:
     """How many pixels of the content lie within 1 % of the picture's side, counted along that side."""
-    solid = alpha > _ALPHA_MIDDLE
+    solid = alpha > ALPHA_MIDDLE
     rows, columns = (max(1, length // 100) for length in solid.shape)
     bands = {
         "bottom": solid[-rows:].any(0),
@@ -296,7 +264,7 @@ def _turns_to_root(alpha: np.ndarray) -> int:
 
 def _without_side_cut(rgba: np.ndarray) -> np.ndarray:
     """Cuts an arm that also left its frame at a side just above that place: a straight cut must not show."""
-    solid = rgba[..., 3] > _ALPHA_MIDDLE
+    solid = rgba[..., 3] > ALPHA_MIDDLE
     rows = np.flatnonzero(solid.any(1))
     touching = np.flatnonzero(solid[:, 0] | solid[:, -1])
     if len(touching) and touching[0] > rows[0] + 0.45 * (rows[-1] - rows[0]):
@@ -305,7 +273,7 @@ def _without_side_cut(rgba: np.ndarray) -> np.ndarray:
 
 
 def _crop_to_content(rgba: np.ndarray) -> np.ndarray:
-    solid = rgba[..., 3] > _ALPHA_MIDDLE
+    solid = rgba[..., 3] > ALPHA_MIDDLE
     rows, columns = np.flatnonzero(solid.any(1)), np.flatnonzero(solid.any(0))
     return rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
@@ -323,11 +291,6 @@ class OccluderLibrary:
         self.cache_bytes = cache_bytes
         self._cache: OrderedDict[OccluderEntry, Occluder] = OrderedDict()
         self._held = 0
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """The kinds of which there is at least one source."""
-        return tuple(kind for kind in KINDS if self.entries[kind])
 
     def load(self, entry: OccluderEntry) -> Occluder:
         """The decoded occluder of `entry`, from memory where it was used lately."""
@@ -351,19 +314,3 @@ class OccluderLibrary:
             if not (occluder.kind == "head" and occluder.cut_top):
                 break
         return occluder
-
-
-class DrawnOccluders:
-    """Drawn hands and heads for machines without cut-outs; call it as `drawn(rng, kind)`."""
-
-    kinds = KINDS
-
-    def __init__(self, long_side: int = 700) -> None:
-        self.long_side = long_side
-
-    def __call__(self, rng: np.random.Generator, kind: str) -> Occluder:
-        """Draws a new occluder of `kind`."""
-        from data.drawing.occluders import draw_hand, draw_head
-
-        rgba = (draw_hand if kind == "hand" else draw_head)(rng, self.long_side)
-        return Occluder(rgba, kind, f"drawn {kind}", _HEAD_ROOT_RESERVE)

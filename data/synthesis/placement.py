@@ -11,14 +11,16 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from data.synthesis.occluders import Occluder
+from data.synthesis.occluders import ALPHA_MIDDLE, Occluder
 
 BORDERS = ("bottom", "left", "top", "right")
 # Clockwise turn (in pixel coordinates) that points an occluder's tip from the border into the picture.
 _INWARD_DEGREES = {"bottom": 0.0, "left": 90.0, "top": 180.0, "right": 270.0}
 # Shapes are measured on a copy of the alpha of at most this many pixels a side.
 _MEASURING_SIDE = 96
-_ALPHA_MIDDLE = 127
+# A patch is this fraction of the longer side of its photo: 192 to 1024 pixels of a halved photo are 0.1 to 0.54.
+_PATCH_FRACTIONS = (0.1, 0.6)
+_PATCH_COVERAGE = (0.02, 0.7)
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def shape_points(occluder: Occluder) -> tuple[np.ndarray, float]:
     size = (max(1, round(alpha.shape[1] / step)), max(1, round(alpha.shape[0] / step)))
     small = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
     cell_width, cell_height = alpha.shape[1] / size[0], alpha.shape[0] / size[1]
-    rows, columns = np.nonzero(small > _ALPHA_MIDDLE)
+    rows, columns = np.nonzero(small > ALPHA_MIDDLE)
     points = np.stack([(columns + 0.5) * cell_width, (rows + 0.5) * cell_height], 1)
     return points.astype(np.float64), cell_width * cell_height
 
@@ -122,6 +124,37 @@ def place(
     return Placement(_to_border(matrix, border, along, size), scale, border, (height, width))
 
 
+def place_in_patch(
+    occluder: Occluder, size: tuple[int, int], entry: EntryRange, rng: np.random.Generator
+) -> tuple[Placement, tuple[int, int]]:
+    """Places an occluder in an imagined photo, and a patch of `size` over a random part of it.
+
+    Returns:
+        The place as seen from the patch, and the (height, width) of the imagined photo.
+    """
+    fraction = float(np.exp(rng.uniform(*np.log(_PATCH_FRACTIONS))))
+    long_side = max(size) / fraction
+    short_side = max(long_side * rng.uniform(0.68, 0.8), *size)
+    photo = (round(long_side), round(short_side)) if rng.random() < 0.6 else (round(short_side), round(long_side))
+    where = place(occluder, photo, entry, rng)
+    points, _ = shape_points(occluder)
+    points = points @ where.matrix[:, :2].T + where.matrix[:, 2]
+    points = points[np.all((points >= 0) & (points < photo[::-1]), 1)]
+    if not len(points):
+        return where.in_window(0, 0, *size), photo
+    for _ in range(6):
+        # Any point of the occluder may lie at any point of the patch, if the photo has that patch.
+        corner = points[int(rng.integers(len(points)))] - rng.uniform(0.02, 0.98, 2) * size[::-1]
+        left, top = np.clip(np.round(corner), 0, np.array(photo[::-1]) - size[::-1]).astype(int)
+        seen = np.all((points >= (left, top)) & (points < (left + size[1], top + size[0])), 1)
+        # Points carry equal areas, so their share tells how much of the patch is covered.
+        cell = shape_points(occluder)[1] * where.scale**2
+        coverage = np.count_nonzero(seen) * cell / (size[0] * size[1])
+        if _PATCH_COVERAGE[0] <= coverage <= _PATCH_COVERAGE[1]:
+            break
+    return where.in_window(int(left), int(top), *size), photo
+
+
 def _finger_width(alpha: np.ndarray) -> float | None:
     """Width of one finger of a cut-out that has no palm: one or more even bars, standing apart at the root."""
     height, width = alpha.shape
@@ -137,7 +170,7 @@ def _finger_width(alpha: np.ndarray) -> float | None:
 
 def _runs(row: np.ndarray) -> np.ndarray:
     """Lengths of the stretches of content in a row of an alpha channel, without specks."""
-    solid = np.concatenate([[False], row > _ALPHA_MIDDLE, [False]])
+    solid = np.concatenate([[False], row > ALPHA_MIDDLE, [False]])
     ends = np.flatnonzero(solid[1:] != solid[:-1])
     lengths = ends[1::2] - ends[::2]
     return lengths[lengths > 0.03 * len(row)]
@@ -166,7 +199,7 @@ def _root_height(occluder: Occluder, mirrored: bool, tilt: float) -> float:
     """How far the highest corner of the content at the root rises after the tilt: this line stays outside."""
     height, width = occluder.rgba.shape[:2]
     hidden = max(1.0, occluder.root_reserve * height)
-    band = occluder.rgba[int(height - hidden) :, :, 3] > _ALPHA_MIDDLE
+    band = occluder.rgba[int(height - hidden) :, :, 3] > ALPHA_MIDDLE
     columns = np.flatnonzero(band.any(0))
     left, right = (float(columns[0]), float(columns[-1] + 1)) if len(columns) else (0.0, float(width))
     corners = np.array([[left, height - hidden], [right, height - hidden]])

@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 
 from data.images import read_rgb
-from data.synthesis.occluders import DrawnOccluders, Occluder, OccluderEntry
+from data.synthesis.occluders import OccluderEntry, load_occluder
+from data.synthesis.paste import Chooser
 
 PictureChooser = Callable[[np.random.Generator], np.ndarray]
 _GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
@@ -26,8 +27,8 @@ _HAND_PROBABILITY = 0.3
 class WholePictures:
     """The whole pictures from which occluders were cut, background and all; call it as `pictures(rng)`.
 
-    Pictures of heads alone where there are any: a hand before white paper, printed on white paper, can no longer be
-    told from a hand that lies on it.
+    A cut-out that has no background left is shown before a plain or graded one. Pictures of heads alone where there
+    are any: a hand before white paper, printed on white paper, can no longer be told from a hand that lies on it.
     """
 
     def __init__(self, entries: Sequence[OccluderEntry]) -> None:
@@ -37,22 +38,8 @@ class WholePictures:
 
     def __call__(self, rng: np.random.Generator) -> np.ndarray:
         """RGB uint8 of one of them."""
-        return read_rgb(self.entries[int(rng.integers(len(self.entries)))].path)
-
-
-class DrawnPictures:
-    """Drawn people before a plain or graded background; call it as `pictures(rng)`.
-
-    Args:
-        choose: draws who is in the picture, (rng, kind) -> Occluder; None draws a new one of 500 pixels every time.
-    """
-
-    def __init__(self, choose: Callable[[np.random.Generator, str], Occluder] | None = None) -> None:
-        self.choose = choose or DrawnOccluders(500)
-
-    def __call__(self, rng: np.random.Generator) -> np.ndarray:
-        """RGB uint8 of a new one."""
-        return _before_a_background(self.choose(rng, "head" if rng.random() < 0.8 else "hand").rgba, rng)
+        entry = self.entries[int(rng.integers(len(self.entries)))]
+        return read_rgb(entry.path) if entry.mask else _before_a_background(load_occluder(entry).rgba, rng)
 
 
 class PeoplePictures:
@@ -63,9 +50,7 @@ class PeoplePictures:
         choose: gives a cut-out of a source, (rng, kind) -> Occluder.
     """
 
-    def __init__(
-        self, entries: Sequence[OccluderEntry], choose: Callable[[np.random.Generator, str], Occluder]
-    ) -> None:
+    def __init__(self, entries: Sequence[OccluderEntry], choose: Chooser) -> None:
         kinds = {entry.kind for entry in entries}
         self.hands = _HAND_PROBABILITY if len(kinds) > 1 else float("hand" in kinds)
         self.portraits, self.choose = WholePictures(entries), choose
@@ -98,8 +83,6 @@ def print_on(
         choose: returns a picture, RGB uint8.
         placement: "page": the page is whole, prints lie inside it. "patch": they may cross the edges.
     """
-    if placement not in _PICTURE_SIZES:
-        raise ValueError(f"placement is {placement!r}, expected one of {', '.join(_PICTURE_SIZES)}")
     printed, paper = page.copy(), _paper(page)
     for _ in range(1 + int(rng.random() < 0.35)):
         what = rng.random()

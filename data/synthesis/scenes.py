@@ -1,8 +1,6 @@
-"""Lays pages on desks, as they lie when they are photographed: the desk shows round some of their sides.
+"""What a phone's camera makes of a page: its light and size, and the desk that shows round some of the page's sides.
 
 A network that has only seen paper up to the picture's border takes a strip of table for an occluder.
-
-Turns scans and renderings of pages into what a phone's camera makes of them, at the size of its photos.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from PIL import Image
 from tests.golden import inside, pictures
 from tests.golden.recorded_values import Golden, grid, psnr
 
-PHOTOS = sorted((inside.SAMPLES / "photos").iterdir())
+PAGES = sorted((inside.SAMPLES / "gt").iterdir())
 _SMALL = {"tlc_train_size": 16, "tlc_ratio": 1.5}
 
 
@@ -38,19 +38,20 @@ def _compare(golden: Golden, name: str, restored: inside.Restored, picture: np.n
     golden(f"{name}/tone", restored.image[there].mean(0), absolute=0.1)
 
 
-@pytest.mark.parametrize("path", PHOTOS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_the_shipped_weights_find_and_fill_the_samples(
     golden: Golden, onnx_restorer: inside.Restorer, path: Path
 ) -> None:
     """With onnxruntime, since eager Paddle takes twice the time; the next test holds that one."""
-    picture, truth = (np.asarray(Image.open(file)) for file in (path, inside.SAMPLES / "gt" / path.name))
-    _compare(golden, f"samples/{path.stem}", onnx_restorer(path), picture, truth)
+    photo = inside.SAMPLES / "photos" / path.name
+    picture, truth = (np.asarray(Image.open(file)) for file in (photo, path))
+    _compare(golden, f"samples/{path.stem}", onnx_restorer(photo), picture, truth)
 
 
 def test_eager_paddle_finds_and_fills_a_small_sample(golden: Golden) -> None:
     """At less than half the size, for the sake of time, in 16 bits, and as mode `tiles` and TTA see it, too."""
     picture, truth = (
-        cv2.resize(np.asarray(Image.open(inside.SAMPLES / part / "report_fingers.jpg")), (480, 360),
+        cv2.resize(np.asarray(Image.open(inside.SAMPLES / part / "notes_hand.jpg")), (360, 480),
                    interpolation=cv2.INTER_AREA)
         for part in ("photos", "gt")
     )  # fmt: skip

@@ -14,13 +14,13 @@ from PIL import Image
 from configs.load import parse_config
 from configs.parsing import ConfigError
 from configs.schema import Config, PasteConfig, Stage
-from data.batches.fresh import DrawnPool, FreshOcclusion
+from data.batches.fresh import FreshOcclusion
 from data.batches.patches import PatchDataset, make_loader, random_crop, random_orientation, shared_memory_suffices
 from data.batches.sampling import SampleKey
 from data.contest.lists import PatchPaths, read_list, write_list
 from data.images import BadImageError
-from data.synthesis.occluders import Occluder
-from data.synthesis.paste import CONTEST
+from data.synthesis.occluders import CUTOUTS, Occluder, find_occluders, split_sources
+from data.synthesis.styles import CONTEST
 
 SIZE = 48
 KEY = SampleKey(entry=0, patch=32, seed=1, iteration=0, index=0)
@@ -251,12 +251,13 @@ def test_printed_pictures_belong_to_the_clean_patch(prepared: Path) -> None:
 
 
 def test_paste_config(tmp_path: Path) -> None:
-    assert FreshOcclusion.from_config(PasteConfig(), 64, 0) is None
-    drawing = FreshOcclusion.from_config(PasteConfig(probability=0.5), 64, 7)
-    assert isinstance(drawing.choose, DrawnPool)
-    assert (drawing.choose.seed, drawing.choose.drawn.long_side) == (7, 96)
+    assert FreshOcclusion.from_config(PasteConfig(), 64) is None
+    bundled = FreshOcclusion.from_config(PasteConfig(probability=0.5), 64)
+    assert max(bundled.choose(np.random.default_rng(0), "hand").rgba.shape) == 96
+    held_out = split_sources(find_occluders([CUTOUTS]), path_of=lambda entry: entry.path)[1]
+    assert not {entry for entries in bundled.choose.entries.values() for entry in entries} & set(held_out)
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        FreshOcclusion.from_config(PasteConfig(probability=0.5, occluders=(str(tmp_path / "nowhere"),)), 64, 0)
+        FreshOcclusion.from_config(PasteConfig(probability=0.5, occluders=(str(tmp_path / "nowhere"),)), 64)
 
 
 def test_pasted_batches_do_not_depend_on_workers(prepared: Path) -> None:
@@ -273,7 +274,7 @@ def test_pasted_batches_do_not_depend_on_workers(prepared: Path) -> None:
     assert not any(np.array_equal(one["mask"], other["mask"]) for one, other in zip(alone, plain, strict=True))
 
 
-def test_batches_with_drawn_occluders_do_not_depend_on_workers_or_order(prepared: Path) -> None:
+def test_batches_with_bundled_occluders_do_not_depend_on_workers_or_order(prepared: Path) -> None:
     paste = {"probability": 1.0, "printed_photos": 0.3}
     alone = load(config_for(prepared, paste=paste))
     assert_same(load(config_for(prepared, paste=paste, workers=2)), alone)
