@@ -6,7 +6,7 @@ Every pixel that a mask does not name stays as it was, except for the JPEG noise
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -22,7 +22,7 @@ Chooser = Callable[[np.random.Generator, str], Occluder]
 
 def paste(
     page: np.ndarray,
-    choose: Chooser | Sequence[Occluder],
+    choose: Chooser,
     rng: np.random.Generator,
     style: PasteStyle = CONTEST,
     placement: str = "page",
@@ -33,7 +33,7 @@ def paste(
 
     Args:
         page: RGB uint8, height x width x 3; stays untouched.
-        choose: a callable (rng, kind) -> Occluder, such as `OccluderLibrary`, or a sequence of occluders.
+        choose: (rng, kind) -> Occluder, such as `OccluderLibrary`.
         placement: "page": `page` is a whole photo. "patch": it is a part of a larger photo, so that an occluder may
             cross any of its edges; a tip, a wrist and everything between can be what shows.
         count: how many occluders; None draws one or two as the style says. 0 only passes the picture on (and
@@ -52,18 +52,10 @@ def paste(
         count = 1 + int(rng.random() < style.second_probability)
     for _ in range(count):
         wanted = kind or KINDS[int(rng.random() < style.head_probability)]
-        occluder = choose(rng, wanted) if callable(choose) else _choose_from(choose, rng, wanted)
-        image, mask = paste_occluder(image, mask, occluder, rng, style, placement)
+        image, mask = paste_occluder(image, mask, choose(rng, wanted), rng, style, placement)
     if rng.random() < style.jpeg_probability:
         image = through_jpeg(image, int(rng.integers(style.jpeg_quality[0], style.jpeg_quality[1] + 1)))
     return image, mask
-
-
-def _choose_from(occluders: Sequence[Occluder], rng: np.random.Generator, kind: str) -> Occluder:
-    fitting = [occluder for occluder in occluders if occluder.kind == kind] or list(occluders)
-    if not fitting:
-        raise ValueError("expected at least one occluder to paste, got an empty sequence")
-    return fitting[int(rng.integers(len(fitting)))]
 
 
 def paste_occluder(

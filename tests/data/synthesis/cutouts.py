@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -39,6 +40,16 @@ def head_rgba(height: int = 260, width: int = 220) -> np.ndarray:
 def occluder(kind: str = "hand", sleeve: int = 0, reserve: float = 0.0) -> Occluder:
     """A hand or a head, ready to be pasted."""
     return Occluder(hand_rgba(sleeve=sleeve) if kind == "hand" else head_rgba(), kind, f"test {kind}", reserve)
+
+
+def one_of(*occluders: Occluder) -> Callable[[np.random.Generator, str], Occluder]:
+    """Chooses one of these, of the kind that is asked for where there is one."""
+
+    def choose(rng: np.random.Generator, kind: str) -> Occluder:
+        fitting = [item for item in occluders if item.kind == kind] or occluders
+        return fitting[int(rng.integers(len(fitting)))]
+
+    return choose
 
 
 def page_rgb(height: int = 400, width: int = 300, seed: int = 0) -> np.ndarray:
