@@ -37,7 +37,6 @@ def ms_ssim(result: np.ndarray, clean: np.ndarray) -> float:
             f"MS-SSIM needs sides of at least {MINIMUM_SIDE} pixels, got {clean.shape[1]} x {clean.shape[0]}"
         )
     product = np.ones(3)
-    product = np.ones(1 if clean.ndim == 2 else clean.shape[2])
     for scale, weight in enumerate(SCALE_WEIGHTS):
         if scale > 0:
             result, clean = halve(result), halve(clean)
