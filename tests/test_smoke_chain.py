@@ -48,7 +48,8 @@ def test_from_an_empty_folder_to_a_checked_submission(tmp_path: Path) -> None:
     printed = run(tmp_path, "generate_meta_info.py", "prepared")
     assert "above the threshold of 10" in printed
     train, validation = (read_list(tmp_path / "prepared" / f"{name}.txt") for name in ("train", "val"))
-    assert len(train) + len(validation) == 30
+    # Two blobs on one photo may give two patches.
+    assert 30 <= len(train) + len(validation) <= 36
     pages = {path.occluded.name.split("_a_")[0] for path in train}
     assert not pages & {path.occluded.name.split("_a_")[0] for path in validation}, "a page is in both sets"
 
