@@ -10,7 +10,6 @@ import io
 import os
 import struct
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -37,6 +36,8 @@ _FLIPS = {2: 1, 3: -1, 4: 0, 7: -1}
 _ROTATIONS = {6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
 # Rows that leave Pillow at a time are about this many pixels: its own copy of a whole picture would be one too many.
 _BAND_PIXELS = 500_000
+# What Pillow raises at broken files, beside OSError where there is no file.
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, OverflowError)
 _FOREIGN_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF", b"avif": "AVIF"}
 
 
@@ -54,12 +55,17 @@ def open_picture(file: str | os.PathLike[str] | io.BytesIO, name: str | None = N
     try:
         image = Image.open(file)
     except UnidentifiedImageError as error:
-        raise BadImageError(f"{name}: not a picture that can be read ({_what_else(file)})") from error
+        with io.BytesIO(file.getvalue()) if isinstance(file, io.BytesIO) else open(file, "rb") as stream:
+            start = stream.read(12)
+        what = "cut short at its start, or another kind of file" if start else "it is empty"
+        if start[4:8] == b"ftyp" and start[8:] in _FOREIGN_BRANDS:
+            what = f"its content is {_FOREIGN_BRANDS[start[8:]]}; save it as JPEG or PNG"
+        raise BadImageError(f"{name}: not a picture that can be read ({what})") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise BadImageError(f"{name}: {error}; the limit is {MAX_PIXELS:,} pixels") from error
     except OSError as error:
         raise BadImageError(f"{name}: cannot be opened ({error.strerror or error})") from error
-    except (SyntaxError, ValueError, EOFError, OverflowError) as error:
+    except BROKEN as error:
         raise BadImageError(f"{name}: its header is broken ({error})") from error
     check_size(*image.size, name)
     return image
@@ -68,52 +74,35 @@ def open_picture(file: str | os.PathLike[str] | io.BytesIO, name: str | None = N
 def check_size(width: int, height: int, name: str) -> None:
     """Refuses a picture that would fill the memory, before anything is decoded."""
     if width * height > MAX_PIXELS:
+        raise BadImageError(f"{name}: {width} x {height} = {width * height:,} pixels; the limit is {MAX_PIXELS:,}")
+
+
+def check_single(count: int, name: str) -> None:
+    """Refuses a file of which only the first page or frame would be restored."""
+    if count > 1:
         raise BadImageError(
-            f"{name}: {width} x {height} = {width * height:,} pixels; the limit is {MAX_PIXELS:,}"
+            f"{name}: holds {count} pages or frames, and only the first would be restored; save them as single pictures"
         )
-
-
-def several(name: str, count: int) -> BadImageError:
-    """The refusal of a file of which only the first page or frame would be restored."""
-    return BadImageError(
-        f"{name}: holds {count} pages or frames, and only the first would be restored; save them as single pictures"
-    )
-
-
-def _what_else(file: str | os.PathLike[str] | io.BytesIO) -> str:
-    if isinstance(file, io.BytesIO):
-        start = file.getvalue()[:12]
-    else:
-        with open(file, "rb") as stream:
-            start = stream.read(12)
-    if not start:
-        return "it is empty"
-    if start[4:8] == b"ftyp" and start[8:12] in _FOREIGN_BRANDS:
-        return f"its content is {_FOREIGN_BRANDS[start[8:12]]}; save it as JPEG or PNG"
-    return "cut short at its start, or another kind of file"
 
 
 def decode_picture(image: Image.Image, path: str | os.PathLike[str]) -> None:
     """Decodes an opened picture in place; `BadImageError` where the data end early or make no sense."""
     try:
         image.load()
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except BROKEN as error:
         raise BadImageError(f"{os.fspath(path)}: broken or cut short ({error})") from error
-    # Pillow leaves rows that a PNG lacks black without a word.
-    if image.format == "PNG" and image.filename and _ends_black(image):
-        check_png_rows(Path(image.filename).read_bytes(), os.fspath(path))
+    if image.format == "PNG" and image.filename:
+        # Pillow leaves rows that a PNG lacks black without a word: the last or, since the last pass of an interlaced
+        # one holds every other row, the one above.
+        rows = np.asarray(image.crop((0, max(image.height - 2, 0), *image.size)))
+        if not rows.reshape(len(rows), -1).any(axis=1).all():
+            check_png_rows(Path(image.filename).read_bytes(), os.fspath(path))
 
 
 def check_png_rows(content: bytes, name: str) -> None:
     """Refuses a PNG whose pixels end before its last row: OpenCV does, and Pillow does not."""
     if cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) is None:
         raise BadImageError(f"{name}: broken or cut short (rows of pixels are missing)")
-
-
-def _ends_black(image: Image.Image) -> bool:
-    """Whether the last row or, since the last pass of an interlaced PNG holds every other one, the one above is 0."""
-    rows = np.asarray(image.crop((0, max(image.height - 2, 0), *image.size)))
-    return not rows.reshape(len(rows), -1).any(axis=1).all()
 
 
 def to_array(image: Image.Image, mode: str | None = None) -> np.ndarray:
@@ -125,13 +114,11 @@ def to_array(image: Image.Image, mode: str | None = None) -> np.ndarray:
     rows = max(_BAND_PIXELS // max(image.width, 1), 1)
     if rows >= image.height:
         return np.array(image.convert(mode))
-    result = None
+    first = np.asarray(image.crop((0, 0, image.width, 1)).convert(mode))
+    result = np.empty((image.height, *first.shape[1:]), first.dtype)
     for top in range(0, image.height, rows):
         bottom = min(top + rows, image.height)
-        band = np.asarray(image.crop((0, top, image.width, bottom)).convert(mode))
-        if result is None:
-            result = np.empty((image.height, *band.shape[1:]), band.dtype)
-        result[top:bottom] = band
+        result[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)).convert(mode))
     return result
 
 
@@ -185,26 +172,17 @@ def read_rgb(path: str | os.PathLike[str], reduce: int = 1) -> np.ndarray:
 
 
 def read_rgba(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray | None]:
-    """Reads a picture as `read_rgb` does, and its alpha channel (uint8 height x width, upright) or None.
-
-    Raises:
-        BadImageError: not a picture, or cut short.
-    """
+    """What `read_rgb` gives, and the alpha channel (uint8 height x width, upright) or None; same errors."""
     with open_picture(path) as image:
         decode_picture(image, path)
-        orientation = stored_orientation(image)
-        alpha = None
+        orientation, alpha = stored_orientation(image), None
         if image.mode in ("RGBA", "LA", "PA"):
             alpha = turn_upright(np.asarray(image.convert("RGBA").getchannel("A")), orientation)
         return turn_upright(to_array(_flatten(image)), orientation), alpha
 
 
 def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Width and height of what `read_rgb` gives, from the file's header alone.
-
-    Raises:
-        BadImageError: not a picture.
-    """
+    """Width and height of what `read_rgb` gives, from the file's header alone; `BadImageError` for no picture."""
     with open_picture(path) as image:
         # Asked for EXIF that is not at its beginning, a PNG would be decoded to look behind its pixels.
         known = image.format != "PNG" or "exif" in image.info
@@ -225,10 +203,7 @@ def _flatten(image: Image.Image) -> Image.Image:
 
 
 def encode_image(
-    rgb: np.ndarray,
-    suffix: str,
-    quality: int = DEFAULT_JPEG_QUALITY,
-    png_level: int = DEFAULT_PNG_LEVEL,
+    rgb: np.ndarray, suffix: str, quality: int = DEFAULT_JPEG_QUALITY, png_level: int = DEFAULT_PNG_LEVEL
 ) -> bytes:
     """Encodes RGB uint8 height x width x 3 as a new file of the kind that `suffix` names, without metadata.
 
@@ -240,14 +215,10 @@ def encode_image(
         raise ValueError(f"suffix {suffix!r} is not one of {', '.join(IMAGE_SUFFIXES)}")
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
         raise ValueError(f"expected RGB uint8 height x width x 3, got {rgb.dtype} {rgb.shape}")
-    options: dict[str, Any] = {
-        ".jpg": {"quality": quality},
-        ".jpeg": {"quality": quality},
-        ".png": {"compress_level": png_level},
-        ".webp": {"lossless": True},
-    }.get(suffix, {})
+    kind = Image.registered_extensions()[suffix]
+    options = {"JPEG": {"quality": quality}, "PNG": {"compress_level": png_level}, "WEBP": {"lossless": True}}
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(rgb)).save(buffer, format=Image.registered_extensions()[suffix], **options)
+    Image.fromarray(np.ascontiguousarray(rgb)).save(buffer, kind, **options.get(kind, {}))
     return buffer.getvalue()
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 import struct
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -31,11 +31,6 @@ _LOSSLESS = {"lossless": True, "quality": 20, "method": 0}
 
 
 def decode_bmp(source: bytes, name: str) -> Stored:
-    """Decodes a BMP of any kind that Pillow knows.
-
-    Raises:
-        BadImageError: cut short or broken.
-    """
     with open_picture(io.BytesIO(source), name) as image:
         decode_picture(image, name)
         return Stored(to_array(image, "RGB"))
@@ -46,31 +41,42 @@ def encode_bmp(source: bytes, name: str, info: dict[str, Any], rgb: np.ndarray, 
     layout = _read_layout(source)
     if layout is None:
         return _encode_bmp_anew(source, name, rgb, mask)
-    offset, stride, bottom_up, size, places, palette = layout
-    if palette is not None and len(palette) == 0:
-        raise BadImageError(f"{name}: broken (no room for a palette between its header and its pixels)")
     content = bytearray(source)
     flat = np.frombuffer(content, np.uint8)
     rows, columns = np.nonzero(mask)
     fill = rgb[rows, columns]
-    first = offset + (len(mask) - 1 - rows if bottom_up else rows) * stride + columns * size
-    if palette is not None:
-        flat[first] = nearest_entries(fill, palette)
+    rows = len(mask) - 1 - rows if layout.bottom_up else rows
+    first = layout.offset + rows * layout.stride + columns * layout.size
+    if layout.size == 1:
+        if len(layout.palette) == 0:
+            raise BadImageError(f"{name}: broken (no room for a palette between its header and its pixels)")
+        flat[first] = nearest_entries(fill, layout.palette)
     else:
-        for channel, place in enumerate(places):
+        for channel, place in enumerate(layout.places):
             flat[first + place] = fill[:, channel]
     return Encoded(content)
 
 
-def _read_layout(source: bytes) -> tuple[int, int, bool, int, tuple[int, ...], np.ndarray | None] | None:
-    """First byte of the pixels, bytes from row to row, whether the last row comes first, bytes of a pixel, where in it
-    red, green and blue lie, and the palette (RGB uint8 [M, 3]) of 8 bits; None for a kind that is not changed in place.
+class _Layout(NamedTuple):
+    """Where pixels lie: first byte, bytes from row to row, whether the last row comes first, bytes of a pixel, where in
+    it red, green and blue lie, and the palette (RGB uint8 [M, 3], of pixels of one byte).
     """
+
+    offset: int
+    stride: int
+    bottom_up: bool
+    size: int
+    places: tuple[int, ...]
+    palette: np.ndarray
+
+
+def _read_layout(source: bytes) -> _Layout | None:
+    """None for a kind that is not changed in place."""
     offset, header = struct.unpack_from("<II", source, 10)
     if header < _INFO_HEADER:
         return None
     width, height, _, bits, compression = struct.unpack_from("<iiHHI", source, 18)
-    places, palette = _USUAL_BYTES, None
+    places = _USUAL_BYTES
     if compression in _MASKS and bits == 32:
         # Behind the first 40 bytes in every variant: inside the larger headers, after the small one.
         masks = struct.unpack_from("<III", source, 14 + _INFO_HEADER)
@@ -79,11 +85,10 @@ def _read_layout(source: bytes) -> tuple[int, int, bool, int, tuple[int, ...], n
         return None
     if bits not in (8, 24, 32) or -1 in places:
         return None
-    if bits == 8:
-        used = struct.unpack_from("<I", source, 46)[0]
-        count = max(min(used or 256, 256, (offset - 14 - header) // 4), 0)
-        palette = np.frombuffer(source, np.uint8, count * 4, 14 + header).reshape(-1, 4)[:, 2::-1]
-    return offset, (width * bits + 31) // 32 * 4, height > 0, bits // 8, places, palette
+    used = struct.unpack_from("<I", source, 46)[0]
+    count = max(min(used or 256, 256, (offset - 14 - header) // 4), 0) if bits == 8 else 0
+    palette = np.frombuffer(source, np.uint8, count * 4, 14 + header).reshape(-1, 4)[:, 2::-1]
+    return _Layout(offset, (width * bits + 31) // 32 * 4, height > 0, bits // 8, places, palette)
 
 
 def _encode_bmp_anew(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
@@ -97,11 +102,6 @@ def _encode_bmp_anew(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray
 
 
 def decode_webp(source: bytes, name: str) -> Stored:
-    """Decodes a WebP of one picture.
-
-    Raises:
-        BadImageError: cut short or broken.
-    """
     with open_picture(io.BytesIO(source), name) as image:
         decode_picture(image, name)
         samples = to_array(image)

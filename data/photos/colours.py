@@ -51,7 +51,6 @@ def grey_of(rgb: np.ndarray) -> np.ndarray:
 
 
 def grey_to_rgb(grey: np.ndarray) -> np.ndarray:
-    """Grey height x width as RGB height x width x 3."""
     return np.repeat(grey[..., None], 3, axis=-1)
 
 
@@ -83,11 +82,9 @@ def cmyk_to_rgb(inks: np.ndarray) -> np.ndarray:
 
 
 def nearest_entries(rgb: np.ndarray, palette: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
-    """Indices (uint8 [N]) of the palette entries nearest to the colours `rgb` (uint8 [N, 3]).
+    """Indices (uint8 [N]) of the entries of `palette` (uint8 [M, 3]) nearest to the colours `rgb` (uint8 [N, 3]).
 
-    Args:
-        palette: uint8 [M, 3], M up to 256.
-        allowed: bool [M]; entries that may be taken, all by default.
+    `allowed` (bool [M]) says which entries may be taken: all by default.
     """
     colours, where = _unique(rgb)
     entries = palette.astype(np.float32)

@@ -22,23 +22,19 @@ from data.images import (
     turn_back,
 )
 from data.photos.colours import Encoded, Stored, grey_of, grey_to_rgb, ink_of
-from data.photos.jpeg_blocks import UnsupportedJpegError, losses, replace_blocks
-from data.photos.jpeg_file import APP14, encode_jpeg, leading_metadata, split_jpeg
+from data.photos.jpeg_blocks import losses, replace_blocks
+from data.photos.jpeg_file import APP0, APP14, COM, Segment, UnsupportedJpegError, encode_jpeg, split_jpeg
 
 # By the first component's factors, of pictures that have one or four.
 _SAMPLINGS = {(1, 1): 0, (2, 1): 1, (2, 2): 2}
 
 
 def decode(source: bytes, name: str) -> Stored:
-    """Decodes a JPEG (grey, colour or inks) as RGB uint8.
-
-    Raises:
-        BadImageError: cut short or broken.
-    """
+    """Decodes a JPEG (grey, colour or inks) as RGB uint8."""
     with open_picture(io.BytesIO(source), name) as image:
         decode_picture(image, name)
         rgb = grey_to_rgb(np.array(image)) if image.mode == "L" else to_array(image, "RGB")
-        return Stored(rgb, stored_orientation(image), info=_settings(image, name))
+        return Stored(rgb, stored_orientation(image))
 
 
 def encode(source: bytes, name: str, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray) -> Encoded:
@@ -46,21 +42,14 @@ def encode(source: bytes, name: str, info: dict[str, Any], rgb: np.ndarray, mask
     try:
         return Encoded(replace_blocks(source, rgb, mask), losses(source))
     except UnsupportedJpegError as error:
-        return _encode_whole(source, info, rgb, mask, str(error))
-
-
-def _encode_whole(source: bytes, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray, reason: str) -> Encoded:
-    covered = mask.astype(bool)
-    with open_picture(io.BytesIO(source), info["name"]) as image:
-        samples = to_array(image)
-    fill = rgb[covered]
-    samples[covered] = {"L": grey_of, "CMYK": ink_of}.get(info["mode"], lambda colours: colours)(fill)
-    notes = [f"every block of the JPEG was encoded anew, with the same tables ({reason})"]
-    if info["resampled"]:
-        notes.append("its chroma is no longer subsampled")
-    if info["further"]:
-        notes.append("the further pictures behind the first are dropped")
-    return Encoded(_reencode(source, Image.fromarray(samples, info["mode"]), info), tuple(notes))
+        notes = [f"every block of the JPEG was encoded anew, with the same tables ({error})"]
+    with open_picture(io.BytesIO(source), name) as image:
+        samples, fill = to_array(image), rgb[mask != 0]
+        samples[mask != 0] = {"L": grey_of, "CMYK": ink_of}.get(image.mode, lambda colours: colours)(fill)
+        notes += ["its chroma is no longer subsampled"] if _sampling(image) < 0 else []
+        # MPO is what phones call a JPEG with a second picture behind it.
+        notes += ["the further pictures behind the first are dropped"] if image.format == "MPO" else []
+        return Encoded(_encode_in_place_of(image, samples), tuple(notes))
 
 
 def encode_like(source: bytes, name: str, rgb: np.ndarray, quality: int) -> bytes:
@@ -72,44 +61,29 @@ def encode_like(source: bytes, name: str, rgb: np.ndarray, quality: int) -> byte
     with open_picture(io.BytesIO(source), name) as image:
         if image.format not in ("JPEG", "MPO") or image.mode != "RGB":
             return encode_image(rgb, ".jpg", quality)
-        orientation, info = stored_orientation(image), _settings(image, name)
-    return _reencode(source, Image.fromarray(turn_back(rgb, orientation)), info)
+        return _encode_in_place_of(image, turn_back(rgb, stored_orientation(image)))
 
 
-def _settings(image: Image.Image, name: str) -> dict[str, Any]:
-    # Pillow looks at three components, and writes 4:4:4 where it does not know the source's sampling.
+def _sampling(image: Image.Image) -> int:
+    """Pillow's number of it, or -1 for one that Pillow does not write."""
     few = _SAMPLINGS.get(tuple(image.layer[0][1:3]), -1)
-    sampling = JpegImagePlugin.get_sampling(image) if image.mode == "RGB" else few
-    return {
-        "name": name,
-        "mode": image.mode,
-        "qtables": image.quantization,
-        "subsampling": max(sampling, 0),
-        "progressive": bool(image.info.get("progressive")),
-        "resampled": sampling < 0,
-        # MPO is what phones call a JPEG with a second picture behind it.
-        "further": image.format == "MPO",
-    }
+    return JpegImagePlugin.get_sampling(image) if image.mode == "RGB" else few
 
 
-def _reencode(source: bytes, image: Image.Image, info: dict[str, Any]) -> bytes:
-    """A new picture in stored orientation in the place of that of `source`."""
-    options = {key: info[key] for key in ("progressive", "qtables", "subsampling")}
-    buffer = io.BytesIO()
+def _encode_in_place_of(image: Image.Image, samples: np.ndarray) -> bytes:
+    """`samples`, in stored orientation, with the tables of the JPEG `image` and its metadata in front.
+
+    Adobe's segment tells how colours are coded, so it is the new one; an index of further pictures goes with those.
+    """
+    picture, buffer = Image.fromarray(samples, image.mode), io.BytesIO()
+    progressive = bool(image.info.get("progressive"))
+    tables = {"qtables": image.quantization, "subsampling": max(_sampling(image), 0)}
     try:
-        image.save(buffer, format="JPEG", **options)
+        picture.save(buffer, "JPEG", progressive=progressive, **tables)
     except (ValueError, OSError):  # Tables that Pillow does not write, such as those of 16 bits.
         buffer = io.BytesIO()
-        image.save(buffer, format="JPEG", progressive=info["progressive"], quality=DEFAULT_JPEG_QUALITY)
-    return _with_metadata_of(source, buffer.getvalue())
-
-
-def _with_metadata_of(source: bytes, picture: bytes) -> bytes:
-    """The metadata of `source` in front of the tables and scans of `picture`.
-
-    Adobe's segment tells how colours are coded, so it comes from `picture`; an index of further pictures goes with
-    those.
-    """
-    kept = [each for each in leading_metadata(source) if each.marker != APP14 and not each.is_picture_index]
-    own = [each for each in split_jpeg(picture)[0] if each.marker == APP14 or not each.is_metadata]
-    return encode_jpeg(kept + own)
+        picture.save(buffer, "JPEG", progressive=progressive, quality=DEFAULT_JPEG_QUALITY)
+    metadata = [Segment(COM if kind == "COM" else APP0 + int(kind[3:]), payload) for kind, payload in image.applist]
+    kept = [each for each in metadata if each.marker != APP14 and not each.is_picture_index]
+    new = [each for each in split_jpeg(buffer.getvalue())[0] if each.marker == APP14 or not each.is_metadata]
+    return encode_jpeg(kept + new)

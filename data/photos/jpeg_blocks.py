@@ -35,10 +35,7 @@ from data.photos.jpeg_file import (
     opened,
     parse_jpeg,
     split_jpeg,
-    with_ids,
 )
-
-__all__ = ["UnsupportedJpegError", "losses", "replace_blocks"]
 
 # Other versions' functions may take other arguments, which nothing would notice before they crash.
 JPEGLIB_VERSION = "1.0.2"
@@ -64,8 +61,7 @@ def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> bytes
     they were, but for one pixel beside a touched block of a subsampled component, where decoders blend neighbours.
 
     All APPn and COM segments stay byte for byte and in order, but for an index of further pictures (MPF); `losses`
-    says what goes. Progressive files stay progressive. Grey files take the luma of `rgb`; touched blocks of CMYK files
-    hold no black ink.
+    says what goes. Grey files take the luma of `rgb`; touched blocks of CMYK files hold no black ink.
 
     Args:
         source: the file.
@@ -74,19 +70,14 @@ def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> bytes
 
     Raises:
         UnsupportedJpegError: this cannot be done for this file or kind of file; the message says why.
-        ValueError: arrays that do not fit the file.
     """
     jpeg = parse_jpeg(source)
-    size = (jpeg.height, jpeg.width)
-    if rgb.dtype != np.uint8 or rgb.shape != (*size, 3) or changed.shape != size:
-        raise ValueError(
-            f"expected RGB uint8 of {size[0]} x {size[1]} x 3 and changed of {size[0]} x {size[1]}, "
-            f"got {rgb.dtype} {rgb.shape} and {changed.shape}"
-        )
     planes = _read_coefficients(jpeg)
     _put_blocks(jpeg, planes, rgb, changed)
     process, scans = _write_scans(jpeg, planes)
-    content = encode_jpeg(_kept_segments(jpeg, process) + scans)
+    kept = [each._replace(marker=process) if each.is_frame else each for each in jpeg.segments]
+    kept = [each for each in kept if each.marker not in (DHT, DRI, SOS) and not each.is_picture_index]
+    content = encode_jpeg(kept + scans)
     written = parse_jpeg(content)
     if written.colours != jpeg.colours or not all(map(np.array_equal, planes, _read(written))):
         raise UnsupportedJpegError("what was written reads back differently")
@@ -94,62 +85,35 @@ def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> bytes
 
 
 def losses(source: bytes) -> tuple[str, ...]:
-    """What `replace_blocks` does not keep of a file, in words; empty when nothing is lost.
-
-    Raises:
-        UnsupportedJpegError: as `replace_blocks` would, for what the headers say.
-    """
+    """What `replace_blocks` does not keep of a file that it takes, in words; empty when nothing is lost."""
     jpeg = parse_jpeg(source)
-    lost = []
-    if jpeg.trailing.strip(b"\0"):
-        lost.append("what lies behind the picture (further pictures, a video) is dropped")
-    if any(segment.marker == DRI and any(segment.payload) for segment in jpeg.segments):
-        lost.append("restart markers are dropped")
-    if jpeg.process == PROGRESSIVE and len(jpeg.components) == 4:
-        lost.append("a progressive CMYK file becomes sequential")
-    return tuple(lost)
-
-
-def _kept_segments(jpeg: JpegFile, process: int) -> list[Segment]:
-    """The source's segments but for the coding, and for an index of pictures that no longer follow."""
-    kept = []
-    for segment in jpeg.segments:
-        if segment.is_frame:
-            kept.append(segment._replace(marker=process))
-        elif segment.marker not in (DHT, DRI, SOS) and not segment.is_picture_index:
-            kept.append(segment)
-    return kept
+    lost = {
+        "what lies behind the picture (further pictures, a video) is dropped": jpeg.trailing.strip(b"\0"),
+        "restart markers are dropped": any(each.marker == DRI and any(each.payload) for each in jpeg.segments),
+        "a progressive CMYK file becomes sequential": jpeg.process == PROGRESSIVE and len(jpeg.components) == 4,
+    }
+    return tuple(words for words, happens in lost.items() if happens)
 
 
 def _put_blocks(jpeg: JpegFile, planes: list[np.ndarray], rgb: np.ndarray, changed: np.ndarray) -> None:
     """Overwrites the coefficients of all touched blocks in `planes`."""
-    cells = _touched_cells(changed)
+    # 8x8 cells of the picture: a row of a cell is one number.
+    padded = np.ascontiguousarray(np.pad(changed != 0, [(0, -side % 8) for side in changed.shape]))
+    rows, columns = (side // 8 for side in padded.shape)
+    cells = np.bitwise_or.reduce(padded.view(np.uint64).reshape(rows, 8, columns), axis=1) != 0
     weights, offsets = _from_rgb(jpeg.colours)
     for plane, component, weight, offset in zip(planes, jpeg.components, weights, offsets, strict=True):
+        # A block of a subsampled component covers several cells.
         high, wide = jpeg.spacing(component)
-        rows, columns = np.nonzero(_any_in(cells, high, wide))
+        touched = np.logical_or.reduceat(cells, np.arange(0, rows, high), axis=0)
+        touched = np.logical_or.reduceat(touched, np.arange(0, columns, wide), axis=1)
+        ys, xs = np.nonzero(touched)
         batch = max(1, _BATCH_PIXELS // (64 * high * wide))
-        for start in range(0, len(rows), batch):
-            where = rows[start : start + batch], columns[start : start + batch]
+        for start in range(0, len(ys), batch):
+            where = ys[start : start + batch], xs[start : start + batch]
             samples = _cut(rgb, *where, 8 * high, 8 * wide).astype(np.float32) @ weight + offset
             means = samples.reshape(-1, 8, high, 8, wide).mean(axis=(2, 4))
             plane[where] = _quantised_dct(means, jpeg.tables[component.table])
-
-
-def _touched_cells(changed: np.ndarray) -> np.ndarray:
-    """Which 8x8 cells of the picture hold a changed pixel, bool."""
-    height, width = changed.shape
-    rows, columns = -(-height // 8), -(-width // 8)
-    padded = np.zeros((8 * rows, 8 * columns), bool)
-    padded[:height, :width] = changed
-    # Eight pixels at a time: a row of a cell is one number.
-    return np.bitwise_or.reduce(padded.view(np.uint64).reshape(rows, 8, columns), axis=1) != 0
-
-
-def _any_in(cells: np.ndarray, high: int, wide: int) -> np.ndarray:
-    """Which groups of `high` x `wide` cells, such as a block of a subsampled component covers, hold a touched one."""
-    rows = np.logical_or.reduceat(cells, np.arange(0, cells.shape[0], high), axis=0)
-    return np.logical_or.reduceat(rows, np.arange(0, cells.shape[1], wide), axis=1)
 
 
 def _cut(rgb: np.ndarray, rows: np.ndarray, columns: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -189,17 +153,14 @@ def _quantised_dct(samples: np.ndarray, table: np.ndarray) -> np.ndarray:
 
 def _read_coefficients(jpeg: JpegFile) -> list[np.ndarray]:
     """Quantised coefficients of each component: int16 [rows, columns, 8, 8], where rows and columns count blocks and
-    the rows of a block are vertical frequencies.
-
-    Raises:
-        UnsupportedJpegError: data that Pillow cannot decode, that end early, or with coefficients out of range.
+    the rows of a block are vertical frequencies. Refuses data that end early, or of coefficients out of range.
     """
     scans = sum(segment.marker == SOS for segment in jpeg.segments)
     # Pillow raises where jpeglib would end the process. An eighth of the size is fastest, and all data are decoded.
     scale = 8 if scans == 1 else 1
     decoded = _decode(jpeg.bare(), scale)
     planes = _read(jpeg)
-    if not all(_in_range(plane) for plane in planes):
+    if not all(map(_in_range, planes)):
         raise UnsupportedJpegError("coefficients out of range")
     # Units without data become 0 without a word (but for the one in which the data end). Then more data would change
     # them; where none lack, more is ignored.
@@ -213,18 +174,14 @@ def _decode(content: bytes, scale: int) -> np.ndarray:
     """Pixels at 1/`scale` of the size, by Pillow."""
     with opened(content) as image:
         image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
-        try:
-            return np.asarray(image)
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise UnsupportedJpegError(f"broken or cut short ({error})") from error
+        return np.asarray(image)
 
 
 def _in_range(plane: np.ndarray) -> bool:
     """Whether all coefficients are such as 8-bit samples come to: the writers' code tables end there, unchecked."""
-    lowest, highest = int(plane.min()), int(plane.max())
-    if lowest == -1024:
-        lowest = int(plane.reshape(-1, 64)[:, 1:].min())
-    return lowest > -1024 and highest < 1024
+    # The first of a block, a mean, may be one lower than the others; most planes are told by one look at all.
+    lowest = int(plane.min()) if plane.min() != -1024 else int(plane.reshape(-1, 64)[:, 1:].min())
+    return lowest > -1024 and plane.max() < 1024
 
 
 def _read(jpeg: JpegFile) -> list[np.ndarray]:
@@ -256,7 +213,7 @@ def _write_scans(jpeg: JpegFile, planes: list[np.ndarray]) -> tuple[int, list[Se
 
 
 def _write(
-    jpeg: JpegFile, components: list[Component], planes: list[np.ndarray], progressive: bytes | None = None
+    jpeg: JpegFile, components: list[Component], planes: list[np.ndarray], progressive: bytes = b""
 ) -> list[Segment]:
     """Huffman tables and scans of `planes`, the coefficients of some components of `jpeg`.
 
@@ -265,9 +222,9 @@ def _write(
     single = len(planes) == 1
     size = jpeg.size_of(components[0]) if single else (jpeg.height, jpeg.width)
     factors = [(1, 1)] if single else [(each.vertical, each.horizontal) for each in components]
-    with _file_in_memory(progressive or b"") as source, _file_in_memory() as path:
-        done = _library(_LIBRARY if progressive is None else _PROGRESSIVE_LIBRARY).write_jpeg_dct(
-            None if progressive is None else source,
+    with _file_in_memory(progressive) as source, _file_in_memory() as path:
+        done = _library(_PROGRESSIVE_LIBRARY if progressive else _LIBRARY).write_jpeg_dct(
+            source if progressive else None,
             path,
             *_pointers(planes),
             _integers(size),
@@ -277,14 +234,14 @@ def _write(
             len(planes),
             *(None, -1, None),  # Quantisation, which stays in segments that are not taken from here.
             *(0, None, None, None),  # Metadata, likewise.
-            _OPTIMIZE_CODING if progressive is None and not jpeg.standard_codes else 0,
+            0 if progressive or jpeg.standard_codes else _OPTIMIZE_CODING,
             _ALL_FLAGS,
         )
         if not done:
             raise UnsupportedJpegError("its coefficients cannot be written")
         segments, _ = split_jpeg(Path(os.fsdecode(path)).read_bytes())
     ids = {number: component.id for number, component in enumerate(components, 1)}
-    return [with_ids(segment, ids) for segment in segments if segment.marker in (DHT, SOS)]
+    return [segment.with_ids(ids) for segment in segments if segment.marker in (DHT, SOS)]
 
 
 @contextmanager
@@ -315,8 +272,7 @@ def _library(name: str) -> ctypes.CDLL:
     version = importlib.metadata.version("jpeglib")
     if version != JPEGLIB_VERSION:
         raise UnsupportedJpegError(f"the package jpeglib is {version}, and {JPEGLIB_VERSION} is needed")
-    folder = Path(spec.submodule_search_locations[0], "cjpeglib")
-    files = sorted(folder.glob(f"cjpeglib_{name}.*"))
+    files = sorted(Path(spec.submodule_search_locations[0], "cjpeglib").glob(f"cjpeglib_{name}.*"))
     if not files:
         raise UnsupportedJpegError(f"the package jpeglib has no library {name} for this system")
     library = ctypes.CDLL(str(files[0]))

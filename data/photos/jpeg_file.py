@@ -1,15 +1,17 @@
 """A JPEG file as its segments, and what its headers say about its blocks.
 
 libjpeg forgives, and the copy inside jpeglib ends the process at what it does not forgive. So Pillow is asked first,
-and what it takes and jpeglib does not, or what would come back differently, is refused here. Marker names and layouts
-are those of ITU-T T.81, annex B; the rules of colour are libjpeg's.
+and only what it takes and jpeglib does not, or what would come back differently, is looked for here. Marker names and
+layouts are those of ITU-T T.81, annex B; the rules of colour are libjpeg's.
 """
 
 from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import takewhile
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +22,6 @@ APP0, APP2, APP14, APP15 = 0xE0, 0xE2, 0xEE, 0xEF
 BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
 # Within entropy-coded data FF is followed by 00 (a stuffed byte), a restart marker, or more FF (fill).
 _END_OF_DATA = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_CUT_SHORT = "cut short: no end of image"
 # Files of a few kilobytes with thousands of scans take decoders minutes.
 _MAX_SCANS = 256
 
@@ -48,6 +49,14 @@ class Segment(NamedTuple):
     def is_picture_index(self) -> bool:
         """Whether it is the Multi-Picture Format's list of the pictures behind the first."""
         return self.marker == APP2 and self.payload.startswith(b"MPF\0")
+
+    def with_ids(self, ids: dict[int, int]) -> Segment:
+        """A frame or scan with other component ids; any other segment as it is."""
+        payload = bytearray(self.payload)
+        if self.marker == SOS or self.is_frame:
+            places = slice(1, -3, 2) if self.marker == SOS else slice(6, None, 3)
+            payload[places] = bytes(ids[id] for id in payload[places])
+        return self._replace(payload=bytes(payload))
 
 
 class Component(NamedTuple):
@@ -99,41 +108,26 @@ class JpegFile(NamedTuple):
         `more_data` are appended to the data of each scan.
         """
         ids = {component.id: number for number, component in enumerate(self.components, 1)}
-        shown = [with_ids(segment, ids) for segment in self.segments if not segment.is_metadata]
+        shown = (segment.with_ids(ids) for segment in self.segments if not segment.is_metadata)
         return encode_jpeg(each._replace(data=each.data + more_data) if each.marker == SOS else each for each in shown)
 
 
 def encode_jpeg(segments: Iterable[Segment]) -> bytes:
-    """The file that consists of `segments`."""
     parts = [b"\xff\xd8"]
     for marker, payload, data in segments:
         parts += [bytes((0xFF, marker)), (len(payload) + 2).to_bytes(2, "big"), payload, data]
     return b"".join((*parts, b"\xff\xd9"))
 
 
-def with_ids(segment: Segment, ids: dict[int, int]) -> Segment:
-    """A frame or scan with other component ids; any other segment as it is."""
-    payload = bytearray(segment.payload)
-    if segment.marker == SOS:
-        payload[1:-3:2] = bytes(ids[id] for id in payload[1:-3:2])
-    elif segment.is_frame:
-        payload[6::3] = bytes(ids[id] for id in payload[6::3])
-    return segment._replace(payload=bytes(payload))
-
-
 def split_jpeg(source: bytes) -> tuple[list[Segment], int]:
-    """Segments of the first picture in `source`, and where it ends.
-
-    Raises:
-        UnsupportedJpegError: no JPEG, cut short, or with bytes or markers where none may be.
-    """
+    """Segments of the first picture in `source`, and where it ends; refuses bytes and markers where none may be."""
     _demand(source[:2] == b"\xff\xd8", "no JPEG file: it does not begin with FFD8")
     segments, position = [], 2
     while True:
         _demand(source[position : position + 1] in (b"\xff", b""), f"byte {position} belongs to no segment")
         while source[position + 1 : position + 2] == b"\xff":
             position += 1
-        _demand(position + 1 < len(source), _CUT_SHORT)
+        _demand(position + 1 < len(source), "cut short: no end of image")
         marker, position = source[position + 1], position + 2
         if marker == EOI:
             return segments, position
@@ -143,23 +137,9 @@ def split_jpeg(source: bytes) -> tuple[list[Segment], int]:
         payload, data, position = source[position + 2 : end], b"", end
         if marker == SOS:
             found = _END_OF_DATA.search(source, position)
-            _demand(found is not None, _CUT_SHORT)
+            _demand(found is not None, "cut short: no end of image")
             data, position = source[position : found.start()].rstrip(b"\xff"), found.start()
         segments.append(Segment(marker, payload, data))
-
-
-def leading_metadata(source: bytes) -> list[Segment]:
-    """Metadata in front of the first scan, of files that `split_jpeg` refuses: what makes no sense is passed over."""
-    segments, position = [], 2
-    while position + 4 <= len(source) and source[position : position + 2] != bytes((0xFF, SOS)):
-        marker = source[position + 1]
-        if source[position] != 0xFF or marker == 0xFF:  # Padding in front of a marker.
-            position += 1
-            continue
-        end = position + 2 + int.from_bytes(source[position + 2 : position + 4], "big")
-        segments.append(Segment(marker, source[position + 4 : end]))
-        position = end
-    return [segment for segment in segments if segment.is_metadata]
 
 
 def parse_jpeg(source: bytes) -> JpegFile:
@@ -169,44 +149,41 @@ def parse_jpeg(source: bytes) -> JpegFile:
         UnsupportedJpegError: no JPEG, cut short, malformed, or of a kind whose blocks cannot be replaced.
     """
     segments, end = split_jpeg(source)
-    frames = [segment for segment in segments if segment.is_frame]
-    others = [each for each in segments if not (each.is_frame or each.is_metadata)]
-    for segment in others:
-        known = segment.marker in (DQT, DHT, DRI, SOS)
-        _demand(known, f"marker FF{segment.marker:02X}: lossless, hierarchical or arithmetic coding, or worse")
-    _demand(len(frames) == 1, f"{len(frames)} frames")
-    kinds = [segment.marker for segment in segments if not segment.is_metadata]
-    _demand(SOS in kinds, "no picture data")
-    first_scan = kinds.index(SOS)
-    _demand(DQT not in kinds[first_scan:], "quantisation tables that change between scans")
-    _demand(frames[0].marker in kinds[:first_scan], "a scan before the frame")
-    with opened(encode_jpeg(frames + [segment for segment in others if segment.marker in (DQT, SOS)])) as image:
+    coding = [segment for segment in segments if not segment.is_metadata]
+    kinds = [segment.marker for segment in coding if not segment.is_frame]
+    for marker in kinds:
+        known = marker in (DQT, DHT, DRI, SOS)
+        _demand(known, f"marker FF{marker:02X}: lossless, hierarchical or arithmetic coding, or worse")
+    _demand(len(coding) - len(kinds) == 1, f"{len(coding) - len(kinds)} frames")
+    with opened(encode_jpeg(coding)) as image:
         (width, height), components = image.size, [Component(*layer) for layer in image.layer]
         steps = {slot: np.array(table, np.float32).reshape(8, 8) for slot, table in image.quantization.items()}
-    _demand(width > 0 and height > 0, "a height that follows the data (DNL)")
+    _demand(DQT not in kinds[kinds.index(SOS) :], "quantisation tables that change between scans")
     _demand(len({each.id for each in components}) == len(components) in (1, 3, 4), "component ids that repeat")
-    factors = [factor for each in components for factor in (each.horizontal, each.vertical)]
-    _demand(all(1 <= factor <= 4 for factor in factors), "malformed sampling factors")
     high, wide = _largest_factors(components)
-    whole = all(high % each.vertical == 0 and wide % each.horizontal == 0 for each in components)
-    _demand(whole, "sampling factors that are no whole fractions of the largest")
     for each in components:
+        whole = each.vertical and each.horizontal and high % each.vertical == wide % each.horizontal == 0
+        _demand(whole, "sampling factors that are no whole fractions of the largest")
         _demand(each.table in steps, f"quantisation table {each.table} is missing")
-        _demand(bool(np.all(steps[each.table] > 0)), "a quantisation table with zeros")
-    standard = _check_scans(segments, components, frames[0].marker == PROGRESSIVE)
-    colours = _colours(segments, components)
-    return JpegFile(segments, frames[0].marker, height, width, components, colours, steps, standard, source[end:])
+        _demand(np.all(steps[each.table] > 0), "a quantisation table with zeros")
+    process = next(segment.marker for segment in coding if segment.is_frame)
+    ids = bytes(each.id for each in components)
+    standard = _check_scans(coding, ids, process == PROGRESSIVE)
+    colours = _colours(segments, ids)
+    return JpegFile(segments, process, height, width, components, colours, steps, standard, source[end:])
 
 
-def opened(content: bytes) -> JpegImagePlugin.JpegImageFile:
-    """Pillow's view of a file; `UnsupportedJpegError` for what it refuses."""
+@contextmanager
+def opened(content: bytes) -> Iterator[JpegImagePlugin.JpegImageFile]:
+    """Pillow's view of a file, and `UnsupportedJpegError` for what it refuses, now or while it is looked at."""
     try:
-        return JpegImagePlugin.JpegImageFile(io.BytesIO(content))
+        with JpegImagePlugin.JpegImageFile(io.BytesIO(content)) as image:
+            yield image
     except (OSError, SyntaxError, ValueError, LookupError, EOFError) as error:
         raise UnsupportedJpegError(f"broken or cut short ({error})") from error
 
 
-def _demand(condition: bool, otherwise: str) -> None:
+def _demand(condition: object, otherwise: str) -> None:
     """Refuses the file with the reason `otherwise`."""
     if not condition:
         raise UnsupportedJpegError(otherwise)
@@ -216,66 +193,60 @@ def _largest_factors(components: list[Component]) -> tuple[int, int]:
     return max(each.vertical for each in components), max(each.horizontal for each in components)
 
 
-def _check_scans(segments: list[Segment], components: list[Component], progressive: bool) -> bool:
+def _check_scans(coding: list[Segment], ids: bytes, progressive: bool) -> bool:
     """That each scan has its Huffman tables, without which jpeglib crashes, and that together they hold every bit:
     decoders smooth what a progressive file leaves out, and would show its copy differently.
 
     Returns:
         Whether all tables for AC are as long as those of the standard.
     """
-    ids, codes, scans = [component.id for component in components], {}, 0
+    _demand(sum(segment.marker == SOS for segment in coding) <= _MAX_SCANS, f"more than {_MAX_SCANS} scans")
+    codes: dict[tuple[int, int], int] = {}
     # Low bits of every coefficient that are still to come; -1 before the first scan that holds it.
     missing = np.full((len(ids), 64), -1)
-    for segment in segments:
-        payload = segment.payload
-        if segment.marker == DHT:
+    for marker, payload, _ in coding:
+        if marker == DHT:
             codes.update(_code_counts(payload))
-        elif segment.marker == DRI:
-            _demand(len(payload) == 2, "a malformed restart interval")
-        elif segment.marker == SOS:
-            scans += 1
-            _demand(scans <= _MAX_SCANS, f"more than {_MAX_SCANS} scans")
-            _demand(len(payload) >= 6 and len(payload) == 4 + 2 * payload[0], "a malformed scan")
-            _demand(all(id in ids for id in payload[1:-3:2]), "a malformed scan")
-            chosen = [ids.index(id) for id in payload[1:-3:2]]
+        if marker != SOS:
+            continue
+        chosen = [ids.find(id) for id in payload[1:-3:2]]
+        fine = len(payload) == 4 + 2 * len(chosen) and -1 not in chosen and chosen == sorted(set(chosen))
+        _demand(chosen and fine, "a malformed scan")
+        first, last, before, low = 0, 63, 0, 0
+        if progressive:
             first, last, before, low = payload[-3], payload[-2], payload[-1] >> 4, payload[-1] & 15
-            first, last, before, low = (first, last, before, low) if progressive else (0, 63, 0, 0)
-            _demand(chosen == sorted(set(chosen)) and first <= last <= 63, "a malformed scan")
-            for slots in payload[2:-3:2]:
-                _demand(first > 0 or before > 0 or (0, slots >> 4) in codes, f"Huffman table {slots >> 4} is missing")
-                _demand(last == 0 or (1, slots & 15) in codes, f"Huffman table {slots & 15} is missing")
-            held = missing[chosen, first : last + 1]
-            _demand(bool(np.all(held == (before or -1))), "scans that repeat or leave out bits")
-            missing[chosen, first : last + 1] = low
-    _demand(bool(np.all(missing == 0)), "scans that leave out components or bits")
+        for slots in payload[2:-3:2]:
+            _demand(first > 0 or before > 0 or (0, slots >> 4) in codes, f"Huffman table {slots >> 4} is missing")
+            _demand(last == 0 or (1, slots & 15) in codes, f"Huffman table {slots & 15} is missing")
+        held = missing[chosen, first : last + 1]
+        _demand(np.all(held == (before or -1)), "scans that repeat or leave out bits")
+        missing[chosen, first : last + 1] = low
+    _demand(np.all(missing == 0), "scans that leave out components or bits")
     return all(count == 162 for (kind, _), count in codes.items() if kind == 1)
 
 
-def _code_counts(payload: bytes) -> dict[tuple[int, int], int]:
-    """How many symbols the Huffman tables of a segment have, by class (0 DC, 1 AC) and number."""
-    counts, position = {}, 0
+def _code_counts(payload: bytes) -> Iterator[tuple[tuple[int, int], int]]:
+    """Class (0 DC, 1 AC) and number of the Huffman tables of a segment, and how many symbols they have."""
+    position = 0
     while position < len(payload):
         count = sum(payload[position + 1 : position + 17])
-        _demand(position + 17 + count <= len(payload) and count > 0, "a malformed Huffman table")
-        counts[payload[position] >> 4, payload[position] & 15] = count
+        _demand(position + 17 + count <= len(payload) and count, "a malformed Huffman table")
+        yield (payload[position] >> 4, payload[position] & 15), count
         position += 17 + count
-    return counts
 
 
-def _colours(segments: list[Segment], components: list[Component]) -> str:
+def _colours(segments: list[Segment], ids: bytes) -> str:
     """What the components hold, by libjpeg's rules (`default_decompress_parms`)."""
-    if len(components) == 1:
-        return "grey"
     jfif, transform = False, None
-    for marker, payload, _ in segments:
-        if marker == SOS:
-            break
+    for marker, payload, _ in takewhile(lambda segment: segment.marker != SOS, segments):
         if marker == APP0 and payload.startswith(b"JFIF\0") and len(payload) >= 14:
             jfif = True
         if marker == APP14 and payload.startswith(b"Adobe") and len(payload) >= 12:
             transform = payload[11]
-    if len(components) == 4:
-        return "cmyk" if transform in (None, 0) else "ycck"
+    if len(ids) == 1:
+        return "grey"
+    if len(ids) == 4:
+        return "ycck" if transform else "cmyk"
     if jfif or transform is not None:
-        return "rgb" if not jfif and transform == 0 else "ycc"
-    return "rgb" if bytes(each.id for each in components) == b"RGB" else "ycc"
+        return "ycc" if jfif or transform else "rgb"
+    return "rgb" if ids == b"RGB" else "ycc"

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from data.images import BadImageError, open_picture, several, turn_back, turn_upright
+from data.images import BROKEN, BadImageError, check_single, open_picture, turn_back, turn_upright
 from data.photos import bmp_webp, jpeg, png, tiff
 from data.photos.colours import Encoded
 
@@ -121,10 +121,9 @@ def _kind(path: Path) -> str:
             raise BadImageError(f"{path}: its content is {kind}, expected {', '.join(_KINDS)}")
         try:
             frames = getattr(image, "n_frames", 1)
-        except (OSError, SyntaxError, ValueError, EOFError) as error:
+        except BROKEN as error:
             raise BadImageError(f"{path}: broken or cut short ({error})") from error
-    if frames > 1 and kind != "JPEG":
-        raise several(str(path), frames)
+    check_single(1 if kind == "JPEG" else frames, str(path))
     return kind
 
 

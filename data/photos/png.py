@@ -29,7 +29,6 @@ from data.photos.colours import (
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGB_ALPHA = 0, 2, 3, 4, 6
-_CHANNELS = {_GREY: 1, _RGB: 3, _PALETTE: 1, _GREY_ALPHA: 2, _RGB_ALPHA: 4}
 # What the pixels depend on: libpng comments on some of the rest, and makes alpha of a transparent colour.
 _NEEDED = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _TELLING = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
@@ -50,33 +49,33 @@ class _Header(NamedTuple):
 
 
 def decode(source: bytes, name: str) -> Stored:
-    """Decodes a PNG.
-
-    Raises:
-        BadImageError: cut short or broken.
-    """
+    """Decodes a PNG; uint16 where it has 16 bits."""
     every = _read_chunks(source, name)
     chunks, header = dict(every[::-1]), _header(every)
-    bare = _bare(every)
+    bare = _picture(*(chunk for chunk in every if chunk[0] in _NEEDED))
     if header.depth < 8 or header.colour == _PALETTE:
         samples = _levels_or_indices(bare, header, name)
     else:
         samples = _channels(bare, header, name)
-    with open_picture(io.BytesIO(_metadata_picture(every)), name) as image:
+    # One pixel with the file's texts and EXIF: decoders look for those behind the pixels, too, and are quick here.
+    told = [chunk for chunk in every if chunk[0] in _TELLING]
+    one = struct.pack(">IIBBBBB", 1, 1, 8, _GREY, 0, 0, 0)
+    one = _picture((b"IHDR", one), *told, (b"IDAT", zlib.compress(bytes(2))), (b"IEND", b""))
+    with open_picture(io.BytesIO(one), name) as image:
         orientation = stored_orientation(image)
-    info: dict[str, Any] = {"samples": samples}
     if header.colour == _PALETTE:
         if len(chunks.get(b"PLTE", b"")) not in range(3, 769, 3):
             raise BadImageError(f"{name}: broken (no palette of 1 to 256 colours)")
         palette, _ = _palette(chunks)
         if samples.max(initial=0) >= len(palette):
             raise BadImageError(f"{name}: entry {samples.max()} of a palette of {len(palette)} is used")
-        return Stored(palette[samples], orientation, info)
-    if header.colour in (_GREY, _GREY_ALPHA):
+        rgb = palette[samples]
+    elif header.colour in (_GREY, _GREY_ALPHA):
         grey = samples if header.colour == _GREY else samples[..., 0]
-        return Stored(grey_to_rgb(widen(grey, header.depth) if header.depth < 8 else grey), orientation, info)
-    rgb = samples if header.colour == _RGB else np.ascontiguousarray(samples[..., :3])
-    return Stored(rgb, orientation, info)
+        rgb = grey_to_rgb(widen(grey, header.depth) if header.depth < 8 else grey)
+    else:
+        rgb = np.ascontiguousarray(samples[..., :3])
+    return Stored(rgb, orientation, {"samples": samples})
 
 
 def encode(source: bytes, name: str, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray) -> Encoded:
@@ -95,10 +94,13 @@ def encode(source: bytes, name: str, info: dict[str, Any], rgb: np.ndarray, mask
             entries = np.concatenate([entries, representative_colours(fill, free)])
             palette = entries.tobytes()
             notes += ["the histogram of the palette is dropped"] if b"hIST" in chunks else []
-        samples[covered] = _indices(fill, samples[covered], entries, opacity[: len(entries)])
+        before, indices = opacity[samples[covered]], np.empty(len(fill), np.uint8)
+        for level in np.unique(before):
+            same = before == level
+            indices[same] = nearest_entries(fill[same], entries, opacity[: len(entries)] == level)
+        samples[covered] = indices
     elif header.colour in (_GREY, _GREY_ALPHA):
-        grey = grey_of(fill)
-        grey = narrow(grey, header.depth) if header.depth < 8 else grey
+        grey = narrow(grey_of(fill), header.depth) if header.depth < 8 else grey_of(fill)
         if header.colour == _GREY:
             samples[covered] = _beside_key(grey[:, None], chunks)[:, 0]
         else:
@@ -140,33 +142,24 @@ def _chunk(kind: bytes, data: bytes | memoryview) -> bytes:
     return struct.pack(">I", len(data)) + content + _checksum(content)
 
 
-def _bare(chunks: _Chunks) -> bytes:
-    """The picture without what says something about it."""
-    return b"".join((_SIGNATURE, *(_chunk(kind, data) for kind, data in chunks if kind in _NEEDED)))
-
-
-def _metadata_picture(chunks: _Chunks) -> bytes:
-    """One pixel with the file's texts and EXIF: decoders look for those behind the pixels, too, and are quick here."""
-    told = [_chunk(kind, data) for kind, data in chunks if kind in _TELLING]
-    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, _GREY, 0, 0, 0))
-    return b"".join((_SIGNATURE, header, *told, _chunk(b"IDAT", zlib.compress(bytes(2))), _chunk(b"IEND", b"")))
+def _picture(*chunks: tuple[bytes, bytes | memoryview]) -> bytes:
+    return b"".join((_SIGNATURE, *(_chunk(kind, data) for kind, data in chunks)))
 
 
 def _with_pixels(source: bytes, chunks: _Chunks, samples: np.ndarray, palette: bytes | None) -> bytes:
     """`source` with other pixels, another palette if one is given, and the rest as it is, what follows included."""
     header = _header(chunks)
-    parts, at, written = [_SIGNATURE], len(_SIGNATURE), False
+    parts, at, packed = [_SIGNATURE], len(_SIGNATURE), _packed(samples, header)
     for kind, data in chunks:
         end = at + 12 + len(data)
         if kind == b"IDAT":
-            parts += [] if written else _packed(samples, header)
-            written = True
-        elif kind == b"IHDR" and header.interlaced:
+            parts += packed
+            packed = []
+        elif kind == b"IHDR":
             parts.append(_chunk(kind, bytes(data[:-1]) + b"\0"))
-        elif kind == b"PLTE" and palette is not None:
+        elif kind == b"PLTE" and palette:
             parts.append(_chunk(kind, palette))
-        # A histogram counts the entries of the palette that was.
-        elif not (kind == b"hIST" and palette is not None):
+        elif not (kind == b"hIST" and palette):  # It counts the entries of the palette that was.
             parts.append(source[at:end])
         at = end
     return b"".join((*parts, source[at:]))
@@ -174,18 +167,14 @@ def _with_pixels(source: bytes, chunks: _Chunks, samples: np.ndarray, palette: b
 
 def _packed(samples: np.ndarray, header: _Header) -> list[bytes]:
     """IDAT chunks of the pixels, taken from a picture of OpenCV's that has as many bytes a pixel."""
-    rows = len(samples)
-    if header.depth < 8:
-        pixels, options = to_bits(samples, header.depth), _PACKING_OF_INDICES
-    else:
-        options = _PACKING_OF_INDICES if header.colour == _PALETTE else _PACKING
-        pixels = samples.reshape(rows, header.width, -1)
-        if header.colour == _GREY_ALPHA:  # As grey of 16 bits, or as four channels of 8.
-            pixels = np.ascontiguousarray(pixels, ">u2" if header.depth == 16 else None)
-            pixels = pixels.view(np.uint8) if header.depth == 16 else pixels.view(">u2").astype(np.uint16)
-        if pixels.shape[2] >= 3:
-            order = cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
-            pixels = cv2.cvtColor(np.ascontiguousarray(pixels), order)
+    options = _PACKING_OF_INDICES if header.depth < 8 or header.colour == _PALETTE else _PACKING
+    pixels = to_bits(samples, header.depth) if header.depth < 8 else samples
+    if header.colour == _GREY_ALPHA:  # As grey of 16 bits, or as four channels of 8.
+        pixels = np.ascontiguousarray(pixels, ">u2" if header.depth == 16 else None)
+        pixels = pixels.view(np.uint8) if header.depth == 16 else pixels.view(">u2").astype(np.uint16)
+    if pixels.shape[2:] in ((3,), (4,)):
+        order = cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
+        pixels = cv2.cvtColor(np.ascontiguousarray(pixels), order)
     content = cv2.imencode(".png", pixels, options)[1].tobytes()
     return [_chunk(kind, data) for kind, data in _read_chunks(content, "OpenCV's PNG") if kind == b"IDAT"]
 
@@ -219,14 +208,6 @@ def _palette(chunks: dict[bytes, memoryview]) -> tuple[np.ndarray, np.ndarray]:
     named = np.frombuffer(chunks.get(b"tRNS", b""), np.uint8)
     opacity[: len(named)] = named
     return np.frombuffer(chunks[b"PLTE"], np.uint8).reshape(-1, 3), opacity
-
-
-def _indices(fill: np.ndarray, before: np.ndarray, entries: np.ndarray, opacity: np.ndarray) -> np.ndarray:
-    indices = np.empty(len(fill), np.uint8)
-    for level in np.unique(opacity[before]):
-        pixels = opacity[before] == level
-        indices[pixels] = nearest_entries(fill[pixels], entries, opacity == level)
-    return indices
 
 
 def _beside_key(fill: np.ndarray, chunks: dict[bytes, memoryview]) -> np.ndarray:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from data.images import BadImageError, check_size, decode_picture, open_picture, several, to_array, turn_back
+from data.images import BadImageError, check_single, check_size, decode_picture, open_picture, to_array, turn_back
 from data.photos.colours import (
     Encoded,
     Stored,
@@ -62,11 +62,7 @@ _COLOURS = {_WHITE_IS_ZERO: 1, 1: 1, _RGB: 3, _PALETTE: 1, _INKS: 4}
 
 
 def count_pixels(path: str | os.PathLike[str]) -> int:
-    """Height x width, from the directory alone, which may lie behind gigabytes of pixels.
-
-    Raises:
-        BadImageError: cut short, broken, or too large.
-    """
+    """Height x width, from the directory alone, which may lie behind gigabytes of pixels."""
     with _refusing_what_is_broken(os.fspath(path)), tifffile.TiffFile(path) as file:
         page = file.pages[0]
         check_size(page.imagewidth, page.imagelength, os.fspath(path))
@@ -74,16 +70,10 @@ def count_pixels(path: str | os.PathLike[str]) -> int:
 
 
 def decode(source: bytes, name: str) -> Stored:
-    """Decodes a TIFF of one page: uint16 RGB where it has 16 bits, else uint8.
-
-    Raises:
-        BadImageError: cut short, broken, several pages, or samples of a kind that is not restored (floating point,
-            signed, 12 or 32 bits).
-    """
+    """Decodes a TIFF of one page, uint16 where it has 16 bits; floats, signed, 12 and 32 bits are refused."""
     with _refusing_what_is_broken(name):
         file = tifffile.TiffFile(io.BytesIO(source))
-        if len(file.pages) > 1:
-            raise several(name, len(file.pages))
+        check_single(len(file.pages), name)
         page = file.pages[0]
         check_size(page.imagewidth, page.imagelength, name)
         orientation = page.tags.valueof(274, 1)
@@ -112,17 +102,15 @@ def encode(source: bytes, name: str, info: dict[str, Any], rgb: np.ndarray, mask
     apart = all(at + size <= following for (at, size), (following, _) in pairwise(spans))
     for index, (plane, row, column) in enumerate(blocks.places):
         ys, xs = np.nonzero(mask[row : row + blocks.rows, column : column + blocks.columns])
-        fill = blocks.from_rgb(rgb[ys + row, xs + column])
-        fill = fill if blocks.planes == 1 else fill[:, plane : plane + 1]
+        fill = blocks.from_rgb(rgb[ys + row, xs + column])[:, plane : plane + blocks.channels]
         if fill.size == 0:  # Nothing of the mask, or a plane of alpha.
             continue
         samples = blocks.unpacked(source, index).copy()
         samples[ys, xs, : fill.shape[1]] = fill
         packed, room = blocks.packed(samples), sizes[index] if apart else 0
         sizes[index] = len(packed)
-        if apart:
-            content.seek(offsets[index])
-            content.write((packed if len(packed) <= room else b"").ljust(room, b"\0"))
+        content.seek(offsets[index])
+        content.write((packed if len(packed) <= room else b"").ljust(room, b"\0"))
         if len(packed) > room:
             offsets[index] = content.seek(end + end % 2)
             end = offsets[index] + content.write(packed)
@@ -148,11 +136,7 @@ def _refusing_what_is_broken(name: str) -> Iterator[None]:
 
 
 def _has_plain_blocks(page: Any, name: str) -> bool:
-    """Whether blocks are packed samples; otherwise they need a decoder of their own.
-
-    Raises:
-        BadImageError: samples that are not restored.
-    """
+    """Whether blocks are packed samples, or need a decoder of their own; refuses samples that are not restored."""
     # 1 is unsigned, 4 "undefined"; 2 is signed and 3 floating point.
     if page.sampleformat not in (1, 4):
         kind = "floating point" if page.sampleformat == 3 else "signed or complex numbers"
@@ -178,7 +162,7 @@ class _Blocks:
     """
 
     def __init__(self, page: Any, name: str) -> None:
-        """Raises BadImageError for a directory that contradicts itself."""
+        """Refuses a directory that contradicts itself."""
         self.page, self.bits = page, page.bitspersample
         self.height, self.width = page.imagelength, page.imagewidth
         tiled = page.is_tiled
@@ -215,7 +199,7 @@ class _Blocks:
             target = samples[row : row + self.rows, column : column + self.columns, plane : plane + self.channels]
             target[:] = self.unpacked(source, index)[: target.shape[0], : target.shape[1]]
         if self.page.photometric == _RGB:
-            return samples if samples.shape[2] == 3 else np.ascontiguousarray(samples[..., :3])
+            return np.ascontiguousarray(samples[..., :3])
         if self.page.photometric == _INKS:
             return cmyk_to_rgb(np.ascontiguousarray(samples[..., :4]))
         if self.palette is not None:
@@ -269,7 +253,7 @@ class _Blocks:
         return self.type.type(2**self.bits - 1) - levels if self.page.photometric == _WHITE_IS_ZERO else levels
 
     def _read_palette(self, name: str) -> np.ndarray:
-        """RGB uint8 [M, 3] of the colour map, whose values have 16 bits (8 in files of some careless writers)."""
+        """The colour map as uint8 [M, 3]; its values have 16 bits, or 8 in files of some careless writers."""
         values = np.array(self.page.tags.valueof(320, ()), np.uint16).ravel()
         if self.bits > 8 or len(values) != 3 * 2**self.bits:
             raise BadImageError(f"{name}: broken ({len(values)} values in the colour map of {self.bits} bits)")
@@ -289,28 +273,26 @@ def _decode_whole(source: bytes, name: str, page: Any, orientation: int) -> tupl
         return turn_back(samples, orientation), image.mode
 
 
-def _encode_whole(
-    source: bytes, name: str, page: Any, orientation: int, rgb: np.ndarray, mask: np.ndarray
-) -> Encoded:
+def _encode_whole(source: bytes, name: str, page: Any, orientation: int, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     samples, mode = _decode_whole(source, name, page, orientation)
     covered, fill = mask != 0, rgb[mask != 0]
-    if samples.ndim == 2:
-        samples[covered] = widen(narrow(grey_of(fill), 1), 1) if mode == "1" else grey_of(fill)
+    if mode == "1":
+        samples[covered] = widen(narrow(grey_of(fill), 1), 1)
+    elif mode == "L":
+        samples[covered] = grey_of(fill)
     elif mode == "CMYK":
         samples[covered] = ink_of(fill)
     else:
         samples[..., :3][covered] = fill
     codec = _WHOLE_CODECS.get(page.compression, "tiff_adobe_deflate")
     options = {"quality": _JPEG_QUALITY} if codec == "jpeg" else {}
-    kept = TiffImagePlugin.ImageFileDirectory_v2()
     with open_picture(io.BytesIO(source), name) as image:
-        before = dict(image.tag_v2)
-        for tag, types in _KEPT_TAGS.items():
-            if isinstance(before.get(tag), types):
-                kept[tag] = before[tag]
+        before, kept = dict(image.tag_v2), TiffImagePlugin.ImageFileDirectory_v2()
+    for tag, types in _KEPT_TAGS.items():
+        if isinstance(before.get(tag), types):
+            kept[tag] = before[tag]
     buffer = io.BytesIO()
-    image = Image.fromarray(samples, "L" if mode == "1" else mode)
-    image = image.convert("1") if mode == "1" else image
+    image = Image.fromarray(samples).convert("1") if mode == "1" else Image.fromarray(samples, mode)
     image.save(buffer, format="TIFF", compression=codec, tiffinfo=kept, **options)
     with Image.open(buffer) as image:
         lost = sorted(set(before) - _CODING_TAGS - set(image.tag_v2))

@@ -81,9 +81,7 @@ def test_a_bmp_of_run_lengths_comes_back_without_them_and_says_so(tmp_path):
     path.write_bytes(head + noise((256, 4)).tobytes() + runs)
     _, pixels, _, encoded = restore(path)
     assert np.array_equal(np.asarray(Image.open(path)), pixels)
-    assert encoded.notes == (
-        "a BMP of a rare kind (run lengths, 1, 4 or 16 bits, other masks) becomes one of 24 bits",
-    )
+    assert encoded.notes == ("a BMP of a rare kind (run lengths, 1, 4 or 16 bits, other masks) becomes one of 24 bits",)
 
 
 def test_a_bmp_without_room_for_its_palette_is_refused(tmp_path):

@@ -54,7 +54,7 @@ BROKEN = {
     "two components": (frame_edit(lambda data: data[:5] + b"\2" + data[6:-3]), "2-layer"),
     "same ids": (frame_edit(lambda data: data[:9] + b"\1" + data[10:]), "ids"),
     "thirds of samples": (frame_edit(lambda data: data[:7] + b"\x31\0\2\x21\1\3\x11\1"), "fractions"),
-    "zero factor": (frame_edit(lambda data: data[:7] + b"\x20" + data[8:]), "malformed"),
+    "zero factor": (frame_edit(lambda data: data[:7] + b"\x20" + data[8:]), "fractions"),
     "missing table": (frame_edit(lambda data: data[:8] + b"\3" + data[9:]), "table 3 is missing"),
     "no tables": (lambda c: jpegs.edited(c, lambda m, data: None if m == jpegs.DQT else data), "table"),
     "no codes": (lambda c: jpegs.edited(c, lambda m, data: None if m == jpegs.DHT else data), "Huffman table"),
