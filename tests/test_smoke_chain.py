@@ -79,6 +79,6 @@ def test_from_an_empty_folder_to_a_checked_submission(tmp_path: Path) -> None:
 
     report = run(tmp_path, "test_code.build", "--weights", "run/model_last.pdparams", "--out", "submission.zip")
     assert (tmp_path / "submission.zip").is_file()
-    assert "4 pictures restored" in report
+    assert "6 pictures restored" in report
     assert "names and sizes right" in report
     assert re.search(r"seconds per picture.*\d", report)
