@@ -44,8 +44,9 @@ from data.contest.lists import ListError
 from data.images import BadImageError
 from inference.validation import validate, validation_pages
 from losses.total import TotalLoss
+from models.locator import Locator
 from models.nafnet import NAFNet, apply_gate
-from models.weights import Weights, arrays_of, load_arrays, load_weights, save_weights
+from models.weights import LocatorWeights, Weights, arrays_of, load_arrays, load_weights, save_weights
 from utils.machine import DeviceError, bar_intervals, resolve_device
 from utils.training.checkpoint import (
     CheckpointError,
@@ -84,12 +85,18 @@ class Learner:
                               "V100); use train.amp: fp16, or none")
         seed_iteration(config.seed, 0)
         self.config = config
-        self.network = NAFNet(**config.model.arguments())
+        self.finds = config.model.network == "locator"
+        self.network = Locator() if self.finds else NAFNet(**config.model.arguments())
         if init is not None:
             try:
-                load_arrays(self.network, load_weights(init).params)
+                weights = load_weights(init)
+                if self.finds and weights.locator is None:
+                    raise ValueError(f"{init} holds no locator; `python -m models.convert` makes one to start from")
+                load_arrays(self.network, weights.locator.params if self.finds else weights.params)
             except (ValueError, FileNotFoundError) as error:
                 raise ConfigError(f"train.init: {error}") from error
+        if self.finds:
+            self.network.freeze()
         self.forward = paddle.DataParallel(self.network) if processes.world > 1 else self.network
         self.loss = TotalLoss(config.loss)
         settings, (beta1, beta2) = config.optimizer, config.optimizer.betas
@@ -109,7 +116,9 @@ class Learner:
         occluded = batch["occluded"]
         with paddle.amp.auto_cast(enable=self.autocast is not None, dtype=self.autocast or "float16"):
             output = self.forward(occluded)
-        if self.network.gate:
+        if self.finds:
+            restored, logit, result = None, output.astype("float32"), occluded
+        elif self.network.gate:
             restored, logit = (part.astype("float32") for part in output)
             result = apply_gate(occluded, restored, logit)
         else:
@@ -168,7 +177,10 @@ class Learner:
         """What is validated and shipped: the moving average where there is one, with all that prediction needs."""
         params = self.average.arrays() if self.average is not None else arrays_of(self.network)
         origin = {"made_by": "train.py", "iteration": iteration, "config": to_yaml(self.config)}
-        return Weights(params, self.network.config, self.config.predict.to_dict(), origin)
+        predict = self.config.predict.to_dict()
+        if self.finds:
+            return Weights({}, {}, predict, origin, locator=LocatorWeights(params, self.network.config))
+        return Weights(params, self.network.config, predict, origin)
 
     def save_weights(self, path: Path, iteration: int) -> None:
         save_weights(path, self.weights(iteration))

@@ -13,11 +13,24 @@ from configs.schema import Config, PredictConfig
 
 def check(config: Config) -> None:
     """Refuses a config that could not train, or would silently train something else than it says."""
+    _check_locator(config)
     _check_stages(config)
     _check_loss(config)
     _check_schedule(config)
     _check_rest(config)
     _check_scale(config)
+
+
+def _check_locator(config: Config) -> None:
+    if config.model.network == "locator":
+        if config.model.gate or config.predict.fill != "page":
+            raise ConfigError("model.network: a locator has no gate and paints nothing; set model.gate: false and "
+                              "predict.fill: page")
+        if not config.data.whole or any(stage.patch % 32 for stage in config.train.stages):
+            raise ConfigError("model.network: a locator sees whole photographs; set data.whole: true, and stages whose "
+                              "patch is a multiple of 32")
+    elif config.data.whole:
+        raise ConfigError("data.whole: true is for model.network: locator; a NAFNet learns from patches")
 
 
 def _check_stages(config: Config) -> None:
@@ -29,7 +42,7 @@ def _check_stages(config: Config) -> None:
             f"train.stages: their iterations add up to {total}, but train.iterations is {config.train.iterations}"
         )
     for index, stage in enumerate(config.train.stages):
-        if stage.patch > config.data.crop:
+        if not config.data.whole and stage.patch > config.data.crop:
             raise ConfigError(
                 f"train.stages.{index}.patch: {stage.patch} is larger than the stored patches (data.crop: "
                 f"{config.data.crop}); prepare larger ones with `data_preparation.py --size {stage.patch}`"
@@ -41,7 +54,10 @@ def _check_loss(config: Config) -> None:
     for index, term in enumerate(config.loss):
         if term.name in names[:index]:
             raise ConfigError(f"loss.{index}.name: {term.name} is listed twice; give one term the sum of the weights")
-        if term.needs_gate and not config.model.gate:
+        if config.model.network == "locator" and set(term.inputs) != {"mask_logit", "mask"}:
+            raise ConfigError(f"loss.{index}.name: {term.name} compares pictures, and a locator paints none; take "
+                              "mask_bce and mask_dice")
+        if term.needs_gate and not config.model.gate and config.model.network != "locator":
             raise ConfigError(
                 f"loss.{index}.name: {term.name} needs the occlusion mask; set model.gate: true or remove the term"
             )
@@ -102,6 +118,8 @@ def _check_rest(config: Config) -> None:
 
 def _check_scale(config: Config) -> None:
     """A network that learnt on halved photos sees everything twice as large when predicting at full size."""
+    if config.data.whole:
+        return
     trained, predict, default = config.data.downscale, config.predict, PredictConfig().long_side
     # The default bound holds for any network, and so it says nothing about the size that this one learns at.
     own_size = predict.downscale == 1 and predict.long_side not in (0, default)

@@ -36,8 +36,9 @@ def setting(
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The network: a preset, and single values that replace the preset's."""
+    """The network: a preset, and single values that replace the preset's; a locator has one size."""
 
+    network: Literal["nafnet", "locator"] = setting("NAFNet restores; a locator finds, and another restores.", "nafnet")
     preset: Literal[*PRESETS] = setting("The network by name: width and blocks per level.", "w32_middle10")
     width: int | None = setting("Channels of the first level; null keeps the preset's.", None, minimum=1)
     encoder_blocks: tuple[int, ...] | None = setting("Blocks of each level on the way down.", None, minimum=0)
@@ -47,7 +48,8 @@ class ModelConfig:
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of `models.nafnet.NAFNet`: the preset's, but for the values that are not null."""
-        own = {key: value for key, value in asdict(self).items() if key != "preset" and value is not None}
+        own = asdict(self)
+        own = {key: value for key, value in own.items() if key not in ("network", "preset") and value is not None}
         return {**PRESETS[self.preset], **own}
 
 
@@ -71,6 +73,7 @@ class DataConfig:
 
     train_list: str = setting("List file of training patches that generate_meta_info.py wrote.")
     val_pages: str | None = setting("List file of whole validation pages that data_preparation.py wrote.", None)
+    whole: bool = setting("The list holds whole photographs, which are shrunk to a stage's patch.", False)
     crop: int = setting("Side of the stored patches in pixels; a stage cannot cut larger ones.", 1024, minimum=1)
     downscale: int = setting("By how much data_preparation.py shrank the photos.", 2, minimum=1)
     flips: bool = setting("Mirrors patch and mask at random, left-right and upside down.", True)
@@ -86,7 +89,7 @@ class Stage:
 
     iterations: int = setting("How many iterations the stage lasts.", minimum=1)
     batch: int = setting("Patches per iteration in each training process.", minimum=1)
-    patch: int = setting("Side of the square cut from the stored patch, in pixels.", minimum=1)
+    patch: int = setting("Side of the square cut from the stored patch, or long side of a whole photo.", minimum=1)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ import utils.machine
 from configs.load import load_config
 from configs.parsing import ConfigError
 from data.contest.lists import PatchPaths, write_list
+from inference import Restorer
 from models.weights import load_weights
 from tests.test_killed import mother
 from utils.training import run_folder
@@ -461,3 +462,42 @@ def test_two_processes_average_their_gradients_and_one_writes(prepared, tmp_path
     pair, single = (load_weights(tmp_path / name / "model_last.pdparams").params for name in ("two", "one"))
     for name, array in single.items():
         np.testing.assert_allclose(pair[name], array, atol=2e-4)
+
+
+def test_a_locator_learns_from_whole_photos_and_goes_on_bit_for_bit(prepared, tmp_path):
+    """Its norms' running means belong to a checkpoint as well; its weights go straight into `Restorer`."""
+    locator = (
+        "model={network: locator}", "data.whole=true", "predict.fill=page", "train.ema_decay=0.5",
+        "train.iterations=4",
+        "train.stages=[{iterations: 2, batch: 2, patch: 64}, {iterations: 2, batch: 1, patch: 96}]",
+        "loss=[{name: mask_bce}, {name: mask_dice, weight: 0.5}]", "data.paste={probability: 0.5}", *QUIET,
+    )  # fmt: skip
+    assert train.main(command(prepared, tmp_path / "straight", *locator)) == 0
+    assert train.main(command(prepared, tmp_path / "halves", *locator, "train.save_every=2")) == 0
+    halves = tmp_path / "halves" / "checkpoints"
+    (halves / "previous.pdckpt").replace(halves / "last.pdckpt")
+    assert train.main(command(prepared, tmp_path / "halves", *locator, "train.save_every=2", flags=("--resume",))) == 0
+    assert_same_training(last(tmp_path / "straight"), last(tmp_path / "halves"))
+    weights = load_weights(tmp_path / "straight" / "model_last.pdparams")
+    assert weights.params == {}
+    photo = cv2.imread(str(prepared / "occluded" / "0.png"))
+    result = Restorer(weights, "cpu", backend="paddle")(photo)
+    assert result.image.shape == photo.shape
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("loss=[{name: l1}]", "compares pictures"),
+        ("data.whole=false", "sees whole photographs"),
+        ("predict.fill=network", "paints nothing"),
+        ("train.stages=[{iterations: 4, batch: 1, patch: 100}]", "multiple of 32"),
+    ],
+)
+def test_what_a_locator_cannot_learn_from_is_refused(prepared, tmp_path, capsys, override, words):
+    locator = (
+        "model={network: locator}", "data.whole=true", "predict.fill=page", "train.iterations=4",
+        "train.stages=[{iterations: 4, batch: 1, patch: 64}]", "loss=[{name: mask_bce}]", *QUIET,
+    )  # fmt: skip
+    assert train.main(command(prepared, tmp_path / "run", *locator, override)) == 2
+    assert words in capsys.readouterr().err

@@ -27,6 +27,7 @@ class FreshOcclusion:
         probability: share of the samples that are pasted on.
         pictures: draws a picture to print on clean patches, rng -> RGB uint8; None prints nothing.
         printed_photos: share of the pasted samples that are printed on.
+        placement: "patch", or "page" where clean pictures are whole (`data.synthesis.paste.paste`).
     """
 
     def __init__(
@@ -36,12 +37,14 @@ class FreshOcclusion:
         probability: float,
         pictures: PictureChooser | None = None,
         printed_photos: float = 0.0,
+        placement: str = "patch",
     ) -> None:
+        self.placement = placement
         self.choose, self.style, self.probability = choose, style, probability
         self.pictures, self.printed_photos = pictures, printed_photos
 
     @classmethod
-    def from_config(cls, config: PasteConfig, largest_patch: int) -> FreshOcclusion | None:
+    def from_config(cls, config: PasteConfig, largest_patch: int, placement: str = "patch") -> FreshOcclusion | None:
         """What the config asks for, or None where it asks for nothing; held-out occluders are left out.
 
         Args:
@@ -58,7 +61,7 @@ class FreshOcclusion:
             folders = ", ".join(config.occluders)
             raise FileNotFoundError(f"data.paste.occluders: every occluder in {folders} is held out")
         choose, pictures = OccluderLibrary(train, long_side), WholePictures(train)
-        return cls(choose, STYLES[config.style], config.probability, pictures, config.printed_photos)
+        return cls(choose, STYLES[config.style], config.probability, pictures, config.printed_photos, placement)
 
     def __call__(
         self, clean: np.ndarray, occluded: np.ndarray, mask: np.ndarray, rng: np.random.Generator
@@ -68,6 +71,6 @@ class FreshOcclusion:
             return clean, occluded, mask
         clean = np.ascontiguousarray(clean)
         if self.pictures is not None and rng.random() < self.printed_photos:
-            clean = print_on(clean, self.pictures, rng, placement="patch")
-        occluded, mask = paste(clean, self.choose, rng, self.style, placement="patch")
+            clean = print_on(clean, self.pictures, rng, placement=self.placement)
+        occluded, mask = paste(clean, self.choose, rng, self.style, placement=self.placement)
         return clean, occluded, mask

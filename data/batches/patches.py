@@ -43,11 +43,12 @@ class PatchDataset(paddle.io.Dataset):
         flips: bool = True,
         rotations: bool = True,
         fresh_occlusion: FreshOcclusion | None = None,
+        whole: bool = False,
     ) -> None:
         super().__init__()
         self.entries = list(entries)
         self.flips, self.rotations = flips, rotations
-        self.fresh_occlusion = fresh_occlusion
+        self.fresh_occlusion, self.whole = fresh_occlusion, whole
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -61,12 +62,14 @@ class PatchDataset(paddle.io.Dataset):
         entry, rng = self.entries[key.entry], key.generator()
         stored = [read_rgb(entry.clean), read_rgb(entry.occluded), read_mask(entry.mask)]
         try:
-            clean, occluded, mask = random_crop(stored, key.patch, rng)
+            clean, occluded, mask = (fit_whole if self.whole else random_crop)(stored, key.patch, rng)
         except ValueError as error:
             raise BadImageError(f"{entry.occluded}: {error}; prepare the patches anew or lower train.stages") from error
         if self.fresh_occlusion is not None:
             clean, occluded, mask = self.fresh_occlusion(clean, occluded, mask, rng)
-        clean, occluded, mask = random_orientation([clean, occluded, mask], rng, self.flips, self.rotations)
+        clean, occluded, mask = random_orientation(
+            [clean, occluded, mask], rng, self.flips, self.rotations and not self.whole
+        )
         return {
             "occluded": to_unit_range(occluded),
             "clean": to_unit_range(clean),
@@ -161,10 +164,13 @@ def make_loader(config: Config, start_iteration: int = 0, rank: int = 0, world: 
         FileNotFoundError: a folder of occluders to paste does not exist.
     """
     data, stages = config.data, config.train.stages
-    check_preparation(data)
+    if not data.whole:
+        check_preparation(data)
     entries = read_list(data.train_list)
-    fresh_occlusion = FreshOcclusion.from_config(data.paste, max(stage.patch for stage in stages))
-    dataset = PatchDataset(entries, data.flips, data.rotations, fresh_occlusion)
+    fresh_occlusion = FreshOcclusion.from_config(
+        data.paste, max(stage.patch for stage in stages), "page" if data.whole else "patch"
+    )
+    dataset = PatchDataset(entries, data.flips, data.rotations, fresh_occlusion, data.whole)
     sampler = StageBatchSampler(stages, len(entries), config.seed, start_iteration, rank, world)
     return PatchLoader(dataset, sampler, data.workers, data.shared_memory)
 
@@ -210,6 +216,27 @@ def random_crop(pictures: Sequence[np.ndarray], size: int, rng: np.random.Genera
         raise ValueError(f"{width}x{height} pixels, too small for a patch of {size}x{size}")
     top, left = (int(rng.integers(side - size + 1)) for side in (height, width))
     return [picture[top : top + size, left : left + size] for picture in pictures]
+
+
+def fit_whole(pictures: Sequence[np.ndarray], side: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """Whole pictures as `side` x 3/4 of it, all steps of 32; what lies across is turned upright, one way or the other.
+
+    A batch has one shape, and most photographs are 4:3.
+
+    Raises:
+        ValueError: the pictures differ in size.
+    """
+    if len({picture.shape[:2] for picture in pictures}) > 1:
+        raise ValueError("pictures of different sizes")
+    turns = int(rng.choice((1, 3)))
+    size = (side * 3 // 4 // 32 * 32, side)
+    fitted = []
+    for picture in pictures:
+        upright = np.rot90(picture, turns) if picture.shape[1] > picture.shape[0] else picture
+        small = cv2.resize(np.ascontiguousarray(upright) * (255 if picture.ndim == 2 else 1), size,
+                           interpolation=cv2.INTER_AREA)
+        fitted.append((small > 127).astype(np.uint8) if picture.ndim == 2 else small)
+    return fitted
 
 
 def random_orientation(
