@@ -1,4 +1,4 @@
-"""Files for the tests of `data.photos.photo`, and what every one of them has to survive."""
+"""Files for the tests of `data.photos`, and what each of them has to survive."""
 
 from __future__ import annotations
 
@@ -23,18 +23,8 @@ STORE = {
     8: lambda upright: np.rot90(upright, -1),
 }
 PAGE_SIZE = (61, 78)
-_ADAM7 = np.array(
-    [
-        [1, 6, 4, 6, 2, 6, 4, 6],
-        [7, 7, 7, 7, 7, 7, 7, 7],
-        [5, 6, 5, 6, 5, 6, 5, 6],
-        [7, 7, 7, 7, 7, 7, 7, 7],
-        [3, 6, 4, 6, 3, 6, 4, 6],
-        [7, 7, 7, 7, 7, 7, 7, 7],
-        [5, 6, 5, 6, 5, 6, 5, 6],
-        [7, 7, 7, 7, 7, 7, 7, 7],
-    ]
-)
+# First row and column of each pass of an interlaced PNG, and the steps from one to the next.
+_PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 
 
 def mask_of(shape: tuple[int, ...]) -> np.ndarray:
@@ -47,23 +37,6 @@ def mask_of(shape: tuple[int, ...]) -> np.ndarray:
 
 def noise(shape: tuple[int, ...], high: int = 256, seed: int = 0, dtype: type = np.uint8) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, high, shape, dtype)
-
-
-def restore(path: Path, seed: int = 5) -> tuple[Photo, np.ndarray, np.ndarray, Encoded]:
-    """Reads `path`, fills its mask with noise and writes the result over it.
-
-    Returns:
-        The photo as it was, the pixels with the fill, the mask, and what was encoded.
-    """
-    photo = read_photo(path)
-    mask = mask_of(photo.pixels.shape)
-    # Outside of the mask the pixels are not the photo's: nothing of them may get into the file.
-    other = noise(photo.pixels.shape, np.iinfo(photo.pixels.dtype).max + 1, seed, photo.pixels.dtype)
-    pixels = np.where(mask[..., None] == 1, other, photo.pixels)
-    given = pixels if photo.kind == "JPEG" else other
-    encoded = encode_photo(photo, given, mask)
-    path.write_bytes(encoded.content)
-    return photo, pixels, mask, encoded
 
 
 def page(size: tuple[int, int] = PAGE_SIZE) -> np.ndarray:
@@ -84,6 +57,59 @@ def filled(photo: Photo, colour: tuple[int, ...] = (200, 190, 180)) -> tuple[np.
     return np.where(mask[..., None] == 1, np.array(colour, np.uint8), photo.pixels), mask
 
 
+def restore(path: Path, seed: int = 5) -> tuple[Photo, np.ndarray, np.ndarray, Encoded]:
+    """Reads `path`, fills its mask with noise and writes the result over it.
+
+    Returns:
+        The photo as it was, the pixels with the fill, the mask, and what was encoded.
+    """
+    photo = read_photo(path)
+    mask = mask_of(photo.pixels.shape)
+    # Outside of the mask the pixels are not the photo's: nothing of them may get into the file.
+    other = noise(photo.pixels.shape, np.iinfo(photo.pixels.dtype).max + 1, seed, photo.pixels.dtype)
+    encoded = encode_photo(photo, other, mask)
+    path.write_bytes(encoded.content)
+    return photo, np.where(mask[..., None] == 1, other, photo.pixels), mask, encoded
+
+
+def assert_restored(
+    before: np.ndarray,
+    after: np.ndarray,
+    mask: np.ndarray,
+    pixels: np.ndarray,
+    step: float = 1,
+    entries: np.ndarray | None = None,
+    inks: bool = False,
+) -> None:
+    """Compares a file's own samples with what has to become of them.
+
+    All outside of the mask stay, and so does alpha inside. There the rest is the fill in `pixels`: colours as they are,
+    their mean where there are one or two channels (levels that are `step` apart), the nearest of a palette's `entries`,
+    or inks without black.
+    """
+    before, after = (samples.reshape(*mask.shape, -1) for samples in (before, after))
+    was, now, wanted = before[mask == 1], after[mask == 1], pixels[mask == 1].astype(float)
+    assert np.array_equal(after[mask == 0], before[mask == 0])
+    if entries is not None:
+        distance = ((entries[None, :, :3] - wanted[:, None]) ** 2).sum(-1)
+        assert np.array_equal(distance[np.arange(len(distance)), now[:, 0]], distance.min(1))
+    elif inks:
+        assert np.array_equal(now, np.c_[255 - wanted, 0 * wanted[:, 0]])
+    elif now.shape[1] < 3:
+        assert np.abs(now[:, 0] * step - np.floor(wanted.mean(-1) + 0.5)).max() <= step / 2
+    else:
+        assert np.array_equal(now[:, :3], wanted)
+    if now.shape[1] in (2, 4) and not inks:
+        assert np.array_equal(now[:, -1], was[:, -1])
+
+
+def packed(levels: np.ndarray, bits: int, order: str = ">") -> bytes:
+    """A row of samples as bytes, the first in the highest bits."""
+    if bits >= 8:
+        return levels.astype(f"{order}u{bits // 8}").tobytes()
+    return np.packbits((levels.reshape(-1, 1) >> np.arange(bits - 1, -1, -1) & 1).astype(np.uint8)).tobytes()
+
+
 def png_chunk(kind: bytes, data: bytes = b"") -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
@@ -92,38 +118,22 @@ def png_bytes(
     samples: np.ndarray, colour: int, depth: int, interlaced: bool = False, before: bytes = b"", after: bytes = b""
 ) -> bytes:
     """A PNG of the plainest kind: filter 0, one IDAT; `before` and `after` are chunks around it."""
-    height, width = samples.shape[:2]
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, int(interlaced))
-    raw = b""
-    passes = np.tile(_ADAM7, (height // 8 + 1, width // 8 + 1))[:height, :width] if interlaced else None
-    for number in range(1, 8) if interlaced else (0,):
-        for row in range(height):
-            line = samples[row] if passes is None else samples[row][passes[row] == number]
-            if len(line):
-                raw += b"\0" + _packed(line.reshape(-1), depth)
+    header = struct.pack(">IIBBBBB", samples.shape[1], samples.shape[0], depth, colour, 0, 0, int(interlaced))
+    passes = _PASSES if interlaced else ((0, 0, 1, 1),)
+    parts = [samples[top::down, left::right] for top, left, down, right in passes]
+    raw = b"".join(b"\0" + packed(row, depth) for part in parts for row in part if len(row))
     parts = (png_chunk(b"IHDR", header), before, png_chunk(b"IDAT", zlib.compress(raw)), after, png_chunk(b"IEND"))
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
-
-
-def _packed(line: np.ndarray, depth: int) -> bytes:
-    if depth >= 8:
-        return line.astype(">u2" if depth == 16 else np.uint8).tobytes()
-    digits = "".join(f"{value:0{depth}b}" for value in line.tolist())
-    digits += "0" * (-len(digits) % 8)
-    return int(digits, 2).to_bytes(len(digits) // 8, "big")
 
 
 def png_chunks(content: bytes) -> list[tuple[bytes, bytes]]:
     """Type and data of every chunk, checksums compared."""
     chunks, at = [], 8
-    while at < len(content):
+    while not chunks or chunks[-1][0] != b"IEND":
         size, kind = struct.unpack_from(">I4s", content, at)
-        data = content[at + 8 : at + 8 + size]
-        assert content[at : at + 12 + size] == png_chunk(kind, data)
-        chunks.append((kind, data))
+        chunks.append((kind, content[at + 8 : at + 8 + size]))
+        assert content[at : at + 12 + size] == png_chunk(*chunks[-1])
         at += 12 + size
-        if kind == b"IEND":
-            break
     return chunks
 
 

@@ -84,34 +84,24 @@ def test_the_decoded_picture_stays_but_for_one_pixel_beside_touched_chroma(name)
     grid = (-(-rgb.shape[0] // high), -(-rgb.shape[1] // wide))
     allowed = pixels_of(touched_blocks(changed, grid, high, wide), high, wide, rgb.shape)
     reach = np.pad(allowed, 1)
-    if high > 8:
-        reach[:-1] |= reach[1:].copy()
-        reach[1:] |= reach[:-1].copy()
-    if wide > 8:
-        reach[:, :-1] |= reach[:, 1:].copy()
-        reach[:, 1:] |= reach[:, :-1].copy()
+    for axis in [axis for axis, side in enumerate((high, wide)) if side > 8]:
+        reach |= np.roll(reach, 1, axis) | np.roll(reach, -1, axis)
     assert not differs[~reach[1:-1, 1:-1]].any()
     assert (~allowed).any() or min(rgb.shape[:2]) < 60
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_without_changes_all_coefficients_stay(name, tmp_path):
+def test_without_changes_coefficients_metadata_frame_and_tables_stay(name, tmp_path):
     source = KINDS[name]()
     rgb = decode(source)
     result = replace_blocks(source, rgb, np.zeros(rgb.shape[:2], np.uint8))
     assert np.array_equal(decode(result), rgb)
     for before, after in zip(coefficients(source, tmp_path), coefficients(result, tmp_path), strict=True):
         assert np.array_equal(before, after)
-
-
-@pytest.mark.parametrize("name", KINDS)
-def test_metadata_frame_and_tables_stay_byte_for_byte_and_in_order(name):
-    source = KINDS[name]()
     kept = [segment for segment in jpegs.split(source)[0] if segment[0] not in (jpegs.DHT, jpegs.DRI)]
-    result = replace_blocks(source, *with_patch(source))
-    assert [segment for segment in jpegs.split(result)[0] if segment[0] not in (jpegs.DHT, jpegs.DRI)] == (
-        kept if name != "progressive CMYK" else [(0xC0 if marker == 0xC2 else marker, data) for marker, data in kept]
-    )
+    if name == "progressive CMYK":
+        kept = [(jpegs.SOF0 if marker == 0xC2 else marker, data) for marker, data in kept]
+    assert [segment for segment in jpegs.split(result)[0] if segment[0] not in (jpegs.DHT, jpegs.DRI)] == kept
     assert result.endswith(b"\xff\xd9")
 
 

@@ -14,28 +14,36 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.photos import jpeg_blocks as jpeg_coefficients
-from data.photos.jpeg_blocks import UnsupportedJpegError, replace_blocks
-from data.photos.jpeg_file import encode_jpeg, parse_jpeg
+from data.photos import jpeg_blocks
+from data.photos.jpeg_blocks import replace_blocks
+from data.photos.jpeg_file import UnsupportedJpegError, encode_jpeg, parse_jpeg
 from tests.data.photos import jpegs
 from tests.data.photos.jpegs import KINDS, decode, with_patch
 
 ROOT = Path(__file__).parents[3]
 
 
-def frame_edit(edit: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
-    return lambda content: jpegs.edited(content, lambda marker, data: edit(data) if marker == jpegs.SOF0 else data)
-
-
 def swap(before: bytes, after: bytes) -> Callable[[bytes], bytes]:
     return lambda content: content.replace(before, after, 1)
 
 
-def told_too_late() -> bytes:
+def edit(marker: int, change: Callable[[bytes], bytes | None]) -> Callable[[bytes], bytes]:
+    """Changes the payload of all segments of one marker."""
+    return lambda content: jpegs.edited(content, lambda each, data: change(data) if each == marker else data)
+
+
+def told_too_late(_: bytes) -> bytes:
     """Adobe's mark for RGB between two scans of a file that decoders took for YCbCr at the first."""
-    source = jpegs.edited(jpegs.three_scans(), lambda marker, data: None if marker == jpegs.APP0 else data)
+    source = edit(jpegs.APP0, lambda data: None)(jpegs.three_scans())
     second = source.rindex(b"\xff\xda")
     return source[:second] + b"\xff\xee\0\x0eAdobe\0d\0\0\0\0\0" + source[second:]
+
+
+def run(code: str, **options: object) -> subprocess.Popen:
+    """Another process, which may end as it likes."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **options}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, **pipes)
 
 
 BROKEN = {
@@ -49,27 +57,22 @@ BROKEN = {
     "arithmetic": (swap(b"\xff\xc0", b"\xff\xc9"), "arithmetic"),
     "lossless": (swap(b"\xff\xc0", b"\xff\xc3"), "lossless"),
     "hierarchical": (swap(b"\xff\xc0", b"\xff\xc5"), "hierarchical"),
-    "12 bits": (frame_edit(lambda data: b"\x0c" + data[1:]), "12-bit"),
-    "no height": (frame_edit(lambda data: data[:1] + b"\0\0" + data[3:]), "broken"),
-    "two components": (frame_edit(lambda data: data[:5] + b"\2" + data[6:-3]), "2-layer"),
-    "same ids": (frame_edit(lambda data: data[:9] + b"\1" + data[10:]), "ids"),
-    "thirds of samples": (frame_edit(lambda data: data[:7] + b"\x31\0\2\x21\1\3\x11\1"), "fractions"),
-    "zero factor": (frame_edit(lambda data: data[:7] + b"\x20" + data[8:]), "fractions"),
-    "missing table": (frame_edit(lambda data: data[:8] + b"\3" + data[9:]), "table 3 is missing"),
-    "no tables": (lambda c: jpegs.edited(c, lambda m, data: None if m == jpegs.DQT else data), "table"),
-    "no codes": (lambda c: jpegs.edited(c, lambda m, data: None if m == jpegs.DHT else data), "Huffman table"),
-    "zero in table": (
-        lambda c: jpegs.edited(c, lambda m, data: data[:9] + b"\0" + data[10:] if m == jpegs.DQT else data),
-        "zeros",
-    ),
+    "12 bits": (edit(jpegs.SOF0, lambda data: b"\x0c" + data[1:]), "12-bit"),
+    "no height": (edit(jpegs.SOF0, lambda data: data[:1] + b"\0\0" + data[3:]), "broken"),
+    "two components": (edit(jpegs.SOF0, lambda data: data[:5] + b"\2" + data[6:-3]), "2-layer"),
+    "same ids": (edit(jpegs.SOF0, lambda data: data[:9] + b"\1" + data[10:]), "ids"),
+    "thirds of samples": (edit(jpegs.SOF0, lambda data: data[:7] + b"\x31\0\2\x21\1\3\x11\1"), "fractions"),
+    "zero factor": (edit(jpegs.SOF0, lambda data: data[:7] + b"\x20" + data[8:]), "fractions"),
+    "missing table": (edit(jpegs.SOF0, lambda data: data[:8] + b"\3" + data[9:]), "table 3 is missing"),
+    "no tables": (edit(jpegs.DQT, lambda data: None), "table"),
+    "no codes": (edit(jpegs.DHT, lambda data: None), "Huffman table"),
+    "zero in table": (edit(jpegs.DQT, lambda data: data[:9] + b"\0" + data[10:]), "zeros"),
     "too many codes": (
-        lambda c: jpegs.edited(
-            c, lambda m, data: data[:1] + b"\3\x09" + bytes(14) + data[17:] if m == jpegs.DHT and data[0] == 0 else data
-        ),
+        edit(jpegs.DHT, lambda data: data if data[0] else b"\0\3\x09" + bytes(14) + data[17:]),
         "broken",
     ),
     "cut before fill bytes": (lambda content: content[: -len(content) // 4] + b"\xff\xff\xff\xd9", "cut short"),
-    "colours told too late": (lambda content: told_too_late(), "reads back differently"),
+    "colours told too late": (told_too_late, "reads back differently"),
     "bytes between": (lambda content: content[:20] + b"\0" + content[20:], "byte 20"),
     "scan lost": (
         lambda content: (lambda p: p[: p.rindex(b"\xff\xda")] + b"\xff\xd9")(KINDS["progressive"]()),
@@ -107,7 +110,7 @@ def test_coefficients_that_no_8_bit_picture_has_are_refused():
     plane = np.zeros((-(-jpeg.height // 8), -(-jpeg.width // 8), 8, 8), np.int16)
     plane[0, :2, 0, 0] = 1000, 1900
     kept = [segment for segment in jpeg.segments if segment.marker not in (jpegs.DHT, jpegs.SOS)]
-    source = encode_jpeg(kept + jpeg_coefficients._write_scans(jpeg, [plane])[1])
+    source = encode_jpeg(kept + jpeg_blocks._write_scans(jpeg, [plane])[1])
     with pytest.raises(UnsupportedJpegError, match="coefficients out of range"):
         replace_blocks(source, decode(source), np.zeros(jpegs.SIZE, np.uint8))
 
@@ -118,21 +121,21 @@ def test_coefficients_that_no_8_bit_picture_has_are_refused():
 def test_the_range_is_that_of_8_bit_samples(at, value, fine):
     plane = np.zeros((2, 3, 8, 8), np.int16)
     plane[1, 2].flat[at] = value
-    assert jpeg_coefficients._in_range(plane) == fine
+    assert jpeg_blocks._in_range(plane) == fine
 
 
 def test_without_the_right_jpeglib_the_error_says_so(monkeypatch):
-    jpeg_coefficients._library.cache_clear()
+    jpeg_blocks._library.cache_clear()
     source = KINDS["grey"]()
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "jpeglib", None)
         with pytest.raises(UnsupportedJpegError, match="jpeglib is not installed"):
             replace_blocks(source, *with_patch(source))
     with monkeypatch.context() as patch:
-        patch.setattr(jpeg_coefficients, "JPEGLIB_VERSION", "9.8")
+        patch.setattr(jpeg_blocks, "JPEGLIB_VERSION", "9.8")
         with pytest.raises(UnsupportedJpegError, match=r"9\.8 is needed"):
             replace_blocks(source, *with_patch(source))
-    pin = f"jpeglib=={jpeg_coefficients.JPEGLIB_VERSION}\n"
+    pin = f"jpeglib=={jpeg_blocks.JPEGLIB_VERSION}\n"
     assert pin in (ROOT / "requirements.txt").read_text()
 
 
@@ -149,13 +152,8 @@ while True:
 
 def test_a_killed_process_leaves_nothing_behind(tmp_path):
     for seconds in (0.05, 0.13, 0.31):
-        process = subprocess.Popen(
-            [sys.executable, "-c", ENDLESS],
-            cwd=ROOT,
-            env={**os.environ, "TMPDIR": str(tmp_path), "PYTHONPATH": str(ROOT)},
-            stdout=subprocess.PIPE,
-        )
-        assert process.stdout.readline() == b"ready\n"
+        process = run(ENDLESS, TMPDIR=str(tmp_path))
+        assert process.stdout.readline() == "ready\n"
         time.sleep(seconds)
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -165,8 +163,8 @@ def test_a_killed_process_leaves_nothing_behind(tmp_path):
 MUTANTS = """
 import random, sys
 import numpy as np
-from data.photos.jpeg_blocks import UnsupportedJpegError, replace_blocks
-from data.photos.jpeg_file import parse_jpeg
+from data.photos.jpeg_blocks import replace_blocks
+from data.photos.jpeg_file import UnsupportedJpegError, parse_jpeg
 from tests.data.photos.jpegs import KINDS
 from tests.data.photos.test_jpeg_damage import mutated
 random = random.Random(7)
@@ -199,15 +197,9 @@ def mutated(source: bytes, generator: random.Random) -> bytes:
 
 def test_damaged_files_do_not_end_the_process():
     """jpeglib ends it, by exit or segmentation fault, at what it does not take; so nothing such may reach it."""
-    run = subprocess.run(
-        [sys.executable, "-c", MUTANTS],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr
-    done, refused = map(int, run.stdout.split())
+    process = run(MUTANTS)
+    output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    done, refused = map(int, output.split())
     assert done > 100
     assert refused > 100

@@ -1,3 +1,5 @@
+"""What is promised for every kind of file; what is particular to one has a test of its own beside this."""
+
 import io
 import os
 import struct
@@ -6,85 +8,70 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.images import BadImageError, read_rgb
+from data.images import BadImageError, read_rgb, upright_size
 from data.photos.photo import count_pixels, encode_photo, read_photo
 from tests.data.photos.files import PAGE_SIZE, STORE, exif_of, filled, mask_of, noise, page, restore
 
+# Suffix, Pillow's mode, and how it is saved.
+KINDS = {
+    "JPEG": (".jpg", "RGB", {"quality": 95, "subsampling": 0}),
+    "progressive grey JPEG": (".jpg", "L", {"quality": 95, "progressive": True}),
+    "PNG": (".png", "RGB", {}),
+    "grey PNG with alpha": (".png", "LA", {}),
+    "one-bit PNG": (".png", "1", {}),
+    **{f"TIFF {codec}": (".tif", "RGB", {"compression": codec}) for codec in ("raw", "tiff_lzw", "lzma", "packbits")},
+    "grey TIFF": (".tif", "L", {"compression": "tiff_adobe_deflate"}),
+    "fax": (".tif", "1", {"compression": "group4"}),
+    "BMP": (".bmp", "RGB", {}),
+    "WEBP": (".webp", "RGB", {"lossless": True}),
+}
+SUFFIXES = (".jpg", ".png", ".tif", ".bmp", ".webp")
+
+
+def save(path, rgb, name, **more):
+    _, mode, options = KINDS[name]
+    Image.fromarray(np.ascontiguousarray(rgb)).convert(mode).save(path, **options, **more)
+
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
-def test_orientation_is_respected_and_kept(tmp_path, suffix, orientation):
-    upright, path = page(), tmp_path / f"x{suffix}"
-    options = {"quality": 95, "subsampling": 0} if suffix == ".jpg" else {"lossless": True}
-    stored = Image.fromarray(np.ascontiguousarray(STORE[orientation](upright)))
-    stored.save(path, exif=exif_of(orientation), **options)
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "BMP"])
+def test_pixels_beside_the_mask_orientation_and_metadata_stay(tmp_path, name, orientation):
+    suffix, mode, _ = KINDS[name]
+    path, lossy = tmp_path / f"x{suffix}", suffix == ".jpg"
+    upright = np.asarray(Image.fromarray(page()).convert(mode).convert("RGB"))
+    save(path, STORE[orientation](upright), name, exif=exif_of(orientation))
     photo = read_photo(path)
     pixels, mask = filled(photo)
+    encoded = encode_photo(photo, pixels, mask)
+    path.write_bytes(encoded.content)
+    assert encoded.notes == ()
     assert photo.orientation == orientation
-    assert np.abs(photo.pixels.astype(int) - upright).max() <= (4 if suffix == ".jpg" else 0)
-    path.write_bytes(encode_photo(photo, pixels, mask).content)
-    again = Image.open(path)
-    assert again.getexif()[0x0112] == orientation
-    assert again.getexif()[0x010E] == "a page"
-    assert np.abs(read_rgb(path)[mask == 1].astype(int) - pixels[mask == 1]).mean() <= (6 if suffix == ".jpg" else 0)
-    far = np.ones(PAGE_SIZE, bool)
-    far[:24, :24], far[-24:, -24:] = False, False
-    assert np.array_equal(read_rgb(path)[far], photo.pixels[far])
-    assert np.asarray(again).shape[:2] == stored.size[::-1]
+    assert np.abs(photo.pixels.astype(int) - upright).max() <= (4 if lossy else 0)
+    again, shown = Image.open(path), read_rgb(path).astype(int)
+    assert again.mode == mode
+    assert (again.getexif()[0x0112], again.getexif()[0x010E]) == (orientation, "a page")
+    assert upright_size(path) == PAGE_SIZE[::-1] == shown.shape[1::-1]
+    fill = {"L": 190, "LA": 190, "1": 255}.get(mode, (200, 190, 180))
+    assert np.abs(shown - fill)[mask == 1].mean() <= (6 if lossy else 0)
+    beside = mask == 0
+    if lossy:
+        beside[:24, :24] = beside[-24:, -24:] = False
+    assert np.array_equal(shown[beside], photo.pixels[beside])
 
 
-@pytest.mark.parametrize(("suffix", "kind"), [(".jpg", "PNG"), (".png", "JPEG"), (".webp", "TIFF"), (".tif", "BMP")])
-def test_the_content_decides_and_not_the_name(tmp_path, suffix, kind):
-    path = tmp_path / f"x{suffix}"
-    Image.fromarray(page()).save(path, format=kind)
-    photo, _, _, encoded = restore(path)
-    assert photo.kind == kind
-    assert Image.open(io.BytesIO(encoded.content)).format == kind
-
-
-def test_kinds_that_are_not_written_are_refused_by_name(tmp_path):
-    image = Image.fromarray(page())
-    for name, kind in (("gif.jpg", "GIF"), ("ppm.png", "PPM"), ("ico.bmp", "ICO")):
-        image.save(tmp_path / name, format=kind)
-        with pytest.raises(BadImageError, match=rf"{name}: its content is {kind}, expected JPEG, PNG, TIFF, WEBP, BMP"):
-            read_photo(tmp_path / name)
-    (tmp_path / "phone.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
-    with pytest.raises(BadImageError, match=r"phone\.jpg.*its content is HEIC; save it as JPEG or PNG"):
-        read_photo(tmp_path / "phone.jpg")
-
-
-@pytest.mark.parametrize("name", ["moving.webp", "moving.gif"])
-def test_moving_pictures_are_refused(tmp_path, name):
-    frames = [Image.fromarray(noise((*PAGE_SIZE, 3), seed=seed)) for seed in range(3)]
-    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
-    expected = "holds 3 pages or frames" if "webp" in name else "its content is GIF"
-    with pytest.raises(BadImageError, match=rf"{name}: {expected}"):
-        read_photo(tmp_path / name)
-
-
-def test_files_that_are_no_pictures_are_errors_that_name_them(tmp_path):
-    (tmp_path / "empty.jpg").touch()
-    (tmp_path / "text.jpg").write_text("not a picture")
-    (tmp_path / "folder.jpg").mkdir()
-    for name, reason in (("empty.jpg", "it is empty"), ("text.jpg", "another kind"), ("folder.jpg", "directory")):
-        with pytest.raises(BadImageError, match=rf"{name}.*{reason}"):
-            read_photo(tmp_path / name)
-    with pytest.raises(BadImageError, match=r"missing\.jpg: cannot be opened"):
-        read_photo(tmp_path / "missing.jpg")
-
-
-@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".bmp"])
-def test_a_file_that_ends_early_is_refused(tmp_path, suffix):
+@pytest.mark.parametrize("name", [*KINDS, "TIFF jpeg"])
+def test_a_file_that_ends_early_is_refused(tmp_path, name):
+    suffix, mode, options = KINDS.get(name, (".tif", "RGB", {"compression": "jpeg"}))
     path = tmp_path / f"cut{suffix}"
-    Image.fromarray(noise((200, 150, 3))).save(path)
+    Image.fromarray(noise((200, 150, 3))).convert(mode).save(path, **options)
     content = path.read_bytes()
-    for end in (3, 20, 100, len(content) // 2, len(content) - 50):
+    for end in (3, 9, 20, 100, len(content) // 2, len(content) - 50):
         path.write_bytes(content[:end])
         with pytest.raises(BadImageError, match=rf"cut\{suffix}"):
             read_photo(path)
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tif"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_broken_files_are_refused_or_read_and_nothing_else_happens(tmp_path, suffix):
     """Any byte may be wrong; what then goes wrong must not look like a fault of the program."""
     path, rng = tmp_path / f"x{suffix}", np.random.default_rng(0)
@@ -105,6 +92,45 @@ def test_broken_files_are_refused_or_read_and_nothing_else_happens(tmp_path, suf
             mask[:3] = 1
             assert len(encode_photo(photo, photo.pixels, mask).content) > 10
     assert refused > 0
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [(".jpg", "PNG"), (".png", "JPEG"), (".webp", "TIFF"), (".tif", "BMP")])
+def test_the_content_decides_and_not_the_name(tmp_path, suffix, kind):
+    path = tmp_path / f"x{suffix}"
+    Image.fromarray(page()).save(path, format=kind)
+    photo, _, _, encoded = restore(path)
+    assert photo.kind == kind
+    assert Image.open(io.BytesIO(encoded.content)).format == kind
+
+
+def test_kinds_that_are_not_written_are_refused_by_name(tmp_path):
+    for name, kind in (("gif.jpg", "GIF"), ("ppm.png", "PPM"), ("ico.bmp", "ICO")):
+        Image.fromarray(page()).save(tmp_path / name, format=kind)
+        with pytest.raises(BadImageError, match=rf"{name}: its content is {kind}, expected JPEG, PNG, TIFF, WEBP, BMP"):
+            read_photo(tmp_path / name)
+    (tmp_path / "phone.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+    with pytest.raises(BadImageError, match=r"phone\.jpg.*its content is HEIC; save it as JPEG or PNG"):
+        read_photo(tmp_path / "phone.jpg")
+
+
+@pytest.mark.parametrize("name", ["moving.webp", "moving.png", "pages.tif", "moving.gif"])
+def test_several_frames_or_pages_are_refused(tmp_path, name):
+    frames = [Image.fromarray(noise((*PAGE_SIZE, 3), seed=seed)) for seed in range(3)]
+    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+    expected = "its content is GIF" if "gif" in name else "holds 3 pages or frames"
+    with pytest.raises(BadImageError, match=rf"{name}: {expected}"):
+        read_photo(tmp_path / name)
+
+
+def test_files_that_are_no_pictures_are_errors_that_name_them(tmp_path):
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "text.jpg").write_text("not a picture")
+    (tmp_path / "folder.jpg").mkdir()
+    reasons = {"empty": "it is empty", "text": "another kind", "folder": "directory", "missing": "cannot be opened"}
+    for use in (read_photo, read_rgb, count_pixels):
+        for name, reason in reasons.items():
+            with pytest.raises(BadImageError, match=rf"{name}\.jpg.*{reason}"):
+                use(tmp_path / f"{name}.jpg")
 
 
 @pytest.mark.parametrize(
@@ -155,15 +181,11 @@ def test_broken_exif_is_no_reason_to_refuse_a_picture_and_stays(tmp_path, suffix
     photo = read_photo(path)
     assert photo.orientation == 1
     assert np.array_equal(read_rgb(path), photo.pixels)
-    encoded = encode_photo(photo, *filled(photo))
-    assert broken in encoded.content
+    assert broken in encode_photo(photo, *filled(photo)).content
 
 
-@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".bmp", ".tif"])
+@pytest.mark.parametrize("suffix", SUFFIXES)
 def test_pixels_are_counted_from_the_header_alone(tmp_path, suffix):
     path = tmp_path / f"x{suffix}"
     Image.fromarray(page()).save(path)
     assert count_pixels(path) == PAGE_SIZE[0] * PAGE_SIZE[1]
-    path.write_bytes(b"no picture")
-    with pytest.raises(BadImageError, match=rf"x\{suffix}"):
-        count_pixels(path)
