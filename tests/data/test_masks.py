@@ -9,24 +9,21 @@ MASK = np.zeros((40, 30), np.uint8)
 MASK[10:25, 5:20] = 1
 
 
-def write_encoded(path, encoding, mask):
-    images = {
-        "0/1": Image.fromarray(mask),
-        "0/255": Image.fromarray(mask * 255),
-        "palette": contest_mask_image(mask),
-        "38/75": contest_mask_image(mask).convert("L"),
-        "rgb": contest_mask_image(mask).convert("RGB"),
-        "bits": Image.fromarray(mask * 255).convert("1"),
-        "16 bit": Image.fromarray(mask.astype(np.uint16) * 65535),
-    }
-    images[encoding].save(path)
+ENCODINGS = {
+    "0/1": Image.fromarray,
+    "0/255": lambda mask: Image.fromarray(mask * 255),
+    "palette": contest_mask_image,
+    "38/75": lambda mask: contest_mask_image(mask).convert("L"),
+    "rgb": lambda mask: contest_mask_image(mask).convert("RGB"),
+    "bits": lambda mask: Image.fromarray(mask * 255).convert("1"),
+    "16 bit": lambda mask: Image.fromarray(mask.astype(np.uint16) * 65535),
+}
 
 
-@pytest.mark.parametrize("encoding", ["0/1", "0/255", "palette", "38/75", "rgb", "bits", "16 bit"])
-@pytest.mark.parametrize("content", ["some", "none", "all"])
-def test_every_encoding_gives_zero_and_one(tmp_path, encoding, content):
-    mask = {"some": MASK, "none": MASK * 0, "all": MASK * 0 + 1}[content]
-    write_encoded(tmp_path / "mask.png", encoding, mask)
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("mask", [MASK, MASK * 0, MASK * 0 + 1], ids=["some", "none", "all"])
+def test_every_encoding_gives_zero_and_one(tmp_path, encoding, mask):
+    ENCODINGS[encoding](mask).save(tmp_path / "mask.png")
     read = read_mask(tmp_path / "mask.png")
     assert read.dtype == np.uint8
     assert np.array_equal(read, mask)
@@ -57,20 +54,15 @@ def test_a_value_of_exactly_40_is_not_left_over():
     assert binarise_mask(np.full((2, 2), 40, np.uint8)).tolist() == [[1, 1], [1, 1]]
 
 
-def test_a_written_mask_is_grey_0_and_255(tmp_path):
-    write_mask(tmp_path / "mask.png", MASK)
-    image = Image.open(tmp_path / "mask.png")
-    assert image.mode == "L"
-    assert np.array_equal(np.asarray(image), MASK * 255)
-    assert np.array_equal(read_mask(tmp_path / "mask.png"), MASK)
-
-
-def test_a_broken_mask_is_named(tmp_path):
-    write_mask(tmp_path / "mask.png", MASK)
-    content = (tmp_path / "mask.png").read_bytes()
-    (tmp_path / "mask.png").write_bytes(content[:-40])
+def test_a_written_mask_is_grey_0_and_255_and_a_broken_one_is_named(tmp_path):
+    path = tmp_path / "mask.png"
+    write_mask(path, MASK)
+    assert Image.open(path).mode == "L"
+    assert np.array_equal(np.asarray(Image.open(path)), MASK * 255)
+    assert np.array_equal(read_mask(path), MASK)
+    path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(BadImageError, match=r"mask\.png"):
-        read_mask(tmp_path / "mask.png")
+        read_mask(path)
 
 
 def test_blobs_largest_first_with_diagonal_neighbours_joined():
