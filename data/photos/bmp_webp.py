@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from data.images import BadImageError, decode_picture, open_picture, stored_orientation, to_array
-from data.photos.colours import Encoded, Stored, nearest_entries
+from data.photos.colours import Encoded, Stored, cover, nearest_entries
 
 _INFO_HEADER = 40
 _PLAIN, _MASKS = 0, (3, 6)
@@ -94,7 +94,7 @@ def _read_layout(source: bytes) -> _Layout | None:
 def _encode_bmp_anew(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     with open_picture(io.BytesIO(source), name) as image:
         samples, dpi = to_array(image, "RGB"), image.info.get("dpi")
-    samples[mask != 0] = rgb[mask != 0]
+    cover(samples, "RGB", mask, rgb)
     buffer = io.BytesIO()
     Image.fromarray(samples).save(buffer, format="BMP", **({"dpi": dpi} if dpi else {}))
     note = "a BMP of a rare kind (run lengths, 1, 4 or 16 bits, other masks) becomes one of 24 bits"
@@ -113,7 +113,7 @@ def decode_webp(source: bytes, name: str) -> Stored:
 def encode_webp(source: bytes, name: str, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     """`source` with `rgb` (uint8, stored orientation) where `mask` is 1; alpha and metadata stay."""
     samples = info["samples"].copy()
-    samples[..., :3][mask != 0] = rgb[mask != 0]
+    cover(samples, "RGB", mask, rgb)
     lossy = _is_lossy(source)
     buffer = io.BytesIO()
     # "exact": the colours below a transparent pixel are values of the file like any other.

@@ -19,13 +19,7 @@ _COLOURS_AT_ONCE = 16_384
 
 @dataclass(frozen=True)
 class Stored:
-    """A picture as its file stores it.
-
-    Attributes:
-        rgb: uint8 or uint16 height x width x 3, in the stored orientation.
-        orientation: EXIF orientation 1..8.
-        info: what the encoder of this kind of file needs to know.
-    """
+    """A picture as its file stores it: RGB uint8 or uint16, EXIF orientation 1..8, and what its encoder has to know."""
 
     rgb: np.ndarray
     orientation: int = 1
@@ -55,12 +49,14 @@ def grey_to_rgb(grey: np.ndarray) -> np.ndarray:
 
 
 def widen(levels: np.ndarray, bits: int) -> np.ndarray:
-    """Grey levels of 1, 2 or 4 bits as uint8 over 0..255."""
-    return levels * np.uint8(255 // (2**bits - 1))
+    """Grey levels of 1, 2 or 4 bits as uint8 over 0..255; those of more bits as they are."""
+    return levels * np.uint8(255 // (2**bits - 1)) if bits < 8 else levels
 
 
 def narrow(grey: np.ndarray, bits: int) -> np.ndarray:
-    """uint8 over 0..255 as the nearest levels of 1, 2 or 4 bits."""
+    """The opposite of `widen`: the nearest levels."""
+    if bits >= 8:
+        return grey
     step = 255 // (2**bits - 1)
     return ((grey.astype(np.uint16) + step // 2) // step).astype(np.uint8)
 
@@ -79,6 +75,17 @@ def ink_of(rgb: np.ndarray) -> np.ndarray:
 def cmyk_to_rgb(inks: np.ndarray) -> np.ndarray:
     """CMYK uint8 height x width x 4 as RGB, by Pillow."""
     return to_array(Image.fromarray(inks, "CMYK"), "RGB")
+
+
+def cover(samples: np.ndarray, mode: str, mask: np.ndarray, rgb: np.ndarray) -> None:
+    """Puts `rgb` where `mask` is not 0 into the samples (uint8) of a picture of Pillow's `mode`; alpha stays."""
+    covered, fill = mask != 0, rgb[mask != 0]
+    if mode == "CMYK":
+        samples[covered] = ink_of(fill)
+    elif samples.ndim == 2:
+        samples[covered] = grey_of(fill)
+    else:
+        samples[..., :3][covered] = fill
 
 
 def nearest_entries(rgb: np.ndarray, palette: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:

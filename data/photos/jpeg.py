@@ -21,7 +21,7 @@ from data.images import (
     to_array,
     turn_back,
 )
-from data.photos.colours import Encoded, Stored, grey_of, grey_to_rgb, ink_of
+from data.photos.colours import Encoded, Stored, cover, grey_to_rgb
 from data.photos.jpeg_blocks import losses, replace_blocks
 from data.photos.jpeg_file import APP0, APP14, COM, Segment, UnsupportedJpegError, encode_jpeg, split_jpeg
 
@@ -44,8 +44,8 @@ def encode(source: bytes, name: str, info: dict[str, Any], rgb: np.ndarray, mask
     except UnsupportedJpegError as error:
         notes = [f"every block of the JPEG was encoded anew, with the same tables ({error})"]
     with open_picture(io.BytesIO(source), name) as image:
-        samples, fill = to_array(image), rgb[mask != 0]
-        samples[mask != 0] = {"L": grey_of, "CMYK": ink_of}.get(image.mode, lambda colours: colours)(fill)
+        samples = to_array(image)
+        cover(samples, image.mode, mask, rgb)
         notes += ["its chroma is no longer subsampled"] if _sampling(image) < 0 else []
         # MPO is what phones call a JPEG with a second picture behind it.
         notes += ["the further pictures behind the first are dropped"] if image.format == "MPO" else []

@@ -62,8 +62,7 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
             or larger than `data.images.MAX_PIXELS`; the message names the file.
     """
     path = Path(path)
-    kind = _kind(path)
-    stamp = _stamp(path)
+    kind, stamp = _kind(path), _stamp(path)
     decode, _ = _KINDS[kind]
     stored = decode(path.read_bytes(), str(path))
     return Photo(path, kind, turn_upright(stored.rgb, stored.orientation), stored.orientation, stored.info, stamp)
@@ -99,11 +98,10 @@ def encode_photo(photo: Photo, pixels: np.ndarray, mask: np.ndarray) -> Encoded:
     if mask.shape != pixels.shape[:2]:
         raise ValueError(f"{photo.path}: expected a mask of {pixels.shape[:2]}, got {mask.shape}")
     try:
-        unchanged = _stamp(photo.path) == photo.stamp
-        source = photo.path.read_bytes()
+        stamp, source = _stamp(photo.path), photo.path.read_bytes()
     except OSError as error:
         raise BadImageError(f"{photo.path}: went away while it was restored ({error.strerror})") from error
-    if not unchanged:
+    if stamp != photo.stamp:
         raise BadImageError(f"{photo.path}: changed while it was restored; restore it again")
     rgb, covered = (turn_back(array, photo.orientation) for array in (pixels, (mask != 0).astype(np.uint8)))
     _, encode = _KINDS[photo.kind]

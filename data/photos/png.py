@@ -52,11 +52,7 @@ def decode(source: bytes, name: str) -> Stored:
     """Decodes a PNG; uint16 where it has 16 bits."""
     every = _read_chunks(source, name)
     chunks, header = dict(every[::-1]), _header(every)
-    bare = _picture(*(chunk for chunk in every if chunk[0] in _NEEDED))
-    if header.depth < 8 or header.colour == _PALETTE:
-        samples = _levels_or_indices(bare, header, name)
-    else:
-        samples = _channels(bare, header, name)
+    samples = _samples(_picture(*(chunk for chunk in every if chunk[0] in _NEEDED)), header, name)
     # One pixel with the file's texts and EXIF: decoders look for those behind the pixels, too, and are quick here.
     told = [chunk for chunk in every if chunk[0] in _TELLING]
     one = struct.pack(">IIBBBBB", 1, 1, 8, _GREY, 0, 0, 0)
@@ -72,7 +68,7 @@ def decode(source: bytes, name: str) -> Stored:
         rgb = palette[samples]
     elif header.colour in (_GREY, _GREY_ALPHA):
         grey = samples if header.colour == _GREY else samples[..., 0]
-        rgb = grey_to_rgb(widen(grey, header.depth) if header.depth < 8 else grey)
+        rgb = grey_to_rgb(widen(grey, header.depth))
     else:
         rgb = np.ascontiguousarray(samples[..., :3])
     return Stored(rgb, orientation, {"samples": samples})
@@ -100,7 +96,7 @@ def encode(source: bytes, name: str, info: dict[str, Any], rgb: np.ndarray, mask
             indices[same] = nearest_entries(fill[same], entries, opacity[: len(entries)] == level)
         samples[covered] = indices
     elif header.colour in (_GREY, _GREY_ALPHA):
-        grey = narrow(grey_of(fill), header.depth) if header.depth < 8 else grey_of(fill)
+        grey = narrow(grey_of(fill), header.depth)
         if header.colour == _GREY:
             samples[covered] = _beside_key(grey[:, None], chunks)[:, 0]
         else:
@@ -179,27 +175,22 @@ def _packed(samples: np.ndarray, header: _Header) -> list[bytes]:
     return [_chunk(kind, data) for kind, data in _read_chunks(content, "OpenCV's PNG") if kind == b"IDAT"]
 
 
-def _levels_or_indices(source: bytes, header: _Header, name: str) -> np.ndarray:
-    """The file's own values: Pillow spreads grey levels of 2 and 4 bits over 0..255."""
-    check_png_rows(source, name)
-    with open_picture(io.BytesIO(source), name) as image:
-        decode_picture(image, name)
-        values = to_array(image)
+def _samples(source: bytes, header: _Header, name: str) -> np.ndarray:
+    """The file's own levels, channels or indices: height x width, or with the channels last."""
     if header.colour == _PALETTE:
-        return values
-    return values.astype(np.uint8) if header.depth == 1 else narrow(values, header.depth)
-
-
-def _channels(source: bytes, header: _Header, name: str) -> np.ndarray:
-    """Channels of 8 or 16 bits by OpenCV: Pillow cuts 16 to 8. Of a PNG, OpenCV refuses what ends early."""
-    # OpenCV makes OpenCV's own order of channels of all but plain RGB.
+        check_png_rows(source, name)
+        with open_picture(io.BytesIO(source), name) as image:
+            decode_picture(image, name)
+            return to_array(image)
+    # By OpenCV: Pillow cuts 16 bits to 8. Of a PNG, OpenCV refuses what ends early, and gives its own order of channels
+    # but for plain RGB.
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH if header.colour == _RGB else cv2.IMREAD_UNCHANGED
     values = cv2.imdecode(np.frombuffer(source, np.uint8), flags)
     if values is None or values.dtype != (np.uint16 if header.depth == 16 else np.uint8):
         raise BadImageError(f"{name}: broken or cut short (libpng cannot decode it)")
     if header.colour == _GREY_ALPHA:
         return np.ascontiguousarray(values[..., [0, 3]])
-    return cv2.cvtColor(values, cv2.COLOR_BGRA2RGBA) if header.colour == _RGB_ALPHA else values
+    return cv2.cvtColor(values, cv2.COLOR_BGRA2RGBA) if header.colour == _RGB_ALPHA else narrow(values, header.depth)
 
 
 def _palette(chunks: dict[bytes, memoryview]) -> tuple[np.ndarray, np.ndarray]:

@@ -11,7 +11,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from data.photos.colours import (
     Encoded,
     Stored,
     cmyk_to_rgb,
+    cover,
     grey_of,
     grey_to_rgb,
     ink_of,
@@ -165,9 +166,8 @@ class _Blocks:
         """Refuses a directory that contradicts itself."""
         self.page, self.bits = page, page.bitspersample
         self.height, self.width = page.imagelength, page.imagewidth
-        tiled = page.is_tiled
-        self.rows = page.tilelength if tiled else min(page.rowsperstrip or self.height, self.height)
-        self.columns = page.tilewidth if tiled else self.width
+        self.rows = page.tilelength if page.is_tiled else min(page.rowsperstrip or self.height, self.height)
+        self.columns = page.tilewidth if page.is_tiled else self.width
         self.planes = page.samplesperpixel if page.planarconfig == 2 else 1
         self.channels = page.samplesperpixel // self.planes
         self.type = np.dtype(np.uint16 if self.bits == 16 else np.uint8)
@@ -179,8 +179,8 @@ class _Blocks:
             raise BadImageError(f"{name}: broken ({sizes})")
         check_size(self.columns, self.rows, name)
         rows, columns = range(0, self.height, self.rows), range(0, self.width, self.columns)
-        self.places = [(plane, row, column) for plane in range(self.planes) for row in rows for column in columns]
-        self.tags = (324, 325) if tiled else (273, 279)
+        self.places = list(product(range(self.planes), rows, columns))
+        self.tags = (324, 325) if page.is_tiled else (273, 279)
         self.offsets, self.sizes = list(page.dataoffsets), list(page.databytecounts)
         if page.compression == _PLAIN:  # Old writers leave the sizes out, or round them.
             self.sizes = [self._rows_of(index) * self.row_bytes for index in range(len(self.places))]
@@ -188,7 +188,7 @@ class _Blocks:
             raise BadImageError(f"{name}: broken (nothing says how large its blocks are)")
         if not len(self.offsets) == len(self.sizes) == len(self.places):
             raise BadImageError(f"{name}: broken ({len(self.offsets)} blocks, expected {len(self.places)})")
-        if max(at + size for at, size in zip(self.offsets, self.sizes, strict=True)) > page.parent.filehandle.size:
+        if max(map(sum, zip(self.offsets, self.sizes, strict=True))) > page.parent.filehandle.size:
             raise BadImageError(f"{name}: broken or cut short (its pixels lie behind its end)")
         self.palette = self._read_palette(name) if page.photometric == _PALETTE else None
 
@@ -204,8 +204,7 @@ class _Blocks:
             return cmyk_to_rgb(np.ascontiguousarray(samples[..., :4]))
         if self.palette is not None:
             return self.palette[samples[..., 0]]
-        grey = self._black_is_zero(samples[..., 0])
-        return grey_to_rgb(widen(grey, self.bits) if self.bits < 8 else grey)
+        return grey_to_rgb(widen(self._black_is_zero(samples[..., 0]), self.bits))
 
     def from_rgb(self, fill: np.ndarray) -> np.ndarray:
         """RGB [N, 3] as samples [N, colours]."""
@@ -215,7 +214,7 @@ class _Blocks:
             return ink_of(fill)
         if self.palette is not None:
             return nearest_entries(fill, self.palette)[:, None]
-        return self._black_is_zero(narrow(grey_of(fill), self.bits) if self.bits < 8 else grey_of(fill))[:, None]
+        return self._black_is_zero(narrow(grey_of(fill), self.bits))[:, None]
 
     def unpacked(self, source: bytes, index: int) -> np.ndarray:
         """Samples of a block, rows x columns x channels; levels below 8 bits take a byte each."""
@@ -275,15 +274,7 @@ def _decode_whole(source: bytes, name: str, page: Any, orientation: int) -> tupl
 
 def _encode_whole(source: bytes, name: str, page: Any, orientation: int, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     samples, mode = _decode_whole(source, name, page, orientation)
-    covered, fill = mask != 0, rgb[mask != 0]
-    if mode == "1":
-        samples[covered] = widen(narrow(grey_of(fill), 1), 1)
-    elif mode == "L":
-        samples[covered] = grey_of(fill)
-    elif mode == "CMYK":
-        samples[covered] = ink_of(fill)
-    else:
-        samples[..., :3][covered] = fill
+    cover(samples, mode, mask, rgb)
     codec = _WHOLE_CODECS.get(page.compression, "tiff_adobe_deflate")
     options = {"quality": _JPEG_QUALITY} if codec == "jpeg" else {}
     with open_picture(io.BytesIO(source), name) as image:
@@ -292,7 +283,7 @@ def _encode_whole(source: bytes, name: str, page: Any, orientation: int, rgb: np
         if isinstance(before.get(tag), types):
             kept[tag] = before[tag]
     buffer = io.BytesIO()
-    image = Image.fromarray(samples).convert("1") if mode == "1" else Image.fromarray(samples, mode)
+    image = Image.fromarray(samples, "L" if mode == "1" else mode).convert(mode, dither=Image.Dither.NONE)
     image.save(buffer, format="TIFF", compression=codec, tiffinfo=kept, **options)
     with Image.open(buffer) as image:
         lost = sorted(set(before) - _CODING_TAGS - set(image.tag_v2))
