@@ -92,8 +92,7 @@ def decode_picture(image: Image.Image, path: str | os.PathLike[str]) -> None:
     except BROKEN as error:
         raise BadImageError(f"{os.fspath(path)}: broken or cut short ({error})") from error
     if image.format == "PNG" and image.filename:
-        # Pillow leaves rows that a PNG lacks black without a word: the last or, since the last pass of an interlaced
-        # one holds every other row, the one above.
+        # Pillow leaves rows that a PNG lacks black without a word: the last or, of an interlaced one, the one above.
         rows = np.asarray(image.crop((0, max(image.height - 2, 0), *image.size)))
         if not rows.reshape(len(rows), -1).any(axis=1).all():
             check_png_rows(Path(image.filename).read_bytes(), os.fspath(path))
@@ -198,7 +197,7 @@ def _flatten(image: Image.Image) -> Image.Image:
         scale = 255 / 65535 if values.max(initial=0) > 255 else 1
         return Image.fromarray((values * scale + 0.5).astype(np.uint8)).convert("RGB")
     if image.mode in ("LA", "PA"):
-        return image.convert("RGBA").convert("RGB")
+        image = image.convert("RGBA")
     return image.convert("RGB")
 
 

@@ -25,15 +25,9 @@ def binarise_mask(values: np.ndarray) -> np.ndarray:
     """
     if values.ndim != 2:
         raise ValueError(f"expected a mask of height x width, got shape {values.shape}")
-    if values.size == 0:
-        return np.zeros(values.shape, np.uint8)
-    highest = int(values.max())
-    if highest <= 1:
-        return (values > 0).astype(np.uint8)
-    if highest <= 75:
-        # Palette greys: 38 is background, 75 occluder; 40 is the write-up's threshold.
-        return (values >= 40).astype(np.uint8)
-    return (values > 127).astype(np.uint8)
+    highest = values.max(initial=0)
+    lowest = 1 if highest <= 1 else 40 if highest <= 75 else 128
+    return (values >= lowest).astype(np.uint8)
 
 
 def read_mask(path: str | os.PathLike[str]) -> np.ndarray:

@@ -56,12 +56,10 @@ def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> bytes
     """Writes `rgb` into the blocks of a JPEG file that have changed pixels.
 
     An 8x8 block of a component without a changed pixel in its area keeps its quantised coefficients exactly; the
-    others get those of `rgb`, by the file's own colours, sampling factors and quantisation tables. What is written is
-    read back and compared before it is returned. In the decoded picture, pixels outside of the touched blocks stay as
-    they were, but for one pixel beside a touched block of a subsampled component, where decoders blend neighbours.
-
-    All APPn and COM segments stay byte for byte and in order, but for an index of further pictures (MPF); `losses`
-    says what goes. Grey files take the luma of `rgb`; touched blocks of CMYK files hold no black ink.
+    others get those of `rgb`, by the file's own colours, sampling factors and quantisation tables; in CMYK, without
+    black. In the decoded picture, pixels outside of the touched blocks stay, but for one pixel beside a touched block
+    of a subsampled component, where decoders blend neighbours. All APPn and COM segments stay byte for byte and in
+    order, but for an index of further pictures (MPF); `losses` says what else goes.
 
     Args:
         source: the file.
@@ -78,6 +76,7 @@ def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> bytes
     kept = [each._replace(marker=process) if each.is_frame else each for each in jpeg.segments]
     kept = [each for each in kept if each.marker not in (DHT, DRI, SOS) and not each.is_picture_index]
     content = encode_jpeg(kept + scans)
+    # Nothing is returned that does not read back as what was to be written.
     written = parse_jpeg(content)
     if written.colours != jpeg.colours or not all(map(np.array_equal, planes, _read(written))):
         raise UnsupportedJpegError("what was written reads back differently")
@@ -194,13 +193,11 @@ def _read(jpeg: JpegFile) -> list[np.ndarray]:
 
 
 def _write_scans(jpeg: JpegFile, planes: list[np.ndarray]) -> tuple[int, list[Segment]]:
-    """Codes coefficients for a file with the frame and the quantisation tables of `jpeg`.
+    """The process to name in the frame, and the Huffman tables and scans of `planes`, for a file with the frame and
+    the quantisation tables of `jpeg`.
 
     Progressive files stay progressive (but for four components, of which the library writes three), restart markers
     go, and Huffman codes that were fitted to the picture are fitted again.
-
-    Returns:
-        The process (`BASELINE`, ...) to name in the frame, and the Huffman tables and scans in order.
     """
     if len(planes) < 4 and jpeg.process == PROGRESSIVE:
         return PROGRESSIVE, _write(jpeg, jpeg.components, planes, jpeg.bare())

@@ -15,17 +15,8 @@ import cv2
 import numpy as np
 
 from data.images import BadImageError, check_png_rows, decode_picture, open_picture, stored_orientation, to_array
-from data.photos.colours import (
-    Encoded,
-    Stored,
-    grey_of,
-    grey_to_rgb,
-    narrow,
-    nearest_entries,
-    representative_colours,
-    to_bits,
-    widen,
-)
+from data.photos import colours
+from data.photos.colours import Encoded, Stored
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGB_ALPHA = 0, 2, 3, 4, 6
@@ -68,7 +59,7 @@ def decode(source: bytes, name: str) -> Stored:
         rgb = palette[samples]
     elif header.colour in (_GREY, _GREY_ALPHA):
         grey = samples if header.colour == _GREY else samples[..., 0]
-        rgb = grey_to_rgb(widen(grey, header.depth))
+        rgb = colours.grey_to_rgb(colours.widen(grey, header.depth))
     else:
         rgb = np.ascontiguousarray(samples[..., :3])
     return Stored(rgb, orientation, {"samples": samples})
@@ -87,16 +78,16 @@ def encode(source: bytes, name: str, info: dict[str, Any], rgb: np.ndarray, mask
         entries, opacity = _palette(chunks)
         free = 2**header.depth - len(entries)
         if free > 0 and len(fill):
-            entries = np.concatenate([entries, representative_colours(fill, free)])
+            entries = np.concatenate([entries, colours.representative_colours(fill, free)])
             palette = entries.tobytes()
             notes += ["the histogram of the palette is dropped"] if b"hIST" in chunks else []
         before, indices = opacity[samples[covered]], np.empty(len(fill), np.uint8)
         for level in np.unique(before):
             same = before == level
-            indices[same] = nearest_entries(fill[same], entries, opacity[: len(entries)] == level)
+            indices[same] = colours.nearest_entries(fill[same], entries, opacity[: len(entries)] == level)
         samples[covered] = indices
     elif header.colour in (_GREY, _GREY_ALPHA):
-        grey = narrow(grey_of(fill), header.depth)
+        grey = colours.narrow(colours.grey_of(fill), header.depth)
         if header.colour == _GREY:
             samples[covered] = _beside_key(grey[:, None], chunks)[:, 0]
         else:
@@ -164,7 +155,7 @@ def _with_pixels(source: bytes, chunks: _Chunks, samples: np.ndarray, palette: b
 def _packed(samples: np.ndarray, header: _Header) -> list[bytes]:
     """IDAT chunks of the pixels, taken from a picture of OpenCV's that has as many bytes a pixel."""
     options = _PACKING_OF_INDICES if header.depth < 8 or header.colour == _PALETTE else _PACKING
-    pixels = to_bits(samples, header.depth) if header.depth < 8 else samples
+    pixels = colours.to_bits(samples, header.depth) if header.depth < 8 else samples
     if header.colour == _GREY_ALPHA:  # As grey of 16 bits, or as four channels of 8.
         pixels = np.ascontiguousarray(pixels, ">u2" if header.depth == 16 else None)
         pixels = pixels.view(np.uint8) if header.depth == 16 else pixels.view(">u2").astype(np.uint16)
@@ -190,7 +181,11 @@ def _samples(source: bytes, header: _Header, name: str) -> np.ndarray:
         raise BadImageError(f"{name}: broken or cut short (libpng cannot decode it)")
     if header.colour == _GREY_ALPHA:
         return np.ascontiguousarray(values[..., [0, 3]])
-    return cv2.cvtColor(values, cv2.COLOR_BGRA2RGBA) if header.colour == _RGB_ALPHA else narrow(values, header.depth)
+    return (
+        cv2.cvtColor(values, cv2.COLOR_BGRA2RGBA)
+        if header.colour == _RGB_ALPHA
+        else colours.narrow(values, header.depth)
+    )
 
 
 def _palette(chunks: dict[bytes, memoryview]) -> tuple[np.ndarray, np.ndarray]:

@@ -18,19 +18,8 @@ import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from data.images import BadImageError, check_single, check_size, decode_picture, open_picture, to_array, turn_back
-from data.photos.colours import (
-    Encoded,
-    Stored,
-    cmyk_to_rgb,
-    cover,
-    grey_of,
-    grey_to_rgb,
-    ink_of,
-    narrow,
-    nearest_entries,
-    to_bits,
-    widen,
-)
+from data.photos import colours
+from data.photos.colours import Encoded, Stored
 
 try:
     import imagecodecs
@@ -82,7 +71,13 @@ def decode(source: bytes, name: str) -> Stored:
         if _has_plain_blocks(page, name):
             return Stored(_Blocks(page, name).picture(source), orientation)
         samples, mode = _decode_whole(source, name, page, orientation)
-        samples = cmyk_to_rgb(samples) if mode == "CMYK" else grey_to_rgb(samples) if samples.ndim == 2 else samples
+        samples = (
+            colours.cmyk_to_rgb(samples)
+            if mode == "CMYK"
+            else colours.grey_to_rgb(samples)
+            if samples.ndim == 2
+            else samples
+        )
         return Stored(np.ascontiguousarray(samples[..., :3]), orientation, {"orientation": orientation})
 
 
@@ -201,20 +196,20 @@ class _Blocks:
         if self.page.photometric == _RGB:
             return np.ascontiguousarray(samples[..., :3])
         if self.page.photometric == _INKS:
-            return cmyk_to_rgb(np.ascontiguousarray(samples[..., :4]))
+            return colours.cmyk_to_rgb(np.ascontiguousarray(samples[..., :4]))
         if self.palette is not None:
             return self.palette[samples[..., 0]]
-        return grey_to_rgb(widen(self._black_is_zero(samples[..., 0]), self.bits))
+        return colours.grey_to_rgb(colours.widen(self._black_is_zero(samples[..., 0]), self.bits))
 
     def from_rgb(self, fill: np.ndarray) -> np.ndarray:
         """RGB [N, 3] as samples [N, colours]."""
         if self.page.photometric == _RGB:
             return fill
         if self.page.photometric == _INKS:
-            return ink_of(fill)
+            return colours.ink_of(fill)
         if self.palette is not None:
-            return nearest_entries(fill, self.palette)[:, None]
-        return self._black_is_zero(narrow(grey_of(fill), self.bits))[:, None]
+            return colours.nearest_entries(fill, self.palette)[:, None]
+        return self._black_is_zero(colours.narrow(colours.grey_of(fill), self.bits))[:, None]
 
     def unpacked(self, source: bytes, index: int) -> np.ndarray:
         """Samples of a block, rows x columns x channels; levels below 8 bits take a byte each."""
@@ -236,7 +231,7 @@ class _Blocks:
     def packed(self, samples: np.ndarray) -> bytes:
         """The opposite of `unpacked`."""
         if self.bits < 8:
-            samples = to_bits(samples, self.bits)
+            samples = colours.to_bits(samples, self.bits)
         elif self.page.predictor == 2:
             samples = np.diff(samples, axis=1, prepend=self.type.type(0))
         data = samples.astype(self.type_in_file, copy=False).tobytes()
@@ -274,7 +269,7 @@ def _decode_whole(source: bytes, name: str, page: Any, orientation: int) -> tupl
 
 def _encode_whole(source: bytes, name: str, page: Any, orientation: int, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     samples, mode = _decode_whole(source, name, page, orientation)
-    cover(samples, mode, mask, rgb)
+    colours.cover(samples, mode, mask, rgb)
     codec = _WHOLE_CODECS.get(page.compression, "tiff_adobe_deflate")
     options = {"quality": _JPEG_QUALITY} if codec == "jpeg" else {}
     with open_picture(io.BytesIO(source), name) as image:
