@@ -32,13 +32,8 @@ def bmp_bytes(samples, bits, compression=0, masks=(), palette=b"", top_down=Fals
 @pytest.mark.parametrize(
     ("bits", "options"),
     [
-        (1, {}),
-        (4, {}),
-        (8, {}),
-        (16, {}),
+        *((bits, {}) for bits in (1, 4, 8, 16, 24, 32)),
         (16, {"compression": 3, "masks": (0xF800, 0x07E0, 0x001F)}),
-        (24, {}),
-        (32, {}),
         (32, {"compression": 3, "masks": (0, 0, 0, 0)}),
         (32, {"compression": 3, "masks": (0xFF, 0xFF00, 0xFF0000, 0xFF000000), "header": 124}),
     ],

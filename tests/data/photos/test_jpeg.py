@@ -60,19 +60,13 @@ def test_a_jpeg_without_block_access_keeps_tables_segments_and_colours(tmp_path,
     assert np.abs(again - expected).mean() < 3
 
 
-def test_jpeg_blocks_are_replaced_and_their_losses_noted(tmp_path):
-    path = tmp_path / "x.jpg"
-    image = Image.fromarray(page((96, 120)))
+def test_what_blocks_cost_is_noted(tmp_path):
+    path, image = tmp_path / "x.jpg", Image.fromarray(page((96, 120)))
     image.save(path, format="MPO", quality=90, save_all=True, append_images=[image])
     photo = read_photo(path)
-    pixels, mask = filled(photo)
-    encoded = encode_photo(photo, pixels, mask)
+    encoded = encode_photo(photo, *filled(photo))
     assert photo.kind == "JPEG"
-    assert len(encoded.notes) == 1
-    assert "further pictures" in encoded.notes[0]
-    again = np.asarray(Image.open(io.BytesIO(encoded.content)))
-    assert np.array_equal(again[32:64], photo.pixels[32:64])
-    assert np.abs(again[mask == 1].astype(int) - pixels[mask == 1]).mean() < 8
+    assert encoded.notes == ("what lies behind the picture (further pictures, a video) is dropped",)
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
