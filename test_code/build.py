@@ -13,12 +13,14 @@ and Paddle has to. The exit code is 1 when a trial fails, or a result is missing
 from __future__ import annotations
 
 import argparse
+import ast
 import os
 import re
 import shutil
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +30,6 @@ from configs.schema import PredictConfig
 from inference.engines.graphs import NAME
 from inference.export import export
 from models.weights import load_weights
-from test_code.closure import import_closure
 from utils.child import ChildError, Ended, run_child
 from utils.files import atomic_path
 
@@ -89,6 +90,49 @@ def pack(weights: Path, out: Path, root: Path = ROOT) -> list[str]:
                 entry.external_attr = 0o644 << 16
                 archive.writestr(entry, files[name].read_bytes())
     return sorted(files)
+
+
+def import_closure(script: Path, root: Path) -> list[Path]:
+    """Files of the project that `script` imports, directly or through others, with itself; sorted, relative to `root`.
+
+    Imports inside functions count, and a package brings its `__init__.py`. What is not a file under `root` (the
+    standard library, installed packages) is left out.
+    """
+    needed: set[Path] = set()
+    waiting = [script.resolve()]
+    root = root.resolve()
+    while waiting:
+        path = waiting.pop()
+        if path in needed:
+            continue
+        needed.add(path)
+        for module in _imported(path, root):
+            waiting.extend(file for file in _files_of(module, root) if file not in needed)
+    return sorted(path.relative_to(root) for path in needed)
+
+
+def _imported(path: Path, root: Path) -> Iterator[str]:
+    """Dotted names in the import statements of a file; `from a import b` may mean the module a.b as well."""
+    package = path.relative_to(root).parent.parts
+    for node in ast.walk(ast.parse(path.read_text("utf-8"), str(path))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else ()
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            yield base
+            yield from (f"{base}.{name.name}" for name in node.names)
+
+
+def _files_of(module: str, root: Path) -> Iterator[Path]:
+    """The module's own file and the `__init__.py` of every package around it, as far as they exist under `root`."""
+    parts = module.split(".")
+    for length in range(1, len(parts) + 1):
+        place = root.joinpath(*parts[:length])
+        if (place / "__init__.py").is_file():
+            yield place / "__init__.py"
+        elif place.with_suffix(".py").is_file():
+            yield place.with_suffix(".py")
 
 
 def dry_run(archive: Path, images: list[Path], without: tuple[str, ...] = MISSING_THERE) -> DryRun:

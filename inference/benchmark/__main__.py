@@ -19,10 +19,8 @@ from typing import Any
 
 from configs.schema import PredictConfig
 from data.images import upright_size
-from inference.benchmark import machine
-from inference.benchmark.cases import Case, all_cases
-from inference.benchmark.material import as_recipe, doubled, sample_pictures, take_pictures
-from inference.benchmark.report import Result, csv_text, markdown, seconds_of
+from inference.benchmark.cases import Case, all_cases, as_recipe, doubled, sample_pictures, take_pictures
+from inference.benchmark.report import Result, csv_text, describe, markdown, seconds_of
 from inference.engines.cache import FOLDER_VARIABLE
 from inference.restorer import default_weights
 from models.weights import load_weights, save_weights
@@ -70,7 +68,7 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     if min(options.count, options.repeat) < 1:
         raise ValueError("--count and --repeat have to be 1 at least")
     threads = options.threads or available_cores()
-    about = machine.describe(threads)
+    about = describe(threads)
     for name in ("pictures", "results", "reference"):
         (folder / name).mkdir()
     weights = load_weights(options.weights or default_weights())
@@ -108,7 +106,7 @@ def run(options: argparse.Namespace, folder: Path) -> int:
         measured(Case(wide), only_opened=True)
     rates = []
     for index in range(options.repeat):
-        rates.append(answer("machine:matrix_rate", 2048))
+        rates.append(answer("report:matrix_rate", 2048))
         tell(f"round {index + 1} of {options.repeat}: {rates[-1]:.0f} GFLOP/s of dense float32 matrix products")
         for result in results:
             if result.problem or (result.case.recipe and index):

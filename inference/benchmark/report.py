@@ -1,16 +1,25 @@
-"""Tables of what was measured: for people, for a README, for a spreadsheet."""
+"""The machine that is measured on, and tables of what was measured: for people, for a README, for a spreadsheet."""
 
 from __future__ import annotations
 
 import csv
 import io
+import os
+import platform
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
 from statistics import median
 from typing import Any
 
-from inference.benchmark.cases import STEPS, Case
+import numpy as np
 
+from inference.benchmark.cases import STEPS, Case
+from utils.machine import available_cores
+
+_PACKAGES = ("paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "onnxruntime-gpu", "openvino", "numpy")
 _HEADS = ("what", "engine", *STEPS, "file to file", "in a batch", "memory GB", "GFLOP/s (of matmul)",
           "from eager fp32: max / mean")  # fmt: skip
 _COLUMNS = ("case", "round", "engine", "start", *STEPS, "total", "batch", "network", "gmac", "matmul_gflops", "memory",
@@ -86,3 +95,41 @@ def csv_text(machine: str, rates: Sequence[float], results: Sequence[Result]) ->
         if result.problem:
             writer.writerow(row)
     return text.getvalue()
+
+
+def describe(threads: int) -> str:
+    """One line: processor, cores, what other programs make of them, memory, versions."""
+    versions = [f"Python {platform.python_version()}"]
+    for package in _PACKAGES:
+        try:
+            versions.append(f"{package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            continue
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    cores = f"{available_cores()} cores (load {os.getloadavg()[0]:.1f} at the start), {threads} threads"
+    return f"{_cpu_name()}; {cores}; {memory:.0f} GB; {', '.join(versions)}"
+
+
+def _cpu_name() -> str:
+    """As the system calls it, with a word where it says that it is a virtual one."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    entries = dict(line.split(":", 1) for line in lines if ":" in line)
+    values = {key.strip(): value.strip() for key, value in entries.items()}
+    name = values.get("model name", platform.machine())
+    return f"{name}, virtual machine" if "hypervisor" in values.get("flags", "").split() else name
+
+
+def matrix_rate(side: int = 2048) -> float:
+    """Dense float32 matrix products in GFLOP/s (10^9 additions and multiplications), the best of five."""
+    rng = np.random.default_rng(0)
+    left, right = (rng.random((side, side), dtype=np.float32) for _ in range(2))
+    np.matmul(left, right)
+    fastest = float("inf")
+    for _ in range(5):
+        start = time.perf_counter()
+        np.matmul(left, right)
+        fastest = min(fastest, time.perf_counter() - start)
+    return 2 * side**3 / fastest / 1e9

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from data.contest.lists import ListError, is_contest
 from data.images import BadImageError, write_image
-from inference.benchmark import machine
+from inference.benchmark.report import describe
 from inference.engines.base import BackendError
 from inference.leaderboard.board import Board, Records
 from inference.leaderboard.methods import METHODS, Tools
@@ -114,7 +114,7 @@ def _methods(parser: argparse.ArgumentParser, options: argparse.Namespace) -> li
 
 
 def _remarks(tools: Tools, methods: Sequence[str]) -> list[str]:
-    remarks = [f"Machine: {machine.describe(tools.threads or available_cores())}."]
+    remarks = [f"Machine: {describe(tools.threads or available_cores())}."]
     kinds = sorted({METHODS[name].weights for name in methods} - {""})
     remarks += [f"Weights, {kind}: {tools.files[kind].name}, SHA-256 {tools.digest(kind)[:16]}." for kind in kinds]
     missing = [name for name in METHODS if METHODS[name].weights == "plain"]

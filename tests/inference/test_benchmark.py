@@ -13,11 +13,19 @@ from PIL import Image
 
 from configs.schema import PredictConfig
 from inference.benchmark import __main__ as command
-from inference.benchmark import machine
-from inference.benchmark.cases import Case, all_cases
-from inference.benchmark.material import _SAMPLES, RECIPE, SIDES, as_recipe, doubled, sample_pictures, take_pictures
+from inference.benchmark.cases import (
+    _SAMPLES,
+    RECIPE,
+    SIDES,
+    Case,
+    all_cases,
+    as_recipe,
+    doubled,
+    sample_pictures,
+    take_pictures,
+)
 from inference.benchmark.measure import compare, measure
-from inference.benchmark.report import Result, csv_text, markdown
+from inference.benchmark.report import Result, csv_text, describe, markdown, matrix_rate
 from inference.engines.choice import PRECISIONS
 from inference.engines.eager import EagerNetwork
 from inference.restorer import Restored
@@ -219,8 +227,8 @@ def test_the_csv_has_a_line_per_round_and_one_for_what_failed(results):
 
 
 def test_the_rate_of_matrix_products_is_that_of_this_machine():
-    assert 1 < machine.matrix_rate(512) < 1e5
-    words = machine.describe(2)
+    assert 1 < matrix_rate(512) < 1e5
+    words = describe(2)
     assert f"paddlepaddle {paddle.__version__}" in words or f"paddlepaddle-gpu {paddle.__version__}" in words
     assert "2 threads" in words
 

@@ -13,7 +13,7 @@ from inference.engines.cache import OnnxFile
 from inference.engines.graphs import NafnetGraph
 from models.weights import Weights, arrays_of, load_weights, save_weights
 from test_code import build
-from test_code.closure import import_closure
+from test_code.build import import_closure
 from tests.inference.test_restorer import page
 from tests.models.networks import build as build_network
 
