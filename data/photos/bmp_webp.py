@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from data.images import BadImageError, decode_picture, open_picture, stored_orientation, to_array
-from data.photos.colours import Encoded, Stored, cover, nearest_entries
+from data.photos.colours import Encoded, Stored, cover, nearest_entries, rgb_of
 
 _INFO_HEADER = 40
 _PLAIN, _MASKS = 0, (3, 6)
@@ -107,7 +107,7 @@ def decode_webp(source: bytes, name: str) -> Stored:
         samples = to_array(image)
         metadata = {key: image.info[key] for key in ("exif", "icc_profile", "xmp") if image.info.get(key)}
         info = {"samples": samples, "metadata": metadata}
-        return Stored(np.ascontiguousarray(samples[..., :3]), stored_orientation(image), info)
+        return Stored(rgb_of(samples), stored_orientation(image), info)
 
 
 def encode_webp(source: bytes, name: str, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray) -> Encoded:

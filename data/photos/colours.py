@@ -44,10 +44,6 @@ def grey_of(rgb: np.ndarray) -> np.ndarray:
     return ((rgb.sum(axis=-1, dtype=np.uint32) + 1) // 3).astype(rgb.dtype)
 
 
-def grey_to_rgb(grey: np.ndarray) -> np.ndarray:
-    return np.repeat(grey[..., None], 3, axis=-1)
-
-
 def widen(levels: np.ndarray, bits: int) -> np.ndarray:
     """Grey levels of 1, 2 or 4 bits as uint8 over 0..255; those of more bits as they are."""
     return levels * np.uint8(255 // (2**bits - 1)) if bits < 8 else levels
@@ -72,13 +68,15 @@ def ink_of(rgb: np.ndarray) -> np.ndarray:
     return np.concatenate([255 - rgb, np.zeros_like(rgb[..., :1])], axis=-1)
 
 
-def cmyk_to_rgb(inks: np.ndarray) -> np.ndarray:
-    """CMYK uint8 height x width x 4 as RGB, by Pillow."""
-    return to_array(Image.fromarray(inks, "CMYK"), "RGB")
+def rgb_of(samples: np.ndarray, mode: str = "") -> np.ndarray:
+    """Grey, colours with or without alpha, or the inks of Pillow's `mode` CMYK as RGB height x width x 3."""
+    if mode == "CMYK":
+        return to_array(Image.fromarray(samples, mode), "RGB")
+    return np.ascontiguousarray(samples[..., :3]) if samples.ndim == 3 else np.repeat(samples[..., None], 3, axis=-1)
 
 
 def cover(samples: np.ndarray, mode: str, mask: np.ndarray, rgb: np.ndarray) -> None:
-    """Puts `rgb` where `mask` is not 0 into the samples (uint8) of a picture of Pillow's `mode`; alpha stays."""
+    """Puts `rgb` where `mask` is not 0 into uint8 samples of Pillow's `mode`, as `rgb_of` reads them; alpha stays."""
     covered, fill = mask != 0, rgb[mask != 0]
     if mode == "CMYK":
         samples[covered] = ink_of(fill)

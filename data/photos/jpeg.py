@@ -21,7 +21,7 @@ from data.images import (
     to_array,
     turn_back,
 )
-from data.photos.colours import Encoded, Stored, cover, grey_to_rgb
+from data.photos.colours import Encoded, Stored, cover, rgb_of
 from data.photos.jpeg_blocks import losses, replace_blocks
 from data.photos.jpeg_file import APP0, APP14, COM, Segment, UnsupportedJpegError, encode_jpeg, split_jpeg
 
@@ -33,8 +33,7 @@ def decode(source: bytes, name: str) -> Stored:
     """Decodes a JPEG (grey, colour or inks) as RGB uint8."""
     with open_picture(io.BytesIO(source), name) as image:
         decode_picture(image, name)
-        rgb = grey_to_rgb(np.array(image)) if image.mode == "L" else to_array(image, "RGB")
-        return Stored(rgb, stored_orientation(image))
+        return Stored(rgb_of(to_array(image), image.mode), stored_orientation(image))
 
 
 def encode(source: bytes, name: str, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray) -> Encoded:

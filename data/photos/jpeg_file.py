@@ -17,6 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import JpegImagePlugin
 
+from data.images import BROKEN
+
 EOI, SOS, DQT, DHT, DRI, COM = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xFE
 APP0, APP2, APP14, APP15 = 0xE0, 0xE2, 0xEE, 0xEF
 BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
@@ -179,7 +181,7 @@ def opened(content: bytes) -> Iterator[JpegImagePlugin.JpegImageFile]:
     try:
         with JpegImagePlugin.JpegImageFile(io.BytesIO(content)) as image:
             yield image
-    except (OSError, SyntaxError, ValueError, LookupError, EOFError) as error:
+    except BROKEN as error:
         raise UnsupportedJpegError(f"broken or cut short ({error})") from error
 
 

@@ -30,12 +30,8 @@ _Chunks = list[tuple[bytes, memoryview]]
 
 
 class _Header(NamedTuple):
-    width: int
-    height: int
     depth: int
     colour: int
-    compression: int
-    filtering: int
     interlaced: int
 
 
@@ -57,11 +53,9 @@ def decode(source: bytes, name: str) -> Stored:
         if samples.max(initial=0) >= len(palette):
             raise BadImageError(f"{name}: entry {samples.max()} of a palette of {len(palette)} is used")
         rgb = palette[samples]
-    elif header.colour in (_GREY, _GREY_ALPHA):
-        grey = samples if header.colour == _GREY else samples[..., 0]
-        rgb = colours.grey_to_rgb(colours.widen(grey, header.depth))
     else:
-        rgb = np.ascontiguousarray(samples[..., :3])
+        shown = samples[..., 0] if header.colour == _GREY_ALPHA else samples
+        rgb = colours.rgb_of(colours.widen(shown, header.depth))
     return Stored(rgb, orientation, {"samples": samples})
 
 
@@ -117,7 +111,7 @@ def _read_chunks(source: bytes, name: str) -> _Chunks:
 
 
 def _header(chunks: _Chunks) -> _Header:
-    return _Header(*struct.unpack(">IIBBBBB", chunks[0][1]))
+    return _Header(*(chunks[0][1][place] for place in (8, 9, 12)))
 
 
 def _checksum(data: bytes | memoryview) -> bytes:

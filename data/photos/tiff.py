@@ -60,7 +60,7 @@ def count_pixels(path: str | os.PathLike[str]) -> int:
 
 
 def decode(source: bytes, name: str) -> Stored:
-    """Decodes a TIFF of one page, uint16 where it has 16 bits; floats, signed, 12 and 32 bits are refused."""
+    """Decodes a TIFF, uint16 where it has 16 bits; several pages, floats, signed, 12 and 32 bits are refused."""
     with _refusing_what_is_broken(name):
         file = tifffile.TiffFile(io.BytesIO(source))
         check_single(len(file.pages), name)
@@ -71,14 +71,7 @@ def decode(source: bytes, name: str) -> Stored:
         if _has_plain_blocks(page, name):
             return Stored(_Blocks(page, name).picture(source), orientation)
         samples, mode = _decode_whole(source, name, page, orientation)
-        samples = (
-            colours.cmyk_to_rgb(samples)
-            if mode == "CMYK"
-            else colours.grey_to_rgb(samples)
-            if samples.ndim == 2
-            else samples
-        )
-        return Stored(np.ascontiguousarray(samples[..., :3]), orientation, {"orientation": orientation})
+        return Stored(colours.rgb_of(samples, mode), orientation, {"orientation": orientation})
 
 
 def encode(source: bytes, name: str, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray) -> Encoded:
@@ -193,13 +186,13 @@ class _Blocks:
         for index, (plane, row, column) in enumerate(self.places):
             target = samples[row : row + self.rows, column : column + self.columns, plane : plane + self.channels]
             target[:] = self.unpacked(source, index)[: target.shape[0], : target.shape[1]]
-        if self.page.photometric == _RGB:
-            return np.ascontiguousarray(samples[..., :3])
-        if self.page.photometric == _INKS:
-            return colours.cmyk_to_rgb(np.ascontiguousarray(samples[..., :4]))
         if self.palette is not None:
             return self.palette[samples[..., 0]]
-        return colours.grey_to_rgb(colours.widen(self._black_is_zero(samples[..., 0]), self.bits))
+        if self.page.photometric == _RGB:
+            return colours.rgb_of(samples)
+        if self.page.photometric == _INKS:
+            return colours.rgb_of(np.ascontiguousarray(samples[..., :4]), "CMYK")
+        return colours.rgb_of(colours.widen(self._black_is_zero(samples[..., 0]), self.bits))
 
     def from_rgb(self, fill: np.ndarray) -> np.ndarray:
         """RGB [N, 3] as samples [N, colours]."""
