@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from inference.engines.base import INPUT, OUTPUT
+from inference.engines.base import INPUT
 from inference.engines.onnx_graph import GraphWriter
 from models.locator import EPSILON, MEAN, SCALE, STAGES, TAPS
 from models.weights import LocatorWeights, arrays_of, locator_of
@@ -43,9 +43,7 @@ def build_locator(weights: LocatorWeights, height: int | None = None, width: int
     y = graph.node("Add", y, graph.plain(graph.node("GlobalAveragePool", coarsest), "scene"))
     for step in range(1, len(network.merges)):
         y = graph.merge(y, finer.pop(), f"merges.{step}")
-    sides = [height or "height", width or "width"]
-    result = (OUTPUT, [1, 1, *sides], graph.twice(graph.plain(y, "head", padding=1)))
-    return graph.model("locator", (INPUT, [1, 3, *sides]), result)
+    return graph.model("locator", graph.twice(graph.plain(y, "head", padding=1)), 1, height, width)
 
 
 class _LocatorWriter(GraphWriter):
