@@ -1,4 +1,8 @@
-"""Records the golden results anew: `python -m tests.golden.record`, for a change of behaviour that is meant."""
+"""Records the golden results anew, for a change of behaviour that is meant.
+
+python -m tests.golden.record                  # all of them
+python -m tests.golden.record test_fill.py     # those of one file; the others stay
+"""
 
 from __future__ import annotations
 
@@ -12,10 +16,13 @@ from tests.golden.recorded_values import FILE, Recorder
 
 def main() -> int:
     recorder = Recorder()
-
-    code = pytest.main(["-q", str(FILE.parent)], plugins=[recorder])
+    chosen = [str(FILE.with_name(name)) for name in sys.argv[1:]]
+    code = pytest.main(["-q", *(chosen or [str(FILE.parent)])], plugins=[recorder])
     if code == 0:
-        FILE.write_text(json.dumps(recorder.values, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        values = {**(json.loads(FILE.read_text("utf-8")) if chosen else {}), **recorder.values}
+        # A line for each value: a change then shows as that.
+        lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in sorted(values.items())]
+        FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
     return int(code)
 
 

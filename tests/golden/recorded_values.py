@@ -87,7 +87,7 @@ def sha(content: bytes | np.ndarray) -> str:
 
 
 def grid(plane: np.ndarray, count: int = 8) -> list[Any]:
-    """Means over count x count parts of [h, w] or [h, w, 3]: where something lies, whatever a few pixels do."""
+    """Means over count x count parts of [h, w] or [h, w, C]: where something lies, whatever a few pixels do."""
     rows = np.array_split(plane.astype(np.float64), count)
     return [[part.mean((0, 1)) for part in np.array_split(row, count, axis=1)] for row in rows]
 

@@ -19,7 +19,7 @@ import tifffile
 from PIL import Image, ImageCms, TiffImagePlugin
 
 from tests.golden import inside
-from tests.golden.recorded_values import Golden, sha
+from tests.golden.recorded_values import Golden, grid, sha
 
 # The time at which it is made stands in bytes 24 to 35.
 _PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -124,12 +124,22 @@ KINDS: dict[str, Callable[[Path, np.ndarray], None]] = {
 }
 
 
-def _remove(image: np.ndarray) -> inside.Restored:
-    """A fill of slopes over a blob inside and one at the border; noise beyond the mask, which no file may show."""
-    height, width = image.shape[:2]
+# Its inks under the mask come from floats, and one level of one of them may be rounded otherwise elsewhere.
+ROUNDED = "cmyk.jpg"
+
+
+def _mask(height: int, width: int) -> np.ndarray:
+    """A blob inside, and one at the border."""
     mask = np.zeros((height, width), np.uint8)
     cv2.circle(mask, (width // 3, height // 3), 27, 1, -1)
     mask[height - 41 :, width - 35 :] = 1
+    return mask
+
+
+def _remove(image: np.ndarray) -> inside.Restored:
+    """A fill of slopes over the mask, and the image beyond."""
+    height, width = image.shape[:2]
+    mask = _mask(height, width)
     rows, columns = np.mgrid[:height, :width]
     fill = np.dstack([120 + rows // 2, 230 - columns // 3, 90 + (rows + columns) // 4])
     result = np.where(mask[..., None] == 1, fill * (np.iinfo(image.dtype).max // 255), image).astype(image.dtype)
@@ -142,7 +152,7 @@ def _seen(path: Path) -> np.ndarray:
     if path.name.startswith(("16", "32")):
         return cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     with Image.open(path) as image:
-        return np.asarray(image)
+        return np.array(image)
 
 
 def _kept(path: Path) -> dict[str, object]:
@@ -175,13 +185,18 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", KINDS)
 def test_a_result_has_the_recorded_pixels_and_metadata(golden: Golden, results: Path, name: str) -> None:
     source, path = results / "photos" / name, results / "results" / name
-    golden(f"files/pixels/{name}", sha(_seen(path)))
+    seen = _seen(path)
+    if name == ROUNDED:
+        golden(f"files/parts/{name}", grid(seen, 12), absolute=0.1)
+        # Blocks of 16 pixels that the mask touches are encoded anew.
+        seen[cv2.dilate(_mask(*seen.shape[:2]), np.ones((33, 33), np.uint8)) > 0] = 0
+    golden(f"files/pixels/{name}", sha(seen))
     golden(f"files/kept/{name}", _kept(path))
     told = "files written here differ from those of the recording: another version of a library, not the project"
     golden(f"files/source/{name}", {told: sha(source.read_bytes())})
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", [name for name in KINDS if name != ROUNDED])
 def test_a_result_has_the_recorded_bytes(golden: Golden, results: Path, name: str) -> None:
     golden(f"files/bytes/{name}", sha((results / "results" / name).read_bytes()))
 

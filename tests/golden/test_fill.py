@@ -27,15 +27,15 @@ def _disc(picture: np.ndarray, radius: int = 70) -> Scene:
     return picture, mask
 
 
-def _blotchy(bend: float, strength: float, seed: int = 3) -> Scene:
+def _blotchy(bend: float, strength: float, middle: int = 230) -> Scene:
     """A corner between two lines, each turned by `bend` from their middle, on paper with large blotches."""
     picture = pictures.flat(380, 420, (200, 180, 160)).astype(np.float64)
     rows, columns = np.mgrid[:380, :420]
-    sides = [(columns - 230) * np.cos(angle) + (rows - 190) * np.sin(angle) > 0 for angle in (0.2 + bend, 0.2 - bend)]
-    picture[sides[0] & sides[1]] = (120, 110, 100)
-    blotches = np.random.default_rng(seed).normal(0, strength, (10, 11, 3))
+    one, other = ((columns - middle) * np.cos(a) + (rows - 190) * np.sin(a) > 0 for a in (0.2 + bend, 0.2 - bend))
+    picture[one & other] = (120, 110, 100)
+    blotches = np.random.default_rng(3).normal(0, strength, (10, 11, 3))
     picture += cv2.resize(blotches, (420, 380), interpolation=cv2.INTER_CUBIC)
-    return _disc(pictures.speckled(picture, seed))
+    return _disc(pictures.speckled(picture, 3))
 
 
 def _step(height: int, share: float = 0.0, tone: tuple[int, ...] = PAPER) -> Scene:
@@ -43,6 +43,20 @@ def _step(height: int, share: float = 0.0, tone: tuple[int, ...] = PAPER) -> Sce
     picture = pictures.flat(380, 420, tone)
     pictures.half_plane(picture, 0.3, 278 + share, tuple(max(0, value - height) for value in tone))
     return _disc(pictures.speckled(picture, 5))
+
+
+def _tip(border: int) -> Scene:
+    """A long finger whose tip lies beyond the sheet's edge."""
+    picture = pictures.half_plane(pictures.flat(200, 760), 0.05, border, DESK)
+    return pictures.speckled(picture, 5), pictures.finger(picture.shape, (600, 90), (0, 90), 24)
+
+
+def _areas() -> Scene:
+    """Four areas: what one line divides is divided once more."""
+    rows, columns = np.mgrid[:380, :420]
+    below, halves = (np.where(side, 1, -1) for side in (rows > 195, columns > 238))
+    tones = np.dstack([100 * below, 60 * below * halves, 28 * halves])
+    return _disc(pictures.speckled(tones + 128, 17), 90)
 
 
 def _lines(*lines: tuple[int, int, int, int, int]) -> Scene:
@@ -54,6 +68,17 @@ def _lines(*lines: tuple[int, int, int, int, int]) -> Scene:
             picture[row : row + breadth, columns] = np.clip(stroke, 0, 255)
         for start in range(3, 420, 20) if missing else ():
             picture[row : row + breadth, start : start + missing] = PAPER
+    return _disc(pictures.speckled(picture, 6, 0.7))
+
+
+def _marked(share: float, dots: bool) -> Scene:
+    """A level line that is fainter by `share` at dots of six in twenty pixels, or has a rim as strong as that."""
+    picture = pictures.flat(380, 420).astype(np.float64)
+    for row in (160, 210):
+        strength = np.where(np.arange(420) % 20 < (6 if dots else 0), share, 1)
+        picture[row : row + 3] -= 90 * strength[:, None]
+        for rim in () if dots else (row - 3, row - 2, row - 1, row + 3, row + 4, row + 5):
+            picture[rim] -= 90 * share
     return _disc(pictures.speckled(picture, 6, 0.7))
 
 
@@ -87,16 +112,21 @@ def _scenes() -> dict[str, Scene]:
         "shadow": _disc(pictures.speckled(slope, 12)),
         "edge": (edge, pictures.finger(edge.shape, (300, 190), (419, 260), 76)),
         "corner": _disc(pictures.speckled(sheet, 13)),
+        "corner, small": _disc(pictures.speckled(sheet, 13), 34),
+        "four areas": _areas(),
         "corner, gained": _blotchy(0.785, 27),
         "corner, not gained": _blotchy(0.6, 27),
         "corner, little gained": _blotchy(0.4, 17.5),
         "blotches, border": _blotchy(0.785, 51),
         "blotches, no border": _blotchy(0.785, 80),
         "corner or line": _blotchy(0.25, 0),
+        "line or corner": _blotchy(0.25, 3.5),
+        "smaller corner": _blotchy(0.785, 0, 270),
+        "smallest corner": _blotchy(0.785, 0, 281),
         "contrast, too low": _step(17),
         "contrast, enough": _step(21),
-        "smaller side": _step(90, 66),
-        "smallest side": _step(90, 72),
+        "smaller side": _tip(598),
+        "smallest side": _tip(608),
         "ruled": _ruled(),
         "table": _table(),
         "alike": _lines((150, 2, 80, 36, 0), (200, 2, 36, 80, 0)),
@@ -106,6 +136,10 @@ def _scenes() -> dict[str, Scene]:
         "dotted": _lines((150, 2, 60, 60, 1), (200, 2, 60, 60, 3)),
         "broken": _lines((150, 2, 60, 60, 4), (200, 2, 60, 60, 6)),
         "broad": _lines((140, 5, 60, 60, 0), (180, 8, 60, 60, 0), (220, 10, 60, 60, 0)),
+        "dots, strong enough": _marked(0.66, True),
+        "dots, too faint": _marked(0.54, True),
+        "rim, faint enough": _marked(0.31, False),
+        "rim, too strong": _marked(0.39, False),
         "two masks": (pictures.text_page(380, 420, 14), pictures.finger((380, 420), (70, 90), (0, 60), 50)
                       | pictures.finger((380, 420), (330, 280), (419, 330), 50)),
     }  # fmt: skip

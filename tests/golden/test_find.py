@@ -93,6 +93,12 @@ def _outlined() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     for name, mask in {"moved": moved, "larger": larger, "smaller": smaller}.items():
         scenes[name] = (pictures.speckled(sharp, 1), mask)
         scenes[f"{name}, faint"] = (pictures.speckled(faint, 2, 3), mask)
+    fingers = np.zeros(shape, np.uint8)
+    for column in (40, 100, 160, 220):
+        cv2.line(fingers, (column, 60), (column, 219), 1, 12)
+    shown = np.where(fingers[..., None] == 1, np.uint8(pictures.SKIN), pictures.flat(*shape))
+    fingers[100:111] = fingers[160:172] = 0
+    scenes["gaps"] = (pictures.speckled(shown, 4), fingers)
     scenes["blank"] = (pictures.flat(*shape), true)
     corner = np.zeros(shape, np.uint8)
     corner[120:, 150:] = 1
