@@ -110,6 +110,12 @@ def export_static(weights: Weights, settings: PredictConfig, folder: Path, heigh
             self.network = network
 
         def forward(self, tile: paddle.Tensor) -> paddle.Tensor:
+            return self.answer(tile)
+
+        # Not rewritten by the tracer: that of Paddle 2.6 loses what a function takes from around it, and of a tile of
+        # one size nothing has to be.
+        @paddle.jit.not_to_static
+        def answer(self, tile: paddle.Tensor) -> paddle.Tensor:
             if not network.gate:
                 return self.network(tile)
             restored, logit = self.network(tile)
