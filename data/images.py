@@ -1,7 +1,7 @@
 """The one place where picture files become RGB arrays and RGB arrays become picture files, and what is refused.
 
 Pillow decodes because it reports a truncated JPEG, which OpenCV returns half grey without a word. A user's own file,
-which has to come back as it was, is the business of `data.photos.photo`.
+which has to come back as it was, is the business of `data.photos`.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ import numpy as np
 
 from data.images import write_image
 from data.masks import write_mask
-from data.photos.photo import Encoded, Photo, count_pixels, encode_photo, read_photo
+from data.photos import Encoded, Photo, count_pixels, encode_photo, read_photo
 from inference.restorer import Restored
 from inference.sheet import draw_comparison
 from inference.sources import MASK, SHEET, Listing, beside, require_regular

@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image
 
 from configs.schema import PredictConfig
-from data.photos.photo import read_photo
+from data.photos import read_photo
 from inference.engines.base import Backend
 from inference.engines.choice import open_backend, open_graph
 from inference.engines.graphs import LocatorGraph

@@ -1,1 +1,133 @@
-"""A user's own picture file and what it must keep."""
+"""A user's own picture file: read whole, and given back as the same kind of file with only the masked pixels changed.
+
+    photo = read_photo(path)
+    encoded = encode_photo(photo, restored, mask)
+
+What lies under the mask becomes the fill, as exactly as the kind of file can say it; every other pixel and everything
+else that the file holds stays. What cannot stay is named in `Encoded.notes`.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from data.images import BROKEN, BadImageError, check_single, open_picture, turn_back, turn_upright
+from data.photos import bmp_webp, jpeg, png, tiff
+from data.photos.colours import Encoded
+
+__all__ = ["Encoded", "Photo", "count_pixels", "encode_photo", "read_photo"]
+# By Pillow's names: decode(source, name) and encode(source, name, samples, rgb, mask), in the stored orientation.
+_KINDS = {
+    "JPEG": (jpeg.decode, jpeg.encode),
+    "PNG": (png.decode, png.encode),
+    "TIFF": (tiff.decode, tiff.encode),
+    "WEBP": (bmp_webp.decode_webp, bmp_webp.encode_webp),
+    "BMP": (bmp_webp.decode_bmp, bmp_webp.encode_bmp),
+}
+
+
+class Photo(NamedTuple):
+    """A decoded picture file.
+
+    Attributes:
+        path: the file; it is read again when the result is encoded.
+        kind: "JPEG", "PNG", "TIFF", "WEBP" or "BMP" by its content, whatever its name says.
+        pixels: RGB height x width x 3, upright (the EXIF orientation is applied); uint16 where the file has more than
+            8 bits per channel, else uint8.
+        orientation: EXIF orientation 1..8 of the file; its pixels lie that way again in what is encoded.
+        samples: the file's own values, turned as it stores them, where the encoder of this kind starts from them.
+        stamp: size and time of the file when it was read.
+    """
+
+    path: Path
+    kind: str
+    pixels: np.ndarray
+    orientation: int
+    samples: np.ndarray | None
+    stamp: tuple[int, int]
+
+
+def read_photo(path: str | os.PathLike[str]) -> Photo:
+    """Reads a picture file together with what is needed to write it back.
+
+    Raises:
+        BadImageError: not a picture of a kind that is written back, cut short, several pages or frames in one file,
+            or larger than `data.images.MAX_PIXELS`; the message names the file.
+    """
+    path = Path(path)
+    kind, stamp = _kind(path), _stamp(path)
+    decode, _ = _KINDS[kind]
+    rgb, orientation, samples = decode(path.read_bytes(), str(path))
+    return Photo(path, kind, turn_upright(rgb, orientation), orientation, samples, stamp)
+
+
+def count_pixels(path: str | os.PathLike[str]) -> int:
+    """Height x width of a picture file, from its header alone.
+
+    Raises:
+        BadImageError: not a picture, or larger than `data.images.MAX_PIXELS`.
+    """
+    if _is_tiff(path):
+        return tiff.count_pixels(path)
+    with open_picture(path) as image:
+        return image.width * image.height
+
+
+def encode_photo(photo: Photo, pixels: np.ndarray, mask: np.ndarray) -> Encoded:
+    """The file of `photo` with `pixels` in the place of its own where `mask` is not 0.
+
+    Args:
+        pixels: upright RGB of the shape and type of `photo.pixels`; only those under the mask are looked at, but a
+            JPEG's blocks at the mask's border.
+        mask: height x width, upright.
+
+    Raises:
+        ValueError: another shape or type.
+        BadImageError: the file changed or went away since it was read.
+    """
+    own = photo.pixels
+    if pixels.shape != own.shape or pixels.dtype != own.dtype:
+        raise ValueError(f"{photo.path}: expected pixels {own.dtype} {own.shape}, got {pixels.dtype} {pixels.shape}")
+    try:
+        stamp, source = _stamp(photo.path), photo.path.read_bytes()
+    except OSError as error:
+        raise BadImageError(f"{photo.path}: went away while it was restored ({error.strerror})") from error
+    if stamp != photo.stamp:
+        raise BadImageError(f"{photo.path}: changed while it was restored; restore it again")
+    rgb, covered = (turn_back(array, photo.orientation) for array in (pixels, (mask != 0).astype(np.uint8)))
+    _, encode = _KINDS[photo.kind]
+    return encode(source, str(photo.path), photo.samples, rgb, covered)
+
+
+def _kind(path: Path) -> str:
+    """The kind of a file's content; nothing is decoded yet."""
+    if _is_tiff(path):
+        return "TIFF"
+    with open_picture(path) as image:
+        # MPO is what phones call a JPEG with a second picture behind it.
+        kind = "JPEG" if image.format == "MPO" else image.format
+        if kind not in _KINDS:
+            raise BadImageError(f"{path}: its content is {kind}, expected {', '.join(_KINDS)}")
+        try:
+            frames = getattr(image, "n_frames", 1)
+        except BROKEN as error:
+            raise BadImageError(f"{path}: broken or cut short ({error})") from error
+    check_single(1 if kind == "JPEG" else frames, str(path))
+    return kind
+
+
+def _is_tiff(path: str | os.PathLike[str]) -> bool:
+    """Told without Pillow, which opens fewer TIFFs than `data.photos.tiff` restores."""
+    with suppress(OSError), open(path, "rb") as file:
+        return file.read(4) in tiff.SIGNATURES
+    return False
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns

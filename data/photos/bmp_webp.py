@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import struct
-from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -36,59 +35,34 @@ def decode_bmp(source: bytes, name: str) -> Stored:
         return Stored(to_array(image, "RGB"))
 
 
-def encode_bmp(source: bytes, name: str, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray) -> Encoded:
+def encode_bmp(source: bytes, name: str, _: None, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     """`source` with `rgb` (uint8) where `mask` is 1; a palette's nearest colours where it has one."""
-    layout = _read_layout(source)
-    if layout is None:
-        return _encode_bmp_anew(source, name, rgb, mask)
-    content = bytearray(source)
-    flat = np.frombuffer(content, np.uint8)
-    rows, columns = np.nonzero(mask)
-    fill = rgb[rows, columns]
-    rows = len(mask) - 1 - rows if layout.bottom_up else rows
-    first = layout.offset + rows * layout.stride + columns * layout.size
-    if layout.size == 1:
-        if len(layout.palette) == 0:
-            raise BadImageError(f"{name}: broken (no room for a palette between its header and its pixels)")
-        flat[first] = nearest_entries(fill, layout.palette)
-    else:
-        for channel, place in enumerate(layout.places):
-            flat[first + place] = fill[:, channel]
-    return Encoded(content)
-
-
-class _Layout(NamedTuple):
-    """Where pixels lie: first byte, bytes from row to row, whether the last row comes first, bytes of a pixel, where in
-    it red, green and blue lie, and the palette (RGB uint8 [M, 3], of pixels of one byte).
-    """
-
-    offset: int
-    stride: int
-    bottom_up: bool
-    size: int
-    places: tuple[int, ...]
-    palette: np.ndarray
-
-
-def _read_layout(source: bytes) -> _Layout | None:
-    """None for a kind that is not changed in place."""
-    offset, header = struct.unpack_from("<II", source, 10)
-    if header < _INFO_HEADER:
-        return None
-    width, height, _, bits, compression = struct.unpack_from("<iiHHI", source, 18)
+    start, header = struct.unpack_from("<II", source, 10)
+    bits, compression = struct.unpack_from("<HI", source, 28) if header >= _INFO_HEADER else (0, 0)
     places = _USUAL_BYTES
     if compression in _MASKS and bits == 32:
         # Behind the first 40 bytes in every variant: inside the larger headers, after the small one.
         masks = struct.unpack_from("<III", source, 14 + _INFO_HEADER)
         places = tuple(_BYTES.get(mask, -1) for mask in masks) if all(masks) else places
     elif compression != _PLAIN:
-        return None
+        bits = 0
     if bits not in (8, 24, 32) or -1 in places:
-        return None
-    used = struct.unpack_from("<I", source, 46)[0]
-    count = max(min(used or 256, 256, (offset - 14 - header) // 4), 0) if bits == 8 else 0
+        return _encode_bmp_anew(source, name, rgb, mask)
+    content, (rows, columns) = bytearray(source), np.nonzero(mask)
+    flat, fill = np.frombuffer(content, np.uint8), rgb[rows, columns]
+    width, height = struct.unpack_from("<ii", source, 18)
+    # A positive height is that of a picture whose last row comes first; rows fill whole units of 4 bytes.
+    rows = len(mask) - 1 - rows if height > 0 else rows
+    first = start + rows * ((width * bits + 31) // 32 * 4) + columns * (bits // 8)
+    if bits > 8:
+        flat[first[:, None] + places] = fill
+        return Encoded(content)
+    count = min(struct.unpack_from("<I", source, 46)[0] or 256, 256, (start - 14 - header) // 4)
+    if count <= 0:
+        raise BadImageError(f"{name}: broken (no room for a palette between its header and its pixels)")
     palette = np.frombuffer(source, np.uint8, count * 4, 14 + header).reshape(-1, 4)[:, 2::-1]
-    return _Layout(offset, (width * bits + 31) // 32 * 4, height > 0, bits // 8, places, palette)
+    flat[first] = nearest_entries(fill, palette)
+    return Encoded(content)
 
 
 def _encode_bmp_anew(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
@@ -96,7 +70,7 @@ def _encode_bmp_anew(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray
         samples, dpi = to_array(image, "RGB"), image.info.get("dpi")
     cover(samples, "RGB", mask, rgb)
     buffer = io.BytesIO()
-    Image.fromarray(samples).save(buffer, format="BMP", **({"dpi": dpi} if dpi else {}))
+    Image.fromarray(samples).save(buffer, "BMP", **({"dpi": dpi} if dpi else {}))
     note = "a BMP of a rare kind (run lengths, 1, 4 or 16 bits, other masks) becomes one of 24 bits"
     return Encoded(buffer.getvalue(), (note,))
 
@@ -105,30 +79,22 @@ def decode_webp(source: bytes, name: str) -> Stored:
     with open_picture(io.BytesIO(source), name) as image:
         decode_picture(image, name)
         samples = to_array(image)
-        metadata = {key: image.info[key] for key in ("exif", "icc_profile", "xmp") if image.info.get(key)}
-        info = {"samples": samples, "metadata": metadata}
-        return Stored(rgb_of(samples), stored_orientation(image), info)
+        return Stored(rgb_of(samples), stored_orientation(image), samples)
 
 
-def encode_webp(source: bytes, name: str, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray) -> Encoded:
+def encode_webp(source: bytes, name: str, samples: np.ndarray, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     """`source` with `rgb` (uint8, stored orientation) where `mask` is 1; alpha and metadata stay."""
-    samples = info["samples"].copy()
+    with open_picture(io.BytesIO(source), name) as image:
+        metadata = {key: image.info[key] for key in ("exif", "icc_profile", "xmp") if image.info.get(key)}
+    samples, buffer = samples.copy(), io.BytesIO()
     cover(samples, "RGB", mask, rgb)
-    lossy = _is_lossy(source)
-    buffer = io.BytesIO()
-    # "exact": the colours below a transparent pixel are values of the file like any other.
-    options = {"exact": True, **(_LOSSY if lossy else _LOSSLESS), **info["metadata"]}
-    Image.fromarray(samples).save(buffer, format="WEBP", **options)
-    note = f"a lossy WebP cannot be changed in part: the whole picture was encoded anew at quality {LOSSY_QUALITY}"
-    return Encoded(buffer.getvalue(), (note,) if lossy else ())
-
-
-def _is_lossy(source: bytes) -> bool:
-    """Whether the first picture chunk is `VP8 ` (lossy) and not `VP8L`; the container is RIFF, see RFC 9649."""
+    # The container is RIFF, see RFC 9649; of its picture chunks one with VP8 and a space is lossy, VP8L is not.
     at = 12
-    while at + 8 <= len(source):
-        if source[at : at + 4] in (b"VP8 ", b"VP8L"):
-            return source[at : at + 4] == b"VP8 "
+    while (chunk := source[at : at + 4]) not in (b"VP8 ", b"VP8L", b""):
         size = int.from_bytes(source[at + 4 : at + 8], "little")
         at += 8 + size + size % 2
-    return False
+    lossy = chunk == b"VP8 "
+    # "exact": the colours below a transparent pixel are values of the file like any other.
+    Image.fromarray(samples).save(buffer, "WEBP", exact=True, **(_LOSSY if lossy else _LOSSLESS), **metadata)
+    note = f"a lossy WebP cannot be changed in part: the whole picture was encoded anew at quality {LOSSY_QUALITY}"
+    return Encoded(buffer.getvalue(), (note,) if lossy else ())

@@ -5,8 +5,7 @@ Everything here is in the file's stored orientation.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -17,23 +16,18 @@ from data.images import to_array
 _COLOURS_AT_ONCE = 16_384
 
 
-@dataclass(frozen=True)
-class Stored:
-    """A picture as its file stores it: RGB uint8 or uint16, EXIF orientation 1..8, and what its encoder has to know."""
+class Stored(NamedTuple):
+    """A picture as its file stores it: RGB uint8 or uint16, EXIF orientation 1..8, and the file's own values if its
+    encoder starts from those.
+    """
 
     rgb: np.ndarray
     orientation: int = 1
-    info: dict[str, Any] = field(default_factory=dict)
+    samples: np.ndarray | None = None
 
 
-@dataclass(frozen=True)
-class Encoded:
-    """A finished file.
-
-    Attributes:
-        content: the file's bytes; mutable where a change in place saved a copy of a large file.
-        notes: what of the source could not be kept, in words for the log; empty when everything was.
-    """
+class Encoded(NamedTuple):
+    """A finished file, and what of the source could not be kept, in words for the log."""
 
     content: bytes | bytearray
     notes: tuple[str, ...] = ()
@@ -86,22 +80,17 @@ def cover(samples: np.ndarray, mode: str, mask: np.ndarray, rgb: np.ndarray) -> 
         samples[..., :3][covered] = fill
 
 
-def nearest_entries(rgb: np.ndarray, palette: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
-    """Indices (uint8 [N]) of the entries of `palette` (uint8 [M, 3]) nearest to the colours `rgb` (uint8 [N, 3]).
-
-    `allowed` (bool [M]) says which entries may be taken: all by default.
+def nearest_entries(rgb: np.ndarray, palette: np.ndarray, allowed: np.ndarray | bool = True) -> np.ndarray:
+    """Indices (uint8 [N]) of the entries of `palette` (uint8 [M, 3]) nearest to the colours `rgb` (uint8 [N, 3]), among
+    those that are `allowed` (bool [M]).
     """
     colours, where = _unique(rgb)
     entries = palette.astype(np.float32)
-    penalty = (entries**2).sum(1)
-    if allowed is not None:
-        penalty = np.where(allowed, penalty, np.inf)
-    nearest = np.empty(len(colours), np.uint8)
-    for start in range(0, len(colours), _COLOURS_AT_ONCE):
-        part = colours[start : start + _COLOURS_AT_ONCE].astype(np.float32)
-        # |c - e|^2 without |c|^2, which is the same for every entry.
-        nearest[start : start + len(part)] = np.argmin(penalty - 2 * part @ entries.T, axis=1)
-    return nearest[where]
+    # |c - e|^2 without |c|^2, which is the same for every entry.
+    penalty = np.where(allowed, (entries**2).sum(1), np.inf)
+    parts = (colours[at : at + _COLOURS_AT_ONCE] for at in range(0, len(colours), _COLOURS_AT_ONCE))
+    nearest = [np.argmin(penalty - 2 * part.astype(np.float32) @ entries.T, axis=1) for part in parts]
+    return np.concatenate(nearest or [[]]).astype(np.uint8)[where]
 
 
 def representative_colours(rgb: np.ndarray, count: int) -> np.ndarray:

@@ -1,53 +1,64 @@
 """A user's JPEG: decoded, and written back with every block that is not touched as it was.
 
-Blocks are `data.photos.jpeg_blocks`' business. Where it cannot (its library is missing, or the file is of a rare kind),
-the picture is encoded anew with the same tables, and only the segments around the picture stay byte for byte.
+Decoding and encoding a JPEG again changes all of it a little. So the quantised DCT coefficients are taken out of the
+file, those of the blocks with changed pixels are computed anew, and all are coded again without loss. Where that cannot
+be done (jpeglib is missing, or the file is of a rare kind), the picture is encoded anew with the same tables, and only
+the segments around the picture stay byte for byte.
 """
 
 from __future__ import annotations
 
 import io
-from typing import Any
 
+import cv2
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-from data.images import (
-    DEFAULT_JPEG_QUALITY,
-    decode_picture,
-    encode_image,
-    open_picture,
-    stored_orientation,
-    to_array,
-    turn_back,
-)
+from data import images
+from data.photos import jpeg_file
 from data.photos.colours import Encoded, Stored, cover, rgb_of
-from data.photos.jpeg_blocks import losses, replace_blocks
-from data.photos.jpeg_file import APP0, APP14, COM, Segment, UnsupportedJpegError, encode_jpeg, split_jpeg
 
-# By the first component's factors, of pictures that have one or four.
-_SAMPLINGS = {(1, 1): 0, (2, 1): 1, (2, 2): 2}
+# Pixels that are transformed at a time; the arrays between take about 50 bytes for each.
+_BATCH_PIXELS = 1 << 20
+_YCC = np.array([[0.299, 0.587, 0.114], [-0.168735892, -0.331264108, 0.5], [0.5, -0.418687589, -0.081312411]])
+_NO_BLACK = np.zeros((1, 3))
+# Weights [components, 3] and offsets [components] that make RGB in 0..255 to level-shifted samples. Y, Cb and Cr are
+# those of JFIF (ITU-R BT.601 with full range). CMYK lies inverted in a JPEG file, as Adobe's programs write it and as
+# Pillow takes it, so that red lies there as it is when there is no black ink. YCCK has that inverted once more, but for
+# the black.
+_FROM_RGB = {
+    "grey": (_YCC[:1], [-128]),
+    "ycc": (_YCC, [-128, 0, 0]),
+    "rgb": (np.eye(3), [-128] * 3),
+    "cmyk": (np.concatenate([np.eye(3), _NO_BLACK]), [-128, -128, -128, 127]),
+    "ycck": (np.concatenate([-_YCC, _NO_BLACK]), [127, 0, 0, 127]),
+}
+_FREQUENCY, _POSITION = np.arange(8)[:, None], np.arange(8)
+_DCT = np.cos((2 * _POSITION + 1) * _FREQUENCY * np.pi / 16) / np.where(_FREQUENCY, 2, np.sqrt(8))
+_DCT = _DCT.astype(np.float32)
 
 
 def decode(source: bytes, name: str) -> Stored:
     """Decodes a JPEG (grey, colour or inks) as RGB uint8."""
-    with open_picture(io.BytesIO(source), name) as image:
-        decode_picture(image, name)
-        return Stored(rgb_of(to_array(image), image.mode), stored_orientation(image))
+    with images.open_picture(io.BytesIO(source), name) as image:
+        images.decode_picture(image, name)
+        return Stored(rgb_of(images.to_array(image), image.mode), images.stored_orientation(image))
 
 
-def encode(source: bytes, name: str, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray) -> Encoded:
+def encode(source: bytes, name: str, _: None, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     """`source` with `rgb` (uint8, stored orientation) where `mask` is 1."""
     try:
-        return Encoded(replace_blocks(source, rgb, mask), losses(source))
-    except UnsupportedJpegError as error:
+        return replace_blocks(source, rgb, mask)
+    except jpeg_file.UnsupportedJpegError as error:
         notes = [f"every block of the JPEG was encoded anew, with the same tables ({error})"]
-    with open_picture(io.BytesIO(source), name) as image:
-        samples = to_array(image)
+    with images.open_picture(io.BytesIO(source), name) as image:
+        samples = images.to_array(image)
         cover(samples, image.mode, mask, rgb)
-        notes += ["its chroma is no longer subsampled"] if _sampling(image) < 0 else []
+        if image.mode == "RGB" and JpegImagePlugin.get_sampling(image) < 0:
+            notes.append("its chroma is no longer subsampled")
         # MPO is what phones call a JPEG with a second picture behind it.
-        notes += ["the further pictures behind the first are dropped"] if image.format == "MPO" else []
+        if image.format == "MPO":
+            notes.append("the further pictures behind the first are dropped")
         return Encoded(_encode_in_place_of(image, samples), tuple(notes))
 
 
@@ -57,16 +68,78 @@ def encode_like(source: bytes, name: str, rgb: np.ndarray, quality: int) -> byte
     Every block is encoded anew, with the tables, sampling and metadata of the source. Where that is no colour JPEG,
     the result is a plain one of `quality`.
     """
-    with open_picture(io.BytesIO(source), name) as image:
+    with images.open_picture(io.BytesIO(source), name) as image:
         if image.format not in ("JPEG", "MPO") or image.mode != "RGB":
-            return encode_image(rgb, ".jpg", quality)
-        return _encode_in_place_of(image, turn_back(rgb, stored_orientation(image)))
+            return images.encode_image(rgb, ".jpg", quality)
+        return _encode_in_place_of(image, images.turn_back(rgb, images.stored_orientation(image)))
 
 
-def _sampling(image: Image.Image) -> int:
-    """Pillow's number of it, or -1 for one that Pillow does not write."""
-    few = _SAMPLINGS.get(tuple(image.layer[0][1:3]), -1)
-    return JpegImagePlugin.get_sampling(image) if image.mode == "RGB" else few
+def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> Encoded:
+    """Writes `rgb` into the blocks of a JPEG file that have changed pixels.
+
+    An 8x8 block of a component without a changed pixel in its area keeps its quantised coefficients exactly; the
+    others get those of `rgb`, by the file's own colours, sampling factors and quantisation tables; in CMYK, without
+    black. In the decoded picture, pixels outside of the touched blocks stay, but for one pixel beside a touched block
+    of a subsampled component, where decoders blend neighbours. All APPn and COM segments stay byte for byte and in
+    order, but for an index of further pictures (MPF).
+
+    Args:
+        source: the file.
+        rgb: uint8, height x width x 3, turned as the file stores it (before its EXIF orientation).
+        changed: uint8 or bool, height x width; not 0 where `rgb` differs from the file.
+
+    Raises:
+        UnsupportedJpegError: this cannot be done for this file or kind of file; the message says why.
+    """
+    jpeg = jpeg_file.parse(source)
+    planes = jpeg_file.checked_coefficients(jpeg)
+    _put_blocks(jpeg, planes, rgb, changed)
+    content = jpeg_file.with_coefficients(jpeg, planes)
+    # Nothing is returned that does not read back as what was to be written.
+    written = jpeg_file.parse(content)
+    same = all(map(np.array_equal, planes, jpeg_file.coefficients(written)))
+    if not same or _colours(written) != _colours(jpeg):
+        raise jpeg_file.UnsupportedJpegError("what was written reads back differently")
+    lost = {
+        "what lies behind the picture (further pictures, a video) is dropped": jpeg.trailing.strip(b"\0"),
+        "restart markers are dropped": any(s.marker == jpeg_file.DRI and any(s.payload) for s in jpeg.segments),
+        "a progressive CMYK file becomes sequential": jpeg.is_progressive and not written.is_progressive,
+    }
+    return Encoded(content, tuple(words for words, happened in lost.items() if happened))
+
+
+def _colours(jpeg: jpeg_file.JpegFile) -> str:
+    """What the components hold, by libjpeg's rules (`default_decompress_parms`)."""
+    ids, info = bytes(component.id for component in jpeg.components), jpeg.header.info
+    transform = info.get("adobe_transform")
+    if len(ids) != 3:
+        return "grey" if len(ids) == 1 else "ycck" if transform else "cmyk"
+    if "jfif" in info or transform is not None:
+        return "ycc" if "jfif" in info or transform else "rgb"
+    return "rgb" if ids == b"RGB" else "ycc"
+
+
+def _put_blocks(jpeg: jpeg_file.JpegFile, planes: list[np.ndarray], rgb: np.ndarray, changed: np.ndarray) -> None:
+    """Overwrites the coefficients of all touched blocks in `planes`."""
+    # Whole blocks of every component; beyond the picture its last pixels go on.
+    units = (8 * max(component.spacing[axis] for component in jpeg.components) for axis in (0, 1))
+    below, beside = (-side % unit for side, unit in zip(changed.shape, units, strict=True))
+    rgb = cv2.copyMakeBorder(rgb, 0, below, 0, beside, cv2.BORDER_REPLICATE)
+    changed = np.pad(changed != 0, ((0, below), (0, beside)))
+    weights, offsets = _FROM_RGB[_colours(jpeg)]
+    for plane, component, weight, offset in zip(planes, jpeg.components, weights, offsets, strict=True):
+        high, wide = component.spacing
+        rows, columns = len(rgb) // (8 * high), rgb.shape[1] // (8 * wide)
+        areas = rgb.reshape(rows, 8 * high, columns, 8 * wide, 3)
+        touched = changed.reshape(rows, 8 * high, -1).any(axis=1).reshape(rows, columns, -1).any(axis=2)
+        ys, xs = np.nonzero(touched)
+        batch = max(1, _BATCH_PIXELS // (64 * high * wide))
+        for start in range(0, len(ys), batch):
+            where = ys[start : start + batch], xs[start : start + batch]
+            samples = areas[where[0], :, where[1]].astype(np.float32) @ weight.astype(np.float32) + np.float32(offset)
+            means = samples.reshape(-1, 8, high, 8, wide).mean(axis=(2, 4))
+            coefficients = _DCT @ means @ _DCT.T / component.steps
+            plane[where] = np.clip(np.rint(coefficients), -1023, 1023).astype(np.int16)
 
 
 def _encode_in_place_of(image: Image.Image, samples: np.ndarray) -> bytes:
@@ -76,13 +149,15 @@ def _encode_in_place_of(image: Image.Image, samples: np.ndarray) -> bytes:
     """
     picture, buffer = Image.fromarray(samples, image.mode), io.BytesIO()
     progressive = bool(image.info.get("progressive"))
-    tables = {"qtables": image.quantization, "subsampling": max(_sampling(image), 0)}
+    # 0 is no subsampling: for grey, for inks, and for what Pillow does not write.
+    tables = {"qtables": image.quantization, "subsampling": max(JpegImagePlugin.get_sampling(image), 0)}
     try:
         picture.save(buffer, "JPEG", progressive=progressive, **tables)
     except (ValueError, OSError):  # Tables that Pillow does not write, such as those of 16 bits.
         buffer = io.BytesIO()
-        picture.save(buffer, "JPEG", progressive=progressive, quality=DEFAULT_JPEG_QUALITY)
-    metadata = [Segment(COM if kind == "COM" else APP0 + int(kind[3:]), payload) for kind, payload in image.applist]
-    kept = [each for each in metadata if each.marker != APP14 and not each.is_picture_index]
-    new = [each for each in split_jpeg(buffer.getvalue())[0] if each.marker == APP14 or not each.is_metadata]
-    return encode_jpeg(kept + new)
+        picture.save(buffer, "JPEG", progressive=progressive, quality=images.DEFAULT_JPEG_QUALITY)
+    markers = {f"APP{number}": jpeg_file.APP0 + number for number in range(16)} | {"COM": jpeg_file.COM}
+    old = [jpeg_file.Segment(markers[kind], payload) for kind, payload in image.applist]
+    new, _ = jpeg_file.split(buffer.getvalue())
+    kept = [each for each in old if each.marker != jpeg_file.APP14 and not each.is_picture_index]
+    return jpeg_file.encode(kept + [each for each in new if each.marker == jpeg_file.APP14 or not each.is_metadata])

@@ -1,17 +1,25 @@
-"""A JPEG file as its segments, and what its headers say about its blocks.
+"""A JPEG file as its segments and as the quantised DCT coefficients of its components, and back.
 
-libjpeg forgives, and the copy inside jpeglib ends the process at what it does not forgive. So Pillow is asked first,
-and only what it takes and jpeglib does not, or what would come back differently, is looked for here. Marker names and
-layouts are those of ITU-T T.81, annex B; the rules of colour are libjpeg's.
+libjpeg forgives, and the copies of it inside the package jpeglib end the process at what they do not forgive. So Pillow
+is asked first, and only what it takes and jpeglib does not, or what would come back differently, is looked for here.
+jpeglib's C functions are called directly: its own Python layer keeps markers in global variables (50 at most, and not
+thread-safe), prints, leaves files behind when the process is killed, and never writes a fourth component. They see no
+metadata, and of what they write the coded data alone is used. Marker names and layouts: ITU-T T.81, annex B.
 """
 
 from __future__ import annotations
 
+import ctypes
+import functools
+import importlib.metadata
+import importlib.util
 import io
+import os
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import takewhile
+from itertools import chain
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -21,11 +29,26 @@ from data.images import BROKEN
 
 EOI, SOS, DQT, DHT, DRI, COM = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xFE
 APP0, APP2, APP14, APP15 = 0xE0, 0xE2, 0xEE, 0xEF
-BASELINE, EXTENDED, PROGRESSIVE = 0xC0, 0xC1, 0xC2
+# Start of frame: baseline, extended sequential, progressive.
+FRAMES = 0xC0, 0xC1, 0xC2
+BASELINE = FRAMES[0]
+# FF may be repeated as fill; neither a restart marker nor the start of a picture begins a segment.
+_MARKER = re.compile(rb"\xff+([\xc0-\xcf\xd9-\xfe])")
 # Within entropy-coded data FF is followed by 00 (a stuffed byte), a restart marker, or more FF (fill).
 _END_OF_DATA = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-# Files of a few kilobytes with thousands of scans take decoders minutes.
-_MAX_SCANS = 256
+
+# Other versions' functions may take other arguments, which nothing would notice before they crash.
+JPEGLIB_VERSION = "1.0.2"
+# The fastest library in the package, and the faster of the two that make progressive files out of coefficients.
+_LIBRARY, _PROGRESSIVE_LIBRARY = "turbo210", "mozjpeg300"
+# Values of the libraries' J_COLOR_SPACE and flags.
+_GREY, _YCC = 1, 3
+_OPTIMIZE_CODING, _ALL_FLAGS = 1 << 6, 0xFFFFFFFF
+# Bits that no complete scan needs; no FF, which would begin a marker.
+_MORE_DATA = bytes((0x55, 0xA5, 0x3C, 0x00)) * 16
+_MAX_BLOCKS_IN_UNIT = 10
+# How many symbols the Huffman tables for AC in the standard's annex K have.
+_STANDARD_SYMBOLS = 162
 
 
 class UnsupportedJpegError(ValueError):
@@ -44,145 +67,105 @@ class Segment(NamedTuple):
         return APP0 <= self.marker <= APP15 or self.marker == COM
 
     @property
-    def is_frame(self) -> bool:
-        return self.marker in (BASELINE, EXTENDED, PROGRESSIVE)
-
-    @property
     def is_picture_index(self) -> bool:
         """Whether it is the Multi-Picture Format's list of the pictures behind the first."""
         return self.marker == APP2 and self.payload.startswith(b"MPF\0")
 
-    def with_ids(self, ids: dict[int, int]) -> Segment:
-        """A frame or scan with other component ids; any other segment as it is."""
-        payload = bytearray(self.payload)
-        if self.marker == SOS or self.is_frame:
-            places = slice(1, -3, 2) if self.marker == SOS else slice(6, None, 3)
-            payload[places] = bytes(ids[id] for id in payload[places])
-        return self._replace(payload=bytes(payload))
-
 
 class Component(NamedTuple):
-    """A plane of the picture: its id in the file, horizontal and vertical sampling factor, quantisation table."""
+    """A plane of the picture."""
 
     id: int
-    horizontal: int
-    vertical: int
-    table: int
+    factors: tuple[int, int]  # Of sampling, vertical and horizontal.
+    spacing: tuple[int, int]  # How many pixels a sample stands for, likewise.
+    size: tuple[int, int]  # Height and width in samples.
+    steps: np.ndarray  # Of quantisation, float32 8x8; rows are vertical frequencies.
 
 
 class JpegFile(NamedTuple):
-    """A checked JPEG file.
+    """A JPEG file of which all but the coded data has been checked."""
 
-    Attributes:
-        segments: all segments between start and end of the picture, in order.
-        process: `BASELINE`, `EXTENDED` or `PROGRESSIVE`.
-        height, width: in pixels.
-        components: 1, 3 or 4.
-        colours: "grey", "ycc", "rgb", "cmyk" or "ycck": what the components hold.
-        tables: quantisation steps by table number, float32 8x8, rows are vertical frequencies.
-        standard_codes: whether its Huffman codes seem to be those of the standard's annex K and not fitted to it.
-        trailing: what lies behind the end of the picture.
-    """
+    segments: list[Segment]  # All between start and end of the picture, in order.
+    header: JpegImagePlugin.JpegImageFile  # What Pillow reads in front of the first scan.
+    components: list[Component]  # 1, 3 or 4.
+    trailing: bytes  # What lies behind the end of the picture.
 
-    segments: list[Segment]
-    process: int
-    height: int
-    width: int
-    components: list[Component]
-    colours: str
-    tables: dict[int, np.ndarray]
-    standard_codes: bool
-    trailing: bytes
-
-    def spacing(self, component: Component) -> tuple[int, int]:
-        """How many pixels a sample of `component` stands for, vertically and horizontally."""
-        vertical, horizontal = _largest_factors(self.components)
-        return vertical // component.vertical, horizontal // component.horizontal
-
-    def size_of(self, component: Component) -> tuple[int, int]:
-        """Height and width of `component` in samples."""
-        vertical, horizontal = self.spacing(component)
-        return -(-self.height // vertical), -(-self.width // horizontal)
+    @property
+    def is_progressive(self) -> bool:
+        return bool(self.header.info.get("progressive"))
 
     def bare(self, more_data: bytes = b"") -> bytes:
-        """The file without metadata and with component ids 1, 2, 3, 4, so that every decoder takes it the same way.
-
-        `more_data` are appended to the data of each scan.
-        """
-        ids = {component.id: number for number, component in enumerate(self.components, 1)}
-        shown = (segment.with_ids(ids) for segment in self.segments if not segment.is_metadata)
-        return encode_jpeg(each._replace(data=each.data + more_data) if each.marker == SOS else each for each in shown)
+        """The file without metadata, and with `more_data` behind the data of each scan."""
+        coding = (segment for segment in self.segments if not segment.is_metadata)
+        return encode(s._replace(data=s.data + more_data) if s.marker == SOS else s for s in coding)
 
 
-def encode_jpeg(segments: Iterable[Segment]) -> bytes:
+def encode(segments: Iterable[Segment]) -> bytes:
     parts = [b"\xff\xd8"]
     for marker, payload, data in segments:
         parts += [bytes((0xFF, marker)), (len(payload) + 2).to_bytes(2, "big"), payload, data]
     return b"".join((*parts, b"\xff\xd9"))
 
 
-def split_jpeg(source: bytes) -> tuple[list[Segment], int]:
+def split(source: bytes) -> tuple[list[Segment], int]:
     """Segments of the first picture in `source`, and where it ends; refuses bytes and markers where none may be."""
     _demand(source[:2] == b"\xff\xd8", "no JPEG file: it does not begin with FFD8")
     segments, position = [], 2
     while True:
-        _demand(source[position : position + 1] in (b"\xff", b""), f"byte {position} belongs to no segment")
-        while source[position + 1 : position + 2] == b"\xff":
-            position += 1
-        _demand(position + 1 < len(source), "cut short: no end of image")
-        marker, position = source[position + 1], position + 2
+        found = _MARKER.match(source, position)
+        _demand(found or source[position:].strip(b"\xff"), "cut short: no end of image")
+        _demand(found, f"byte {position} belongs to no segment")
+        marker, start = found[1][0], found.end()
         if marker == EOI:
-            return segments, position
-        _demand(0xC0 <= marker <= 0xFE and not 0xD0 <= marker <= 0xD8, f"marker FF{marker:02X} where none may be")
-        end = position + int.from_bytes(source[position : position + 2], "big")
-        _demand(position + 2 <= end <= len(source), "cut short, or a segment of impossible length")
-        payload, data, position = source[position + 2 : end], b"", end
+            return segments, start
+        position = start + int.from_bytes(source[start : start + 2], "big")
+        _demand(start + 2 <= position <= len(source), "cut short, or a segment of impossible length")
+        payload, data = source[start + 2 : position], b""
         if marker == SOS:
             found = _END_OF_DATA.search(source, position)
-            _demand(found is not None, "cut short: no end of image")
+            _demand(found, "cut short: no end of image")
             data, position = source[position : found.start()].rstrip(b"\xff"), found.start()
         segments.append(Segment(marker, payload, data))
 
 
-def parse_jpeg(source: bytes) -> JpegFile:
+def parse(source: bytes) -> JpegFile:
     """Splits a JPEG file into segments and checks all but the coded data.
 
     Raises:
         UnsupportedJpegError: no JPEG, cut short, malformed, or of a kind whose blocks cannot be replaced.
     """
-    segments, end = split_jpeg(source)
-    coding = [segment for segment in segments if not segment.is_metadata]
-    kinds = [segment.marker for segment in coding if not segment.is_frame]
-    for marker in kinds:
-        known = marker in (DQT, DHT, DRI, SOS)
+    segments, end = split(source)
+    markers = [segment.marker for segment in segments if not segment.is_metadata]
+    for marker in markers:
+        known = marker in (DQT, DHT, DRI, SOS, *FRAMES)
         _demand(known, f"marker FF{marker:02X}: lossless, hierarchical or arithmetic coding, or worse")
-    _demand(len(coding) - len(kinds) == 1, f"{len(coding) - len(kinds)} frames")
-    with opened(encode_jpeg(coding)) as image:
-        (width, height), components = image.size, [Component(*layer) for layer in image.layer]
-        steps = {slot: np.array(table, np.float32).reshape(8, 8) for slot, table in image.quantization.items()}
-    _demand(DQT not in kinds[kinds.index(SOS) :], "quantisation tables that change between scans")
-    _demand(len({each.id for each in components}) == len(components) in (1, 3, 4), "component ids that repeat")
-    high, wide = _largest_factors(components)
-    for each in components:
-        whole = each.vertical and each.horizontal and high % each.vertical == wide % each.horizontal == 0
+    image = _opened(source)
+    _demand(DQT not in markers[markers.index(SOS) :], "quantisation tables that change between scans")
+    ids = bytes(id for id, *_ in image.layer)
+    _demand(len(set(ids)) == len(ids) in (1, 3, 4), "component ids that repeat, or are not 1, 3 or 4")
+    wide, high = (max(layer[axis] for layer in image.layer) for axis in (1, 2))
+    components = []
+    for id, horizontal, vertical, table in image.layer:
+        whole = vertical and horizontal and high % vertical == wide % horizontal == 0
         _demand(whole, "sampling factors that are no whole fractions of the largest")
-        _demand(each.table in steps, f"quantisation table {each.table} is missing")
-        _demand(np.all(steps[each.table] > 0), "a quantisation table with zeros")
-    process = next(segment.marker for segment in coding if segment.is_frame)
-    ids = bytes(each.id for each in components)
-    standard = _check_scans(coding, ids, process == PROGRESSIVE)
-    colours = _colours(segments, ids)
-    return JpegFile(segments, process, height, width, components, colours, steps, standard, source[end:])
+        steps = np.array(image.quantization.get(table, [0] * 64), np.float32).reshape(8, 8)
+        _demand(steps.all(), f"quantisation table {table} is missing or has zeros")
+        spacing = high // vertical, wide // horizontal
+        size = -(-image.height // spacing[0]), -(-image.width // spacing[1])
+        components.append(Component(id, (vertical, horizontal), spacing, size, steps))
+    return JpegFile(segments, image, components, source[end:])
 
 
-@contextmanager
-def opened(content: bytes) -> Iterator[JpegImagePlugin.JpegImageFile]:
-    """Pillow's view of a file, and `UnsupportedJpegError` for what it refuses, now or while it is looked at."""
+def _opened(content: bytes, scale: int | None = None) -> JpegImagePlugin.JpegImageFile:
+    """Pillow's view of a file, decoded at 1/`scale` of its size if that is given."""
     try:
-        with JpegImagePlugin.JpegImageFile(io.BytesIO(content)) as image:
-            yield image
+        image = JpegImagePlugin.JpegImageFile(io.BytesIO(content))
+        if scale:
+            image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
+            image.load()
     except BROKEN as error:
         raise UnsupportedJpegError(f"broken or cut short ({error})") from error
+    return image
 
 
 def _demand(condition: object, otherwise: str) -> None:
@@ -191,64 +174,159 @@ def _demand(condition: object, otherwise: str) -> None:
         raise UnsupportedJpegError(otherwise)
 
 
-def _largest_factors(components: list[Component]) -> tuple[int, int]:
-    return max(each.vertical for each in components), max(each.horizontal for each in components)
+def checked_coefficients(jpeg: JpegFile) -> list[np.ndarray]:
+    """What `coefficients` gives; refuses data that end early, lack tables, or hold what no picture has."""
+    scans = sum(segment.marker == SOS for segment in jpeg.segments)
+    # Pillow raises where jpeglib would end the process. An eighth of the size is fastest, and all data are decoded.
+    scale = 8 if scans == 1 else 1
+    decoded = _opened(jpeg.bare(), scale)
+    _check_scans(jpeg)
+    planes = coefficients(jpeg)
+    # What 8-bit samples come to; the writers' code tables end there, unchecked.
+    lowest = [-1024] + [-1023] * 63
+    for blocks in (plane.reshape(-1, 64) for plane in planes):
+        _demand(blocks.max() < 1024 and (blocks.min(axis=0) >= lowest).all(), "coefficients out of range")
+    # Units without data become 0 without a word (but for the one in which the data end). Then more data would change
+    # them; where none lack, more is ignored.
+    if scans > 1 or not planes[-1][-1, -1].any():
+        more = _opened(jpeg.bare(_MORE_DATA), scale)
+        _demand(np.array_equal(decoded, more), "cut short: the data end before the picture")
+    return planes
 
 
-def _check_scans(coding: list[Segment], ids: bytes, progressive: bool) -> bool:
+def _check_scans(jpeg: JpegFile) -> None:
     """That each scan has its Huffman tables, without which jpeglib crashes, and that together they hold every bit:
-    decoders smooth what a progressive file leaves out, and would show its copy differently.
-
-    Returns:
-        Whether all tables for AC are as long as those of the standard.
+    decoders smooth what a progressive file leaves out, and would show its copy differently. Pillow has decoded it.
     """
-    _demand(sum(segment.marker == SOS for segment in coding) <= _MAX_SCANS, f"more than {_MAX_SCANS} scans")
-    codes: dict[tuple[int, int], int] = {}
+    tables, ids = set(), [component.id for component in jpeg.components]
     # Low bits of every coefficient that are still to come; -1 before the first scan that holds it.
     missing = np.full((len(ids), 64), -1)
-    for marker, payload, _ in coding:
+    for marker, payload, _ in jpeg.segments:
         if marker == DHT:
-            codes.update(_code_counts(payload))
+            tables.update(table for table, symbols in _huffman_tables(payload) if symbols)
         if marker != SOS:
             continue
-        chosen = [ids.find(id) for id in payload[1:-3:2]]
-        fine = len(payload) == 4 + 2 * len(chosen) and -1 not in chosen and chosen == sorted(set(chosen))
-        _demand(chosen and fine, "a malformed scan")
         first, last, before, low = 0, 63, 0, 0
-        if progressive:
+        if jpeg.is_progressive:
             first, last, before, low = payload[-3], payload[-2], payload[-1] >> 4, payload[-1] & 15
         for slots in payload[2:-3:2]:
-            _demand(first > 0 or before > 0 or (0, slots >> 4) in codes, f"Huffman table {slots >> 4} is missing")
-            _demand(last == 0 or (1, slots & 15) in codes, f"Huffman table {slots & 15} is missing")
-        held = missing[chosen, first : last + 1]
-        _demand(np.all(held == (before or -1)), "scans that repeat or leave out bits")
+            _demand(first > 0 or before > 0 or slots >> 4 in tables, f"Huffman table {slots >> 4} is missing")
+            _demand(last == 0 or slots & 15 | 16 in tables, f"Huffman table {slots & 15} is missing")
+        chosen = [ids.index(id) for id in payload[1:-3:2]]
+        _demand(np.all(missing[chosen, first : last + 1] == (before or -1)), "scans that repeat or leave out bits")
         missing[chosen, first : last + 1] = low
-    _demand(np.all(missing == 0), "scans that leave out components or bits")
-    return all(count == 162 for (kind, _), count in codes.items() if kind == 1)
+    _demand(not missing.any(), "scans that leave out components or bits")
 
 
-def _code_counts(payload: bytes) -> Iterator[tuple[tuple[int, int], int]]:
-    """Class (0 DC, 1 AC) and number of the Huffman tables of a segment, and how many symbols they have."""
+def _huffman_tables(payload: bytes) -> Iterator[tuple[int, int]]:
+    """The tables of a segment: their number, with 16 added for AC, and how many symbols they have."""
     position = 0
     while position < len(payload):
-        count = sum(payload[position + 1 : position + 17])
-        _demand(position + 17 + count <= len(payload) and count, "a malformed Huffman table")
-        yield (payload[position] >> 4, payload[position] & 15), count
-        position += 17 + count
+        symbols = sum(payload[position + 1 : position + 17])
+        yield payload[position], symbols
+        position += 17 + symbols
 
 
-def _colours(segments: list[Segment], ids: bytes) -> str:
-    """What the components hold, by libjpeg's rules (`default_decompress_parms`)."""
-    jfif, transform = False, None
-    for marker, payload, _ in takewhile(lambda segment: segment.marker != SOS, segments):
-        if marker == APP0 and payload.startswith(b"JFIF\0") and len(payload) >= 14:
-            jfif = True
-        if marker == APP14 and payload.startswith(b"Adobe") and len(payload) >= 12:
-            transform = payload[11]
-    if len(ids) == 1:
-        return "grey"
-    if len(ids) == 4:
-        return "ycck" if transform else "cmyk"
-    if jfif or transform is not None:
-        return "ycc" if jfif or transform else "rgb"
-    return "rgb" if ids == b"RGB" else "ycc"
+def coefficients(jpeg: JpegFile) -> list[np.ndarray]:
+    """Quantised coefficients of each component: int16 [rows, columns, 8, 8], where rows and columns count blocks and
+    the rows of a block are vertical frequencies. For files that were checked, or written here.
+    """
+    sizes = [component.size for component in jpeg.components]
+    planes = [np.zeros((-(-height // 8), -(-width // 8), 8, 8), np.int16) for height, width in sizes]
+    with _file_in_memory(jpeg.bare()) as path:
+        done = _library(_LIBRARY).read_jpeg_dct(path, *_addresses(planes), None, None)
+    _demand(done, "its coefficients cannot be read")
+    return planes
+
+
+def with_coefficients(jpeg: JpegFile, planes: list[np.ndarray]) -> bytes:
+    """The file with other coefficients, of the same shapes.
+
+    Progressive files stay progressive (but for four components, of which the library writes three), restart markers
+    and the index of further pictures go, and Huffman codes that were fitted to the picture are fitted again.
+    """
+    pairs = list(zip(jpeg.components, planes, strict=True))
+    progressive = jpeg.is_progressive and len(pairs) < 4
+    blocks_in_unit = sum(vertical * horizontal for _, (vertical, horizontal), *_ in jpeg.components)
+    together = progressive or len(pairs) == 1 or (len(pairs) < 4 and blocks_in_unit <= _MAX_BLOCKS_IN_UNIT)
+    parts = [pairs] if together else [[pair] for pair in pairs]
+    scans = [segment for part in parts for segment in _write(jpeg, *zip(*part, strict=True), progressive)]
+    kept = [each for each in jpeg.segments if each.marker not in (DHT, DRI, SOS) and not each.is_picture_index]
+    if jpeg.is_progressive and not progressive:
+        kept = [each._replace(marker=BASELINE) if each.marker in FRAMES else each for each in kept]
+    return encode(kept + scans)
+
+
+def _write(
+    jpeg: JpegFile, components: tuple[Component, ...], planes: tuple[np.ndarray, ...], progressive: bool
+) -> Iterator[Segment]:
+    """Huffman tables and scans of the coefficients of some components of `jpeg`."""
+    tables = chain.from_iterable(_huffman_tables(each.payload) for each in jpeg.segments if each.marker == DHT)
+    standard = all(symbols == _STANDARD_SYMBOLS for table, symbols in tables if table & 16)
+    single = len(planes) == 1
+    factors = [(1, 1)] if single else [component.factors for component in components]
+    # The library for progressive files takes the frame from a file.
+    with _file_in_memory(jpeg.bare() if progressive else b"") as source, _file_in_memory() as path:
+        done = _library(_PROGRESSIVE_LIBRARY if progressive else _LIBRARY).write_jpeg_dct(
+            source if progressive else None,
+            path,
+            *_addresses(planes),
+            _integers(components[0].size if single else jpeg.header.size[::-1]),
+            _integers(side for plane in planes for side in plane.shape[:2]),
+            _integers(factor for pair in factors for factor in pair),
+            _GREY if single else _YCC,
+            len(planes),
+            *(None, -1, None),  # Quantisation, which stays in segments that are not taken from here.
+            *(0, None, None, None),  # Metadata, likewise.
+            0 if progressive or standard else _OPTIMIZE_CODING,
+            _ALL_FLAGS,
+        )
+        _demand(done, "its coefficients cannot be written")
+        segments, _ = split(Path(os.fsdecode(path)).read_bytes())
+    frame = next(segment.payload for segment in segments if segment.marker in FRAMES)
+    ids = {written: component.id for written, component in zip(frame[6::3], components, strict=True)}
+    for segment in segments:
+        if segment.marker == SOS:
+            payload = bytearray(segment.payload)
+            payload[1:-3:2] = (ids[id] for id in payload[1:-3:2])
+            yield segment._replace(payload=bytes(payload))
+        elif segment.marker == DHT:
+            yield segment
+
+
+@contextmanager
+def _file_in_memory(content: bytes = b"") -> Iterator[bytes]:
+    """Path of a file that vanishes with the process, however that ends."""
+    with open(os.memfd_create("picture"), "wb") as file:
+        file.write(content)
+        file.flush()
+        yield b"/proc/self/fd/%d" % file.fileno()
+
+
+def _addresses(planes: Iterable[np.ndarray]) -> list[int | None]:
+    """Of four contiguous arrays; None for those that lack."""
+    return [*(plane.ctypes.data for plane in planes), None, None, None][:4]
+
+
+def _integers(values: Iterable[int]) -> ctypes.Array:
+    """As a C array of 8 (the functions read as many as there are components)."""
+    return (ctypes.c_int * 8)(*values)
+
+
+@functools.cache
+def _library(name: str) -> ctypes.CDLL:
+    # Not imported: that would load another of its libraries.
+    spec = importlib.util.find_spec("jpeglib")
+    _demand(spec, "the package jpeglib is not installed")
+    version = importlib.metadata.version("jpeglib")
+    _demand(version == JPEGLIB_VERSION, f"the package jpeglib is {version}, and {JPEGLIB_VERSION} is needed")
+    files = list(Path(spec.submodule_search_locations[0], "cjpeglib").glob(f"cjpeglib_{name}.*"))
+    _demand(files, f"the package jpeglib has no library {name} for this system")
+    library = ctypes.CDLL(str(files[0]))
+    path, address, number, flags = ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint
+    library.read_jpeg_dct.argtypes = [path, *[address] * 6]
+    library.write_jpeg_dct.argtypes = [
+        *(path, path, *[address] * 7, number, number, address, ctypes.c_short, address),
+        *(number, address, address, address, flags, flags),
+    ]
+    return library

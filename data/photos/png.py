@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -23,73 +22,71 @@ _GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGB_ALPHA = 0, 2, 3, 4, 6
 # What the pixels depend on: libpng comments on some of the rest, and makes alpha of a transparent colour.
 _NEEDED = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _TELLING = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
+_ONE_PIXEL = (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, _GREY, 0, 0, 0)), (b"IDAT", zlib.compress(bytes(2)))
 # Fast, and on photographs of pages smaller than the default of zlib; levels and indices of few bits need the latter.
 _PACKING = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
 _PACKING_OF_INDICES = (cv2.IMWRITE_PNG_COMPRESSION, 3)
 _Chunks = list[tuple[bytes, memoryview]]
 
 
-class _Header(NamedTuple):
-    depth: int
-    colour: int
-    interlaced: int
-
-
 def decode(source: bytes, name: str) -> Stored:
     """Decodes a PNG; uint16 where it has 16 bits."""
     every = _read_chunks(source, name)
-    chunks, header = dict(every[::-1]), _header(every)
-    samples = _samples(_picture(*(chunk for chunk in every if chunk[0] in _NEEDED)), header, name)
+    chunks, (depth, colour) = dict(every[::-1]), every[0][1][8:10]
+    samples = _samples(_picture(*(chunk for chunk in every if chunk[0] in _NEEDED)), depth, colour, name)
     # One pixel with the file's texts and EXIF: decoders look for those behind the pixels, too, and are quick here.
+    header, pixel = _ONE_PIXEL
     told = [chunk for chunk in every if chunk[0] in _TELLING]
-    one = struct.pack(">IIBBBBB", 1, 1, 8, _GREY, 0, 0, 0)
-    one = _picture((b"IHDR", one), *told, (b"IDAT", zlib.compress(bytes(2))), (b"IEND", b""))
-    with open_picture(io.BytesIO(one), name) as image:
+    with open_picture(io.BytesIO(_picture(header, *told, pixel, (b"IEND", b""))), name) as image:
         orientation = stored_orientation(image)
-    if header.colour == _PALETTE:
+    if colour == _PALETTE:
         if len(chunks.get(b"PLTE", b"")) not in range(3, 769, 3):
             raise BadImageError(f"{name}: broken (no palette of 1 to 256 colours)")
         palette, _ = _palette(chunks)
         if samples.max(initial=0) >= len(palette):
             raise BadImageError(f"{name}: entry {samples.max()} of a palette of {len(palette)} is used")
-        rgb = palette[samples]
-    else:
-        shown = samples[..., 0] if header.colour == _GREY_ALPHA else samples
-        rgb = colours.rgb_of(colours.widen(shown, header.depth))
-    return Stored(rgb, orientation, {"samples": samples})
+        return Stored(palette[samples], orientation, samples)
+    shown = samples[..., 0] if colour == _GREY_ALPHA else samples
+    return Stored(colours.rgb_of(colours.widen(shown, depth)), orientation, samples)
 
 
-def encode(source: bytes, name: str, info: dict[str, Any], rgb: np.ndarray, mask: np.ndarray) -> Encoded:
+def encode(source: bytes, name: str, samples: np.ndarray, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     """`source` with `rgb` (of the decoded type, stored orientation) where `mask` is 1.
 
     Grey files get the mean of the fill's channels. Alpha stays. A palette gets the fill's colours in its free entries
     as far as they reach; beyond, the fill takes the nearest colour, of the same opacity as the pixel that it replaces.
     """
-    covered, every = mask.astype(bool), _read_chunks(source, name)
-    chunks, header = dict(every[::-1]), _header(every)
-    samples, fill, palette, notes = info["samples"].copy(), rgb[covered], None, []
-    if header.colour == _PALETTE:
+    every = _read_chunks(source, name)
+    chunks, (depth, colour, *_, interlaced) = dict(every[::-1]), every[0][1][8:]
+    samples, covered, notes = samples.copy(), mask.astype(bool), []
+    fill, changed = rgb[covered], {b"IHDR": _chunk(b"IHDR", bytes(every[0][1][:-1]) + b"\0")}
+    if colour == _PALETTE:
         entries, opacity = _palette(chunks)
-        free = 2**header.depth - len(entries)
+        free = 2**depth - len(entries)
         if free > 0 and len(fill):
             entries = np.concatenate([entries, colours.representative_colours(fill, free)])
-            palette = entries.tobytes()
+            # A histogram counts the entries of the palette that was.
+            changed |= {b"PLTE": _chunk(b"PLTE", entries.tobytes()), b"hIST": b""}
             notes += ["the histogram of the palette is dropped"] if b"hIST" in chunks else []
         before, indices = opacity[samples[covered]], np.empty(len(fill), np.uint8)
         for level in np.unique(before):
             same = before == level
             indices[same] = colours.nearest_entries(fill[same], entries, opacity[: len(entries)] == level)
         samples[covered] = indices
-    elif header.colour in (_GREY, _GREY_ALPHA):
-        grey = colours.narrow(colours.grey_of(fill), header.depth)
-        if header.colour == _GREY:
-            samples[covered] = _beside_key(grey[:, None], chunks)[:, 0]
-        else:
-            samples[..., 0][covered] = grey
-    else:
+    elif colour in (_RGB, _RGB_ALPHA):
         samples[..., :3][covered] = _beside_key(fill, chunks)
-    notes += ["a PNG is no longer interlaced"] if header.interlaced else []
-    return Encoded(_with_pixels(source, every, samples, palette), tuple(notes))
+    else:
+        levels = colours.narrow(colours.grey_of(fill), depth)
+        samples.reshape(*mask.shape, -1)[covered, :1] = _beside_key(levels[:, None], chunks)
+    notes += ["a PNG is no longer interlaced"] if interlaced else []
+    changed[b"IDAT"] = _packed(samples, depth, colour)
+    parts, at = [_SIGNATURE], len(_SIGNATURE)
+    for kind, data in every:
+        end = at + 12 + len(data)
+        parts.append(changed.get(kind, source[at:end]))
+        changed |= {kind: b""} if kind == b"IDAT" else {}
+        at = end
+    return Encoded(b"".join((*parts, source[at:])), tuple(notes))
 
 
 def _read_chunks(source: bytes, name: str) -> _Chunks:
@@ -110,10 +107,6 @@ def _read_chunks(source: bytes, name: str) -> _Chunks:
     return chunks
 
 
-def _header(chunks: _Chunks) -> _Header:
-    return _Header(*(chunks[0][1][place] for place in (8, 9, 12)))
-
-
 def _checksum(data: bytes | memoryview) -> bytes:
     return struct.pack(">I", zlib.crc32(data))
 
@@ -127,59 +120,36 @@ def _picture(*chunks: tuple[bytes, bytes | memoryview]) -> bytes:
     return b"".join((_SIGNATURE, *(_chunk(kind, data) for kind, data in chunks)))
 
 
-def _with_pixels(source: bytes, chunks: _Chunks, samples: np.ndarray, palette: bytes | None) -> bytes:
-    """`source` with other pixels, another palette if one is given, and the rest as it is, what follows included."""
-    header = _header(chunks)
-    parts, at, packed = [_SIGNATURE], len(_SIGNATURE), _packed(samples, header)
-    for kind, data in chunks:
-        end = at + 12 + len(data)
-        if kind == b"IDAT":
-            parts += packed
-            packed = []
-        elif kind == b"IHDR":
-            parts.append(_chunk(kind, bytes(data[:-1]) + b"\0"))
-        elif kind == b"PLTE" and palette:
-            parts.append(_chunk(kind, palette))
-        elif not (kind == b"hIST" and palette):  # It counts the entries of the palette that was.
-            parts.append(source[at:end])
-        at = end
-    return b"".join((*parts, source[at:]))
-
-
-def _packed(samples: np.ndarray, header: _Header) -> list[bytes]:
+def _packed(samples: np.ndarray, depth: int, colour: int) -> bytes:
     """IDAT chunks of the pixels, taken from a picture of OpenCV's that has as many bytes a pixel."""
-    options = _PACKING_OF_INDICES if header.depth < 8 or header.colour == _PALETTE else _PACKING
-    pixels = colours.to_bits(samples, header.depth) if header.depth < 8 else samples
-    if header.colour == _GREY_ALPHA:  # As grey of 16 bits, or as four channels of 8.
-        pixels = np.ascontiguousarray(pixels, ">u2" if header.depth == 16 else None)
-        pixels = pixels.view(np.uint8) if header.depth == 16 else pixels.view(">u2").astype(np.uint16)
+    options = _PACKING_OF_INDICES if depth < 8 or colour == _PALETTE else _PACKING
+    pixels = colours.to_bits(samples, depth) if depth < 8 else samples
+    if colour == _GREY_ALPHA:  # As grey of 16 bits, or as four channels of 8.
+        pixels = np.ascontiguousarray(pixels, ">u2" if depth == 16 else None)
+        pixels = pixels.view(np.uint8) if depth == 16 else pixels.view(">u2").astype(np.uint16)
     if pixels.shape[2:] in ((3,), (4,)):
         order = cv2.COLOR_RGB2BGR if pixels.shape[2] == 3 else cv2.COLOR_RGBA2BGRA
         pixels = cv2.cvtColor(np.ascontiguousarray(pixels), order)
     content = cv2.imencode(".png", pixels, options)[1].tobytes()
-    return [_chunk(kind, data) for kind, data in _read_chunks(content, "OpenCV's PNG") if kind == b"IDAT"]
+    return b"".join(_chunk(*chunk) for chunk in _read_chunks(content, "OpenCV's PNG") if chunk[0] == b"IDAT")
 
 
-def _samples(source: bytes, header: _Header, name: str) -> np.ndarray:
+def _samples(source: bytes, depth: int, colour: int, name: str) -> np.ndarray:
     """The file's own levels, channels or indices: height x width, or with the channels last."""
-    if header.colour == _PALETTE:
+    if colour == _PALETTE:
         check_png_rows(source, name)
         with open_picture(io.BytesIO(source), name) as image:
             decode_picture(image, name)
             return to_array(image)
     # By OpenCV: Pillow cuts 16 bits to 8. Of a PNG, OpenCV refuses what ends early, and gives its own order of channels
     # but for plain RGB.
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH if header.colour == _RGB else cv2.IMREAD_UNCHANGED
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH if colour == _RGB else cv2.IMREAD_UNCHANGED
     values = cv2.imdecode(np.frombuffer(source, np.uint8), flags)
-    if values is None or values.dtype != (np.uint16 if header.depth == 16 else np.uint8):
+    if values is None or values.dtype != (np.uint16 if depth == 16 else np.uint8):
         raise BadImageError(f"{name}: broken or cut short (libpng cannot decode it)")
-    if header.colour == _GREY_ALPHA:
+    if colour == _GREY_ALPHA:
         return np.ascontiguousarray(values[..., [0, 3]])
-    return (
-        cv2.cvtColor(values, cv2.COLOR_BGRA2RGBA)
-        if header.colour == _RGB_ALPHA
-        else colours.narrow(values, header.depth)
-    )
+    return cv2.cvtColor(values, cv2.COLOR_BGRA2RGBA) if colour == _RGB_ALPHA else colours.narrow(values, depth)
 
 
 def _palette(chunks: dict[bytes, memoryview]) -> tuple[np.ndarray, np.ndarray]:
@@ -192,10 +162,9 @@ def _palette(chunks: dict[bytes, memoryview]) -> tuple[np.ndarray, np.ndarray]:
 
 def _beside_key(fill: np.ndarray, chunks: dict[bytes, memoryview]) -> np.ndarray:
     """The fill without the colour that the file declares transparent: one step beside it in the last channel."""
-    if b"tRNS" not in chunks:
+    key = chunks.get(b"tRNS", b"")
+    if len(key) != 2 * fill.shape[1]:
         return fill
-    key = np.frombuffer(chunks[b"tRNS"], ">u2").astype(fill.dtype)
-    hit = (fill == key).all(axis=1)
     fill = fill.copy()
-    fill[hit, -1] += np.where(key[-1] > 0, -1, 1).astype(fill.dtype)
+    fill[(fill == np.frombuffer(key, ">u2")).all(axis=1), -1] ^= 1
     return fill

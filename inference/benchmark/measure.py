@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from configs.schema import PredictConfig
-from data.photos.photo import encode_photo, read_photo
+from data.photos import encode_photo, read_photo
 from inference.benchmark.cases import Case
 from inference.engines.base import Backend
 from inference.engines.choice import open_backend

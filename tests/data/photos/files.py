@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data.photos.photo import Encoded, Photo, encode_photo, read_photo
+from data.photos import Encoded, Photo, encode_photo, read_photo
 
 # EXIF orientation -> how a file of that orientation stores an upright picture.
 STORE = {

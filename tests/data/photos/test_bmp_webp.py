@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from data.images import BadImageError
-from data.photos.photo import encode_photo, read_photo
+from data.photos import encode_photo, read_photo
 from tests.data.photos.files import PAGE_SIZE, assert_restored, exif_of, filled, mask_of, noise, page, restore
 
 RARE_BMP = "a BMP of a rare kind (run lengths, 1, 4 or 16 bits, other masks) becomes one of 24 bits"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.photos.jpeg_blocks import losses, replace_blocks
+from data.photos.jpeg import replace_blocks
 from tests.data.photos import jpegs
 from tests.data.photos.jpegs import KINDS, decode, with_patch
 
@@ -19,6 +19,14 @@ _GREY_OR_INK = ("grey", "grey 2x2", "progressive grey", "CMYK", "YCCK", "progres
 _FULL_CHROMA = ("444", "RGB", "RGB by ids", "three scans", "three scans 2x2", "restart rows", "finest", *_GREY_OR_INK)
 # How far the inside of a new smooth patch may be off, in 0..255: coarse tables round much away.
 _TOLERANCE = {"16-bit tables": 40, "coarse": 30, "finest": 3, "YCCK": 12}
+
+
+def replaced(source, rgb, changed):
+    return replace_blocks(source, rgb, changed).content
+
+
+def notes_of(source):
+    return replace_blocks(source, *with_patch(source)).notes
 
 
 def coefficients(content: bytes, folder: Path) -> list[np.ndarray]:
@@ -55,7 +63,7 @@ def pixels_of(blocks: np.ndarray, high: int, wide: int, shape: tuple[int, ...]) 
 def test_untouched_blocks_keep_their_coefficients_and_touched_ones_show_the_new_pixels(name, tmp_path):
     source = KINDS[name]()
     rgb, changed = with_patch(source)
-    result = replace_blocks(source, rgb, changed)
+    result = replaced(source, rgb, changed)
 
     for component, (before, after) in enumerate(
         zip(coefficients(source, tmp_path), coefficients(result, tmp_path), strict=True)
@@ -78,7 +86,7 @@ def test_the_decoded_picture_stays_but_for_one_pixel_beside_touched_chroma(name)
     rgb, changed = with_patch(source)
     changed[: changed.shape[0] // 2] = 0
     rgb = np.where(changed[..., None] > 0, rgb, decode(source))
-    differs = (decode(replace_blocks(source, rgb, changed)) != decode(source)).any(axis=2)
+    differs = (decode(replaced(source, rgb, changed)) != decode(source)).any(axis=2)
 
     high, wide = area_of(1, name)
     grid = (-(-rgb.shape[0] // high), -(-rgb.shape[1] // wide))
@@ -94,7 +102,7 @@ def test_the_decoded_picture_stays_but_for_one_pixel_beside_touched_chroma(name)
 def test_without_changes_coefficients_metadata_frame_and_tables_stay(name, tmp_path):
     source = KINDS[name]()
     rgb = decode(source)
-    result = replace_blocks(source, rgb, np.zeros(rgb.shape[:2], np.uint8))
+    result = replaced(source, rgb, np.zeros(rgb.shape[:2], np.uint8))
     assert np.array_equal(decode(result), rgb)
     for before, after in zip(coefficients(source, tmp_path), coefficients(result, tmp_path), strict=True):
         assert np.array_equal(before, after)
@@ -109,41 +117,41 @@ def test_metadata_between_scans_moves_in_front_of_them():
     source = jpegs.three_scans()
     second = source.rindex(b"\xff\xda")
     source = source[:second] + b"\xff\xfe\0\5abc" + source[second:]
-    assert (jpegs.COM, b"abc") in jpegs.split(replace_blocks(source, *with_patch(source)))[0]
+    assert (jpegs.COM, b"abc") in jpegs.split(replaced(source, *with_patch(source)))[0]
 
 
 def test_progressive_and_fitted_codes_stay_and_what_goes_is_named():
     for name in ("progressive", "progressive grey", "progressive restarts"):
-        result = replace_blocks(KINDS[name](), *with_patch(KINDS[name]()))
+        result = replaced(KINDS[name](), *with_patch(KINDS[name]()))
         assert Image.open(io.BytesIO(result)).info["progressive"] == 1
     source = KINDS["optimised"]()
-    unchanged = replace_blocks(source, decode(source), np.zeros(jpegs.SIZE, bool))
+    unchanged = replaced(source, decode(source), np.zeros(jpegs.SIZE, bool))
     assert len(unchanged) == len(source)
-    assert losses(source) == ()
-    assert losses(KINDS["restarts"]()) == ("restart markers are dropped",)
-    assert losses(KINDS["progressive CMYK"]()) == ("a progressive CMYK file becomes sequential",)
-    assert losses(source + bytes(9)) == ()
-    assert losses(source + b"video") == ("what lies behind the picture (further pictures, a video) is dropped",)
+    assert notes_of(source) == ()
+    assert notes_of(KINDS["restarts"]()) == ("restart markers are dropped",)
+    assert notes_of(KINDS["progressive CMYK"]()) == ("a progressive CMYK file becomes sequential",)
+    assert notes_of(source + bytes(9)) == ()
+    assert notes_of(source + b"video") == ("what lies behind the picture (further pictures, a video) is dropped",)
 
 
 def test_what_follows_the_first_picture_goes_and_so_does_its_index():
     second = Image.fromarray(jpegs.textured(seed=5))
     source = jpegs.save(jpegs.textured(), format="MPO", save_all=True, append_images=[second])
     assert Image.open(io.BytesIO(source)).n_frames == 2
-    result = replace_blocks(source, *with_patch(source))
+    result = replaced(source, *with_patch(source))
     with Image.open(io.BytesIO(result)) as image:
         assert image.format == "JPEG"
     assert b"MPF\0" not in result
-    assert len(losses(source)) == 1
+    assert len(notes_of(source)) == 1
     plain = jpegs.save(jpegs.textured())
-    assert replace_blocks(plain + b"\xff\xd8 garbage", *with_patch(plain)) == replace_blocks(plain, *with_patch(plain))
+    assert replaced(plain + b"\xff\xd8 garbage", *with_patch(plain)) == replaced(plain, *with_patch(plain))
 
 
 @pytest.mark.parametrize("axis", [0, 1])
 def test_each_coefficient_is_quantised_by_its_own_step(axis):
     wave = np.cos(2 * np.pi * np.indices(jpegs.SIZE)[axis] / 16)[..., None]
     rgb = ((150, 100, 70) + wave * (30, 60, 45)).round().astype(np.uint8)
-    result = decode(replace_blocks(KINDS["three tables"](), rgb, np.ones(jpegs.SIZE, bool)))
+    result = decode(replaced(KINDS["three tables"](), rgb, np.ones(jpegs.SIZE, bool)))
     assert np.abs(result.astype(int) - rgb).max() <= 8
 
 
@@ -151,13 +159,13 @@ def test_each_coefficient_is_quantised_by_its_own_step(axis):
 @pytest.mark.parametrize("name", ["420", "RGB", "CMYK", "YCCK", "finest"])
 def test_extreme_colours_come_out_as_they_went_in(name, colour):
     rgb = np.full((*jpegs.SIZE, 3), colour, np.uint8)
-    result = decode(replace_blocks(KINDS[name](), rgb, np.ones(jpegs.SIZE, np.uint8)))
+    result = decode(replaced(KINDS[name](), rgb, np.ones(jpegs.SIZE, np.uint8)))
     assert np.abs(result.astype(int) - rgb).max() <= 5
 
 
 def test_threads_do_not_disturb_each_other():
     sources = [make() for make in KINDS.values()] * 3
     tasks = [(source, *with_patch(source)) for source in sources]
-    expected = [replace_blocks(*task) for task in tasks]
+    expected = [replaced(*task) for task in tasks]
     with ThreadPoolExecutor(8) as pool:
-        assert list(pool.map(lambda task: replace_blocks(*task), tasks)) == expected
+        assert list(pool.map(lambda task: replaced(*task), tasks)) == expected

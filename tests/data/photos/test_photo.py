@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from data.images import BadImageError, read_rgb, upright_size
-from data.photos.photo import count_pixels, encode_photo, read_photo
+from data.photos import count_pixels, encode_photo, read_photo
 from tests.data.photos.files import PAGE_SIZE, STORE, exif_of, filled, mask_of, noise, page, restore
 
 # Suffix, Pillow's mode, and how it is saved.
@@ -163,8 +163,6 @@ def test_wrong_arrays_and_files_that_changed_meanwhile_are_refused(tmp_path):
         encode_photo(photo, photo.pixels.astype(np.uint16), mask)
     with pytest.raises(ValueError, match=r"x\.png: expected pixels .*, got uint8 \(60, 78, 3\)"):
         encode_photo(photo, photo.pixels[1:], mask)
-    with pytest.raises(ValueError, match=r"x\.png: expected a mask of \(61, 78\), got \(78, 61\)"):
-        encode_photo(photo, photo.pixels, mask.T)
     os.utime(path, (1, 1))
     with pytest.raises(BadImageError, match=r"x\.png: changed while it was restored"):
         encode_photo(photo, photo.pixels, mask)

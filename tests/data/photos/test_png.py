@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from data.images import BadImageError, read_rgb
-from data.photos.photo import encode_photo, read_photo
+from data.photos import encode_photo, read_photo
 from tests.data.photos.files import assert_restored, mask_of, noise, png_bytes, png_chunk, png_chunks, restore
 
 GREY, RGB, PALETTE, LA, RGBA = 0, 2, 3, 4, 6

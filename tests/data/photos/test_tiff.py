@@ -9,8 +9,7 @@ import tifffile
 from PIL import Image, TiffImagePlugin
 
 from data.images import BadImageError
-from data.photos import tiff
-from data.photos.photo import count_pixels, encode_photo, read_photo
+from data.photos import count_pixels, encode_photo, read_photo, tiff
 from tests.data.photos.files import assert_restored, mask_of, noise, packed, restore, small_tiff
 
 SIZE = (53, 47)
