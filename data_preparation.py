@@ -19,8 +19,8 @@ from pathlib import Path
 from data.contest.crops import CENTERS
 from data.contest.cutting import OtherSettingsError, prepare
 from data.contest.lists import ListError
+from utils.child import WorkerKilledError
 from utils.machine import available_cores
-from utils.parallel import WorkerKilledError
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

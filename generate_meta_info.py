@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 
 from data.contest.choosing import NoPatchesError, choose
+from utils.child import WorkerKilledError
 from utils.machine import available_cores
-from utils.parallel import WorkerKilledError
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

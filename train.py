@@ -23,6 +23,7 @@ import math
 import sys
 import time
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +36,14 @@ THREADS = start_paddle()
 
 import paddle
 
-from configs.checks import check_init, check_lists
-from configs.load import load_config, to_tree, to_yaml
+from configs.load import check_init, check_lists, load_config, to_yaml
 from configs.parsing import ConfigError
 from configs.schema import Config
 from data.batches.patches import make_loader
 from data.contest.lists import ListError
 from data.images import BadImageError
 from inference.validation import validate, validation_pages
-from losses.total import TotalLoss
+from losses import TotalLoss
 from models.locator import Locator
 from models.nafnet import NAFNet, apply_gate
 from models.weights import LocatorWeights, Weights, arrays_of, load_arrays, load_weights, save_weights
@@ -197,7 +197,7 @@ def train(config: Config, options: argparse.Namespace) -> int:
     check_lists(config)
     device = resolve_device(device_of_process(options.device))
     processes = join_processes(device)
-    run = RunFolder(config.output, to_tree(config), processes, THREADS)
+    run = RunFolder(config.output, asdict(config), processes, THREADS)
     saved = run.find_start(options.resume, options.auto_resume)
     if not saved:
         check_init(config)

@@ -1,1 +1,1 @@
-"""The settings of a run: what they are (schema), how YAML becomes them (load, parsing), what cannot work (checks)."""
+"""The settings of a run: what they are (schema), how YAML becomes them and what cannot work (load, parsing)."""

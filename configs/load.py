@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from configs.checks import check
 from configs.parsing import ConfigError, describe, join, parse_dataclass
-from configs.schema import Config
+from configs.schema import Config, PredictConfig
 
 BASE_KEY = "_base_"
 
@@ -40,8 +39,11 @@ class _Dumper(yaml.SafeDumper):
     """Lists of plain values on one line, as people write them."""
 
     def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.Node:
-        plain = all(not isinstance(item, dict | list) for item in sequence)
+        plain = all(not isinstance(item, dict | list | tuple) for item in sequence)
         return super().represent_sequence(tag, sequence, flow_style=plain)
+
+
+_Dumper.add_representer(tuple, yaml.SafeDumper.represent_list)
 
 
 def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Config:
@@ -54,33 +56,27 @@ def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
     tree = _read_tree(Path(path), ())
     try:
         for override in overrides:
-            tree = _apply_override(tree, override)
+            name, separator, text = override.partition("=")
+            keys = name.strip().split(".")
+            if not separator or not all(keys):
+                raise ConfigError(f"override {override!r}: expected key=value, such as train.stages.0.batch=2")
+            tree = _replace(tree, keys, _parse_yaml(text, f"override {override!r}"))
         return parse_config(tree)
     except ConfigError as error:
         raise ConfigError(f"{os.fspath(path)}: {error}") from error
 
 
 def parse_config(tree: dict[str, Any]) -> Config:
-    """Makes a checked `Config` from nested dictionaries, such as those in a checkpoint; `ConfigError` names the key."""
+    """Makes a checked `Config` from nested dictionaries; `ConfigError` names the key."""
     config = parse_dataclass(Config, tree)
-    check(config)
+    for fault in _faults(config):
+        raise ConfigError(fault)
     return config
-
-
-def to_tree(config: Config) -> dict[str, Any]:
-    """The config as nested dictionaries and lists of plain values; `parse_config` takes it back."""
-    return _lists(asdict(config))
 
 
 def to_yaml(config: Config) -> str:
     """The resolved config as YAML, every value written out; `load_config` reads it back to the same config."""
-    return yaml.dump(to_tree(config), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
-
-
-def _lists(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _lists(item) for key, item in value.items()}
-    return [_lists(item) for item in value] if isinstance(value, list | tuple) else value
+    return yaml.dump(asdict(config), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
 def _parse_yaml(text: str, where: str) -> Any:
@@ -113,25 +109,15 @@ def _read_tree(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
     return _merge(merged, tree)
 
 
-def _merge(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def _merge(below: Any, above: Any) -> Any:
     """`above` over `below`: keys and values are merged level by level, anything else, lists too, is replaced."""
-    merged = dict(below)
-    for key, value in above.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    return {**below, **{key: _merge(below.get(key), value) for key, value in above.items()}}
 
 
-def _apply_override(tree: dict[str, Any], override: str) -> dict[str, Any]:
-    """A copy of `tree` with `a.b=c` applied: the value is read as YAML, whole numbers in the path count list items."""
-    path, separator, text = override.partition("=")
-    keys = path.strip().split(".")
-    if not separator or not all(keys):
-        raise ConfigError(f"override {override!r}: expected key=value, such as train.stages.0.batch=2")
-    return _replace(tree, keys, _parse_yaml(text, f"override {override!r}"), "")
-
-
-def _replace(node: Any, keys: list[str], value: Any, path: str) -> Any:
+def _replace(node: Any, keys: list[str], value: Any, path: str = "") -> Any:
+    """A copy of `node` with another value below it; whole numbers among the keys count the items of a list."""
     if not keys:
         return value
     key, rest = keys[0], keys[1:]
@@ -145,3 +131,113 @@ def _replace(node: Any, keys: list[str], value: Any, path: str) -> Any:
         index = int(key)
         return [*node[:index], _replace(node[index], rest, value, here), *node[index + 1 :]]
     raise ConfigError(f"{here}: {path} is {describe(node)} and has no keys below it")
+
+
+def _faults(config: Config) -> Iterator[str]:
+    """What could not train, or would silently train something else than the config says."""
+    yield from _faults_of_stages(config)
+    yield from _faults_of_loss(config)
+    yield from _faults_of_schedule(config)
+    model, data, predict = config.model, config.data, config.predict
+    down, up = (len(model.arguments()[f"{way}_blocks"]) for way in ("encoder", "decoder"))
+    if down != up:
+        yield (f"model.decoder_blocks: {up} levels up, but {down} down (model.encoder_blocks, preset {model.preset}); "
+               "they have to be equally many")
+    if data.paste.printed_photos and not data.paste.probability:
+        yield "data.paste.printed_photos: has no effect while data.paste.probability is 0"
+    if config.validation.every and data.val_pages is None:
+        yield "validation.every: there are no pages to validate on; give data.val_pages or set it to 0"
+    if predict.tlc_ratio and predict.tlc_ratio * predict.tlc_train_size < 1:
+        yield "predict.tlc_ratio: the window is smaller than a pixel; 0 turns TLC off"
+    # A network that learnt on halved photos sees everything twice as large at full size. The default bound holds for
+    # any network, and so it says nothing about the size that this one learns at.
+    default = PredictConfig().long_side
+    own_size = predict.downscale == 1 and predict.long_side not in (0, default)
+    if not data.whole and predict.downscale != data.downscale and not own_size:
+        yield (f"predict.downscale: {predict.downscale}, but the patches come from photos shrunk by data.downscale "
+               f"{data.downscale}; set both to the same, or give the size by a predict.long_side of its own (other "
+               f"than the default {default}) with predict.downscale: 1")
+
+
+def _faults_of_stages(config: Config) -> Iterator[str]:
+    model, data, stages = config.model, config.data, config.train.stages
+    if model.network == "locator":
+        if model.gate or config.predict.fill != "page":
+            yield ("model.network: a locator has no gate and paints nothing; set model.gate: false and predict.fill: "
+                   "page")
+        if not data.whole or any(stage.patch % 32 for stage in stages):
+            yield ("model.network: a locator sees whole photographs; set data.whole: true, and stages whose patch is "
+                   "a multiple of 32")
+    elif data.whole:
+        yield "data.whole: true is for model.network: locator; a NAFNet learns from patches"
+    if not stages:
+        yield "train.stages: empty; at least one stage is needed"
+    total = sum(stage.iterations for stage in stages)
+    if total != config.train.iterations:
+        yield f"train.stages: their iterations add up to {total}, but train.iterations is {config.train.iterations}"
+    for index, stage in enumerate(stages):
+        if not data.whole and stage.patch > data.crop:
+            yield (f"train.stages.{index}.patch: {stage.patch} is larger than the stored patches (data.crop: "
+                   f"{data.crop}); prepare larger ones with `data_preparation.py --size {stage.patch}`")
+
+
+def _faults_of_loss(config: Config) -> Iterator[str]:
+    names, finds = [term.name for term in config.loss], config.model.network == "locator"
+    for index, term in enumerate(config.loss):
+        key = f"loss.{index}.name: {term.name}"
+        if term.name in names[:index]:
+            yield f"{key} is listed twice; give one term the sum of the weights"
+        if finds and set(term.inputs) != {"mask_logit", "mask"}:
+            yield f"{key} compares pictures, and a locator paints none; take mask_bce and mask_dice"
+        if term.needs_gate and not config.model.gate and not finds:
+            yield f"{key} needs the occlusion mask; set model.gate: true or remove the term"
+        for number, stage in enumerate(config.train.stages):
+            if stage.patch < term.minimum_patch:
+                yield (f"train.stages.{number}.patch: {stage.patch} is too small for loss.{index} ({term.name}), which "
+                       f"needs at least {term.minimum_patch}")
+    counting = [term for term in config.loss if term.weight]
+    if not counting:
+        yield "loss: at least one term with a weight above 0 is needed, such as {name: l1, weight: 1.0}"
+    if config.model.gate and not any("mask_logit" in term.inputs for term in counting):
+        yield ("model.gate: true, but no term of the loss compares the predicted occlusion mask, so nothing would "
+               "teach it; add mask_bce or mask_dice to loss (with a weight above 0), or set model.gate: false")
+
+
+def _faults_of_schedule(config: Config) -> Iterator[str]:
+    schedule, iterations, highest = config.schedule, config.train.iterations, config.optimizer.learning_rate
+    borders = [0, *schedule.restarts, iterations]
+    for index, restart in enumerate(schedule.restarts):
+        if restart <= borders[index]:
+            yield f"schedule.restarts.{index}: {restart} does not come after {borders[index]}"
+        if restart >= iterations:
+            yield f"schedule.restarts.{index}: {restart} is not inside the run's {iterations} iterations"
+    periods = len(borders) - 1
+    if len(schedule.eta_min) not in (1, periods):
+        yield (f"schedule.eta_min: {len(schedule.eta_min)} values, expected one for all or one for each of the "
+               f"{periods} periods ({periods - 1} restarts + 1)")
+    for index, lowest in enumerate(schedule.eta_min):
+        if lowest > highest:
+            yield f"schedule.eta_min.{index}: {lowest} is above optimizer.learning_rate {highest}"
+    if schedule.warmup > borders[1]:
+        yield f"schedule.warmup: {schedule.warmup} is longer than the first period ({borders[1]})"
+
+
+def check_lists(config: Config) -> None:
+    """`ConfigError` for lists of patches and pages that are not there yet; what they hold is not looked at."""
+    if config.validation.every and config.data.val_pages is not None:
+        _require_file("data.val_pages", config.data.val_pages, "run data_preparation.py first, or train without "
+                      "validation (data.val_pages: null, validation.every: 0)")
+    _require_file("data.train_list", config.data.train_list, "run data_preparation.py and generate_meta_info.py first")
+
+
+def check_init(config: Config) -> None:
+    """`ConfigError` for initial weights that are not there."""
+    if config.train.init is not None:
+        _require_file("train.init", config.train.init, "train the config that it comes from first, give other weights "
+                      "(.pdparams), or null for random ones")
+
+
+def _require_file(key: str, path: str, remedy: str) -> None:
+    if not Path(path).is_file():
+        what = "is a folder, expected a file" if Path(path).is_dir() else "does not exist"
+        raise ConfigError(f"{key}: {path} {what}; {remedy}")

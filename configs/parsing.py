@@ -10,10 +10,8 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 Parsed = TypeVar("Parsed")
 
-_KINDS = {
-    type(None): "null", bool: "true or false", int: "a whole number", float: "a number", str: "text",
-    dict: "keys and values", list: "a list", tuple: "a list",
-}  # fmt: skip
+_KINDS = {type(None): "null", bool: "true or false", int: "a whole number", float: "a number", str: "text",
+          dict: "keys and values", list: "a list", tuple: "a list"}  # fmt: skip
 
 
 class ConfigError(ValueError):
@@ -33,8 +31,7 @@ def describe(value: Any) -> str:
 def parse_dataclass(cls: type[Parsed], tree: Any, path: str = "") -> Parsed:
     """Makes `cls` from a dictionary; nested dataclasses too, and lists become tuples.
 
-    Raises:
-        ConfigError: unknown or missing key, wrong type, value out of range.
+    ConfigError for an unknown or missing key, a wrong type, and a value out of range.
     """
     if not isinstance(tree, dict):
         raise ConfigError(f"{path or 'the config'}: expected keys and values, got {describe(tree)}")
@@ -42,8 +39,7 @@ def parse_dataclass(cls: type[Parsed], tree: Any, path: str = "") -> Parsed:
     for key in tree:
         if key not in known:
             raise ConfigError(f"{join(path, key)}: unknown key{_suggestion(str(key), list(known))}")
-    hints = get_type_hints(cls)
-    values = {}
+    hints, values = get_type_hints(cls), {}
     for name, item in known.items():
         if name in tree:
             values[name] = _parse(hints[name], tree[name], join(path, name), item.metadata)
@@ -64,9 +60,16 @@ def _parse(kind: Any, value: Any, path: str, limits: Any) -> Any:
     """Checks one value against its type hint and its limits."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        if all(map(is_dataclass, arguments)):
-            return _parse_by_name(arguments, value, path)
-        return None if value is None else _parse(arguments[0], value, path, limits)  # X | None
+        if not is_dataclass(arguments[0]):
+            return None if value is None else _parse(arguments[0], value, path, limits)  # X | None
+        # One of several dataclasses, by the name that the value gives.
+        known = {cls.name: cls for cls in arguments}
+        if isinstance(value, dict):
+            name = value.get("name")
+            if not isinstance(name, str) or name not in known:
+                raise ConfigError(f"{join(path, 'name')}: expected one of {', '.join(known)}, got {describe(name)}")
+            return parse_dataclass(known[name], value, path)
+        raise ConfigError(f"{path}: expected keys and values, got {describe(value)}")
     if is_dataclass(kind):
         return parse_dataclass(kind, value, path)
     if origin is Literal:
@@ -79,21 +82,6 @@ def _parse(kind: Any, value: Any, path: str, limits: Any) -> Any:
         if arguments[-1] is not Ellipsis and len(value) != len(arguments):
             raise ConfigError(f"{path}: expected {len(arguments)} values, got {len(value)}")
         return tuple(_parse(arguments[0], item, join(path, index), limits) for index, item in enumerate(value))
-    return _parse_plain(kind, value, path, limits)
-
-
-def _parse_by_name(classes: tuple[Any, ...], value: Any, path: str) -> Any:
-    """The one of several dataclasses whose `name` the value gives."""
-    if not isinstance(value, dict):
-        raise ConfigError(f"{path}: expected keys and values, got {describe(value)}")
-    known = {cls.name: cls for cls in classes}
-    name = value.get("name")
-    if not isinstance(name, str) or name not in known:
-        raise ConfigError(f"{join(path, 'name')}: expected one of {', '.join(known)}, got {describe(name)}")
-    return parse_dataclass(known[name], value, path)
-
-
-def _parse_plain(kind: type, value: Any, path: str, limits: Any) -> Any:
     # bool is an int in Python, but `batch: true` is a mistake.
     if type(value) is not kind and not (kind is float and type(value) is int):
         raise ConfigError(f"{path}: expected {_KINDS[kind]}, got {describe(value)}")

@@ -1,8 +1,8 @@
 # ruff: noqa: RUF009 - `setting` is `dataclasses.field` with the explanation filled in.
 """Every setting of a run, with its type, default, limits and one sentence of explanation.
 
-The dataclasses are what the rest of the project receives; `configs.load` makes them from YAML and `configs.checks`
-refuses combinations that cannot work. `configs/README.md` explains them at length. Nothing here imports Paddle.
+`configs.load` makes the dataclasses from YAML and refuses combinations that cannot work; `configs/README.md` explains
+them at length. Nothing here imports Paddle.
 """
 
 from __future__ import annotations
@@ -26,9 +26,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def setting(
-    explanation: str, default: Any = MISSING, minimum: float | None = None, maximum: float | None = None
-) -> Any:
+def setting(explanation: str, default: Any = MISSING, minimum: float | None = None, maximum: float | None = None):
     """A documented dataclass field; without a default the key must be given. The limits hold for list items too."""
     metadata = {"explanation": explanation, "minimum": minimum, "maximum": maximum}
     return field(default=default, metadata=metadata)
@@ -57,14 +55,10 @@ class ModelConfig:
 class PasteConfig:
     """Occluders pasted on clean patches while training (`data.synthesis.paste`)."""
 
-    probability: float = setting(
-        "Share of samples whose stored occlusion gives way to a fresh one.", 0.0, minimum=0, maximum=1
-    )
+    probability: float = setting("Share of samples whose stored occlusion gives way to a fresh one.", 0.0, 0, 1)
     occluders: tuple[str, ...] = setting("Folders of cut-out hands and heads; none: the bundled ones.", ())
     style: Literal["contest", "natural"] = setting("Hard edges, or soft ones with shadows and other light.", "contest")
-    printed_photos: float = setting(
-        "Share of the pasted samples whose clean patch first gets a printed photograph.", 0.0, minimum=0, maximum=1
-    )
+    printed_photos: float = setting("Share of these whose clean patch first gets a printed photograph.", 0.0, 0, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +93,7 @@ class TrainConfig:
     iterations: int = setting("Iterations of the whole run; the stages have to add up to it.", minimum=1)
     stages: tuple[Stage, ...] = setting("The progressive table, in order.")
     amp: Literal["none", "fp16", "bf16"] = setting("Mixed precision, on a GPU only.", "none")
-    ema_decay: float = setting(
-        "Decay of the moving average of the weights, which is then shipped; 0 is off.", 0.0, minimum=0, maximum=0.999999
-    )
+    ema_decay: float = setting("Decay of the weights' moving average, which is then shipped; 0: off.", 0.0, 0, 0.999999)
     init: str | None = setting("Weights file (.pdparams) to start from; null starts from random weights.", None)
     log_every: int = setting("Iterations between two lines of metrics.jsonl.", 100, minimum=1)
     save_every: int = setting("Iterations between two checkpoints.", 5000, minimum=1)
@@ -131,7 +123,7 @@ class LossTerm:
     """One term of the loss, chosen by its `name`; white is 1.0 in what it compares, as everywhere in training.
 
     Attributes:
-        inputs: which tensors of the training step it compares, see `losses.total.TotalLoss`.
+        inputs: which tensors of the training step it compares, see `losses.TotalLoss`.
         needs_gate: only a network with `model.gate: true` gives them.
         minimum_patch: the smallest side of a patch, in pixels, on which it is defined.
     """
@@ -220,24 +212,13 @@ class PredictConfig:
     tlc_train_size: int = setting("Patch side that the local windows of TLC are derived from.", 256, minimum=1)
     tlc_ratio: float = setting("TLC window in units of tlc_train_size; 0 means no TLC.", 1.5, minimum=0)
     downscale: int = setting("The network sees the photo at 1/downscale of its size.", 1, minimum=1)
-    long_side: int = setting(
-        "What is still longer after downscale is shrunk to this for the network; 0 sets no bound.", 2048, minimum=0
-    )
-    locate_long_side: int = setting(
-        "Long side of the copy on which mode `auto` finds what is covered; 0: the size restored at.", 1024, minimum=0
-    )
-    overview_long_side: int = setting(
-        "Long side of a second, smaller copy on which mode `auto` looks as well; 0 looks once.", 0, minimum=0
-    )
-    locator_sides: tuple[int, ...] = setting(
-        "Long sides of the copies on which a locator looks; the mean of its probabilities counts.",
-        (512, 320), minimum=32, maximum=4096,
-    )
+    long_side: int = setting("What is longer after downscale is shrunk to this for the network; 0: no bound.", 2048, 0)
+    locate_long_side: int = setting("Long side of the copy on which `auto` finds; 0: the size restored at.", 1024, 0)
+    overview_long_side: int = setting("Long side of a smaller copy on which `auto` looks as well; 0 looks once.", 0, 0)
+    locator_sides: tuple[int, ...] = setting("Long sides of the copies on which a locator looks.", (512, 320), 32, 4096)
     tile: int = setting("Side of the tiles in which mode `auto` restores.", 512, minimum=128, maximum=4096)
     # At 0 every pixel of every photo would count as occluded.
-    mask_threshold: float = setting(
-        "From which probability a pixel counts as occluded.", 0.5, minimum=0.001, maximum=1
-    )
+    mask_threshold: float = setting("From which probability a pixel counts as occluded.", 0.5, 0.001, 1)
     fill: Literal["network", "page"] = setting("What is pasted: the network's picture or the page around.", "network")
 
     def to_dict(self) -> dict[str, Any]:
@@ -249,10 +230,8 @@ class PredictConfig:
         """The settings in a weights file, defaults for what is missing; `ConfigError` for unknown or bad ones."""
         unknown = sorted(set(values) - {item.name for item in fields(cls)})
         if unknown:
-            raise ConfigError(
-                f"predict: unknown setting {', '.join(unknown)}: the weights were saved by another version of this "
-                "project; update it, or convert the weights again with `python -m models.convert`"
-            )
+            raise ConfigError(f"predict: unknown setting {', '.join(unknown)}: the weights were saved by another "
+                              "version; update this one, or convert them again with `python -m models.convert`")
         return parse_dataclass(cls, values, "predict")
 
 

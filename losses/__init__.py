@@ -1,1 +1,244 @@
-"""What training minimises: `losses.total.TotalLoss` sums the terms that a config lists (`configs.schema.LossTerm`)."""
+"""What training minimises: the weighted sum of the terms that a config lists (`configs.schema.LossTerm`).
+
+Pictures are float32 [N, 3, H, W] with white = 1, masks [N, 1, H, W] with 1 = occluder; every term gives a scalar. The
+parameters of a term's `forward` are named as in `TotalLoss`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import numpy as np
+import paddle
+from paddle import nn
+from paddle.nn import functional as F
+
+from configs.schema import LossTerm
+from metrics.score import K1, K2, MINIMUM_SIDE, SCALE_WEIGHTS, WINDOW_SIZE, gaussian_window
+
+# x ** w has an infinite slope at 0, and NaN below: no factor of MS-SSIM goes under this. The measure proper takes 0
+# there; the small positive number keeps the other scales' gradients alive when one scale is anticorrelated.
+SMALLEST_FACTOR = 1e-4
+
+
+class L1Loss(nn.Layer):
+    """Mean absolute error."""
+
+    def forward(self, result: paddle.Tensor, clean: paddle.Tensor) -> paddle.Tensor:
+        return (result - clean).abs().mean()
+
+
+class CharbonnierLoss(nn.Layer):
+    """Mean of sqrt(error^2 + eps^2) (Lai et al., LapSRN, CVPR 2017): L1 with a gradient of 0 at 0.
+
+    `eps` is in the units of the values; it is squared inside, so equal pictures give `eps`.
+    """
+
+    def __init__(self, eps: float = 1e-3) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, result: paddle.Tensor, clean: paddle.Tensor) -> paddle.Tensor:
+        return ((result - clean).square() + self.eps**2).sqrt().mean()
+
+
+class PSNRLoss(nn.Layer):
+    """Minus the PSNR in dB, the mean over the batch's pictures (the loss of Chen et al., NAFNet, ECCV 2022)."""
+
+    # Caps the PSNR at 80 dB, so that equal pictures have a finite value and gradient.
+    SMALLEST_ERROR = 1e-8
+
+    def forward(self, result: paddle.Tensor, clean: paddle.Tensor) -> paddle.Tensor:
+        error = (result - clean).square().mean(axis=[1, 2, 3])
+        return 10 / math.log(10) * (error + self.SMALLEST_ERROR).log().mean()
+
+
+class MaskBCELoss(nn.Layer):
+    """Mean binary cross-entropy between the predicted mask, before the sigmoid, and the true one."""
+
+    def forward(self, mask_logit: paddle.Tensor, mask: paddle.Tensor) -> paddle.Tensor:
+        return F.binary_cross_entropy_with_logits(mask_logit, mask)
+
+
+class MaskDiceLoss(nn.Layer):
+    """1 - Dice overlap per picture, then the mean (Milletari et al., V-Net, 2016).
+
+    Unlike the cross-entropy it does not shrink with the occluder's area. A pixel is added above and below the fraction,
+    so that a picture without an occluder has a value, 0 when none is predicted.
+    """
+
+    def forward(self, mask_logit: paddle.Tensor, mask: paddle.Tensor) -> paddle.Tensor:
+        probability = F.sigmoid(mask_logit)
+        axes = [1, 2, 3]
+        overlap = (probability * mask).sum(axis=axes)
+        area = probability.sum(axis=axes) + mask.sum(axis=axes)
+        return (1 - (2 * overlap + 1) / (area + 1)).mean()
+
+
+class FillLoss(nn.Layer):
+    """Mean absolute error of the restored picture before the gate, inside the true mask widened by `radius` pixels.
+
+    Where the gate is closed nothing else teaches the network what to paint. The mean goes over the batch's covered
+    values; one value is added to the count, so that a batch without an occluder gives 0.
+    """
+
+    def __init__(self, radius: int = 4) -> None:
+        super().__init__()
+        self.radius = radius
+
+    def forward(self, restored: paddle.Tensor, clean: paddle.Tensor, mask: paddle.Tensor) -> paddle.Tensor:
+        widened = F.max_pool2d(mask, 2 * self.radius + 1, stride=1, padding=self.radius)
+        covered_values = widened.sum() * clean.shape[1]
+        return ((restored - clean).abs() * widened).sum() / (covered_values + 1)
+
+
+class MSSSIMLoss(nn.Layer):
+    """1 - MS-SSIM, the values of `metrics.score.ms_ssim`, mean over pictures and channels; 0 (equal) to 1.
+
+    With the constants of another range than [0, 1] the value still looks plausible, but the gradient is weak by orders
+    of magnitude. ValueError where a side is under MINIMUM_SIDE = 161.
+    """
+
+    def forward(self, result: paddle.Tensor, clean: paddle.Tensor) -> paddle.Tensor:
+        if min(clean.shape[2:]) < MINIMUM_SIDE:
+            raise ValueError(f"ms_ssim needs patches of at least {MINIMUM_SIDE} x {MINIMUM_SIDE} pixels, got "
+                             f"{clean.shape[3]} x {clean.shape[2]}: raise the stage's patch size or drop the term")
+        product = None
+        for scale, weight in enumerate(SCALE_WEIGHTS):
+            if scale > 0:
+                # Means of 2 x 2 pixels; an odd side gets a line of zeros in front, which the means count.
+                padding = [side % 2 for side in clean.shape[2:]]
+                result, clean = (F.avg_pool2d(one, 2, 2, padding, exclusive=False) for one in (result, clean))
+            # Luminance is compared at the coarsest scale alone.
+            similarity = _mean_similarity(result, clean, with_luminance=scale == len(SCALE_WEIGHTS) - 1)
+            factor = similarity.clip(min=SMALLEST_FACTOR) ** weight
+            product = factor if product is None else product * factor
+        return 1 - product.mean()
+
+
+def _mean_similarity(result: paddle.Tensor, clean: paddle.Tensor, with_luminance: bool) -> paddle.Tensor:
+    """Mean over the windows of SSIM, or of its contrast-structure part alone; values in [0, 1] -> [N, C]."""
+    result_mean, squares, products = _blur([result, result * result + clean * clean, result * clean])
+    # Blurred apart, since it needs no gradient.
+    (clean_mean,) = _blur([clean])
+    product_of_means = result_mean * clean_mean
+    squares_of_means = result_mean * result_mean + clean_mean * clean_mean
+    covariance, variances = products - product_of_means, squares - squares_of_means
+    similarity = (2 * covariance + K2**2) / (variances + K2**2)
+    if with_luminance:
+        similarity = similarity * (2 * product_of_means + K1**2) / (squares_of_means + K1**2)
+    return similarity.mean(axis=[2, 3])
+
+
+def _blur(maps: list[paddle.Tensor]) -> list[paddle.Tensor]:
+    """Gaussian means of the windows that lie inside; [N, C, H, W] -> [N, C, H - 10, W - 10] each."""
+    stacked = paddle.concat(maps)
+    blurred = _blur_by_convolution(stacked) if stacked.place.is_gpu_place() else _blur_by_matmul(stacked)
+    return paddle.unbind(blurred.reshape([len(maps), -1, *blurred.shape[1:]]))
+
+
+def _blur_by_matmul(pictures: paddle.Tensor) -> paddle.Tensor:
+    """The window as a banded matrix on either side.
+
+    On a CPU, forward and backward, 1.7 (1024 px) to 3 times (192 px) faster than Paddle's convolution.
+    """
+    along_rows, along_columns = (paddle.to_tensor(_band(side)) for side in pictures.shape[2:])
+    return paddle.matmul(paddle.matmul(along_rows, pictures), along_columns, transpose_y=True)
+
+
+def _band(length: int) -> np.ndarray:
+    """float32 [length - 10, length]: row i holds the window at columns i .. i + 10."""
+    band, window = np.zeros((length - WINDOW_SIZE + 1, length), np.float32), gaussian_window()
+    for row in range(len(band)):
+        band[row, row : row + WINDOW_SIZE] = window
+    return band
+
+
+def _blur_by_convolution(pictures: paddle.Tensor) -> paddle.Tensor:
+    """The window as two depthwise convolutions.
+
+    For GPUs: there a matmul may round its inputs to TF32, whose error is as large as the variances measured here.
+    """
+    channels = pictures.shape[1]
+    window = np.tile(gaussian_window().astype(np.float32), (channels, 1, 1, 1))
+    rows_blurred = F.conv2d(pictures, paddle.to_tensor(window.transpose(0, 1, 3, 2)), groups=channels)
+    return F.conv2d(rows_blurred, paddle.to_tensor(window), groups=channels)
+
+
+LOSSES: dict[str, type[nn.Layer]] = {
+    "l1": L1Loss, "charbonnier": CharbonnierLoss, "ms_ssim": MSSSIMLoss, "psnr": PSNRLoss, "mask_bce": MaskBCELoss,
+    "mask_dice": MaskDiceLoss, "fill": FillLoss,
+}  # fmt: skip
+
+
+class TotalLoss(nn.Layer):
+    """Weighted sum of the terms of a config (`Config.loss`); computed in float32, whatever autocast says."""
+
+    def __init__(self, terms: Sequence[LossTerm]) -> None:
+        super().__init__()
+        self.terms = tuple(terms)
+        self.losses = nn.LayerDict()
+        for term in terms:
+            settings = {key: value for key, value in asdict(term).items() if key not in ("name", "weight")}
+            self.losses[term.name] = LOSSES[term.name](**settings)
+        self._range_checked = False
+
+    def forward(
+        self, result: paddle.Tensor, clean: paddle.Tensor, restored: paddle.Tensor | None = None,
+        mask_logit: paddle.Tensor | None = None, mask: paddle.Tensor | None = None,
+    ) -> tuple[paddle.Tensor, dict[str, paddle.Tensor]]:  # fmt: skip
+        """Computes every term on one batch.
+
+        Args:
+            result: what the network hands out (after the gate), [N, C, H, W].
+            clean: the truth, of the same shape, in [0, 1]; checked in the first batch.
+            restored, mask_logit: the picture before the gate and the mask before the sigmoid; None without a gate.
+            mask: the true mask, 1 = occluder, [N, 1, H, W].
+
+        Returns:
+            (the sum, a scalar to call backward on; name -> the term's value without its weight, cut off from the graph)
+
+        Raises:
+            ValueError: two tensors that are compared differ in shape, or white is not 1.
+        """
+        given = {"result": result, "clean": clean, "restored": restored, "mask_logit": mask_logit, "mask": mask}
+        given = {name: tensor for name, tensor in given.items() if tensor is not None}
+        _check_shapes(given)
+        # The first batch only, because each look waits for the device.
+        if not self._range_checked:
+            _check_range(clean)
+            self._range_checked = True
+        total = paddle.zeros([], dtype="float32")
+        values: dict[str, paddle.Tensor] = {}
+        with paddle.amp.auto_cast(enable=False):
+            # fp16 has neither the range for squares nor the precision for variances.
+            tensors = {name: tensor.astype("float32") for name, tensor in given.items()}
+            for term in self.terms:
+                value = self.losses[term.name](**{name: tensors[name] for name in term.inputs})
+                values[term.name] = value.detach()
+                if term.weight:
+                    total = total + term.weight * value
+        return total, values
+
+
+def _check_shapes(tensors: dict[str, paddle.Tensor]) -> None:
+    """Paddle would broadcast [N, 1, H, W] against [N, 3, H, W] without a word."""
+    clean = list(tensors["clean"].shape)
+    if len(clean) != 4:
+        raise ValueError(f"the clean pictures have shape {clean}, expected [N, C, H, W]")
+    for name, tensor in tensors.items():
+        expected = [clean[0], 1, *clean[2:]] if name in ("mask_logit", "mask") else clean
+        if list(tensor.shape) != expected:
+            raise ValueError(f"{name} has shape {list(tensor.shape)}, expected {expected} beside clean {clean}")
+
+
+def _check_range(clean: paddle.Tensor) -> None:
+    """The fault of the original: pictures of one range, and MS-SSIM with the constants of another."""
+    # NumPy's, since those of Paddle 2.6 pass over NaN.
+    values = clean.astype("float32").numpy()
+    lowest, highest = float(values.min()), float(values.max())
+    # Resizing in float32 may overshoot white by a rounding error; written so that NaN is refused.
+    if not (lowest >= -1e-4 and highest <= 1 + 1e-4):
+        raise ValueError(f"the clean values lie in [{lowest:g}, {highest:g}], expected [0, 1]: white is 1")

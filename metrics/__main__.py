@@ -10,14 +10,173 @@ named like the occluded pictures. The exit code is 1 when a result is missing, u
 from __future__ import annotations
 
 import argparse
+import csv
+import io
+import os
 import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 from tqdm import tqdm
 
-from data.contest.lists import ListError
-from metrics.folder import NameIndex, NoTruthsError, format_table, measure_folder, read_truths, write_csv
+from data.contest.lists import ANNOTATION, ListError, is_contest, read_contest, read_list
+from data.images import IMAGE_SUFFIXES, pictures_below, read_rgb
+from data.masks import read_mask
+from metrics.score import MEASURES, evaluate, mean
+from utils.files import write_text
 from utils.machine import available_cores
+
+HEADS = dict(zip(MEASURES, ("PSNR", "MS-SSIM", "score", "inside", "outside"), strict=True))
+
+
+class Truth(NamedTuple):
+    """A clean picture that some result should equal.
+
+    `result_names` are relative names under which the result may lie in the folder of results, the surest first; `mask`
+    is None where the source of truths does not say what was covered.
+    """
+
+    name: str
+    clean: Path
+    mask: Path | None
+    result_names: tuple[str, ...]
+
+
+class Row(NamedTuple):
+    """The measures of one result (`metrics.score.evaluate`), or why there are none."""
+
+    name: str
+    measures: dict[str, float | None]
+    problem: str = ""
+
+
+class NoTruthsError(ValueError):
+    """A path from which no truths can be read; the message says what was expected."""
+
+
+def read_truths(source: Path) -> list[Truth]:
+    """The truths of a folder of pictures, of a contest folder or its annotation.txt, or of a list file.
+
+    A folder's results have its pictures' names. In the others each occlusion is a truth, whose result is named like
+    the occluded picture, with or without the folders it lay in (`train_data_1/hand/x.jpg`, `hand/x.jpg` or `x.jpg`).
+    NoTruthsError, or ListError for a list that cannot be read.
+    """
+    if is_contest(source):
+        return _occlusions([(one.clean, one.mask, f"{one.folder}/{one.occluded_name}") for one in read_contest(source)])
+    if source.is_dir():
+        names = [path.as_posix() for path in pictures_below(source)]
+        if not names:
+            raise NoTruthsError(f"{source}: no pictures in it ({', '.join(IMAGE_SUFFIXES)})")
+        return [Truth(name, source / name, None, (name,)) for name in names]
+    if source.suffix == ".txt" and source.is_file():
+        lines = read_list(source)
+        return _occlusions([(one.clean, one.mask, os.path.relpath(one.occluded, source.parent)) for one in lines])
+    raise NoTruthsError(f"{source}: expected a folder of clean pictures, a contest folder with {ANNOTATION}, or a list "
+                        "file (.txt)")
+
+
+def _occlusions(rows: list[tuple[Path, Path, str]]) -> list[Truth]:
+    """One truth per (clean, mask, path of the occluded picture), under every short name that is its alone."""
+    candidates = []
+    for _, _, occluded in rows:
+        steps = [part for part in Path(os.path.normpath(occluded)).parts if part != ".."]
+        candidates.append(["/".join(steps[start:]) for start in range(len(steps))])
+    # A short name that two occlusions share says nothing; only longer ones tell them apart.
+    owners = Counter(name for names in candidates for name in set(names))
+    return [Truth(names[0], clean, mask, tuple(name for name in names if owners[name] == 1) or (names[0],))
+            for (clean, mask, _), names in zip(rows, candidates, strict=True)]
+
+
+class NameIndex:
+    """The pictures of a folder and its sub-folders, found by relative name; `what` they are is for messages."""
+
+    def __init__(self, folder: Path, what: str) -> None:
+        self.folder, self.what = folder, what
+        self._by_stem: dict[Path, list[str]] = defaultdict(list)
+        for path in pictures_below(folder):
+            self._by_stem[path.with_suffix("")].append(path.as_posix())
+
+    def find(self, names: Iterable[str], taken: Iterable[str] = ()) -> Path:
+        """The file of the first of `names` that exists: by that name, or the only one with another suffix.
+
+        `taken` belongs to somebody else and is not offered as a name with another suffix. ValueError: there is none,
+        or several differ in the suffix alone.
+        """
+        for name in names:
+            there = self._by_stem.get(Path(name).with_suffix(""), [])
+            similar = [name] if name in there else [other for other in there if other not in taken]
+            if len(similar) > 1:
+                raise ValueError(f"{' and '.join(similar)} could all stand for {name}; leave one of them there")
+            if similar:
+                return self.folder / similar[0]
+        raise ValueError(f"no {self.what}: expected {' or '.join(names)} in {self.folder}")
+
+
+def measure_folder(
+    truths: list[Truth], results: NameIndex, masks: NameIndex | None = None, workers: int = 1
+) -> Iterator[Row]:
+    """Yields one row per truth, in order; a picture that cannot be measured becomes a row with a problem.
+
+    `masks` is a folder of masks named like the truths, for truths that bring none. `workers` threads measure at the
+    same time (decoding and measuring run outside Python's lock).
+    """
+    taken = {truth.result_names[0] for truth in truths}
+
+    def measure(truth: Truth) -> Row:
+        try:
+            return Row(truth.name, _measure(truth, results, masks, taken))
+        except (OSError, ValueError) as error:
+            return Row(truth.name, {}, str(error))
+
+    with ThreadPoolExecutor(workers) as pool:
+        yield from pool.map(measure, truths)
+
+
+def _measure(truth: Truth, results: NameIndex, masks: NameIndex | None, taken: set[str]) -> dict[str, float | None]:
+    result_path = results.find(truth.result_names, taken)
+    clean, result, mask = read_rgb(truth.clean), read_rgb(result_path), None
+    mask_path = truth.mask if masks is None else masks.find([truth.name])
+    if mask_path is not None:
+        mask = read_mask(mask_path)
+    for name, picture in ((result_path, result), (f"the mask {mask_path}", mask)):
+        if picture is not None and picture.shape[:2] != clean.shape[:2]:
+            sizes = [f"{one.shape[1]} x {one.shape[0]}" for one in (picture, clean)]
+            raise ValueError(f"another size: {name} is {sizes[0]}, {truth.clean} is {sizes[1]}")
+    return evaluate(result, clean, mask)
+
+
+def _with_mean(rows: list[Row]) -> list[Row]:
+    means = {measure: mean(measure, [row.measures.get(measure) for row in rows]) for measure in MEASURES}
+    return [*rows, Row("mean", means)]
+
+
+def _text(value: float | None, decimals: int) -> str:
+    return "" if value is None else f"{value:.{decimals}f}"
+
+
+def format_table(rows: list[Row]) -> str:
+    """Headings, one line per row, and the mean; columns in which nothing was measured are left out."""
+    rows = _with_mean(rows)
+    shown = [measure for measure in MEASURES if rows[-1].measures[measure] is not None]
+    width = max(len(row.name) for row in rows)
+    lines = [" ".join([" " * width, *(f"{HEADS[measure]:>8}" for measure in shown)]).rstrip()]
+    for row in rows:
+        cells = [f"{_text(row.measures.get(name), 2 if 'psnr' in name else 4) or '-':>8}" for name in shown]
+        lines.append(f"{row.name:<{width}} " + (row.problem or " ".join(cells)))
+    return "\n".join(lines)
+
+
+def write_csv(path: Path, rows: list[Row]) -> None:
+    """Writes name, every measure, and the problem if there is one; the last line is the mean. Atomic."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["name", *MEASURES, "problem"])
+    for row in _with_mean(rows):
+        writer.writerow([row.name, *(_text(row.measures.get(name), 6) for name in MEASURES), row.problem])
+    write_text(path, buffer.getvalue())
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,8 +198,9 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(str(error))
     if options.masks is not None and truths[0].mask is not None:
         parser.error(f"--masks {options.masks}: {options.truth} names the masks already")
-    masks = None if options.masks is None else NameIndex(options.masks)
-    measured = measure_folder(truths, NameIndex(options.results), masks, workers=min(4, available_cores()))
+    masks = None if options.masks is None else NameIndex(options.masks, "mask")
+    results = NameIndex(options.results, "result")
+    measured = measure_folder(truths, results, masks, workers=min(4, available_cores()))
     rows = list(tqdm(measured, total=len(truths), unit="picture", desc="measuring"))
     print(format_table(rows))
     if options.csv is not None:

@@ -28,7 +28,7 @@ import numpy as np
 import yaml
 
 from models.weights import LocatorWeights, Weights, fresh_locator, locator_of, network_of, save_weights
-from utils.serialization import RestrictedUnpickler, UnsafeFileError
+from utils.files import RestrictedUnpickler, UnsafeFileError
 
 # The storages that files of weights use. NumPy has no bfloat16, it is widened to float32.
 _STORAGES = {

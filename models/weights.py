@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from utils.serialization import load_tree, save_tree
+from utils.files import load_tree, save_tree
 
 if TYPE_CHECKING:
     from paddle import nn

@@ -1,14 +1,15 @@
-"""One question to a process of its own, where an engine may crash, and where memory and threads are its own.
+"""Work in processes of their own: many tasks at once, or one question whose engine may crash.
 
-`ask` runs a function of this project in a fresh process; order and answer are JSON in files, so that nothing that
-libraries print gets between them. `run_child` runs any command and measures it. Both tell a child's last words when it
-fails.
+`run_parallel` shares tasks out. `ask` runs a function of this project in a fresh process, where memory and threads are
+its own; order and answer are JSON in files, so that nothing that libraries print gets between them. `run_child` runs
+any command and measures it. The last two tell a child's last words when it fails.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -16,25 +17,27 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
+
+import cv2
 
 from utils.files import write_text
 
+Task = TypeVar("Task")
+Result = TypeVar("Result")
 _ROOT = Path(__file__).resolve().parent.parent
-# Nothing that is worth waiting for takes longer.
-_LIMIT_SECONDS = 3600.0
+
+
+class WorkerKilledError(RuntimeError):
+    """A worker process ended without a word; the machine's memory is the usual reason."""
 
 
 class ChildError(RuntimeError):
-    """A child process failed; the message says how it ended and what it wrote last.
-
-    Args:
-        ending: how it ended, in words.
-        words: everything that it wrote.
-    """
+    """A child process failed; the message says how it ended (`ending`) and the last of its `words`."""
 
     def __init__(self, ending: str, words: str) -> None:
         self.ending, self.words = ending, words
@@ -42,8 +45,7 @@ class ChildError(RuntimeError):
         super().__init__(f"{ending}: {lines[-1]}" if lines else ending)
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(NamedTuple):
     """A child process that ended well: how long it ran, its peak resident memory in 10^9 bytes, what it wrote."""
 
     seconds: float
@@ -51,8 +53,54 @@ class Ended:
     words: str
 
 
+def run_parallel(
+    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int, prepare: Callable[[], None] | None = None
+) -> Iterator[Result]:
+    """Yields `function(task)` for every task, in the order of the tasks, computed by `workers` processes.
+
+    With one worker, or one task, everything happens in this process. `function` must be importable by name; `prepare`
+    is called once in each process that works, before its first task. An exception in a worker or in the caller, ctrl-C,
+    or closing the iterator kills the workers at once, so tasks must write atomically.
+
+    Raises:
+        WorkerKilledError: a worker process was killed.
+    """
+    workers = min(workers, len(tasks))
+    if workers <= 1:
+        if prepare is not None:
+            prepare()
+        yield from map(function, tasks)
+        return
+    # Started afresh, not forked: a copy of a process with threads (a progress bar has one) may hang.
+    context = multiprocessing.get_context("spawn")
+    others = set(multiprocessing.active_children())
+    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(prepare,))
+    try:
+        yield from executor.map(function, tasks)
+    except BrokenProcessPool as error:
+        raise WorkerKilledError(
+            "a worker process was killed, most often for lack of memory; use fewer --workers and run again"
+        ) from error
+    except BaseException:
+        # Workers do not hear ctrl-C: who stops would wait for their tasks, and who presses it twice for ever.
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()
+        raise
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def _begin_worker(prepare: Callable[[], None] | None) -> None:
+    # Ctrl-C reaches the whole group; the parent alone answers it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Processes share the processors already.
+    cv2.setNumThreads(1)
+    if prepare is not None:
+        prepare()
+
+
 def run_child(
-    command: Sequence[str], folder: Path, environment: Mapping[str, str], limit_seconds: float = _LIMIT_SECONDS
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], limit_seconds: float = 3600.0
 ) -> Ended:
     """Runs a command in `folder` to its end.
 
@@ -60,12 +108,11 @@ def run_child(
         ChildError: it ended with another exit code than 0, by a signal, or not within `limit_seconds`.
         OSError: it cannot be started.
     """
-    start = time.perf_counter()
+    start, overdue = time.perf_counter(), threading.Event()
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
-        overdue = threading.Event()
         timer = threading.Timer(limit_seconds, lambda: (overdue.set(), process.kill()))
         timer.start()
         try:
@@ -78,17 +125,14 @@ def run_child(
         finally:
             timer.cancel()
         seconds = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
+        process.returncode = code = os.waitstatus_to_exitcode(status)
         output.seek(0)
         words = output.read().decode("utf-8", errors="replace")
     if overdue.is_set():
         raise ChildError(f"not finished after {limit_seconds:g} s", words)
-    if process.returncode < 0:
-        raise ChildError(f"ended by {signal.Signals(-process.returncode).name}", words)
-    if process.returncode:
-        raise ChildError(f"ended with code {process.returncode}", words)
-    unit = 1 if sys.platform == "darwin" else 1024
-    return Ended(seconds, usage.ru_maxrss * unit / 1e9, words)
+    if code:
+        raise ChildError(f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}", words)
+    return Ended(seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9, words)
 
 
 def ask(function: str, order: Any, **environment: str) -> Any:
@@ -107,16 +151,12 @@ def ask(function: str, order: Any, **environment: str) -> Any:
         write_text(folder / "order.json", json.dumps(order))
         # Found wherever this process was started.
         paths = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-        command = [sys.executable, "-m", "utils.child", function, "order.json", "answer.json"]
+        command = [sys.executable, "-m", "utils.child", function]
         run_child(command, folder, {**os.environ, "PYTHONPATH": paths, **environment})
         return json.loads((folder / "answer.json").read_text("utf-8"))
 
 
-def _answer(function: str, order: str, answer: str) -> None:
-    module, _, name = function.partition(":")
-    result = getattr(importlib.import_module(module), name)(json.loads(Path(order).read_text("utf-8")))
-    write_text(answer, json.dumps(result))
-
-
 if __name__ == "__main__":
-    _answer(*sys.argv[1:])
+    asked_module, _, asked_name = sys.argv[1].partition(":")
+    asked = getattr(importlib.import_module(asked_module), asked_name)
+    write_text("answer.json", json.dumps(asked(json.loads(Path("order.json").read_text("utf-8")))))

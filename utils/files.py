@@ -1,21 +1,39 @@
-"""Writing files so that a reader never sees half of one, and their names as one line of a terminal or a log."""
+"""Files that are whole or not there, trees of arrays that are read without running anybody's code, names on one line.
+
+A tree is nested dictionaries and lists of NumPy arrays and plain values, pickled in the layout of `paddle.save`, so
+that `paddle.load` opens it too. That one runs whatever a pickle asks for; `load_tree` allows the handful of names that
+rebuild an array and refuses everything else.
+"""
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
+import pickle
 import re
 import threading
 import time
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 _TEMPORARY = re.compile(r"\.(\d+)-[0-9a-f]+\.tmp(\..*)?", re.DOTALL)
 # Another machine's writer may be at work in a shared folder; writing one file does not pause for so long.
 _ABANDONED_SECONDS = 10.0
 # Control characters (a line break or an escape sequence in a name), bytes that are no text, line separators.
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
+# NumPy 1 and 2 keep the functions that rebuild arrays in private modules of different names.
+_ARRAYS = {("numpy", "dtype"): np.dtype, ("numpy", "ndarray"): np.ndarray, ("_codecs", "encode"): codecs.encode}
+for _core in ("core", "_core"):
+    for _module, _rebuild in (("multiarray", np.zeros(1).__reduce__()[0]),
+                              ("multiarray", np.float64(0).__reduce__()[0]),
+                              ("numeric", np.zeros(1).__reduce_ex__(5)[0])):  # fmt: skip
+        _ARRAYS[f"numpy.{_core}.{_module}", _rebuild.__name__] = _rebuild
 
 
 @contextmanager
@@ -35,8 +53,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         yield temporary
         os.replace(temporary, path)
     except BaseException:
-        with suppress(FileNotFoundError):
-            temporary.unlink()
+        temporary.unlink(missing_ok=True)
         raise
 
 
@@ -62,40 +79,104 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> list[Path]:
     removed = []
     for place, _, names in os.walk(folder):
         for name in names:
-            match = _TEMPORARY.fullmatch(name)
-            path = Path(place, name)
-            if match and not _is_running(int(match[1])) and _seconds_since_written(path) > _ABANDONED_SECONDS:
-                path.unlink(missing_ok=True)
-                removed.append(path)
+            match, path = _TEMPORARY.fullmatch(name), Path(place, name)
+            if match is None or _is_running(int(match[1])):
+                continue
+            # Its writer may have renamed it in between.
+            with suppress(FileNotFoundError):
+                if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                    path.unlink()
+                    removed.append(path)
     return removed
 
 
 def _is_running(process: int) -> bool:
     """Whether another process of this number runs; this one's number was an earlier one's."""
-    if process == os.getpid():
-        return False
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
     except PermissionError:
-        # It belongs to somebody else.
-        pass
-    return True
-
-
-def _seconds_since_written(path: Path) -> float:
-    try:
-        return time.time() - path.stat().st_mtime
-    except FileNotFoundError:
-        return 0.0
+        return True  # somebody else's
+    return process != os.getpid()
 
 
 def printable(text: object) -> str:
     r"""`str(text)` on one line: what would break it or cannot be encoded is written as \n, \x1b or \udcff."""
     return "".join(
-        character.encode("unicode_escape").decode("ascii")
-        if unicodedata.category(character) in _UNPRINTABLE
-        else character
-        for character in str(text)
+        one.encode("unicode_escape").decode("ascii") if unicodedata.category(one) in _UNPRINTABLE else one
+        for one in str(text)
     )
+
+
+class UnsafeFileError(ValueError):
+    """The file asks for code that a file of weights has no use for."""
+
+
+class RestrictedUnpickler(pickle.Unpickler):
+    """Unpickles without running anybody's code: every name that is not allowed is refused.
+
+    Args:
+        content: the pickle, or a stream of several, of which the next one is read.
+        allowed: (module, name) as the pickle has them -> what stands in for them.
+        resolve: gives the value of a reference to something outside the pickle; None refuses references.
+    """
+
+    def __init__(
+        self, content: bytes | io.BytesIO, allowed: Mapping[tuple[str, str], Any],
+        resolve: Callable[[Any], Any] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(content if isinstance(content, io.BytesIO) else io.BytesIO(content))
+        self._allowed, self._resolve = allowed, resolve
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in self._allowed:
+            raise UnsafeFileError(f"asks to load {module}.{name}; only arrays and plain values are allowed")
+        return self._allowed[module, name]
+
+    def persistent_load(self, pid: Any) -> Any:
+        if self._resolve is None:
+            raise UnsafeFileError(f"refers to {pid!r} outside itself; only arrays and plain values are allowed")
+        return self._resolve(pid)
+
+
+def save_tree(path: str | os.PathLike[str], tree: dict[str, Any]) -> None:
+    """Writes a tree to `path`, atomically; TypeError names the place of a value that is neither an array nor plain."""
+    # Protocol 4 is the newest that every supported Paddle reads.
+    write_bytes(path, pickle.dumps(_storable(tree, ""), protocol=4))
+
+
+def _storable(tree: Any, where: str) -> Any:
+    """The tree with its arrays in C order, so that the bytes are a function of the values alone."""
+    if isinstance(tree, np.ndarray):
+        if tree.dtype == object:
+            raise TypeError(f"{where}: object arrays cannot be saved, convert to numbers first")
+        return np.array(tree, order="C")
+    if isinstance(tree, dict):
+        for key in tree:
+            if not isinstance(key, str):
+                raise TypeError(f"{where}: key {key!r} is {type(key).__name__}, expected str")
+        return {key: _storable(value, f"{where}.{key}" if where else key) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        return type(tree)(_storable(value, f"{where}[{index}]") for index, value in enumerate(tree))
+    if not isinstance(tree, str | bytes | int | float | bool | None):
+        raise TypeError(f"{where}: {type(tree).__name__} cannot be saved; use arrays, dicts, lists or plain values")
+    return tree
+
+
+def load_tree(path: str | os.PathLike[str]) -> Any:
+    """Reads a file of `save_tree` (or of `paddle.save`, when it holds arrays only).
+
+    Raises:
+        FileNotFoundError: no such file.
+        UnsafeFileError: the file names anything that is not an array or a plain value.
+        ValueError: the file is torn or is not of this kind.
+    """
+    content = Path(path).read_bytes()
+    try:
+        return RestrictedUnpickler(content, _ARRAYS).load()
+    except UnsafeFileError as error:
+        raise UnsafeFileError(f"{os.fspath(path)}: {error}") from error
+    except Exception as error:
+        raise ValueError(f"{os.fspath(path)}: not a whole file of weights or checkpoints ({type(error).__name__}: "
+                         f"{error}); it may be cut short: copy or make it again") from error

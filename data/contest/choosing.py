@@ -19,8 +19,8 @@ from data.contest.lists import PATCH_FOLDERS, PatchPaths, write_list
 from data.contest.patch_files import names_by_part
 from data.images import BadImageError, read_rgb
 from data.masks import read_mask
+from utils.child import run_parallel
 from utils.files import atomic_path, write_text
-from utils.parallel import run_parallel
 
 
 @dataclass(frozen=True)

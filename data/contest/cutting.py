@@ -31,7 +31,7 @@ from data.contest.patch_files import (
 )
 from data.images import BadImageError, read_rgb, write_image
 from data.masks import read_mask, write_mask
-from utils.parallel import run_parallel
+from utils.child import run_parallel
 
 # The sets of each entry of the record, and the other entry whose patches may be shared.
 SETS = {ALL_DATA: ("all",), DIVIDED_DATA: ("train", "val")}

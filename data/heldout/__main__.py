@@ -19,8 +19,8 @@ from data.heldout import RECORDS, SOURCES, DifferenceError, compare, files_of_se
 from data.images import BadImageError
 from data.synthesis.make import MANIFEST, make_set
 from data.synthesis.sets import SetOptions
+from utils.child import WorkerKilledError
 from utils.machine import available_cores
-from utils.parallel import WorkerKilledError
 
 
 def _parser() -> argparse.ArgumentParser:

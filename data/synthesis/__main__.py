@@ -18,8 +18,8 @@ from data.images import BadImageError
 from data.synthesis.make import make_set
 from data.synthesis.sets import SetOptions
 from data.synthesis.styles import REFERENCE_LONG_SIDE, STYLES
+from utils.child import WorkerKilledError
 from utils.machine import available_cores
-from utils.parallel import WorkerKilledError
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -27,8 +27,8 @@ from data.synthesis.printed import PeoplePictures, WholePictures, print_on, prin
 from data.synthesis.scenes import cut_strip, lay_on_desk, photograph
 from data.synthesis.sets import PageJob, SetOptions, Sources, find_sources, plan
 from data.synthesis.styles import STYLES
+from utils.child import run_parallel
 from utils.files import atomic_path, write_bytes, write_text
-from utils.parallel import run_parallel
 
 MANIFEST = "manifest.json"
 _QUALITY = 95

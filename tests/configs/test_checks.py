@@ -9,12 +9,11 @@ from typing import get_args
 
 import pytest
 
-from configs.checks import check_init, check_lists
-from configs.load import load_config
+from configs.load import check_init, check_lists, load_config
 from configs.parsing import ConfigError
 from configs.schema import AnyTerm
-from losses.total import LOSSES
-from metrics.ms_ssim import MINIMUM_SIDE
+from losses import LOSSES
+from metrics.score import MINIMUM_SIDE
 
 TINY = "configs/smoke.yml"
 PHASE1, PHASE2 = "configs/nafnet_phase1_l1.yml", "configs/nafnet_phase2_msssim.yml"

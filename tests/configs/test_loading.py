@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from configs.load import load_config, parse_config, to_tree, to_yaml
+from configs.load import load_config, parse_config, to_yaml
 from configs.parsing import ConfigError
 from configs.schema import CharbonnierTerm, Config, FillTerm, L1Term, PredictConfig, Stage
 
@@ -140,7 +141,7 @@ def test_cycle_and_missing_base_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_shipped_configs_load_and_survive_the_round_trip(path: Path, tmp_path: Path) -> None:
     config = load_config(path)
-    assert parse_config(to_tree(config)) == config
+    assert parse_config(asdict(config)) == config
     copy = tmp_path / "config.yml"
     copy.write_text(to_yaml(config))
     assert load_config(copy) == config

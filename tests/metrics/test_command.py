@@ -13,8 +13,7 @@ import pytest
 from PIL import Image
 
 from data.masks import contest_mask_image
-from metrics.__main__ import main
-from metrics.folder import NameIndex, find_result, read_truths
+from metrics.__main__ import NameIndex, main, read_truths
 from metrics.score import evaluate
 from tests.metrics.reference_pictures import as_bytes, page
 
@@ -36,21 +35,21 @@ def save(path: Path, picture: np.ndarray) -> None:
     Image.fromarray(picture).save(path)
 
 
-def rows_of(path: Path) -> dict[str, dict[str, str]]:
-    with open(path, newline="", encoding="utf-8") as file:
-        return {row["name"]: row for row in csv.DictReader(file)}
-
-
 def contest(root: Path, folder: str, lines: list[str]) -> None:
     """One train_data folder; every line is an occlusion without its suffix, such as hand/x."""
-    (root / folder).mkdir(parents=True)
-    rows = []
     save(root / folder / "gt" / "page.png", CLEAN)
     for line in lines:
         save(root / folder / f"{line}.jpg", CLEAN)
         contest_mask_image(MASK).save(root / folder / f"{line}.png")
-        rows.append(f"gt/page.png {line}.jpg {line}.png\n")
-    (root / folder / "annotation.txt").write_text("".join(rows), encoding="utf-8")
+    (root / folder / "annotation.txt").write_text("".join(f"gt/page.png {line}.jpg {line}.png\n" for line in lines))
+
+
+def measure(root: Path, truth: str, *more: str) -> tuple[int, dict[str, dict[str, str]]]:
+    """The exit code and the rows of the table, for `root`/results against `root`/`truth`."""
+    table = root / "out" / "table.csv"
+    code = main([str(root / "results"), str(root / truth), *more, "--csv", str(table)])
+    with open(table, newline="", encoding="utf-8") as file:
+        return code, {row["name"]: row for row in csv.DictReader(file)}
 
 
 def test_a_folder_becomes_a_table_and_a_csv(tmp_path, capsys):
@@ -59,90 +58,70 @@ def test_a_folder_becomes_a_table_and_a_csv(tmp_path, capsys):
         save(tmp_path / "gt" / name, CLEAN)
         save(tmp_path / "results" / name, restored(offset))
         save((tmp_path / "masks" / name).with_suffix(".bmp"), MASK * 255)
-    arguments = [str(tmp_path / "results"), str(tmp_path / "gt"), "--masks", str(tmp_path / "masks")]
-    assert main([*arguments, "--csv", str(tmp_path / "out" / "table.csv")]) == 0
-    rows = rows_of(tmp_path / "out" / "table.csv")
-    assert list(rows) == [*names, "mean"]
+    code, rows = measure(tmp_path, "gt", "--masks", str(tmp_path / "masks"))
+    assert (code, list(rows)) == (0, [*names, "mean"])
     for name, offset in names.items():
-        for measure, value in evaluate(restored(offset), CLEAN, MASK).items():
-            assert float(rows[name][measure]) == pytest.approx(value, abs=1e-6)
+        for kind, value in evaluate(restored(offset), CLEAN, MASK).items():
+            assert float(rows[name][kind]) == pytest.approx(value, abs=1e-6)
     assert rows["sub/b c.png"]["psnr"] == "inf"
-    scores = [float(rows[name]["score"]) for name in names]
-    assert float(rows["mean"]["score"]) == pytest.approx(np.mean(scores), abs=1e-6)
+    assert float(rows["mean"]["score"]) == pytest.approx(np.mean([float(rows[name]["score"]) for name in names]))
     # An equal picture counts 100 dB in the mean, as it does in the score.
     psnrs = [min(float(rows[name]["psnr"]), 100) for name in names]
     assert float(rows["mean"]["psnr"]) == pytest.approx(np.mean(psnrs), abs=1e-5)
-    table = capsys.readouterr().out.splitlines()
-    assert table[0].split() == ["PSNR", "MS-SSIM", "score", "inside", "outside"]
-    assert table[1].split()[0] == "a.png"
-    assert table[1].split()[1] == f"{evaluate(restored(2), CLEAN)['psnr']:.2f}"
-    assert table[4].split()[0] == "mean"
+    table = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert table[0] == ["PSNR", "MS-SSIM", "score", "inside", "outside"]
+    assert table[1][:2] == ["a.png", f"{evaluate(restored(2), CLEAN)['psnr']:.2f}"]
+    assert table[4][0] == "mean"
 
 
 def test_what_is_wrong_is_named_and_sets_the_exit_code(tmp_path, capsys):
-    for name in ("good", "missing", "size", "cut"):
+    for name in ("good", "missing", "size", "cut", "maskless", "mask size"):
         save(tmp_path / "gt" / f"{name}.png", CLEAN)
         save(tmp_path / "results" / f"{name}.png", restored(3))
+        save(tmp_path / "masks" / f"{name}.png", MASK)
     (tmp_path / "results" / "missing.png").unlink()
+    (tmp_path / "masks" / "maskless.png").unlink()
     save(tmp_path / "results" / "size.png", CLEAN[:, :-1])
+    save(tmp_path / "masks" / "mask size.png", MASK[:-1])
     content = (tmp_path / "results" / "cut.png").read_bytes()
     (tmp_path / "results" / "cut.png").write_bytes(content[: len(content) // 2])
-    assert main([str(tmp_path / "results"), str(tmp_path / "gt"), "--csv", str(tmp_path / "table.csv")]) == 1
-    rows = rows_of(tmp_path / "table.csv")
-    assert "no result: expected missing.png" in rows["missing.png"]["problem"]
-    assert "size.png is 199 x 170" in rows["size.png"]["problem"]
+    code, rows = measure(tmp_path, "gt", "--masks", str(tmp_path / "masks"))
+    assert code == 1
+    for name, told in {"missing": "no result: expected missing.png", "size": "size.png is 199 x 170", "cut": "cut.png",
+                       "maskless": "no mask: expected maskless.png", "mask size": "200 x 169"}.items():
+        assert told in rows[f"{name}.png"]["problem"]
     assert "gt/size.png is 200 x 170" in rows["size.png"]["problem"]
-    assert "cut.png" in rows["cut.png"]["problem"]
     assert not rows["good.png"]["problem"]
     assert rows["mean"]["psnr"] == rows["good.png"]["psnr"]
     assert rows["size.png"]["psnr"] == ""
     printed = capsys.readouterr()
     assert "missing.png" in printed.out
-    assert "not measured: 3 of 4" in printed.err
-
-
-def test_masks_that_do_not_fit_are_problems(tmp_path, capsys):
-    for name in ("a.png", "b.png"):
-        save(tmp_path / "gt" / name, CLEAN)
-    save(tmp_path / "masks" / "b.png", MASK[:-1])
-    assert main([str(tmp_path / "gt"), str(tmp_path / "gt"), "--masks", str(tmp_path / "masks")]) == 1
-    printed = capsys.readouterr().out
-    assert "no mask: expected a.png" in printed
-    assert "200 x 169" in printed
+    assert "not measured: 5 of 6" in printed.err
 
 
 def test_without_masks_and_scores_columns_are_left_out(tmp_path, capsys):
-    save(tmp_path / "gt" / "a.png", CLEAN)
-    save(tmp_path / "results" / "a.png", restored(3))
-    assert main([str(tmp_path / "results"), str(tmp_path / "gt")]) == 0
-    assert capsys.readouterr().out.splitlines()[0].split() == ["PSNR", "MS-SSIM", "score"]
-    save(tmp_path / "gt" / "a.png", CLEAN[:160])
-    save(tmp_path / "results" / "a.png", restored(3)[:160])
-    assert main([str(tmp_path / "results"), str(tmp_path / "gt"), "--csv", str(tmp_path / "table.csv")]) == 0
-    rows = rows_of(tmp_path / "table.csv")
-    assert rows["a.png"]["ms_ssim"] == rows["a.png"]["score"] == rows["mean"]["score"] == ""
-    assert float(rows["a.png"]["psnr"]) > 20
-    printed = capsys.readouterr().out
-    assert printed.splitlines()[0].split() == ["PSNR"]
+    for rows, heads in ((170, ["PSNR", "MS-SSIM", "score"]), (160, ["PSNR"])):
+        save(tmp_path / "gt" / "a.png", CLEAN[:rows])
+        save(tmp_path / "results" / "a.png", restored(3)[:rows])
+        code, table = measure(tmp_path, "gt")
+        printed = capsys.readouterr().out
+        assert (code, printed.splitlines()[0].split()) == (0, heads)
+    assert table["a.png"]["ms_ssim"] == table["a.png"]["score"] == table["mean"]["score"] == ""
+    assert float(table["a.png"]["psnr"]) > 20
     assert "no MS-SSIM and no score (a side under 161 pixels): a.png" in printed
 
 
 def test_another_suffix_will_do_but_not_two(tmp_path):
-    for name in ("a.png", "b.png", "b.jpg", "c.JPG", "d.jpg"):
-        save(tmp_path / "gt" / name, CLEAN)
     for name in ("a.jpg", "b.png", "c.png", "d.png", "d.bmp", "e.png", ".d.jpg"):
-        save(tmp_path / "results" / name, CLEAN)
-    truths = {truth.name: truth for truth in read_truths(tmp_path / "gt")}
-    results = NameIndex(tmp_path / "results")
-    taken = {truth.result_names[0] for truth in truths.values()}
-    assert find_result(truths["a.png"], results, taken) == "a.jpg"
-    assert find_result(truths["b.png"], results, taken) == "b.png"
-    assert find_result(truths["c.JPG"], results, taken) == "c.png"
+        save(tmp_path / name, CLEAN)
+    results, taken = NameIndex(tmp_path, "result"), {"a.png", "b.png", "b.jpg", "c.JPG", "d.jpg"}
+    for name, found in {"a.png": "a.jpg", "b.png": "b.png", "c.JPG": "c.png"}.items():
+        assert results.find([name], taken) == tmp_path / found
     # b.png is the result of b.png, so b.jpg has none.
     with pytest.raises(ValueError, match=r"no result: expected b\.jpg"):
-        find_result(truths["b.jpg"], results, taken)
+        results.find(["b.jpg"], taken)
     with pytest.raises(ValueError, match=r"d\.bmp and d\.png could all stand for d\.jpg"):
-        find_result(truths["d.jpg"], results, taken)
+        results.find(["d.jpg"], taken)
 
 
 @pytest.mark.parametrize("depth", ["train_data_1/hand/", "hand/", ""])
@@ -150,11 +129,9 @@ def test_a_contest_folder_gives_truth_and_masks_to_every_occlusion(tmp_path, dep
     contest(tmp_path / "contest", "train_data_1", ["hand/page_0_000", "hand/page_0_001"])
     for number, offset in ((0, 2), (1, 8)):
         save(tmp_path / "results" / f"{depth}page_0_00{number}.png", restored(offset))
-    for source in (".", "train_data_1", "train_data_1/annotation.txt"):
-        target = str(tmp_path / "table.csv")
-        assert main([str(tmp_path / "results"), str(tmp_path / "contest" / source), "--csv", target]) == 0
-        rows = rows_of(tmp_path / "table.csv")
-        assert list(rows) == [*(f"train_data_1/hand/page_0_00{number}.jpg" for number in (0, 1)), "mean"]
+    for source in ("contest", "contest/train_data_1", "contest/train_data_1/annotation.txt"):
+        code, rows = measure(tmp_path, source)
+        assert (code, len(rows)) == (0, 3)
         for number, offset in ((0, 2), (1, 8)):
             measured = rows[f"train_data_1/hand/page_0_00{number}.jpg"]
             expected = evaluate(restored(offset), CLEAN, MASK)
@@ -163,31 +140,25 @@ def test_a_contest_folder_gives_truth_and_masks_to_every_occlusion(tmp_path, dep
 
 
 def test_a_short_name_that_two_occlusions_share_is_not_taken(tmp_path):
-    contest(tmp_path / "contest", "train_data_1", ["hand/x", "head/y"])
-    contest(tmp_path / "contest", "train_data_2", ["hand/x"])
-    truths = read_truths(tmp_path / "contest")
-    assert [truth.result_names for truth in truths] == [
+    contest(tmp_path, "train_data_1", ["hand/x", "head/y"])
+    contest(tmp_path, "train_data_2", ["hand/x"])
+    assert [truth.result_names for truth in read_truths(tmp_path)] == [
         ("train_data_1/hand/x.jpg",),
         ("train_data_1/head/y.jpg", "head/y.jpg", "y.jpg"),
         ("train_data_2/hand/x.jpg",),
     ]
-    save(tmp_path / "results" / "x.jpg", CLEAN)
-    with pytest.raises(ValueError, match=r"no result: expected train_data_1/hand/x\.jpg"):
-        find_result(truths[0], NameIndex(tmp_path / "results"))
 
 
 def test_a_list_of_whole_pages(tmp_path):
     contest(tmp_path / "contest", "train_data_1", ["hand/page_0_000"])
     (tmp_path / "prepared").mkdir()
-    line = " ".join(
-        f"../contest/train_data_1/{name}" for name in ("gt/page.png", "hand/page_0_000.jpg", "hand/page_0_000.png")
-    )
+    names = ("gt/page.png", "hand/page_0_000.jpg", "hand/page_0_000.png")
+    line = " ".join(f"../contest/train_data_1/{name}" for name in names)
     (tmp_path / "prepared" / "val_pages.txt").write_text(line + "\n", encoding="utf-8")
     save(tmp_path / "results" / "page_0_000.jpg", restored(0))
-    arguments = [str(tmp_path / "results"), str(tmp_path / "prepared" / "val_pages.txt")]
-    assert main([*arguments, "--csv", str(tmp_path / "table.csv")]) == 0
-    row = rows_of(tmp_path / "table.csv")["contest/train_data_1/hand/page_0_000.jpg"]
-    assert float(row["psnr_inside"]) > 20
+    code, rows = measure(tmp_path, "prepared/val_pages.txt")
+    assert code == 0
+    assert float(rows["contest/train_data_1/hand/page_0_000.jpg"]["psnr_inside"]) > 20
 
 
 def test_wrong_usage_ends_with_2_and_words(tmp_path, capsys):
@@ -195,13 +166,13 @@ def test_wrong_usage_ends_with_2_and_words(tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     (tmp_path / "list.txt").write_text("a.png\n", encoding="utf-8")
     contest(tmp_path / "contest", "train_data_1", ["hand/x"])
-    gt, empty = str(tmp_path / "gt"), str(tmp_path / "empty")
+    gt, nowhere = str(tmp_path / "gt"), str(tmp_path / "nowhere")
     for arguments, message in (
-        ([str(tmp_path / "nowhere"), gt], "nowhere: no such folder"),
-        ([gt, empty], "no pictures in it"),
-        ([gt, str(tmp_path / "nowhere")], "expected a folder of clean pictures"),
+        ([nowhere, gt], "nowhere: no such folder"),
+        ([gt, str(tmp_path / "empty")], "no pictures in it"),
+        ([gt, nowhere], "expected a folder of clean pictures"),
         ([gt, str(tmp_path / "list.txt")], "list.txt, line 1"),
-        ([gt, gt, "--masks", str(tmp_path / "nowhere")], "nowhere: no such folder"),
+        ([gt, gt, "--masks", nowhere], "nowhere: no such folder"),
         ([gt, str(tmp_path / "contest"), "--masks", gt], "names the masks already"),
     ):
         with pytest.raises(SystemExit) as stopped:
@@ -212,8 +183,7 @@ def test_wrong_usage_ends_with_2_and_words(tmp_path, capsys):
 
 def test_the_command_runs_as_a_module(tmp_path):
     save(tmp_path / "gt" / "a.png", CLEAN)
-    save(tmp_path / "results" / "a.png", restored(4))
-    command = [sys.executable, "-m", "metrics", str(tmp_path / "results"), str(tmp_path / "gt")]
+    command = [sys.executable, "-m", "metrics", str(tmp_path / "gt"), str(tmp_path / "gt")]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -17,7 +17,7 @@ from models.weights import arrays_of, load_weights, network_of
 from tests.models import reference
 from tests.models.networks import TINY, random_picture
 from tests.models.official import official_arrays, official_shapes
-from utils.serialization import UnsafeFileError
+from utils.files import UnsafeFileError
 
 DATA = Path(__file__).parent / "data"
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from configs.schema import PRESETS
 from models.nafnet import NAFNet
 from models.weights import Weights, arrays_of, load_arrays, load_weights, network_of, save_weights
 from tests.models.networks import TINY, random_network, random_picture
-from utils.serialization import load_tree, save_tree
+from utils.files import load_tree, save_tree
 
 # `shipped_weights_check.npz` holds a random input of 97x131 and the two outputs, in float32, of the PyTorch network
 # that the shipped weights were trained in.

@@ -1,15 +1,28 @@
-"""Files are whole or not there, what killed writers leave can be told from what others write, names fit on a line."""
+"""Files are whole or not there, leftovers can be told from what others write, and nothing in a tree is ever run."""
 
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import numpy as np
+import paddle
 import pytest
 
-from utils.files import atomic_path, printable, remove_leftovers, write_bytes, write_text
+from utils.files import (
+    UnsafeFileError,
+    atomic_path,
+    load_tree,
+    printable,
+    remove_leftovers,
+    save_tree,
+    write_bytes,
+    write_text,
+)
 
 
 def test_writes_replaces_and_leaves_nothing_else(tmp_path):
@@ -98,3 +111,99 @@ def test_only_what_nobody_writes_any_more_is_removed(tmp_path):
 def test_every_name_becomes_one_line_that_can_be_encoded(name, shown):
     assert printable(name) == shown
     assert printable(name).encode("utf-8")
+
+
+def tree():
+    rng = np.random.default_rng(0)
+    return {
+        "arrays": {
+            "a.weight": rng.normal(size=(3, 4, 5)).astype(np.float32), "half": rng.normal(size=7).astype(np.float16),
+            "whole": np.arange(6, dtype=np.int64).reshape(2, 3), "scalar": np.array(2.5, np.float32),
+            "empty": np.zeros((0, 3), np.uint8), "turned": np.asfortranarray(rng.normal(size=(4, 3))),
+        },
+        "plain": [1, 2.5, "ü", None, True, b"bytes", (1, 2)],
+    }  # fmt: skip
+
+
+def same(left, right):
+    if type(left) is not type(right):
+        return False
+    if isinstance(left, np.ndarray):
+        return left.dtype == right.dtype and np.array_equal(left, right)
+    if isinstance(left, dict):
+        return left.keys() == right.keys() and all(same(left[key], right[key]) for key in left)
+    if isinstance(left, list | tuple):
+        return len(left) == len(right) and all(map(same, left, right))
+    return left == right
+
+
+def test_a_tree_comes_back_bit_for_bit(tmp_path):
+    save_tree(tmp_path / "x.pdckpt", tree())
+    assert same(tree(), load_tree(tmp_path / "x.pdckpt"))
+    # Equal trees give equal bytes, whatever the order in memory.
+    array = np.arange(12.0).reshape(3, 4)
+    save_tree(tmp_path / "a", {"x": array})
+    save_tree(tmp_path / "b", {"x": np.asfortranarray(array)})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize("protocol", range(2, 6))
+def test_files_of_every_numpy_and_protocol_are_read(tmp_path, protocol):
+    wanted = {"weight": np.arange(6, dtype=np.float32).reshape(2, 3), "rate": np.float64(0.5)}
+    content = pickle.dumps(wanted, protocol)
+    # In the oldest, NumPy's module is text without its length beside it.
+    names = (b"cnumpy.core.", b"cnumpy._core.") if protocol == 2 else ()
+    others = [content.replace(name, other) for name in names for other in names]
+    for number, other in enumerate([content, *others]):
+        (tmp_path / f"{number}").write_bytes(other)
+        assert same(load_tree(tmp_path / f"{number}"), wanted)
+
+
+class Harmful:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_code_in_a_file_is_refused_and_not_run(tmp_path):
+    path = tmp_path / "weights.pdparams"
+    path.write_bytes(pickle.dumps({"params": Harmful(tmp_path / "was_run")}))
+    with pytest.raises(UnsafeFileError, match=r"weights\.pdparams.*only arrays"):
+        load_tree(path)
+    assert not (tmp_path / "was_run").exists()
+    for name in ("os.system", "builtins.eval", "numpy.load", "numpy.core.multiarray.fromfile"):
+        module, function = name.rsplit(".", 1)
+        path.write_bytes(f"c{module}\n{function}\n.".encode())
+        with pytest.raises(UnsafeFileError, match=function):
+            load_tree(path)
+
+
+def test_a_torn_file_is_named(tmp_path):
+    save_tree(tmp_path / "x.pdckpt", tree())
+    content = (tmp_path / "x.pdckpt").read_bytes()
+    for length in (0, 1, len(content) // 2, len(content) - 1):
+        (tmp_path / "torn.pdckpt").write_bytes(content[:length])
+        with pytest.raises(ValueError, match=r"torn\.pdckpt.*cut short"):
+            load_tree(tmp_path / "torn.pdckpt")
+    with pytest.raises(FileNotFoundError):
+        load_tree(tmp_path / "missing")
+
+
+@pytest.mark.parametrize(
+    ("value", "where"),
+    [(np.float32(1), "b"), ({1: 2}, "expected str"), (np.array([None]), "object"), ([{"c": object()}], r"b\[0\]\.c")],
+)
+def test_what_cannot_be_saved_is_named_with_its_place(tmp_path, value, where):
+    with pytest.raises(TypeError, match=where):
+        save_tree(tmp_path / "x", {"a": 1, "b": value})
+    assert not (tmp_path / "x").exists()
+
+
+def test_paddle_reads_our_files_and_we_read_paddles(tmp_path):
+    array = np.arange(6, dtype=np.float32).reshape(2, 3)
+    save_tree(tmp_path / "ours.pdparams", {"weight": array})
+    assert np.array_equal(np.asarray(paddle.load(str(tmp_path / "ours.pdparams"))["weight"]), array)
+    paddle.save({"weight": paddle.to_tensor(array)}, str(tmp_path / "theirs.pdparams"))
+    assert np.array_equal(load_tree(tmp_path / "theirs.pdparams")["weight"], array)

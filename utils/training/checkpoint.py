@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from utils.serialization import load_tree, save_tree
+from utils.files import load_tree, save_tree
 
 FORMAT = 1
 _log = logging.getLogger(__name__)

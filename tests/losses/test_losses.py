@@ -1,0 +1,250 @@
+"""Every term against its formula in NumPy or a library's values, its gradient, and the weighted sum that teaches."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from configs.schema import CharbonnierTerm, FillTerm, L1Term, MaskBCETerm, MaskDiceTerm, MSSSIMTerm, PSNRTerm
+from losses import (
+    CharbonnierLoss,
+    FillLoss,
+    L1Loss,
+    MaskBCELoss,
+    MaskDiceLoss,
+    MSSSIMLoss,
+    PSNRLoss,
+    TotalLoss,
+    _blur_by_convolution,
+    _blur_by_matmul,
+)
+from tests.metrics import reference_pictures
+from tests.metrics.reference_pictures import noise, page, pairs
+
+RESULT, CLEAN = np.random.default_rng(0).random((2, 2, 3, 24, 30)).astype(np.float32)
+LOGIT = np.random.default_rng(0).normal(0, 2, (2, 1, 24, 30)).astype(np.float32)
+PROBABILITY = 1 / (1 + np.exp(-LOGIT.astype(np.float64)))
+# The second picture has no occluder.
+MASK = np.zeros((2, 1, 24, 30), np.float32)
+MASK[0, 0, 8:14, 0:9] = 1
+
+PAIRS = pairs()
+VALUES = json.loads(Path(reference_pictures.__file__).with_name("reference_values.json").read_text(encoding="utf-8"))
+PLAIN = (CharbonnierTerm(weight=2.0), MSSSIMTerm(weight=0.5))
+GATED = (MaskBCETerm(weight=0.3), MaskDiceTerm(weight=0.1), FillTerm(radius=2))
+
+
+def value_and_gradient(loss, result, *others):
+    result = paddle.to_tensor(result, stop_gradient=False)
+    value = loss(result, *map(paddle.to_tensor, others))
+    value.backward()
+    gradient = result.grad.numpy()
+    assert np.isfinite(gradient).all()
+    return float(value), gradient
+
+
+def ms_ssim(result, clean):
+    """Value and gradient of the loss on pictures [H, W, 3]."""
+    pictures = (np.ascontiguousarray(one.transpose(2, 0, 1)[None], np.float32) for one in (result, clean))
+    value, gradient = value_and_gradient(MSSSIMLoss(), *pictures)
+    return value, gradient[0].transpose(1, 2, 0)
+
+
+def test_l1_is_the_mean_absolute_error():
+    value, gradient = value_and_gradient(L1Loss(), RESULT, CLEAN)
+    assert value == pytest.approx(np.abs(RESULT - CLEAN).mean(), rel=1e-6)
+    np.testing.assert_allclose(gradient, np.sign(RESULT - CLEAN) / CLEAN.size, rtol=1e-6)
+
+
+@pytest.mark.parametrize("eps", [1e-3, 0.1])
+def test_charbonnier_squares_eps(eps):
+    value, gradient = value_and_gradient(CharbonnierLoss(eps), RESULT, CLEAN)
+    root = np.sqrt((RESULT - CLEAN).astype(np.float64) ** 2 + eps**2)
+    assert value == pytest.approx(root.mean(), rel=1e-5)
+    np.testing.assert_allclose(gradient, (RESULT - CLEAN) / root / CLEAN.size, rtol=1e-4, atol=1e-9)
+    value, gradient = value_and_gradient(CharbonnierLoss(eps), CLEAN, CLEAN)
+    assert value == pytest.approx(eps, rel=1e-5)
+    assert not gradient.any()
+
+
+def test_psnr_loss_is_minus_the_mean_psnr_of_the_pictures():
+    result = RESULT.copy()
+    result[1] = CLEAN[1] * 0.9  # two pictures of very different PSNR
+    value, gradient = value_and_gradient(PSNRLoss(), result, CLEAN)
+    errors = ((result.astype(np.float64) - CLEAN) ** 2).mean(axis=(1, 2, 3))
+    assert value == pytest.approx((10 * np.log10(errors)).mean(), abs=1e-3)
+    assert gradient.any()
+    assert value_and_gradient(PSNRLoss(), CLEAN, CLEAN)[0] == pytest.approx(-80, abs=1e-3)
+
+
+def test_bce_is_the_mean_cross_entropy_and_finite_where_a_sure_network_is_wrong():
+    expected = -(MASK * np.log(PROBABILITY) + (1 - MASK) * np.log(1 - PROBABILITY)).mean()
+    assert value_and_gradient(MaskBCELoss(), LOGIT, MASK)[0] == pytest.approx(expected, rel=1e-5)
+    assert value_and_gradient(MaskBCELoss(), np.full_like(MASK, 200), MASK * 0)[0] == pytest.approx(200)
+
+
+def test_dice_is_the_mean_over_the_pictures_and_right_masks_are_0_also_without_an_occluder():
+    axes = (1, 2, 3)
+    overlap = (PROBABILITY * MASK).sum(axis=axes)
+    expected = np.mean(1 - (2 * overlap + 1) / (PROBABILITY.sum(axis=axes) + MASK.sum(axis=axes) + 1))
+    assert value_and_gradient(MaskDiceLoss(), LOGIT, MASK)[0] == pytest.approx(expected, rel=1e-5)
+    sure = (MASK * 2 - 1) * 50
+    assert value_and_gradient(MaskDiceLoss(), sure, MASK)[0] == pytest.approx(0, abs=1e-6)
+    assert value_and_gradient(MaskDiceLoss(), -sure, MASK)[0] > 0.95
+
+
+@pytest.mark.parametrize("radius", [0, 4])
+def test_fill_counts_only_the_widened_mask(radius):
+    inside = np.zeros_like(MASK)
+    inside[0, 0, 8 - radius : 14 + radius, 0 : 9 + radius] = 1
+    expected = (np.abs(RESULT - CLEAN) * inside).sum() / (inside.sum() * 3 + 1)
+    value, gradient = value_and_gradient(FillLoss(radius), RESULT, CLEAN, MASK)
+    assert value == pytest.approx(expected, rel=1e-5)
+    np.testing.assert_array_equal(gradient != 0, np.broadcast_to(inside != 0, RESULT.shape))
+    assert value_and_gradient(FillLoss(radius), RESULT, CLEAN, MASK * 0)[0] == 0
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_ms_ssim_is_the_librarys_and_its_gradient_finite_on_hard_pictures(name):
+    value, _ = ms_ssim(*PAIRS[name])
+    # The loss keeps a little of an anticorrelated scale.
+    expected = pytest.approx(1 - VALUES[name]["floats"], abs=1e-4)
+    assert 0 <= value <= 1 + 1e-6 if name == "inverted" else value == expected
+
+
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_the_gradient_of_ms_ssim_is_finite_on_black_and_white(level):
+    flat = np.full((161, 161, 3), level, np.float32)
+    for result, clean in ((flat, flat), (1 - flat, flat), (flat, page(161, 161)), (page(161, 161), flat)):
+        ms_ssim(result, clean)
+
+
+def test_ms_ssim_of_a_batch_is_the_mean_of_its_pictures():
+    clean, results = page(161, 170), (page(161, 170) * np.float32(0.7), noise((161, 170, 3), 4))
+    batch = [paddle.to_tensor(np.stack(pictures).transpose(0, 3, 1, 2)) for pictures in (results, (clean, clean))]
+    assert float(MSSSIMLoss()(*batch)) == pytest.approx(np.mean([ms_ssim(one, clean)[0] for one in results]), abs=1e-6)
+
+
+def test_one_anticorrelated_scale_does_not_silence_the_others():
+    # Inverting only what is finer than 32 px makes the finest scale negative; the coarse light must still be learnt.
+    rows, columns = np.mgrid[0:192, 0:192].astype(np.float32)
+    fine = 0.1 * np.sin(rows * 2.5) * np.sin(columns * 2.5)
+    light = 0.3 * np.sin(rows / 40)
+    clean, result = (np.repeat(one[..., None], 3, axis=2) for one in (0.5 + light + fine, 0.5 + 0.5 * light - fine))
+    value, gradient = ms_ssim(result, clean)
+    assert ms_ssim(result - 0.05 * gradient / np.abs(gradient).max(), clean)[0] < value
+
+
+def test_the_gradient_of_ms_ssim_is_the_slope_of_its_value():
+    clean = page(176, 163)
+    result = clean * 0.8 + 0.2 * noise(clean.shape, 8)
+    _, gradient = ms_ssim(result, clean)
+    direction, step = np.sign(gradient), 2e-3
+    ahead, behind = (ms_ssim(result + sign * step * direction, clean)[0] for sign in (1, -1))
+    assert (ahead - behind) / (2 * step) == pytest.approx((gradient * direction).sum(), rel=0.02)
+
+
+def test_both_blurs_are_the_same():
+    pictures = paddle.to_tensor(np.random.default_rng(3).random((2, 6, 37, 52)).astype(np.float32))
+    by_matmul, by_convolution = _blur_by_matmul(pictures).numpy(), _blur_by_convolution(pictures).numpy()
+    assert by_matmul.shape == (2, 6, 27, 42)
+    np.testing.assert_allclose(by_matmul, by_convolution, atol=1e-6)
+
+
+def test_ms_ssim_refuses_patches_of_160():
+    with pytest.raises(ValueError, match="at least 161 x 161 pixels, got 200 x 160"):
+        ms_ssim(page(160, 200), page(160, 200))
+
+
+@pytest.fixture
+def batch():
+    """A gated network's step on one 176 px patch with a covered corner."""
+    clean = paddle.to_tensor(page(176, 176).transpose(2, 0, 1)[None])
+    restored = clean * 0.9 + 0.1 * paddle.to_tensor(noise((1, 3, 176, 176), 1))
+    logit = paddle.to_tensor(noise((1, 1, 176, 176), 2) * 4 - 2)
+    mask = paddle.zeros([1, 1, 176, 176])
+    mask[:, :, 100:, :60] = 1.0
+    for tensor in (restored, logit):
+        tensor.stop_gradient = False
+    result = clean * 0.97 + 0.03 * restored
+    return {"result": result, "clean": clean, "restored": restored, "mask_logit": logit, "mask": mask}
+
+
+def test_the_sum_has_the_weights_and_the_values_have_not(batch):
+    total, values = TotalLoss(PLAIN + GATED)(**batch)
+    expected = {
+        "charbonnier": CharbonnierLoss(1e-3)(batch["result"], batch["clean"]),
+        "ms_ssim": MSSSIMLoss()(batch["result"], batch["clean"]),
+        "mask_bce": MaskBCELoss()(batch["mask_logit"], batch["mask"]),
+        "mask_dice": MaskDiceLoss()(batch["mask_logit"], batch["mask"]),
+        "fill": FillLoss(2)(batch["restored"], batch["clean"], batch["mask"]),
+    }
+    assert list(values) == list(expected)
+    for name, value in expected.items():
+        assert float(values[name]) == pytest.approx(float(value), rel=1e-6)
+        assert values[name].stop_gradient
+    weighted = [term.weight * float(expected[term.name]) for term in PLAIN + GATED]
+    assert float(total) == pytest.approx(sum(weighted), rel=1e-5)
+    assert total.shape == []
+    # Every input that is learnt gets a gradient.
+    total.backward()
+    for name in ("restored", "mask_logit"):
+        gradient = batch[name].grad.numpy()
+        assert np.isfinite(gradient).all()
+        assert gradient.any()
+
+
+def test_a_weight_of_zero_reports_only(batch):
+    total, values = TotalLoss([L1Term(), FillTerm(weight=0.0)])(**batch)
+    assert float(values["fill"]) > 0
+    assert float(total) == float(values["l1"])
+
+
+def test_pictures_that_paddle_would_broadcast_are_refused(batch):
+    loss = TotalLoss([L1Term()])
+    with pytest.raises(ValueError, match=r"result has shape \[1, 1, 176, 176\], expected \[1, 3, 176, 176\]"):
+        loss(result=batch["mask"], clean=batch["clean"])
+    with pytest.raises(ValueError, match=r"mask has shape \[1, 3, 176, 176\], expected \[1, 1, 176, 176\]"):
+        loss(result=batch["result"], clean=batch["clean"], mask=batch["clean"])
+    with pytest.raises(ValueError, match=r"expected \[N, C, H, W\]"):
+        loss(result=batch["result"][0], clean=batch["clean"][0])
+
+
+def test_half_precision_is_lifted_to_float32(batch):
+    halves = {name: tensor.detach().astype("float16") for name, tensor in batch.items()}
+    lifted = {name: tensor.astype("float32") for name, tensor in halves.items()}
+    (from_half, _), (from_single, _) = TotalLoss(PLAIN + GATED)(**halves), TotalLoss(PLAIN + GATED)(**lifted)
+    assert from_half.dtype == paddle.float32
+    assert float(from_half) == float(from_single)
+
+
+@pytest.mark.parametrize("terms", [[L1Term()], [MSSSIMTerm()], [PSNRTerm()]], ids=["l1", "ms_ssim", "psnr"])
+def test_pictures_of_another_range_stop_at_the_first_batch(batch, terms):
+    # The fault of the original: pictures in one range, MS-SSIM's constants for another, a thousandth of the gradient.
+    loss = TotalLoss(terms)
+    for change in (lambda x: x * 255, lambda x: x * 2 - 1, lambda x: x * float("nan")):
+        for _ in range(2):
+            with pytest.raises(ValueError, match=r"clean values lie in .*, expected \[0, 1\]"):
+                loss(change(batch["result"]), change(batch["clean"]))
+    loss(batch["result"], batch["clean"])
+    # Later batches are not looked at: that would wait for the device.
+    loss(batch["result"] * 2, batch["clean"] * 2)
+
+
+@pytest.mark.parametrize("terms", [PLAIN, [L1Term()], [PSNRTerm()]], ids=["plain", "l1", "psnr"])
+def test_following_the_gradient_restores_the_picture(terms):
+    clean = paddle.to_tensor(page(161, 161).transpose(2, 0, 1)[None])
+    picture = paddle.to_tensor((clean * 0.6 + 0.2).numpy(), stop_gradient=False)
+    loss = TotalLoss(terms)
+    optimizer = paddle.optimizer.Adam(0.02, parameters=[picture])
+    before = float((picture - clean).abs().mean())
+    for _ in range(12):
+        total, _ = loss(picture, clean)
+        total.backward()
+        optimizer.step()
+        optimizer.clear_grad()
+    assert float((picture - clean).abs().mean()) < 0.4 * before
