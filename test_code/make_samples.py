@@ -17,8 +17,7 @@ import numpy as np
 from data.images import read_rgb
 from data.photos.jpeg import encode_like
 from data.synthesis.occluders import CUTOUTS, OccluderLibrary, find_occluders
-from data.synthesis.paste import paste
-from data.synthesis.styles import STYLES
+from data.synthesis.paste import STYLES, paste
 
 SAMPLES = Path(__file__).parent / "samples"
 # Page: kind of occluder, style, seed.

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data.synthesis.occluders import CUTOUTS, OccluderLibrary, find_occluders, split_sources
-from data.synthesis.paste import Chooser, paste
+from data.synthesis.paste import STYLES, Chooser, PasteStyle, paste
 from data.synthesis.printed import PictureChooser, WholePictures, print_on
-from data.synthesis.styles import STYLES, PasteStyle
 
 if TYPE_CHECKING:
     from configs.schema import PasteConfig
@@ -56,7 +55,7 @@ class FreshOcclusion:
         if config.probability == 0:
             return None
         long_side = round(largest_patch * _OCCLUDER_SIDE_PER_PATCH)
-        train, _ = split_sources(find_occluders(config.occluders or (CUTOUTS,)), path_of=lambda entry: entry.path)
+        train, _ = split_sources(find_occluders(config.occluders or (CUTOUTS,)))
         if not train:
             folders = ", ".join(config.occluders)
             raise FileNotFoundError(f"data.paste.occluders: every occluder in {folders} is held out")

@@ -15,9 +15,8 @@ from pathlib import Path
 
 import yaml
 
-from data.synthesis.make import MANIFEST
 from data.synthesis.occluders import SPLIT_FILE
-from data.synthesis.sets import SetOptions, find_sources
+from data.synthesis.sets import MANIFEST, SetOptions, find_sources
 from utils.files import write_text
 
 RECORDS = Path(__file__).parent

@@ -17,8 +17,7 @@ from pathlib import Path
 
 from data.heldout import RECORDS, SOURCES, DifferenceError, compare, files_of_set, read_recipes, record, source_files
 from data.images import BadImageError
-from data.synthesis.make import MANIFEST, make_set
-from data.synthesis.sets import SetOptions
+from data.synthesis.sets import MANIFEST, SetOptions, make_set
 from utils.child import WorkerKilledError
 from utils.machine import available_cores
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
@@ -39,26 +38,21 @@ _WORDS = _PROSE.split()
 @lru_cache(maxsize=128)
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
     """A font of matplotlib's, which is found without the second that importing it takes."""
-    spec = importlib.util.find_spec("matplotlib")
-    path = Path(str(spec and spec.origin)).parent / "mpl-data" / "fonts" / "ttf" / name
+    path = Path(importlib.util.find_spec("matplotlib").origin).parent / "mpl-data" / "fonts" / "ttf" / name
     # The basic layout needs no library beside Pillow, so a page does not depend on what else is installed.
     return ImageFont.truetype(str(path), max(size, 6), layout_engine=ImageFont.Layout.BASIC)
 
 
-@dataclass
 class Sheet:
-    """What every block draws with: `size` is the height of the text in pixels, `accent` the colour of headings."""
+    """A page in the making, and what every block draws with: fonts, the height of the text in pixels, colours."""
 
-    image: Image.Image
-    rng: np.random.Generator
-    regular: str
-    bold: str
-    size: int
-    ink: Ink
-    accent: Ink
-
-    def __post_init__(self) -> None:
+    def __init__(self, rng: np.random.Generator, width: int, height: int) -> None:
+        self.rng, self.image = rng, Image.new("RGB", (width, height), "white")
         self.draw = ImageDraw.Draw(self.image)
+        self.regular, self.bold = _FACES[int(rng.integers(len(_FACES)))]
+        self.ink: Ink = (int(rng.integers(10, 60)),) * 3
+        self.accent = _ACCENTS[int(rng.integers(len(_ACCENTS)))]
+        self.size = max(6, round(min(width, height * 0.8) * rng.uniform(0.0125, 0.02)))
 
     def text(self, x: float, y: float, text: str, scale: float = 1.0, bold: bool = False, ink: Ink | None = None,
              width: float = np.inf) -> float:  # fmt: skip
@@ -73,8 +67,11 @@ class Sheet:
         line = [(round(x0), round(y0)), (round(x1), round(y1))]
         self.draw.line(line, fill=ink or self.ink, width=max(1, round(self.size * 0.07)))
 
+    def curve(self, xs: np.ndarray, ys: np.ndarray, ink: Ink, width: int) -> None:
+        self.draw.line(list(zip(xs, ys, strict=True)), ink, max(1, width), joint="curve")
+
     def words(self, count: int, title: bool = False) -> str:
-        picked = [_WORDS[int(index)] for index in self.rng.integers(len(_WORDS), size=count)]
+        picked = [_WORDS[index] for index in self.rng.integers(len(_WORDS), size=count)]
         return " ".join(word.capitalize() if title else word for word in picked)
 
     def number(self) -> str:
@@ -180,11 +177,10 @@ def _chart(sheet: Sheet, left: float, top: float, width: float, room: float) -> 
         walk = np.cumsum(rng.normal(0, 1, int(rng.integers(5, 14)) if bars else 24))
         shares = 0.1 + 0.8 * (walk - walk.min()) / max(float(np.ptp(walk)), 1e-6)
         xs, ys = left + width * (np.arange(len(walk)) + 0.2) / len(walk), top + height * (1 - shares)
-        if bars:
-            for x, y in zip(xs, ys, strict=True):
-                sheet.draw.rectangle([x, y, x + width * 0.6 / len(walk), top + height], fill=tuple(colour))
-        else:
-            sheet.draw.line(list(zip(xs, ys, strict=True)), tuple(colour), max(1, sheet.size // 8), joint="curve")
+        for x, y in zip(xs, ys, strict=True) if bars else ():
+            sheet.draw.rectangle([x, y, x + width * 0.6 / len(walk), top + height], fill=tuple(colour))
+        if not bars:
+            sheet.curve(xs, ys, tuple(colour), sheet.size // 8)
     sheet.text(left, top + height + sheet.size * 0.5, f"Fig. {rng.integers(1, 20)}  {sheet.words(4)}", 0.85)
     return height + sheet.size * 2.4
 
@@ -205,7 +201,7 @@ def _handwriting(sheet: Sheet, left: float, top: float, width: float, room: floa
             heights = np.repeat(rng.choice([0.45, 0.55, 1.2], letters, p=[0.45, 0.35, 0.2]), 10)
             up = tall * heights * (0.5 - 0.5 * np.cos(turn))
             across = x + tall * (0.45 * turn / (2 * np.pi) + 0.2 * np.sin(turn)) + slant * up
-            sheet.draw.line(list(zip(across, base - up, strict=True)), pen, max(1, sheet.size // 11), joint="curve")
+            sheet.curve(across, base - up, pen, sheet.size // 11)
             x = across.max() + sheet.size * rng.uniform(0.4, 0.8)
     return (count + 0.4) * line_height
 
@@ -222,30 +218,18 @@ _KIND_SHARES = (0.36, 0.24, 0.16, 0.14, 0.1)
 
 
 def draw_page(rng: np.random.Generator, width: int, height: int, kind: str | None = None) -> np.ndarray:
-    """Draws a printed page.
-
-    Args:
-        rng: the only source of chance.
-        width, height: pixels, at least 40.
-        kind: one of `KINDS`; None draws it.
-
-    Returns:
-        RGB uint8, height x width x 3, white paper.
-    """
-    regular, bold = _FACES[int(rng.integers(len(_FACES)))]
-    grey, accent = int(rng.integers(10, 60)), _ACCENTS[int(rng.integers(len(_ACCENTS)))]
-    size = max(6, round(min(width, height * 0.8) * rng.uniform(0.0125, 0.02)))
-    sheet = Sheet(Image.new("RGB", (width, height), "white"), rng, regular, bold, size, (grey,) * 3, accent)
+    """A printed page, RGB uint8 height x width x 3, at least 40 pixels a side; `kind` (of `KINDS`) is drawn if None."""
+    sheet = Sheet(rng, width, height)
     weights, columns_of_kind = KINDS[kind or list(KINDS)[int(rng.choice(len(KINDS), p=_KIND_SHARES))]]
-    makers, shares = list(weights), np.array(list(weights.values()))
+    blocks, shares = list(weights), np.array(list(weights.values()))
     side, top, bottom = width * rng.uniform(0.05, 0.11), height * 0.06, height * rng.uniform(0.92, 0.96)
-    sheet.text(width / 2, bottom + size * 0.5, str(rng.integers(1, 400)), 0.9)
+    sheet.text(width / 2, bottom + sheet.size * 0.5, str(rng.integers(1, 400)), 0.9)
     top += _heading(sheet, side, top, width - 2 * side, bottom - top)
-    columns, gutter = int(rng.choice(columns_of_kind)), size * 1.6
+    columns, gutter = int(rng.choice(columns_of_kind)), sheet.size * 1.6
     column_width = (width - 2 * side - gutter * (columns - 1)) / columns
     for column in range(columns):
         y = top
-        while bottom - y > size * 2:
-            block = makers[int(rng.choice(len(makers), p=shares / shares.sum()))]
+        while bottom - y > sheet.size * 2:
+            block = blocks[int(rng.choice(len(blocks), p=shares / shares.sum()))]
             y += block(sheet, side + column * (column_width + gutter), y, column_width, bottom - y)
     return np.array(sheet.image)

@@ -1,21 +1,20 @@
-"""Where an occluder comes into a photo: which border, how far, how large, how tilted.
+"""Where an occluder comes into a photo: which border, how far, how large, how tilted. Pure geometry.
 
-Pure geometry. Whatever is placed comes from outside the frame: the occluder's root (wrist, shoulders) always lies
-beyond the border through which it enters, as it does when somebody holds a page.
+Its root (wrist, shoulders) always stays beyond the border through which it enters, as when somebody holds a page.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from data.synthesis.occluders import ALPHA_MIDDLE, Occluder
 
-BORDERS = ("bottom", "left", "top", "right")
-# Clockwise turn (in pixel coordinates) that points an occluder's tip from the border into the picture.
-_INWARD_DEGREES = {"bottom": 0.0, "left": 90.0, "top": 180.0, "right": 270.0}
+# The part of the height next to the root that never shows: wrists of cut-outs are ragged.
+_ROOT_RESERVES = {"hand": 0.06, "head": 0.02}
 # Shapes are measured on a copy of the alpha of at most this many pixels a side.
 _MEASURING_SIDE = 96
 # A patch is this fraction of the longer side of its photo: 192 to 1024 pixels of a halved photo are 0.1 to 0.54.
@@ -25,108 +24,71 @@ _PATCH_COVERAGE = (0.02, 0.7)
 
 @dataclass(frozen=True)
 class EntryRange:
-    """How one kind of occluder enters; lengths are fractions of the photo's longer side.
+    """How one kind of occluder enters; lengths are fractions of the photo's longer side."""
 
-    Attributes:
-        borders: probability of entering from the bottom, left, top and right border.
-        area: fraction of the photo's area that it covers.
-        width: width of a whole head or hand across the direction of entry.
-        finger: width of one finger, for cut-outs that are fingers without a palm.
-        depth: how much of the cut-out's own height may show.
-        tilt: largest angle in degrees between the entry and the border's normal.
-        along: where on the border its visible part is centred, 0..1.
-    """
-
-    borders: tuple[float, float, float, float]
-    area: tuple[float, float]
-    width: tuple[float, float]
-    depth: tuple[float, float]
-    tilt: float
-    along: tuple[float, float]
-    finger: tuple[float, float] = (0.04, 0.069)
+    borders: tuple[float, float, float, float]  # probabilities of the bottom, left, top and right border
+    area: tuple[float, float]  # fraction of the photo's area that it covers
+    width: tuple[float, float]  # of a whole head or hand, across the direction of entry
+    depth: tuple[float, float]  # how much of the cut-out's own height may show
+    tilt: float  # largest angle in degrees between the entry and the border's normal
+    along: tuple[float, float]  # where on the border its visible part is centred, 0..1
+    finger: tuple[float, float] = (0.04, 0.069)  # width of one finger, for cut-outs that are fingers without a palm
 
 
-@dataclass(frozen=True)
-class Placement:
-    """An occluder's place in a photo.
-
-    Attributes:
-        matrix: 2 x 3, from pixel coordinates (x, y) of the occluder to those of the photo.
-        scale: photo pixels per occluder pixel.
-        border: the border through which it enters.
-        size: (height, width) of the photo.
-    """
+class Place(NamedTuple):
+    """An occluder's place: 2 x 3, from its pixel coordinates (x, y) to the photo's; photo pixels for one of its own."""
 
     matrix: np.ndarray
     scale: float
-    border: str
-    size: tuple[int, int]
 
-    def in_window(self, left: int, top: int, height: int, width: int) -> Placement:
-        """The same place seen in the window of the photo that begins at (left, top)."""
-        matrix = self.matrix.copy()
-        matrix[:, 2] -= (left, top)
-        return replace(self, matrix=matrix, size=(height, width))
+    def points(self, points: np.ndarray) -> np.ndarray:
+        """Where points (N x 2, x and y) of the occluder lie in the photo."""
+        return points @ self.matrix[:, :2].T + self.matrix[:, 2]
 
-
-def shape_points(occluder: Occluder) -> tuple[np.ndarray, float]:
-    """Points (N x 2, x and y) spread evenly over the occluder's content, and the area each stands for."""
-    alpha = occluder.rgba[..., 3]
-    step = max(1.0, max(alpha.shape) / _MEASURING_SIDE)
-    size = (max(1, round(alpha.shape[1] / step)), max(1, round(alpha.shape[0] / step)))
-    small = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
-    cell_width, cell_height = alpha.shape[1] / size[0], alpha.shape[0] / size[1]
-    rows, columns = np.nonzero(small > ALPHA_MIDDLE)
-    points = np.stack([(columns + 0.5) * cell_width, (rows + 0.5) * cell_height], 1)
-    return points.astype(np.float64), cell_width * cell_height
+    def seen_from(self, left: int, top: int) -> Place:
+        """The same place in a window of the photo that begins at (left, top)."""
+        return Place(self.matrix - [[0, 0, left], [0, 0, top]], self.scale)
 
 
 def place(
-    occluder: Occluder, size: tuple[int, int], entry: EntryRange, rng: np.random.Generator, depth_pixels: float = 0.0
-) -> Placement:
-    """Draws a place for `occluder` in a photo of `size` (height, width).
+    occluder: Occluder, size: tuple[int, int], entry: EntryRange, rng: np.random.Generator, tip: float = 0.0
+) -> Place:
+    """Draws a place in a photo of `size` (height, width).
 
-    Size and depth are chosen so that the covered area falls into `entry.area` where the shape allows it.
-
-    Args:
-        depth_pixels: when positive, only the outermost tip comes this far into the photo.
+    Size and depth are chosen so that the covered area falls into `entry.area` where the shape allows it; where `tip`
+    is positive, only the outermost tip comes so many pixels into the photo.
     """
     height, width = size
-    long_side = max(size)
-    points, cell = shape_points(occluder)
-    border = BORDERS[int(rng.choice(4, p=np.asarray(entry.borders) / sum(entry.borders)))]
+    points, cell = _shape_points(occluder.rgba[..., 3])
+    border = int(rng.choice(4, p=np.asarray(entry.borders) / sum(entry.borders)))
     tilt, mirrored = rng.uniform(-entry.tilt, entry.tilt), rng.random() < 0.5
     area = rng.uniform(*entry.area) * height * width
     part, along = rng.uniform(*entry.depth), rng.uniform(*entry.along)
 
-    # Local coordinates: origin in the middle of the root, second axis pointing out of the tip.
-    local = _to_local(points, occluder, mirrored, tilt)
-    order = np.argsort(local[:, 1])[::-1]
-    reach = local[order, 1]
-    limit = reach[0] - _root_height(occluder, mirrored, tilt)
-    shown = max(1, int(np.count_nonzero(reach > reach[0] - part * limit)))
-    scale = np.sqrt(area / (shown * cell))
+    upright = _standing(occluder, mirrored, tilt)
+    across, down = upright.points(points).T
+    up = np.sort(-down)[::-1]
+    limit = up[0] + upright.points(_root_corners(occluder))[:, 1].min()
+    shown = max(1, int(np.count_nonzero(up > up[0] - part * limit)))
     finger = _finger_width(occluder.rgba[..., 3]) if occluder.kind == "hand" else None
-    widths, measured = (entry.finger, finger) if finger else (entry.width, np.ptp(local[:, 0]))
-    lowest, highest = (fraction * long_side / max(1.0, measured) for fraction in widths)
-    scale = float(np.clip(scale, lowest, highest))
-    if depth_pixels > 0:
-        depth = min(depth_pixels / scale, limit)
+    widths, measured = (entry.finger, finger) if finger else (entry.width, np.ptp(across))
+    lowest, highest = (fraction * max(size) / max(1.0, measured) for fraction in widths)
+    scale = float(np.clip(np.sqrt(area / (shown * cell)), lowest, highest))
+    if tip > 0:
+        depth = min(tip / scale, limit)
     else:
-        count = min(len(reach) - 1, int(area / (cell * scale * scale)))
-        depth = float(np.clip(reach[0] - reach[count], entry.depth[0] * limit, entry.depth[1] * limit))
+        count = min(len(up) - 1, int(area / (cell * scale * scale)))
+        depth = float(np.clip(up[0] - up[count], entry.depth[0] * limit, entry.depth[1] * limit))
 
-    visible = local[local[:, 1] >= reach[0] - max(depth, 1e-6)]
-    middle = float(visible[:, 0].mean())
-    matrix = _entry_matrix(occluder, mirrored, tilt)
-    matrix[:, 2] += (-middle, reach[0] - depth)
-    matrix *= scale
-    return Placement(_to_border(matrix, border, along, size), scale, border, (height, width))
+    middle = float(across[-down >= up[0] - max(depth, 1e-6)].mean())
+    matrix = _turn(90.0 * border) @ (upright.seen_from(middle, depth - up[0]).matrix * scale)
+    matrix[:, 2] += ((along * width, height), (0, along * height), (along * width, 0), (width, along * height))[border]
+    return Place(matrix, scale)
 
 
 def place_in_patch(
     occluder: Occluder, size: tuple[int, int], entry: EntryRange, rng: np.random.Generator
-) -> tuple[Placement, tuple[int, int]]:
+) -> tuple[Place, tuple[int, int]]:
     """Places an occluder in an imagined photo, and a patch of `size` over a random part of it.
 
     Returns:
@@ -137,22 +99,30 @@ def place_in_patch(
     short_side = max(long_side * rng.uniform(0.68, 0.8), *size)
     photo = (round(long_side), round(short_side)) if rng.random() < 0.6 else (round(short_side), round(long_side))
     where = place(occluder, photo, entry, rng)
-    points, _ = shape_points(occluder)
-    points = points @ where.matrix[:, :2].T + where.matrix[:, 2]
+    points, cell = _shape_points(occluder.rgba[..., 3])
+    points = where.points(points)
     points = points[np.all((points >= 0) & (points < photo[::-1]), 1)]
     if not len(points):
-        return where.in_window(0, 0, *size), photo
+        return where, photo
     for _ in range(6):
         # Any point of the occluder may lie at any point of the patch, if the photo has that patch.
         corner = points[int(rng.integers(len(points)))] - rng.uniform(0.02, 0.98, 2) * size[::-1]
-        left, top = np.clip(np.round(corner), 0, np.array(photo[::-1]) - size[::-1]).astype(int)
-        seen = np.all((points >= (left, top)) & (points < (left + size[1], top + size[0])), 1)
+        corner = np.clip(np.round(corner), 0, np.array(photo[::-1]) - size[::-1]).astype(int)
+        seen = np.all((points >= corner) & (points < corner + size[::-1]), 1)
         # Points carry equal areas, so their share tells how much of the patch is covered.
-        cell = shape_points(occluder)[1] * where.scale**2
-        coverage = np.count_nonzero(seen) * cell / (size[0] * size[1])
+        coverage = np.count_nonzero(seen) * (cell * where.scale**2) / (size[0] * size[1])
         if _PATCH_COVERAGE[0] <= coverage <= _PATCH_COVERAGE[1]:
             break
-    return where.in_window(int(left), int(top), *size), photo
+    return where.seen_from(*corner), photo
+
+
+def _shape_points(alpha: np.ndarray) -> tuple[np.ndarray, float]:
+    """Points (N x 2, x and y) spread evenly over the content, and the area that each stands for."""
+    sides = np.array(alpha.shape[::-1])
+    size = [max(1, round(side / max(1.0, max(sides) / _MEASURING_SIDE))) for side in sides]
+    cell = sides / size
+    small = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
+    return (np.argwhere(small > ALPHA_MIDDLE)[:, ::-1] + 0.5) * cell, cell[0] * cell[1]
 
 
 def _finger_width(alpha: np.ndarray) -> float | None:
@@ -170,8 +140,7 @@ def _finger_width(alpha: np.ndarray) -> float | None:
 
 def _runs(row: np.ndarray) -> np.ndarray:
     """Lengths of the stretches of content in a row of an alpha channel, without specks."""
-    solid = np.concatenate([[False], row > ALPHA_MIDDLE, [False]])
-    ends = np.flatnonzero(solid[1:] != solid[:-1])
+    ends = np.flatnonzero(np.diff(row > ALPHA_MIDDLE, prepend=False, append=False))
     lengths = ends[1::2] - ends[::2]
     return lengths[lengths > 0.03 * len(row)]
 
@@ -181,40 +150,17 @@ def _turn(degrees: float) -> np.ndarray:
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
 
 
-def _entry_matrix(occluder: Occluder, mirrored: bool, tilt: float) -> np.ndarray:
-    """2 x 3: occluder pixels to coordinates whose origin is the middle of the root and whose y points down."""
+def _standing(occluder: Occluder, mirrored: bool, tilt: float) -> Place:
+    """Its own place at its own size: the middle of the root is the origin, y points down."""
     height, width = occluder.rgba.shape[:2]
-    flip = np.diag([-1.0 if mirrored else 1.0, 1.0])
-    linear = _turn(tilt) @ flip
-    return np.hstack([linear, linear @ np.array([[-width / 2], [-float(height)]])])
+    linear = _turn(tilt) @ np.diag([-1.0 if mirrored else 1.0, 1.0])
+    return Place(np.hstack([linear, linear @ np.array([[-width / 2], [-float(height)]])]), 1.0)
 
 
-def _to_local(points: np.ndarray, occluder: Occluder, mirrored: bool, tilt: float) -> np.ndarray:
-    matrix = _entry_matrix(occluder, mirrored, tilt)
-    moved = points @ matrix[:, :2].T + matrix[:, 2]
-    return moved * (1.0, -1.0)
-
-
-def _root_height(occluder: Occluder, mirrored: bool, tilt: float) -> float:
-    """How far the highest corner of the content at the root rises after the tilt: this line stays outside."""
+def _root_corners(occluder: Occluder) -> np.ndarray:
+    """The upper corners (x, y) of the content at the root: the higher one, after the tilt, stays outside the photo."""
     height, width = occluder.rgba.shape[:2]
-    hidden = max(1.0, occluder.root_reserve * height)
-    band = occluder.rgba[int(height - hidden) :, :, 3] > ALPHA_MIDDLE
-    columns = np.flatnonzero(band.any(0))
-    left, right = (float(columns[0]), float(columns[-1] + 1)) if len(columns) else (0.0, float(width))
-    corners = np.array([[left, height - hidden], [right, height - hidden]])
-    return float(_to_local(corners, occluder, mirrored, tilt)[:, 1].max())
-
-
-def _to_border(matrix: np.ndarray, border: str, along: float, size: tuple[int, int]) -> np.ndarray:
-    """Moves an entry (origin on the border line, y pointing out of the photo) to its border of the photo."""
-    height, width = size
-    anchors = {
-        "bottom": (along * width, height),
-        "left": (0.0, along * height),
-        "top": (along * width, 0.0),
-        "right": (width, along * height),
-    }
-    moved = _turn(_INWARD_DEGREES[border]) @ matrix
-    moved[:, 2] += anchors[border]
-    return moved
+    hidden = max(1.0, _ROOT_RESERVES[occluder.kind] * height)
+    columns = np.flatnonzero((occluder.rgba[int(height - hidden) :, :, 3] > ALPHA_MIDDLE).any(0))
+    left, right = (columns[0], columns[-1] + 1) if len(columns) else (0, width)
+    return np.array([[left, height - hidden], [right, height - hidden]])

@@ -18,6 +18,7 @@ from data.synthesis.paste import Chooser
 PictureChooser = Callable[[np.random.Generator], np.ndarray]
 _GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abdeghkmnrstuy"
+_FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX)
 # Longer side of a printed picture as a fraction of the shorter side of the page, or of a patch of one.
 _PICTURE_SIZES = {"page": (0.12, 0.75), "patch": (0.35, 2.0)}
 _WHOLE_PAGE_PROBABILITY = 0.08
@@ -25,41 +26,23 @@ _HAND_PROBABILITY = 0.3
 
 
 class WholePictures:
-    """The whole pictures from which occluders were cut, background and all; call it as `pictures(rng)`.
+    """The whole pictures from which occluders were cut, background and all; call it as `pictures(rng)` for RGB uint8.
 
     A cut-out that has no background left is shown before a plain or graded one. Pictures of heads alone where there
-    are any: a hand before white paper, printed on white paper, can no longer be told from a hand that lies on it.
+    are any: a hand before white paper, printed on white paper, can no longer be told from a hand that lies on it. With
+    `hands`, which gives cut-outs, hands before a background come in between where the entries hold any.
     """
 
-    def __init__(self, entries: Sequence[OccluderEntry]) -> None:
-        if not entries:
-            raise ValueError("expected at least one picture to print, got none")
-        self.entries = [entry for entry in entries if entry.kind == "head"] or list(entries)
+    def __init__(self, entries: Sequence[OccluderEntry], hands: Chooser | None = None) -> None:
+        heads = [entry for entry in entries if entry.kind == "head"]
+        self.entries, self.hands = heads or list(entries), hands
+        self.hand_probability = _HAND_PROBABILITY if 0 < len(heads) < len(entries) else float(not heads)
 
     def __call__(self, rng: np.random.Generator) -> np.ndarray:
-        """RGB uint8 of one of them."""
+        if self.hands and rng.random() < self.hand_probability:
+            return _before_a_background(self.hands(rng, "hand").rgba, rng)
         entry = self.entries[int(rng.integers(len(self.entries)))]
         return read_rgb(entry.path) if entry.mask else _before_a_background(load_occluder(entry).rgba, rng)
-
-
-class PeoplePictures:
-    """Portraits as they are, and hands before a plain or graded background; call it as `pictures(rng)`.
-
-    Args:
-        entries: sources of occluders; of one kind alone they give pictures of that kind.
-        choose: gives a cut-out of a source, (rng, kind) -> Occluder.
-    """
-
-    def __init__(self, entries: Sequence[OccluderEntry], choose: Chooser) -> None:
-        kinds = {entry.kind for entry in entries}
-        self.hands = _HAND_PROBABILITY if len(kinds) > 1 else float("hand" in kinds)
-        self.portraits, self.choose = WholePictures(entries), choose
-
-    def __call__(self, rng: np.random.Generator) -> np.ndarray:
-        """RGB uint8 of one of them."""
-        if rng.random() < self.hands:
-            return _before_a_background(self.choose(rng, "hand").rgba, rng)
-        return self.portraits(rng)
 
 
 def _before_a_background(rgba: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -76,18 +59,15 @@ def _before_a_background(rgba: np.ndarray, rng: np.random.Generator) -> np.ndarr
 def print_on(
     page: np.ndarray, choose: PictureChooser, rng: np.random.Generator, placement: str = "page"
 ) -> np.ndarray:
-    """Prints a picture, big letters or a stamp on a page, sometimes two of them.
+    """A page (RGB uint8, height x width x 3) with a picture, big letters or a stamp printed on it, or two of these.
 
-    Args:
-        page: RGB uint8, height x width x 3; stays untouched.
-        choose: returns a picture, RGB uint8.
-        placement: "page": the page is whole, prints lie inside it. "patch": they may cross the edges.
+    On a whole "page", prints lie inside it; on a "patch" they may cross the edges.
     """
     printed, paper = page.copy(), _paper(page)
     for _ in range(1 + int(rng.random() < 0.35)):
         what = rng.random()
         if what < 0.62:
-            _print_picture(printed, choose(rng), paper, rng, placement)
+            _print_picture(printed, choose(rng), paper, rng, placement, _WHOLE_PAGE_PROBABILITY)
         elif what < 0.87:
             _print_letters(printed, rng)
         else:
@@ -96,12 +76,7 @@ def print_on(
 
 
 def print_people(page: np.ndarray, choose: PictureChooser, rng: np.random.Generator) -> np.ndarray:
-    """Prints one to three pictures on a page and nothing else; none of them takes up all of it.
-
-    Args:
-        page: RGB uint8, height x width x 3; stays untouched.
-        choose: returns a picture of people, RGB uint8.
-    """
+    """A page (RGB uint8, height x width x 3) with one to three pictures printed on it, none of which takes up all."""
     printed, paper = page.copy(), _paper(page)
     for _ in range(int(rng.integers(1, 4))):
         _print_picture(printed, choose(rng), paper, rng, "page", whole_page=0.0)
@@ -114,38 +89,31 @@ def _paper(page: np.ndarray) -> np.ndarray:
 
 
 def _print_picture(
-    page: np.ndarray,
-    picture: np.ndarray,
-    paper: np.ndarray,
-    rng: np.random.Generator,
-    placement: str,
-    whole_page: float = _WHOLE_PAGE_PROBABILITY,
+    page: np.ndarray, picture: np.ndarray, paper: np.ndarray, rng: np.random.Generator, where: str, whole_page: float
 ) -> None:
+    """Prints a picture, or a part of it, in place; with the probability `whole_page` it covers all of the page."""
     picture = _detail(picture, rng)
     height, width = page.shape[:2]
-    smallest, largest = np.log(_PICTURE_SIZES[placement])
-    side = np.exp(rng.uniform(smallest, largest)) * min(height, width)
+    side = np.exp(rng.uniform(*np.log(_PICTURE_SIZES[where]))) * min(height, width)
     if rng.random() < whole_page:
         side = 1.1 * max(height, width)
     scale = side / max(picture.shape[:2])
-    size = (max(4, round(picture.shape[1] * scale)), max(4, round(picture.shape[0] * scale)))
-    picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
-    # A print lies inside its page; in a patch any part of it may be seen.
-    slack = 0.6 if placement == "patch" else 0.0
-    left, top = (_position(rng, whole, part, slack) for whole, part in ((width, size[0]), (height, size[1])))
-    box = (slice(max(0, top), min(height, top + size[1])), slice(max(0, left), min(width, left + size[0])))
-    if box[0].stop <= box[0].start or box[1].stop <= box[1].start:
+    columns, rows = (max(4, round(length * scale)) for length in picture.shape[1::-1])
+    picture = cv2.resize(picture, (columns, rows), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+    # In a patch any part of a print may be seen.
+    slack = 0.6 if where == "patch" else 0.0
+    left, top = (
+        round(rng.uniform(*sorted((-slack * part, whole - part + slack * part))))
+        for whole, part in ((width, columns), (height, rows))
+    )
+    box = slice(max(0, top), max(0, top + rows)), slice(max(0, left), max(0, left + columns))
+    visible = picture[max(0, -top) :, max(0, -left) :][: page[box].shape[0], : page[box].shape[1]]
+    if not visible.size:
         return
-    visible = picture[box[0].start - top : box[0].stop - top, box[1].start - left : box[1].stop - left]
     page[box] = _ink(visible, paper, rng)
     if rng.random() < 0.15:
-        ink = tuple(int(value) for value in rng.integers(0, 120, 3))
-        cv2.rectangle(page, (left, top), (left + size[0] - 1, top + size[1] - 1), ink, max(1, round(side / 150)))
-
-
-def _position(rng: np.random.Generator, whole: int, part: int, slack: float) -> int:
-    low, high = -slack * part, whole - part + slack * part
-    return round(rng.uniform(min(low, high), max(low, high)))
+        ink = rng.integers(0, 120, 3).tolist()
+        cv2.rectangle(page, (left, top), (left + columns - 1, top + rows - 1), ink, max(1, round(side / 150)))
 
 
 def _detail(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -177,36 +145,35 @@ def _ink(picture: np.ndarray, paper: np.ndarray, rng: np.random.Generator) -> np
 def _print_letters(page: np.ndarray, rng: np.random.Generator) -> None:
     height, width = page.shape[:2]
     size = rng.uniform(0.04, 0.35) * min(height, width)
-    text = "".join(_LETTERS[int(index)] for index in rng.integers(len(_LETTERS), size=int(rng.integers(1, 8))))
-    font = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX)[int(rng.integers(3))]
+    text = "".join(_LETTERS[index] for index in rng.integers(len(_LETTERS), size=int(rng.integers(1, 8))))
+    font = _FONTS[int(rng.integers(3))]
     # Capitals of these fonts are about 22 pixels high at scale 1.
     scale, thickness = size / 22, max(1, round(size * rng.uniform(0.08, 0.28)))
     colour = rng.integers(0, 150, 3) if rng.random() < 0.5 else np.repeat(rng.integers(15, 90), 3)
     corner = (round(rng.uniform(-0.1, 0.7) * width), round(rng.uniform(0.15, 1.05) * height))
-    cv2.putText(page, text, corner, font, scale, tuple(int(value) for value in colour), thickness, cv2.LINE_AA)
+    cv2.putText(page, text, corner, font, scale, colour.tolist(), thickness, cv2.LINE_AA)
 
 
 def _stamp(page: np.ndarray, rng: np.random.Generator) -> None:
     """A round or square red seal that lets the print below shine through."""
     height, width = page.shape[:2]
     radius = max(6, round(rng.uniform(0.05, 0.14) * min(height, width)))
-    layer = np.zeros((2 * radius, 2 * radius), np.uint8)
+    seal = np.zeros((2 * radius, 2 * radius), np.uint8)
     line = max(1, radius // 12)
     if rng.random() < 0.6:
-        cv2.circle(layer, (radius, radius), radius - line, 255, line, cv2.LINE_AA)
+        cv2.circle(seal, (radius, radius), radius - line, 255, line, cv2.LINE_AA)
         angles = np.deg2rad(np.arange(10) * 36 - 90)
         lengths = np.where(np.arange(10) % 2, 0.17, 0.42) * radius
         star = np.stack([np.cos(angles), np.sin(angles)], 1) * lengths[:, None] + radius
-        cv2.fillPoly(layer, [star.astype(np.int32)], 255, cv2.LINE_AA)
+        cv2.fillPoly(seal, [star.astype(np.int32)], 255, cv2.LINE_AA)
     else:
-        cv2.rectangle(layer, (line, line), (2 * radius - line, 2 * radius - line), 255, line)
+        cv2.rectangle(seal, (line, line), (2 * radius - line, 2 * radius - line), 255, line)
         for column in range(2):
-            letter = _LETTERS[int(rng.integers(26))]
-            place = (round(radius * (0.3 + 0.8 * column)), round(1.35 * radius))
-            cv2.putText(layer, letter, place, cv2.FONT_HERSHEY_COMPLEX, radius / 30, 255, 2 * line, cv2.LINE_AA)
-    left = int(rng.integers(max(1, width - 2 * radius)))
-    top = int(rng.integers(max(1, height - 2 * radius)))
+            letter, place = _LETTERS[int(rng.integers(26))], (radius * (0.3 + 0.8 * column), 1.35 * radius)
+            place = [round(value) for value in place]
+            cv2.putText(seal, letter, place, _FONTS[2], radius / 30, 255, 2 * line, cv2.LINE_AA)
+    left, top = (int(rng.integers(max(1, length - 2 * radius))) for length in (width, height))
     below = page[top : top + 2 * radius, left : left + 2 * radius]
-    strength = layer[: below.shape[0], : below.shape[1], None] / np.float32(255) * np.float32(rng.uniform(0.5, 0.95))
-    red = np.array([rng.uniform(170, 225), rng.uniform(20, 60), rng.uniform(20, 60)], np.float32) / 255
+    strength = seal[: below.shape[0], : below.shape[1], None] / np.float32(255) * np.float32(rng.uniform(0.5, 0.95))
+    red = rng.uniform((170, 20, 20), (225, 60, 60)).astype(np.float32) / 255
     below[...] = (below * (1 - strength + strength * red)).astype(np.uint8)

@@ -5,11 +5,12 @@ A network that has only seen paper up to the picture's border takes a strip of t
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import cv2
 import numpy as np
 
+# Receipts are longer, phone photos are not.
+_LONGEST_ASPECT = 1.5
+_BRIGHT_PAPER = 238
 # Widest strip of desk, and how far a side without desk reaches over the picture's border, as fractions of the picture.
 _STRIP = (0.015, 0.13)
 _OVERHANG = 0.004
@@ -18,52 +19,88 @@ _PERSPECTIVE = 0.012
 _LARGEST_TURN = 2.5
 _WOODS = ((196, 156, 110), (170, 120, 76), (128, 84, 52), (92, 58, 38), (214, 186, 148))
 _CLOTHS = ((236, 232, 222), (70, 96, 140), (150, 44, 48), (60, 100, 76), (186, 172, 146), (96, 100, 112))
-# (x, y) of the corners of the unit square, clockwise from the left upper one, and the sides as pairs of them.
+# (x, y) of the corners of the unit square, clockwise from the left upper one.
 _CORNERS = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float32)
 # Left, top, right, bottom: the corners at their ends, the coordinate across them, where their border is.
 _SIDES = (((0, 3), 0, 0), ((0, 1), 1, 0), ((1, 2), 0, 1), ((2, 3), 1, 1))
+
+
+def cut_strip(page: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A part of a strip with a photo's proportions; other pages as they are."""
+    length, longest = max(page.shape[:2]), _LONGEST_ASPECT * min(page.shape[:2])
+    if length <= longest:
+        return page
+    start = int(rng.integers(length - round(longest) + 1))
+    part = slice(start, start + round(longest))
+    return page[part] if page.shape[0] == length else page[:, part]
+
+
+def photograph(page: np.ndarray, rng: np.random.Generator, long_side: int) -> np.ndarray:
+    """A photo of a page: its sheet fills the frame, paper is grey-white, light falls off a little.
+
+    RGB uint8, height x width x 3; the longer side is `long_side` afterwards. Strips are cut to a photo's proportions.
+    """
+    page = cut_strip(page, rng)
+    scale = long_side / max(page.shape[:2])
+    size = [max(1, round(length * scale)) for length in page.shape[1::-1]]
+    photo = cv2.resize(page, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    # What is a photo already has its paper tone and its light; what was rendered is pure white.
+    rendered = np.percentile(page.reshape(-1, 3)[::97], 80, axis=0).min() >= _BRIGHT_PAPER
+    tone = rng.uniform(0.8, 0.97) * np.exp(rng.uniform(-0.02, 0.02, 3)) if rendered else np.ones(3)
+    light = _light_field(rng, photo.shape[:2], 1.0 if rendered else 0.3)
+    # Black print is never black in a photo.
+    veil = np.float32(rng.uniform(8, 35) if rendered else 0)
+    noise = np.float32(rng.uniform(0.3, 0.9))
+    # In strips: whole photos in float32 would take ten times their size.
+    for top in range(0, len(photo), 256):
+        rows = slice(top, top + 256)
+        values = (veil + photo[rows] * (1 - veil / 255)) * tone.astype(np.float32) * light[rows, :, None]
+        values += rng.standard_normal((*values.shape[:2], 1), np.float32) * noise
+        photo[rows] = np.clip(values + np.float32(0.5), 0, 255).astype(np.uint8)
+    return photo
+
+
+def _light_field(rng: np.random.Generator, size: tuple[int, int], strength: float) -> np.ndarray:
+    """float32 height x width around 1: a slope, a vignette and a large soft patch, all smooth."""
+    rows, columns = np.mgrid[-1:1:32j, -1:1:32j].astype(np.float32)
+    slope, vignette = rng.uniform(-0.07, 0.07, 2), rng.uniform(0, 0.08)
+    centre, depth = rng.uniform(-1, 1, 2), rng.uniform(-0.06, 0.06)
+    patch = np.exp(-((rows - centre[0]) ** 2 + (columns - centre[1]) ** 2) / 0.5)
+    field = slope[0] * rows + slope[1] * columns - vignette * (rows**2 + columns**2) / 2 + depth * patch
+    field = 1 + strength * (field - field.max() * 0.5)
+    return cv2.resize(field.astype(np.float32), size[::-1], interpolation=cv2.INTER_CUBIC)
 
 
 def lay_on_desk(page: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A picture, as large as `page`, of the page lying on a desk of wood, on a dark or grey table or on a cloth.
 
     The desk shows round one to four of the page's sides; over the other borders the page reaches by as little as its
-    turn asks for. It is turned and tilted slightly and casts a soft shadow.
-
-    Args:
-        page: RGB uint8, height x width x 3, the whole page or a part of one; stays untouched.
-
-    Returns:
-        RGB uint8 of the same shape.
+    turn asks for. It is turned and tilted slightly and casts a soft shadow. RGB uint8, height x width x 3.
     """
     size = page.shape[:2]
     matrix = _place(size, rng)
-    desk = _SURFACES[int(rng.integers(len(_SURFACES)))](size, rng)
-    desk *= _shadow(size, matrix, rng)[..., None]
+    surface = (_wood, _dark, _grey, _cloth)[int(rng.integers(4))]
+    desk = surface(size, rng) * _shadow(size, matrix, rng)[..., None]
+    desk = cv2.convertScaleAbs(np.clip(desk, 0, 255))
     # Half a pixel of paper fades out at the edge, as on every photo.
-    coverage = cv2.warpPerspective(np.full(size, 255, np.uint8), matrix, size[::-1], flags=cv2.INTER_LINEAR)
-    laid = cv2.warpPerspective(page, matrix, size[::-1], flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    picture = cv2.convertScaleAbs(np.clip(desk, 0, 255))
-    edge = coverage[..., None].astype(np.uint16)
-    mixed = (laid * edge + picture * (255 - edge) + 127) // 255
-    return mixed.astype(np.uint8)
+    edge = cv2.warpPerspective(np.full(size, 255, np.uint8), matrix, size[::-1])[..., None].astype(np.uint16)
+    laid = cv2.warpPerspective(page, matrix, size[::-1], borderMode=cv2.BORDER_REPLICATE)
+    return ((laid * edge + desk * (255 - edge) + 127) // 255).astype(np.uint8)
 
 
 def _place(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """The 3 x 3 homography from the page's pixels to the picture's, as float64."""
-    height, width = size
-    scale = np.array([width, height], np.float32)
+    scale = np.array(size[::-1], np.float32)
     shows = np.zeros(4, bool)
     shows[rng.permutation(4)[: int(rng.integers(1, 5))]] = True
-    strips = np.exp(rng.uniform(*np.log(_STRIP), 4))
-    # In the order left, top, right, bottom; where there is no desk, the page ends at the border.
-    left, top, right, bottom = np.where(shows, strips, 0)
+    # Where there is no desk, the page ends at the border.
+    left, top, right, bottom = np.where(shows, np.exp(rng.uniform(*np.log(_STRIP), 4)), 0)
     corners = _CORNERS * (1 - left - right, 1 - top - bottom) + (left, top)
     corners += rng.uniform(-_PERSPECTIVE, _PERSPECTIVE, (4, 2))
     angle = np.deg2rad(np.clip(rng.normal(0, 0.4), -1, 1) * _LARGEST_TURN)
     turn = np.array([(np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))])
-    pixels = (corners * scale - corners.mean(0) * scale) @ turn + corners.mean(0) * scale
-    corners = pixels / scale
+    centre = corners.mean(0) * scale
+    corners = ((corners * scale - centre) @ turn + centre) / scale
     # Each side moves as a whole until its nearer corner is inside, or its farther one outside.
     margin = 0.4 * _STRIP[0]
     for (ends, axis, border), shown in zip(_SIDES, shows, strict=True):
@@ -83,7 +120,7 @@ def _shadow(size: tuple[int, int], matrix: np.ndarray, rng: np.random.Generator)
     depth, blur = rng.uniform(0.25, 0.6), rng.uniform(0.006, 0.02) * max(small)
     moved = np.array([(1, 0, offset[0]), (0, 1, offset[1]), (0, 0, 1)])
     moved = np.diag([small[0] / width, small[1] / height, 1]) @ moved @ matrix
-    shade = cv2.warpPerspective(np.ones(size, np.float32), moved, small, flags=cv2.INTER_LINEAR)
+    shade = cv2.warpPerspective(np.ones(size, np.float32), moved, small)
     shade = cv2.GaussianBlur(shade, (0, 0), max(0.6, blur))
     return cv2.resize(1 - np.float32(depth) * shade, (width, height), interpolation=cv2.INTER_LINEAR)
 
@@ -133,98 +170,18 @@ def _grey(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     tone = rng.uniform(95, 190) * np.exp(rng.uniform(-0.04, 0.04, 3))
     relief = 1 + np.float32(0.03) * _smooth_noise(size, (5, 5), rng)
     specks = _smooth_noise(size, (size[0] // 4, size[1] // 4), rng)
-    relief += np.float32(rng.uniform(0, 0.07)) * np.clip(specks, -2, 2)
-    return _lit(tone, relief, rng)
+    return _lit(tone, relief + np.float32(rng.uniform(0, 0.07)) * np.clip(specks, -2, 2), rng)
 
 
 def _cloth(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     """A woven cloth with soft folds, plain or checked."""
-    height, width = size
     pitch = max(3.0, rng.uniform(0.0018, 0.005) * max(size))
-    rows = np.sin(np.arange(height, dtype=np.float32) * np.float32(2 * np.pi / pitch))[:, None]
-    columns = np.sin(np.arange(width, dtype=np.float32) * np.float32(2 * np.pi / pitch))
-    relief = 1 + np.float32(rng.uniform(0.03, 0.08)) * rows * columns
+    rows, columns = (np.sin(np.arange(length, dtype=np.float32) * np.float32(2 * np.pi / pitch)) for length in size)
+    relief = 1 + np.float32(rng.uniform(0.03, 0.08)) * rows[:, None] * columns
     relief += np.float32(rng.uniform(0.03, 0.1)) * _smooth_noise(size, (4, 4), rng)
     if rng.random() < 0.4:
-        check, depth = rng.uniform(0.03, 0.09) * max(size), rng.uniform(0.1, 0.4)
-        for count, shape in ((height, (-1, 1)), (width, (1, -1))):
-            stripe = (np.arange(count) % check < check / 2).astype(np.float32).reshape(shape)
-            relief *= 1 - np.float32(depth) * stripe
+        check, depth = rng.uniform(0.03, 0.09) * max(size), np.float32(rng.uniform(0.1, 0.4))
+        rows, columns = (1 - depth * (np.arange(length) % check < check / 2) for length in size)
+        relief *= rows[:, None]
+        relief *= columns
     return _lit(np.array(_CLOTHS[int(rng.integers(len(_CLOTHS)))]) * rng.uniform(0.8, 1.08), relief, rng)
-
-
-_SURFACES: tuple[Callable[[tuple[int, int], np.random.Generator], np.ndarray], ...] = (_wood, _dark, _grey, _cloth)
-
-
-# Receipts are longer, phone photos are not.
-_LONGEST_ASPECT = 1.5
-_BRIGHT_PAPER = 238
-
-
-def photograph(page: np.ndarray, rng: np.random.Generator, long_side: int) -> np.ndarray:
-    """A photo of a page: its sheet fills the frame, paper is grey-white, light falls off a little.
-
-    Args:
-        page: RGB uint8, height x width x 3, of any size; a strip is cut to a photo's proportions.
-        long_side: pixels of the photo's longer side.
-
-    Returns:
-        RGB uint8 whose longer side is exactly `long_side`.
-    """
-    page = cut_strip(page, rng)
-    scale = long_side / max(page.shape[:2])
-    size = (max(1, round(page.shape[1] * scale)), max(1, round(page.shape[0] * scale)))
-    photo = cv2.resize(page, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    paper = np.percentile(page.reshape(-1, 3)[::97], 80, axis=0)
-    # What is a photo already has its paper tone and its light; what was rendered is pure white.
-    rendered = paper.min() >= _BRIGHT_PAPER
-    tone = rng.uniform(0.8, 0.97) * np.exp(rng.uniform(-0.02, 0.02, 3)) if rendered else np.ones(3)
-    light = _light_field(rng, photo.shape[:2], 1.0 if rendered else 0.3)
-    # Black print is never black in a photo.
-    veil = rng.uniform(8, 35) if rendered else 0.0
-    noise = rng.uniform(0.3, 0.9)
-    return _expose(photo, light, tone.astype(np.float32), np.float32(veil), np.float32(noise), rng)
-
-
-def _expose(
-    photo: np.ndarray,
-    light: np.ndarray,
-    tone: np.ndarray,
-    veil: np.float32,
-    noise: np.float32,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """Applies light and noise in strips: whole photos in float32 would take ten times their size."""
-    result = np.empty_like(photo)
-    for top in range(0, photo.shape[0], 256):
-        rows = slice(top, top + 256)
-        values = (veil + photo[rows] * (1 - veil / 255)) * tone * light[rows, :, None]
-        values += rng.standard_normal((*values.shape[:2], 1), np.float32) * noise
-        result[rows] = np.clip(values + np.float32(0.5), 0, 255).astype(np.uint8)
-    return result
-
-
-def _light_field(rng: np.random.Generator, size: tuple[int, int], strength: float) -> np.ndarray:
-    """float32 height x width around 1: a slope, a vignette and a large soft patch, all smooth."""
-    rows, columns = np.mgrid[-1:1:32j, -1:1:32j].astype(np.float32)
-    slope = rng.uniform(-0.07, 0.07, 2)
-    vignette = rng.uniform(0, 0.08)
-    centre, depth = rng.uniform(-1, 1, 2), rng.uniform(-0.06, 0.06)
-    patch = np.exp(-((rows - centre[0]) ** 2 + (columns - centre[1]) ** 2) / 0.5)
-    field = slope[0] * rows + slope[1] * columns - vignette * (rows**2 + columns**2) / 2 + depth * patch
-    field = 1 + strength * (field - field.max() * 0.5)
-    return cv2.resize(field.astype(np.float32), size[::-1], interpolation=cv2.INTER_CUBIC)
-
-
-def cut_strip(page: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A part of a strip with a photo's proportions; other pages as they are."""
-    height, width = page.shape[:2]
-    if height > _LONGEST_ASPECT * width:
-        length = round(_LONGEST_ASPECT * width)
-        top = int(rng.integers(height - length + 1))
-        return page[top : top + length]
-    if width > _LONGEST_ASPECT * height:
-        length = round(_LONGEST_ASPECT * height)
-        left = int(rng.integers(width - length + 1))
-        return page[:, left : left + length]
-    return page

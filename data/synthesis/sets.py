@@ -1,107 +1,126 @@
-"""What a set is made of: its options, the files that they allow, and the plan of all its photos."""
+"""Makes a set in the contest's layout: its options, its plan, and page by page, over processes, its files.
+
+Every page is a job of its own whose randomness comes from (seed, subset, page number) alone, so that the files do
+not depend on how many processes share the work.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import io
+import itertools
+import json
+import math
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
-from data.synthesis.occluders import CUTOUTS, SUBSETS, OccluderEntry, find_occluders, find_pages, split_sources
-from data.synthesis.styles import REFERENCE_LONG_SIDE, STYLES
+import numpy as np
+from tqdm import tqdm
 
+from data.images import BadImageError, encode_image, read_rgb
+from data.masks import contest_mask_image
+from data.photos.jpeg import encode_like
+from data.synthesis import occluders
+from data.synthesis.occluders import KINDS, SUBSETS, Occluder, OccluderEntry, OccluderLibrary
+from data.synthesis.pages import draw_page
+from data.synthesis.paste import REFERENCE_LONG_SIDE, STYLES, paste
+from data.synthesis.printed import WholePictures, print_on, print_people
+from data.synthesis.scenes import cut_strip, lay_on_desk, photograph
+from utils.child import run_parallel
+from utils.files import atomic_path, write_bytes, write_text
+
+MANIFEST = "manifest.json"
 FOLDERS = tuple(f"train_data_{number}" for number in range(1, 6))
 _FIRST_PHOTO = datetime(2022, 7, 5, 8, 30, 0)
+_QUALITY = 95
+# A contest page shows the same cut-out again and again.
+_SAME_CUTOUT_PROBABILITY = 0.5
+# Sources that may be broken one after the other before it is given up.
+_TRIES = 20
+# Desks and printed people have random numbers of their own, so that a seed gives the same pages and occluders with and
+# without them.
+_DESK_STREAM = 1
+_PEOPLE_STREAM = 2
+_maker: _PageMaker | None = None
+Result = TypeVar("Result")
+
+
+def _option(default: object, allowed: tuple | None, meaning: str) -> Any:
+    """`allowed`: least and greatest number, or all names that there are, or None for folders."""
+    return field(default=default, metadata={"allowed": allowed, "meaning": meaning})
 
 
 @dataclass(frozen=True)
 class SetOptions:
-    """What a set is made of.
+    """What a set is made of: the options of `python -m data.synthesis`."""
 
-    Attributes:
-        pages: folders; none means drawn pages.
-        occluders: folders; none means the bundled cut-outs.
-        groups: number of occluded photos, that is, of lines in the annotation files together.
-        seed: same seed, same bytes.
-        long_side: longer side of the photos in pixels; 0 takes the pages as they are.
-        occlusions_per_page: how many occluded photos share one clean page at most.
-        style: "contest" or "natural".
-        subset: "train", "heldout" or "all" of the sources.
-        printed_photos: probability that a picture or bold lettering is printed on a clean page.
-        printed_people: probability that one to three photographs of people and hands are printed on a clean page.
-        desks: probability that a page lies on a desk which shows round some of its sides.
-        occluded: share of the photos that show an occluder, spread evenly over the set; the others are their clean
-            photo once more, with an empty mask.
-    """
-
-    pages: tuple[str, ...] = ()
-    occluders: tuple[str, ...] = ()
-    groups: int = 100
-    seed: int = 0
-    long_side: int = REFERENCE_LONG_SIDE
-    occlusions_per_page: int = 4
-    style: str = "contest"
-    subset: str = "train"
-    printed_photos: float = 0.0
-    printed_people: float = 0.0
-    desks: float = 0.0
-    occluded: float = 1.0
+    pages: tuple[str, ...] = _option((), None, "clean pages; repeatable; without them pages are drawn")
+    occluders: tuple[str, ...] = _option((), None, (
+        "cut-outs: RGBA pictures, or pictures with NAME_mask.png, below a folder named after what they show (hand, "
+        "finger, head, person or face); repeatable; without them those that come with this program"))  # fmt: skip
+    groups: int = _option(100, (1, 1_000_000), "number of occluded photos")
+    seed: int = _option(0, (0, 2**63), "same seed, same bytes")
+    long_side: int = _option(REFERENCE_LONG_SIDE, (0, 100_000),
+        "longer side of the photos in pixels, at least 64, or 0 to keep the pages' size")  # fmt: skip
+    occlusions_per_page: int = _option(4, (1, 1000), "most photos per clean page")
+    style: str = _option("contest", tuple(STYLES),
+        "contest: hard edges, no shadows; natural: mostly soft edges, shadows, differing light")  # fmt: skip
+    subset: str = _option("train", (*SUBSETS, "all"), (
+        "which sources to use: those of heldout never appear in train; a split.csv with the columns file,split beside "
+        "or above the sources decides, else a hash of each file's name"))  # fmt: skip
+    printed_photos: float = _option(0.0, (0, 1),
+        "probability of pictures or bold letters printed on a clean page, which must stay")  # fmt: skip
+    printed_people: float = _option(0.0, (0, 1),
+        "probability of one to three printed photographs of people and hands on a clean page")  # fmt: skip
+    desks: float = _option(0.0, (0, 1), "probability that a page lies on a desk, which shows round some of its sides")
+    occluded: float = _option(1.0, (0, 1), "share of the photos that show an occluder; the others have empty masks")
 
     def __post_init__(self) -> None:
-        checks = {
-            "groups": (self.groups >= 1, "at least 1"),
-            "seed": (self.seed >= 0, "0 or more"),
-            "long_side": (self.long_side == 0 or self.long_side >= 64, "0 or at least 64"),
-            "occlusions_per_page": (1 <= self.occlusions_per_page <= 1000, "1 to 1000"),
-            "style": (self.style in STYLES, " or ".join(STYLES)),
-            "subset": (self.subset in (*SUBSETS, "all"), "train, heldout or all"),
-        }
-        for name in ("printed_photos", "printed_people", "desks", "occluded"):
-            checks[name] = (0 <= getattr(self, name) <= 1, "0 to 1")
-        for name, (passed, expected) in checks.items():
-            if not passed:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, expected {expected}")
-        if self.long_side == 0 and not self.pages:
-            raise ValueError("long_side is 0, which takes pages as they are, but drawn pages need a size")
+        for option in fields(self):
+            value, allowed = getattr(self, option.name), option.metadata["allowed"]
+            if isinstance(option.default, str) and value not in allowed:
+                raise ValueError(f"{option.name} is {value!r}, expected {' or '.join(allowed)}")
+            if isinstance(option.default, int | float) and not allowed[0] <= value <= allowed[1]:
+                raise ValueError(f"{option.name} is {value!r}, expected {allowed[0]} to {allowed[1]}")
+        if self.long_side < 64 and (self.long_side or not self.pages):
+            raise ValueError(f"long_side is {self.long_side}, expected at least 64, or 0 where pages are given")
 
 
-@dataclass(frozen=True)
-class Sources:
+class Sources(NamedTuple):
     """The files of the chosen subset; no pages where they are drawn."""
 
-    pages: tuple[Path, ...]
-    occluders: tuple[OccluderEntry, ...]
+    pages: list[Path]
+    occluders: list[OccluderEntry]
 
 
-@dataclass(frozen=True)
-class PageJob:
+class PageJob(NamedTuple):
     """One clean page and the occluded photos of it; `first` is the number of the first of these in the whole set."""
 
     number: int
     folder: str
     stem: str
-    occlusions: int
     first: int
+    occlusions: int
 
 
 def find_sources(options: SetOptions) -> Sources:
-    """Lists the files that the options allow.
-
-    Raises:
-        FileNotFoundError: a folder is missing or holds nothing, or the subset is empty.
-    """
-    pages, entries = find_pages(options.pages), find_occluders(options.occluders or (CUTOUTS,))
-    if options.subset != "all":
-        part = SUBSETS.index(options.subset)
-        pages_left = split_sources(pages)[part]
-        entries_left = split_sources(entries, lambda entry: entry.path)[part]
-        for name, before, after in (("pages", pages, pages_left), ("occluders", entries, entries_left)):
-            if before and not after:
-                raise FileNotFoundError(
-                    f"none of the {len(before)} {name} belongs to the subset {options.subset!r}; "
-                    "choose another subset, or write a split.csv"
-                )
-        pages, entries = pages_left, entries_left
-    return Sources(tuple(pages), tuple(entries))
+    """The files that the options allow; FileNotFoundError: a folder is missing or empty, or the subset is."""
+    found = occluders.find_pages(options.pages), occluders.find_occluders(options.occluders or (occluders.CUTOUTS,))
+    if options.subset == "all":
+        return Sources(*found)
+    sources = Sources(*(occluders.split_sources(files)[SUBSETS.index(options.subset)] for files in found))
+    for name, before, after in zip(Sources._fields, found, sources, strict=True):
+        if before and not after:
+            raise FileNotFoundError(
+                f"none of the {len(before)} {name} belongs to the subset {options.subset!r}; "
+                "choose another subset, or write a split.csv"
+            )
+    return sources
 
 
 def plan(options: SetOptions) -> list[PageJob]:
@@ -109,18 +128,155 @@ def plan(options: SetOptions) -> list[PageJob]:
 
     Every folder gets a page as long as there are five groups; with fewer groups there are fewer folders.
     """
-    fewest = -(-options.groups // options.occlusions_per_page)
-    count = max(fewest, min(options.groups, len(FOLDERS)))
-    jobs: list[PageJob] = []
+    count = max(math.ceil(options.groups / options.occlusions_per_page), min(options.groups, len(FOLDERS)))
+    jobs, first = [], 0
     for number in range(count):
         taken = _FIRST_PHOTO + timedelta(seconds=47 * number)
-        jobs.append(
-            PageJob(
-                number=number,
-                folder=FOLDERS[number * len(FOLDERS) // count if count >= len(FOLDERS) else number],
-                stem=f"0_IMG_{taken:%Y%m%d_%H%M%S}_a",
-                occlusions=options.groups // count + (number < options.groups % count),
-                first=sum(job.occlusions for job in jobs),
-            )
-        )
+        folder = FOLDERS[number * len(FOLDERS) // max(count, len(FOLDERS))]
+        occlusions = options.groups // count + (number < options.groups % count)
+        jobs.append(PageJob(number, folder, f"0_IMG_{taken:%Y%m%d_%H%M%S}_a", first, occlusions))
+        first += occlusions
     return jobs
+
+
+def make_set(options: SetOptions, out: str | Path, workers: int = 1, progress: bool = False) -> list[str]:
+    """Writes a whole set; the same options give the same bytes whatever `workers` is.
+
+    Annotation files and manifest come last: a folder without them is an unfinished set.
+
+    Returns:
+        One message for each source that could not be used.
+
+    Raises:
+        FileExistsError: `out` holds something already.
+        FileNotFoundError: sources are missing, or the subset is empty.
+        BadImageError: hardly any page or occluder can be read.
+    """
+    out = Path(out)
+    sources, jobs = find_sources(options), plan(options)
+    if out.exists() and any(out.iterdir()):
+        raise FileExistsError(f"{out}: is not empty; choose another folder, or delete this one first")
+    for folder, name in itertools.product({job.folder for job in jobs}, ("gt", *KINDS)):
+        (out / folder / name).mkdir(parents=True, exist_ok=True)
+    made = run_parallel(_work, jobs, workers, prepare=partial(_prepare, options, sources, out))
+    groups, broken, annotations = [], set(), defaultdict(str)
+    for job, (photos, messages) in zip(jobs, tqdm(made, "pages", len(jobs), disable=not progress), strict=True):
+        groups += photos
+        broken |= set(messages)
+        for photo in photos:
+            name = photo["occluded"].removeprefix(f"{job.folder}/").removesuffix(".jpg")
+            annotations[job.folder] += f"gt/{job.stem}.jpg {name}.jpg {name}.png\n"
+    for folder, text in annotations.items():
+        write_text(out / folder / "annotation.txt", text)
+    manifest = {"options": asdict(options), "groups": groups, "broken_sources": sorted(broken)}
+    write_text(out / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    return sorted(broken)
+
+
+def _prepare(*arguments: Any) -> None:
+    global _maker
+    _maker = _PageMaker(*arguments)
+
+
+def _work(job: PageJob) -> tuple[list[dict], list[str]]:
+    return _maker.make(job)
+
+
+class _PageMaker:
+    """Does the jobs of one process; holds the occluders that it has decoded."""
+
+    def __init__(self, options: SetOptions, sources: Sources, out: Path) -> None:
+        self.options, self.sources, self.out = options, sources, out
+        # The photo becomes a JPEG file anyway; twice would be once too often.
+        self.style = replace(STYLES[options.style], jpeg_probability=0.0)
+        self.library = OccluderLibrary(sources.occluders)
+        self.pictures = WholePictures(sources.occluders)
+        self.people = WholePictures(sources.occluders, hands=self.library)
+        self.broken: list[str] = []
+
+    def make(self, job: PageJob) -> tuple[list[dict], list[str]]:
+        """Writes a clean page and its occluded photos; gives the manifest's entries and messages about bad sources."""
+        rng, self.broken = self._generator(job), []
+        path = self.out / job.folder / "gt" / f"{job.stem}.jpg"
+        page_source = self._write_clean(job, path, rng)
+        clean_bytes, clean = path.read_bytes(), read_rgb(path)
+        known, used = defaultdict(list), []
+
+        def choose(rng: np.random.Generator, kind: str) -> Occluder:
+            if known[kind] and rng.random() < _SAME_CUTOUT_PROBABILITY:
+                occluder = known[kind][int(rng.integers(len(known[kind])))]
+            else:
+                occluder = self._whole("cut-outs", lambda: self.library(rng, kind))
+                known[kind].append(occluder)
+            used.append(occluder.source)
+            return occluder
+
+        groups, counts, share = [], Counter(), self.options.occluded
+        for photo in range(job.first, job.first + job.occlusions):
+            kind = "head" if rng.random() < self.style.head_probability else "hand"
+            name = f"{job.folder}/{kind}/{job.stem}_0_{counts[kind]:03d}"
+            counts[kind] += 1
+            used.clear()
+            content, mask, buffer = clean_bytes, np.zeros(clean.shape[:2], np.uint8), io.BytesIO()
+            # Every other photo where the share is a half; 0.1 x 10 has to count as 1 whatever the rounding.
+            if math.floor((photo + 1) * share + 1e-9) > math.floor(photo * share + 1e-9):
+                occluded, mask = paste(clean, choose, rng, self.style, kind=kind)
+                content = encode_like(clean_bytes, path.name, occluded, _QUALITY)
+            contest_mask_image(mask).save(buffer, "PNG", compress_level=6)
+            write_bytes(self.out / f"{name}.jpg", content)
+            write_bytes(self.out / f"{name}.png", buffer.getvalue())
+            group = {"occluded": f"{name}.jpg", "page": page_source, "occluders": list(used)}
+            groups.append({**group, "covered": round(float(mask.mean()), 5)})
+        return groups, self.broken
+
+    def _write_clean(self, job: PageJob, path: Path, rng: np.random.Generator) -> str:
+        """Writes the clean photo and returns the name of its source."""
+        long_side, print_it = self.options.long_side, rng.random() < self.options.printed_photos
+        desk_rng, people_rng = self._generator(job, _DESK_STREAM), self._generator(job, _PEOPLE_STREAM)
+        on_desk = desk_rng.random() < self.options.desks
+        people = people_rng.random() < self.options.printed_people
+        if not self.sources.pages:
+            size = (round(long_side * rng.uniform(0.7, 0.78)), long_side)
+            page, source = draw_page(rng, *(size if rng.random() < 0.8 else size[::-1])), "drawn page"
+        else:
+            page, source = self._read_page(job, rng)
+            as_it_is = not (long_side or print_it or people or on_desk)
+            if as_it_is and Path(source).suffix.lower() in (".jpg", ".jpeg"):
+                with atomic_path(path) as temporary:
+                    shutil.copyfile(source, temporary)
+                return source
+        page = print_on(page, self.pictures, rng) if print_it else page
+        if people:
+            # Cut first: what is cut off a strip afterwards would take printed people along.
+            page = cut_strip(page, rng) if long_side else page
+            page = print_people(page, self.people, people_rng)
+        page = photograph(page, rng, long_side) if long_side else page
+        page = lay_on_desk(page, desk_rng) if on_desk else page
+        write_bytes(path, encode_image(page, ".jpg", quality=_QUALITY))
+        return source
+
+    def _generator(self, job: PageJob, *stream: int) -> np.random.Generator:
+        words = [self.options.seed, (*SUBSETS, "all").index(self.options.subset), job.number]
+        return np.random.default_rng(np.random.SeedSequence(words, spawn_key=stream))
+
+    def _read_page(self, job: PageJob, rng: np.random.Generator) -> tuple[np.ndarray, str]:
+        """The page of this job: every page once, then all of them again; a broken one is replaced by another."""
+        pages = self.sources.pages
+        order = np.random.default_rng([self.options.seed, job.number // len(pages)]).permutation(len(pages))
+        others = (int(rng.integers(len(pages))) for _ in itertools.count())
+        paths = (pages[index] for index in itertools.chain([int(order[job.number % len(pages)])], others))
+
+        def read() -> tuple[np.ndarray, str]:
+            path = next(paths)
+            return read_rgb(path), str(path)
+
+        return self._whole("pages", read)
+
+    def _whole(self, what: str, read: Callable[[], Result]) -> Result:
+        """What `read` gives; broken sources are noted, and it is called again."""
+        for _ in range(_TRIES):
+            try:
+                return read()
+            except BadImageError as error:
+                self.broken.append(str(error))
+        raise BadImageError(f"{_TRIES} {what} in a row are broken, the last one: {self.broken[-1]}")

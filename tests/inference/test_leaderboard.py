@@ -14,8 +14,7 @@ import pytest
 
 from configs.schema import PredictConfig
 from data.images import read_rgb
-from data.synthesis.make import make_set
-from data.synthesis.sets import SetOptions
+from data.synthesis.sets import SetOptions, make_set
 from inference import Restorer
 from inference.leaderboard.__main__ import main
 from inference.leaderboard.board import Board, Records, Row

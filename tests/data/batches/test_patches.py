@@ -20,7 +20,7 @@ from data.batches.sampling import SampleKey
 from data.contest.lists import PatchPaths, read_list, write_list
 from data.images import BadImageError
 from data.synthesis.occluders import CUTOUTS, Occluder, find_occluders, split_sources
-from data.synthesis.styles import CONTEST
+from data.synthesis.paste import STYLES
 
 SIZE = 48
 KEY = SampleKey(entry=0, patch=32, seed=1, iteration=0, index=0)
@@ -209,7 +209,7 @@ def square_occluder(rng: np.random.Generator, kind: str) -> Occluder:
 
 
 def test_fresh_occlusion_replaces_the_stored_one(prepared: Path) -> None:
-    style = replace(CONTEST, jpeg_probability=0.0, rim_probability=0.0)
+    style = replace(STYLES["contest"], jpeg_probability=0.0, rim_probability=0.0)
     entries = read_list(prepared)
     stored = PatchDataset(entries)
     fresh = PatchDataset(entries, fresh_occlusion=FreshOcclusion(square_occluder, style, 1.0))
@@ -228,14 +228,14 @@ def test_fresh_occlusion_replaces_the_stored_one(prepared: Path) -> None:
 
 def test_share_of_fresh_occlusions() -> None:
     patch, mask = np.full((32, 32, 3), 200, np.uint8), np.zeros((32, 32), np.uint8)
-    sometimes = FreshOcclusion(square_occluder, CONTEST, 0.25)
+    sometimes = FreshOcclusion(square_occluder, STYLES["contest"], 0.25)
     rng = np.random.default_rng(0)
     pasted = sum(sometimes(patch, patch, mask, rng)[1] is not patch for _ in range(200))
     assert 30 <= pasted <= 70
 
 
 def test_printed_pictures_belong_to_the_clean_patch(prepared: Path) -> None:
-    style = replace(CONTEST, jpeg_probability=0.0, rim_probability=0.0)
+    style = replace(STYLES["contest"], jpeg_probability=0.0, rim_probability=0.0)
 
     def pictures(rng: np.random.Generator) -> np.ndarray:
         return rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
@@ -254,7 +254,7 @@ def test_paste_config(tmp_path: Path) -> None:
     assert FreshOcclusion.from_config(PasteConfig(), 64) is None
     bundled = FreshOcclusion.from_config(PasteConfig(probability=0.5), 64)
     assert max(bundled.choose(np.random.default_rng(0), "hand").rgba.shape) == 96
-    held_out = split_sources(find_occluders([CUTOUTS]), path_of=lambda entry: entry.path)[1]
+    held_out = split_sources(find_occluders([CUTOUTS]))[1]
     assert not {entry for entries in bundled.choose.entries.values() for entry in entries} & set(held_out)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         FreshOcclusion.from_config(PasteConfig(probability=0.5, occluders=(str(tmp_path / "nowhere"),)), 64)

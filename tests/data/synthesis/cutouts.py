@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from data.synthesis.occluders import Occluder
+from tests.golden.pictures import SKIN, head, save
 
-SKIN, SLEEVE, HAIR = (205, 150, 120), (0, 255, 0), (60, 40, 30)
+SLEEVE = (0, 255, 0)
 
 
 def hand_rgba(height: int = 300, width: int = 220, sleeve: int = 0) -> np.ndarray:
-    """Four fingers and a palm, fingertips up; the lowest `sleeve` rows are pure green."""
+    """Four fingers and a palm on white, fingertips up; the lowest `sleeve` rows are pure green."""
     rgba = np.zeros((height, width, 4), np.uint8)
     rgba[..., :3] = 255
     for index in range(4):
@@ -26,20 +27,6 @@ def hand_rgba(height: int = 300, width: int = 220, sleeve: int = 0) -> np.ndarra
         rgba[-sleeve:, width // 12 : width - width // 12, :3] = SLEEVE
     rows, columns = np.nonzero(rgba[..., 3])
     return rgba[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].copy()
-
-
-def head_rgba(height: int = 260, width: int = 220) -> np.ndarray:
-    """An oval on shoulders."""
-    rgba = np.zeros((height, width, 4), np.uint8)
-    cv2.ellipse(rgba, (width // 2, height), (width // 2 - 1, height // 4), 0, 0, 360, (90, 90, 160, 255), -1)
-    cv2.ellipse(rgba, (width // 2, height * 4 // 10), (width // 4, height * 4 // 10), 0, 0, 360, (*SKIN, 255), -1)
-    rgba[: height // 5][rgba[: height // 5, :, 3] > 0, :3] = HAIR
-    return rgba
-
-
-def occluder(kind: str = "hand", sleeve: int = 0, reserve: float = 0.0) -> Occluder:
-    """A hand or a head, ready to be pasted."""
-    return Occluder(hand_rgba(sleeve=sleeve) if kind == "hand" else head_rgba(), kind, f"test {kind}", reserve)
 
 
 def one_of(*occluders: Occluder) -> Callable[[np.random.Generator, str], Occluder]:
@@ -61,21 +48,24 @@ def page_rgb(height: int = 400, width: int = 300, seed: int = 0) -> np.ndarray:
     return np.clip(page + rng.normal(0, 2, page.shape), 0, 255).astype(np.uint8)
 
 
+def save_with_mask(path: Path, rgba: np.ndarray) -> Path:
+    save(path.with_name(f"{path.stem}_mask.png"), rgba[..., 3])
+    return save(path, rgba[..., :3])
+
+
 def write_sources(root: Path, pages: int = 6, occluders: int = 6) -> tuple[Path, Path]:
     """Folders with pages, and with hands (picture and mask, arm leaving at the top) and heads (RGBA)."""
     for index in range(pages):
-        path = root / "pages" / f"page {index}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(page_rgb(400 + 10 * index, 300, index)).save(path, quality=92)
+        save(root / "pages" / f"page {index}.jpg", page_rgb(400 + 10 * index, 300, index), quality=92)
     for index in range(occluders):
-        hands, heads = root / "cutouts" / "hands", root / "cutouts" / "heads"
-        hands.mkdir(parents=True, exist_ok=True)
-        heads.mkdir(parents=True, exist_ok=True)
-        hand = np.full((320, 300, 4), (255, 255, 255, 0), np.uint8)
-        upright = hand_rgba(280 - index)
+        hand, upright = np.full((320, 300, 4), (255, 255, 255, 0), np.uint8), hand_rgba(280 - index)
         hand[-upright.shape[0] :, 40 : 40 + upright.shape[1]] = upright
-        hand = hand[::-1]
-        Image.fromarray(hand[..., :3]).save(hands / f"h{index}.png")
-        Image.fromarray(hand[..., 3]).save(hands / f"h{index}_mask.png")
-        Image.fromarray(head_rgba(260 - index)).save(heads / f"p{index}.png")
+        save_with_mask(root / "cutouts" / "hands" / f"h{index}.png", hand[::-1])
+        save(root / "cutouts" / "heads" / f"p{index}.png", head(260 - index, 220))
     return root / "pages", root / "cutouts"
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The checksum of every file below a folder, by its name relative to it."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

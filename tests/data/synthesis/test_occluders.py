@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from data.images import BadImageError
 from data.synthesis.occluders import (
@@ -19,18 +18,8 @@ from data.synthesis.occluders import (
     load_occluder,
     split_sources,
 )
-from tests.data.synthesis.cutouts import SKIN, SLEEVE, hand_rgba, head_rgba, write_sources
-
-
-def _save(path: Path, rgba: np.ndarray) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(rgba).save(path)
-    return path
-
-
-def _save_with_mask(path: Path, rgba: np.ndarray) -> Path:
-    _save(path.with_name(f"{path.stem}_mask.png"), rgba[..., 3])
-    return _save(path, rgba[..., :3])
+from tests.data.synthesis.cutouts import SLEEVE, hand_rgba, save_with_mask, write_sources
+from tests.golden.pictures import SKIN, head, save
 
 
 @pytest.mark.parametrize(
@@ -46,34 +35,25 @@ def _save_with_mask(path: Path, rgba: np.ndarray) -> Path:
 )
 def test_the_kind_comes_from_the_nearest_folder_that_says_it(path: str, kind: str) -> None:
     assert kind_of(Path(path)) == kind
-
-
-def test_a_path_that_says_nothing_is_refused_with_the_names_to_use() -> None:
     with pytest.raises(ValueError, match=r"surface/handwriting/a\.png.*'hand' or 'finger'"):
         kind_of(Path("/surface/handwriting/a.png"))
 
 
 def test_masks_and_other_companions_are_no_pictures_of_their_own(tmp_path: Path) -> None:
-    _save_with_mask(tmp_path / "hands" / "a.jpg", hand_rgba())
-    _save(tmp_path / "heads" / "b.png", head_rgba())
-    _save_with_mask(tmp_path / "heads" / "c.jpg", head_rgba())
-    _save(tmp_path / "heads" / "c_hair.png", head_rgba())
-    _save(tmp_path / "notes" / "scan_1.jpg", hand_rgba()[..., :3])
-
+    save_with_mask(tmp_path / "hands" / "a.jpg", hand_rgba())
+    save(tmp_path / "heads" / "b.png", head(260, 220))
+    save_with_mask(tmp_path / "heads" / "c.jpg", head(260, 220))
+    save(tmp_path / "heads" / "c_hair.png", head(260, 220))
+    save(tmp_path / "notes" / "scan_1.jpg", hand_rgba()[..., :3])
     entries = find_occluders([tmp_path])
-
     assert [(entry.path.name, entry.kind, entry.mask and entry.mask.name) for entry in entries] == [
         ("a.jpg", "hand", "a_mask.png"),
         ("b.png", "head", None),
         ("c.jpg", "head", "c_mask.png"),
     ]
     assert [path.name for path in find_pages([tmp_path / "notes"])] == ["scan_1.jpg"]
-
-
-def test_a_folder_without_occluders_or_no_folder_is_an_error(tmp_path: Path) -> None:
-    _save(tmp_path / "hands" / "a.png", hand_rgba()[..., :3])
     with pytest.raises(FileNotFoundError, match=r"NAME_mask\.png"):
-        find_occluders([tmp_path])
+        find_occluders([tmp_path / "notes"])
     with pytest.raises(FileNotFoundError, match="nowhere"):
         find_pages([tmp_path / "nowhere"])
 
@@ -83,92 +63,71 @@ def test_a_hand_is_turned_onto_the_side_where_its_arm_left_the_frame(tmp_path: P
     hand = hand_rgba(sleeve=20)
     framed = np.zeros((hand.shape[0] + 40, hand.shape[1] + 80, 4), np.uint8)
     framed[40:, 40:-40] = hand
-    path = _save_with_mask(tmp_path / "hands" / "a.png", np.ascontiguousarray(np.rot90(framed, turns)))
-
+    save_with_mask(tmp_path / "hands" / "a.png", np.ascontiguousarray(np.rot90(framed, turns)))
     loaded = load_occluder(find_occluders([tmp_path])[0])
-
-    assert path.is_file()
-    assert loaded.rgba.shape == hand.shape
     assert tuple(loaded.rgba[-5, hand.shape[1] // 2, :3]) == SLEEVE
     np.testing.assert_array_equal(loaded.rgba[..., 3], hand[..., 3])
-    assert loaded.root_reserve > 0
 
 
 def test_an_arm_that_also_left_at_a_side_ends_above_that_cut(tmp_path: Path) -> None:
     framed = np.zeros((400, 300, 4), np.uint8)
     framed[50:, 100:200] = (*SKIN, 255)
     framed[330:, 100:] = (*SLEEVE, 255)
-    _save(tmp_path / "hands" / "a.png", framed)
-
-    loaded = load_occluder(find_occluders([tmp_path])[0])
-
-    assert loaded.rgba.shape == (280, 100, 4)
+    save(tmp_path / "hands" / "a.png", framed)
+    assert load_occluder(find_occluders([tmp_path])[0]).rgba.shape == (280, 100, 4)
 
 
 def test_specks_go_and_fingers_on_the_same_root_stay(tmp_path: Path) -> None:
     framed = np.zeros((300, 300, 4), np.uint8)
-    framed[100:, 50:120] = (*SKIN, 255)
-    framed[150:, 180:240] = (*SKIN, 255)
-    framed[20:60, 140:180] = (*SKIN, 255)
-    _save(tmp_path / "fingers" / "a.png", framed)
-
+    for box in (np.s_[100:, 50:120], np.s_[150:, 180:240], np.s_[20:60, 140:180]):
+        framed[box] = (*SKIN, 255)
+    save(tmp_path / "fingers" / "a.png", framed)
     alpha = load_occluder(find_occluders([tmp_path])[0]).rgba[..., 3]
-
     assert alpha.shape == (200, 190)
     assert np.count_nonzero(alpha) == 200 * 70 + 150 * 60
 
 
 def test_a_cut_out_is_shrunk_but_never_enlarged(tmp_path: Path) -> None:
-    _save(tmp_path / "heads" / "a.png", head_rgba())
-    entry = find_occluders([tmp_path])[0]
+    entry = OccluderEntry(save(tmp_path / "a.png", head(260, 220)), None, "head")
     assert max(load_occluder(entry, 100).rgba.shape) == 100
     assert load_occluder(entry, 5000).rgba.shape == load_occluder(entry).rgba.shape
 
 
 def test_a_mask_that_is_empty_or_of_another_size_names_its_file(tmp_path: Path) -> None:
     rgba = hand_rgba()
-    path = _save(tmp_path / "hands" / "a.png", rgba[..., :3])
-    mask = _save(tmp_path / "hands" / "a_mask.png", rgba[..., 3] * 0)
+    path = save(tmp_path / "hands" / "a.png", rgba[..., :3])
+    mask = save(tmp_path / "hands" / "a_mask.png", rgba[..., 3] * 0)
     with pytest.raises(BadImageError, match=r"a_mask\.png: the mask is empty"):
         load_occluder(OccluderEntry(path, mask, "hand"))
-    _save(mask, rgba[:50, :50, 3])
+    save(mask, rgba[:50, :50, 3])
     with pytest.raises(BadImageError, match=r"a_mask.png: \(50, 50\) pixels"):
         load_occluder(OccluderEntry(path, mask, "hand"))
 
 
 def test_the_library_keeps_to_the_kind_and_passes_over_heads_without_a_top(tmp_path: Path) -> None:
     whole = np.zeros((300, 300, 4), np.uint8)
-    whole[40:, 40:260] = head_rgba()
-    _save(tmp_path / "heads" / "whole.png", whole)
-    _save(tmp_path / "heads" / "cut.png", head_rgba()[60:])
-    _save(tmp_path / "hands" / "h.png", hand_rgba())
-    library = OccluderLibrary(find_occluders([tmp_path]), long_side=120, cache_bytes=1)
-    rng = np.random.default_rng(0)
-
+    whole[40:, 40:260] = head(260, 220)
+    save(tmp_path / "heads" / "whole.png", whole)
+    save(tmp_path / "heads" / "cut.png", head(260, 220)[60:])
+    save(tmp_path / "hands" / "h.png", hand_rgba())
+    entries = find_occluders([tmp_path])
+    library, rng = OccluderLibrary(entries, long_side=120, cache_bytes=1), np.random.default_rng(0)
     drawn = [library(rng, kind) for kind in ("head", "hand") * 20]
-
     assert {Path(item.source).name for item in drawn[::2]} == {"whole.png"}
     assert {item.kind for item in drawn[1::2]} == {"hand"}
     assert len(library._cache) == 1
-
-
-def test_a_library_of_one_kind_serves_both_and_an_empty_one_says_so(tmp_path: Path) -> None:
-    _save(tmp_path / "hands" / "h.png", hand_rgba())
-    library = OccluderLibrary(find_occluders([tmp_path]))
-    assert library(np.random.default_rng(0), "head").kind == "hand"
-    with pytest.raises(ValueError, match="no occluder"):
-        OccluderLibrary([])(np.random.default_rng(0), "hand")
+    # Of one kind alone, it serves both.
+    hands = [entry for entry in entries if entry.kind == "hand"]
+    assert OccluderLibrary(hands)(rng, "head").kind == "hand"
 
 
 def test_the_hash_split_depends_on_nothing_but_the_name(tmp_path: Path) -> None:
     files = [tmp_path / f"{index}.jpg" for index in range(2000)]
-    train, heldout = split_sources(files)
-
-    assert set(train) | set(heldout) == set(files)
-    assert not set(train) & set(heldout)
+    train, heldout = map(set, split_sources(files))
+    assert (train | heldout, train & heldout) == (set(files), set())
     assert 0.12 < len(heldout) / len(files) < 0.18
     some = files[500:700][::-1]
-    assert set(split_sources(some)[1]) == set(heldout) & set(some)
+    assert set(split_sources(some)[1]) == heldout & set(some)
 
 
 def test_the_nearest_split_file_that_names_a_source_decides(tmp_path: Path) -> None:
@@ -176,21 +135,21 @@ def test_the_nearest_split_file_that_names_a_source_decides(tmp_path: Path) -> N
     rows = "\n".join(f"hands/h{index}.png,{'heldout' if index in (1, 4) else 'train'}" for index in range(6))
     (cutouts / "split.csv").write_text(f"file,split\n{rows}\n")
     (tmp_path / "split.csv").write_text("file,split\ncutouts/hands/h0.png,heldout\n")
-    entries = [entry for entry in find_occluders([cutouts]) if entry.kind == "hand"]
-
-    train, heldout = split_sources(entries, path_of=lambda entry: entry.path)
-
+    train, heldout = split_sources([entry for entry in find_occluders([cutouts]) if entry.kind == "hand"])
     assert [entry.path.name for entry in heldout] == ["h1.png", "h4.png"]
     assert len(train) == 4
 
 
-def test_a_wrong_split_file_names_its_line(tmp_path: Path) -> None:
-    split = tmp_path / "split.csv"
-    split.write_text("file,split\na.png,train\nb.png,test\n")
-    with pytest.raises(ValueError, match=r"split\.csv, line 3: split is 'test'"):
-        split_sources([tmp_path / "a.png"])
-    split.write_text("name\na.png\n")
-    with pytest.raises(ValueError, match="columns file,split"):
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,split\na.png,train\nb.png,test\n", r"split\.csv, line 3: split is 'test'"),
+        ("name\na.png\n", "columns file,split"),
+    ],
+)
+def test_a_wrong_split_file_is_named(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "split.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
         split_sources([tmp_path / "a.png"])
 
 
@@ -199,7 +158,7 @@ def test_the_bundled_cut_outs_are_whole_small_and_in_both_subsets() -> None:
     entries = find_occluders([CUTOUTS])
     assert [sum(entry.kind == kind for entry in entries) for kind in ("hand", "head")] == [28, 13]
     assert sum(path.stat().st_size for path in CUTOUTS.rglob("*") if path.is_file()) < 3_000_000
-    for part in split_sources(entries, path_of=lambda entry: entry.path):
+    for part in split_sources(entries):
         assert {entry.kind for entry in part} == {"hand", "head"}
     for entry in entries:
         rgba = load_occluder(entry).rgba
