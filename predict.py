@@ -13,10 +13,11 @@ from __future__ import annotations
 import argparse
 import io
 import logging
+import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,13 +49,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     method.add_argument("--weights", help="file of weights; default: model.pdparams here, then in test_code/")
     modes = "auto: find what is covered and restore that; tiles: the whole picture in tiles; full: in one piece"
     method.add_argument("--mode", choices=("auto", "tiles", "full"), default="auto", help=modes)
-    scale = number(float, lambda value: 0 < value <= 1, "'auto' or a number above 0 and up to 1", ("auto",))
     method.add_argument("--scale", type=scale, default="auto", help="working size: auto, or a fraction up to 1")
-    method.add_argument("--tiles", type=parse_tiles, help="for --mode tiles: 2x2 or 4; default: as the weights say")
-    pixels = number(int, lambda value: value >= 0, "a whole number of pixels, 0 or more")
-    method.add_argument("--overlap", type=pixels, help="pixels that tiles share; 0 is the plain cut")
-    ratio = number(float, lambda value: 0 <= value < 1e6, "a number such as 1.5, or 0 to turn TLC off")
-    method.add_argument("--tlc-ratio", type=ratio, help="TLC's window in training sizes; 0 turns TLC off")
+    method.add_argument("--tiles", type=tiles, help="for --mode tiles: rows x columns; default: as the weights say")
+    method.add_argument("--overlap", type=int, help="pixels that tiles share; 0 is the plain cut")
+    method.add_argument("--tlc-ratio", type=float, help="TLC's window in training sizes; 0 turns TLC off")
     method.add_argument("--tta", action="store_true", help="average over mirrored copies: slower, a little better")
     engine = parser.add_argument_group("engine")
     engine.add_argument("--device", default="auto", help="auto (a GPU if it works), cpu, gpu or gpu:N")
@@ -62,40 +60,26 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     fastest = "what runs the network; auto: the fastest that is installed and works"
     engine.add_argument("--backend", choices=backends, default="auto", help=fastest)
     engine.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="how exactly")
-    threads = number(int, lambda value: value >= 1, "a whole number of threads, 1 or more")
     engine.add_argument("--threads", type=threads, help="threads of the CPU; default: OMP_NUM_THREADS, or all")
     return parser.parse_args(arguments)
 
 
-def number(
-    kind: Callable[[str], float], fits: Callable[[float], bool], expected: str, words: Sequence[str] = ()
-) -> Callable[[str], str | float]:
-    """A `type` of argparse: a number that fits, or one of some words."""
-
-    def parse(text: str) -> str | float:
-        if text in words:
-            return text
-        try:
-            value = kind(text)
-        except ValueError:
-            value = None
-        if value is None or not fits(value):
-            raise argparse.ArgumentTypeError(f"{text!r}: expected {expected}")
-        return value
-
-    return parse
+def scale(text: str) -> str | float:
+    return text if text == "auto" else float(text)
 
 
-def parse_tiles(text: str) -> tuple[int, int]:
-    """"2x3" is 2 rows of 3 columns; "4" is four tiles, 2 x 2."""
-    rows, cross, columns = text.lower().partition("x")
-    if rows.isdigit() and int(rows) > 0:
-        side = round(int(rows) ** 0.5)
-        if not cross and side * side == int(rows):
-            return side, side
-        if columns.isdigit() and int(columns) > 0:
-            return int(rows), int(columns)
-    raise argparse.ArgumentTypeError(f"{text!r}: expected ROWSxCOLUMNS such as 2x3, or a square number such as 4")
+def threads(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of threads, 1 or more")
+    return int(text)
+
+
+def tiles(text: str) -> tuple[int, int]:
+    """"2x3" is 2 rows of 3 columns."""
+    match = re.fullmatch("([1-9][0-9]*)x([1-9][0-9]*)", text.lower())
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected ROWSxCOLUMNS such as 2x3")
+    return int(match[1]), int(match[2])
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -108,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=level, format="%(levelname)s: %(message)s")
     # Imported here, so that --help and a typing error need not wait. Paddle is imported by the engines that need it: it
     # takes seconds and a quarter of a gigabyte.
-    from inference.folder import Orders, ResultsError, restore_folder
+    from inference.folder import ResultsError, restore_folder
     from inference.restorer import Restorer
     from inference.sources import list_pictures, prepare_results
 
@@ -123,8 +107,8 @@ def main(arguments: list[str] | None = None) -> int:
             rows=rows, columns=columns, overlap=options.overlap, tlc_ratio=options.tlc_ratio,
         )  # fmt: skip
         prepare_results(options.results)
-        orders = Orders(options.overwrite, options.save_mask, options.compare)
-        work = restore_folder(restorer, listing, options.results, orders)
+        extras = {"overwrite": options.overwrite, "save_mask": options.save_mask, "compare": options.compare}
+        work = restore_folder(restorer, listing, options.results, **extras)
     except (OSError, ValueError, RuntimeError, MemoryError) as error:
         print(f"error: {printable(error)}", file=sys.stderr)
         return 2
@@ -164,39 +148,36 @@ def tell_left_out(reason: str, paths: Sequence[Path], all_of_them: bool) -> None
 
 
 class Tally:
-    """Counts outcomes, and keeps none of them."""
+    """Counts outcomes, and keeps the slowest only."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self._notes: Counter[str] = Counter()
         self._seconds = 0.0
-        self._slowest: tuple[float, Path] | None = None
+        self._slowest: Outcome | None = None
 
     def add(self, outcome: Outcome) -> None:
         self.counts[outcome.status] += 1
         self._notes.update(outcome.notes)
         if outcome.status in ("restored", "untouched"):
             self._seconds += outcome.seconds
-            if self._slowest is None or outcome.seconds > self._slowest[0]:
-                self._slowest = outcome.seconds, outcome.name
+            if self._slowest is None or outcome.seconds > self._slowest.seconds:
+                self._slowest = outcome
 
     def lines(self, elapsed: float) -> list[str]:
         """The summary of a run that took `elapsed` seconds since its first picture."""
-        parts = (f"{self.counts[status]} {status}" for status in ("restored", "untouched", "skipped", "failed"))
         total = self.counts.total()
+        parts = (f"{self.counts[status]} {status}" for status in ("restored", "untouched", "skipped", "failed"))
         lines = [f"{total} picture{'s' if total != 1 else ''}: {', '.join(parts)}"]
         if self.counts["skipped"]:
-            lines.append(
-                "skipped: finished results were kept, also those of other weights or options; --overwrite redoes them"
-            )
+            kept = "finished results were kept, also those of other weights or options; --overwrite redoes them"
+            lines.append(f"skipped: {kept}")
         lines.extend(f"{count} of them: {note}" for note, count in sorted(self._notes.items()))
-        done = self.counts["restored"] + self.counts["untouched"]
         if self._slowest is not None:
-            seconds, name = self._slowest
-            lines.append(
-                f"{elapsed:.1f} s, {done / max(elapsed, 1e-9):.2f} pictures per second; from file to file "
-                f"{self._seconds / done:.2f} s on average, slowest {seconds:.2f} s ({printable(name)})"
-            )
+            done = self.counts["restored"] + self.counts["untouched"]
+            rate = f"{elapsed:.1f} s, {done / max(elapsed, 1e-9):.2f} pictures per second"
+            slowest = f"slowest {self._slowest.seconds:.2f} s ({printable(self._slowest.name)})"
+            lines.append(f"{rate}; from file to file {self._seconds / done:.2f} s on average, {slowest}")
         return lines
 
 

@@ -50,18 +50,11 @@ class PasteRules:
 
 @dataclass(frozen=True)
 class Patch:
-    """A covered part of a picture and what is pasted there, at the scale at which that was made.
+    """A covered part of a picture and what is pasted there, at the scale at which that was made."""
 
-    Attributes:
-        box: (top, bottom, left, right).
-        mask: uint8 [h, w], 1 = covered; its distance to sides of the box that are no sides of the picture is the
-            paste's reach and two pixels more, or more.
-        fill: float32 [h, w, 3] in [0, 1]; not clipped; only its values near the mask mean anything.
-    """
-
-    box: Box
-    mask: np.ndarray
-    fill: np.ndarray
+    box: Box  # (top, bottom, left, right); from sides within the picture the mask is farther than the paste reaches
+    mask: np.ndarray  # uint8 [h, w], 1 = covered
+    fill: np.ndarray  # float32 [h, w, 3] in [0, 1]; not clipped; only its values near the mask mean anything
 
 
 def covered_boxes(mask: np.ndarray, margin: int) -> list[Box]:
@@ -69,9 +62,8 @@ def covered_boxes(mask: np.ndarray, margin: int) -> list[Box]:
     overlap have become one: no pixel lies in two, and in each box lies all of every blob that it touches.
     """
     height, width = mask.shape
-    _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
     boxes: list[Box] = []
-    for left, top, box_width, box_height, _ in stats[1:].tolist():
+    for left, top, box_width, box_height, _ in cv2.connectedComponentsWithStats(mask, connectivity=8)[2][1:].tolist():
         rows = max(0, top - margin), min(height, top + box_height + margin)
         box = (*rows, max(0, left - margin), min(width, left + box_width + margin))
         while touching := [other for other in boxes if _overlap(box, other)]:
@@ -99,17 +91,12 @@ def paste(image: np.ndarray, changed: np.ndarray, patch: Patch, size: tuple[int,
     white = np.float32(np.iinfo(image.dtype).max)
     planes = np.ascontiguousarray((np.clip(patch.fill, 0, 1) * white).transpose(2, 0, 1))
     for place, enlarge in _blocks(patch.box, size, image.shape[:2]):
-        share = enlarge(weight, cubic=False)
-        if not share.any():
-            continue
-        here = image[place].astype(np.float32)
-        mixed = enlarge(planes, cubic=True).transpose(1, 2, 0).copy()
-        np.clip(mixed, 0, white, out=mixed)
-        mixed -= here
-        mixed *= share[0][..., None]
-        mixed += here + np.float32(0.5)
-        image[place] = mixed.astype(image.dtype)
-        changed[place] |= share[0] > 0
+        share = enlarge(weight, cubic=False)[0]
+        if share.any():
+            here = image[place].astype(np.float32)
+            there = np.clip(enlarge(planes, cubic=True), 0, white).transpose(1, 2, 0)
+            image[place] = (there - here) * share[..., None] + (here + np.float32(0.5))
+            changed[place] |= share > 0
 
 
 def add_difference(image: np.ndarray, difference: np.ndarray) -> None:
@@ -122,9 +109,8 @@ def add_difference(image: np.ndarray, difference: np.ndarray) -> None:
     height, width = difference.shape[1:]
     white = np.float32(np.iinfo(image.dtype).max)
     for place, enlarge in _blocks((0, height, 0, width), (height, width), image.shape[:2]):
-        here = image[place].transpose(2, 0, 1).astype(np.float32)
-        there = np.clip(here + white * enlarge(difference, cubic=True), 0, white) + np.float32(0.5)
-        image[place] = there.astype(image.dtype).transpose(1, 2, 0)
+        there = image[place] + white * enlarge(difference, cubic=True).transpose(1, 2, 0)
+        image[place] = np.clip(there, 0, white) + np.float32(0.5)
 
 
 def _blocks(
@@ -133,17 +119,15 @@ def _blocks(
     """The blocks of a picture of size `full` that a box covers in its small copy of `size`, touched pixels included:
     their place, and the function that enlarges float32 [C, h, w] of the box to [C, rows, columns] of the block.
     """
-    (top, bottom), (left, right) = (
-        (start * whole // small, -(-stop * whole // small))
-        for start, stop, small, whole in ((*box[:2], size[0], full[0]), (*box[2:], size[1], full[1]))
-    )
-    for row in range(top, bottom, _BLOCK):
-        rows = (row, min(row + _BLOCK, bottom))
-        for column in range(left, right, _BLOCK):
-            columns = (column, min(column + _BLOCK, right))
-            enlarge = partial(_enlarge, down=(rows, size[0], full[0], box[:2]),
-                              across=(columns, size[1], full[1], box[2:]))
-            yield (slice(*rows), slice(*columns)), enlarge
+
+    def spans(start: int, stop: int, small: int, whole: int) -> Iterator[Span]:
+        end = -(-stop * whole // small)
+        return ((begin, min(begin + _BLOCK, end)) for begin in range(start * whole // small, end, _BLOCK))
+
+    for rows in spans(*box[:2], size[0], full[0]):
+        for columns in spans(*box[2:], size[1], full[1]):
+            down, across = (rows, size[0], full[0], box[:2]), (columns, size[1], full[1], box[2:])
+            yield (slice(*rows), slice(*columns)), partial(_enlarge, down=down, across=across)
 
 
 def _enlarge(values: np.ndarray, down: tuple, across: tuple, cubic: bool) -> np.ndarray:
@@ -154,25 +138,21 @@ def _enlarge(values: np.ndarray, down: tuple, across: tuple, cubic: bool) -> np.
 
 @lru_cache(maxsize=128)
 def _interpolation(span: Span, small: int, whole: int, region: Span, cubic: bool) -> tuple[int, np.ndarray]:
-    """How `span` of `whole` pixels is interpolated from `region` of `small` pixels, by cubics or linearly.
-
-    Returns:
-        The first pixel that counts, from the region's start, and float32 [span, pixels that count]; kept for the next
-        block of the same rows or columns.
+    """How `span` of `whole` pixels is interpolated from `region` of `small` pixels, by cubics or linearly: the first
+    pixel that counts, from the region's start, and float32 [span, pixels that count]. Kept for the next block of the
+    same rows or columns.
     """
     centres = (np.arange(*span) + 0.5) * (small / whole) - 0.5
     base = np.floor(centres).astype(int)
     beyond = centres - base
-    taps = {0: 1 - beyond, 1: beyond}
-    if cubic:
-        taps = {offset: _cubic(np.abs(beyond - offset)) for offset in (-1, 0, 1, 2)}
-    places = {offset: np.clip(base + offset, region[0], region[1] - 1) - region[0] for offset in taps}
-    first = min(place.min() for place in places.values())
-    count = max(place.max() for place in places.values()) + 1 - first
-    matrix = np.zeros((len(centres), count), np.float32)
-    for offset, weight in taps.items():
-        np.add.at(matrix, (np.arange(len(centres)), places[offset] - first), weight)
-    return int(first), matrix
+    offsets = (np.arange(-1, 3) if cubic else np.arange(2))[:, None]
+    weights = _cubic(np.abs(beyond - offsets)) if cubic else [1 - beyond, beyond]
+    places = np.clip(base + offsets, region[0], region[1] - 1) - region[0]
+    first = int(places.min())
+    matrix = np.zeros((len(centres), places.max() + 1 - first), np.float32)
+    for place, weight in zip(places, weights, strict=True):
+        matrix[np.arange(len(centres)), place - first] += weight
+    return first, matrix
 
 
 def _cubic(distance: np.ndarray) -> np.ndarray:

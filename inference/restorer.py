@@ -28,8 +28,7 @@ from data.photos import read_photo
 from inference.engines.base import Backend
 from inference.engines.choice import open_backend, open_graph
 from inference.engines.graphs import LocatorGraph
-from inference.fill.network import network_patches
-from inference.fill.page import page_patches
+from inference.fill.patches import network_patches, page_patches
 from inference.find.locate import Located, enlarge_mask, locate, locate_whole, shrink, to_float
 from inference.find.occlusion import OcclusionRules
 from inference.paste import PasteRules, Patch, add_difference, paste

@@ -1,8 +1,6 @@
 """The network over a picture of any size: cut into overlapping tiles, run one by one, and blended.
 
-The one place that pads. A tile's function may be a network, a static predictor or anything else that maps float32
-[1, 3, h, w] to [1, K, h, w]; it never learns where its tile lies. The write-up's prediction is the 2 x 2 cut with
-overlap 0; the overlap is what hides the seams.
+The one place that pads. The write-up's prediction is the 2 x 2 cut with overlap 0; the overlap is what hides the seams.
 
 Where memory does not suffice, tiles become smaller. On a CPU that has to be known beforehand: Linux hands out memory
 that it does not have and ends the process when that is used, so there is no exception to catch.
@@ -11,8 +9,10 @@ that it does not have and ends the process when that is used, so there is no exc
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ import numpy as np
 from inference.engines.base import Backend
 from utils.machine import available_bytes
 
+# A network, or what stands in for one: float32 [1, 3, h, w] -> [1, K, h, w]. It never learns where its tile lies.
 TileFunction = Callable[[np.ndarray], np.ndarray]
 Span = tuple[int, int]
 Box = tuple[int, int, int, int]
@@ -66,21 +67,25 @@ class Cut:
         height, width = self.tile
         if max(height, width) <= SMALLEST_TILE:
             return None
-        top, bottom, left, right = self.box
         half = -(-max(height, width) // 2)
         overlap = min(self.overlap, half // 4)
         if height >= width:
-            return replace(self, rows=covering_spans(top, bottom, half, overlap), overlap=overlap)
-        return replace(self, columns=covering_spans(left, right, half, overlap), overlap=overlap)
+            return replace(self, rows=_covering(*self.box[:2], half, overlap), overlap=overlap)
+        return replace(self, columns=_covering(*self.box[2:], half, overlap), overlap=overlap)
 
 
 def equal_cut(height: int, width: int, rows: int, columns: int, overlap: int) -> Cut:
     """The write-up's cut: a whole picture in `rows` x `columns` tiles.
 
-    An odd side is made even before it is cut, which makes the four tiles equal; one that is not cut stays as it is.
+    An odd side is made even before it is cut, which makes the four tiles equal; where a side does not divide,
+    neighbours share some pixels more than `overlap`; where pieces would coincide (a picture of one pixel), they are
+    fewer.
     """
-    sides = (length + length % 2 if parts > 1 else length for length, parts in ((height, rows), (width, columns)))
-    return Cut(*(tile_spans(side, parts, overlap) for side, parts in zip(sides, (rows, columns), strict=True)), overlap)
+    spans = []
+    for length, parts in ((height, rows), (width, columns)):
+        length += length % 2 if parts > 1 else 0
+        spans.append(_spread(0, length, min(length, -(-(length + (parts - 1) * overlap) // parts)), parts))
+    return Cut(*spans, overlap)
 
 
 def single_cut(height: int, width: int, overlap: int) -> Cut:
@@ -92,42 +97,27 @@ def region_cut(box: Box, height: int, width: int, side: int, overlap: int) -> Cu
     """A region of a picture of this size in tiles of one fixed `side`, all inside the picture; where that is smaller
     than a tile, the tile is the picture padded to `STEP`. The cut's box is wider than a region smaller than a tile.
     """
-    top, bottom, left, right = box
-    return Cut(
-        _region_spans(top, bottom, height, side, overlap), _region_spans(left, right, width, side, overlap), overlap
-    )
-
-
-def _region_spans(start: int, stop: int, length: int, side: int, overlap: int) -> tuple[Span, ...]:
-    length = max(length, min(side, _padded(length)))
-    side = min(side, length)
-    missing = max(0, side - (stop - start))
-    start = min(max(0, start - missing // 2), length - max(side, stop - start))
-    return covering_spans(start, max(stop, start + side), side, overlap)
+    spans = []
+    for start, stop, length in ((*box[:2], height), (*box[2:], width)):
+        length = max(length, min(side, _padded(length)))
+        size = min(side, length)
+        longer = max(size, stop - start)
+        start = min(max(0, start - (longer - stop + start) // 2), length - longer)
+        spans.append(_covering(start, max(stop, start + size), size, overlap))
+    return Cut(*spans, overlap)
 
 
 def _padded(length: int) -> int:
     return -(-length // STEP) * STEP
 
 
-def covering_spans(start: int, stop: int, size: int, overlap: int) -> tuple[Span, ...]:
-    """As few pieces of exactly `size` pixels as cover `start` to `stop` and share `overlap` each; evenly spread.
-
-    Of an overlap above half a piece only that half counts: pieces that share nearly everything would be countless.
+def _covering(start: int, stop: int, size: int, overlap: int) -> tuple[Span, ...]:
+    """As few pieces of `size` pixels as cover `start` to `stop` and share `overlap`, half a piece at most: pieces that
+    share nearly everything would be countless.
     """
     size = min(size, stop - start)
     overlap = min(overlap, size // 2)
     return _spread(start, stop, size, -(-(stop - start - overlap) // (size - overlap)))
-
-
-def tile_spans(length: int, parts: int, overlap: int) -> tuple[Span, ...]:
-    """`parts` equal pieces of `length` pixels as (start, stop), in order, together covering everything; fewer where
-    pieces would coincide (a picture of one pixel).
-
-    All pieces are equally long, so that TLC and exported models meet one size; where `length` does not divide,
-    neighbours share up to `parts - 1` pixels more than `overlap`.
-    """
-    return _spread(0, length, min(length, -(-(length + (parts - 1) * overlap) // parts)), parts)
 
 
 def _spread(start: int, stop: int, size: int, parts: int) -> tuple[Span, ...]:
@@ -145,54 +135,41 @@ def run_cut(image: np.ndarray, function: TileFunction, cut: Cut) -> np.ndarray:
 
     Returns:
         float32 [K, h, w], the part of the cut's box that lies in the picture; over what tiles share, the result passes
-        linearly from one to the next. A function that returns its argument gives the picture back bit for bit,
-        whatever the sizes.
+        linearly from one to the next. A function that returns its argument gives the picture back bit for bit.
     """
-    top, bottom, left, right = cut.box
+    _, height, width = image.shape
 
-    def strip(rows: Span) -> np.ndarray:
-        tiles = ((columns[0] - left, function(_tile(image, rows, columns))[0]) for columns in cut.columns)
-        return _join(tiles, right - left, axis=2)
+    def results(rows: Span) -> Iterator[np.ndarray]:
+        down = np.arange(*rows).clip(max=height - 1)[:, None]
+        for columns in cut.columns:
+            across = np.arange(*columns).clip(max=width - 1)
+            yield function(np.ascontiguousarray(image[None, :, down, across]))[0]
 
-    joined = _join(((rows[0] - top, strip(rows)) for rows in cut.rows), bottom - top, axis=1)
-    return joined[:, : image.shape[1] - top, : image.shape[2] - left]
-
-
-def _tile(image: np.ndarray, rows: Span, columns: Span) -> np.ndarray:
-    """[1, C, h, w], continued by the picture's last row and column where the spans leave it."""
-    # A tile may even lie wholly beyond a tiny picture; then its last row or column is all that there is.
-    first_row, first_column = min(rows[0], image.shape[1] - 1), min(columns[0], image.shape[2] - 1)
-    tile = image[:, first_row : rows[1], first_column : columns[1]]
-    missing = (rows[1] - rows[0] - tile.shape[1], columns[1] - columns[0] - tile.shape[2])
-    if any(missing):
-        tile = np.pad(tile, ((0, 0), (0, missing[0]), (0, missing[1])), mode="edge")
-    return np.ascontiguousarray(tile[None])
+    joined = _join((_join(results(rows), cut.columns, axis=2) for rows in cut.rows), cut.rows, axis=1)
+    return joined[:, : height - cut.box[0], : width - cut.box[2]]
 
 
-def _join(pieces: Iterable[tuple[int, np.ndarray]], length: int, axis: int) -> np.ndarray:
-    """Joins (start, array) pieces, ordered by start and together `length` long, along `axis`.
+def _join(pieces: Iterator[np.ndarray], spans: Sequence[Span], axis: int) -> np.ndarray:
+    """Joins [K, h, w] pieces, which lie at `spans` of `axis`.
 
     Over what two pieces share, the weight of the later one rises linearly from above 0 to below 1. The sum is
     written old + weight * (new - old) and not as two products, because only this form returns equal values
     unchanged: the weights then add up to 1 exactly, and not to 1 within rounding.
     """
-    joined, done = np.empty(0, np.float32), 0
-    for start, piece in pieces:
-        stop = start + piece.shape[axis]
-        if done == 0:
-            if stop == length:
-                return piece
-            shape = list(piece.shape)
-            shape[axis] = length
-            joined = np.empty(shape, piece.dtype)
-        shared = done - start
-        # Views with `axis` first: blending reads the same along rows and columns.
-        target, source = np.moveaxis(joined, axis, 0), np.moveaxis(piece, axis, 0)
-        if shared > 0:
-            weights = np.arange(1, shared + 1, dtype=np.float32) / np.float32(shared + 1)
-            target[start:done] += weights[:, None, None] * (source[:shared] - target[start:done])
-        target[done:stop] = source[shared:]
-        done = stop
+    first = next(pieces)
+    if len(spans) == 1:
+        return first
+    shape, begin = list(first.shape), spans[0][0]
+    shape[axis] = spans[-1][1] - begin
+    joined, done = np.empty(shape, first.dtype), 0
+    # Views with `axis` first: blending reads the same along rows and columns.
+    target = np.moveaxis(joined, axis, 0)
+    for (start, stop), piece in zip(spans, chain([first], pieces), strict=True):
+        source, shared = np.moveaxis(piece, axis, 0), done - (start - begin)
+        weights = np.arange(1, shared + 1, dtype=np.float32) / np.float32(shared + 1)
+        target[done - shared : done] += weights[:, None, None] * (source[:shared] - target[done - shared : done])
+        target[done : stop - begin] = source[shared:]
+        done = stop - begin
     return joined
 
 
@@ -202,11 +179,8 @@ def mean_over_flips(function: TileFunction) -> TileFunction:
     """
 
     def average(tile: np.ndarray) -> np.ndarray:
-        total: np.ndarray | None = None
-        for axes in _MIRRORINGS:
-            result = np.flip(function(np.ascontiguousarray(np.flip(tile, axes))), axes)
-            total = result.copy() if total is None else np.add(total, result, out=total)
-        return total / np.float32(len(_MIRRORINGS))
+        results = (np.flip(function(np.ascontiguousarray(np.flip(tile, axes))), axes) for axes in _MIRRORINGS)
+        return reduce(np.add, results) / np.float32(len(_MIRRORINGS))
 
     return average
 
@@ -215,13 +189,10 @@ class Network:
     """Runs a backend over parts of pictures.
 
     Args:
-        backend: the engine.
+        backend: the engine; `gated` says whether its outputs have the mask probability as a fourth channel.
         tta: averages over the four mirrorings of every tile.
         bytes_per_pixel: what a pixel of a tile takes in memory; None makes no estimate, and tiles become smaller only
             when the engine says that memory ran out.
-
-    Attributes:
-        gated: outputs have the mask probability as a fourth channel.
     """
 
     def __init__(self, backend: Backend, tta: bool = False, bytes_per_pixel: float | None = None) -> None:
@@ -244,47 +215,38 @@ class Network:
             MemoryError: memory does not suffice, for the smallest tiles neither.
         """
         white = np.float32(np.iinfo(picture.dtype).max)
-        channels_first = picture.transpose(2, 0, 1)
         while True:
             smaller, cause = cut.smaller() if may_cut else None, None
             problem = self._too_large(cut)
             # An estimate is no proof: the smallest tiles are tried whatever it says.
             if problem is None or (may_cut and smaller is None):
                 try:
+                    channels_first = picture.transpose(2, 0, 1)
                     return run_cut(channels_first, lambda tile: self._function(tile.astype(np.float32) / white), cut)
                 except MemoryError as error:
                     problem, cause = str(error), error
             if smaller is None:
-                raise MemoryError(_advice(picture, cut, may_cut, problem)) from cause
+                tiles = f"in tiles of {cut.tile[0]}x{cut.tile[1]}, which above {SMALLEST_TILE} would be made smaller"
+                advice = "Close other programs, work at a smaller scale (--scale), or use another device"
+                if not may_cut:
+                    tiles = "in one piece, and cutting it would change the plain network's result"
+                    advice = "Use --mode tiles, or a smaller --scale"
+                size = f"{picture.shape[0]}x{picture.shape[1]}"
+                raise MemoryError(f"memory does not suffice for {size} pixels {tiles}: {problem}. {advice}") from cause
             # Said once: in a folder of a thousand photos the thousandth line tells nothing new.
             level = logging.DEBUG if self._told else logging.WARNING
             _log.log(level, "tiles of %dx%d become %dx%d: %s", *cut.tile, *smaller.tile, problem)
-            self._told = True
-            cut = smaller
+            self._told, cut = True, smaller
 
     def _too_large(self, cut: Cut) -> str | None:
         """Why a tile would not fit into memory, or None."""
-        if self._bytes_per_pixel is None:
+        available = None if self._bytes_per_pixel is None else available_bytes()
+        if available is None:
             return None
-        available = available_bytes()
         needed = self._bytes_per_pixel * cut.tile[0] * cut.tile[1]
-        if available is None or needed <= SHARE * available:
+        if needed <= SHARE * available:
             return None
         return f"they would take about {needed / 1e9:.1f} GB of the {available / 1e9:.1f} GB that are available"
-
-
-def _advice(picture: np.ndarray, cut: Cut, may_cut: bool, problem: str) -> str:
-    words = f"memory does not suffice for a picture of {picture.shape[0]}x{picture.shape[1]}"
-    if not may_cut:
-        return (
-            f"{words} in one piece, and cutting it would change the plain network's result: {problem}. Use --mode "
-            "tiles, or a smaller --scale"
-        )
-    return (
-        f"{words} at the working scale, with tiles of {cut.tile[0]}x{cut.tile[1]} neither (they are not made smaller "
-        f"than {SMALLEST_TILE}): {problem}. Close other programs, work at a smaller scale (--scale), or use another "
-        "device"
-    )
 
 
 def bytes_per_pixel(model: Mapping[str, Any], backend: str) -> float:

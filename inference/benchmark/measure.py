@@ -15,7 +15,7 @@ from data.photos import encode_photo, read_photo
 from inference.benchmark.cases import Case
 from inference.engines.base import Backend
 from inference.engines.choice import open_backend
-from inference.folder import RESTORED, UNTOUCHED, Orders, restore_folder
+from inference.folder import RESTORED, UNTOUCHED, restore_folder
 from inference.restorer import Restored, Restorer
 from inference.sources import list_pictures
 from models.weights import Weights, load_weights
@@ -103,7 +103,7 @@ def measure(order: dict[str, Any]) -> dict[str, Any]:
 
 def _through_pipeline(restorer: Restorer, pictures: Path, results: Path) -> float:
     """Seconds per photo in `restore_folder`, from the first finished file to the last."""
-    for outcome in restore_folder(restorer, list_pictures(pictures, results), results, Orders(overwrite=True)):
+    for outcome in restore_folder(restorer, list_pictures(pictures, results), results, overwrite=True):
         if outcome.status not in (RESTORED, UNTOUCHED):
             raise RuntimeError(f"{outcome}")
         seconds = outcome.seconds

@@ -12,11 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import pi
+from typing import NamedTuple
 
 import numpy as np
 
-# Directions are tried all round, then finer and finer about the best: (how many to either side, step in radians).
-_REFINEMENTS = ((4, pi / 180), (4, pi / 720))
+# Directions are tried all round, then finer and finer about the best; in radians.
+_REFINEMENTS = (np.arange(-4, 5) * (pi / 180), np.arange(-4, 5) * (pi / 720))
 _DIRECTIONS = 90
 _ALL_ROUND = np.arange(_DIRECTIONS) * (2 * pi / _DIRECTIONS)
 _CORNER_STARTS = 18
@@ -41,16 +42,11 @@ class BorderRules:
     fewest: int = 60  # A side of fewer points is not divided
 
 
-@dataclass(frozen=True)
-class _Line:
+class _Line(NamedTuple):
     """Points with x * cos(angle) + y * sin(angle) > offset lie beyond it."""
 
     angle: float
     offset: float
-
-    def beyond(self, points: np.ndarray) -> np.ndarray:
-        """bool [n] for float64 points [n, 2] of x, y."""
-        return points @ np.array([np.cos(self.angle), np.sin(self.angle)]) > self.offset
 
 
 # What lies beyond all of these lines is one side, and the rest the other one.
@@ -69,7 +65,6 @@ def straight_areas(picture: np.ndarray, seen: np.ndarray, rules: BorderRules) ->
     """
     height, width = seen.shape
     areas = np.zeros(height * width, np.int32)
-    rows, columns = np.nonzero(seen)
     places = np.stack(np.meshgrid(np.arange(width), np.arange(height)), 2).reshape(-1, 2).astype(np.float64)
 
     def divide(points: np.ndarray, colours: np.ndarray, here: np.ndarray, depth: int) -> None:
@@ -82,21 +77,20 @@ def straight_areas(picture: np.ndarray, seen: np.ndarray, rules: BorderRules) ->
         divide(points[~seen_beyond], colours[~seen_beyond], here[~beyond], depth - 1)
         divide(points[seen_beyond], colours[seen_beyond], here[beyond], depth - 1)
 
-    points, colours = np.stack([columns, rows], 1).astype(np.float64), picture[rows, columns].astype(np.float64)
-    divide(points, colours, np.arange(height * width), rules.depth)
+    divide(places[seen.ravel()], picture[seen].astype(np.float64), np.arange(height * width), rules.depth)
     return areas.reshape(height, width)
 
 
 def _beyond(border: _Border, points: np.ndarray) -> np.ndarray:
-    return np.logical_and.reduce([line.beyond(points) for line in border])
+    """bool [n] for float64 points [n, 2] of x, y."""
+    return np.all([points @ np.array([np.cos(angle), np.sin(angle)]) > offset for angle, offset in border], axis=0)
 
 
 def _best_border(points: np.ndarray, colours: np.ndarray, rules: BorderRules) -> _Border | None:
     """What best divides the colours, where it is a border."""
     if len(points) < max(2, rules.fewest):
         return None
-    grid = np.ceil(np.sqrt(len(points) / rules.points))
-    chosen = (points % grid == 0).all(1)
+    chosen = (points % np.ceil(np.sqrt(len(points) / rules.points)) == 0).all(1)
     if chosen.sum() < rules.fewest:
         return None
     points, colours = points[chosen], colours[chosen] - colours[chosen].mean(0)
@@ -138,8 +132,8 @@ def _best_line(points: np.ndarray, colours: np.ndarray, rules: BorderRules) -> _
 
     # Half of the directions will do, since the two sides of a line are worth the same.
     line = _Directions(points, _ALL_ROUND[: _DIRECTIONS // 2]).best(explained)
-    for steps in _REFINEMENTS:
-        line = _Directions(points, _about(line.angle, *steps)).best(explained)
+    for finer in _REFINEMENTS:
+        line = _Directions(points, line.angle + finer).best(explained)
     return line
 
 
@@ -155,30 +149,25 @@ def _best_corner(points: np.ndarray, colours: np.ndarray, border: _Border) -> _B
 def _fit_corner(points: np.ndarray, worth: np.ndarray, directions: _Directions) -> _Border:
     """Two lines, beyond both of which lies as much worth as possible; each in turn, from several starts."""
 
-    def second(first: _Line, among: _Directions) -> _Line:
-        inside = worth * first.beyond(points)
+    def second(first: _Border, among: _Directions) -> _Line:
+        inside = worth * _beyond(first, points) if first else worth
         # Without the sum up to a place, what is left lies beyond it.
         return among.best(lambda order: inside.sum() - np.cumsum(inside[order][:, :-1], axis=1))
 
-    everything = _Line(0.0, -np.inf)
-    best, most = (everything, everything), -np.inf
+    best, most = (), -np.inf
     for angle in np.arange(_CORNER_STARTS) * (2 * pi / _CORNER_STARTS):
-        one = second(everything, _Directions(points, np.array([angle])))
+        one = second((), _Directions(points, np.array([angle])))
         for _ in range(2):
-            other = second(one, directions)
-            one = second(other, directions)
-        value = worth[one.beyond(points) & other.beyond(points)].sum()
+            other = second((one,), directions)
+            one = second((other,), directions)
+        value = worth[_beyond((one, other), points)].sum()
         if value > most:
             best, most = (one, other), value
     one, other = best
-    for steps in _REFINEMENTS:
-        one = second(other, _Directions(points, _about(one.angle, *steps)))
-        other = second(one, _Directions(points, _about(other.angle, *steps)))
+    for finer in _REFINEMENTS:
+        one = second((other,), _Directions(points, one.angle + finer))
+        other = second((one,), _Directions(points, other.angle + finer))
     return one, other
-
-
-def _about(angle: float, count: int, step: float) -> np.ndarray:
-    return angle + np.arange(-count, count + 1) * step
 
 
 class _Directions:
@@ -190,13 +179,12 @@ class _Directions:
         self._order = np.argsort(along, axis=1, kind="stable")
         self._along = np.take_along_axis(along, self._order, axis=1)
         # No line passes between two points that lie equally far.
-        self._tied = np.flatnonzero(np.diff(self._along, axis=1) <= _APART)
+        self._tied = np.diff(self._along, axis=1) <= _APART
 
     def best(self, value: Callable[[np.ndarray], np.ndarray]) -> _Line:
         """The line across one of the directions with the highest value; `value` turns the order of the points, int64
         [d, n], into float64 [d, n - 1], the value of a line between each point and the next.
         """
-        values = np.ascontiguousarray(value(self._order))
-        values.reshape(-1)[self._tied] = -np.inf
+        values = np.where(self._tied, -np.inf, value(self._order))
         direction, place = np.unravel_index(int(values.argmax()), values.shape)
         return _Line(float(self._angles[direction]), float(self._along[direction, place : place + 2].mean()))

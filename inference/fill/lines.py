@@ -41,10 +41,8 @@ class LineRules:
 
     def scaled(self, factor: float) -> LineRules:
         """The same lengths in pixels that are `factor` times smaller."""
-        band, votes, support, reach = (
-            max(1, round(length * factor)) for length in (self.band, self.votes, self.support, self.reach)
-        )
-        return replace(self, band=band, votes=votes, support=support, reach=reach, slack=self.slack * factor)
+        lengths = {key: max(1, round(getattr(self, key) * factor)) for key in ("band", "votes", "support", "reach")}
+        return replace(self, **lengths, slack=self.slack * factor)
 
 
 @dataclass(frozen=True)
@@ -76,70 +74,61 @@ def ruled_lines(rest: np.ndarray, hole: np.ndarray, rules: LineRules) -> list[Ru
     distance = cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, 5)
     strokes = (np.abs(grey) > rules.contrast) & ~hole & (distance <= rules.band)
     candidates = cv2.HoughLines(strokes.astype(np.uint8) * 255, 1, _ANGLE_STEP, rules.votes)
-    followed = []
-    for offset, angle in candidates[: rules.tries, 0] if candidates is not None else ():
-        for ends in _crossings(float(offset), float(angle), hole, rules.support):
-            line = _follow(ends, rest, grey, rules)
-            if line is not None:
-                followed.append(line)
-    # Between close rules some lead from one to the next; those that stay on their own are steadier.
-    followed.sort(key=lambda line: -line.steadiness)
+    followed = [
+        _follow(ends, rest, grey, rules)
+        for offset, angle in (candidates[: rules.tries, 0].tolist() if candidates is not None else ())
+        for ends in _crossings(offset, angle, hole, rules.support)
+    ]
     found: list[RuledLine] = []
-    for line in followed:
-        if not any(_share_an_end(line, other, rules.reach) for other in found):
+    # Between close rules some lead from one to the next; those that stay on their own are steadier.
+    for line in sorted(filter(None, followed), key=lambda line: -line.steadiness):
+        # Of the ends of a line and of another, none may lie at the other's: a line goes on to one line only.
+        gaps = (np.hypot(*(line.ends[:, None] - other.ends).transpose(2, 0, 1)) for other in found)
+        if all((gap > rules.reach + 1).all() for gap in gaps):
             found.append(line)
     return found
 
 
 def draw_lines(page: np.ndarray, paper: np.ndarray, hole: np.ndarray, lines: list[RuledLine]) -> None:
-    """Draws lines into the hole, in place of what the page has there.
+    """Draws lines into the hole, in place of what the page has there; where two cross, a pixel is that of the one that
+    stands out more.
 
     Args:
-        page: float32 [h, w, 3], changed.
+        page: float32 [h, w, 3], changed in the hole.
         paper: float32 [h, w, 3], its tone without strokes.
-        hole: bool [h, w]; nothing beyond it changes.
-        lines: where two cross, a pixel is that of the one that stands out more.
+        hole: bool [h, w].
     """
     undrawn, strongest = page.copy(), np.full(hole.shape, -1, np.float32)
     for line in lines:
-        box, rows, columns, stroke, share = _brush(line, hole)
+        reach = line.profiles.shape[1] // 4
+        left, top = np.maximum(np.floor(line.ends.min(0)).astype(int) - reach, 0)
+        right, bottom = np.ceil(line.ends.max(0)).astype(int) + reach + 1
+        rows, columns = np.nonzero(hole[top:bottom, left:right])
+        from_start = np.stack([columns + left, rows + top], 1) - line.ends[0]
+        way = line.ends[1] - line.ends[0]
+        length = np.hypot(*way)
+        along = from_start @ way / length**2
+        across = from_start @ np.array([-way[1], way[0]]) / length
+        near = (np.abs(across) < reach) & (along > -1 / length) & (along < 1 + 1 / length)
+        touched, along, across = (rows[near] + top, columns[near] + left), along[near, None].clip(0, 1), across[near]
+        halves = 2 * (across + reach)
+        below = np.floor(halves).astype(int)
+        part = (halves - below)[:, None]
+        first, last = (profile[below] * (1 - part) + profile[below + 1] * part for profile in line.profiles)
+        stroke = (first * (1 - along) + last * along).astype(np.float32)
+        # Outwards the line gives way to what is there.
+        share = np.minimum((reach - np.abs(across)) / (reach / 3), 1).astype(np.float32)
         strength = np.abs(stroke).max(1) * share
-        stronger = strength > strongest[box][rows, columns]
-        rows, columns, stroke, share = rows[stronger], columns[stronger], stroke[stronger], share[stronger]
-        strongest[box][rows, columns] = strength[stronger]
-        there = undrawn[box][rows, columns]
-        page[box][rows, columns] = there + share[:, None] * (paper[box][rows, columns] + stroke - there)
-
-
-def _brush(
-    line: RuledLine, hole: np.ndarray
-) -> tuple[tuple[slice, slice], np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(box, rows and columns in it, stroke [n, 3], share [n]): the hole's pixels that a line touches, and how."""
-    height, width = hole.shape
-    reach = line.profiles.shape[1] // 4
-    left, top = np.maximum(np.floor(line.ends.min(0)).astype(int) - reach, 0)
-    right, bottom = np.minimum(np.ceil(line.ends.max(0)).astype(int) + reach + 1, (width, height))
-    box = (slice(top, bottom), slice(left, right))
-    rows, columns = np.nonzero(hole[box])
-    from_start = np.stack([columns + left, rows + top], 1) - line.ends[0]
-    way = line.ends[1] - line.ends[0]
-    length = np.hypot(*way)
-    along = from_start @ way / length**2
-    across = from_start @ np.array([-way[1], way[0]]) / length
-    near = (np.abs(across) < reach) & (along > -1 / length) & (along < 1 + 1 / length)
-    rows, columns, along, across = rows[near], columns[near], along[near, None].clip(0, 1), across[near]
-    halves = 2 * (across + reach)
-    below = np.floor(halves).astype(int)
-    part = (halves - below)[:, None]
-    first, last = (profile[below] * (1 - part) + profile[below + 1] * part for profile in line.profiles)
-    # Outwards the line gives way to what is there.
-    share = np.minimum((reach - np.abs(across)) / (reach / 3), 1)
-    return box, rows, columns, (first * (1 - along) + last * along).astype(np.float32), share.astype(np.float32)
+        drawn = undrawn[touched] + share[:, None] * (paper[touched] + stroke - undrawn[touched])
+        stronger = strength > strongest[touched]
+        strongest[touched] = np.where(stronger, strength, strongest[touched])
+        page[touched] = np.where(stronger[:, None], drawn, page[touched])
 
 
 def _crossings(offset: float, angle: float, hole: np.ndarray, support: int) -> Iterator[np.ndarray]:
     """Where the line x * cos + y * sin = offset crosses the hole with `support` pixels of page on both sides: float64
-    [2, 2], the first and the last place in the hole."""
+    [2, 2], the first and the last place in the hole.
+    """
     height, width = hole.shape
     diagonal = int(np.hypot(height, width)) + 1
     steps = np.arange(-diagonal, diagonal + 1)
@@ -161,11 +150,11 @@ def _follow(ends: np.ndarray, rest: np.ndarray, grey: np.ndarray, rules: LineRul
     """The line through the hole between these places, moved to where it shows best, if it goes on there."""
     way = ends[1] - ends[0]
     length = np.hypot(*way)
-    forward, across = way / length, np.array([-way[1], way[0]]) / length
+    across = np.array([-way[1], way[0]]) / length
     steps = _RIM + np.arange(1, rules.support + 1)
     # float64 [2, support]: how far along the line the pixels of either side lie, and where they lie on it.
     along = np.stack([-steps, length + steps]).astype(np.float64)
-    places = ends[0] + along[..., None] * forward
+    places = ends[0] + along[..., None] * (way / length)
     shifts = np.linspace(-rules.slack, rules.slack, 9)
     starts, stops = (grid.reshape(-1, 1, 1) for grid in np.meshgrid(shifts, shifts))
     middle = steps.mean()
@@ -176,26 +165,21 @@ def _follow(ends: np.ndarray, rest: np.ndarray, grey: np.ndarray, rules: LineRul
     ways = np.stack([starts.reshape(-1), stops.reshape(-1)], 1)
     best = int(ties[np.hypot(*(ways[ties] - ways[ties].mean(0)).T).argmin()])
     values, moved = values[best], moved[best]
-    if not _goes_on(values, rules):
+    medians = np.median(values, axis=1)[:, None]
+    weaker, stronger = sorted(np.abs(medians.ravel()))
+    if medians.prod() <= 0 or weaker < rules.contrast or stronger / weaker > rules.alike:
+        return None
+    shown = values / medians
+    if ((shown > rules.strength).mean(1) < rules.steady).any():
         return None
     widths = np.arange(-2 * rules.reach, 2 * rules.reach + 1) / 2
     around = places[:, :, None] + (moved[..., None] + widths)[..., None] * across
     profiles = _sample(rest, around).mean(1)
-    medians = np.median(values, axis=1)[:, None]
-    outer = profiles[:, [0, -1]].mean(2) / medians
-    if (np.abs(outer) > rules.thin).any():
+    if (np.abs(profiles[:, [0, -1]].mean(2) / medians) > rules.thin).any():
         return None
     shift = starts[best] + (stops[best] - starts[best]) * (np.array([0, length]) + middle) / (length + 2 * middle)
-    steadiness = float((values / medians).min().clip(0, 1))
-    return RuledLine(ends + shift.reshape(2, 1) * across, profiles.astype(np.float32), steadiness)
-
-
-def _goes_on(values: np.ndarray, rules: LineRules) -> bool:
-    """Whether the contrasts [2, support] along both sides are those of one line."""
-    one, other = medians = np.median(values, axis=1)
-    if one * other <= 0 or min(abs(medians)) < rules.contrast or max(one / other, other / one) > rules.alike:
-        return False
-    return bool(((values / medians[:, None] > rules.strength).mean(1) >= rules.steady).all())
+    moved_ends = ends + shift.reshape(2, 1) * across
+    return RuledLine(moved_ends, profiles.astype(np.float32), float(shown.min().clip(0, 1)))
 
 
 def _sample(plane: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -203,9 +187,3 @@ def _sample(plane: np.ndarray, places: np.ndarray) -> np.ndarray:
     table = places.reshape(-1, places.shape[-2], 2).astype(np.float32)
     values = cv2.remap(plane, table, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return values.reshape(*places.shape[:-1], *plane.shape[2:])
-
-
-def _share_an_end(line: RuledLine, other: RuledLine, reach: int) -> bool:
-    """Whether an end of one lies at an end of the other: a line goes on to one line only."""
-    gaps = np.hypot(*(line.ends[:, None] - other.ends[None]).transpose(2, 0, 1))
-    return bool((gaps <= reach + 1).any())

@@ -22,8 +22,7 @@ from inference import Restored, Restorer, restorer
 from inference.engines.cache import make
 from inference.engines.eager import EagerNetwork
 from inference.engines.graphs import NafnetGraph
-from inference.fill.network import ToneRules, match_tone
-from inference.fill.page import PageRules, carry_page_on
+from inference.fill.patches import PageRules, ToneRules, carry_page_on, match_tone
 from inference.find.locate import OutlineRules, follow_edges
 from inference.find.occlusion import OcclusionRules, occluders_from_probability, visible_changes
 from inference.paste import PasteRules, Patch, paste

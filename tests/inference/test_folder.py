@@ -13,7 +13,8 @@ import tifffile
 from PIL import Image
 
 from inference import folder
-from inference.folder import Orders, Outcome, ResultsError, restore_folder
+from inference.folder import Outcome, ResultsError, restore_folder
+from inference.restorer import Restored
 from inference.sources import list_pictures
 from tests.inference.painted import page, paint_over
 
@@ -33,7 +34,7 @@ def source(tmp_path) -> Path:
 
 
 def run(source, results, restorer=paint_over, **orders) -> dict[str, Outcome]:
-    outcomes = list(restore_folder(restorer, list_pictures(source, results), results, Orders(**orders)))
+    outcomes = restore_folder(restorer, list_pictures(source, results), results, **orders)
     return {outcome.name.as_posix(): outcome for outcome in outcomes}
 
 
@@ -48,7 +49,7 @@ def states(outcomes) -> dict[str, str]:
 ALL_DONE = {"a.jpg": "restored", "a.png": "restored", "sub/clean.jpg": "untouched", "sub/深/页 1.webp": "restored"}
 
 
-def test_names_formats_sizes_and_folders_stay(source, tmp_path):
+def test_names_formats_sizes_and_folders_stay_and_what_nothing_covers_is_copied(source, tmp_path):
     results = tmp_path / "results"
     outcomes = run(source, results)
     assert states(outcomes) == ALL_DONE
@@ -59,6 +60,13 @@ def test_names_formats_sizes_and_folders_stay(source, tmp_path):
     before, after = np.asarray(Image.open(source / "a.png")), np.asarray(Image.open(results / "a.png"))
     assert np.array_equal(after, paint_over(before).image)
     assert np.abs(np.asarray(Image.open(results / "a.jpg")).astype(int)[204:, 154:256] - 127).max() <= 12
+    assert (results / "sub/clean.jpg").read_bytes() == (source / "sub/clean.jpg").read_bytes()
+    assert str(outcomes["sub/clean.jpg"]) == "untouched: sub/clean.jpg: no occluder found, copied"
+    steps = outcomes["a.jpg"].steps
+    assert list(steps) == ["decode", "locate", "restore", "compose", "encode"]
+    # Without the waiting.
+    assert outcomes["a.jpg"].seconds == pytest.approx(0.875 + steps["decode"] + steps["encode"])
+    assert 0 < steps["decode"] < 0.5
 
 
 def test_outcomes_come_in_the_order_of_the_listing(source, tmp_path):
@@ -70,20 +78,6 @@ def test_outcomes_come_in_the_order_of_the_listing(source, tmp_path):
     outcomes = list(restore_folder(paint_over, listing, tmp_path / "results"))
     assert str(outcomes[0]) == "failed: locked: cannot be searched (Permission denied)"
     assert [outcome.name for outcome in outcomes[1:]] == listing.pictures
-
-
-def test_a_picture_that_nothing_covers_comes_back_as_the_same_bytes_and_says_so(source, tmp_path):
-    outcome = run(source, tmp_path / "results")["sub/clean.jpg"]
-    assert (tmp_path / "results/sub/clean.jpg").read_bytes() == (source / "sub/clean.jpg").read_bytes()
-    assert str(outcome) == "untouched: sub/clean.jpg: no occluder found, copied"
-
-
-def test_seconds_are_told_by_step_without_the_waiting(source, tmp_path):
-    outcome = run(source, tmp_path / "results")["a.jpg"]
-    assert list(outcome.steps) == ["decode", "locate", "restore", "compose", "encode"]
-    assert outcome.steps["locate"] == 0.25
-    assert outcome.seconds == pytest.approx(0.875 + outcome.steps["decode"] + outcome.steps["encode"])
-    assert 0 < outcome.steps["decode"] < 0.5
 
 
 def make_unreadable(path: Path) -> None:
@@ -110,30 +104,26 @@ def test_bad_files_are_named_one_by_one_and_the_others_are_restored(source, tmp_
     os.mkfifo(source / "k_pipe.jpg")
     (source / "l_link.jpg").symlink_to(source / "a.jpg")
     Image.fromarray(page()).save(source / "m_two.tif", save_all=True, append_images=[Image.fromarray(page())])
-    outcomes = run(source, tmp_path / "results")
+    Image.fromarray(page(50, 60)).save(source / "n_large.png")
+
+    def moody(image: np.ndarray) -> Restored:
+        if image.shape == (50, 60, 3):
+            raise MemoryError("n_large.png in a tile of 50 x 60")
+        return paint_over(image)
+
+    outcomes = run(source, tmp_path / "results", moody)
     failed = {name for name, outcome in outcomes.items() if outcome.status == "failed"}
     assert failed == {
         "b_cut.jpg", "c_empty.jpg", "d_text.jpg", "h_loop.jpg", "i_gone.jpg", "j_unreadable.jpg", "k_pipe.jpg",
-        "m_two.tif",
+        "m_two.tif", "n_large.png",
     }  # fmt: skip
     assert all(name in outcomes[name].message for name in failed)
     assert "holds 2 pages" in outcomes["m_two.tif"].message
+    assert outcomes["n_large.png"].message.startswith("MemoryError: ")
     good = {"e_folder.jpg/inside.png": "restored", "f_one.png": "restored", "l_link.jpg": "restored"}
     assert states(outcomes).items() >= {**ALL_DONE, **good}.items()
     assert files(tmp_path / "results") == sorted({**ALL_DONE, **good})
     assert not (tmp_path / "results" / "l_link.jpg").is_symlink()
-
-
-def test_a_restorer_that_fails_costs_one_picture(source, tmp_path):
-    def moody(image):
-        if image.shape == (50, 60, 3):
-            raise MemoryError("a tile of 50 x 60")
-        return paint_over(image)
-
-    Image.fromarray(page(50, 60)).save(source / "b.png")
-    outcomes = run(source, tmp_path / "results", moody)
-    assert states(outcomes) == {**ALL_DONE, "b.png": "failed"}
-    assert outcomes["b.png"].message == "MemoryError: a tile of 50 x 60"
 
 
 def test_names_of_any_bytes_are_restored_and_told_on_one_line(tmp_path):
@@ -175,16 +165,18 @@ def test_a_tiff_that_only_this_project_reads_is_restored(tmp_path):
     assert not np.array_equal(after[mask], deep[mask])
 
 
-def test_a_second_run_skips_what_is_done_and_overwrite_does_it_again(source, tmp_path):
+def test_a_second_run_skips_what_is_done_with_all_that_was_asked_for_and_overwrite_does_it_again(source, tmp_path):
     results = tmp_path / "results"
     run(source, results)
     (results / "a.jpg").unlink()
     (results / "a.png").write_bytes(b"kept")
-    second = run(source, results)
-    assert states(second) == {name: "restored" if name == "a.jpg" else "skipped" for name in ALL_DONE}
+    assert states(run(source, results)) == {name: "restored" if name == "a.jpg" else "skipped" for name in ALL_DONE}
     assert (results / "a.png").read_bytes() == b"kept"
     assert states(run(source, results, overwrite=True)) == ALL_DONE
     assert (results / "a.png").read_bytes() != b"kept"
+    assert states(run(source, results, compare=True)) == {**ALL_DONE, "sub/clean.jpg": "skipped"}
+    assert states(run(source, results, save_mask=True)) == ALL_DONE
+    assert set(states(run(source, results, save_mask=True, compare=True)).values()) == {"skipped"}
 
 
 def test_masks_and_sheets_lie_beside_the_results_and_never_meet(source, tmp_path):
@@ -202,32 +194,18 @@ def test_masks_and_sheets_lie_beside_the_results_and_never_meet(source, tmp_path
     assert np.abs(np.array(colours) - [(230, 20, 20), (127, 127, 127), (241, 11, 51)]).max() < 25
 
 
-def test_a_run_with_masks_or_sheets_finishes_what_lacks_them(source, tmp_path):
-    results = tmp_path / "results"
-    run(source, results)
-    assert set(states(run(source, results)).values()) == {"skipped"}
-    with_sheets = states(run(source, results, compare=True))
-    assert with_sheets == {**ALL_DONE, "sub/clean.jpg": "skipped"}
-    assert states(run(source, results, save_mask=True)) == ALL_DONE
-    assert set(states(run(source, results, save_mask=True, compare=True)).values()) == {"skipped"}
-
-
 def test_a_sheet_of_other_weights_goes_when_nothing_is_found_any_more(source, tmp_path):
-    results = tmp_path / "results"
-    run(source, results, compare=True)
-
-    def blind(image):
-        return paint_over(np.zeros_like(image))
-
-    assert set(states(run(source, results, blind, compare=True, overwrite=True)).values()) == {"untouched"}
-    assert files(results) == sorted(ALL_DONE)
+    run(source, tmp_path / "results", compare=True)
+    blind = run(source, tmp_path / "results", lambda image: paint_over(0 * image), compare=True, overwrite=True)
+    assert set(states(blind).values()) == {"untouched"}
+    assert files(tmp_path / "results") == sorted(ALL_DONE)
 
 
 def test_a_picture_named_like_the_mask_of_another_is_refused_before_anything_is_written(source, tmp_path):
     Image.fromarray(page()).save(source / "a.jpg.mask.png")
     listing = list_pictures(source, tmp_path / "results")
     with pytest.raises(ValueError, match=r"a\.jpg\.mask\.png"):
-        restore_folder(paint_over, listing, tmp_path / "results", Orders(save_mask=True))
+        restore_folder(paint_over, listing, tmp_path / "results", save_mask=True)
     assert states(run(source, tmp_path / "results")) == {**ALL_DONE, "a.jpg.mask.png": "restored"}
 
 
@@ -246,8 +224,8 @@ def test_ctrl_c_lets_the_result_that_is_being_written_become_whole(source, tmp_p
     assert states(run(source, tmp_path / "results")) == {**ALL_DONE, "a.jpg": "skipped", "a.png": "skipped"}
 
 
-def fill_disk(monkeypatch, full: set[str], number: int = errno.ENOSPC) -> None:
-    real = folder.write_bytes
+def told_on_a_full_disk(source, results, monkeypatch, full: set[str], number: int, stops: bool) -> list[Outcome]:
+    real, told = folder.write_bytes, []
 
     def write(path, content):
         if path.name in full:
@@ -255,26 +233,26 @@ def fill_disk(monkeypatch, full: set[str], number: int = errno.ENOSPC) -> None:
         real(path, content)
 
     monkeypatch.setattr(folder, "write_bytes", write)
+    expected = pytest.raises(ResultsError, match=f"3 results in a row could not be written .*{os.strerror(number)}")
+    with expected if stops else nullcontext():
+        # Not list(): what was told before the error counts.
+        told.extend(restore_folder(paint_over, list_pictures(source, results), results))
+    return told
 
 
 def test_a_full_disk_fails_a_picture_and_three_in_a_row_stop_the_run(source, tmp_path, monkeypatch):
     for index in range(9):
         Image.fromarray(page(40, 50, None)).save(source / f"p{index}.png")
-    fill_disk(monkeypatch, {"a.jpg", "a.png", "p1.png", "p3.png", "p4.png", "p5.png"})
-    told = []
-    with pytest.raises(ResultsError, match=r"3 results in a row could not be written .*No space left"):
-        # Not list(): what was told before the error counts.
-        told.extend(restore_folder(paint_over, list_pictures(source, tmp_path / "r"), tmp_path / "r"))
+    full = {"a.jpg", "a.png", "p1.png", "p3.png", "p4.png", "p5.png"}
+    told = told_on_a_full_disk(source, tmp_path / "r", monkeypatch, full, errno.ENOSPC, True)
     assert [outcome.status for outcome in told] == ["failed"] * 2 + ["untouched", "failed"] * 2 + ["failed"] * 2
     assert not any(".tmp" in name for name in files(tmp_path / "r"))
 
 
 @pytest.mark.parametrize(("number", "stops"), [(errno.EDQUOT, True), (errno.EROFS, True), (errno.EACCES, False)])
 def test_only_what_the_next_picture_meets_too_stops_the_run(source, tmp_path, monkeypatch, number, stops):
-    fill_disk(monkeypatch, {"a.jpg", "a.png", "clean.jpg", "页 1.webp"}, number)
-    told = []
-    with pytest.raises(ResultsError) if stops else nullcontext():
-        told.extend(restore_folder(paint_over, list_pictures(source, tmp_path / "r"), tmp_path / "r"))
+    full = {"a.jpg", "a.png", "clean.jpg", "页 1.webp"}
+    told = told_on_a_full_disk(source, tmp_path / "r", monkeypatch, full, number, stops)
     assert [outcome.status for outcome in told] == ["failed"] * (3 if stops else 4)
     assert all(os.strerror(number) in outcome.message for outcome in told)
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from inference.folder import helpers_for, overlap
+from inference import folder
+from inference.folder import Job, overlap
+from inference.sources import Listing
 from models.weights import Weights, arrays_of, save_weights
 from tests.inference.painted import page
 from tests.models.networks import build
@@ -20,32 +24,24 @@ from tests.models.networks import build
 STEP = 0.05
 
 
-class Counted:
-    """A job that says when its steps run; all jobs of one test share `log`, a list of (event, number)."""
+def job(number: int, log: list, pixels: int = 1, seconds: float = 0.0, broken: str = "", slow: str = "") -> Job:
+    """A job that says when its parts run: (event, number) go to `log`, which all jobs of one test share."""
 
-    def __init__(
-        self, number: int, log: list, pixels: int = 1, seconds: float = 0.0, broken: str = "", slow: str = ""
-    ) -> None:
-        self.number, self.log, self.pixels = number, log, pixels
-        self.seconds, self.broken, self.slow = seconds, broken, slow
-
-    def _step(self, name: str) -> None:
-        self.log.append((name, self.number))
-        time.sleep(0.01 if name == self.slow else self.seconds)
-        if self.broken == name:
+    def part(name: str) -> None:
+        assert (threading.current_thread() is threading.main_thread()) == (name == "work")
+        log.append((name, number))
+        time.sleep(0.01 if name == slow else seconds)
+        if broken == name:
             raise KeyboardInterrupt if name == "work" else SystemError(name)
-        self.log.append((name + " done", self.number))
+        log.append((name + " done", number))
 
-    def read(self) -> None:
-        self._step("read")
+    def parts() -> Iterator[int]:
+        yield pixels
+        for name in ("read", "work", "write"):
+            part(name)
+            yield 0
 
-    def work(self) -> None:
-        assert threading.current_thread() is threading.main_thread()
-        self._step("work")
-
-    def write(self) -> None:
-        assert threading.current_thread() is not threading.main_thread()
-        self._step("write")
+    return number, parts()
 
 
 def most_at_once(log: list, begin: str, end: str, weight=lambda number: 1) -> int:
@@ -59,80 +55,87 @@ def most_at_once(log: list, begin: str, end: str, weight=lambda number: 1) -> in
 
 @pytest.mark.parametrize("helpers", [1, 3])
 @pytest.mark.parametrize("number", [0, 1, 2, 25])
-def test_every_job_takes_its_steps_and_comes_out_in_its_order(helpers, number):
+def test_every_job_takes_its_parts_and_comes_out_in_its_order(helpers, number):
     log = []
-    jobs = (Counted(index, log, seconds=0.001 * (index % 3)) for index in range(number))
-    assert [job.number for job in overlap(jobs, helpers)] == list(range(number))
+    jobs = (job(index, log, seconds=0.001 * (index % 3)) for index in range(number))
+    assert list(overlap(jobs, helpers)) == list(range(number))
     for index in range(number):
-        steps = [event for event, owner in log if owner == index]
-        assert steps == ["read", "read done", "work", "work done", "write", "write done"]
+        parts = [event for event, owner in log if owner == index]
+        assert parts == ["read", "read done", "work", "work done", "write", "write done"]
 
 
-def test_the_steps_of_neighbours_overlap():
+def test_a_job_may_end_after_any_part():
+    log = []
+    jobs = [(index, itertools.islice(job(index, log)[1], index)) for index in range(4)]
+    assert list(overlap(jobs, 2)) == [0, 1, 2, 3]
+    assert sorted(log) == [(event, index) for event, index in sorted(log) if index > 1]
+    assert ("work done", 3) in log
+
+
+def test_the_parts_of_neighbours_overlap():
     log = []
     start = time.perf_counter()
-    assert len(list(overlap((Counted(index, log, seconds=STEP) for index in range(8)), 1))) == 8
-    # 24 steps one after the other; overlapped, 8 of the longest and one before and after.
+    assert len(list(overlap((job(index, log, seconds=STEP) for index in range(8)), 1))) == 8
+    # 24 parts one after the other; overlapped, 8 of the longest and one before and after.
     assert time.perf_counter() - start < 18 * STEP
     assert log.index(("read", 2)) < log.index(("work done", 1))
     assert log.index(("work", 2)) < log.index(("write done", 1))
 
 
 @pytest.mark.parametrize("helpers", [1, 2])
-def test_few_are_under_way_whichever_step_is_slow(helpers):
-    for slow in ("read", "work", "write"):
-        log = []
-        for job in overlap((Counted(index, log, slow=slow) for index in range(12)), helpers):
-            assert ("write done", job.number) in log
-        assert most_at_once(log, "read", "write done") <= 2 * helpers + 2
-        assert most_at_once(log, "work", "work done") == 1
+@pytest.mark.parametrize("slow", ["read", "work", "write"])
+def test_few_are_under_way_whichever_part_is_slow(helpers, slow):
+    log = []
+    for number in overlap((job(index, log, slow=slow) for index in range(12)), helpers):
+        assert ("write done", number) in log
+    assert most_at_once(log, "read", "write done") <= 2 * helpers + 2
+    assert most_at_once(log, "work", "work done") == 1
 
 
 def test_large_ones_are_not_under_way_together_and_the_largest_goes_alone():
     sizes = [1, 1, 6, 6, 1, 20, 20, 1, 1, 3, 3, 3, 3]
     log = []
-    jobs = (Counted(index, log, size, 0.002) for index, size in enumerate(sizes))
-    assert [job.number for job in overlap(jobs, 2, pixels=10)] == list(range(len(sizes)))
+    jobs = (job(index, log, size, 0.002) for index, size in enumerate(sizes))
+    assert list(overlap(jobs, 2, pixels=10)) == list(range(len(sizes)))
     assert most_at_once(log, "read", "write done", sizes.__getitem__) == 20
     begun, ended = log.index(("read", 5)), log.index(("write done", 5))
     assert {number for _, number in log[begun:ended]} == {5}
 
 
-def test_an_interruption_lets_the_write_that_runs_finish_and_begins_nothing_else():
+@pytest.mark.parametrize("how", ["ctrl-C", "closed"])
+def test_an_end_lets_the_write_that_runs_finish_and_begins_nothing_else(how):
     log = []
-    jobs = (Counted(index, log, seconds=STEP, broken="work" if index == 2 else "") for index in range(9))
-    done = []
-    with pytest.raises(KeyboardInterrupt):
-        done.extend(job.number for job in overlap(jobs, 1))
+    running = overlap((job(index, log, seconds=STEP, broken="work" * (index == 2)) for index in range(9)), 1)
+    if how == "closed":
+        assert next(running) == 0
+        running.close()
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            list(running)
     before = list(log)
-    assert ("write done", 1) in log
+    assert ("write done", 0) in log
+    assert log.count(("write", 1)) == log.count(("write done", 1))
     assert ("write", 2) not in log
     assert ("read", 5) not in log
     time.sleep(3 * STEP)
     assert log == before
 
 
-def test_closing_it_ends_it_the_same_way():
-    log = []
-    running = overlap((Counted(index, log, seconds=STEP) for index in range(9)), 1)
-    assert next(running).number == 0
-    running.close()
-    before = list(log)
-    assert log.count(("write", 1)) == log.count(("write done", 1))
-    assert ("work", 4) not in log
-    time.sleep(3 * STEP)
-    assert log == before
+@pytest.mark.parametrize("part", ["read", "write"])
+def test_an_error_that_a_job_did_not_keep_is_not_lost(part):
+    with pytest.raises(SystemError, match=part):
+        list(overlap((job(index, [], broken=part if index == 3 else "") for index in range(9)), 1))
 
 
-@pytest.mark.parametrize("step", ["read", "write"])
-def test_an_error_that_a_job_did_not_keep_is_not_lost(step):
-    log = []
-    with pytest.raises(SystemError, match=step):
-        list(overlap((Counted(index, log, broken=step if index == 3 else "") for index in range(9)), 1))
+@pytest.mark.parametrize(("cores", "expected"), [(1, 1), (3, 1), (4, 2), (64, 4)])
+def test_helpers_leave_cores_to_the_network(cores, expected, monkeypatch, tmp_path):
+    def outcomes(jobs: Iterator[Job], helpers: int) -> Iterator[int]:
+        yield folder.Outcome(Path(str(helpers)))
 
-
-def test_helpers_leave_cores_to_the_network():
-    assert [helpers_for(cores) for cores in (1, 2, 3, 4, 8, 64)] == [1, 1, 1, 2, 4, 4]
+    monkeypatch.setattr(folder, "available_cores", lambda: cores)
+    monkeypatch.setattr(folder, "overlap", outcomes)
+    (told,) = folder.restore_folder(None, Listing(tmp_path, []), tmp_path)
+    assert told.name == Path(str(expected))
 
 
 ROOT = Path(__file__).resolve().parents[2]

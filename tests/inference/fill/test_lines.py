@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inference.fill.lines import LineRules, draw_lines, ruled_lines
-from inference.fill.page import PageRules, carry_page_on
+from inference.fill.patches import PageRules, carry_page_on
 from inference.paste import PasteRules
 
 HEIGHT, WIDTH = 200, 260

@@ -9,7 +9,7 @@ import pytest
 
 from configs.schema import PredictConfig
 from inference import Restorer
-from inference.fill.network import ToneRules, match_tone, network_patches
+from inference.fill.patches import ToneRules, match_tone, network_patches
 from inference.paste import PasteRules
 from inference.tiles import Network
 from tests.inference.painted import page

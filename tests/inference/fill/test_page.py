@@ -7,8 +7,7 @@ import pytest
 
 from inference.fill.borders import BorderRules
 from inference.fill.lines import LineRules
-from inference.fill.network import ToneRules
-from inference.fill.page import PageRules, carry_on, carry_page_on
+from inference.fill.patches import PageRules, ToneRules, carry_on, carry_page_on
 from inference.paste import PasteRules
 
 HEIGHT, WIDTH = 160, 220

@@ -1,15 +1,16 @@
-"""What the page around an occluder says about the page under it, without a network.
+"""What is pasted over the covered parts of a picture: the page around carried on, or the network's own picture.
 
-Two answers, and their mean is better than either: plain paper, which is the tone of the surroundings carried on
-without its letters; and Navier-Stokes inpainting, which carries lines and edges on for a little, once from the picture
-and once from a copy without thin strokes, since a stroke that it carries on too far costs more than one that ends.
-Where straight borders divide the page around (`inference.fill.borders`), each side is carried on by itself, and ruled
-lines that show on both sides (`inference.fill.lines`) are drawn through. MODEL_CARD.md tells what each is worth.
+The page around gives two answers, and their mean is better than either: plain paper, which is the tone of the
+surroundings carried on without its letters; and Navier-Stokes inpainting, which carries lines and edges on for a
+little. Straight borders (`inference.fill.borders`) keep their sides apart, ruled lines (`inference.fill.lines`) go on.
+The network's result is its input plus a correction, and so a tint stays in its fill: it is measured on the page around.
+A ghost of the hand's fine detail stays as well. MODEL_CARD.md tells what each is worth.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from math import ceil
 
 import cv2
@@ -17,12 +18,14 @@ import numpy as np
 
 from inference.fill.borders import BorderRules, straight_areas
 from inference.fill.lines import LineRules, draw_lines, ruled_lines
+from inference.find.locate import to_float
 from inference.paste import PasteRules, Patch, covered_boxes
+from inference.tiles import Box, Network, region_cut
 
 _INPAINTING_RADIUS = 3
 # An area of which less than this many pixels show takes its tone from all that shows.
 _FEWEST_SEEN = 10
-# Pixels of page beyond what is looked at, so that no side of a box is taken for a side of the picture.
+# Pixels of page beyond what is looked at: the network sees them, and no side of a box is taken for the picture's.
 _CONTEXT = 48
 
 
@@ -46,6 +49,18 @@ class PageRules:
         return PageRules(self.ring * factor, text, stroke, rim, around, self.borders, self.lines.scaled(factor))
 
 
+@dataclass(frozen=True)
+class ToneRules:
+    """How the network's fill is matched to the page around; tones are fractions of white."""
+
+    ring: float = 16.0  # As in `PageRules`
+    outlier: float = 0.1  # Differences beyond about this are the network's changes of content, not of tone
+
+    def scaled(self, long_side: int) -> ToneRules:
+        """As `PageRules.scaled`."""
+        return replace(self, ring=self.ring * max(1.0, long_side / 1024))
+
+
 def page_patches(picture: np.ndarray, mask: np.ndarray, paste: PasteRules) -> list[Patch]:
     """What is pasted over the covered parts of a picture, made from the page around them.
 
@@ -55,13 +70,68 @@ def page_patches(picture: np.ndarray, mask: np.ndarray, paste: PasteRules) -> li
         paste: how the patches will be pasted, in pixels of that scale.
     """
     rules = PageRules().scaled(max(mask.shape))
-    white = np.float32(np.iinfo(picture.dtype).max)
+    margin = max(rules.around, rules.lines.band)
+    return [
+        Patch(box, mask[place], to_float(carry_page_on(picture[place], mask[place], paste, rules)))
+        for box, place in _covered_places(mask, paste.reach + margin)
+    ]
+
+
+def network_patches(
+    network: Network, picture: np.ndarray, mask: np.ndarray, paste: PasteRules, side: int, overlap: int,
+    output: np.ndarray | None = None,
+) -> list[Patch]:  # fmt: skip
+    """The same as `page_patches`, painted by a network, which sees the covered parts in tiles of `side` and `overlap`.
+
+    Args:
+        output: float32 [K, h, w], what it has made of `picture` already; None lets it run.
+    """
+    rules = ToneRules().scaled(max(mask.shape))
     patches = []
-    for box in covered_boxes(mask, ceil(paste.reach + max(rules.around, rules.lines.band)) + _CONTEXT):
-        place = (slice(*box[:2]), slice(*box[2:]))
-        page = carry_page_on(picture[place], mask[place], paste, rules)
-        patches.append(Patch(box, mask[place], page.astype(np.float32) / white))
+    for box, place in _covered_places(mask, paste.reach + rules.ring):
+        if output is None:
+            # The tiles reach beyond a small box.
+            cut = region_cut(box, *picture.shape[:2], side, overlap)
+            top, bottom, left, right = box - np.repeat(cut.box[::2], 2)
+            here = network(picture, cut)[:, top:bottom, left:right]
+        else:
+            here = output[:, *place]
+        restored = np.ascontiguousarray(here[:3].transpose(1, 2, 0))
+        # Without a gate the mask stands in for the network's probability.
+        probability = here[3] if len(here) > 3 else mask[place].astype(np.float32)
+        fill = match_tone(restored, to_float(picture[place]), probability, mask[place], paste.reach, rules)
+        patches.append(Patch(box, mask[place], fill))
     return patches
+
+
+def _covered_places(mask: np.ndarray, looked_at: float) -> Iterator[tuple[Box, tuple[slice, slice]]]:
+    for box in covered_boxes(mask, ceil(looked_at) + _CONTEXT):
+        yield box, (slice(*box[:2]), slice(*box[2:]))
+
+
+def match_tone(
+    restored: np.ndarray, picture: np.ndarray, probability: np.ndarray, mask: np.ndarray, start: float, rules: ToneRules
+) -> np.ndarray:
+    """Brings the network's picture to the tone of the page around what is covered.
+
+    Args:
+        restored: float32 [h, w, 3] in [0, 1], the network's picture before the gate.
+        picture: float32 [h, w, 3] in [0, 1], what was given to the network.
+        probability: float32 [h, w] in [0, 1], the network's mask.
+        mask: uint8 [h, w], 1 = covered.
+        start: distance from the mask from which on the picture stays as it is.
+
+    Returns:
+        float32 [h, w, 3]; not clipped; only its values near the mask mean anything.
+    """
+    if mask.all() or not mask.any():
+        return restored
+    distance = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
+    ring = ((distance > start) & (distance <= start + rules.ring)).astype(np.float32)
+    error = picture - restored
+    # Where the network half believes in an occluder, its picture differs from the input by more than tone.
+    trust = ring * (1 - probability) ** 4 * np.exp(-((np.abs(error).max(2) / rules.outlier) ** 2))
+    return restored + carry_on(error, trust)
 
 
 def carry_page_on(picture: np.ndarray, mask: np.ndarray, paste: PasteRules, rules: PageRules) -> np.ndarray:
@@ -82,18 +152,13 @@ def carry_page_on(picture: np.ndarray, mask: np.ndarray, paste: PasteRules, rule
     beyond = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5) - np.float32(paste.reach)
     if not ((beyond > 0) & (beyond <= rules.ring)).any():
         return picture
-    page = _page(_eight_bit(picture), mask, beyond, rules) * np.float32(np.iinfo(picture.dtype).max / 255)
+    eight_bit = picture if picture.dtype == np.uint8 else ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    page = _page(eight_bit, mask, beyond, rules) * np.float32(np.iinfo(picture.dtype).max / 255)
     changed = beyond < 0
     before = picture[changed].astype(np.float32)
     result = picture.copy()
     result[changed] = before + paste.weight(mask)[changed][:, None] * (page[changed] - before) + np.float32(0.5)
     return result
-
-
-def _eight_bit(picture: np.ndarray) -> np.ndarray:
-    if picture.dtype == np.uint8:
-        return picture
-    return ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _page(picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, rules: PageRules) -> np.ndarray:
@@ -116,15 +181,14 @@ def _page(picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, rules: Page
 def _page_under(
     picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, near: np.ndarray, rules: PageRules
 ) -> np.ndarray:
-    """float32 [h, w, 3] in [0, 255], the page under one blob and as far around it as is pasted; `near`, bool [h, w],
-    is the blob with its surroundings.
-    """
+    """The same for one blob, which lies with its surroundings in `near`, bool [h, w]."""
     ring, around = (near & (beyond > 0) & (beyond <= width) for width in (rules.ring, rules.around))
     pasted = beyond < 0
     plain = cv2.medianBlur(picture, rules.text)
     areas = straight_areas(plain, around, rules.borders)
     plain = plain.astype(np.float32)
     hole = cv2.dilate(mask, np.ones((2 * rules.rim + 1, 2 * rules.rim + 1), np.uint8))
+    # Without thin strokes as well: a stroke that is carried on too far costs more than one that ends.
     calm = cv2.medianBlur(picture, rules.stroke)
     page, papers = picture.astype(np.float32), plain.copy()
     for area in np.unique(areas[pasted & near]):
