@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data.images import BROKEN, BadImageError, check_single, open_picture, turn_back, turn_upright
+from data.images import BadImageError, check_single, open_picture, turn_back, turn_upright
 from data.photos import bmp_webp, jpeg, png, tiff
 from data.photos.colours import Encoded
 
@@ -32,24 +32,14 @@ _KINDS = {
 
 
 class Photo(NamedTuple):
-    """A decoded picture file.
+    """A decoded picture file."""
 
-    Attributes:
-        path: the file; it is read again when the result is encoded.
-        kind: "JPEG", "PNG", "TIFF", "WEBP" or "BMP" by its content, whatever its name says.
-        pixels: RGB height x width x 3, upright (the EXIF orientation is applied); uint16 where the file has more than
-            8 bits per channel, else uint8.
-        orientation: EXIF orientation 1..8 of the file; its pixels lie that way again in what is encoded.
-        samples: the file's own values, turned as it stores them, where the encoder of this kind starts from them.
-        stamp: size and time of the file when it was read.
-    """
-
-    path: Path
-    kind: str
-    pixels: np.ndarray
-    orientation: int
-    samples: np.ndarray | None
-    stamp: tuple[int, int]
+    path: Path  # The file; it is read again when the result is encoded.
+    kind: str  # "JPEG", "PNG", "TIFF", "WEBP" or "BMP" by its content, whatever its name says.
+    pixels: np.ndarray  # RGB height x width x 3, upright; uint16 where the file has more than 8 bits, else uint8.
+    orientation: int  # EXIF orientation 1..8; the pixels lie that way again in what is encoded.
+    samples: np.ndarray | None  # The file's own values, as it stores them, where its encoder starts from them.
+    stamp: tuple[int, int]  # Size and time of the file when it was read.
 
 
 def read_photo(path: str | os.PathLike[str]) -> Photo:
@@ -87,8 +77,7 @@ def encode_photo(photo: Photo, pixels: np.ndarray, mask: np.ndarray) -> Encoded:
         mask: height x width, upright.
 
     Raises:
-        ValueError: another shape or type.
-        BadImageError: the file changed or went away since it was read.
+        ValueError, BadImageError: another shape or type; the file changed or went away since it was read.
     """
     own = photo.pixels
     if pixels.shape != own.shape or pixels.dtype != own.dtype:
@@ -113,12 +102,8 @@ def _kind(path: Path) -> str:
         kind = "JPEG" if image.format == "MPO" else image.format
         if kind not in _KINDS:
             raise BadImageError(f"{path}: its content is {kind}, expected {', '.join(_KINDS)}")
-        try:
-            frames = getattr(image, "n_frames", 1)
-        except BROKEN as error:
-            raise BadImageError(f"{path}: broken or cut short ({error})") from error
-    check_single(1 if kind == "JPEG" else frames, str(path))
-    return kind
+        check_single(1 if kind == "JPEG" else getattr(image, "n_frames", 1), str(path))
+        return kind
 
 
 def _is_tiff(path: str | os.PathLike[str]) -> bool:

@@ -17,9 +17,7 @@ _COLOURS_AT_ONCE = 16_384
 
 
 class Stored(NamedTuple):
-    """A picture as its file stores it: RGB uint8 or uint16, EXIF orientation 1..8, and the file's own values if its
-    encoder starts from those.
-    """
+    """A picture as its file stores it: RGB uint8 or uint16, EXIF orientation 1..8, and what its encoder starts from."""
 
     rgb: np.ndarray
     orientation: int = 1
@@ -81,9 +79,7 @@ def cover(samples: np.ndarray, mode: str, mask: np.ndarray, rgb: np.ndarray) -> 
 
 
 def nearest_entries(rgb: np.ndarray, palette: np.ndarray, allowed: np.ndarray | bool = True) -> np.ndarray:
-    """Indices (uint8 [N]) of the entries of `palette` (uint8 [M, 3]) nearest to the colours `rgb` (uint8 [N, 3]), among
-    those that are `allowed` (bool [M]).
-    """
+    """Indices (uint8 [N]) of the `allowed` entries of `palette` (uint8 [M, 3]) nearest to the colours `rgb` [N, 3]."""
     colours, where = _unique(rgb)
     entries = palette.astype(np.float32)
     # |c - e|^2 without |c|^2, which is the same for every entry.

@@ -21,7 +21,6 @@ from data.photos.colours import Encoded, Stored, cover, rgb_of
 # Pixels that are transformed at a time; the arrays between take about 50 bytes for each.
 _BATCH_PIXELS = 1 << 20
 _YCC = np.array([[0.299, 0.587, 0.114], [-0.168735892, -0.331264108, 0.5], [0.5, -0.418687589, -0.081312411]])
-_NO_BLACK = np.zeros((1, 3))
 # Weights [components, 3] and offsets [components] that make RGB in 0..255 to level-shifted samples. Y, Cb and Cr are
 # those of JFIF (ITU-R BT.601 with full range). CMYK lies inverted in a JPEG file, as Adobe's programs write it and as
 # Pillow takes it, so that red lies there as it is when there is no black ink. YCCK has that inverted once more, but for
@@ -29,13 +28,12 @@ _NO_BLACK = np.zeros((1, 3))
 _FROM_RGB = {
     "grey": (_YCC[:1], [-128]),
     "ycc": (_YCC, [-128, 0, 0]),
-    "rgb": (np.eye(3), [-128] * 3),
-    "cmyk": (np.concatenate([np.eye(3), _NO_BLACK]), [-128, -128, -128, 127]),
-    "ycck": (np.concatenate([-_YCC, _NO_BLACK]), [127, 0, 0, 127]),
+    "rgb": (np.eye(3), [-128, -128, -128]),
+    "cmyk": (np.eye(4, 3), [-128, -128, -128, 127]),
+    "ycck": (np.eye(4, 3) @ -_YCC, [127, 0, 0, 127]),
 }
-_FREQUENCY, _POSITION = np.arange(8)[:, None], np.arange(8)
+_FREQUENCY, _POSITION = np.ogrid[:8, :8]
 _DCT = np.cos((2 * _POSITION + 1) * _FREQUENCY * np.pi / 16) / np.where(_FREQUENCY, 2, np.sqrt(8))
-_DCT = _DCT.astype(np.float32)
 
 
 def decode(source: bytes, name: str) -> Stored:
@@ -77,14 +75,11 @@ def encode_like(source: bytes, name: str, rgb: np.ndarray, quality: int) -> byte
 def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> Encoded:
     """Writes `rgb` into the blocks of a JPEG file that have changed pixels.
 
-    An 8x8 block of a component without a changed pixel in its area keeps its quantised coefficients exactly; the
-    others get those of `rgb`, by the file's own colours, sampling factors and quantisation tables; in CMYK, without
-    black. In the decoded picture, pixels outside of the touched blocks stay, but for one pixel beside a touched block
-    of a subsampled component, where decoders blend neighbours. All APPn and COM segments stay byte for byte and in
-    order, but for an index of further pictures (MPF).
+    Every other block keeps its quantised coefficients exactly. Pixels outside of the touched blocks stay, but for one
+    beside a touched block of a subsampled component, where decoders blend neighbours. All APPn and COM segments stay
+    byte for byte and in order, but for an index of further pictures (MPF).
 
     Args:
-        source: the file.
         rgb: uint8, height x width x 3, turned as the file stores it (before its EXIF orientation).
         changed: uint8 or bool, height x width; not 0 where `rgb` differs from the file.
 
@@ -103,7 +98,7 @@ def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> Encod
     lost = {
         "what lies behind the picture (further pictures, a video) is dropped": jpeg.trailing.strip(b"\0"),
         "restart markers are dropped": any(s.marker == jpeg_file.DRI and any(s.payload) for s in jpeg.segments),
-        "a progressive CMYK file becomes sequential": jpeg.is_progressive and not written.is_progressive,
+        "a progressive CMYK file becomes sequential": jpeg.progressive and not written.progressive,
     }
     return Encoded(content, tuple(words for words, happened in lost.items() if happened))
 
@@ -126,7 +121,7 @@ def _put_blocks(jpeg: jpeg_file.JpegFile, planes: list[np.ndarray], rgb: np.ndar
     below, beside = (-side % unit for side, unit in zip(changed.shape, units, strict=True))
     rgb = cv2.copyMakeBorder(rgb, 0, below, 0, beside, cv2.BORDER_REPLICATE)
     changed = np.pad(changed != 0, ((0, below), (0, beside)))
-    weights, offsets = _FROM_RGB[_colours(jpeg)]
+    weights, offsets, transform = (np.float32(values) for values in (*_FROM_RGB[_colours(jpeg)], _DCT))
     for plane, component, weight, offset in zip(planes, jpeg.components, weights, offsets, strict=True):
         high, wide = component.spacing
         rows, columns = len(rgb) // (8 * high), rgb.shape[1] // (8 * wide)
@@ -136,9 +131,9 @@ def _put_blocks(jpeg: jpeg_file.JpegFile, planes: list[np.ndarray], rgb: np.ndar
         batch = max(1, _BATCH_PIXELS // (64 * high * wide))
         for start in range(0, len(ys), batch):
             where = ys[start : start + batch], xs[start : start + batch]
-            samples = areas[where[0], :, where[1]].astype(np.float32) @ weight.astype(np.float32) + np.float32(offset)
+            samples = areas[where[0], :, where[1]].astype(np.float32) @ weight + offset
             means = samples.reshape(-1, 8, high, 8, wide).mean(axis=(2, 4))
-            coefficients = _DCT @ means @ _DCT.T / component.steps
+            coefficients = transform @ means @ transform.T / component.steps
             plane[where] = np.clip(np.rint(coefficients), -1023, 1023).astype(np.int16)
 
 
@@ -147,17 +142,14 @@ def _encode_in_place_of(image: Image.Image, samples: np.ndarray) -> bytes:
 
     Adobe's segment tells how colours are coded, so it is the new one; an index of further pictures goes with those.
     """
-    picture, buffer = Image.fromarray(samples, image.mode), io.BytesIO()
-    progressive = bool(image.info.get("progressive"))
+    buffer, progressive = io.BytesIO(), bool(image.info.get("progressive"))
+    tables = [image.quantization[slot] for slot in sorted(image.quantization)]
     # 0 is no subsampling: for grey, for inks, and for what Pillow does not write.
-    tables = {"qtables": image.quantization, "subsampling": max(JpegImagePlugin.get_sampling(image), 0)}
-    try:
-        picture.save(buffer, "JPEG", progressive=progressive, **tables)
-    except (ValueError, OSError):  # Tables that Pillow does not write, such as those of 16 bits.
-        buffer = io.BytesIO()
-        picture.save(buffer, "JPEG", progressive=progressive, quality=images.DEFAULT_JPEG_QUALITY)
+    sampling = max(JpegImagePlugin.get_sampling(image), 0)
+    picture = Image.fromarray(samples, image.mode)
+    picture.save(buffer, "JPEG", progressive=progressive, qtables=tables, subsampling=sampling)
     markers = {f"APP{number}": jpeg_file.APP0 + number for number in range(16)} | {"COM": jpeg_file.COM}
     old = [jpeg_file.Segment(markers[kind], payload) for kind, payload in image.applist]
-    new, _ = jpeg_file.split(buffer.getvalue())
     kept = [each for each in old if each.marker != jpeg_file.APP14 and not each.is_picture_index]
+    new, _ = jpeg_file.split(buffer.getvalue())
     return jpeg_file.encode(kept + [each for each in new if each.marker == jpeg_file.APP14 or not each.is_metadata])

@@ -2,9 +2,9 @@
 
 libjpeg forgives, and the copies of it inside the package jpeglib end the process at what they do not forgive. So Pillow
 is asked first, and only what it takes and jpeglib does not, or what would come back differently, is looked for here.
-jpeglib's C functions are called directly: its own Python layer keeps markers in global variables (50 at most, and not
-thread-safe), prints, leaves files behind when the process is killed, and never writes a fourth component. They see no
-metadata, and of what they write the coded data alone is used. Marker names and layouts: ITU-T T.81, annex B.
+jpeglib's C functions are called directly: its Python layer keeps markers in global variables (50 at most), prints,
+leaves files behind when the process is killed, and never writes a fourth component. They see no metadata, and of what
+they write the coded data alone is used. Marker names and layouts: ITU-T T.81, annex B.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import importlib.util
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -28,10 +28,10 @@ from PIL import JpegImagePlugin
 from data.images import BROKEN
 
 EOI, SOS, DQT, DHT, DRI, COM = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xFE
-APP0, APP2, APP14, APP15 = 0xE0, 0xE2, 0xEE, 0xEF
+APP0, APP2, APP14 = 0xE0, 0xE2, 0xEE
+_METADATA = (*range(APP0, APP0 + 16), COM)
 # Start of frame: baseline, extended sequential, progressive.
-FRAMES = 0xC0, 0xC1, 0xC2
-BASELINE = FRAMES[0]
+_FRAMES = 0xC0, 0xC1, 0xC2
 # FF may be repeated as fill; neither a restart marker nor the start of a picture begins a segment.
 _MARKER = re.compile(rb"\xff+([\xc0-\xcf\xd9-\xfe])")
 # Within entropy-coded data FF is followed by 00 (a stuffed byte), a restart marker, or more FF (fill).
@@ -42,8 +42,7 @@ JPEGLIB_VERSION = "1.0.2"
 # The fastest library in the package, and the faster of the two that make progressive files out of coefficients.
 _LIBRARY, _PROGRESSIVE_LIBRARY = "turbo210", "mozjpeg300"
 # Values of the libraries' J_COLOR_SPACE and flags.
-_GREY, _YCC = 1, 3
-_OPTIMIZE_CODING, _ALL_FLAGS = 1 << 6, 0xFFFFFFFF
+_GREY, _YCC, _OPTIMIZE_CODING, _ALL_FLAGS = 1, 3, 1 << 6, 0xFFFFFFFF
 # Bits that no complete scan needs; no FF, which would begin a marker.
 _MORE_DATA = bytes((0x55, 0xA5, 0x3C, 0x00)) * 16
 _MAX_BLOCKS_IN_UNIT = 10
@@ -64,12 +63,27 @@ class Segment(NamedTuple):
 
     @property
     def is_metadata(self) -> bool:
-        return APP0 <= self.marker <= APP15 or self.marker == COM
+        return self.marker in _METADATA
 
     @property
     def is_picture_index(self) -> bool:
         """Whether it is the Multi-Picture Format's list of the pictures behind the first."""
         return self.marker == APP2 and self.payload.startswith(b"MPF\0")
+
+    def with_ids(self, ids: dict[int, int]) -> Segment:
+        """A scan of components with other ids; another segment as it is."""
+        payload = bytearray(self.payload)
+        if self.marker == SOS:
+            payload[1:-3:2] = (ids[id] for id in payload[1:-3:2])
+        return self._replace(payload=bytes(payload))
+
+    def huffman_tables(self) -> Iterator[tuple[int, int]]:
+        """The number of each table that it defines, with 16 added for AC, and how many symbols it has."""
+        position = 0
+        while self.marker == DHT and position < len(self.payload):
+            symbols = sum(self.payload[position + 1 : position + 17])
+            yield self.payload[position], symbols
+            position += 17 + symbols
 
 
 class Component(NamedTuple):
@@ -88,11 +102,8 @@ class JpegFile(NamedTuple):
     segments: list[Segment]  # All between start and end of the picture, in order.
     header: JpegImagePlugin.JpegImageFile  # What Pillow reads in front of the first scan.
     components: list[Component]  # 1, 3 or 4.
+    progressive: bool
     trailing: bytes  # What lies behind the end of the picture.
-
-    @property
-    def is_progressive(self) -> bool:
-        return bool(self.header.info.get("progressive"))
 
     def bare(self, more_data: bytes = b"") -> bytes:
         """The file without metadata, and with `more_data` behind the data of each scan."""
@@ -137,7 +148,7 @@ def parse(source: bytes) -> JpegFile:
     segments, end = split(source)
     markers = [segment.marker for segment in segments if not segment.is_metadata]
     for marker in markers:
-        known = marker in (DQT, DHT, DRI, SOS, *FRAMES)
+        known = marker in (DQT, DHT, DRI, SOS, *_FRAMES)
         _demand(known, f"marker FF{marker:02X}: lossless, hierarchical or arithmetic coding, or worse")
     image = _opened(source)
     _demand(DQT not in markers[markers.index(SOS) :], "quantisation tables that change between scans")
@@ -153,7 +164,7 @@ def parse(source: bytes) -> JpegFile:
         spacing = high // vertical, wide // horizontal
         size = -(-image.height // spacing[0]), -(-image.width // spacing[1])
         components.append(Component(id, (vertical, horizontal), spacing, size, steps))
-    return JpegFile(segments, image, components, source[end:])
+    return JpegFile(segments, image, components, bool(image.info.get("progressive")), source[end:])
 
 
 def _opened(content: bytes, scale: int | None = None) -> JpegImagePlugin.JpegImageFile:
@@ -201,30 +212,20 @@ def _check_scans(jpeg: JpegFile) -> None:
     tables, ids = set(), [component.id for component in jpeg.components]
     # Low bits of every coefficient that are still to come; -1 before the first scan that holds it.
     missing = np.full((len(ids), 64), -1)
-    for marker, payload, _ in jpeg.segments:
-        if marker == DHT:
-            tables.update(table for table, symbols in _huffman_tables(payload) if symbols)
-        if marker != SOS:
+    for segment in jpeg.segments:
+        tables.update(table for table, symbols in segment.huffman_tables() if symbols)
+        if segment.marker != SOS:
             continue
-        first, last, before, low = 0, 63, 0, 0
-        if jpeg.is_progressive:
-            first, last, before, low = payload[-3], payload[-2], payload[-1] >> 4, payload[-1] & 15
-        for slots in payload[2:-3:2]:
-            _demand(first > 0 or before > 0 or slots >> 4 in tables, f"Huffman table {slots >> 4} is missing")
+        ids_and_slots, (first, last, bits) = segment.payload[1:-3], segment.payload[-3:]
+        if not jpeg.progressive:
+            first, last, bits = 0, 63, 0
+        for slots in ids_and_slots[1::2]:
+            _demand(first > 0 or bits >> 4 or slots >> 4 in tables, f"Huffman table {slots >> 4} is missing")
             _demand(last == 0 or slots & 15 | 16 in tables, f"Huffman table {slots & 15} is missing")
-        chosen = [ids.index(id) for id in payload[1:-3:2]]
-        _demand(np.all(missing[chosen, first : last + 1] == (before or -1)), "scans that repeat or leave out bits")
-        missing[chosen, first : last + 1] = low
+        part = [ids.index(id) for id in ids_and_slots[::2]], slice(first, last + 1)
+        _demand(np.all(missing[part] == (bits >> 4 or -1)), "scans that repeat or leave out bits")
+        missing[part] = bits & 15
     _demand(not missing.any(), "scans that leave out components or bits")
-
-
-def _huffman_tables(payload: bytes) -> Iterator[tuple[int, int]]:
-    """The tables of a segment: their number, with 16 added for AC, and how many symbols they have."""
-    position = 0
-    while position < len(payload):
-        symbols = sum(payload[position + 1 : position + 17])
-        yield payload[position], symbols
-        position += 17 + symbols
 
 
 def coefficients(jpeg: JpegFile) -> list[np.ndarray]:
@@ -245,53 +246,39 @@ def with_coefficients(jpeg: JpegFile, planes: list[np.ndarray]) -> bytes:
     Progressive files stay progressive (but for four components, of which the library writes three), restart markers
     and the index of further pictures go, and Huffman codes that were fitted to the picture are fitted again.
     """
-    pairs = list(zip(jpeg.components, planes, strict=True))
-    progressive = jpeg.is_progressive and len(pairs) < 4
+    progressive = jpeg.progressive and len(planes) < 4
     blocks_in_unit = sum(vertical * horizontal for _, (vertical, horizontal), *_ in jpeg.components)
-    together = progressive or len(pairs) == 1 or (len(pairs) < 4 and blocks_in_unit <= _MAX_BLOCKS_IN_UNIT)
-    parts = [pairs] if together else [[pair] for pair in pairs]
-    scans = [segment for part in parts for segment in _write(jpeg, *zip(*part, strict=True), progressive)]
     kept = [each for each in jpeg.segments if each.marker not in (DHT, DRI, SOS) and not each.is_picture_index]
-    if jpeg.is_progressive and not progressive:
-        kept = [each._replace(marker=BASELINE) if each.marker in FRAMES else each for each in kept]
-    return encode(kept + scans)
+    if jpeg.progressive and not progressive:
+        kept = [each._replace(marker=_FRAMES[0]) if each.marker in _FRAMES else each for each in kept]
+    if progressive or len(planes) == 1 or (len(planes) < 4 and blocks_in_unit <= _MAX_BLOCKS_IN_UNIT):
+        return encode(kept + _scans(jpeg, jpeg.components, planes, progressive))
+    parts = [_scans(jpeg, [each], [plane], False) for each, plane in zip(jpeg.components, planes, strict=True)]
+    return encode(chain(kept, *parts))
 
 
-def _write(
-    jpeg: JpegFile, components: tuple[Component, ...], planes: tuple[np.ndarray, ...], progressive: bool
-) -> Iterator[Segment]:
+def _scans(jpeg: JpegFile, components: list[Component], planes: list[np.ndarray], progressive: bool) -> list[Segment]:
     """Huffman tables and scans of the coefficients of some components of `jpeg`."""
-    tables = chain.from_iterable(_huffman_tables(each.payload) for each in jpeg.segments if each.marker == DHT)
+    tables = chain.from_iterable(segment.huffman_tables() for segment in jpeg.segments)
     standard = all(symbols == _STANDARD_SYMBOLS for table, symbols in tables if table & 16)
     single = len(planes) == 1
-    factors = [(1, 1)] if single else [component.factors for component in components]
+    size = components[0].size if single else jpeg.header.size[::-1]
+    blocks = chain.from_iterable(plane.shape[:2] for plane in planes)
+    factors = (1, 1) if single else chain.from_iterable(component.factors for component in components)
     # The library for progressive files takes the frame from a file.
     with _file_in_memory(jpeg.bare() if progressive else b"") as source, _file_in_memory() as path:
         done = _library(_PROGRESSIVE_LIBRARY if progressive else _LIBRARY).write_jpeg_dct(
-            source if progressive else None,
-            path,
-            *_addresses(planes),
-            _integers(components[0].size if single else jpeg.header.size[::-1]),
-            _integers(side for plane in planes for side in plane.shape[:2]),
-            _integers(factor for pair in factors for factor in pair),
-            _GREY if single else _YCC,
-            len(planes),
-            *(None, -1, None),  # Quantisation, which stays in segments that are not taken from here.
-            *(0, None, None, None),  # Metadata, likewise.
-            0 if progressive or standard else _OPTIMIZE_CODING,
-            _ALL_FLAGS,
-        )
+            source if progressive else None, path, *_addresses(planes),
+            _integers(size), _integers(blocks), _integers(factors), _GREY if single else _YCC, len(planes),
+            None, -1, None,  # Quantisation, which stays in segments that are not taken from here.
+            0, None, None, None,  # Metadata, likewise.
+            0 if progressive or standard else _OPTIMIZE_CODING, _ALL_FLAGS,
+        )  # fmt: skip
         _demand(done, "its coefficients cannot be written")
         segments, _ = split(Path(os.fsdecode(path)).read_bytes())
-    frame = next(segment.payload for segment in segments if segment.marker in FRAMES)
+    frame = next(segment.payload for segment in segments if segment.marker in _FRAMES)
     ids = {written: component.id for written, component in zip(frame[6::3], components, strict=True)}
-    for segment in segments:
-        if segment.marker == SOS:
-            payload = bytearray(segment.payload)
-            payload[1:-3:2] = (ids[id] for id in payload[1:-3:2])
-            yield segment._replace(payload=bytes(payload))
-        elif segment.marker == DHT:
-            yield segment
+    return [segment.with_ids(ids) for segment in segments if segment.marker in (DHT, SOS)]
 
 
 @contextmanager
@@ -303,9 +290,9 @@ def _file_in_memory(content: bytes = b"") -> Iterator[bytes]:
         yield b"/proc/self/fd/%d" % file.fileno()
 
 
-def _addresses(planes: Iterable[np.ndarray]) -> list[int | None]:
-    """Of four contiguous arrays; None for those that lack."""
-    return [*(plane.ctypes.data for plane in planes), None, None, None][:4]
+def _addresses(planes: Sequence[np.ndarray]) -> list[ctypes.c_void_p]:
+    """Of four contiguous arrays; NULL for those that lack."""
+    return [ctypes.c_void_p(planes[at].ctypes.data if at < len(planes) else None) for at in range(4)]
 
 
 def _integers(values: Iterable[int]) -> ctypes.Array:
@@ -322,11 +309,4 @@ def _library(name: str) -> ctypes.CDLL:
     _demand(version == JPEGLIB_VERSION, f"the package jpeglib is {version}, and {JPEGLIB_VERSION} is needed")
     files = list(Path(spec.submodule_search_locations[0], "cjpeglib").glob(f"cjpeglib_{name}.*"))
     _demand(files, f"the package jpeglib has no library {name} for this system")
-    library = ctypes.CDLL(str(files[0]))
-    path, address, number, flags = ctypes.c_char_p, ctypes.c_void_p, ctypes.c_int, ctypes.c_uint
-    library.read_jpeg_dct.argtypes = [path, *[address] * 6]
-    library.write_jpeg_dct.argtypes = [
-        *(path, path, *[address] * 7, number, number, address, ctypes.c_short, address),
-        *(number, address, address, address, flags, flags),
-    ]
-    return library
+    return ctypes.CDLL(str(files[0]))

@@ -32,7 +32,7 @@ _Chunks = list[tuple[bytes, memoryview]]
 def decode(source: bytes, name: str) -> Stored:
     """Decodes a PNG; uint16 where it has 16 bits."""
     every = _read_chunks(source, name)
-    chunks, (depth, colour) = dict(every[::-1]), every[0][1][8:10]
+    depth, colour = every[0][1][8:10]
     samples = _samples(_picture(*(chunk for chunk in every if chunk[0] in _NEEDED)), depth, colour, name)
     # One pixel with the file's texts and EXIF: decoders look for those behind the pixels, too, and are quick here.
     header, pixel = _ONE_PIXEL
@@ -40,9 +40,7 @@ def decode(source: bytes, name: str) -> Stored:
     with open_picture(io.BytesIO(_picture(header, *told, pixel, (b"IEND", b""))), name) as image:
         orientation = stored_orientation(image)
     if colour == _PALETTE:
-        if len(chunks.get(b"PLTE", b"")) not in range(3, 769, 3):
-            raise BadImageError(f"{name}: broken (no palette of 1 to 256 colours)")
-        palette, _ = _palette(chunks)
+        palette, _ = _palette(dict(every[::-1]))
         if samples.max(initial=0) >= len(palette):
             raise BadImageError(f"{name}: entry {samples.max()} of a palette of {len(palette)} is used")
         return Stored(palette[samples], orientation, samples)
@@ -112,8 +110,7 @@ def _checksum(data: bytes | memoryview) -> bytes:
 
 
 def _chunk(kind: bytes, data: bytes | memoryview) -> bytes:
-    content = kind + bytes(data)
-    return struct.pack(">I", len(data)) + content + _checksum(content)
+    return struct.pack(">I", len(data)) + kind + data + _checksum(kind + data)
 
 
 def _picture(*chunks: tuple[bytes, bytes | memoryview]) -> bytes:

@@ -12,7 +12,6 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -70,7 +69,8 @@ def decode(source: bytes, name: str) -> Stored:
         if not _has_plain_blocks(page, name):
             return Stored(colours.rgb_of(*_decode_whole(source, name, page)), _orientation(page))
         offsets, sizes = _places(page, name)
-        samples = np.empty((page.imagelength, page.imagewidth, page.samplesperpixel), _type(page))
+        dtype = np.uint16 if page.bitspersample == 16 else np.uint8
+        samples = np.empty((page.imagelength, page.imagewidth, page.samplesperpixel), dtype)
         for index, (at, size) in enumerate(zip(offsets, sizes, strict=True)):
             block, (plane, _, row, column, _), _ = page.decode(source[at : at + size], index)
             target = samples[row:, column:, plane:][: block.shape[1], : block.shape[2], : block.shape[3]]
@@ -91,15 +91,14 @@ def encode(source: bytes, name: str, _: None, rgb: np.ndarray, mask: np.ndarray)
     before = _places(page, name)
     (offsets, sizes), end = map(list, before), len(source)
     # Some writers store equal blocks once; then all that changes moves to the end.
-    spans = sorted(zip(offsets, sizes, strict=True))
-    apart = all(at + size <= following for (at, size), (following, _) in pairwise(spans))
+    apart = len(set(offsets)) == len(offsets)
     for index, (at, size) in enumerate(zip(*before, strict=True)):
         _, (plane, _, row, column, _), (_, rows, columns, channels) = page.decode(None, index)
         ys, xs = np.nonzero(mask[row : row + rows, column : column + columns])
         fill = _from_rgb(rgb[ys + row, xs + column], page)[:, plane : plane + channels]
         if fill.size == 0:  # Nothing of the mask, or a plane of alpha.
             continue
-        samples = page.decode(source[at : at + size], index)[0][0].astype(_type(page))
+        samples = page.decode(source[at : at + size], index)[0][0].astype(rgb.dtype)
         samples[ys, xs, : fill.shape[1]] = fill
         packed, room = _packed(samples, page), size if apart else 0
         sizes[index] = len(packed)
@@ -135,13 +134,11 @@ def _has_plain_blocks(page: Any, name: str) -> bool:
     if page.sampleformat not in (1, 4):
         kind = "floating point" if page.sampleformat == 3 else "signed or complex numbers"
         raise BadImageError(f"{name}: its samples are {kind}; save it with 8 or 16 bits per channel")
-    bits = page.bitspersample
-    if bits not in (1, 2, 4, 8, 16):
-        raise BadImageError(f"{name}: {bits} bits per sample, expected one of 1, 2, 4, 8, 16")
+    bits, allowed = page.bitspersample, (1, 2, 4, 8) if page.photometric == _INKS else (1, 2, 4, 8, 16)
+    if bits not in allowed:
+        raise BadImageError(f"{name}: {bits} bits per sample, expected one of {', '.join(map(str, allowed))}")
     if page.photometric not in _COLOURS or page.compression not in _BYTE_CODECS or page.predictor > 2:
         return False
-    if page.photometric == _INKS and bits == 16:
-        raise BadImageError(f"{name}: inks of 16 bits; save it with 8 bits or as RGB")
     return bits >= 8 or (page.predictor == 1 and page.photometric != _INKS)
 
 
@@ -149,10 +146,6 @@ def _orientation(page: Any) -> int:
     """By EXIF, 1..8."""
     orientation = page.tags.valueof(274, 1)
     return orientation if orientation in range(1, 9) else 1
-
-
-def _type(page: Any) -> type:
-    return np.uint16 if page.bitspersample == 16 else np.uint8
 
 
 def _places(page: Any, name: str) -> tuple[list[int], list[int]]:
@@ -198,7 +191,7 @@ def _from_rgb(fill: np.ndarray, page: Any) -> np.ndarray:
 
 def _black_is_zero(levels: np.ndarray, page: Any) -> np.ndarray:
     """From the file's levels, or back."""
-    return _type(page)(2**page.bitspersample - 1) - levels if page.photometric == _WHITE_IS_ZERO else levels
+    return levels.dtype.type(2**page.bitspersample - 1) - levels if page.photometric == _WHITE_IS_ZERO else levels
 
 
 def _palette(page: Any) -> np.ndarray:
@@ -240,11 +233,8 @@ def _encode_whole(source: bytes, name: str, page: Any, rgb: np.ndarray, mask: np
     codec = _WHOLE_CODECS.get(page.compression, "tiff_adobe_deflate")
     options = {"quality": _JPEG_QUALITY} if codec == "jpeg" else {}
     with open_picture(io.BytesIO(source), name) as image:
-        before, kept = dict(image.tag_v2), TiffImagePlugin.ImageFileDirectory_v2()
-    for tag, types in _KEPT_TAGS.items():
-        if isinstance(before.get(tag), types):
-            kept[tag] = before[tag]
-    buffer = io.BytesIO()
+        before, kept, buffer = dict(image.tag_v2), TiffImagePlugin.ImageFileDirectory_v2(), io.BytesIO()
+    kept.update({tag: before[tag] for tag, types in _KEPT_TAGS.items() if isinstance(before.get(tag), types)})
     image = Image.fromarray(samples, "L" if mode == "1" else mode).convert(mode, dither=Image.Dither.NONE)
     image.save(buffer, "TIFF", compression=codec, tiffinfo=kept, **options)
     with Image.open(buffer) as image:
