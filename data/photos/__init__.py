@@ -17,17 +17,17 @@ from typing import NamedTuple
 import numpy as np
 
 from data.images import BadImageError, check_single, open_picture, turn_back, turn_upright
-from data.photos import bmp_webp, jpeg, png, tiff
+from data.photos import bmp_webp, colours, jpeg, png, tiff
 from data.photos.colours import Encoded
 
 __all__ = ["Encoded", "Photo", "count_pixels", "encode_photo", "read_photo"]
-# By Pillow's names: decode(source, name) and encode(source, name, samples, rgb, mask), in the stored orientation.
+# By Pillow's names: decode(source, name) and encode(source, name, rgb, mask), in the stored orientation.
 _KINDS = {
-    "JPEG": (jpeg.decode, jpeg.encode),
+    "JPEG": (colours.decode, jpeg.encode),
     "PNG": (png.decode, png.encode),
     "TIFF": (tiff.decode, tiff.encode),
-    "WEBP": (bmp_webp.decode_webp, bmp_webp.encode_webp),
-    "BMP": (bmp_webp.decode_bmp, bmp_webp.encode_bmp),
+    "WEBP": (colours.decode, bmp_webp.encode_webp),
+    "BMP": (colours.decode, bmp_webp.encode_bmp),
 }
 
 
@@ -38,7 +38,6 @@ class Photo(NamedTuple):
     kind: str  # "JPEG", "PNG", "TIFF", "WEBP" or "BMP" by its content, whatever its name says.
     pixels: np.ndarray  # RGB height x width x 3, upright; uint16 where the file has more than 8 bits, else uint8.
     orientation: int  # EXIF orientation 1..8; the pixels lie that way again in what is encoded.
-    samples: np.ndarray | None  # The file's own values, as it stores them, where its encoder starts from them.
     stamp: tuple[int, int]  # Size and time of the file when it was read.
 
 
@@ -52,16 +51,12 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
     path = Path(path)
     kind, stamp = _kind(path), _stamp(path)
     decode, _ = _KINDS[kind]
-    rgb, orientation, samples = decode(path.read_bytes(), str(path))
-    return Photo(path, kind, turn_upright(rgb, orientation), orientation, samples, stamp)
+    rgb, orientation = decode(path.read_bytes(), str(path))
+    return Photo(path, kind, turn_upright(rgb, orientation), orientation, stamp)
 
 
 def count_pixels(path: str | os.PathLike[str]) -> int:
-    """Height x width of a picture file, from its header alone.
-
-    Raises:
-        BadImageError: not a picture, or larger than `data.images.MAX_PIXELS`.
-    """
+    """Height x width of a picture file, from its header alone; `BadImageError` for no picture, or too large a one."""
     if _is_tiff(path):
         return tiff.count_pixels(path)
     with open_picture(path) as image:
@@ -90,7 +85,7 @@ def encode_photo(photo: Photo, pixels: np.ndarray, mask: np.ndarray) -> Encoded:
         raise BadImageError(f"{photo.path}: changed while it was restored; restore it again")
     rgb, covered = (turn_back(array, photo.orientation) for array in (pixels, (mask != 0).astype(np.uint8)))
     _, encode = _KINDS[photo.kind]
-    return encode(source, str(photo.path), photo.samples, rgb, covered)
+    return encode(source, str(photo.path), rgb, covered)
 
 
 def _kind(path: Path) -> str:

@@ -14,8 +14,8 @@ import struct
 import numpy as np
 from PIL import Image
 
-from data.images import BadImageError, decode_picture, open_picture, stored_orientation, to_array
-from data.photos.colours import Encoded, Stored, cover, nearest_entries, rgb_of
+from data.images import BadImageError
+from data.photos.colours import Encoded, cover, nearest_entries, read_samples
 
 _INFO_HEADER = 40
 _PLAIN, _MASKS = 0, (3, 6)
@@ -29,13 +29,7 @@ _LOSSY = {"quality": LOSSY_QUALITY, "method": 1}
 _LOSSLESS = {"lossless": True, "quality": 20, "method": 0}
 
 
-def decode_bmp(source: bytes, name: str) -> Stored:
-    with open_picture(io.BytesIO(source), name) as image:
-        decode_picture(image, name)
-        return Stored(to_array(image, "RGB"))
-
-
-def encode_bmp(source: bytes, name: str, _: None, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
+def encode_bmp(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     """`source` with `rgb` (uint8) where `mask` is 1; a palette's nearest colours where it has one."""
     start, header = struct.unpack_from("<II", source, 10)
     bits, compression = struct.unpack_from("<HI", source, 28) if header >= _INFO_HEADER else (0, 0)
@@ -66,34 +60,26 @@ def encode_bmp(source: bytes, name: str, _: None, rgb: np.ndarray, mask: np.ndar
 
 
 def _encode_bmp_anew(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
-    with open_picture(io.BytesIO(source), name) as image:
-        samples, dpi = to_array(image, "RGB"), image.info.get("dpi")
-    cover(samples, "RGB", mask, rgb)
-    buffer = io.BytesIO()
-    Image.fromarray(samples).save(buffer, "BMP", **({"dpi": dpi} if dpi else {}))
+    samples, mode, image = read_samples(source, name)
+    cover(samples, mode, mask, rgb)
+    buffer, dpi = io.BytesIO(), image.info.get("dpi")
+    Image.fromarray(samples).convert("RGB").save(buffer, "BMP", **({"dpi": dpi} if dpi else {}))
     note = "a BMP of a rare kind (run lengths, 1, 4 or 16 bits, other masks) becomes one of 24 bits"
     return Encoded(buffer.getvalue(), (note,))
 
 
-def decode_webp(source: bytes, name: str) -> Stored:
-    with open_picture(io.BytesIO(source), name) as image:
-        decode_picture(image, name)
-        samples = to_array(image)
-        return Stored(rgb_of(samples), stored_orientation(image), samples)
-
-
-def encode_webp(source: bytes, name: str, samples: np.ndarray, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
+def encode_webp(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     """`source` with `rgb` (uint8, stored orientation) where `mask` is 1; alpha and metadata stay."""
-    with open_picture(io.BytesIO(source), name) as image:
-        metadata = {key: image.info[key] for key in ("exif", "icc_profile", "xmp") if image.info.get(key)}
-    samples, buffer = samples.copy(), io.BytesIO()
-    cover(samples, "RGB", mask, rgb)
+    samples, mode, image = read_samples(source, name)
+    metadata = {key: image.info[key] for key in ("exif", "icc_profile", "xmp") if image.info.get(key)}
+    cover(samples, mode, mask, rgb)
     # The container is RIFF, see RFC 9649; of its picture chunks one with VP8 and a space is lossy, VP8L is not.
     at = 12
     while (chunk := source[at : at + 4]) not in (b"VP8 ", b"VP8L", b""):
         size = int.from_bytes(source[at + 4 : at + 8], "little")
         at += 8 + size + size % 2
     lossy = chunk == b"VP8 "
+    buffer = io.BytesIO()
     # "exact": the colours below a transparent pixel are values of the file like any other.
     Image.fromarray(samples).save(buffer, "WEBP", exact=True, **(_LOSSY if lossy else _LOSSLESS), **metadata)
     note = f"a lossy WebP cannot be changed in part: the whole picture was encoded anew at quality {LOSSY_QUALITY}"

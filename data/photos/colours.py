@@ -5,23 +5,16 @@ Everything here is in the file's stored orientation.
 
 from __future__ import annotations
 
+import io
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from data.images import to_array
+from data.images import decode_picture, open_picture, stored_orientation, to_array
 
 # Distances of so many colours to a whole palette are held at a time.
 _COLOURS_AT_ONCE = 16_384
-
-
-class Stored(NamedTuple):
-    """A picture as its file stores it: RGB uint8 or uint16, EXIF orientation 1..8, and what its encoder starts from."""
-
-    rgb: np.ndarray
-    orientation: int = 1
-    samples: np.ndarray | None = None
 
 
 class Encoded(NamedTuple):
@@ -29,6 +22,20 @@ class Encoded(NamedTuple):
 
     content: bytes | bytearray
     notes: tuple[str, ...] = ()
+
+
+def decode(source: bytes, name: str) -> tuple[np.ndarray, int]:
+    """A JPEG, WebP or BMP as RGB uint8 height x width x 3, and its EXIF orientation."""
+    samples, mode, image = read_samples(source, name)
+    return rgb_of(samples, mode), stored_orientation(image)
+
+
+def read_samples(source: bytes, name: str) -> tuple[np.ndarray, str, Image.Image]:
+    """The file's own uint8 samples, Pillow's name of what they are, and what else it tells; palettes become RGB."""
+    image = open_picture(io.BytesIO(source), name)
+    decode_picture(image, name)
+    mode = image.mode if image.mode in ("L", "RGB", "RGBA", "CMYK") else "RGB"
+    return to_array(image, mode), mode, image
 
 
 def grey_of(rgb: np.ndarray) -> np.ndarray:

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-from data import images
+from data.images import encode_image, open_picture, stored_orientation, turn_back
 from data.photos import jpeg_file
-from data.photos.colours import Encoded, Stored, cover, rgb_of
+from data.photos.colours import Encoded, cover, read_samples
 
 # Pixels that are transformed at a time; the arrays between take about 50 bytes for each.
 _BATCH_PIXELS = 1 << 20
@@ -36,28 +36,19 @@ _FREQUENCY, _POSITION = np.ogrid[:8, :8]
 _DCT = np.cos((2 * _POSITION + 1) * _FREQUENCY * np.pi / 16) / np.where(_FREQUENCY, 2, np.sqrt(8))
 
 
-def decode(source: bytes, name: str) -> Stored:
-    """Decodes a JPEG (grey, colour or inks) as RGB uint8."""
-    with images.open_picture(io.BytesIO(source), name) as image:
-        images.decode_picture(image, name)
-        return Stored(rgb_of(images.to_array(image), image.mode), images.stored_orientation(image))
-
-
-def encode(source: bytes, name: str, _: None, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
+def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     """`source` with `rgb` (uint8, stored orientation) where `mask` is 1."""
     try:
         return replace_blocks(source, rgb, mask)
     except jpeg_file.UnsupportedJpegError as error:
         notes = [f"every block of the JPEG was encoded anew, with the same tables ({error})"]
-    with images.open_picture(io.BytesIO(source), name) as image:
-        samples = images.to_array(image)
-        cover(samples, image.mode, mask, rgb)
-        if image.mode == "RGB" and JpegImagePlugin.get_sampling(image) < 0:
-            notes.append("its chroma is no longer subsampled")
-        # MPO is what phones call a JPEG with a second picture behind it.
-        if image.format == "MPO":
-            notes.append("the further pictures behind the first are dropped")
-        return Encoded(_encode_in_place_of(image, samples), tuple(notes))
+    samples, mode, image = read_samples(source, name)
+    cover(samples, mode, mask, rgb)
+    if mode == "RGB" and JpegImagePlugin.get_sampling(image) < 0:
+        notes.append("its chroma is no longer subsampled")
+    if image.format == "MPO":
+        notes.append("the further pictures behind the first are dropped")
+    return Encoded(_encode_in_place_of(image, samples), tuple(notes))
 
 
 def encode_like(source: bytes, name: str, rgb: np.ndarray, quality: int) -> bytes:
@@ -66,25 +57,18 @@ def encode_like(source: bytes, name: str, rgb: np.ndarray, quality: int) -> byte
     Every block is encoded anew, with the tables, sampling and metadata of the source. Where that is no colour JPEG,
     the result is a plain one of `quality`.
     """
-    with images.open_picture(io.BytesIO(source), name) as image:
+    with open_picture(io.BytesIO(source), name) as image:
         if image.format not in ("JPEG", "MPO") or image.mode != "RGB":
-            return images.encode_image(rgb, ".jpg", quality)
-        return _encode_in_place_of(image, images.turn_back(rgb, images.stored_orientation(image)))
+            return encode_image(rgb, ".jpg", quality)
+        return _encode_in_place_of(image, turn_back(rgb, stored_orientation(image)))
 
 
 def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> Encoded:
-    """Writes `rgb` into the blocks of a JPEG file that have changed pixels.
+    """Writes `rgb` into the blocks of a JPEG file that have changed pixels; all others keep their coefficients exactly.
 
-    Every other block keeps its quantised coefficients exactly. Pixels outside of the touched blocks stay, but for one
-    beside a touched block of a subsampled component, where decoders blend neighbours. All APPn and COM segments stay
-    byte for byte and in order, but for an index of further pictures (MPF).
-
-    Args:
-        rgb: uint8, height x width x 3, turned as the file stores it (before its EXIF orientation).
-        changed: uint8 or bool, height x width; not 0 where `rgb` differs from the file.
-
-    Raises:
-        UnsupportedJpegError: this cannot be done for this file or kind of file; the message says why.
+    In the decoded picture one pixel beside a touched block of a subsampled component may change, where decoders blend
+    neighbours. All APPn and COM segments stay byte for byte and in order, but for an index of further pictures (MPF).
+    `UnsupportedJpegError` says why it cannot be done for this file or kind of file.
     """
     jpeg = jpeg_file.parse(source)
     planes = jpeg_file.checked_coefficients(jpeg)

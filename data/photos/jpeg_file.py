@@ -70,13 +70,6 @@ class Segment(NamedTuple):
         """Whether it is the Multi-Picture Format's list of the pictures behind the first."""
         return self.marker == APP2 and self.payload.startswith(b"MPF\0")
 
-    def with_ids(self, ids: dict[int, int]) -> Segment:
-        """A scan of components with other ids; another segment as it is."""
-        payload = bytearray(self.payload)
-        if self.marker == SOS:
-            payload[1:-3:2] = (ids[id] for id in payload[1:-3:2])
-        return self._replace(payload=bytes(payload))
-
     def huffman_tables(self) -> Iterator[tuple[int, int]]:
         """The number of each table that it defines, with 16 added for AC, and how many symbols it has."""
         position = 0
@@ -140,16 +133,11 @@ def split(source: bytes) -> tuple[list[Segment], int]:
 
 
 def parse(source: bytes) -> JpegFile:
-    """Splits a JPEG file into segments and checks all but the coded data.
-
-    Raises:
-        UnsupportedJpegError: no JPEG, cut short, malformed, or of a kind whose blocks cannot be replaced.
-    """
+    """Splits a JPEG file into segments and checks all but the coded data."""
     segments, end = split(source)
     markers = [segment.marker for segment in segments if not segment.is_metadata]
-    for marker in markers:
-        known = marker in (DQT, DHT, DRI, SOS, *_FRAMES)
-        _demand(known, f"marker FF{marker:02X}: lossless, hierarchical or arithmetic coding, or worse")
+    for marker in {*markers} - {DQT, DHT, DRI, SOS, *_FRAMES}:
+        _demand(False, f"marker FF{marker:02X}: lossless, hierarchical or arithmetic coding, or worse")
     image = _opened(source)
     _demand(DQT not in markers[markers.index(SOS) :], "quantisation tables that change between scans")
     ids = bytes(id for id, *_ in image.layer)
@@ -216,13 +204,12 @@ def _check_scans(jpeg: JpegFile) -> None:
         tables.update(table for table, symbols in segment.huffman_tables() if symbols)
         if segment.marker != SOS:
             continue
-        ids_and_slots, (first, last, bits) = segment.payload[1:-3], segment.payload[-3:]
-        if not jpeg.progressive:
-            first, last, bits = 0, 63, 0
-        for slots in ids_and_slots[1::2]:
+        payload = segment.payload
+        first, last, bits = payload[-3:] if jpeg.progressive else (0, 63, 0)
+        for slots in payload[2:-3:2]:
             _demand(first > 0 or bits >> 4 or slots >> 4 in tables, f"Huffman table {slots >> 4} is missing")
             _demand(last == 0 or slots & 15 | 16 in tables, f"Huffman table {slots & 15} is missing")
-        part = [ids.index(id) for id in ids_and_slots[::2]], slice(first, last + 1)
+        part = [ids.index(id) for id in payload[1:-3:2]], slice(first, last + 1)
         _demand(np.all(missing[part] == (bits >> 4 or -1)), "scans that repeat or leave out bits")
         missing[part] = bits & 15
     _demand(not missing.any(), "scans that leave out components or bits")
@@ -251,13 +238,14 @@ def with_coefficients(jpeg: JpegFile, planes: list[np.ndarray]) -> bytes:
     kept = [each for each in jpeg.segments if each.marker not in (DHT, DRI, SOS) and not each.is_picture_index]
     if jpeg.progressive and not progressive:
         kept = [each._replace(marker=_FRAMES[0]) if each.marker in _FRAMES else each for each in kept]
-    if progressive or len(planes) == 1 or (len(planes) < 4 and blocks_in_unit <= _MAX_BLOCKS_IN_UNIT):
-        return encode(kept + _scans(jpeg, jpeg.components, planes, progressive))
-    parts = [_scans(jpeg, [each], [plane], False) for each, plane in zip(jpeg.components, planes, strict=True)]
-    return encode(chain(kept, *parts))
+    together = progressive or len(planes) == 1 or (len(planes) < 4 and blocks_in_unit <= _MAX_BLOCKS_IN_UNIT)
+    parts = [slice(None)] if together else [slice(at, at + 1) for at in range(len(planes))]
+    return encode(chain(kept, *(_scans(jpeg, jpeg.components[part], planes[part], progressive) for part in parts)))
 
 
-def _scans(jpeg: JpegFile, components: list[Component], planes: list[np.ndarray], progressive: bool) -> list[Segment]:
+def _scans(
+    jpeg: JpegFile, components: list[Component], planes: list[np.ndarray], progressive: bool
+) -> Iterator[Segment]:
     """Huffman tables and scans of the coefficients of some components of `jpeg`."""
     tables = chain.from_iterable(segment.huffman_tables() for segment in jpeg.segments)
     standard = all(symbols == _STANDARD_SYMBOLS for table, symbols in tables if table & 16)
@@ -278,7 +266,12 @@ def _scans(jpeg: JpegFile, components: list[Component], planes: list[np.ndarray]
         segments, _ = split(Path(os.fsdecode(path)).read_bytes())
     frame = next(segment.payload for segment in segments if segment.marker in _FRAMES)
     ids = {written: component.id for written, component in zip(frame[6::3], components, strict=True)}
-    return [segment.with_ids(ids) for segment in segments if segment.marker in (DHT, SOS)]
+    for segment in segments:
+        payload = bytearray(segment.payload)
+        if segment.marker == SOS:
+            payload[1:-3:2] = (ids[id] for id in payload[1:-3:2])
+        if segment.marker in (SOS, DHT):
+            yield segment._replace(payload=bytes(payload))
 
 
 @contextmanager
@@ -307,6 +300,5 @@ def _library(name: str) -> ctypes.CDLL:
     _demand(spec, "the package jpeglib is not installed")
     version = importlib.metadata.version("jpeglib")
     _demand(version == JPEGLIB_VERSION, f"the package jpeglib is {version}, and {JPEGLIB_VERSION} is needed")
-    files = list(Path(spec.submodule_search_locations[0], "cjpeglib").glob(f"cjpeglib_{name}.*"))
-    _demand(files, f"the package jpeglib has no library {name} for this system")
-    return ctypes.CDLL(str(files[0]))
+    (file,) = Path(spec.submodule_search_locations[0], "cjpeglib").glob(f"cjpeglib_{name}.*")
+    return ctypes.CDLL(str(file))

@@ -15,7 +15,7 @@ import numpy as np
 
 from data.images import BadImageError, check_png_rows, decode_picture, open_picture, stored_orientation, to_array
 from data.photos import colours
-from data.photos.colours import Encoded, Stored
+from data.photos.colours import Encoded
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGB_ALPHA = 0, 2, 3, 4, 6
@@ -29,11 +29,10 @@ _PACKING_OF_INDICES = (cv2.IMWRITE_PNG_COMPRESSION, 3)
 _Chunks = list[tuple[bytes, memoryview]]
 
 
-def decode(source: bytes, name: str) -> Stored:
-    """Decodes a PNG; uint16 where it has 16 bits."""
+def decode(source: bytes, name: str) -> tuple[np.ndarray, int]:
+    """RGB, uint16 where the file has 16 bits, and the EXIF orientation."""
     every = _read_chunks(source, name)
-    depth, colour = every[0][1][8:10]
-    samples = _samples(_picture(*(chunk for chunk in every if chunk[0] in _NEEDED)), depth, colour, name)
+    samples, (depth, colour) = _samples(every, name), every[0][1][8:10]
     # One pixel with the file's texts and EXIF: decoders look for those behind the pixels, too, and are quick here.
     header, pixel = _ONE_PIXEL
     told = [chunk for chunk in every if chunk[0] in _TELLING]
@@ -43,12 +42,12 @@ def decode(source: bytes, name: str) -> Stored:
         palette, _ = _palette(dict(every[::-1]))
         if samples.max(initial=0) >= len(palette):
             raise BadImageError(f"{name}: entry {samples.max()} of a palette of {len(palette)} is used")
-        return Stored(palette[samples], orientation, samples)
+        return palette[samples], orientation
     shown = samples[..., 0] if colour == _GREY_ALPHA else samples
-    return Stored(colours.rgb_of(colours.widen(shown, depth)), orientation, samples)
+    return colours.rgb_of(colours.widen(shown, depth)), orientation
 
 
-def encode(source: bytes, name: str, samples: np.ndarray, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
+def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     """`source` with `rgb` (of the decoded type, stored orientation) where `mask` is 1.
 
     Grey files get the mean of the fill's channels. Alpha stays. A palette gets the fill's colours in its free entries
@@ -56,7 +55,7 @@ def encode(source: bytes, name: str, samples: np.ndarray, rgb: np.ndarray, mask:
     """
     every = _read_chunks(source, name)
     chunks, (depth, colour, *_, interlaced) = dict(every[::-1]), every[0][1][8:]
-    samples, covered, notes = samples.copy(), mask.astype(bool), []
+    samples, covered, notes = _samples(every, name), mask.astype(bool), []
     fill, changed = rgb[covered], {b"IHDR": _chunk(b"IHDR", bytes(every[0][1][:-1]) + b"\0")}
     if colour == _PALETTE:
         entries, opacity = _palette(chunks)
@@ -131,8 +130,9 @@ def _packed(samples: np.ndarray, depth: int, colour: int) -> bytes:
     return b"".join(_chunk(*chunk) for chunk in _read_chunks(content, "OpenCV's PNG") if chunk[0] == b"IDAT")
 
 
-def _samples(source: bytes, depth: int, colour: int, name: str) -> np.ndarray:
+def _samples(chunks: _Chunks, name: str) -> np.ndarray:
     """The file's own levels, channels or indices: height x width, or with the channels last."""
+    source, (depth, colour) = _picture(*(chunk for chunk in chunks if chunk[0] in _NEEDED)), chunks[0][1][8:10]
     if colour == _PALETTE:
         check_png_rows(source, name)
         with open_picture(io.BytesIO(source), name) as image:

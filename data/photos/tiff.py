@@ -19,7 +19,7 @@ from PIL import Image, TiffImagePlugin
 
 from data.images import BadImageError, check_single, check_size, decode_picture, open_picture, to_array, turn_back
 from data.photos import colours
-from data.photos.colours import Encoded, Stored
+from data.photos.colours import Encoded
 
 try:
     import imagecodecs
@@ -59,15 +59,16 @@ def count_pixels(path: str | os.PathLike[str]) -> int:
         return page.imagewidth * page.imagelength
 
 
-def decode(source: bytes, name: str) -> Stored:
-    """Decodes a TIFF, uint16 where it has 16 bits; several pages, floats, signed, 12 and 32 bits are refused."""
+def decode(source: bytes, name: str) -> tuple[np.ndarray, int]:
+    """RGB, uint16 where the file has 16 bits, and the orientation; floats, signed, 12 and 32 bits are refused."""
     with _refusing_what_is_broken(name):
         file = tifffile.TiffFile(io.BytesIO(source))
         check_single(len(file.pages), name)
         page = file.pages[0]
-        check_size(page.imagewidth, page.imagelength, name)
+        # A block is decoded whole.
+        check_size(max(page.imagewidth, page.tilewidth), max(page.imagelength, page.tilelength), name)
         if not _has_plain_blocks(page, name):
-            return Stored(colours.rgb_of(*_decode_whole(source, name, page)), _orientation(page))
+            return colours.rgb_of(*_decode_whole(source, name, page)), _orientation(page)
         offsets, sizes = _places(page, name)
         dtype = np.uint16 if page.bitspersample == 16 else np.uint8
         samples = np.empty((page.imagelength, page.imagewidth, page.samplesperpixel), dtype)
@@ -75,10 +76,10 @@ def decode(source: bytes, name: str) -> Stored:
             block, (plane, _, row, column, _), _ = page.decode(source[at : at + size], index)
             target = samples[row:, column:, plane:][: block.shape[1], : block.shape[2], : block.shape[3]]
             target[:] = block[0, : target.shape[0], : target.shape[1]]
-        return Stored(_rgb_of(samples, page), _orientation(page))
+        return _rgb_of(samples, page), _orientation(page)
 
 
-def encode(source: bytes, name: str, _: None, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
+def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     """`source` with `rgb` (of the decoded type, stored orientation) where `mask` is 1.
 
     Grey takes the mean of the fill's channels, a palette its nearest colours, inks no black; alpha stays. What covered
@@ -150,8 +151,6 @@ def _orientation(page: Any) -> int:
 
 def _places(page: Any, name: str) -> tuple[list[int], list[int]]:
     """Offsets and sizes of the strips or tiles in the file; refuses a directory that contradicts itself."""
-    if page.is_tiled:
-        check_size(page.tilewidth, page.tilelength, name)
     offsets, sizes = list(page.dataoffsets), list(page.databytecounts)
     if page.compression == _PLAIN:  # Old writers leave the sizes out, or round them.
         shapes = [page.decode(None, index)[2] for index in range(math.prod(page.chunked))]
