@@ -48,9 +48,15 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
         BadImageError: not a picture of a kind that is written back, cut short, several pages or frames in one file,
             or larger than `data.images.MAX_PIXELS`; the message names the file.
     """
-    path = Path(path)
-    kind, stamp = _kind(path), _stamp(path)
-    decode, _ = _KINDS[kind]
+    path, kind = Path(path), "TIFF"
+    if not _is_tiff(path):
+        with open_picture(path) as image:
+            # MPO is what phones call a JPEG with a second picture behind it.
+            kind = "JPEG" if image.format == "MPO" else image.format
+            if kind not in _KINDS:
+                raise BadImageError(f"{path}: its content is {kind}, expected {', '.join(_KINDS)}")
+            check_single(1 if kind == "JPEG" else getattr(image, "n_frames", 1), str(path))
+    stamp, (decode, _) = _stamp(path), _KINDS[kind]
     rgb, orientation = decode(path.read_bytes(), str(path))
     return Photo(path, kind, turn_upright(rgb, orientation), orientation, stamp)
 
@@ -74,9 +80,9 @@ def encode_photo(photo: Photo, pixels: np.ndarray, mask: np.ndarray) -> Encoded:
     Raises:
         ValueError, BadImageError: another shape or type; the file changed or went away since it was read.
     """
-    own = photo.pixels
-    if pixels.shape != own.shape or pixels.dtype != own.dtype:
-        raise ValueError(f"{photo.path}: expected pixels {own.dtype} {own.shape}, got {pixels.dtype} {pixels.shape}")
+    expected, got = ((array.dtype.name, array.shape) for array in (photo.pixels, pixels))
+    if got != expected:
+        raise ValueError(f"{photo.path}: expected pixels of type and shape {expected}, got {got}")
     try:
         stamp, source = _stamp(photo.path), photo.path.read_bytes()
     except OSError as error:
@@ -86,19 +92,6 @@ def encode_photo(photo: Photo, pixels: np.ndarray, mask: np.ndarray) -> Encoded:
     rgb, covered = (turn_back(array, photo.orientation) for array in (pixels, (mask != 0).astype(np.uint8)))
     _, encode = _KINDS[photo.kind]
     return encode(source, str(photo.path), rgb, covered)
-
-
-def _kind(path: Path) -> str:
-    """The kind of a file's content; nothing is decoded yet."""
-    if _is_tiff(path):
-        return "TIFF"
-    with open_picture(path) as image:
-        # MPO is what phones call a JPEG with a second picture behind it.
-        kind = "JPEG" if image.format == "MPO" else image.format
-        if kind not in _KINDS:
-            raise BadImageError(f"{path}: its content is {kind}, expected {', '.join(_KINDS)}")
-        check_single(1 if kind == "JPEG" else getattr(image, "n_frames", 1), str(path))
-        return kind
 
 
 def _is_tiff(path: str | os.PathLike[str]) -> bool:

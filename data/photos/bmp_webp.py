@@ -1,9 +1,8 @@
 """A user's BMP or WebP.
 
-BMP: the bytes of the masked pixels are replaced in the file itself where it has 8, 24 or 32 bits; the rarer kinds are
-encoded anew. Format: BITMAPFILEHEADER and BITMAPINFOHEADER of the Windows API reference, and its V4 and V5 variants.
-
-WebP: lossless stays lossless, value for value; a lossy one has no parts that could be left alone.
+Of a BMP of 8, 24 or 32 bits the bytes below the mask are replaced in the file itself; rarer kinds are encoded anew (see
+BITMAPINFOHEADER of the Windows API, and its V4 and V5 variants). A lossless WebP stays so, value for value; a lossy one
+has no parts that could be left alone.
 """
 
 from __future__ import annotations
@@ -62,8 +61,8 @@ def encode_bmp(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> E
 def _encode_bmp_anew(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     samples, mode, image = read_samples(source, name)
     cover(samples, mode, mask, rgb)
-    buffer, dpi = io.BytesIO(), image.info.get("dpi")
-    Image.fromarray(samples).convert("RGB").save(buffer, "BMP", **({"dpi": dpi} if dpi else {}))
+    buffer = io.BytesIO()
+    Image.fromarray(samples).convert("RGB").save(buffer, "BMP", dpi=image.info.get("dpi", (96, 96)))
     note = "a BMP of a rare kind (run lengths, 1, 4 or 16 bits, other masks) becomes one of 24 bits"
     return Encoded(buffer.getvalue(), (note,))
 

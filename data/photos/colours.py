@@ -1,7 +1,4 @@
-"""What a file's own numbers mean: from grey levels, palette indices and inks to RGB, and a fill from RGB back to them.
-
-Everything here is in the file's stored orientation.
-"""
+"""What a file's own numbers mean, in its stored orientation: grey levels, indices and inks to RGB, and a fill back."""
 
 from __future__ import annotations
 

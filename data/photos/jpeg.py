@@ -1,9 +1,8 @@
 """A user's JPEG: decoded, and written back with every block that is not touched as it was.
 
-Decoding and encoding a JPEG again changes all of it a little. So the quantised DCT coefficients are taken out of the
-file, those of the blocks with changed pixels are computed anew, and all are coded again without loss. Where that cannot
-be done (jpeglib is missing, or the file is of a rare kind), the picture is encoded anew with the same tables, and only
-the segments around the picture stay byte for byte.
+The quantised DCT coefficients are taken out of the file, those of blocks with changed pixels are computed anew, and all
+are coded again without loss. Where that cannot be done (jpeglib is missing, or the file is of a rare kind), the picture
+is encoded anew with the same tables, and only the segments around it stay byte for byte.
 """
 
 from __future__ import annotations
@@ -22,9 +21,8 @@ from data.photos.colours import Encoded, cover, read_samples
 _BATCH_PIXELS = 1 << 20
 _YCC = np.array([[0.299, 0.587, 0.114], [-0.168735892, -0.331264108, 0.5], [0.5, -0.418687589, -0.081312411]])
 # Weights [components, 3] and offsets [components] that make RGB in 0..255 to level-shifted samples. Y, Cb and Cr are
-# those of JFIF (ITU-R BT.601 with full range). CMYK lies inverted in a JPEG file, as Adobe's programs write it and as
-# Pillow takes it, so that red lies there as it is when there is no black ink. YCCK has that inverted once more, but for
-# the black.
+# JFIF's (ITU-R BT.601 with full range). CMYK lies inverted in the file, as Adobe's programs write it and Pillow takes
+# it: without black ink, red lies there as it is. YCCK has that inverted once more, but for the black.
 _FROM_RGB = {
     "grey": (_YCC[:1], [-128]),
     "ycc": (_YCC, [-128, 0, 0]),
@@ -93,9 +91,8 @@ def _colours(jpeg: jpeg_file.JpegFile) -> str:
     transform = info.get("adobe_transform")
     if len(ids) != 3:
         return "grey" if len(ids) == 1 else "ycck" if transform else "cmyk"
-    if "jfif" in info or transform is not None:
-        return "ycc" if "jfif" in info or transform else "rgb"
-    return "rgb" if ids == b"RGB" else "ycc"
+    marked = "jfif" in info or transform
+    return "rgb" if not marked and (transform == 0 or ids == b"RGB") else "ycc"
 
 
 def _put_blocks(jpeg: jpeg_file.JpegFile, planes: list[np.ndarray], rgb: np.ndarray, changed: np.ndarray) -> None:

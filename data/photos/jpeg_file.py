@@ -45,9 +45,8 @@ _LIBRARY, _PROGRESSIVE_LIBRARY = "turbo210", "mozjpeg300"
 _GREY, _YCC, _OPTIMIZE_CODING, _ALL_FLAGS = 1, 3, 1 << 6, 0xFFFFFFFF
 # Bits that no complete scan needs; no FF, which would begin a marker.
 _MORE_DATA = bytes((0x55, 0xA5, 0x3C, 0x00)) * 16
-_MAX_BLOCKS_IN_UNIT = 10
-# How many symbols the Huffman tables for AC in the standard's annex K have.
-_STANDARD_SYMBOLS = 162
+# Of the standard: blocks that scans may interleave, and symbols of the Huffman tables for AC in annex K.
+_MAX_BLOCKS_IN_UNIT, _STANDARD_SYMBOLS = 10, 162
 
 
 class UnsupportedJpegError(ValueError):
@@ -216,9 +215,7 @@ def _check_scans(jpeg: JpegFile) -> None:
 
 
 def coefficients(jpeg: JpegFile) -> list[np.ndarray]:
-    """Quantised coefficients of each component: int16 [rows, columns, 8, 8], where rows and columns count blocks and
-    the rows of a block are vertical frequencies. For files that were checked, or written here.
-    """
+    """Quantised coefficients of each component: int16 [rows, columns, 8, 8], rows of a block by vertical frequency."""
     sizes = [component.size for component in jpeg.components]
     planes = [np.zeros((-(-height // 8), -(-width // 8), 8, 8), np.int16) for height, width in sizes]
     with _file_in_memory(jpeg.bare()) as path:
@@ -228,10 +225,9 @@ def coefficients(jpeg: JpegFile) -> list[np.ndarray]:
 
 
 def with_coefficients(jpeg: JpegFile, planes: list[np.ndarray]) -> bytes:
-    """The file with other coefficients, of the same shapes.
+    """The file with other coefficients, of the same shapes; restart markers and the index of further pictures go.
 
-    Progressive files stay progressive (but for four components, of which the library writes three), restart markers
-    and the index of further pictures go, and Huffman codes that were fitted to the picture are fitted again.
+    Progressive files stay so, but for four components: the library writes three. Fitted codes are fitted again.
     """
     progressive = jpeg.progressive and len(planes) < 4
     blocks_in_unit = sum(vertical * horizontal for _, (vertical, horizontal), *_ in jpeg.components)

@@ -97,19 +97,15 @@ def _read_chunks(source: bytes, name: str) -> _Chunks:
         if not chunks and (kind, size) != (b"IHDR", 13):
             raise BadImageError(f"{name}: its first chunk is {kind.decode('latin-1')!r}, expected the header IHDR")
         # An upper-case first letter marks what a picture cannot be shown without.
-        if end > len(view) or (kind[:1].isupper() and source[end - 4 : end] != _checksum(view[at + 4 : end - 4])):
-            raise BadImageError(f"{name}: broken or cut short (chunk {kind.decode('latin-1')!r} at byte {at})")
         chunks.append((kind, view[at + 8 : end - 4]))
+        if end > len(view) or (kind[:1].isupper() and source[at:end] != _chunk(*chunks[-1])):
+            raise BadImageError(f"{name}: broken or cut short (chunk {kind.decode('latin-1')!r} at byte {at})")
         at = end
     return chunks
 
 
-def _checksum(data: bytes | memoryview) -> bytes:
-    return struct.pack(">I", zlib.crc32(data))
-
-
 def _chunk(kind: bytes, data: bytes | memoryview) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + _checksum(kind + data)
+    return struct.pack(">I4s", len(data), kind) + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
 
 
 def _picture(*chunks: tuple[bytes, bytes | memoryview]) -> bytes:
@@ -151,9 +147,7 @@ def _samples(chunks: _Chunks, name: str) -> np.ndarray:
 
 def _palette(chunks: dict[bytes, memoryview]) -> tuple[np.ndarray, np.ndarray]:
     """Colours (uint8 [M, 3]) and the opacity of all 256 possible entries; what tRNS does not name is opaque."""
-    opacity = np.full(256, 255, np.uint8)
-    named = np.frombuffer(chunks.get(b"tRNS", b""), np.uint8)
-    opacity[: len(named)] = named
+    opacity = np.frombuffer(bytes(chunks.get(b"tRNS", b"")).ljust(256, b"\xff"), np.uint8)
     return np.frombuffer(chunks[b"PLTE"], np.uint8).reshape(-1, 3), opacity
 
 

@@ -26,9 +26,8 @@ try:
     import tifffile
 except ImportError:  # A machine that is given JPEGs alone, as the contest's is, does without.
     imagecodecs = tifffile = None
-else:
-    # What is wrong with a file is told once, by the error.
-    logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+# What is wrong with a file is told once, by the error.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 # Classic and big, of either byte order.
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -68,7 +67,7 @@ def decode(source: bytes, name: str) -> tuple[np.ndarray, int]:
         # A block is decoded whole.
         check_size(max(page.imagewidth, page.tilewidth), max(page.imagelength, page.tilelength), name)
         if not _has_plain_blocks(page, name):
-            return colours.rgb_of(*_decode_whole(source, name, page)), _orientation(page)
+            return colours.rgb_of(*_decode_whole(source, name, page)[:2]), _orientation(page)
         offsets, sizes = _places(page, name)
         dtype = np.uint16 if page.bitspersample == 16 else np.uint8
         samples = np.empty((page.imagelength, page.imagewidth, page.samplesperpixel), dtype)
@@ -80,10 +79,9 @@ def decode(source: bytes, name: str) -> tuple[np.ndarray, int]:
 
 
 def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
-    """`source` with `rgb` (of the decoded type, stored orientation) where `mask` is 1.
+    """`source` with `rgb` (of the decoded type, stored orientation) where `mask` is 1; what was there is wiped.
 
-    Grey takes the mean of the fill's channels, a palette its nearest colours, inks no black; alpha stays. What covered
-    the page is wiped from the file.
+    Grey takes the mean of the fill's channels, a palette its nearest colours, inks no black; alpha stays.
     """
     content = io.BytesIO(source)
     page = tifffile.TiffFile(content).pages[0]
@@ -131,16 +129,13 @@ def _refusing_what_is_broken(name: str) -> Iterator[None]:
 
 def _has_plain_blocks(page: Any, name: str) -> bool:
     """Whether blocks are packed samples, or need a decoder of their own; refuses samples that are not restored."""
-    # 1 is unsigned, 4 "undefined"; 2 is signed and 3 floating point.
-    if page.sampleformat not in (1, 4):
-        kind = "floating point" if page.sampleformat == 3 else "signed or complex numbers"
-        raise BadImageError(f"{name}: its samples are {kind}; save it with 8 or 16 bits per channel")
-    bits, allowed = page.bitspersample, (1, 2, 4, 8) if page.photometric == _INKS else (1, 2, 4, 8, 16)
+    if page.sampleformat not in (1, 4):  # Unsigned, or "undefined".
+        raise BadImageError(f"{name}: its samples are floating point or signed; save it with 8 or 16 bits per channel")
+    bits, allowed = page.bitspersample, (8,) if page.photometric == _INKS else (1, 2, 4, 8, 16)
     if bits not in allowed:
         raise BadImageError(f"{name}: {bits} bits per sample, expected one of {', '.join(map(str, allowed))}")
-    if page.photometric not in _COLOURS or page.compression not in _BYTE_CODECS or page.predictor > 2:
-        return False
-    return bits >= 8 or (page.predictor == 1 and page.photometric != _INKS)
+    plain = page.samplesperpixel >= _COLOURS.get(page.photometric, math.inf) and page.compression in _BYTE_CODECS
+    return plain and page.predictor in ((1, 2) if bits >= 8 else (1,))
 
 
 def _orientation(page: Any) -> int:
@@ -155,14 +150,10 @@ def _places(page: Any, name: str) -> tuple[list[int], list[int]]:
     if page.compression == _PLAIN:  # Old writers leave the sizes out, or round them.
         shapes = [page.decode(None, index)[2] for index in range(math.prod(page.chunked))]
         sizes = [rows * -(-columns * channels * page.bitspersample // 8) for _, rows, columns, channels in shapes]
-    elif (325 if page.is_tiled else 279) not in page.tags:
-        raise BadImageError(f"{name}: broken (nothing says how large its blocks are)")
-    if not len(offsets) == len(sizes) == math.prod(page.chunked):
-        raise BadImageError(f"{name}: broken ({len(offsets)} blocks, expected {math.prod(page.chunked)})")
-    if max(map(sum, zip(offsets, sizes, strict=True))) > page.parent.filehandle.size:
-        raise BadImageError(f"{name}: broken or cut short (its pixels lie behind its end)")
-    if page.samplesperpixel < _COLOURS[page.photometric]:
-        raise BadImageError(f"{name}: broken ({page.samplesperpixel} samples per pixel)")
+    told = page.compression == _PLAIN or (325 if page.is_tiled else 279) in page.tags
+    complete = len(offsets) == len(sizes) == math.prod(page.chunked)
+    if not told or not complete or max(map(sum, zip(offsets, sizes, strict=True))) > page.parent.filehandle.size:
+        raise BadImageError(f"{name}: broken or cut short (its blocks are incomplete, or lie behind its end)")
     return offsets, sizes
 
 
@@ -214,25 +205,25 @@ def _packed(samples: np.ndarray, page: Any) -> bytes:
     return imagecodecs.bitorder_encode(data) if page.fillorder == 2 else data
 
 
-def _decode_whole(source: bytes, name: str, page: Any) -> tuple[np.ndarray, str]:
-    """Samples in the stored orientation, and Pillow's mode; 1 bit as 0 and 255."""
+def _decode_whole(source: bytes, name: str, page: Any) -> tuple[np.ndarray, str, dict[int, Any]]:
+    """Samples in the stored orientation (1 bit as 0 and 255), Pillow's mode, and the tags."""
     with open_picture(io.BytesIO(source), name) as image:
         if image.mode not in _WHOLE_MODES or page.compression not in (*_BYTE_CODECS, *_WHOLE_CODECS):
             kind = f"colours {image.mode}, compression {int(page.compression)}, photometric {int(page.photometric)}"
             raise BadImageError(f"{name}: a TIFF of a kind that is not restored ({kind}); save it as RGB with LZW")
+        tags = dict(image.tag_v2)
+        # Pillow turns a TIFF upright while it decodes, and no other kind of file; that tag goes then.
         decode_picture(image, name)
         samples = to_array(image, "L" if image.mode == "1" else image.mode)
-        # Pillow turns a TIFF upright while it decodes, and no other kind of file.
-        return turn_back(samples, _orientation(page)), image.mode
+        return turn_back(samples, _orientation(page)), image.mode, tags
 
 
 def _encode_whole(source: bytes, name: str, page: Any, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
-    samples, mode = _decode_whole(source, name, page)
+    samples, mode, before = _decode_whole(source, name, page)
     colours.cover(samples, mode, mask, rgb)
     codec = _WHOLE_CODECS.get(page.compression, "tiff_adobe_deflate")
     options = {"quality": _JPEG_QUALITY} if codec == "jpeg" else {}
-    with open_picture(io.BytesIO(source), name) as image:
-        before, kept, buffer = dict(image.tag_v2), TiffImagePlugin.ImageFileDirectory_v2(), io.BytesIO()
+    kept, buffer = TiffImagePlugin.ImageFileDirectory_v2(), io.BytesIO()
     kept.update({tag: before[tag] for tag, types in _KEPT_TAGS.items() if isinstance(before.get(tag), types)})
     image = Image.fromarray(samples, "L" if mode == "1" else mode).convert(mode, dither=Image.Dither.NONE)
     image.save(buffer, "TIFF", compression=codec, tiffinfo=kept, **options)
