@@ -48,12 +48,7 @@ from models.locator import Locator
 from models.nafnet import NAFNet, apply_gate
 from models.weights import LocatorWeights, Weights, arrays_of, load_arrays, load_weights, save_weights
 from utils.machine import DeviceError, bar_intervals, resolve_device
-from utils.training.checkpoint import (
-    CheckpointError,
-    ExponentialMovingAverage,
-    load_optimizer_arrays,
-    optimizer_arrays,
-)  # fmt: skip
+from utils.training.checkpoint import CheckpointError, MovingAverage, load_optimizer_arrays, optimizer_arrays
 from utils.training.processes import Processes, StopRequest, device_of_process, join_processes
 from utils.training.run_folder import RunFolder
 from utils.training.schedule import lr_at, seed_iteration, stage_at
@@ -61,15 +56,6 @@ from utils.training.schedule import lr_at, seed_iteration, stage_at
 
 class NotFiniteError(ArithmeticError):
     """Loss or gradient is NaN or infinite; the message says where, on which files, and what can be gone back to."""
-
-    def __init__(self, iteration: int, scalars: dict[str, paddle.Tensor], names: list[str], last_good: str) -> None:
-        values = ", ".join(f"{name} {float(value):g}" for name, value in scalars.items())
-        super().__init__(
-            f"stopped at iteration {iteration} (from 0): {values}\n  files of the batch: {', '.join(names)}\n"
-            f"  last good checkpoint: {last_good}\n  Nothing was learnt from this batch. Look at its files; to go on "
-            "with a lower optimizer.learning_rate or optimizer.clip_norm, start a new run with another output and with "
-            "train.init: this run's model_last.pdparams"
-        )
 
 
 class Learner:
@@ -84,8 +70,7 @@ class Learner:
             raise ConfigError(f"train.amp: {device} does not compute in bf16 (cards before Ampere do not, such as the "
                               "V100); use train.amp: fp16, or none")
         seed_iteration(config.seed, 0)
-        self.config = config
-        self.finds = config.model.network == "locator"
+        self.config, self.finds = config, config.model.network == "locator"
         self.network = Locator() if self.finds else NAFNet(**config.model.arguments())
         if init is not None:
             try:
@@ -99,37 +84,39 @@ class Learner:
             self.network.freeze()
         self.forward = paddle.DataParallel(self.network) if processes.world > 1 else self.network
         self.loss = TotalLoss(config.loss)
-        settings, (beta1, beta2) = config.optimizer, config.optimizer.betas
+        settings = config.optimizer
         # By the norm of all gradients together; ClipGradByNorm would clip each tensor by itself.
         clip = paddle.nn.ClipGradByGlobalNorm(settings.clip_norm) if settings.clip_norm else None
         self.optimizer = paddle.optimizer.AdamW(
-            settings.learning_rate, beta1, beta2, parameters=self.network.parameters(),
+            settings.learning_rate, *settings.betas, parameters=self.network.parameters(),
             weight_decay=settings.weight_decay, grad_clip=clip,
         )  # fmt: skip
         decay = config.train.ema_decay
-        self.average = ExponentialMovingAverage(self.network, decay) if decay else None
+        self.average = MovingAverage(self.network, decay) if decay else None
         self.autocast = {"fp16": "float16", "bf16": "bfloat16"}.get(config.train.amp) if device != "cpu" else None
         self.scaler = paddle.amp.GradScaler() if self.autocast == "float16" else None
 
     def backward(self, batch: dict[str, Any]) -> dict[str, paddle.Tensor]:
         """Computes the gradients of one batch; returns the scalars loss, gradient_norm and every term of the loss."""
-        occluded = batch["occluded"]
+        result, restored, logit = batch["occluded"], None, None
         with paddle.amp.auto_cast(enable=self.autocast is not None, dtype=self.autocast or "float16"):
-            output = self.forward(occluded)
+            output = self.forward(result)
         if self.finds:
-            restored, logit, result = None, output.astype("float32"), occluded
+            logit = output.astype("float32")
         elif self.network.gate:
             restored, logit = (part.astype("float32") for part in output)
-            result = apply_gate(occluded, restored, logit)
+            result = apply_gate(result, restored, logit)
         else:
-            restored, logit, result = None, None, output.astype("float32")
+            result = output.astype("float32")
         loss, terms = self.loss(result, batch["clean"], restored, logit, batch["mask"])
         if self.scaler is None:
             loss.backward()
         else:
             self.scaler.scale(loss).backward()
             self.scaler.unscale_(self.optimizer)
-        return {"loss": loss.detach(), "gradient_norm": gradient_norm(self.network), **terms}
+        gradients = [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
+        norm = paddle.stack([gradient.square().sum() for gradient in gradients]).sum().sqrt()
+        return {"loss": loss.detach(), "gradient_norm": norm, **terms}
 
     def step(self, iteration: int) -> float:
         """Changes the weights by the gradients and forgets those; returns the learning rate of this iteration."""
@@ -186,12 +173,6 @@ class Learner:
         save_weights(path, self.weights(iteration))
 
 
-def gradient_norm(network: paddle.nn.Layer) -> paddle.Tensor:
-    """The 2-norm of all gradients taken together, a float32 scalar."""
-    gradients = [parameter.grad for parameter in network.parameters() if parameter.grad is not None]
-    return paddle.stack([gradient.square().sum() for gradient in gradients]).sum().sqrt()
-
-
 def train(config: Config, options: argparse.Namespace) -> int:
     """Trains from the start or from a checkpoint to the end; returns the exit code."""
     check_lists(config)
@@ -225,7 +206,14 @@ def train(config: Config, options: argparse.Namespace) -> int:
             # One exchange per iteration, so that all processes break off or stop at the same one.
             broken, stopping = processes.maximum([learner.is_broken(scalars), stop.requested])
             if broken:
-                raise NotFiniteError(iteration, scalars, batch["name"], run.last_good())
+                values = ", ".join(f"{name} {float(value):g}" for name, value in scalars.items())
+                last_good = next(iter(run.checkpoints.present()), "none yet")
+                raise NotFiniteError(
+                    f"stopped at iteration {iteration} (from 0): {values}\n  files of the batch: "
+                    f"{', '.join(batch['name'])}\n  last good checkpoint: {last_good}\n  Nothing was learnt from this "
+                    "batch. Look at its files; to go on with a lower optimizer.learning_rate or optimizer.clip_norm, "
+                    "start a new run with another output and with train.init: this run's model_last.pdparams"
+                )
             rate = learner.step(iteration)
             done = iteration + 1
 
@@ -269,12 +257,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return train(load_config(options.config, options.override), options)
-    except NotFiniteError as error:
+    except (NotFiniteError, ConfigError, CheckpointError, DeviceError, ListError, BadImageError,
+            FileNotFoundError) as error:
         print(f"train.py: {error}", file=sys.stderr)
-        return 1
-    except (ConfigError, CheckpointError, DeviceError, ListError, BadImageError, FileNotFoundError) as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, NotFiniteError) else 2
 
 
 if __name__ == "__main__":

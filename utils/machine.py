@@ -20,7 +20,6 @@ import numpy as np
 
 # What Paddle prints at every import as soon as it may use more than one thread.
 _SERMON = ("WARNING: OMP_NUM_THREADS set to", "PLEASE USE OMP_NUM_THREADS WISELY")
-_LOG_INTERVAL = 30.0
 _log = logging.getLogger(__name__)
 
 
@@ -30,9 +29,7 @@ class DeviceError(RuntimeError):
 
 def available_cores() -> int:
     """The number of processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def default_threads() -> int:
@@ -45,18 +42,13 @@ def start_paddle(threads: int | None = None) -> int:
     """Imports Paddle, which uses one CPU thread unless OMP_NUM_THREADS says otherwise before that.
 
     The variable is set to `threads`, or, unless the user has set it, to the number of cores. Results repeat bit for
-    bit only at the same number of threads. Has to run before anything else imports Paddle.
-
-    Returns:
-        The number of threads in force.
+    bit only at the same number of threads, which is returned. Has to run before anything else imports Paddle.
     """
     if threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
     os.environ.setdefault("OMP_NUM_THREADS", str(available_cores()))
-    # Paddle 2.6 breaks gzip and NumPy's random module when it is imported before them.
+    # Paddle 2.6 breaks gzip when it is imported before zlib.
     import zlib  # noqa: F401
-
-    import numpy  # noqa: F401
 
     printed, level = io.StringIO(), logging.root.level
     try:
@@ -65,38 +57,26 @@ def start_paddle(threads: int | None = None) -> int:
             warnings.filterwarnings("ignore", message="No ccache found")
             import paddle  # noqa: F401
     finally:
-        rest = [line for line in printed.getvalue().splitlines(True) if not line.startswith(_SERMON)]
-        sys.stderr.write("".join(rest))
-        _return_logging(printed)
+        sys.stderr.write("".join(line for line in printed.getvalue().splitlines(True) if not line.startswith(_SERMON)))
+        # What Paddle set up to log while the error stream was another one goes to the real one.
+        for logger in logging.Logger.manager.loggerDict.values():
+            for handler in getattr(logger, "handlers", ()):
+                if getattr(handler, "stream", None) is printed:
+                    handler.setStream(sys.stderr)
+        # It also takes over the root logger, through which this project's own warnings go. That one is freed, so that
+        # Python prints them as plain sentences, or as the command line sets it up.
+        logging.root.handlers[:] = [one for one in logging.root.handlers if getattr(one, "stream", None) is not printed]
         logging.root.setLevel(level)
     # Paddle puts 1 in place of a value that is no number.
     return int(os.environ["OMP_NUM_THREADS"])
 
 
-def _return_logging(lost: io.StringIO) -> None:
-    """Points what Paddle set up to log to `lost`, which nobody reads, at the real error stream.
-
-    Paddle also takes over the root logger, through which this project's own warnings go. That one is freed, so that
-    Python prints them as plain sentences, or as the command line sets it up.
-    """
-    for logger in logging.Logger.manager.loggerDict.values():
-        for handler in getattr(logger, "handlers", ()):
-            if getattr(handler, "stream", None) is lost:
-                handler.setStream(sys.stderr)
-    for handler in [*logging.root.handlers]:
-        if getattr(handler, "stream", None) is lost:
-            logging.root.removeHandler(handler)
-
-
 def resolve_device(name: str = "auto") -> str:
     """Chooses the device, makes it Paddle's current one, and returns it as "cpu" or "gpu:INDEX".
 
-    A GPU counts as working when a real convolution on it gives the right numbers: a Paddle build without kernels for
-    the card imports, lists the card and passes `paddle.utils.run_check()`. When "auto" turns a GPU down, a warning
-    says why.
-
-    Args:
-        name: "auto" takes the first GPU if it works and the CPU otherwise; "cpu"; "gpu" or "gpu:INDEX" insist.
+    "auto" takes the first GPU if it works, and otherwise the CPU with a warning that says why; "cpu"; "gpu" and
+    "gpu:INDEX" insist. A GPU works when a real convolution on it gives the right numbers: a Paddle build without
+    kernels for the card imports, lists the card and passes `paddle.utils.run_check()`.
 
     Raises:
         DeviceError: a GPU was asked for by name and does not work, or `name` is none of the above.
@@ -166,8 +146,11 @@ def gpu_problem(device: str) -> str | None:
         paddle.device.set_device(device)
         error = _convolution_error()
     except Exception as failure:
-        # Whatever a driver or a missing kernel raises, the answer is the same: not usable, for this reason.
-        return f"a convolution on {device} failed ({type(failure).__name__}: {_reason(failure)})"
+        # Whatever a driver or a missing kernel raises, the answer is the same: not usable, for this reason. Paddle
+        # puts a C++ traceback first and its reason on the line that begins with its own name for the error.
+        lines = [line.strip() for line in str(failure).splitlines() if line.strip(" -")]
+        reason = next((line for line in lines if "Error:" in line), lines[0] if lines else "no message")
+        return f"a convolution on {device} failed ({type(failure).__name__}: {reason})"
     finally:
         paddle.device.set_device(before)
     if not error < 1e-2:
@@ -188,44 +171,32 @@ def _convolution_error() -> float:
     return float(np.abs(result - expected).max())
 
 
-def _reason(failure: Exception) -> str:
-    lines = [line.strip() for line in str(failure).splitlines() if line.strip(" -")]
-    # Paddle puts a C++ traceback first and its reason on the line that begins with its own name for the error.
-    return next((line for line in lines if "Error:" in line), lines[0] if lines else "no message")
-
-
 def bar_intervals(stream: TextIO) -> dict[str, float]:
     """Keywords for `tqdm(file=stream)`: none on a terminal; in a log, where every drawing stays, one in 30 seconds."""
-    if stream.isatty():
-        return {}
     # The largest interval as well: above it (10 s by default), tqdm's own watch draws in between.
-    return {"mininterval": _LOG_INTERVAL, "maxinterval": _LOG_INTERVAL}
+    return {} if stream.isatty() else {"mininterval": 30.0, "maxinterval": 30.0}
 
 
 def available_bytes(root: str = "/") -> int | None:
-    """Memory that this process may still take, by the machine and by its control groups (versions 1 and 2).
+    """Bytes that this process may still take, by the machine and by its control groups (versions 1 and 2).
 
-    Args:
-        root: where `proc` and `sys` are mounted.
-
-    Returns:
-        Bytes, or None where the system does not tell (anything but Linux).
+    None where the system does not tell (anything but Linux). `root` is where `proc` and `sys` are mounted.
     """
     base = Path(root)
-    meminfo = _lines(base / "proc" / "meminfo")
-    known = [int(line.split()[1]) * 1024 for line in meminfo if line.startswith("MemAvailable:")]
-    mount = base / "sys" / "fs" / "cgroup"
-    for line in _lines(base / "proc" / "self" / "cgroup"):
+    known = [int(line.split()[1]) * 1024 for line in _lines(base / "proc/meminfo") if line.startswith("MemAvailable:")]
+    for line in _lines(base / "proc/self/cgroup"):
         _, controllers, group = line.split(":", 2)
-        parts = [part for part in group.split("/") if part]
+        if controllers == "":
+            mount, files = base / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            mount = base / "sys/fs/cgroup/memory"
+            files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
         # Every group above has a say. Inside a container the group's own folder is often what is mounted, under a path
         # that is not there.
-        above = ["/".join(parts[:count]) for count in range(len(parts) + 1)]
-        if controllers == "":
-            known += (_left(mount / folder, "memory.max", "memory.current", "inactive_file") for folder in above)
-        elif "memory" in controllers.split(","):
-            files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-            known += (_left(mount / "memory" / folder, *files) for folder in above)
+        own = Path(group.strip("/"))
+        known += (_left(mount / folder, *files) for folder in (own, *own.parents))
     return min((value for value in known if value is not None), default=None)
 
 

@@ -1,16 +1,12 @@
 """What a training run needs to go on: the optimiser's memory, the moving average, and one file that holds it all.
 
-A checkpoint is one dictionary in one file, and a whole one is always on the disk.
-
 Paddle names an optimiser's moments after counters ("conv2d_17.w_0_moment1_0") that depend on what the process built
 before, so a file of such names loads into the wrong place, or silently nowhere, as soon as a program builds its
-networks in another order. Here the key is the parameter's name in its network:
-state["encoders.0.0.conv1.weight"]["moment1"].
+networks in another order. Here the key is the parameter's name in its network: "encoders.0.0.conv1.weight".
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import zlib
@@ -47,14 +43,13 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         tree = load_tree(path)
     except ValueError as error:
         raise CheckpointError(str(error)) from error
+    name = os.fspath(path)
     if not isinstance(tree, dict) or "state" not in tree or "checksum" not in tree:
-        raise CheckpointError(
-            f"{os.fspath(path)}: not a checkpoint of train.py (weights alone go to train.init in the config)"
-        )
+        raise CheckpointError(f"{name}: not a checkpoint of train.py (weights alone go to train.init in the config)")
     if tree.get("format") != FORMAT:
-        raise CheckpointError(f"{os.fspath(path)}: format {tree.get('format')!r}, this version reads format {FORMAT}")
+        raise CheckpointError(f"{name}: format {tree.get('format')!r}, this version reads format {FORMAT}")
     if _checksum(tree["state"]) != tree["checksum"]:
-        raise CheckpointError(f"{os.fspath(path)}: damaged, its checksum does not fit its content; use an older one")
+        raise CheckpointError(f"{name}: damaged, its checksum does not fit its content; use an older one")
     return tree["state"]
 
 
@@ -78,10 +73,10 @@ def _checksum(tree: Any, value: int = 0) -> int:
 class CheckpointFolder:
     """The checkpoints of one run: `last`, the one before it, and `best`."""
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.last, self.previous, self.best, self._incoming = (
-            self.folder / f"{name}.pdckpt" for name in ("last", "previous", "best", "incoming")
+            folder / f"{name}.pdckpt" for name in ("last", "previous", "best", "incoming")
         )
 
     def save_last(self, state: dict[str, Any]) -> None:
@@ -99,9 +94,7 @@ class CheckpointFolder:
         """The newest checkpoint that can be read, as (path, state); None when the folder holds no checkpoint at all.
 
         With `set_aside`, damaged files become NAME.torn, so that the next save does not push them over the whole one.
-
-        Raises:
-            CheckpointError: there are checkpoints, but not one of them is whole.
+        CheckpointError when there are checkpoints, but not one of them is whole.
         """
         present = self.present()
         for path in present:
@@ -115,40 +108,20 @@ class CheckpointFolder:
             except FileNotFoundError:
                 # Another process of the run found it damaged and has just set it aside.
                 _log.warning("%s: set aside by another process", path)
-        if present:
-            raise CheckpointError(
-                f"{self.folder}: none of {', '.join(path.name for path in present)} can be read; "
-                "give another one with --resume CHECKPOINT, or start anew in another output folder"
-            )
-        return None
+        if not present:
+            return None
+        names = ", ".join(path.name for path in present)
+        raise CheckpointError(f"{self.folder}: none of {names} can be read; give another one with --resume CHECKPOINT, "
+                              "or start anew in another output folder")
 
 
-def differing_keys(saved: Any, current: Any, path: str = "") -> list[tuple[str, Any, Any]]:
-    """The leaves in which two configs (nested dictionaries) differ, as (dotted key, saved value, current value).
-
-    Lists and tuples with equal items are equal. A key that one side lacks counts as None.
-    """
-    if isinstance(saved, dict) and isinstance(current, dict):
-        return [
-            difference
-            for key in {**saved, **current}
-            for difference in differing_keys(saved.get(key), current.get(key), f"{path}.{key}" if path else key)
-        ]
-    same = json.dumps(saved, sort_keys=True) == json.dumps(current, sort_keys=True)
-    return [] if same else [(path, saved, current)]
-
-
-def optimizer_arrays(
-    optimizer: paddle.optimizer.Optimizer, network: paddle.nn.Layer
-) -> dict[str, dict[str, np.ndarray]]:
+def optimizer_arrays(optimizer: paddle.optimizer.Optimizer, network: paddle.nn.Layer) -> dict[str, dict[str, Any]]:
     """Everything that the optimiser keeps per parameter, as {parameter: {"moment1": array, ...}}.
 
     Before the first step the optimiser keeps nothing and the inner dictionaries are empty.
     """
-    return {
-        name: {kind: tensor.numpy() for kind, tensor in kept.items()}
-        for name, kept in _optimizer_tensors(optimizer, network).items()
-    }
+    kept = _optimizer_tensors(optimizer, network)
+    return {name: {kind: tensor.numpy() for kind, tensor in each.items()} for name, each in kept.items()}
 
 
 def load_optimizer_arrays(
@@ -168,16 +141,14 @@ def load_optimizer_arrays(
     optimizer.step()
     optimizer.clear_grad()
     optimizer.set_lr(rate)
-    _set_tensors(_flat(_optimizer_tensors(optimizer, network)), _flat(arrays), "the optimiser's state")
+    tensors, arrays = (
+        {f"{name}.{kind}": value for name, kept in nested.items() for kind, value in kept.items()}
+        for nested in (_optimizer_tensors(optimizer, network), arrays)
+    )
+    _set_tensors(tensors, arrays, "the optimiser's state")
 
 
-def _flat(nested: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    return {f"{name}.{kind}": value for name, kept in nested.items() for kind, value in kept.items()}
-
-
-def _optimizer_tensors(
-    optimizer: paddle.optimizer.Optimizer, network: paddle.nn.Layer
-) -> dict[str, dict[str, paddle.Tensor]]:
+def _optimizer_tensors(optimizer: paddle.optimizer.Optimizer, network: paddle.nn.Layer) -> dict[str, dict[str, Any]]:
     structured = {parameter.name: name for name, parameter in network.named_parameters()}
     kept: dict[str, dict[str, paddle.Tensor]] = {name: {} for name in structured.values()}
     for key, tensor in optimizer.state_dict().items():
@@ -199,7 +170,7 @@ def _set_tensors(tensors: Mapping[str, paddle.Tensor], arrays: Mapping[str, np.n
         tensor.set_value(arrays[name])
 
 
-class ExponentialMovingAverage:
+class MovingAverage:
     """Keeps `average <- average + (1 - d) * (parameter - average)` for every floating entry of a network's state.
 
     It starts at the network's current state. The decay d of iteration t (counted from 0) is
@@ -209,9 +180,7 @@ class ExponentialMovingAverage:
 
     def __init__(self, network: paddle.nn.Layer, decay: float) -> None:
         self.decay = decay
-        self._live = {
-            name: tensor for name, tensor in network.state_dict().items() if paddle.is_floating_point(tensor)
-        }
+        self._live = {key: tensor for key, tensor in network.state_dict().items() if paddle.is_floating_point(tensor)}
         self._average = {name: tensor.detach().clone() for name, tensor in self._live.items()}
 
     @paddle.no_grad()

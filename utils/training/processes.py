@@ -14,10 +14,9 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import paddle
 import paddle.distributed
@@ -25,8 +24,7 @@ import paddle.distributed
 from utils.machine import DeviceError
 
 
-@dataclass(frozen=True)
-class Processes:
+class Processes(NamedTuple):
     """The place of this process, `rank`, among the `world` processes that train together.
 
     Only rank 0 writes files and talks. Every process receives the same answer from `maximum` and `total`.
@@ -48,9 +46,10 @@ class Processes:
         return self._reduce(values, paddle.distributed.ReduceOp.SUM)
 
     def _reduce(self, values: Sequence[float], operation: int) -> list[float]:
+        values = [float(value) for value in values]
         if self.world == 1:
-            return [float(value) for value in values]
-        tensor = paddle.to_tensor([float(value) for value in values], dtype="float64")
+            return values
+        tensor = paddle.to_tensor(values, dtype="float64")
         paddle.distributed.all_reduce(tensor, op=operation)
         return tensor.tolist()
 
@@ -62,20 +61,16 @@ def _launched_world() -> int:
 def device_of_process(asked: str) -> str:
     """The device to take in this process, for `utils.machine.resolve_device`.
 
-    "auto" and "gpu" leave the card to the launcher, if there is one; "cpu" and "gpu:INDEX" win over it.
-
-    Raises:
-        DeviceError: one card was named for several processes.
+    "auto" and "gpu" leave the card to the launcher, if there is one; "cpu" and "gpu:INDEX" win over it, but
+    DeviceError refuses one card for several processes.
     """
     if asked in ("auto", "gpu"):
         # With `--gpus 1` the launcher leaves all cards visible and names this one, for a single process as well.
         card = os.environ.get("FLAGS_selected_gpus", "").split(",")[0]  # noqa: SIM112 - Paddle spells it so
         return f"gpu:{card}" if card else asked
     if asked.startswith("gpu:") and _launched_world() > 1:
-        raise DeviceError(
-            f"device {asked}: {_launched_world()} processes would share this one card; choose the cards with --gpus "
-            "of paddle.distributed.launch and leave out --device, or start one process"
-        )
+        raise DeviceError(f"device {asked}: {_launched_world()} processes would share this one card; choose the cards "
+                          "with --gpus of paddle.distributed.launch and leave out --device, or start one process")
     return asked
 
 
@@ -113,10 +108,9 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() != self._process:
-            return
-        self.signal_number = number
-        signal.signal(signal.SIGINT, self._before[signal.SIGINT])
+        if os.getpid() == self._process:
+            self.signal_number = number
+            signal.signal(signal.SIGINT, self._before[signal.SIGINT])
 
     @property
     def requested(self) -> bool:
@@ -124,15 +118,8 @@ class StopRequest:
 
     @property
     def exit_code(self) -> int:
-        """What a shell reports for a program that the signal ended: 130 after ctrl-C, 143 after SIGTERM.
-
-        A process that stops because another one of its run was asked to reports 143 as well.
-        """
+        """130 after ctrl-C, 143 after SIGTERM, also where another process of the run was asked to stop."""
         return 128 + (self.signal_number or signal.SIGTERM)
-
-
-# From linux/prctl.h: the signal that this process receives when its parent dies.
-_PR_SET_PDEATHSIG = 1
 
 
 def leave_stopping_to_parent() -> None:
@@ -145,8 +132,9 @@ def leave_stopping_to_parent() -> None:
     for number in StopRequest.SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
-        # Paddle's workers look whether the parent lives, but not while they wait for it to take a batch.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        # PR_SET_PDEATHSIG: Paddle's workers look whether the parent lives, but not while they wait for it to take a
+        # batch.
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 @cache

@@ -15,19 +15,13 @@ import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import paddle
 from tqdm import tqdm
 
 from utils.files import atomic_path, write_text
-from utils.training.checkpoint import (
-    CheckpointError,
-    CheckpointFolder,
-    differing_keys,
-    load_checkpoint,
-    save_checkpoint,
-)
+from utils.training.checkpoint import CheckpointError, CheckpointFolder, load_checkpoint, save_checkpoint
 from utils.training.processes import Processes
 
 # What a checkpoint's arrays and random numbers depend on. Any other key may change on the way and is announced.
@@ -36,14 +30,6 @@ FIXED_KEYS = ("seed", "model", "optimizer", "train.ema_decay")
 _NOT_DRAWN = ("kind", "iteration", "stage", "batch")
 _EVENT_WRITERS = (("visualdl", "LogWriter"), ("tensorboardX", "SummaryWriter"))
 _log = logging.getLogger(__name__)
-
-
-class Savable(Protocol):
-    """What is trained: its whole state for a checkpoint, and the part of it that is shipped."""
-
-    def state(self) -> dict[str, Any]: ...
-
-    def save_weights(self, path: Path, iteration: int) -> None: ...
 
 
 class RunFolder:
@@ -59,11 +45,8 @@ class RunFolder:
         best: {"measure", "value", "iteration"} of the best validation so far, or None.
     """
 
-    def __init__(
-        self, output: str | os.PathLike[str], config: Mapping[str, Any], processes: Processes, threads: int
-    ) -> None:
-        self.output = Path(output)
-        self.config, self.processes, self.threads = dict(config), processes, threads
+    def __init__(self, output: str | Path, config: Mapping[str, Any], processes: Processes, threads: int) -> None:
+        self.output, self.config, self.processes, self.threads = Path(output), dict(config), processes, threads
         self.checkpoints = CheckpointFolder(self.output / "checkpoints")
         self.best: dict[str, Any] | None = None
         self._journal: Journal | None = None
@@ -79,7 +62,7 @@ class RunFolder:
             CheckpointError: nothing to resume, a damaged file, a changed config, a start over an existing run, or
                 processes that would start from different iterations.
         """
-        state, refusal = None, None
+        state, refusal, folder = None, None, self.checkpoints.folder
         try:
             state = self._read_start(resume, auto)
         except CheckpointError as error:
@@ -90,12 +73,12 @@ class RunFolder:
         if refusal is not None:
             raise refusal
         if refused:
-            raise CheckpointError(f"{self.checkpoints.folder}: refused by another process, whose message says why")
+            raise CheckpointError(f"{folder}: refused by another process, whose message says why")
         if highest != -negative_lowest:
             raise CheckpointError(
-                f"{self.checkpoints.folder}: the processes would start from different iterations, "
-                f"{-negative_lowest:g} to {highest:g}. The folder has to be the same one on all machines; to choose a "
-                "start that all of them can read, name it: --resume CHECKPOINT"
+                f"{folder}: the processes would start from different iterations, {-negative_lowest:g} to {highest:g}. "
+                "The folder has to be the same one on all machines; to choose a start that all of them can read, name "
+                "it: --resume CHECKPOINT"
             )
         self.best = state["best"] if state is not None else None
         return state
@@ -106,17 +89,14 @@ class RunFolder:
         if resume:
             path = Path(resume)
             if not path.is_file():
-                raise CheckpointError(
-                    f"--resume: {path} {'is a folder' if path.is_dir() else 'does not exist'}; give a checkpoint "
-                    f"(*.pdckpt), or no name at all to go on from the newest whole one of {folder}"
-                )
+                what = "is a folder" if path.is_dir() else "does not exist"
+                raise CheckpointError(f"--resume: {path} {what}; give a checkpoint (*.pdckpt), or no name at all to go "
+                                      f"on from the newest whole one of {folder}")
             state = load_checkpoint(path)
         elif resume is None and not auto:
             if self.checkpoints.present():
-                raise CheckpointError(
-                    f"{folder} holds the checkpoints of a run: go on with --resume or --auto-resume, or start anew in "
-                    "another folder (-o output=...) or after removing this one"
-                )
+                raise CheckpointError(f"{folder} holds the checkpoints of a run: go on with --resume or --auto-resume, "
+                                      "or start anew in another folder (-o output=...) or after removing this one")
             return None
         else:
             found = self.checkpoints.newest_whole(set_aside=self.processes.first)
@@ -131,11 +111,8 @@ class RunFolder:
     def _compare(self, path: Path, state: dict[str, Any]) -> None:
         """Announces what has changed since the checkpoint; CheckpointError where a run cannot change on its way."""
         differences = differing_keys(state["config"], self.config)
-        refused = [
-            f"{key}: {saved!r} in the checkpoint, {current!r} now"
-            for key, saved, current in differences
-            if any(key == name or key.startswith(f"{name}.") for name in FIXED_KEYS)
-        ]
+        refused = [f"{key}: {saved!r} in the checkpoint, {current!r} now" for key, saved, current in differences
+                   if f"{key}.".startswith(tuple(f"{name}." for name in FIXED_KEYS))]
         if refused:
             raise CheckpointError(
                 f"{path}: the config has changed where a run cannot change on its way ({'; '.join(refused)}). Restore "
@@ -159,21 +136,18 @@ class RunFolder:
         write_text(history, f"{earlier}{time.strftime('%Y-%m-%d %H:%M:%S')}  {shlex.join(command)}\n")
         self._journal = Journal(self.output, start)
 
-    def save(self, iteration: int, learner: Savable, best: bool = False) -> None:
-        """Writes checkpoint and weights after `iteration` iterations as the last ones, or as the best ones."""
+    def save(self, iteration: int, learner: Any, best: bool = False) -> None:
+        """Writes checkpoint and weights after `iteration` iterations as the last ones, or as the best ones.
+
+        `learner` has `state()`, a dictionary for the checkpoint, and `save_weights(path, iteration)`.
+        """
         if not self.processes.first:
             return
         # Every random number is derived from seed, iteration and place (utils.training.schedule and
         # data.batches.sampling): these are the state of the generators, read back alike on any device and version.
         random = {"seed": self.config["seed"], "threads": self.threads, "processes": self.processes.world}
-        state = {
-            "iteration": iteration,
-            "best": self.best,
-            "config": self.config,
-            "random": random,
-            "made_with": {"paddle": paddle.__version__},
-            **learner.state(),
-        }
+        state = {"iteration": iteration, "best": self.best, "config": self.config, "random": random,
+                 "made_with": {"paddle": paddle.__version__}, **learner.state()}  # fmt: skip
         if best:
             save_checkpoint(self.checkpoints.best, state)
         else:
@@ -205,11 +179,6 @@ class RunFolder:
         self.say(f"iteration {done}: {known}{' (best so far)' if better else ''}")
         return better
 
-    def last_good(self) -> str:
-        """The newest checkpoint's path for a message."""
-        present = self.checkpoints.present()
-        return str(present[0]) if present else "none yet"
-
     def say(self, text: str) -> None:
         """Prints a line above the progress bar, once for all processes."""
         if self.processes.first:
@@ -219,6 +188,18 @@ class RunFolder:
         """Closes the records."""
         if self._journal is not None:
             self._journal.close()
+
+
+def differing_keys(saved: Any, current: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+    """The leaves in which two configs (nested dictionaries) differ, as (dotted key, saved value, current value).
+
+    Lists and tuples with equal items are equal. A key that one side lacks counts as None.
+    """
+    if isinstance(saved, dict) and isinstance(current, dict):
+        return [difference for key in {**saved, **current} for difference in
+                differing_keys(saved.get(key), current.get(key), f"{path}.{key}" if path else key)]
+    same = json.dumps(saved, sort_keys=True) == json.dumps(current, sort_keys=True)
+    return [] if same else [(path, saved, current)]
 
 
 class Journal:
@@ -237,17 +218,13 @@ class Journal:
 
     def record(self, kind: str, iteration: int, **values: float | None) -> None:
         """Adds one line and flushes it, so that a killed run has it."""
-        numbers = {
-            name: value if value is not None and math.isfinite(value) else None for name, value in values.items()
-        }
-        entry = {"kind": kind, "iteration": iteration, **numbers}
+        known = {name: value for name, value in values.items() if value is not None and math.isfinite(value)}
+        entry = {"kind": kind, "iteration": iteration, **dict.fromkeys(values), **known}
         self.records.append(entry)
         self._file.write(json.dumps(entry) + "\n")
         self._file.flush()
-        if self._events is not None:
-            for name, value in numbers.items():
-                if value is not None:
-                    self._events.add_scalar(f"{kind}/{name}", value, iteration)
+        for name, value in known.items() if self._events is not None else ():
+            self._events.add_scalar(f"{kind}/{name}", value, iteration)
 
     def close(self) -> None:
         self._file.close()
@@ -260,19 +237,15 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
     ValueError names the file and the line that is not a record.
     """
-    if not path.exists():
-        return []
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     records = []
     for number, line in enumerate(lines, 1):
         try:
             entry = json.loads(line)
-            entry["kind"], entry["iteration"] = str(entry["kind"]), int(entry["iteration"])
+            records.append({**entry, "kind": str(entry["kind"]), "iteration": int(entry["iteration"])})
         except (ValueError, KeyError, TypeError) as error:
-            if number == len(lines):
-                break
-            raise ValueError(f"{path}:{number}: not a record of a run ({error}); remove the line") from error
-        records.append(entry)
+            if number < len(lines):
+                raise ValueError(f"{path}:{number}: not a record of a run ({error}); remove the line") from error
     return records
 
 
@@ -280,26 +253,22 @@ def _open_event_writer(folder: Path) -> Any | None:
     """A writer with `add_scalar(tag, value, step)` and `close()`: VisualDL's, else TensorBoard's, else None."""
     for module, name in _EVENT_WRITERS:
         try:
-            writer = getattr(importlib.import_module(module), name)
+            return getattr(importlib.import_module(module), name)(logdir=os.fspath(folder))
         except ImportError:
             continue
         except Exception as error:
             # An old viewer under a new protobuf fails in ways of its own; a run does not depend on it.
-            _log.warning("no events for %s: it is installed and cannot be imported (%s)", module, error)
-            continue
-        return writer(logdir=os.fspath(folder))
+            _log.warning("no events for %s: it is installed and cannot be used (%s)", module, error)
     return None
 
 
 def draw_curves(path: Path, records: Sequence[dict[str, Any]]) -> None:
     """Draws one small plot per recorded number as a PNG, atomically; nothing when there are no numbers."""
-    series: dict[str, tuple[list[int], list[float]]] = {}
+    series: dict[str, list[tuple[int, float]]] = {}
     for entry in records:
         for name, value in entry.items():
             if name not in _NOT_DRAWN and value is not None:
-                iterations, values = series.setdefault(f"{entry['kind']}: {name}", ([], []))
-                iterations.append(entry["iteration"])
-                values.append(value)
+                series.setdefault(f"{entry['kind']}: {name}", []).append((entry["iteration"], value))
     if not series:
         return
     # The Figure class draws without pyplot, so neither a display nor a global state is touched.
@@ -309,7 +278,8 @@ def draw_curves(path: Path, records: Sequence[dict[str, Any]]) -> None:
     rows = -(-len(series) // columns)
     figure = Figure(figsize=(4.5 * columns, 3 * rows))
     figure.subplots_adjust(left=0.06, right=0.98, top=1 - 0.1 / rows, bottom=0.16 / rows, hspace=0.4)
-    for place, (name, (iterations, values)) in enumerate(series.items(), 1):
+    for place, (name, points) in enumerate(series.items(), 1):
+        iterations, values = zip(*points, strict=True)
         axes = figure.add_subplot(rows, columns, place)
         axes.plot(iterations, values, marker="." if len(values) < 30 else "", linewidth=1)
         axes.set_title(name, fontsize=9)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,7 @@ if TYPE_CHECKING:
 
 
 def stage_at(iteration: int, stages: Sequence[Stage]) -> tuple[int, Stage]:
-    """The stage that iteration `iteration` (counted from 0) belongs to, as (index, stage).
-
-    Raises:
-        ValueError: the iteration lies before the first or after the last stage.
-    """
+    """The stage that an iteration (from 0) belongs to, as (index, stage); ValueError outside all of them."""
     first = 0
     for index, stage in enumerate(stages):
         if 0 <= iteration < first + stage.iterations:
@@ -29,33 +26,20 @@ def stage_at(iteration: int, stages: Sequence[Stage]) -> tuple[int, Stage]:
 
 
 def lr_at(iteration: int, schedule: ScheduleConfig, base_lr: float, total: int) -> float:
-    """The learning rate of iteration `iteration` (counted from 0) in a run of `total` iterations.
+    """The learning rate of iteration `iteration` (from 0) in a run of `total` iterations; ValueError outside it.
 
     1. A period begins at 0 and at every restart, and ends where the next one begins, the last at `total`.
     2. Within a period the rate falls from `base_lr` along half a cosine to the period's `eta_min`, which it would
        reach at the first iteration after the period (SGDR, Loshchilov and Hutter 2017, with given restarts).
     3. During the first `warmup` iterations the result is multiplied by a factor that rises linearly to 1.
-
-    Raises:
-        ValueError: the iteration is outside 0 .. total - 1.
     """
     if not 0 <= iteration < total:
         raise ValueError(f"iteration {iteration} is outside the run's {total} iterations")
-    borders = [0, *schedule.restarts, total]
-    period = sum(1 for restart in schedule.restarts if iteration >= restart)
+    borders, period = [0, *schedule.restarts, total], bisect_right(schedule.restarts, iteration)
     lowest = schedule.eta_min[period if len(schedule.eta_min) > 1 else 0]
     progress = (iteration - borders[period]) / (borders[period + 1] - borders[period])
     rate = lowest + (base_lr - lowest) * (1 + math.cos(math.pi * progress)) / 2
     return rate * min(1.0, (iteration + 1) / schedule.warmup) if schedule.warmup else rate
-
-
-def derive_seed(*parts: int) -> int:
-    """Mixes non-negative integers into one seed of 31 bits.
-
-    Neighbouring parts give unrelated seeds, which `seed + iteration` would not: run 0 at iteration 1 and run 1 at
-    iteration 0 would then draw the same numbers.
-    """
-    return int(np.random.SeedSequence(parts).generate_state(1)[0]) & 0x7FFFFFFF
 
 
 def seed_iteration(seed: int, iteration: int, rank: int = 0) -> None:
@@ -63,9 +47,9 @@ def seed_iteration(seed: int, iteration: int, rank: int = 0) -> None:
 
     The project's own code draws from generators that it is handed. This covers layers and libraries that draw from
     global state (dropout, for one): because every iteration starts from its own seed, a resumed run draws what an
-    uninterrupted one does, on any device and in any Paddle version.
+    uninterrupted one does. The parts are mixed: in `seed + iteration`, run 0 at iteration 1 would be run 1 at 0.
     """
-    value = derive_seed(seed, iteration, rank)
+    value = int(np.random.SeedSequence((seed, iteration, rank)).generate_state(1)[0]) & 0x7FFFFFFF
     random.seed(value)
     np.random.seed(value)  # noqa: NPY002 - global state is what libraries draw from
     paddle.seed(value)

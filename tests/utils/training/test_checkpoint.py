@@ -11,13 +11,13 @@ from utils.training import checkpoint
 from utils.training.checkpoint import (
     CheckpointError,
     CheckpointFolder,
-    ExponentialMovingAverage,
-    differing_keys,
+    MovingAverage,
     load_checkpoint,
     load_optimizer_arrays,
     optimizer_arrays,
     save_checkpoint,
 )
+from utils.training.run_folder import differing_keys
 
 
 def state(iteration: int) -> dict:
@@ -194,7 +194,7 @@ def test_the_average_follows_the_formula_for_parameters_and_buffers():
     rng = np.random.default_rng(0)
     net = normalised()
     walk(net, rng)
-    average = ExponentialMovingAverage(net, 0.9)
+    average = MovingAverage(net, 0.9)
     expected = {name: array.astype(np.float64) for name, array in arrays_of(net).items()}
     # Long enough to reach the limit, so that both branches of the decay are tested.
     for iteration in range(100):
@@ -213,10 +213,10 @@ def test_the_average_follows_the_formula_for_parameters_and_buffers():
 def test_the_average_goes_on_bit_for_bit_and_foreign_ones_are_refused():
     rng = np.random.default_rng(1)
     net = normalised()
-    first = ExponentialMovingAverage(net, 0.99)
+    first = MovingAverage(net, 0.99)
     walk(net, rng)
     first.update(0)
-    second = ExponentialMovingAverage(net, 0.99)
+    second = MovingAverage(net, 0.99)
     second.load_arrays(first.arrays())
     walk(net, rng)
     first.update(1)
