@@ -25,9 +25,9 @@ from PIL import Image
 
 from configs.schema import PredictConfig
 from data.photos import read_photo
-from inference.engines.base import Backend
-from inference.engines.choice import open_backend, open_graph
-from inference.engines.graphs import LocatorGraph
+from inference.engines.choice import open_backend
+from inference.engines.exported import Graph
+from inference.engines.runtimes import Backend
 from inference.fill.patches import network_patches, page_patches
 from inference.find.locate import Located, enlarge_mask, locate, locate_whole, shrink, to_float
 from inference.find.occlusion import OcclusionRules
@@ -123,12 +123,12 @@ class Restorer:
         how = (backend, precision, device, threads)
         locator = restorer = memory = None
         if weights.locator is not None and mode == "auto":
-            locator = open_graph(LocatorGraph(weights.locator, weights.file), *how)
+            locator = open_backend(Graph.locator(weights), *how)
         if locator is None or settings.fill == "network":
             if not weights.model:
                 where = weights.file or "the weights"
                 raise ValueError(f"mode {mode} needs a network that restores; {where}: a locator and nothing else")
-            restorer = open_backend(weights, settings, *how)
+            restorer = open_backend(Graph.nafnet(weights, settings), *how)
             memory = bytes_per_pixel(weights.model, restorer.name)
         self._set_up(restorer, settings, scale, mode, tta, memory, locator)
 
@@ -137,7 +137,7 @@ class Restorer:
         cls, backend: Backend | None, settings: PredictConfig,
         scale: str | float = "auto", mode: Mode = "auto", tta: bool = False, locator: Backend | None = None,
     ) -> Restorer:  # fmt: skip
-        """A restorer over any `inference.engines.base.Backend`, a locator's beside it or in its place."""
+        """A restorer over any `inference.engines.runtimes.Backend`, a locator's beside it or in its place."""
         _check(mode, scale)
         restorer = cls.__new__(cls)
         restorer._set_up(backend, settings, scale, mode, tta, None, locator)

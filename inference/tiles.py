@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from inference.engines.base import Backend
+from inference.engines.runtimes import Backend
 from utils.machine import available_bytes
 
 # A network, or what stands in for one: float32 [1, 3, h, w] -> [1, K, h, w]. It never learns where its tile lies.

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from models.weights import LocatorWeights, Weights, fresh_locator, locator_of, network_of, save_weights
+from models.weights import LocatorWeights, Weights, arrays_of, load_arrays, network_of, save_weights
 from utils.files import RestrictedUnpickler, UnsafeFileError
 
 # The storages that files of weights use. NumPy has no bfloat16, it is widened to float32.
@@ -40,19 +40,18 @@ _STORAGES = {
 
 
 def _rebuild_tensor(
-    storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any
+    storage: np.ndarray, offset: int, size: Sequence[int], stride: Sequence[int], *_: Any
 ) -> np.ndarray:
     """A view of a tensor's values in its storage; bounds are checked because the numbers come from the file."""
+    count, values = math.prod(size), storage.size
     if offset < 0 or len(size) != len(stride) or min([*size, *stride], default=0) < 0:
         raise ValueError(f"a tensor of size {size}, stride {stride}, offset {offset} makes no sense")
-    count = math.prod(size)
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
-    if count and (last >= storage.size or count > storage.size):
-        raise ValueError(f"a tensor of size {size}, stride {stride}, offset {offset} leaves its {storage.size} values")
+    if count and (last >= values or count > values):
+        raise ValueError(f"a tensor of size {size}, stride {stride}, offset {offset} leaves its {values} values")
     if not count:
         return np.zeros(size, storage.dtype)
-    steps = tuple(step * storage.itemsize for step in stride)
-    return np.lib.stride_tricks.as_strided(storage[offset:], size, steps)
+    return np.lib.stride_tricks.as_strided(storage[offset:], size, [step * storage.itemsize for step in stride])
 
 
 _ENCODER = ("_conv_stem.", "_bn0.", "_blocks.")
@@ -64,23 +63,6 @@ _ALLOWED = {
     # A storage's type stands only inside references to it; its name says all.
     **{("torch", name): name for name in _STORAGES},
 }
-
-
-def load_torch_archive(path: Path) -> Any:
-    """What `torch.save` wrote to `path`, with NumPy arrays in place of tensors.
-
-    Raises:
-        FileNotFoundError: no such file.
-        UnsafeFileError: the file asks for anything beyond dictionaries, plain values and tensors.
-        ValueError: torn, or another kind of file.
-    """
-    content = path.read_bytes()
-    try:
-        return _read_zip(content) if content[:2] == b"PK" else _read_sequence(content)
-    except UnsafeFileError as error:
-        raise UnsafeFileError(f"{path}: {error}") from error
-    except Exception as error:
-        raise ValueError(f"{path}: not a whole file of torch.save ({type(error).__name__}: {error})") from error
 
 
 def _read_zip(content: bytes) -> Any:
@@ -142,36 +124,34 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
     Raises:
         FileNotFoundError: no such file.
+        UnsafeFileError: the file asks for anything beyond dictionaries, plain values and tensors.
         ValueError: another kind of file, torn, or without a dictionary of parameters.
     """
-    if path.suffix == ".safetensors":
-        tree: Any = _read_safetensors(path)
-    elif path.suffix in (".pth", ".pt"):
-        tree = load_torch_archive(path)
-        if isinstance(tree, dict):
-            # BasicSR, which the official repository builds on, keeps the averaged weights under `params_ema`.
-            tree = tree.get("params_ema", tree.get("params", tree))
-    else:
+    if path.suffix not in (".pth", ".pt", ".safetensors"):
         raise ValueError(f"{path}: suffix {path.suffix!r}, expected .pth, .pt or .safetensors")
+    content = path.read_bytes()
+    try:
+        if path.suffix == ".safetensors":
+            # Imported here: predicting needs this module's neighbours but never this library.
+            from safetensors.numpy import load
+
+            tree: Any = load(content)
+        else:
+            tree = _read_zip(content) if content[:2] == b"PK" else _read_sequence(content)
+            if isinstance(tree, dict):
+                # BasicSR, which the official repository builds on, keeps the averaged weights under `params_ema`.
+                tree = tree.get("params_ema", tree.get("params", tree))
+    except UnsafeFileError as error:
+        raise UnsafeFileError(f"{path}: {error}") from error
+    except Exception as error:
+        kind = "safetensors" if path.suffix == ".safetensors" else "torch.save"
+        raise ValueError(f"{path}: not a whole file of {kind} ({type(error).__name__}: {error})") from error
     if not isinstance(tree, dict) or not tree or not all(isinstance(value, np.ndarray) for value in tree.values()):
         raise ValueError(f"{path}: holds no parameters (looked at params_ema, at params, then at the whole file)")
     return {
         name: values.astype(np.float32 if np.issubdtype(values.dtype, np.floating) else values.dtype)
         for name, values in tree.items()
     }
-
-
-def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
-    # Imported here: predicting needs this module's neighbours but never this library.
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
-    except FileNotFoundError:
-        raise
-    except (SafetensorError, TypeError, OSError) as error:
-        raise ValueError(f"{path}: not a whole safetensors file of float16, float32 or float64 ({error})") from error
 
 
 def infer_model(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -210,7 +190,6 @@ def convert(
     """Reads a PyTorch network and proves that it is whole by loading it.
 
     Args:
-        source: a `.pth`, `.pt` or `.safetensors` file.
         predict: settings of prediction to store with the weights.
         origin: remarks for people; the file's name and SHA-256 are added.
 
@@ -218,14 +197,13 @@ def convert(
         FileNotFoundError: no such file.
         ValueError: not the weights of a network of this project, or not all; the message names the file and the keys.
     """
-    arrays = read_arrays(source)
+    arrays, predict = read_arrays(source), dict(predict or {})
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
     origin = {**(origin or {}), "converted_from": source.name, "sha256": digest}
     try:
         if any(name.endswith("_conv_stem.weight") for name in arrays):
-            locator = _locator(arrays)
-            return Weights({}, {}, dict(predict or {}), origin, locator=locator)
-        weights = Weights(arrays, infer_model(arrays), dict(predict or {}), origin)
+            return Weights({}, {}, predict, origin, locator=_locator(arrays))
+        weights = Weights(arrays, infer_model(arrays), predict, origin)
         network_of(weights)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
@@ -241,12 +219,24 @@ def _locator(arrays: Mapping[str, np.ndarray]) -> LocatorWeights:
     }
     if "_conv_stem.weight" in renamed:
         # What belongs to its classifier is of no use here.
-        encoder = {f"encoder.{name}": values for name, values in renamed.items() if name.startswith(_ENCODER)}
-        return fresh_locator(encoder)
+        return fresh_locator({f"encoder.{name}": renamed[name] for name in renamed if name.startswith(_ENCODER)})
     widths = [len(renamed[f"merges.{step}.pointwise.weight"]) for step in range(_count(renamed, r"merges\.(\d+)\."))]
     locator = LocatorWeights(renamed, {"widths": widths})
-    locator_of(locator)
+    network_of(locator)
     return locator
+
+
+def fresh_locator(encoder: Mapping[str, np.ndarray], seed: int = 0) -> LocatorWeights:
+    """A locator to train, whose encoder has these parameters (all of them) and whose decoder has random ones."""
+    import paddle
+
+    from models.locator import Locator
+
+    paddle.seed(seed)
+    network = Locator()
+    params = {name: array for name, array in arrays_of(network).items() if not name.startswith("encoder.")}
+    load_arrays(network, {**params, **encoder})
+    return LocatorWeights({**params, **encoder}, network.config)
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -257,17 +247,13 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m models.convert", description=__doc__.split("\n", 1)[0])
     parser.add_argument("source", metavar="IN", type=Path, help="official .pth, or .safetensors")
     parser.add_argument("target", metavar="OUT.pdparams", type=Path, help="file of weights to write")
-    for option, what in (
-        ("--predict", "settings of prediction to store, as in the config's `predict` (long_side=1024 rows=2 ...)"),
-        ("--origin", "remarks on where the weights come from, for people"),
-    ):
-        parser.add_argument(
-            option, nargs="+", action="extend", type=_setting, default=[], metavar="KEY=VALUE", help=what
-        )
+    pairs = {"nargs": "+", "action": "extend", "type": _setting, "default": [], "metavar": "KEY=VALUE"}
+    what = "settings of prediction to store, as in the config's `predict` (long_side=1024 rows=2 ...)"
+    parser.add_argument("--predict", **pairs, help=what)
+    parser.add_argument("--origin", **pairs, help="remarks on where the weights come from, for people")
     options = parser.parse_args(arguments)
     if options.target.suffix != ".pdparams":
         parser.error(f"{options.target}: the name must end in .pdparams")
@@ -277,9 +263,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     save_weights(options.target, weights)
-    network = weights.locator or weights
+    kind, network = ("locator", weights.locator) if weights.locator else ("NAFNet", weights)
     count = sum(values.size for values in network.params.values())
-    kind = "locator" if weights.locator else "NAFNet"
     print(f"{options.target}: {kind}, {count / 1e6:.2f} M parameters, {network.model}, predict {weights.predict}")
     return 0
 

@@ -52,7 +52,7 @@ class InvertedBottleneck(nn.Layer):
             self._expand_conv, self._bn0 = SamePadded(inputs, inner, 1), _norm(inner)
         self._depthwise_conv, self._bn1 = SamePadded(inner, inner, kernel, stride, groups=inner), _norm(inner)
         self._project_conv, self._bn2 = SamePadded(inner, outputs, 1), _norm(outputs)
-        self.expands, self.adds = expansion != 1, stride == 1 and inputs == outputs
+        self.stride, self.expands, self.adds = stride, expansion != 1, stride == 1 and inputs == outputs
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         y = F.relu6(self._bn0(self._expand_conv(x))) if self.expands else x
@@ -66,13 +66,11 @@ class Encoder(nn.Layer):
     def __init__(self) -> None:
         super().__init__()
         self._conv_stem, self._bn0 = SamePadded(3, 32, 3, stride=2), _norm(32)
-        blocks, inputs = [], 32
+        self._blocks, inputs = nn.LayerList(), 32
         for count, kernel, stride, expansion, outputs in STAGES:
             for number in range(count):
-                first = number == 0
-                blocks.append(InvertedBottleneck(inputs, outputs, kernel, stride if first else 1, expansion))
+                self._blocks.append(InvertedBottleneck(inputs, outputs, kernel, 1 if number else stride, expansion))
                 inputs = outputs
-        self._blocks = nn.LayerList(blocks)
 
     def forward(self, x: paddle.Tensor) -> list[paddle.Tensor]:
         y = F.relu6(self._bn0(self._conv_stem((x - MEAN) * SCALE)))
@@ -108,11 +106,7 @@ def twice(x: paddle.Tensor) -> paddle.Tensor:
 class Locator(nn.Layer):
     """[N, 3, H, W] RGB in [0, 1], sides multiples of 32 -> [N, 1, H, W], the logit that a pixel is an occluder's.
 
-    Args:
-        widths: channels of the decoder's steps, from the coarsest on.
-
-    Attributes:
-        config: the arguments, for the file of weights.
+    `widths` are the channels of the decoder's steps, from the coarsest on; `config` keeps them for the file of weights.
     """
 
     def __init__(self, widths: tuple[int, ...] = (96, 64, 48, 32)) -> None:
@@ -142,9 +136,8 @@ class Locator(nn.Layer):
         after every `train()`.
         """
         first = [self.encoder._conv_stem, self.encoder._bn0, *list(self.encoder._blocks)[:blocks]]
-        for layer in first:
-            for parameter in layer.parameters():
-                parameter.stop_gradient = True
+        for parameter in (parameter for layer in first for parameter in layer.parameters()):
+            parameter.stop_gradient = True
         for layer in self.encoder.sublayers():
             if isinstance(layer, nn.BatchNorm2D):
                 layer.eval()

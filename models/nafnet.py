@@ -6,13 +6,14 @@ the mask of what is covered, says where the restored picture counts; the contest
 
 Convolution and LayerNorm2d have two ways to the same numbers. On a GPU, and wherever a static graph is traced for
 export, they are the plain operators, which every backend knows and fuses. In eager mode on a CPU they go around two
-slow spots of Paddle's kernels: adding a [1, C, 1, 1] bias takes longer than the 1x1 convolution before it, and
-`layer_norm` over channels needs two transposes. There a bias is added as [C, 1, 1], and the norm is written with matrix
-products. That makes a training step of the width-16 network 2.2 times faster (CPU time, 3.2.2; 2.1 times on 2.6.2).
+slow spots of Paddle's kernels: a bias is added as [C, 1, 1], since [1, C, 1, 1] takes longer than the 1x1 convolution
+before it, and the norm, which would need two transposes, is written with matrix products. A training step of the
+width-16 network is 2.2 times faster so (CPU time, 3.2.2; 2.1 times on 2.6.2).
 """
 
 from __future__ import annotations
 
+import copy
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -32,7 +33,7 @@ def eager_on_cpu(x: paddle.Tensor) -> bool:
     return paddle.in_dynamic_mode() and x.place.is_cpu_place()
 
 
-def per_channel(parameter: paddle.Tensor) -> paddle.Tensor:
+def _per_channel(parameter: paddle.Tensor) -> paddle.Tensor:
     """A parameter of C values as [C, 1, 1], the shape that broadcasts fast over [N, C, H, W]."""
     return parameter.reshape([-1, 1, 1])
 
@@ -52,16 +53,15 @@ class Convolution(nn.Conv2D):
         bound = 1 / math.sqrt(inputs // groups * kernel * kernel)
         start = paddle.ParamAttr(initializer=nn.initializer.Uniform(-bound, bound))
         super().__init__(
-            inputs, outputs, kernel, stride, padding, groups=groups, weight_attr=start,
-            bias_attr=start if bias else False,
-        )  # fmt: skip
+            inputs, outputs, kernel, stride, padding, groups=groups, weight_attr=start, bias_attr=bias and start
+        )
         self.stride, self.padding, self.groups = stride, padding, groups
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         bias_apart = self.bias is not None and eager_on_cpu(x)
         bias = None if bias_apart else self.bias
         result = F.conv2d(x, self.weight, bias, self.stride, self.padding, groups=self.groups)
-        return result + per_channel(self.bias) if bias_apart else result
+        return result + _per_channel(self.bias) if bias_apart else result
 
 
 class LayerNorm2d(nn.Layer):
@@ -77,13 +77,10 @@ class LayerNorm2d(nn.Layer):
         self.bias = self.create_parameter([channels], default_initializer=nn.initializer.Constant(0.0))
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        if eager_on_cpu(x):
-            return self._by_matrix_products(x)
-        channels_last = x.transpose([0, 2, 3, 1])
-        normed = F.layer_norm(channels_last, channels_last.shape[-1:], self.weight, self.bias, self.epsilon)
-        return normed.transpose([0, 3, 1, 2])
-
-    def _by_matrix_products(self, x: paddle.Tensor) -> paddle.Tensor:
+        if not eager_on_cpu(x):
+            channels_last = x.transpose([0, 2, 3, 1])
+            normed = F.layer_norm(channels_last, channels_last.shape[-1:], self.weight, self.bias, self.epsilon)
+            return normed.transpose([0, 3, 1, 2])
         samples, channels, height, width = x.shape
         pixels = x.reshape([samples, channels, height * width])
         # Subtracting the mean over channels is a product with I - 1/C; broadcasting it back would be the slow part.
@@ -91,10 +88,10 @@ class LayerNorm2d(nn.Layer):
         average = paddle.full([samples, 1, channels], 1 / channels, dtype=x.dtype)
         scale = paddle.rsqrt(paddle.bmm(average, deviation * deviation) + self.epsilon)
         normed = deviation * paddle.matmul(self.weight.reshape([channels, 1]), scale)
-        return normed.reshape([samples, channels, height, width]) + per_channel(self.bias)
+        return normed.reshape([samples, channels, height, width]) + _per_channel(self.bias)
 
 
-def simple_gate(x: paddle.Tensor) -> paddle.Tensor:
+def _simple_gate(x: paddle.Tensor) -> paddle.Tensor:
     """[N, 2C, H, W] -> [N, C, H, W]: one half of the channels times the other, NAFNet's only non-linearity."""
     first, second = paddle.chunk(x, 2, axis=1)
     return first * second
@@ -119,11 +116,11 @@ class NAFBlock(nn.Layer):
         self.gamma = self.create_parameter([1, channels, 1, 1], default_initializer=zero)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        spatial = simple_gate(self.conv2(self.conv1(self.norm1(x))))
+        spatial = _simple_gate(self.conv2(self.conv1(self.norm1(x))))
         spatial = self.conv3(spatial * self.sca(spatial))
-        x = x + spatial * per_channel(self.beta)
-        channel = self.conv5(simple_gate(self.conv4(self.norm2(x))))
-        return x + channel * per_channel(self.gamma)
+        x = x + spatial * _per_channel(self.beta)
+        channel = self.conv5(_simple_gate(self.conv4(self.norm2(x))))
+        return x + channel * _per_channel(self.gamma)
 
 
 class NAFNet(nn.Layer):
@@ -145,13 +142,9 @@ class NAFNet(nn.Layer):
     """
 
     def __init__(
-        self,
-        width: int = 32,
-        encoder_blocks: Sequence[int] = (1, 1, 1, 1),
-        middle_blocks: int = 10,
-        decoder_blocks: Sequence[int] = (1, 1, 1, 1),
-        gate: bool = False,
-    ) -> None:
+        self, width: int = 32, encoder_blocks: Sequence[int] = (1, 1, 1, 1), middle_blocks: int = 10,
+        decoder_blocks: Sequence[int] = (1, 1, 1, 1), gate: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
         if width < 1 or middle_blocks < 0 or min([*encoder_blocks, *decoder_blocks], default=0) < 0:
             raise ValueError(
@@ -187,24 +180,15 @@ class NAFNet(nn.Layer):
     @property
     def config(self) -> dict[str, Any]:
         """The arguments that build this network again, as plain values."""
-        return {
-            "width": self.width,
-            "encoder_blocks": list(self.encoder_blocks),
-            "middle_blocks": self.middle_blocks,
-            "decoder_blocks": list(self.decoder_blocks),
-            "gate": self.gate,
-        }
+        names = ("width", "encoder_blocks", "middle_blocks", "decoder_blocks", "gate")
+        return {name: copy.copy(getattr(self, name)) for name in names}
 
     def blocks(self) -> Iterator[tuple[int, NAFBlock]]:
         """Every block with its level: 0 at full resolution, one more with each down-sampling."""
-        deepest = len(self.encoders)
-        for level, blocks in (
-            *enumerate(self.encoders),
-            (deepest, self.middle_blks),
-            *((deepest - 1 - index, decoder) for index, decoder in enumerate(self.decoders)),
-        ):
-            for block in blocks:
-                yield level, block
+        for level, blocks in enumerate([*self.encoders, self.middle_blks]):
+            yield from ((level, block) for block in blocks)
+        for level, blocks in enumerate(reversed(self.decoders)):
+            yield from ((level, block) for block in blocks)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor | tuple[paddle.Tensor, paddle.Tensor]:
         """Restores a batch of pictures.
@@ -246,12 +230,16 @@ def probability(mask_logit: paddle.Tensor) -> paddle.Tensor:
     return F.sigmoid(mask_logit)
 
 
+def joined(output: paddle.Tensor | tuple[paddle.Tensor, paddle.Tensor]) -> paddle.Tensor:
+    """What a network returned as one tensor: of a NAFNet with a gate, the probability is the fourth channel."""
+    return paddle.concat([output[0], probability(output[1])], axis=1) if isinstance(output, tuple) else output
+
+
 def apply_gate(x: paddle.Tensor, restored: paddle.Tensor, mask_logit: paddle.Tensor) -> paddle.Tensor:
     """Blends the restored picture into the input where the mask says so.
 
     Args:
-        x: the input, [N, 3, H, W], RGB in [0, 1].
-        restored: the network's picture, [N, 3, H, W].
+        x, restored: the input and the network's picture, [N, 3, H, W], RGB in [0, 1].
         mask_logit: the network's mask before the sigmoid, [N, 1, H, W].
 
     Returns:
@@ -261,24 +249,22 @@ def apply_gate(x: paddle.Tensor, restored: paddle.Tensor, mask_logit: paddle.Ten
 
 
 def multiply_adds(network: NAFNet, height: int, width: int) -> int:
-    """Multiply-adds of all convolutions for one picture of `height` x `width`.
+    """Multiply-adds of all convolutions for one picture; norms, gates and means, a few operations a value, not counted.
 
-    Norms, gates and means are not counted: they are a few operations per value. Channel attention's convolution
-    counts once where it sees one mean, and for every pixel where TLC gives each pixel a mean of its own.
+    Channel attention's convolution counts once where it sees one mean, and for every pixel where TLC gives each one.
     """
-    sides = [-(-side // network.multiple) * network.multiple for side in (height, width)]
-
-    def count(convolution: nn.Conv2D, level: int, one_mean: bool = False) -> int:
-        pixels = 1 if one_mean else math.prod(side >> level for side in sides)
-        return pixels * math.prod(convolution.weight.shape)
-
+    sides = [side + -side % network.multiple for side in (height, width)]
     levels, windows = len(network.encoders), network.tlc_windows
-    total = count(network.intro, 0) + count(network.ending, 0)
-    total += sum(count(down, level + 1) for level, down in enumerate(network.downs))
-    total += sum(count(up[0], levels - index) for index, up in enumerate(network.ups))
+    placed = [(network.intro, 0), (network.ending, 0)]
+    placed += [(down, level + 1) for level, down in enumerate(network.downs)]
+    placed += [(up[0], levels - index) for index, up in enumerate(network.ups)]
+    total = 0
     for level, block in network.blocks():
-        convolutions = (block.conv1, block.conv2, block.conv3, block.conv4, block.conv5)
-        total += sum(count(convolution, level) for convolution in convolutions)
-        one_mean = windows is None or windows[level] >= max(side >> level for side in sides)
-        total += count(block.sca[1], level, one_mean)
-    return total
+        placed += [(getattr(block, f"conv{number}"), level) for number in range(1, 6)]
+        if windows is None or windows[level] >= max(side >> level for side in sides):
+            total += math.prod(block.sca[1].weight.shape)
+        else:
+            placed.append((block.sca[1], level))
+    return total + sum(
+        math.prod([*convolution.weight.shape, *(side >> level for side in sides)]) for convolution, level in placed
+    )

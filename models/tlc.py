@@ -1,10 +1,9 @@
 """The Test-time Local Converter: means over a training-sized window instead of over the whole picture.
 
-NAFNet's channel attention averages over all it sees. It is trained on patches and used on photos, where that average
-is another one; the Test-time Local Converter (Chu et al., "Improving Image Restoration by Revisiting Global
-Information Aggregation", ECCV 2022, section 3.3; github.com/megvii-research/TLC, MIT licence) replaces it by the
-mean of the window around each pixel. Train with the plain network and convert for prediction only: there is nothing
-to learn here.
+NAFNet's channel attention averages over all it sees, which on a photo is something else than on the patches that it was
+trained on. TLC (Chu et al., "Improving Image Restoration by Revisiting Global Information Aggregation", ECCV 2022,
+section 3.3; github.com/megvii-research/TLC, MIT licence) replaces that by the mean of the window around each pixel, for
+prediction only: there is nothing to learn here.
 """
 
 from __future__ import annotations
@@ -19,15 +18,13 @@ from models.nafnet import NAFNet
 
 
 def local_windows(train_size: int, ratio: float, levels: int) -> list[int]:
-    """The window of each level's maps, in that level's own pixels, finest level first.
+    """The window of each of `levels` resolutions, in that level's own pixels, finest first and at least 1.
+
+    (256, 1.5, 5) gives 384, 192, 96, 48, 24.
 
     Args:
         train_size: side of the training patches in pixels.
         ratio: window side / `train_size`; the paper uses 1.5, the write-up submitted 2.5.
-        levels: how many resolutions the network has: one more than it has down-samplings.
-
-    Returns:
-        `levels` windows: 384, 192, 96, 48, 24 for (256, 1.5, 5); none is smaller than 1.
     """
     window = int(train_size * ratio)
     # A patch is padded to a multiple of the deepest level's step, so its maps are that size halved level by level.
@@ -71,17 +68,17 @@ def _sliding_sums(x: paddle.Tensor, length: int, axis: int) -> paddle.Tensor:
     """
     size = x.shape[axis]
     running = paddle.cumsum(x, axis=axis)
-    if size == length:
-        return paddle.split(running, [size - 1, 1], axis=axis)[1] if size > 1 else running
     # Split copies; a slice is a view, and computing with views costs Paddle several times what the copy does.
-    starts, _ = paddle.split(running, [size - length, length], axis=axis)
     ends = paddle.split(running, [length - 1, size - length + 1], axis=axis)[1] if length > 1 else running
+    if size == length:
+        return ends
+    starts, _ = paddle.split(running, [size - length, length], axis=axis)
     nothing = paddle.zeros([1 if dimension == axis else side for dimension, side in enumerate(x.shape)], x.dtype)
     return ends - paddle.concat([nothing, starts], axis=axis)
 
 
 class LocalMean(nn.Layer):
-    """`local_mean` as a layer, in the place of a global average pool."""
+    """In the place of a global average pool."""
 
     def __init__(self, window: int) -> None:
         super().__init__()
@@ -92,10 +89,7 @@ class LocalMean(nn.Layer):
 
 
 def convert_to_local(network: NAFNet, train_size: int, ratio: float) -> NAFNet:
-    """Replaces every global mean by a local one, in place; converting again changes the windows.
-
-    Parameters and their names stay. `network.tlc_windows` tells the windows. Returns `network`.
-    """
+    """Replaces every global mean by a local one, in place; once more changes the windows. Returns `network`."""
     windows = local_windows(train_size, ratio, len(network.encoder_blocks) + 1)
     for level, block in network.blocks():
         block.sca[0] = LocalMean(windows[level])
@@ -104,7 +98,7 @@ def convert_to_local(network: NAFNet, train_size: int, ratio: float) -> NAFNet:
 
 
 def describe(windows: Sequence[int] | None) -> str:
-    """One line for people about `network.tlc_windows`."""
+    """`network.tlc_windows` for people."""
     if windows is None:
         return "TLC off: channel attention averages over the whole tile"
     return f"TLC windows, finest level first: {', '.join(f'{window}x{window}' for window in windows)}"

@@ -56,18 +56,10 @@ class Weights:
 
 def save_weights(path: str | os.PathLike[str], weights: Weights) -> None:
     """Writes one file with everything in it, atomically."""
-    locator = weights.locator
-    save_tree(
-        path,
-        {
-            "format": FORMAT,
-            "model": weights.model,
-            "predict": weights.predict,
-            "origin": weights.origin,
-            "params": dict(weights.params),
-            **({} if locator is None else {"locator": {"model": locator.model, "params": dict(locator.params)}}),
-        },
-    )
+    tree = {"format": FORMAT} | {name: getattr(weights, name) for name in ("model", "predict", "origin", "params")}
+    if weights.locator is not None:
+        tree["locator"] = {"model": weights.locator.model, "params": weights.locator.params}
+    save_tree(path, tree)
 
 
 def load_weights(path: str | os.PathLike[str]) -> Weights:
@@ -85,14 +77,11 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
         )
     if tree.get("format") != FORMAT:
         raise ValueError(f"{os.fspath(path)}: format {tree.get('format')!r}, this version reads format {FORMAT}")
+    locator = tree.get("locator")
     return Weights(
-        params=tree["params"],
-        model=tree["model"],
-        predict=tree.get("predict", {}),
-        origin=tree.get("origin", {}),
-        file=Path(path).absolute(),
-        locator=LocatorWeights(locator["params"], locator["model"]) if (locator := tree.get("locator")) else None,
-    )
+        tree["params"], tree["model"], tree.get("predict", {}), tree.get("origin", {}), Path(path).absolute(),
+        LocatorWeights(locator["params"], locator["model"]) if locator else None,
+    )  # fmt: skip
 
 
 def arrays_of(network: nn.Layer) -> dict[str, np.ndarray]:
@@ -101,9 +90,7 @@ def arrays_of(network: nn.Layer) -> dict[str, np.ndarray]:
 
 
 def load_arrays(network: nn.Layer, arrays: Mapping[str, np.ndarray]) -> None:
-    """Sets every parameter of `network` from `arrays`, all or none.
-
-    Values are cast to the parameter's own type, so that half-precision files load too.
+    """Sets every parameter of `network` from `arrays`, all or none, cast to the parameter's own type.
 
     Raises:
         ValueError: a key is missing, unexpected, misshaped or not of floating point; the message lists all of them.
@@ -128,48 +115,20 @@ def load_arrays(network: nn.Layer, arrays: Mapping[str, np.ndarray]) -> None:
         tensor.set_value(np.asarray(arrays[name], dtype=tensor.numpy().dtype))
 
 
-def network_of(weights: Weights) -> NAFNet:
-    """Builds the NAFNet that a file of weights describes, loads it and sets it to evaluation.
+def network_of(weights: Weights | LocatorWeights) -> NAFNet | Locator:
+    """Builds the NAFNet of a file of weights, or its locator, loads it and sets it to evaluation.
 
     Raises:
         ValueError: the file describes no network of this project, or its arrays do not fit the description.
     """
-    # Here and below, since engines that run exported networks read weights without waiting for Paddle.
+    # Here, since engines that run exported networks read weights without waiting for Paddle.
+    from models.locator import Locator
     from models.nafnet import NAFNet
 
     if not weights.model:
         raise ValueError("the weights hold no network that restores; name a file with one")
-    return _built(NAFNet, weights)
-
-
-def locator_of(weights: LocatorWeights) -> Locator:
-    """`network_of` for a locator."""
-    from models.locator import Locator
-
-    return _built(Locator, weights)
-
-
-def fresh_locator(encoder: Mapping[str, np.ndarray], seed: int = 0) -> LocatorWeights:
-    """A locator to train, whose encoder has these parameters and whose decoder has random ones.
-
-    Raises:
-        ValueError: the encoder's parameters are not all there, or of another network.
-    """
-    import paddle
-
-    from models.locator import Locator
-
-    paddle.seed(seed)
-    network = Locator()
-    own = {name: array for name, array in arrays_of(network).items() if not name.startswith("encoder.")}
-    params = {**own, **encoder}
-    load_arrays(network, params)
-    return LocatorWeights(params, network.config)
-
-
-def _built(kind: type, weights: Weights | LocatorWeights) -> Any:
     try:
-        network = kind(**weights.model)
+        network = (Locator if isinstance(weights, LocatorWeights) else NAFNet)(**weights.model)
     except TypeError as error:
         raise ValueError(
             f"the weights describe a network {weights.model} that this version cannot build ({error}); "

@@ -22,22 +22,19 @@ from data.synthesis.paste import STYLES, paste
 SAMPLES = Path(__file__).parent / "samples"
 # Page: kind of occluder, style, seed.
 PASTED = {
-    "notes_hand": ("hand", "natural", 8),
-    "pens_hand": ("hand", "contest", 5),
-    "form_head": ("head", "contest", 9),
-}
+    "notes_hand": ("hand", "natural", 8), "pens_hand": ("hand", "contest", 5), "form_head": ("head", "contest", 9)
+}  # fmt: skip
 
 
 def paste_sample(clean: Path) -> tuple[np.ndarray, np.ndarray]:
     """A bundled page with its occluder: RGB uint8 and the mask, uint8 height x width, 1 = occluder."""
     kind, style, seed = PASTED[clean.stem]
-    library = OccluderLibrary(find_occluders([CUTOUTS]))
     look = replace(STYLES[style], jpeg_probability=0.0, second_probability=0.0)
+    library = OccluderLibrary(find_occluders([CUTOUTS]))
     return paste(read_rgb(clean), library, np.random.default_rng(seed), look, kind=kind)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=Path, default=SAMPLES, help="folder with gt/ and photos/")
     folder = parser.parse_args(arguments).samples

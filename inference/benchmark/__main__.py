@@ -21,7 +21,7 @@ from configs.schema import PredictConfig
 from data.images import upright_size
 from inference.benchmark.cases import Case, all_cases, as_recipe, doubled, sample_pictures, take_pictures
 from inference.benchmark.report import Result, csv_text, describe, markdown, seconds_of
-from inference.engines.cache import FOLDER_VARIABLE
+from inference.engines.exported import FOLDER_VARIABLE
 from inference.restorer import default_weights
 from models.weights import load_weights, save_weights
 from utils.child import ChildError, ask

@@ -13,8 +13,9 @@ import numpy as np
 from configs.schema import PredictConfig
 from data.photos import encode_photo, read_photo
 from inference.benchmark.cases import Case
-from inference.engines.base import Backend
 from inference.engines.choice import open_backend
+from inference.engines.exported import Graph
+from inference.engines.runtimes import Backend
 from inference.folder import RESTORED, UNTOUCHED, restore_folder
 from inference.restorer import Restored, Restorer
 from inference.sources import list_pictures
@@ -61,7 +62,7 @@ def measure(order: dict[str, Any]) -> dict[str, Any]:
     settings = PredictConfig.from_dict({**weights.predict, **case.settings})
     begin = time.perf_counter()
     backend = CountedBackend(
-        open_backend(weights, settings, case.backend, case.precision, case.device, order["threads"])
+        open_backend(Graph.nafnet(weights, settings), case.backend, case.precision, case.device, order["threads"])
     )
     device = "" if backend.device == "cpu" else f" {backend.device}"
     answer: dict[str, Any] = {"engine": f"{backend.name} {backend.precision}{device}", "device": backend.device}

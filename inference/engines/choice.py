@@ -5,33 +5,59 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
-from configs.schema import PredictConfig
-from inference.engines.base import Backend, BackendError, CheckedBackend, Engine
-from inference.engines.cache import find
-from inference.engines.graphs import Graph, NafnetGraph
-from models.weights import Weights
-from utils.machine import (
-    DeviceError,
-    check_device,
-    default_threads,
-    gpu_named,
-    gpu_problem,
-    gpu_shows,
-    may_have_gpu,
-    start_paddle,
-)
+import numpy as np
+
+from inference.engines.exported import Graph, find
+from inference.engines.runtimes import ONNX_ENGINES, Backend, BackendError, Engine
+from utils.machine import DeviceError, check_device, default_threads, gpu_named, gpu_shows, may_have_gpu, start_paddle
 
 # By kind of device, in the order of their speed there; of the precisions, the first one is that of "auto".
 PRECISIONS = {
     "gpu": {"paddle": ("fp32", "bf16", "fp16"), "onnxruntime": ("fp32",)},
     "cpu": {"openvino": ("fp32", "bf16"), "onnxruntime": ("fp32",), "paddle": ("fp32",)},
 }
-BACKENDS = ("auto", "paddle", "onnxruntime", "openvino")
-
 _log = logging.getLogger(__name__)
+
+
+class CheckedBackend:
+    """A `Backend` that never returns NaN or infinity: `engine` does the work, and such tiles are repeated in fp32.
+
+    Args:
+        open_fp32: opens the same network in fp32, called at most once and only when it is needed; None when `engine`
+            computes in fp32 itself. What is not finite there is a `FloatingPointError`.
+    """
+
+    def __init__(
+        self, engine: Engine, gated: bool, tlc: str, open_fp32: Callable[[], Engine] | None = None
+    ) -> None:
+        self.name, self.device, self.precision = engine.name, engine.device, engine.precision
+        self.gated, self.tlc = gated, tlc
+        self._engine, self._open_fp32 = engine, open_fp32
+        self._fp32: Engine | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, tile: np.ndarray) -> np.ndarray:
+        engine, output = self._engine, self._engine(tile)
+        if self._open_fp32 is not None and not np.isfinite(output).all():
+            with self._lock:
+                if self._fp32 is None:
+                    _log.warning("%s; such tiles are repeated in fp32", _not_finite(engine, tile))
+                    self._fp32 = self._open_fp32()
+            engine = self._fp32
+            output = engine(tile)
+        if not np.isfinite(output).all():
+            raise FloatingPointError(_not_finite(engine, tile))
+        return output
+
+
+def _not_finite(engine: Engine, tile: np.ndarray) -> str:
+    finite = "" if np.isfinite(tile).all() else " (nor were those of the tile itself)"
+    where = f"{engine.name} in {engine.precision} on {engine.device}"
+    return f"{where}: the values for a tile of {tile.shape[2]} x {tile.shape[3]} are not finite{finite}"
 
 
 class _Candidate(NamedTuple):
@@ -43,23 +69,7 @@ class _Candidate(NamedTuple):
         return f"{self.name} {self.precision} on {self.device}"
 
 
-class _NotInstalledError(BackendError):
-    """The engine's package is missing."""
-
-
 def open_backend(
-    weights: Weights,
-    settings: PredictConfig,
-    backend: str = "auto",
-    precision: str = "auto",
-    device: str = "auto",
-    threads: int | None = None,
-) -> Backend:
-    """`open_graph` for NAFNet with the windows of TLC that `settings` ask for."""
-    return open_graph(NafnetGraph(weights, settings), backend, precision, device, threads)
-
-
-def open_graph(
     graph: Graph, backend: str = "auto", precision: str = "auto", device: str = "auto", threads: int | None = None
 ) -> Backend:
     """Opens an engine, proves it on a small tile against the eager network, and guards it (`CheckedBackend`).
@@ -95,21 +105,25 @@ def open_graph(
             raise
         except Exception as error:
             # Whatever an engine raises when it does not start, the answer is the same: not this one, for this reason.
-            known = isinstance(error, BackendError | DeviceError)
-            problem = f"{candidate} is not used: {error if known else f'{type(error).__name__}: {error}'}"
+            missing = isinstance(error, ModuleNotFoundError) and error.name == candidate.name
+            reason = f"{type(error).__name__}: {error}"
+            if missing or isinstance(error, BackendError | DeviceError):
+                reason = f"the package {candidate.name} is not installed" if missing else str(error)
+            problem = f"{candidate} is not used: {reason}"
             if len(candidates) == 1:
                 raise failure(problem) from error
             problems.append(problem)
             # What was never installed is no surprise; what is there and does not work is.
-            level = logging.INFO if isinstance(error, _NotInstalledError) else logging.WARNING
-            _log.log(level, "%s", problem)
+            _log.log(logging.INFO if missing else logging.WARNING, "%s", problem)
     raise failure(f"nothing can run the network here. {'. '.join(problems)}")
 
 
 def _candidates(backend: str, precision: str, device: str) -> list[_Candidate]:
     """What to try, in order; what exists nowhere is left out, and it is an error when nothing is left."""
-    precisions = ("auto", "fp32", "bf16", "fp16")
-    for what, value, known in (("backend", backend, BACKENDS), ("precision", precision, precisions)):
+    for what, value, known in (
+        ("backend", backend, ("auto", "paddle", "onnxruntime", "openvino")),
+        ("precision", precision, ("auto", "fp32", "bf16", "fp16")),
+    ):
         if value not in known:
             raise BackendError(f"{what} {value!r}: unknown, expected one of {', '.join(known)}")
     check_device(device)
@@ -146,42 +160,16 @@ def _worth_asking(name: str, kind: str, device: str) -> bool:
 
 
 def _open_checked(candidate: _Candidate, graph: Graph, threads: int | None) -> CheckedBackend:
-    if candidate.name == "paddle":
-        engine = _open_paddle(candidate, graph, threads)
-        gated, tlc = engine.gated, engine.tlc
+    name, device, precision = candidate
+    if name == "paddle":
+        start_paddle(threads)
+        about = engine = graph.reference(device, precision)
     else:
         # Imported before the file is looked for: none is made for an engine that does not start.
-        start = onnx_engine(candidate.name, candidate.device, candidate.precision, threads or default_threads())
-        file = find(graph)
-        engine, gated, tlc = start(file.content), file.gated, file.tlc
-        file.proof.check(engine)
+        importlib.import_module(name)
+        about = find(graph)
+        engine = ONNX_ENGINES[name](about.content, device, precision, threads or default_threads())
+        about.proof.check(engine)
     exact = candidate._replace(precision="fp32")
-    return CheckedBackend(
-        engine, gated, tlc, None if candidate == exact else lambda: _open_checked(exact, graph, threads)
-    )
-
-
-def onnx_engine(name: str, device: str, precision: str, threads: int) -> Callable[[bytes], Engine]:
-    """Imports "onnxruntime" or "openvino"; what comes back opens the content of an ONNX file.
-
-    Raises:
-        BackendError: the package is not installed.
-    """
-    if importlib.util.find_spec(name) is None:
-        raise _NotInstalledError(f"the package {name} is not installed")
-    if name == "onnxruntime":
-        from inference.engines.onnx_runtime import OnnxRuntimeEngine
-
-        return lambda content: OnnxRuntimeEngine(content, device, threads)
-    from inference.engines.openvino_cpu import OpenVinoEngine
-
-    return lambda content: OpenVinoEngine(content, precision, threads)
-
-
-def _open_paddle(candidate: _Candidate, graph: Graph, threads: int | None) -> Backend:
-    start_paddle(threads)
-    if candidate.device != "cpu":
-        problem = gpu_problem(candidate.device)
-        if problem is not None:
-            raise DeviceError(f"device {candidate.device}: {problem}; use --device cpu to run without it")
-    return graph.reference(candidate.device, candidate.precision)
+    again = None if candidate == exact else lambda: _open_checked(exact, graph, threads)
+    return CheckedBackend(engine, about.gated, about.tlc, again)

@@ -1,46 +1,56 @@
-"""NAFNet as an ONNX file, written node by node: any size, the gate, TLC; the numbers are those of the eager network.
+"""NAFNet and the locator as ONNX files, written node by node; the numbers are those of the eager networks.
 
 No exporter is asked, because those for Paddle get constants wrong without a word. What can be multiplied out beforehand
-is, which is exact but for rounding: LayerNorm's weight and bias, beta and gamma go into the 1x1 convolutions beside
-them. The simple gate's two factors are computed apart from each other, each by half of the convolution: cutting a map
-of channels in two costs both engines more than the convolution.
+is, which is exact but for rounding: batch norms, LayerNorm's weight and bias, beta and gamma go into the convolutions
+beside them. The simple gate's two factors are computed apart from each other, each by half of the convolution: cutting
+a map of channels in two costs both engines more than the convolution.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from configs.schema import PredictConfig
-from inference.engines.base import INPUT, OUTPUT
-from models.tlc import convert_to_local
-from models.weights import Weights, arrays_of, network_of
+from inference.engines.runtimes import INPUT, OUTPUT
+from models.locator import EPSILON, MEAN, SCALE, TAPS, InvertedBottleneck, Locator
+from models.nafnet import NAFNet
+from models.weights import arrays_of
 
 # What onnxruntime and OpenVINO of the pinned versions both take, and what ONNX has had since early 2023.
 OPSET = 18
 IR_VERSION = 8
-EPSILON = np.float32(1e-6)
+# Of the locator's decoder: Paddle's own default.
+_DECODER_EPSILON = 1e-5
 
 
-class GraphWriter:
-    """Collects nodes and constants of any network; every method gives the name of what it has written.
+def build_onnx(network: NAFNet | Locator, size: tuple[int, int] | None = None) -> bytes:
+    """A network as an ONNX file that computes what `inference.engines.runtimes.Engine` says.
+
+    Args:
+        network: with the windows of TLC that it has.
+        size: fixes (height, width) of the tiles; None takes any from 1 up, of a locator any multiples of 32.
+    """
+    if isinstance(network, Locator):
+        return _LocatorWriter(network).write(network, size)
+    return _NafnetWriter(network).write(network, size)
+
+
+class _GraphWriter:
+    """Collects nodes and constants; every method gives the name of what it has written.
 
     Equal constants are stored once, and nothing is stored that no node reads.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, network: NAFNet | Locator) -> None:
+        self._parameters = arrays_of(network)
         self._nodes: list[onnx.NodeProto] = []
         self._constants: dict[tuple, onnx.TensorProto] = {}
 
     def constant(self, values: np.ndarray | np.generic | Sequence[int], name: str | None = None) -> str:
-        """NumPy's values as they are, a list of whole numbers as int64.
-
-        Args:
-            name: for people who look at the file; the first name that an array was given counts.
-        """
+        """NumPy's values as they are, a list of whole numbers as int64; the first name given to equal ones counts."""
         array = np.asarray(values, getattr(values, "dtype", np.int64), order="C")
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
@@ -64,17 +74,14 @@ class GraphWriter:
             inputs.append(self.constant(bias.astype(np.float32), f"{name}.bias"))
         return self.node("Conv", *inputs, kernel_shape=weight.shape[2:], **attributes)
 
-    def pad_to_multiple(self, x: str, size: str, multiple: int) -> str:
-        """Zeros at the right and the bottom."""
-        missing = self.node("Mod", self.node("Neg", size), self.constant([multiple]))
-        return self.node("Pad", x, self.node("Concat", self.constant([0] * 6), missing, axis=0))
+    def convolution(self, x: str, name: str, padding: int = 0, stride: int = 1) -> str:
+        """The convolution `name`, with its own weight and, where it has one, bias."""
+        weight, bias = self._parameters[f"{name}.weight"], self._parameters.get(f"{name}.bias")
+        return self.convolve(x, name, weight, bias, pads=[padding] * 4, strides=[stride] * 2)
 
-    def model(self, name: str, result: str, channels: int, height: int | None, width: int | None) -> bytes:
-        """The file of the whole graph, which is called `name` and gives the value `result`.
-
-        Input and output are float32 [1, 3, h, w] and [1, channels, h, w]; a side that is None may be any.
-        """
-        sides = [height or "height", width or "width"]
+    def file(self, name: str, result: str, channels: int, size: tuple[int, int] | None) -> bytes:
+        """All that was written as the graph `name`, whose output is `result`."""
+        sides = size or ("height", "width")
         graph = helper.make_graph(
             [*self._nodes, helper.make_node("Identity", [result], [OUTPUT], name=OUTPUT)],
             name,
@@ -87,133 +94,91 @@ class GraphWriter:
         return model.SerializeToString()
 
 
-def build_onnx(
-    weights: Weights, settings: PredictConfig, height: int | None = None, width: int | None = None
-) -> bytes:
-    """NAFNet as an ONNX file whose output is that of `inference.engines.base.Engine`.
-
-    Args:
-        settings: `tlc_ratio` and `tlc_train_size` count.
-        height, width: fix these sides of the input; None takes any from 1 up.
-
-    Raises:
-        ValueError: the weights describe no network of this project, or do not fit it.
-    """
-    network = network_of(weights)
-    if settings.tlc_ratio > 0:
-        convert_to_local(network, settings.tlc_train_size, settings.tlc_ratio)
-    levels = len(network.encoder_blocks)
-    windows = network.tlc_windows or [None] * (levels + 1)
-    graph = _NafnetWriter({name: array.astype(np.float32) for name, array in arrays_of(network).items()})
-
-    size = graph.node("Shape", INPUT, start=2, end=4)
-    padded = graph.pad_to_multiple(INPUT, size, network.multiple)
-    features = graph.convolution(padded, "intro", padding=1)
-    skips = []
-    for level, count in enumerate(network.encoder_blocks):
-        for index in range(count):
-            features = graph.block(features, f"encoders.{level}.{index}", windows[level])
-        skips.append(features)
-        features = graph.convolution(features, f"downs.{level}", stride=2)
-    for index in range(network.middle_blocks):
-        features = graph.block(features, f"middle_blks.{index}", windows[levels])
-    for step, count in enumerate(network.decoder_blocks):
-        doubled = graph.node("DepthToSpace", graph.convolution(features, f"ups.{step}.0"), blocksize=2, mode="CRD")
-        features = graph.node("Add", doubled, skips.pop())
-        for index in range(count):
-            features = graph.block(features, f"decoders.{step}.{index}", windows[levels - 1 - step])
-    output = graph.convolution(features, "ending", padding=1)
-    restored = graph.head(output, padded, network.gate)
-    cut = graph.node("Slice", restored, graph.constant([0, 0]), size, graph.constant([2, 3]))
-    return graph.model("nafnet", cut, 4 if network.gate else 3, height, width)
-
-
-class _NafnetWriter(GraphWriter):
-    """NAFNet's parts.
-
-    Args:
-        parameters: all of the network's, float32, by name.
-    """
-
-    def __init__(self, parameters: Mapping[str, np.ndarray]) -> None:
-        super().__init__()
-        self._parameters = parameters
-
-    def convolution(self, x: str, name: str, padding: int = 0, stride: int = 1) -> str:
-        """The convolution `name`, with its own weight and, where it has one, bias."""
-        weight, bias = self._parameters[f"{name}.weight"], self._parameters.get(f"{name}.bias")
-        return self.convolve(x, name, weight, bias, pads=[padding] * 4, strides=[stride] * 2)
+class _NafnetWriter(_GraphWriter):
+    def write(self, network: NAFNet, size: tuple[int, int] | None) -> bytes:
+        windows = network.tlc_windows or [None] * (len(network.encoder_blocks) + 1)
+        sides = self.node("Shape", INPUT, start=2, end=4)
+        # Zeros at the right and the bottom.
+        missing = self.node("Mod", self.node("Neg", sides), self.constant([network.multiple]))
+        padded = self.node("Pad", INPUT, self.node("Concat", self.constant([0] * 6), missing, axis=0))
+        x = self.convolution(padded, "intro", padding=1)
+        skips = []
+        for level, count in enumerate(network.encoder_blocks):
+            for index in range(count):
+                x = self.block(x, f"encoders.{level}.{index}", windows[level])
+            skips.append(x)
+            x = self.convolution(x, f"downs.{level}", stride=2)
+        for index in range(network.middle_blocks):
+            x = self.block(x, f"middle_blks.{index}", windows[-1])
+        for step, count in enumerate(network.decoder_blocks):
+            doubled = self.node("DepthToSpace", self.convolution(x, f"ups.{step}.0"), blocksize=2, mode="CRD")
+            x = self.node("Add", doubled, skips.pop())
+            for index in range(count):
+                x = self.block(x, f"decoders.{step}.{index}", windows[-2 - step])
+        output = self.convolution(x, "ending", padding=1)
+        if network.gate:
+            residual, logit = self.nodes("Split", 2, output, self.constant([3, 1]), axis=1)
+            restored = self.node("Add", residual, padded)
+            output = self.node("Concat", restored, self.node("Sigmoid", logit), axis=1)
+        else:
+            output = self.node("Add", output, padded)
+        cut = self.node("Slice", output, self.constant([0, 0]), sides, self.constant([2, 3]))
+        return self.file("nafnet", cut, 4 if network.gate else 3, size)
 
     def block(self, x: str, name: str, window: int | None) -> str:
         """`models.nafnet.NAFBlock`."""
-        halves = self._normed_halves(x, f"{name}.norm1", f"{name}.conv1")
-        gated = self.node("Mul", *self._depthwise_halves(halves, f"{name}.conv2"))
-        attended = self._attention(gated, f"{name}.sca.1", window)
-        x = self.node("Add", x, self._scaled_convolution(attended, f"{name}.conv3", f"{name}.beta"))
-        gated = self.node("Mul", *self._normed_halves(x, f"{name}.norm2", f"{name}.conv4"))
-        return self.node("Add", x, self._scaled_convolution(gated, f"{name}.conv5", f"{name}.gamma"))
+        halves = self.normed_halves(x, f"{name}.norm1", f"{name}.conv1")
+        parts = _halves(self._parameters[f"{name}.conv2.weight"], self._parameters[f"{name}.conv2.bias"])
+        filtered = [
+            self.convolve(y, f"{name}.conv2.{half}", weight, bias, pads=[1] * 4, group=len(weight))
+            for y, (half, weight, bias) in zip(halves, parts, strict=True)
+        ]
+        attended = self.attention(self.node("Mul", *filtered), f"{name}.sca.1", window)
+        x = self.node("Add", x, self.scaled_convolution(attended, f"{name}.conv3", f"{name}.beta"))
+        gated = self.node("Mul", *self.normed_halves(x, f"{name}.norm2", f"{name}.conv4"))
+        return self.node("Add", x, self.scaled_convolution(gated, f"{name}.conv5", f"{name}.gamma"))
 
-    def head(self, output: str, padded: str, gate: bool) -> str:
-        """Input + residual, and the mask's probability behind it."""
-        if not gate:
-            return self.node("Add", output, padded)
-        residual, logit = self.nodes("Split", 2, output, self.constant([3, 1]), axis=1)
-        return self.node("Concat", self.node("Add", residual, padded), self.node("Sigmoid", logit), axis=1)
-
-    def _normed_halves(self, x: str, norm: str, name: str) -> list[str]:
-        """LayerNorm over channels and a 1x1 convolution, as the two halves of its channels.
-
-        The convolution takes over the norm's scale and shift.
-        """
+    def normed_halves(self, x: str, norm: str, name: str) -> list[str]:
+        """LayerNorm, whose scale and shift the 1x1 convolution behind it takes over, and that one's two halves."""
         channels = self.constant([1])
         deviation = self.node("Sub", x, self.node("ReduceMean", x, channels))
         variance = self.node("ReduceMean", self.node("Mul", deviation, deviation), channels)
-        normed = self.node("Div", deviation, self.node("Sqrt", self.node("Add", variance, self.constant(EPSILON))))
+        root = self.node("Sqrt", self.node("Add", variance, self.constant(np.float32(1e-6))))
+        normed = self.node("Div", deviation, root)
         weight = self._parameters[f"{name}.weight"].astype(np.float64)
         scale, shift = self._parameters[f"{norm}.weight"], self._parameters[f"{norm}.bias"]
         bias = self._parameters[f"{name}.bias"] + weight[:, :, 0, 0] @ shift
-        return [
-            self.convolve(normed, f"{name}.{half}", half_weight, half_bias)
-            for half, half_weight, half_bias in _halves(weight * scale[:, None, None], bias)
-        ]
+        parts = _halves(weight * scale[:, None, None], bias)
+        return [self.convolve(normed, f"{name}.{half}", weight, bias) for half, weight, bias in parts]
 
-    def _depthwise_halves(self, halves: list[str], name: str) -> list[str]:
-        """The 3x3 depthwise convolution `name`, which sees each channel by itself."""
-        parameters = _halves(self._parameters[f"{name}.weight"], self._parameters[f"{name}.bias"])
-        return [
-            self.convolve(x, f"{name}.{half}", weight, bias, pads=[1] * 4, group=len(weight))
-            for x, (half, weight, bias) in zip(halves, parameters, strict=True)
-        ]
-
-    def _scaled_convolution(self, x: str, name: str, scale: str) -> str:
+    def scaled_convolution(self, x: str, name: str, scale: str) -> str:
         """A 1x1 convolution whose outputs are multiplied by beta or gamma."""
         factors = self._parameters[scale].reshape(-1, 1, 1, 1)
         weight, bias = self._parameters[f"{name}.weight"], self._parameters[f"{name}.bias"]
         return self.convolve(x, name, weight * factors, bias * factors.reshape(-1))
 
-    def _attention(self, x: str, name: str, window: int | None) -> str:
+    def attention(self, x: str, name: str, window: int | None) -> str:
         """The map times the 1x1 convolution `name` of its global mean, or of its local means (`models.tlc`)."""
         if window is None:
             return self.node("Mul", x, self.convolution(self.node("GlobalAveragePool", x), name))
-        size = self.node("Shape", x, start=2, end=4)
+        sides = self.node("Shape", x, start=2, end=4)
         side = self.constant([window])
         # Where the map is smaller, its side is the window; zeros do not change sums.
-        zeros = self.node("Sub", self.node("Max", size, side), size)
+        zeros = self.node("Sub", self.node("Max", sides, side), sides)
         filled = self.node("Pad", x, self.node("Concat", self.constant([0] * 6), zeros, axis=0))
         channels = len(self._parameters[f"{name}.weight"])
         step = min(divisor for divisor in range(1, window + 1) if window % divisor == 0 and divisor**2 >= window)
-        sums = self._window_sums(self._window_sums(filled, window, step, channels, 2), window, step, channels, 3)
-        area = self.node("ReduceProd", self.node("Min", size, side), keepdims=0)
+        sums = self.window_sums(self.window_sums(filled, window, step, channels, 2), window, step, channels, 3)
+        area = self.node("ReduceProd", self.node("Min", sides, side), keepdims=0)
         share = self.node("Div", self.node("Cast", area, to=TensorProto.FLOAT), self.constant(np.float32(step**2)))
-        means = self.node("Div", sums, share)
-        scales = self.convolution(means, name)
-        missing = self.node("Sub", size, self.node("Shape", scales, start=2, end=4))
+        scales = self.convolution(self.node("Div", sums, share), name)
+        missing = self.node("Sub", sides, self.node("Shape", scales, start=2, end=4))
         before = self.node("Div", missing, self.constant([2]))
         none = self.constant([0, 0])
         borders = self.node("Concat", none, before, none, self.node("Sub", missing, before), axis=0)
         return self.node("Mul", x, self.node("Pad", scales, borders, mode="edge"))
 
-    def _window_sums(self, x: str, window: int, step: int, channels: int, axis: int) -> str:
+    def window_sums(self, x: str, window: int, step: int, channels: int, axis: int) -> str:
         """Sums of `window` neighbours along one axis, divided by `step`, which divides `window`.
 
         First sums of every `step`-th value, then means of `step` values next to each other. Running sums would be
@@ -233,3 +198,56 @@ class _NafnetWriter(GraphWriter):
 def _halves(weight: np.ndarray, bias: np.ndarray) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """A convolution's output channels cut in two: (name, weight, bias) of each half."""
     return list(zip(("first", "second"), np.split(weight, 2), np.split(bias, 2), strict=True))
+
+
+class _LocatorWriter(_GraphWriter):
+    def write(self, network: Locator, size: tuple[int, int] | None) -> bytes:
+        centred = self.node("Sub", INPUT, self.constant(np.float32(MEAN)))
+        x = self.node("Mul", centred, self.constant(np.float32(SCALE)))
+        x = self.relu6(self.normed(x, "encoder._conv_stem", "encoder._bn0", stride=2))
+        features = []
+        for number, block in enumerate(network.encoder._blocks):
+            x = self.bottleneck(x, f"encoder._blocks.{number}", block)
+            if number in TAPS:
+                features.append(x)
+        *finer, coarsest = features
+        x = self.merge(coarsest, finer.pop(), "merges.0")
+        x = self.node("Add", x, self.convolution(self.node("GlobalAveragePool", coarsest), "scene"))
+        for step in range(1, len(network.merges)):
+            x = self.merge(x, finer.pop(), f"merges.{step}")
+        return self.file("locator", self.twice(self.convolution(x, "head", padding=1)), 1, size)
+
+    def normed(self, x: str, name: str, norm: str, stride: int = 1, epsilon: float = EPSILON) -> str:
+        """A convolution without bias and the batch norm behind it, padded as `models.locator.SamePadded` pads."""
+        weight, mean, variance, factor, bias = (
+            self._parameters[part].astype(np.float64)
+            for part in (f"{name}.weight", *(f"{norm}.{part}" for part in ("_mean", "_variance", "weight", "bias")))
+        )
+        factor = factor / np.sqrt(variance + epsilon)
+        total = weight.shape[-1] - stride
+        group = len(weight) if weight.shape[1] == 1 else 1
+        return self.convolve(
+            x, name, weight * factor[:, None, None, None], bias - mean * factor,
+            pads=[total // 2] * 2 + [total - total // 2] * 2, strides=[stride] * 2, group=group,
+        )  # fmt: skip
+
+    def bottleneck(self, x: str, name: str, block: InvertedBottleneck) -> str:
+        y = self.relu6(self.normed(x, f"{name}._expand_conv", f"{name}._bn0")) if block.expands else x
+        y = self.relu6(self.normed(y, f"{name}._depthwise_conv", f"{name}._bn1", block.stride))
+        y = self.normed(y, f"{name}._project_conv", f"{name}._bn2")
+        return self.node("Add", x, y) if block.adds else y
+
+    def merge(self, coarse: str, fine: str, name: str) -> str:
+        """`models.locator.Merge`."""
+        coarse, fine = self.convolution(coarse, f"{name}.reduce"), self.convolution(fine, f"{name}.lateral")
+        y = self.node("Add", self.twice(coarse), fine)
+        y = self.relu6(self.normed(y, f"{name}.depthwise", f"{name}.norm1", epsilon=_DECODER_EPSILON))
+        return self.relu6(self.normed(y, f"{name}.pointwise", f"{name}.norm2", epsilon=_DECODER_EPSILON))
+
+    def relu6(self, x: str) -> str:
+        return self.node("Clip", x, self.constant(np.float32(0)), self.constant(np.float32(6)))
+
+    def twice(self, x: str) -> str:
+        """Bilinear between the middles of pixels."""
+        scales = self.constant(np.array([1, 1, 2, 2], np.float32))
+        return self.node("Resize", x, "", scales, mode="linear", coordinate_transformation_mode="half_pixel")

@@ -19,7 +19,7 @@ from pathlib import Path
 from data.contest.lists import ListError, is_contest
 from data.images import BadImageError, write_image
 from inference.benchmark.report import describe
-from inference.engines.base import BackendError
+from inference.engines.runtimes import BackendError
 from inference.leaderboard.board import Board, Records
 from inference.leaderboard.methods import METHODS, Tools
 from inference.leaderboard.table import csv_text, markdown, summaries_of

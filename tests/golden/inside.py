@@ -19,9 +19,7 @@ from configs.load import load_config
 from configs.schema import ModelConfig, PredictConfig
 from data.synthesis.__main__ import main as synthesis
 from inference import Restored, Restorer, restorer
-from inference.engines.cache import make
-from inference.engines.eager import EagerNetwork
-from inference.engines.graphs import NafnetGraph
+from inference.engines.exported import Graph, make
 from inference.fill.patches import PageRules, ToneRules, carry_page_on, match_tone
 from inference.find.locate import OutlineRules, follow_edges
 from inference.find.occlusion import OcclusionRules, occluders_from_probability, visible_changes
@@ -113,12 +111,12 @@ def _fresh(model: dict[str, object]) -> dict[str, np.ndarray]:
 
 def exported(weights: Weights) -> bytes:
     """The ONNX file, for tiles of any size."""
-    return make(NafnetGraph(weights, PredictConfig.from_dict(weights.predict))).content
+    return make(Graph.nafnet(weights, PredictConfig.from_dict(weights.predict))).content
 
 
 def eager(weights: Weights, tile: np.ndarray) -> np.ndarray:
     """What Paddle makes of float32 [1, 3, h, w]."""
-    return EagerNetwork.from_weights(weights, PredictConfig.from_dict(weights.predict), "cpu")(tile)
+    return Graph.nafnet(weights, PredictConfig.from_dict(weights.predict)).reference()(tile)
 
 
 def plan(config: Path) -> dict[str, list[object]]:

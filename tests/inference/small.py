@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from configs.schema import PredictConfig
-from inference.engines.eager import EagerNetwork
-from models.weights import Weights, arrays_of, network_of
+from inference.engines.exported import Graph
+from inference.engines.runtimes import EagerNetwork
+from models.weights import Weights, arrays_of
 from tests.models.networks import random_network
 
 # Windows of 24, 12 and 6 pixels.
@@ -20,8 +21,12 @@ def small_weights(seed: int = 0, gate: bool = True) -> Weights:
     return Weights(params=arrays_of(network), model=network.config, predict=SETTINGS.to_dict())
 
 
+def small_graph(settings: PredictConfig = SETTINGS, **arguments: object) -> Graph:
+    return Graph.nafnet(small_weights(**arguments), settings)
+
+
 def eager(weights: Weights, settings: PredictConfig = SETTINGS) -> EagerNetwork:
-    return EagerNetwork(network_of(weights), settings)
+    return Graph.nafnet(weights, settings).reference()
 
 
 def tile(height: int, width: int, seed: int = 0) -> np.ndarray:

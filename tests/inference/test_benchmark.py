@@ -27,7 +27,7 @@ from inference.benchmark.cases import (
 from inference.benchmark.measure import compare, measure
 from inference.benchmark.report import Result, csv_text, describe, markdown, matrix_rate
 from inference.engines.choice import PRECISIONS
-from inference.engines.eager import EagerNetwork
+from inference.engines.exported import Graph
 from inference.restorer import Restored
 from models.nafnet import multiply_adds
 from models.tlc import convert_to_local
@@ -45,7 +45,7 @@ def lively(gate: bool = True) -> Weights:
 
 
 def run(weights: Weights, tile: np.ndarray) -> np.ndarray:
-    return EagerNetwork.from_weights(weights, PredictConfig.from_dict(weights.predict), "cpu")(tile)
+    return Graph.nafnet(weights, PredictConfig.from_dict(weights.predict)).reference()(tile)
 
 
 @pytest.fixture

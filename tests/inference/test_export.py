@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import paddle
 import pytest
 
-from inference import export
-from inference.engines import cache
-from inference.engines.base import BackendError, Proof
-from inference.engines.cache import OnnxFile, make
+from inference import Restorer, export
+from inference.engines import exported
 from inference.engines.choice import open_backend
-from inference.engines.graphs import NafnetGraph
+from inference.engines.exported import Graph, OnnxFile, Proof, make
+from inference.engines.runtimes import BackendError
 from inference.export import main
-from models.weights import load_weights, save_weights
-from tests.inference.small import SETTINGS, eager, small_weights, tile
+from models.weights import Weights, load_weights, save_weights
+from tests.inference.small import SETTINGS, eager, small_graph, small_weights, tile
+from tests.models.networks import lively_locator
 
-ONNX = {"model.onnx", "model.onnx.json"}
+ONNX, LOCATOR = {"model.onnx", "model.onnx.json"}, {"locator.onnx", "locator.onnx.json"}
 
 
 @pytest.fixture
@@ -26,54 +28,84 @@ def weights_file(tmp_path) -> Path:
     return tmp_path / "w ü" / "small.pdparams"
 
 
+@pytest.fixture
+def old(tmp_path) -> Path:
+    """A folder with files of an earlier export."""
+    (tmp_path / "out" / "static-24x36").mkdir(parents=True)
+    for name in ("static-24x36/old", "model.onnx"):
+        (tmp_path / "out" / name).write_bytes(b"old")
+    return tmp_path / "out"
+
+
 @pytest.mark.long
-def test_all_files_are_written_checked_and_used(weights_file, capsys, monkeypatch):
+@pytest.mark.parametrize("found", [False, True], ids=["NAFNet", "NAFNet and locator"])
+def test_all_files_are_written_checked_and_used(weights_file, capsys, monkeypatch, found):
     monkeypatch.setattr(export, "STATIC_SIZE", (30, 18))
+    if found:
+        save_weights(weights_file, replace(small_weights(), locator=lively_locator()))
     assert main(["--weights", str(weights_file)]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].split() == ["file", "engine", "largest", "difference"]
-    assert [line.split()[-2] for line in printed[1:]] == ["onnxruntime", "openvino", "paddle"]
+    engines = ["onnxruntime", "openvino", "paddle", "onnxruntime", "openvino"]
+    assert [line.split()[-2] for line in printed[1:]] == engines[: 5 if found else 3]
     assert all(0 <= float(line.split()[-1]) < 1e-4 for line in printed[1:])
     out = weights_file.parent
-    assert {path.name for path in out.iterdir()} == {weights_file.name, *ONNX, "static-32x20"}
+    files = {weights_file.name, *ONNX, "static-32x20"} | (LOCATOR if found else set())
+    assert {path.name for path in out.iterdir()} == files
 
     expected = eager(small_weights())(tile(32, 20))
-    np.testing.assert_allclose(export._StaticModel(out / "static-32x20")(tile(32, 20)), expected, atol=1e-4)
+    static = paddle.jit.load(str(out / "static-32x20" / "model"))
+    np.testing.assert_allclose(static(paddle.to_tensor(tile(32, 20))).numpy(), expected, atol=1e-4)
     weights = load_weights(weights_file)
-    monkeypatch.setattr(cache, "make", lambda *arguments: pytest.fail("the file beside the weights is there"))
-    np.testing.assert_allclose(open_backend(weights, SETTINGS, "onnxruntime")(tile(32, 20)), expected, atol=1e-4)
+    monkeypatch.setattr(exported, "make", lambda *arguments: pytest.fail("the file beside the weights is there"))
+    for graph in [Graph.nafnet(weights, SETTINGS), *([Graph.locator(weights)] if found else [])]:
+        opened, reference = open_backend(graph, "onnxruntime"), graph.reference()
+        np.testing.assert_allclose(opened(tile(32, 64)), reference(tile(32, 64)), atol=1e-4)
+
+
+def test_a_locator_alone_is_exported_for_any_size_and_used(tmp_path, monkeypatch):
+    file, settings = tmp_path / "locator.pdparams", {"fill": "page", "locator_sides": [64]}
+    save_weights(file, Weights({}, {}, settings, locator=lively_locator()))
+    assert main(["--weights", str(file), "--size", "21x34"]) == 0
+    assert {path.name for path in tmp_path.iterdir()} == {file.name, *LOCATOR}
+    assert OnnxFile.load(tmp_path / "locator.onnx").size is None
+    monkeypatch.setattr(exported, "make", lambda *arguments: pytest.fail("the file beside the weights is there"))
+    restorer = Restorer(file, "cpu", backend="onnxruntime")
+    assert restorer(np.full((60, 80, 3), 200, np.uint8)).image.shape == (60, 80, 3)
 
 
 @pytest.mark.long
-def test_a_size_is_the_only_one_and_a_second_export_goes_over_the_first(weights_file, tmp_path, capsys):
-    out = tmp_path / "out"
-    (out / "static-24x36").mkdir(parents=True)
-    (out / "static-24x36" / "old").write_bytes(b"old")
-    assert main(["--weights", str(weights_file), "--out", str(out), "--size", "21x34"]) == 0
-    assert {path.name for path in out.iterdir()} == {*ONNX, "static-24x36"}
-    assert not (out / "static-24x36" / "old").exists()
-    assert OnnxFile.load(out / "model.onnx").size == (21, 34)
+def test_a_size_is_the_only_one_and_a_second_export_goes_over_the_first(weights_file, old):
+    assert main(["--weights", str(weights_file), "--out", str(old), "--size", "21x34"]) == 0
+    assert {path.name for path in old.iterdir()} == {*ONNX, "static-24x36"}
+    assert not (old / "static-24x36" / "old").exists()
+    assert OnnxFile.load(old / "model.onnx").size == (21, 34)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("broken", ["onnx", "static"])
-def test_a_broken_export_is_refused_and_leaves_the_old_files(weights_file, tmp_path, capsys, monkeypatch, broken):
-    out = tmp_path / "out"
-    (out / "static-24x36").mkdir(parents=True)
-    (out / "static-24x36" / "old").write_bytes(b"old")
-    (out / "model.onnx").write_bytes(b"old")
-    other = small_weights()
-    other.params["middle_blks.0.conv3.weight"][0, 0] += 1
-    if broken == "onnx":
-        monkeypatch.setattr(export, "make", lambda graph, *size: make(NafnetGraph(other, SETTINGS), *size))
-    else:
-        write = export.export_static
-        monkeypatch.setattr(export, "export_static", lambda weights, *rest: write(other, *rest))
-    assert main(["--weights", str(weights_file), "--out", str(out), "--size", "21x34"]) == 1
+def test_a_broken_export_is_refused_and_leaves_the_old_files(weights_file, old, capsys, monkeypatch, broken):
+    other = small_graph()
+    other.weights.params["middle_blks.0.conv3.weight"][0, 0] += 1
+    name = "make" if broken == "onnx" else "_export_static"
+    write = getattr(export, name)
+    monkeypatch.setattr(export, name, lambda graph, *rest: write(other, *rest))
+    assert main(["--weights", str(weights_file), "--out", str(old), "--size", "21x34"]) == 1
     assert "off by" in capsys.readouterr().err
-    assert (out / "model.onnx").read_bytes() == b"old"
-    assert {path.name for path in out.iterdir()} == {"model.onnx", "static-24x36"}
-    assert [path.name for path in (out / "static-24x36").iterdir()] == ["old"]
+    assert (old / "model.onnx").read_bytes() == b"old"
+    assert {path.name for path in old.iterdir()} == {"model.onnx", "static-24x36"}
+    assert [path.name for path in (old / "static-24x36").iterdir()] == ["old"]
+
+
+def test_a_wrong_locator_is_refused(tmp_path, capsys, monkeypatch):
+    locator = lively_locator()
+    save_weights(tmp_path / "locator.pdparams", Weights({}, {}, locator=locator))
+    locator.params["head.bias"][:] += 1
+    other = Graph.locator(Weights({}, {}, locator=locator))
+    monkeypatch.setattr(export, "make", lambda graph, size: make(other, size))
+    assert main(["--weights", str(tmp_path / "locator.pdparams")]) == 1
+    assert "locator.onnx is wrong" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["locator.pdparams"]
 
 
 def test_a_file_that_cannot_be_opened_is_named_with_the_engines_words(tmp_path):

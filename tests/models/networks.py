@@ -6,8 +6,9 @@ import numpy as np
 import paddle
 
 from configs.schema import PRESETS
+from models.locator import Locator
 from models.nafnet import NAFNet
-from models.weights import arrays_of, load_arrays
+from models.weights import LocatorWeights, arrays_of, load_arrays
 
 TINY = {"width": 4, "encoder_blocks": [1], "middle_blocks": 1, "decoder_blocks": [1]}
 # Uneven numbers of blocks, so that a swapped level or a reversed list shows.
@@ -34,6 +35,20 @@ def random_network(seed: int = 0, **arguments: object) -> NAFNet:
     load_arrays(network, arrays)
     network.eval()
     return network
+
+
+def lively_locator() -> LocatorWeights:
+    """A small decoder's locator whose norms all do something."""
+    paddle.seed(3)
+    network = Locator(widths=(16, 12, 8, 8))
+    rng = np.random.default_rng(4)
+    params = arrays_of(network)
+    for name, values in params.items():
+        if name.endswith("_variance"):
+            params[name] = rng.uniform(0.5, 2, values.shape).astype(np.float32)
+        elif "norm" in name or "_bn" in name:
+            params[name] = (values + rng.normal(0, 0.1, values.shape)).astype(np.float32)
+    return LocatorWeights(params, network.config)
 
 
 def random_picture(height: int, width: int, seed: int = 0, samples: int = 1) -> np.ndarray:

@@ -1,8 +1,7 @@
-"""open_backend: the same numbers from every engine, and a reason for everything that is not used."""
+"""open_backend: the same numbers from every engine, finite ones, and a reason for everything that is not used."""
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import os
 import subprocess
@@ -13,20 +12,15 @@ import numpy as np
 import paddle
 import pytest
 
-from inference.engines import choice, onnx_runtime, openvino_cpu
-from inference.engines.base import BackendError
-from inference.engines.cache import make
-from inference.engines.choice import PRECISIONS, open_backend
-from inference.engines.graphs import NAME, NafnetGraph
+from inference.engines import choice, runtimes
+from inference.engines.choice import PRECISIONS, CheckedBackend, open_backend
+from inference.engines.exported import make
+from inference.engines.runtimes import ONNX_ENGINES, BackendError
 from models.weights import save_weights
-from tests.inference.small import SETTINGS, eager, small_weights, tile
+from tests.inference.small import eager, small_graph, small_weights, tile
 from utils.machine import DeviceError, available_cores
 
 ROOT = Path(__file__).resolve().parents[3]
-ONNX_ENGINES = {
-    "onnxruntime": (onnx_runtime, "OnnxRuntimeEngine"),
-    "openvino": (openvino_cpu, "OpenVinoEngine"),
-}
 
 
 @pytest.fixture(autouse=True)
@@ -35,35 +29,35 @@ def no_gpu_shows(monkeypatch):
     monkeypatch.setattr(choice, "gpu_shows", lambda: False)
 
 
+@pytest.fixture
+def graph():
+    return small_graph()
+
+
 @pytest.mark.parametrize("gate", [True, False])
 @pytest.mark.parametrize("backend", ["paddle", "onnxruntime", "openvino"])
-def test_every_engine_gives_the_eager_networks_numbers_at_every_size(backend, gate):
-    weights = small_weights(gate=gate)
-    opened, reference = open_backend(weights, SETTINGS, backend, "fp32", "cpu", 2), eager(weights)
-    assert (opened.name, opened.precision, opened.device) == (backend, "fp32", "cpu")
-    assert opened.gated == gate
+def test_every_engine_gives_the_eager_networks_numbers(backend, gate):
+    opened, reference = open_backend(small_graph(gate=gate), backend, "fp32", "cpu", 2), eager(small_weights(gate=gate))
+    assert (opened.name, opened.precision, opened.device, opened.gated) == (backend, "fp32", "cpu", gate)
     assert "24x24, 12x12, 6x6" in opened.tlc
-    for height, width in [(1, 1), (37, 29), (5, 90), (90, 5), (23, 24)]:
-        output, expected = opened(tile(height, width)), reference(tile(height, width))
-        assert output.dtype == np.float32
-        assert output.shape == (1, 4 if gate else 3, height, width)
-        np.testing.assert_allclose(output, expected, atol=1e-4)
+    for height, width in [(1, 1), (37, 29)]:
+        output = opened(tile(height, width))
+        assert (output.dtype, output.shape) == (np.float32, (1, 4 if gate else 3, height, width))
+        np.testing.assert_allclose(output, reference(tile(height, width)), atol=1e-4)
 
 
-def test_auto_takes_the_first_of_the_order_and_fp32():
-    opened = open_backend(small_weights(), SETTINGS)
+def test_auto_takes_the_first_of_the_order_and_fp32(graph):
+    opened = open_backend(graph)
     assert (opened.name, opened.precision, opened.device) == (next(iter(PRECISIONS["cpu"])), "fp32", "cpu")
 
 
 @pytest.mark.parametrize(("said", "given", "expected"), [("1", None, 1), ("1", 3, 3), ("many", None, None)])
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
-def test_every_engine_takes_the_threads_that_the_environment_says(monkeypatch, backend, said, given, expected):
-    seen = []
-    place = ONNX_ENGINES[backend]
-    engine = getattr(place[0], place[1])
-    monkeypatch.setattr(*place, lambda *arguments: seen.append(arguments[-1]) or engine(*arguments))
+def test_every_engine_takes_the_threads_that_the_environment_says(graph, monkeypatch, backend, said, given, expected):
+    seen, engine = [], ONNX_ENGINES[backend]
+    monkeypatch.setitem(ONNX_ENGINES, backend, lambda *arguments: seen.append(arguments[-1]) or engine(*arguments))
     monkeypatch.setenv("OMP_NUM_THREADS", said)
-    open_backend(small_weights(), SETTINGS, backend, threads=given)
+    open_backend(graph, backend, threads=given)
     assert seen == [expected or available_cores()]
 
 
@@ -71,119 +65,151 @@ def test_every_engine_takes_the_threads_that_the_environment_says(monkeypatch, b
     ("backend", "device", "said"),
     [("auto", "auto", 1), ("onnxruntime", "auto", 1), ("openvino", "auto", 0), ("auto", "cpu", 0)],
 )
-def test_a_gpu_that_no_installed_package_can_use_is_no_silent_miss(monkeypatch, caplog, backend, device, said):
+def test_a_gpu_that_no_installed_package_can_use_is_no_silent_miss(graph, monkeypatch, caplog, backend, device, said):
     monkeypatch.setattr(choice, "gpu_shows", lambda: True)
-    assert open_backend(small_weights(), SETTINGS, backend, device=device).device == "cpu"
+    assert open_backend(graph, backend, device=device).device == "cpu"
     assert caplog.text.count("GPU of this machine is not used") == said
 
 
-def hide(monkeypatch, *packages: str) -> None:
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in packages else find(name))
-
-
-def test_packages_that_are_not_installed_are_passed_over_without_a_warning(monkeypatch, caplog):
-    hide(monkeypatch, "openvino", "onnxruntime")
+def test_packages_that_are_not_installed_are_passed_over_without_a_warning(graph, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     caplog.set_level(logging.INFO, "inference")
-    assert open_backend(small_weights(), SETTINGS).name == "paddle"
+    assert open_backend(graph, device="cpu").name == "paddle"
     assert "openvino is not installed" in caplog.text
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     with pytest.raises(BackendError, match="package openvino is not installed"):
-        open_backend(small_weights(), SETTINGS, "openvino")
+        open_backend(graph, "openvino")
 
 
-@pytest.mark.parametrize("fault", ["raises", "wrong", "nan"])
-def test_an_engine_that_fails_or_lies_is_named_and_the_next_one_taken(monkeypatch, caplog, fault):
-    hide(monkeypatch, "openvino")
-    call = onnx_runtime.OnnxRuntimeEngine.__call__
+@pytest.mark.parametrize(
+    ("fault", "said"), [("raises", "illegal instruction"), (0.05, "wrong numbers"), (np.nan, "wrong numbers")]
+)
+def test_an_engine_that_fails_or_lies_is_named_and_the_next_one_taken(graph, monkeypatch, caplog, fault, said):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    call = runtimes.OnnxRuntimeEngine.__call__
 
     def broken(self, tile):
         if fault == "raises":
             raise RuntimeError("illegal instruction")
-        return call(self, tile) + np.float32(0.05 if fault == "wrong" else np.nan)
+        return call(self, tile) + np.float32(fault)
 
-    monkeypatch.setattr(onnx_runtime.OnnxRuntimeEngine, "__call__", broken)
-    said = "illegal instruction" if fault == "raises" else "wrong numbers"
-    assert open_backend(small_weights(), SETTINGS).name == "paddle"
-    warning = next(record for record in caplog.records if record.levelno == logging.WARNING)
-    assert said in warning.getMessage()
-    assert "onnxruntime fp32 on cpu is not used" in warning.getMessage()
+    monkeypatch.setattr(runtimes.OnnxRuntimeEngine, "__call__", broken)
+    assert open_backend(graph).name == "paddle"
+    (warning,) = (record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
+    assert "onnxruntime fp32 on cpu is not used" in warning
+    assert said in warning
     with pytest.raises(BackendError, match=said):
-        open_backend(small_weights(), SETTINGS, "onnxruntime")
+        open_backend(graph, "onnxruntime")
 
 
-def test_unknown_names_and_combinations_say_what_there_is():
-    weights = small_weights()
-    with pytest.raises(BackendError, match=r"backend 'torch'.*auto, paddle, onnxruntime, openvino"):
-        open_backend(weights, SETTINGS, "torch")
-    with pytest.raises(BackendError, match=r"precision 'int8'.*auto, fp32, bf16, fp16"):
-        open_backend(weights, SETTINGS, "auto", "int8")
-    with pytest.raises(DeviceError, match="expected auto, cpu, gpu"):
-        open_backend(weights, SETTINGS, "auto", "auto", "cuda")
-    with pytest.raises(BackendError, match=r"openvino .*gpu.*no such combination; there is openvino on cpu: fp32, bf"):
-        open_backend(weights, SETTINGS, "openvino", "auto", "gpu")
-    with pytest.raises(BackendError, match=r"paddle on gpu: fp32, bf16, fp16; paddle on cpu: fp32"):
-        open_backend(weights, SETTINGS, "paddle", "bf16", "cpu")
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        (("torch",), BackendError, r"backend 'torch'.*auto, paddle, onnxruntime, openvino"),
+        (("auto", "int8"), BackendError, r"precision 'int8'.*auto, fp32, bf16, fp16"),
+        (("auto", "auto", "cuda"), DeviceError, "expected auto, cpu, gpu"),
+        (("openvino", "auto", "gpu"), BackendError, r"gpu.*no such combination; there is openvino on cpu: fp32"),
+        (("paddle", "bf16", "cpu"), BackendError, r"paddle on gpu: fp32, bf16, fp16; paddle on cpu: fp32"),
+    ],
+)
+def test_unknown_names_and_combinations_say_what_there_is(graph, arguments, error, words):
+    with pytest.raises(error, match=words):
+        open_backend(graph, *arguments)
 
 
 def test_weights_that_do_not_fit_are_an_error_at_once(caplog):
-    weights = small_weights(seed=3)
-    weights.params.pop("intro.bias")
+    graph = small_graph(seed=3)
+    graph.weights.params.pop("intro.bias")
     with pytest.raises(ValueError, match=r"missing intro\.bias"):
-        open_backend(weights, SETTINGS)
+        open_backend(graph)
     assert caplog.text == ""
 
 
-@pytest.fixture
-def weights():
-    return small_weights()
-
-
-def test_a_working_gpu_is_taken_first(weights, pretend_gpu, caplog):
-    opened = open_backend(weights, SETTINGS)
+def test_a_working_gpu_is_taken_first(graph, pretend_gpu, caplog):
+    opened = open_backend(graph)
     assert (opened.name, opened.device, opened.precision) == ("paddle", "gpu:0", "fp32")
     assert pretend_gpu[-1] == "gpu:0"
-    assert open_backend(weights, SETTINGS, precision="fp16", device="gpu").precision == "fp16"
+    assert open_backend(graph, precision="fp16", device="gpu").precision == "fp16"
     assert caplog.text == ""
 
 
 def test_a_gpu_that_does_not_work_is_a_warning_for_auto_and_an_error_when_named(
-    weights, pretend_gpu, caplog, monkeypatch
+    graph, pretend_gpu, caplog, monkeypatch
 ):
     def forward(self, x):
         raise RuntimeError("ExternalError: no kernel image is available")
 
     monkeypatch.setattr(paddle.nn.Conv2D, "forward", forward)
-    assert open_backend(weights, SETTINGS, "onnxruntime").device == "cpu"
+    assert open_backend(graph, "onnxruntime").device == "cpu"
     assert caplog.text == ""
-    opened = open_backend(weights, SETTINGS)
-    assert opened.device == "cpu"
+    assert open_backend(graph).device == "cpu"
     assert "no kernel image" in caplog.text
     with pytest.raises(DeviceError, match="no kernel image"):
-        open_backend(weights, SETTINGS, "paddle", device="gpu:0")
+        open_backend(graph, "paddle", device="gpu:0")
     with pytest.raises(DeviceError, match="gpu:2 is not there"):
-        open_backend(weights, SETTINGS, "paddle", device="gpu:2")
+        open_backend(graph, "paddle", device="gpu:2")
     with pytest.raises(DeviceError, match=r"no kernel image.*CUDAExecutionProvider"):
-        open_backend(weights, SETTINGS, device="gpu")
+        open_backend(graph, device="gpu")
 
 
-def test_with_an_exported_file_neither_paddle_nor_the_other_engine_is_imported(tmp_path):
-    weights = small_weights()
-    save_weights(tmp_path / "model.pdparams", weights)
-    make(NafnetGraph(weights, SETTINGS)).save(tmp_path / NAME)
+def test_with_an_exported_file_neither_paddle_nor_the_other_engine_is_imported(graph, tmp_path):
+    save_weights(tmp_path / "model.pdparams", graph.weights)
+    make(graph).save(tmp_path / "model.onnx")
     code = (
         "import sys, numpy as np\n"
         "from configs.schema import PredictConfig\n"
         "from models.weights import load_weights\n"
         "from inference.engines.choice import open_backend\n"
+        "from inference.engines.exported import Graph\n"
         "weights = load_weights(sys.argv[1])\n"
-        "opened = open_backend(weights, PredictConfig.from_dict(weights.predict), 'onnxruntime')\n"
+        "opened = open_backend(Graph.nafnet(weights, PredictConfig.from_dict(weights.predict)), 'onnxruntime')\n"
         "opened(np.zeros((1, 3, 9, 7), np.float32))\n"
         "assert not {'paddle', 'openvino', 'onnx'} & set(sys.modules), 'imported'\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "UNCOVER_CACHE": str(tmp_path / "none")}
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path / "model.pdparams")], env=environment, capture_output=True, text=True
-    )
+    command = [sys.executable, "-c", code, str(tmp_path / "model.pdparams")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "none").exists()
+
+
+class Answering:
+    """Answers with the tile and one other value."""
+
+    name, device = "stand-in", "cpu"
+
+    def __init__(self, value: float, precision: str = "fp32") -> None:
+        self.value, self.precision, self.calls = value, precision, 0
+
+    def __call__(self, tile: np.ndarray) -> np.ndarray:
+        self.calls += 1
+        output = tile.copy()
+        output[0, 0, 0, 0] = self.value
+        return output
+
+
+def test_finite_values_pass_untouched():
+    checked = CheckedBackend(Answering(0.5, "bf16"), True, "none", lambda: pytest.fail("fp32 is not needed"))
+    assert (checked.name, checked.device, checked.precision) == ("stand-in", "cpu", "bf16")
+    assert (checked.gated, checked.tlc) == (True, "none")
+    assert checked(tile(3, 4))[0, 0, 0, 0] == 0.5
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_reduced_precision_is_repeated_in_fp32_which_is_opened_once_with_one_warning(value, caplog):
+    exact, opened = Answering(0.25), []
+    checked = CheckedBackend(Answering(value, "fp16"), False, "", lambda: opened.append(1) or exact)
+    for _ in range(3):
+        assert checked(tile(3, 4))[0, 0, 0, 0] == 0.25
+    assert (len(opened), exact.calls) == (1, 3)
+    (warning,) = (record.getMessage() for record in caplog.records if record.levelno == logging.WARNING)
+    assert "fp16" in warning
+    assert "3 x 4" in warning
+
+
+def test_fp32_that_is_not_finite_is_an_error_with_names():
+    with pytest.raises(FloatingPointError, match=r"stand-in in fp32 on cpu.*3 x 4"):
+        CheckedBackend(Answering(np.nan), False, "")(tile(3, 4))
+    with pytest.raises(FloatingPointError, match="in fp32"):
+        CheckedBackend(Answering(np.nan, "bf16"), False, "", lambda: Answering(np.nan))(tile(3, 4))

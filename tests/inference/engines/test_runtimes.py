@@ -1,4 +1,4 @@
-"""The ONNX file itself, and both engines against eager Paddle at sizes at which padding and windows matter."""
+"""The ONNX file, and the engines against eager Paddle at sizes at which padding and windows matter."""
 
 from __future__ import annotations
 
@@ -14,17 +14,24 @@ import cv2
 import numpy as np
 import onnx
 import onnxruntime
+import paddle
 import pytest
 
 from configs.schema import PredictConfig
-from inference.engines import openvino_cpu
-from inference.engines.base import BackendError
-from inference.engines.eager import EagerNetwork
+from inference.engines import runtimes
+from inference.engines.exported import Graph
 from inference.engines.onnx_graph import build_onnx
-from inference.engines.onnx_runtime import CUDA, OnnxRuntimeEngine
-from inference.engines.openvino_cpu import OpenVinoEngine, core
-from models.weights import Weights, arrays_of, load_weights, network_of
-from tests.models.networks import random_network, random_picture
+from inference.engines.runtimes import (
+    BackendError,
+    EagerNetwork,
+    OnnxRuntimeEngine,
+    OpenVinoEngine,
+    openvino_core,
+    running,
+)
+from models.weights import load_weights
+from tests.inference.small import eager, small_weights, tile
+from tests.models.networks import random_network
 
 ENGINES = [OnnxRuntimeEngine, OpenVinoEngine]
 TINY = {"width": 8, "encoder_blocks": [1, 1], "middle_blocks": 1, "decoder_blocks": [1, 1]}
@@ -37,46 +44,63 @@ ROOT = Path(__file__).parents[3]
 SAMPLES = ROOT / "test_code"
 
 
-def _pair(engine: type, arguments: dict, settings: PredictConfig, **options: object) -> tuple:
-    network = random_network(**arguments)
-    model = build_onnx(Weights(params=arrays_of(network), model=network.config), settings)
-    eager = EagerNetwork(network, settings)
-    return engine(model, threads=2, **options), eager
+def pair(engine: type, arguments: dict, settings: PredictConfig, precision: str = "fp32") -> tuple:
+    """An engine over an exported random network, and the eager network."""
+    network = EagerNetwork(random_network(**arguments), settings)
+    return engine(build_onnx(network.network), "cpu", precision, 2), network
 
 
-def _weights(**arguments: object) -> Weights:
-    network = random_network(**TINY, **arguments)
-    return Weights(params=arrays_of(network), model=network.config)
+def test_other_tiles_are_refused() -> None:
+    shapes = [(3, 4, 4), (1, 2, 4, 4), (1, 3, 0, 4), (2, 3, 4, 4)]
+    for values in (np.zeros((1, 3, 4, 4)), *(np.zeros(shape, np.float32) for shape in shapes)):
+        with pytest.raises(ValueError, match="expected a tile of float32"), running("someengine", values):
+            pytest.fail("it ran")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "ResourceExhaustedError: \n\nOut of memory error on GPU 0. Cannot allocate 2.0GB memory on GPU 0",
+        "(ResourceExhausted) Fail to alloc memory of 99 size, error code is 12.",
+        "[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer of size 99",
+        "Exception from src/inference: std::bad_alloc",
+    ],
+)
+def test_every_engines_words_for_out_of_memory_become_a_memory_error_with_the_size(words: str) -> None:
+    with pytest.raises(MemoryError, match=r"someengine.*5 x 7"), running("someengine", tile(5, 7)):
+        raise RuntimeError(words)
+    with pytest.raises(RuntimeError, match="no kernel image"), running("someengine", tile(5, 7)):
+        raise RuntimeError("no kernel image is available")
+
+
+def test_a_tile_goes_where_the_network_lies_and_not_to_the_device_that_is_current(monkeypatch) -> None:
+    backend = eager(small_weights())
+    places, to_tensor = [], paddle.to_tensor
+    monkeypatch.setattr(
+        paddle, "to_tensor", lambda data, **options: places.append(str(options["place"])) or to_tensor(data, **options)
+    )
+    backend(tile(8, 8))
+    assert places == [str(backend.network.parameters()[0].place)]
 
 
 @pytest.mark.parametrize("ratio", [0, 1.5])
 @pytest.mark.parametrize("gate", [False, True])
 def test_the_file_declares_its_sides_and_stores_nothing_unused(gate: bool, ratio: float) -> None:
-    content = build_onnx(_weights(gate=gate), PredictConfig(tlc_ratio=ratio))
-    assert build_onnx(_weights(gate=gate), PredictConfig(tlc_ratio=ratio)) == content
+    network = EagerNetwork(random_network(**TINY, gate=gate), PredictConfig(tlc_ratio=ratio)).network
+    content, channels = build_onnx(network), 4 if gate else 3
+    assert build_onnx(network) == content
     graph = onnx.load_from_string(content).graph
-    assert _shapes(graph) == [[1, 3, "height", "width"], [1, 4 if gate else 3, "height", "width"]]
+    assert _shapes(graph) == [[1, 3, "height", "width"], [1, channels, "height", "width"]]
     read = {name for node in graph.node for name in node.input}
     assert {constant.name for constant in graph.initializer} <= read
-    written = {name for node in graph.node for name in node.output}
-    assert written - read == {"restored"}
-
-
-def test_sides_can_be_fixed() -> None:
-    graph = onnx.load_from_string(build_onnx(_weights(), PredictConfig(), height=40, width=24)).graph
-    assert _shapes(graph) == [[1, 3, 40, 24]] * 2
+    assert {name for node in graph.node for name in node.output} - read == {"restored"}
+    fixed = onnx.load_from_string(build_onnx(network, (40, 24))).graph
+    assert _shapes(fixed) == [[1, 3, 40, 24], [1, channels, 40, 24]]
 
 
 def _shapes(graph: onnx.GraphProto) -> list[list[int | str]]:
     values = (*graph.input, *graph.output)
     return [[side.dim_param or side.dim_value for side in value.type.tensor_type.shape.dim] for value in values]
-
-
-def test_weights_of_another_network_are_refused_by_name() -> None:
-    weights = _weights()
-    del weights.params["middle_blks.0.beta"]
-    with pytest.raises(ValueError, match=r"missing middle_blks\.0\.beta"):
-        build_onnx(weights, PredictConfig())
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -92,83 +116,56 @@ def test_weights_of_another_network_are_refused_by_name() -> None:
     ],
 )
 def test_agrees_with_the_eager_network(engine: type, arguments: dict, settings: PredictConfig) -> None:
-    backend, eager = _pair(engine, arguments, settings)
-    assert (backend.device, backend.precision) == ("cpu", "fp32")
+    backend, reference = pair(engine, arguments, settings)
     for size in SIZES:
-        tile = random_picture(*size, seed=size[0])
-        expected, found = eager(tile), backend(tile)
+        values = tile(*size, seed=size[0])
+        expected, found = reference(values), backend(values)
         assert (found.dtype, found.shape) == (np.float32, expected.shape)
         np.testing.assert_allclose(found, expected, atol=2e-5 * max(1, np.abs(expected).max()), err_msg=str(size))
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_a_file_serves_as_well_as_its_content(engine: type, tmp_path: Path) -> None:
-    network = random_network(**TINY)
-    model = build_onnx(Weights(params=arrays_of(network), model=network.config), OFF)
-    path = tmp_path / "модель.onnx"
-    path.write_bytes(model)
-    tile = random_picture(20, 20)
-    np.testing.assert_array_equal(engine(path)(tile), engine(model)(tile))
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-def test_repeats_itself_and_keeps_its_results_apart(engine: type) -> None:
-    backend, _ = _pair(engine, {**TINY, "gate": True}, WINDOWS)
-    tile = random_picture(60, 70)
-    first = backend(tile)
-    kept = first.copy()
-    backend(1 - tile)
-    np.testing.assert_array_equal(first, kept)
-    np.testing.assert_array_equal(backend(tile), kept)
-
-
-@pytest.mark.parametrize("engine", ENGINES)
-def test_threads_share_it(engine: type, monkeypatch: pytest.MonkeyPatch) -> None:
-    backend, _ = _pair(engine, {**TINY, "gate": True}, WINDOWS)
-    monkeypatch.setattr(openvino_cpu, "COMPILED_SIZES", 2)
+def test_threads_share_it_and_results_stay_apart(engine: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    backend, _ = pair(engine, {**TINY, "gate": True}, WINDOWS)
+    monkeypatch.setattr(runtimes, "COMPILED_SIZES", 2)
     # More sizes than stay compiled.
-    sizes = [(20, 50), (29, 50), (38, 50)]
-    tiles = [random_picture(*size, seed=seed) for seed in range(2) for size in sizes]
-    alone = [backend(tile) for tile in tiles]
+    tiles = [tile(*size, seed=seed) for seed in range(2) for size in [(20, 50), (29, 50), (38, 50)]]
+    alone = [backend(values) for values in tiles]
+    kept = [output.copy() for output in alone]
     with ThreadPoolExecutor(4) as pool:
-        for expected, found in zip(alone, pool.map(backend, tiles), strict=True):
-            np.testing.assert_array_equal(found, expected)
+        for output, copy, found in zip(alone, kept, pool.map(backend, tiles), strict=True):
+            np.testing.assert_array_equal(found, copy)
+            np.testing.assert_array_equal(output, copy)
     if engine is OpenVinoEngine:
         assert len(backend._requests) == 2
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_other_arrays_are_refused(engine: type) -> None:
-    backend, _ = _pair(engine, TINY, OFF)
-    with pytest.raises(ValueError, match="float64"):
-        backend(np.zeros((1, 3, 4, 4)))
-
-
-@pytest.mark.parametrize("engine", ENGINES)
 def test_too_little_memory_is_a_memory_error_with_the_size(engine: type, monkeypatch: pytest.MonkeyPatch) -> None:
-    backend, _ = _pair(engine, TINY, OFF)
+    backend, _ = pair(engine, TINY, OFF)
 
     class Full:
-        def run(self, *_: object) -> None:
+        def run(self, *_: object, **__: object) -> None:
             raise RuntimeError("Failed to allocate memory for requested buffer of size 99")
 
-        def infer(self, *_: object, **__: object) -> None:
-            raise RuntimeError("std::bad_alloc")
+        infer = run
 
     if engine is OnnxRuntimeEngine:
         monkeypatch.setattr(backend, "_session", Full())
     else:
         monkeypatch.setattr(backend, "_requests", OrderedDict({(30, 20): Full()}))
     with pytest.raises(MemoryError, match="30 x 20"):
-        backend(random_picture(30, 20))
+        backend(tile(30, 20))
+    with pytest.raises(ValueError, match="float64"):
+        backend(np.zeros((1, 3, 4, 4)))
 
 
 # Prints the resident megabytes before large tiles and after each of four sizes.
 MEMORY = """
-from inference.engines.openvino_cpu import OpenVinoEngine
+from inference.engines.runtimes import OpenVinoEngine
 from inference.engines.onnx_graph import build_onnx
-from tests.inference.small import SETTINGS, small_weights, tile
-backend = OpenVinoEngine(build_onnx(small_weights(), SETTINGS), threads=2)
+from tests.inference.small import eager, small_weights, tile
+backend = OpenVinoEngine(build_onnx(eager(small_weights()).network), "cpu", "fp32", 2)
 for size in [(8, 8), (1024, 1024), (1024, 1040), (1024, 1056), (1024, 1072)]:
     backend(tile(*size))
     print(int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6)
@@ -187,16 +184,16 @@ def test_openvino_holds_the_maps_of_one_size_only() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_signals_find_their_stack_after_engines_came_and_went() -> None:
     """OpenVINO puts one in place for AMX; engines with cores of their own left freed memory there, which crashed."""
-    engines = [_pair(OpenVinoEngine, TINY, OFF)[0] for _ in range(2)]
+    engines = [pair(OpenVinoEngine, TINY, OFF)[0] for _ in range(2)]
     for engine in engines:
-        engine(random_picture(8, 8))
+        engine(tile(8, 8))
     del engine
     while engines:
         engines.pop(0)
         gc.collect()
     stack = SignalStack()
     assert ctypes.CDLL(None, use_errno=True).sigaltstack(None, ctypes.byref(stack)) == 0
-    if stack.flags != SS_DISABLE:
+    if stack.flags != 2:  # SS_DISABLE
         spans = [line.split()[0].split("-") for line in Path("/proc/self/maps").read_text().splitlines()]
         assert any(int(start, 16) <= stack.start < int(stop, 16) for start, stop in spans)
 
@@ -207,34 +204,27 @@ class SignalStack(ctypes.Structure):
     _fields_ = (("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
 
 
-SS_DISABLE = 2
-
-
-@pytest.mark.skipif(CUDA in onnxruntime.get_available_providers(), reason="this onnxruntime has CUDA")
+@pytest.mark.skipif(
+    "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this onnxruntime has CUDA"
+)
 def test_onnxruntime_without_cuda_refuses_a_gpu() -> None:
     with pytest.raises(BackendError, match="install onnxruntime-gpu"):
-        _pair(OnnxRuntimeEngine, TINY, OFF, device="gpu:0")
-
-
-def test_openvino_refuses_a_precision_that_it_lacks() -> None:
-    with pytest.raises(BackendError, match="fp32 or bf16"):
-        _pair(OpenVinoEngine, TINY, OFF, precision="fp16")
+        OnnxRuntimeEngine(b"", "gpu:0", "fp32", 1)
 
 
 @pytest.mark.skipif(
-    "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"), reason="no bf16 on this CPU"
+    "BF16" not in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"), reason="no bf16 on this CPU"
 )
 def test_bf16_stays_close_on_a_real_photo() -> None:
     """On average half a step of 8 bits inside the mask, and 99 % of it within two; single pixels are further off."""
     weights = load_weights(SAMPLES / "model.pdparams")
     settings = PredictConfig.from_dict(weights.predict)
-    eager = EagerNetwork(network_of(weights), settings)
-    backend = OpenVinoEngine(build_onnx(weights, settings), precision="bf16")
-    assert backend.precision == "bf16"
+    reference = Graph.nafnet(weights, settings).reference()
+    backend = OpenVinoEngine(build_onnx(reference.network), "cpu", "bf16", 2)
     image = cv2.imread(str(SAMPLES / "samples/photos/form_head.jpg"))
     small = cv2.resize(image, None, fx=512 / max(image.shape), fy=512 / max(image.shape), interpolation=cv2.INTER_AREA)
-    tile = np.ascontiguousarray(small[:, :, ::-1].transpose(2, 0, 1)[None], np.float32) / 255
-    expected, found = eager(tile)[0], backend(tile)[0]
+    values = np.ascontiguousarray(small[:, :, ::-1].transpose(2, 0, 1)[None], np.float32) / 255
+    expected, found = reference(values)[0], backend(values)[0]
     covered = expected[3] >= settings.mask_threshold
     assert covered.mean() > 0.01
     error = np.abs(np.clip(found[:3], 0, 1) - np.clip(expected[:3], 0, 1))[:, covered] * 255

@@ -1,0 +1,232 @@
+"""An engine is a network as a function of tiles: Paddle's eager mode, the reference, and onnxruntime and OpenVINO.
+
+Each imports its package when it is opened, and not before. `inference.engines.choice` opens and proves them.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from configs.schema import PredictConfig
+from utils.machine import start_paddle
+
+if TYPE_CHECKING:
+    import openvino
+    from paddle import nn
+
+# What an exported network's input and output are called.
+INPUT, OUTPUT = "tile", "restored"
+# Words by which engines report that memory ran out, in lower case: Paddle, CUDA, onnxruntime, OpenVINO and C++.
+_OUT_OF_MEMORY = (
+    "out of memory", "resourceexhausted", "resource exhausted", "cannot allocate", "failed to allocate",
+    "fail to alloc", "could not allocate", "bad_alloc", "bad allocation", "cudaerrormemoryallocation", "alloc_failed",
+)  # fmt: skip
+# Photos of 4:3, 3:2 and 16:9, upright and across, in one folder. Each size keeps its own copy of the weights, 85 MB at
+# width 16; the memory of maps, four times as much for a tile of 0.8 megapixels, only the size that ran last has.
+COMPILED_SIZES = 6
+
+
+class BackendError(RuntimeError):
+    """An engine cannot be used as asked for; the message says which, why, and what to do."""
+
+
+class Engine(Protocol):
+    """A network as a function of tiles; safe to call from several threads.
+
+    Attributes:
+        name: "paddle", "onnxruntime" or "openvino".
+        device: "cpu" or "gpu:INDEX".
+        precision: "fp32", "bf16" or "fp16".
+    """
+
+    name: str
+    device: str
+    precision: str
+
+    def __call__(self, tile: np.ndarray) -> np.ndarray:
+        """Runs float32 [1, 3, h, w], RGB in [0, 1], C-contiguous, of any size (of a locator, multiples of 32).
+
+        Returns:
+            float32 [1, channels, h, w]. Of NAFNet: the restored colours, before the gate and not clipped, and with a
+            gate a fourth channel, the probability that something covers the page. Of a locator: that one's logit.
+
+        Raises:
+            ValueError: another array.
+            MemoryError: memory ran out, in whatever way the engine says it; a smaller tile may work.
+        """
+        ...
+
+
+class Backend(Engine, Protocol):
+    """An engine that knows whether its NAFNet has a gate (`gated`), and TLC's windows in words (`tlc`)."""
+
+    gated: bool
+    tlc: str
+
+
+@contextmanager
+def running(name: str, tile: np.ndarray) -> Iterator[None]:
+    """Around an engine's run: refuses what is no tile, and turns each engine's "out of memory" into `MemoryError`."""
+    if tile.dtype != np.float32 or tile.ndim != 4 or tile.shape[:2] != (1, 3) or tile.size == 0:
+        raise ValueError(f"expected a tile of float32 [1, 3, height, width], got {tile.dtype} {list(tile.shape)}")
+    try:
+        yield
+    except Exception as error:
+        text = str(error).lower()
+        if not isinstance(error, MemoryError) and not any(words in text for words in _OUT_OF_MEMORY):
+            raise
+        height, width = tile.shape[2:]
+        raise MemoryError(f"{name}: memory ran out on a tile of {height} x {width} pixels") from error
+
+
+class EagerNetwork:
+    """A `Backend` over a network of `models` where it lies, which it converts for prediction (evaluation, TLC).
+
+    Args:
+        settings: for TLC's windows; None for a locator, which has none.
+        device: where the network's parameters lie.
+        precision: "fp32", or on a GPU "bf16" or "fp16": Paddle's automatic mixed precision, in which convolutions
+            are computed so; norms, and TLC's sums, stay in fp32.
+    """
+
+    name = "paddle"
+
+    def __init__(
+        self, network: nn.Layer, settings: PredictConfig | None, device: str = "cpu", precision: str = "fp32"
+    ) -> None:
+        start_paddle()
+        from models.tlc import convert_to_local, describe
+
+        self.network, self.device, self.precision = network, device, precision
+        network.eval()
+        if settings and settings.tlc_ratio > 0:
+            convert_to_local(network, settings.tlc_train_size, settings.tlc_ratio)
+        self.gated = bool(settings and network.gate)
+        self.tlc = describe(network.tlc_windows) if settings else "none"
+        # Paddle's current device is everybody's: another network may have moved it since.
+        self._place = network.parameters()[0].place
+        self._lock = threading.Lock()
+
+    def __call__(self, tile: np.ndarray) -> np.ndarray:
+        import paddle
+
+        from models.nafnet import joined
+
+        types = {"bf16": "bfloat16", "fp16": "float16"}
+        mixed = nullcontext() if self.precision == "fp32" else paddle.amp.auto_cast(dtype=types[self.precision])
+        with running(self.name, tile), self._lock, paddle.no_grad(), mixed:
+            output = joined(self.network(paddle.to_tensor(tile, place=self._place)))
+            return output.astype("float32").numpy()
+
+
+class OnnxRuntimeEngine:
+    """An `Engine` over what is in an ONNX file, for tiles of every size, on the CPU or through CUDA, in fp32.
+
+    Raises:
+        BackendError: this build of onnxruntime cannot use the device.
+    """
+
+    name, precision = "onnxruntime", "fp32"
+
+    def __init__(self, content: bytes, device: str, precision: str, threads: int) -> None:
+        import onnxruntime
+
+        self.device = device
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        # Warnings about what the optimiser did; errors come as exceptions.
+        options.log_severity_level = 3
+        cuda, there, providers = "CUDAExecutionProvider", onnxruntime.get_available_providers(), []
+        if device != "cpu":
+            if cuda not in there:
+                raise BackendError(
+                    f"this onnxruntime has no {cuda} for {device} (it has {', '.join(there)}); install "
+                    "onnxruntime-gpu, or use device cpu"
+                )
+            # TF32 would round to 10 bits of fraction on newer cards.
+            providers = [(cuda, {"device_id": device.removeprefix("gpu:"), "use_tf32": "0"})]
+        providers.append("CPUExecutionProvider")
+        self._session = onnxruntime.InferenceSession(content, options, providers=providers)
+        if device != "cpu" and cuda not in self._session.get_providers():
+            # onnxruntime has only logged that CUDA did not start, and would go on with the CPU.
+            raise BackendError(
+                f"onnxruntime could not start CUDA on {device}; check its CUDA and cuDNN libraries, or use device cpu"
+            )
+
+    def __call__(self, tile: np.ndarray) -> np.ndarray:
+        # A session may be run by several threads at once.
+        with running(self.name, tile):
+            return self._session.run([OUTPUT], {INPUT: tile})[0]
+
+
+class OpenVinoEngine:
+    """An `Engine` over what is in an ONNX file, on the CPU in "fp32" or "bf16": the fastest one there.
+
+    The network is compiled for each size of tile, which takes about as long as running a tile of a megapixel; the few
+    sizes that were used last stay compiled. Run without a fixed size it is slower, and OpenVINO refuses some of it.
+
+    Raises:
+        BackendError: a precision that OpenVINO does not have on this CPU.
+    """
+
+    name, device = "openvino", "cpu"
+
+    def __init__(self, content: bytes, device: str, precision: str, threads: int) -> None:
+        self.precision, self._core = precision, openvino_core()
+        if precision == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise BackendError("precision bf16: this CPU has no instructions for it; use fp32")
+        self._properties = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
+            "INFERENCE_NUM_THREADS": threads,
+        }
+        self._model = self._core.read_model(content)
+        # By (height, width), the one that ran last at the end.
+        self._requests: OrderedDict[tuple[int, int], openvino.InferRequest] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, tile: np.ndarray) -> np.ndarray:
+        with self._lock, running(self.name, tile):
+            request = self._request(tile.shape[2:])
+            request.infer({INPUT: tile}, share_inputs=True)
+            # A copy: the request writes its next result over this one.
+            return np.array(request.get_output_tensor().data)
+
+    def _request(self, size: tuple[int, int]) -> openvino.InferRequest:
+        """The one for this size; before another size runs, the last one gives the memory of its maps back."""
+        last = next(reversed(self._requests), size)
+        if last != size:
+            self._requests[last].get_compiled_model().release_memory()
+        if size not in self._requests:
+            if len(self._requests) >= COMPILED_SIZES:
+                # Dropped before the new one is made, so that there are never more in memory.
+                self._requests.popitem(last=False)
+            model = self._model.clone()
+            model.reshape({INPUT: [1, 3, *size]})
+            self._requests[size] = self._core.compile_model(model, "CPU", self._properties).create_infer_request()
+        self._requests.move_to_end(size)
+        return self._requests[size]
+
+
+@functools.cache
+def openvino_core() -> openvino.Core:
+    """The only one of this process, which stays as long as the process.
+
+    On a CPU with AMX every core puts a signal stack of its own in place, and the one before it back when it goes. When
+    the older of two goes first, the younger one puts freed memory back, and the next signal (ctrl-C, a child that
+    ends) writes over whatever lies there by then. Seen with OpenVINO 2026.4.
+    """
+    import openvino
+
+    return openvino.Core()
+
+
+# Those that run an exported network.
+ONNX_ENGINES = {"onnxruntime": OnnxRuntimeEngine, "openvino": OpenVinoEngine}

@@ -1,0 +1,282 @@
+"""Exported networks on the disk: beside the weights, cached or new; never a torn or foreign one; their proofs."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs.schema import PredictConfig
+from inference.engines import exported
+from inference.engines.choice import open_backend
+from inference.engines.exported import (
+    FOLDER_VARIABLE,
+    Graph,
+    OnnxFile,
+    Proof,
+    cache_folder,
+    find,
+    make,
+    notes_of,
+    prune,
+)
+from inference.engines.runtimes import BackendError
+from models.weights import load_weights, save_weights
+from tests.inference.small import SETTINGS, eager, small_graph, small_weights
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def made(monkeypatch) -> list:
+    """Counts how often a file is made."""
+    made = []
+    monkeypatch.setattr(exported, "make", lambda *arguments: made.append(1) or make(*arguments))
+    return made
+
+
+@pytest.fixture(scope="module")
+def proof() -> Proof:
+    return Proof.of(eager(small_weights()), *small_graph().proof_size)
+
+
+def test_the_proofs_tile_is_odd_and_higher_than_the_window_as_far_as_that_is_cheap():
+    settings = (PredictConfig(), PredictConfig(tlc_ratio=0), PredictConfig(tlc_ratio=100))
+    assert [small_graph(each).proof_size for each in settings] == [(401, 41), (17, 41), (1041, 41)]
+
+
+def test_the_same_network_passes_and_json_says_the_same(proof):
+    again = Proof.from_json(json.loads(json.dumps(proof.to_json())))
+    assert (again.height, again.width) == (41, 41)
+    assert np.array_equal(again.samples, proof.samples)
+    again.check(eager(small_weights()))
+
+
+def test_a_change_in_any_weight_or_in_the_windows_is_noticed(proof):
+    weights, rng = small_weights(), np.random.default_rng(0)
+    others = [eager(weights, replace(SETTINGS, tlc_ratio=1.0)), eager(small_weights(gate=False))]
+    for name, array in weights.params.items():
+        changed = {**weights.params, name: array + rng.normal(0, 4, array.shape).astype(np.float32)}
+        others.append(eager(replace(weights, params=changed)))
+    for other in others:
+        with pytest.raises(BackendError, match="wrong numbers"):
+            proof.check(other)
+
+
+def test_values_that_are_none_never_pass(proof):
+    three = Proof(41, 41, proof.samples[:3])
+    assert np.isfinite(three.difference(lambda tile: tile))
+    assert three.difference(lambda tile: tile * np.float32(np.nan)) == np.inf
+    assert proof.difference(lambda tile: tile) == np.inf
+    assert Proof(41, 41, np.full_like(three.samples, np.nan)).difference(lambda tile: tile) == np.inf
+
+
+def test_a_file_is_made_once_and_again_for_other_weights_and_windows(cache, made):
+    first = find(small_graph())
+    assert find(small_graph()).content == first.content
+    # Settings that have nothing to do with the network share it.
+    find(small_graph(replace(SETTINGS, rows=7, long_side=99)))
+    assert len(made) == 1
+    others = [
+        find(small_graph(seed=1)),
+        find(small_graph(replace(SETTINGS, tlc_ratio=1.0))),
+        find(small_graph(replace(SETTINGS, tlc_ratio=0.0))),
+        find(small_graph(replace(SETTINGS, tlc_ratio=0.0, tlc_train_size=32))),
+    ]
+    assert len(made) == 4
+    assert len({file.fingerprint for file in [first, *others]}) == 4
+    assert len(list(cache.glob("*.onnx"))) == len(list(cache.glob("*.onnx.json"))) == 4
+
+
+def test_the_fingerprint_is_that_of_values_shapes_and_code(monkeypatch):
+    first = small_graph().fingerprint
+    assert small_graph().fingerprint == first
+    weights = small_weights()
+    weights.params["intro.bias"] = np.nextafter(weights.params["intro.bias"], np.float32(9))
+    assert Graph.nafnet(weights, SETTINGS).fingerprint != first
+    assert Graph.nafnet(replace(small_weights(), model={"gate": False}), SETTINGS).fingerprint != first
+    read, engines = Path.read_bytes, "inference/engines"
+    for file in (f"{engines}/onnx_graph.py", f"{engines}/exported.py", "models/nafnet.py", "models/tlc.py"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "read_bytes", lambda self, file=file: read(self) + b"#" * (self == ROOT / file))
+            assert small_graph().fingerprint != first
+
+
+def change_notes(**values: object):
+    """Damage: single notes replaced."""
+
+    def change(path: Path) -> None:
+        notes = json.loads(notes_of(path).read_text())
+        notes_of(path).write_text(json.dumps(notes | values | {"proof": notes["proof"] | values.get("proof", {})}))
+
+    return change
+
+
+ANOTHER = "another version of this project"
+DAMAGE = {
+    "short": ("torn", lambda path: path.write_bytes(path.read_bytes()[:-9])),
+    "changed": ("torn, or not", lambda path: path.write_bytes(b"x" + path.read_bytes()[1:])),
+    "empty": ("torn", lambda path: path.write_bytes(b"")),
+    "torn notes": ("json is torn", lambda path: notes_of(path).write_text(notes_of(path).read_text()[:-9])),
+    "no notes": ("is not beside it", lambda path: notes_of(path).unlink()),
+    "other notes": (ANOTHER, lambda path: notes_of(path).write_text('{"weights": "of an older version"}')),
+    "wrong samples": (ANOTHER, change_notes(proof={"samples": "???"})),
+    "wrong shape": (ANOTHER, change_notes(proof={"shape": [1, 1, 7]})),
+    "no height": (ANOTHER, change_notes(proof={"height": None})),
+    "other weights": ("other weights", lambda path: make(small_graph(seed=1)).save(path)),
+    "fixed size": ("tiles of 32x40 only", lambda path: make(small_graph(), (32, 40)).save(path)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_cached_file_that_is_not_right_is_made_again_with_the_reason(cache, made, caplog, damage):
+    content = find(small_graph()).content
+    (entry,) = cache.glob("*.onnx")
+    words, spoil = DAMAGE[damage]
+    spoil(entry)
+    for _ in range(2):
+        assert find(small_graph()).content == content
+    assert len(made) == 2
+    assert words in caplog.text
+    assert caplog.text.count("is not used") == 1
+
+
+@pytest.mark.parametrize("damage", [None, "short", "no notes", "other weights", "fixed size"])
+def test_the_file_beside_the_weights_is_used_where_it_is_right_and_else_left_alone(
+    tmp_path, cache, made, caplog, damage
+):
+    save_weights(tmp_path / "w.pdparams", small_weights())
+    graph, path = Graph.nafnet(load_weights(tmp_path / "w.pdparams"), SETTINGS), tmp_path / "model.onnx"
+    make(graph).save(path)
+    if damage:
+        DAMAGE[damage][1](path)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    found = find(graph)
+    assert (found.fingerprint, found.size) == (graph.fingerprint, None)
+    assert len(made) == cache.exists() == ("model.onnx is not used" in caplog.text) == (damage is not None)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()} == before
+
+
+def test_notes_come_back_and_are_json_that_says_what_it_is_about(tmp_path):
+    file = make(small_graph(gate=False), (21, 34))
+    file.save(tmp_path / "model.onnx")
+    again = OnnxFile.load(tmp_path / "model.onnx")
+    assert (again.gated, again.size, again.content) == (False, (21, 34), file.content)
+    assert "24x24" in again.tlc
+    np.testing.assert_array_equal(again.proof.samples, file.proof.samples)
+    notes = json.loads((tmp_path / "model.onnx.json").read_text())
+    assert (notes["size"], notes["fingerprint"]) == ([21, 34], small_graph(gate=False).fingerprint)
+
+
+def test_a_window_that_onnxruntime_would_take_all_memory_for_is_refused_with_the_way_out(cache):
+    graph = small_graph(replace(SETTINGS, tlc_ratio=1000.0))
+    with pytest.raises(BackendError, match=r"2048 pixels at most, and 16000 are asked for; take tlc_ratio 0"):
+        find(graph)
+    assert open_backend(graph, device="cpu").name == "paddle"
+
+
+def test_without_onnx_and_without_a_file_the_way_out_is_named(cache, monkeypatch):
+    monkeypatch.delitem(sys.modules, "inference.engines.onnx_graph", raising=False)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(BackendError, match=r"install the package onnx.*python -m inference\.export"):
+        find(small_graph())
+
+
+def test_eight_processes_at_once_end_with_one_whole_entry(tmp_path):
+    code = (
+        "import numpy as np; from pathlib import Path; from types import SimpleNamespace\n"
+        "from inference.engines import exported\n"
+        "graph = SimpleNamespace(name='some', fingerprint='a' * 64, beside=None)\n"
+        "proof = exported.Proof.of(lambda tile: tile, 3, 3)\n"
+        "exported.make = lambda graph: exported.OnnxFile(b'z' * 100000, 'a' * 64, None, True, '', proof)\n"
+        "for turn in range(40):\n"
+        "    file = exported.find(graph)\n"
+        "    assert file.content == b'z' * 100000 and file.proof.samples.shape == (3, 3, 3)\n"
+        "    if turn % 5 == 4: exported.prune(exported.cache_folder(), Path('other'), 0)\n"
+        "exported.find(graph)\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), FOLDER_VARIABLE: str(tmp_path)}
+    command = [sys.executable, "-c", code]
+    running = [subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) for _ in range(8)]
+    for process in running:
+        _, printed = process.communicate(timeout=120)
+        assert process.returncode == 0, printed
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{'a' * 24}-some.onnx", f"{'a' * 24}-some.onnx.json"]
+
+
+def test_the_least_recently_used_goes_first_and_strangers_stay(cache):
+    graphs = [small_graph(seed=seed) for seed in range(4)]
+    size = max(len(find(graph).content) for graph in graphs)
+    names = [f"{graph.fingerprint[:24]}-nafnet.onnx" for graph in graphs]
+    for age, name in enumerate(names):
+        os.utime(cache / f"{name}.json", (time.time() - 100 + age,) * 2)
+    (cache / "notes.txt").write_bytes(bytes(9000))
+    find(graphs[0])
+    prune(cache, keep=cache / f"{names[1]}.json", limit=3 * size)
+    left = {*names[:2], *(f"{name}.json" for name in names[:2]), "notes.txt"}
+    assert {path.name for path in cache.iterdir()} == left
+
+
+def test_what_killed_processes_left_behind_goes_after_a_while(cache):
+    cache.mkdir()
+    old, new = cache / ".12-abc.tmp.onnx", cache / ".13-abc.tmp.json"
+    for path in (old, new):
+        path.write_bytes(b"half")
+    os.utime(old, (time.time() - 7200,) * 2)
+    find(small_graph())
+    assert new.exists()
+    assert not old.exists()
+
+
+def test_the_place_follows_the_environment(monkeypatch):
+    for variable, value, place in (
+        ("HOME", "/home/somebody", "/home/somebody/.cache/uncover"),
+        ("XDG_CACHE_HOME", "/xdg", "/xdg/uncover"),
+        (FOLDER_VARIABLE, "/named", "/named"),
+    ):
+        if variable == "HOME":
+            monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+            monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+        monkeypatch.setenv(variable, value)
+        assert cache_folder() == Path(place)
+
+
+@pytest.mark.parametrize("obstacle", ["a file", "read-only"])
+def test_where_nothing_can_be_written_it_works_with_a_warning(tmp_path, monkeypatch, caplog, obstacle):
+    place = tmp_path / obstacle
+    if obstacle == "a file":
+        place.write_bytes(b"")
+    else:
+        place.mkdir()
+        place.chmod(stat.S_IREAD | stat.S_IEXEC)
+        if os.access(place, os.W_OK):
+            pytest.skip("this user may write anywhere")
+    monkeypatch.setenv(FOLDER_VARIABLE, str(place))
+    assert find(small_graph()).gated
+    assert "is not kept" in caplog.text
+    assert FOLDER_VARIABLE in caplog.text
+
+
+def test_the_entries_of_another_user_are_used_although_they_cannot_be_touched(cache, made, monkeypatch):
+    find(small_graph())
+
+    def forbidden(*arguments):
+        raise PermissionError
+
+    monkeypatch.setattr(exported.os, "utime", forbidden)
+    find(small_graph())
+    assert len(made) == 1
