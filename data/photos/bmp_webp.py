@@ -22,8 +22,7 @@ _PLAIN, _MASKS = 0, (3, 6)
 _BYTES, _USUAL_BYTES = {0xFF: 0, 0xFF00: 1, 0xFF0000: 2, 0xFF000000: 3}, (2, 1, 0)
 # Of a lossy file that is encoded once more: high, because every encoding costs.
 LOSSY_QUALITY = 95
-# Methods go from 0 (fast) to 6 (small), the effort for lossless pictures from 0 to 100: these take about as long as
-# PNG, and make a photo of a page a third larger than the slowest.
+# Methods go from 0 (fast) to 6 (small), the effort for lossless pictures from 0 to 100: about as long as PNG takes.
 _LOSSY = {"quality": LOSSY_QUALITY, "method": 1}
 _LOSSLESS = {"lossless": True, "quality": 20, "method": 0}
 
@@ -73,12 +72,11 @@ def encode_webp(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> 
     metadata = {key: image.info[key] for key in ("exif", "icc_profile", "xmp") if image.info.get(key)}
     cover(samples, mode, mask, rgb)
     # The container is RIFF, see RFC 9649; of its picture chunks one with VP8 and a space is lossy, VP8L is not.
-    at = 12
+    at, buffer = 12, io.BytesIO()
     while (chunk := source[at : at + 4]) not in (b"VP8 ", b"VP8L", b""):
         size = int.from_bytes(source[at + 4 : at + 8], "little")
         at += 8 + size + size % 2
     lossy = chunk == b"VP8 "
-    buffer = io.BytesIO()
     # "exact": the colours below a transparent pixel are values of the file like any other.
     Image.fromarray(samples).save(buffer, "WEBP", exact=True, **(_LOSSY if lossy else _LOSSLESS), **metadata)
     note = f"a lossy WebP cannot be changed in part: the whole picture was encoded anew at quality {LOSSY_QUALITY}"

@@ -174,9 +174,9 @@ def _demand(condition: object, otherwise: str) -> None:
 
 def checked_coefficients(jpeg: JpegFile) -> list[np.ndarray]:
     """What `coefficients` gives; refuses data that end early, lack tables, or hold what no picture has."""
-    scans = sum(segment.marker == SOS for segment in jpeg.segments)
+    several = sum(segment.marker == SOS for segment in jpeg.segments) > 1
     # Pillow raises where jpeglib would end the process. An eighth of the size is fastest, and all data are decoded.
-    scale = 8 if scans == 1 else 1
+    scale = 1 if several else 8
     decoded = _opened(jpeg.bare(), scale)
     _check_scans(jpeg)
     planes = coefficients(jpeg)
@@ -186,7 +186,7 @@ def checked_coefficients(jpeg: JpegFile) -> list[np.ndarray]:
         _demand(blocks.max() < 1024 and (blocks.min(axis=0) >= lowest).all(), "coefficients out of range")
     # Units without data become 0 without a word (but for the one in which the data end). Then more data would change
     # them; where none lack, more is ignored.
-    if scans > 1 or not planes[-1][-1, -1].any():
+    if several or not planes[-1][-1, -1].any():
         more = _opened(jpeg.bare(_MORE_DATA), scale)
         _demand(np.array_equal(decoded, more), "cut short: the data end before the picture")
     return planes

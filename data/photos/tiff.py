@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,8 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encod
     before = _places(page, name)
     (offsets, sizes), end = map(list, before), len(source)
     # Some writers store equal blocks once; then all that changes moves to the end.
-    apart = len(set(offsets)) == len(offsets)
+    spans = sorted(zip(offsets, sizes, strict=True))
+    apart = all(at + size <= following for (at, size), (following, _) in pairwise(spans))
     for index, (at, size) in enumerate(zip(*before, strict=True)):
         _, (plane, _, row, column, _), (_, rows, columns, channels) = page.decode(None, index)
         ys, xs = np.nonzero(mask[row : row + rows, column : column + columns])
@@ -139,7 +141,6 @@ def _has_plain_blocks(page: Any, name: str) -> bool:
 
 
 def _orientation(page: Any) -> int:
-    """By EXIF, 1..8."""
     orientation = page.tags.valueof(274, 1)
     return orientation if orientation in range(1, 9) else 1
 

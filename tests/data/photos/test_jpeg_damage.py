@@ -21,6 +21,7 @@ from tests.data.photos import jpegs
 from tests.data.photos.jpegs import KINDS, decode, with_patch
 
 ROOT = Path(__file__).parents[3]
+UNCHANGED = np.zeros(jpegs.SIZE, np.uint8)
 
 
 def swap(before: bytes, after: bytes) -> Callable[[bytes], bytes]:
@@ -32,6 +33,11 @@ def edit(marker: int, change: Callable[[bytes], bytes | None]) -> Callable[[byte
     return lambda content: jpegs.edited(content, lambda each, data: change(data) if each == marker else data)
 
 
+def put(at: int, value: bytes) -> Callable[[bytes], bytes]:
+    """Overwrites bytes of the frame."""
+    return edit(jpegs.SOF0, lambda data: data[:at] + value + data[at + len(value) :])
+
+
 def told_too_late(_: bytes) -> bytes:
     """Adobe's mark for RGB between two scans of a file that decoders took for YCbCr at the first."""
     source = edit(jpegs.APP0, lambda data: None)(jpegs.three_scans())
@@ -39,12 +45,9 @@ def told_too_late(_: bytes) -> bytes:
     return source[:second] + b"\xff\xee\0\x0eAdobe\0d\0\0\0\0\0" + source[second:]
 
 
-def run(function: str, **options: str) -> subprocess.Popen:
-    """A function of this file in another process, which may end as it likes."""
-    code = f"from tests.data.photos.test_jpeg_damage import {function}; {function}()"
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **options}
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, **pipes)
+def scan_lost(_: bytes) -> bytes:
+    source = KINDS["progressive"]()
+    return source[: source.rindex(b"\xff\xda")] + b"\xff\xd9"
 
 
 BROKEN = {
@@ -54,46 +57,40 @@ BROKEN = {
     "half": (lambda content: content[: len(content) // 2], "cut short"),
     "half of the headers": (lambda content: content[:100], "cut short"),
     "three quarters with an end": (lambda content: content[: -len(content) // 4] + b"\xff\xd9", "cut short"),
+    "cut before fill bytes": (lambda content: content[: -len(content) // 4] + b"\xff\xff\xff\xd9", "cut short"),
     "last hundred bytes": (lambda content: content[:-100] + b"\xff\xd9", "cut short"),
+    "progressive cut": (lambda content: KINDS["progressive"]()[:-60] + b"\xff\xd9", "cut short"),
+    "scan lost": (scan_lost, "scans that leave out"),
+    "bytes between": (lambda content: content[:20] + b"\0" + content[20:], "byte 20"),
     "arithmetic": (swap(b"\xff\xc0", b"\xff\xc9"), "arithmetic"),
     "lossless": (swap(b"\xff\xc0", b"\xff\xc3"), "lossless"),
     "hierarchical": (swap(b"\xff\xc0", b"\xff\xc5"), "hierarchical"),
-    "12 bits": (edit(jpegs.SOF0, lambda data: b"\x0c" + data[1:]), "12-bit"),
-    "no height": (edit(jpegs.SOF0, lambda data: data[:1] + b"\0\0" + data[3:]), "broken"),
+    "12 bits": (put(0, b"\x0c"), "12-bit"),
+    "no height": (put(1, b"\0\0"), "broken"),
     "two components": (edit(jpegs.SOF0, lambda data: data[:5] + b"\2" + data[6:-3]), "2-layer"),
-    "same ids": (edit(jpegs.SOF0, lambda data: data[:9] + b"\1" + data[10:]), "ids"),
-    "thirds of samples": (edit(jpegs.SOF0, lambda data: data[:7] + b"\x31\0\2\x21\1\3\x11\1"), "fractions"),
-    "zero factor": (edit(jpegs.SOF0, lambda data: data[:7] + b"\x20" + data[8:]), "fractions"),
-    "missing table": (edit(jpegs.SOF0, lambda data: data[:8] + b"\3" + data[9:]), "table 3 is missing"),
+    "same ids": (put(9, b"\1"), "ids"),
+    "thirds of samples": (put(7, b"\x31\0\2\x21\1\3\x11\1"), "fractions"),
+    "zero factor": (put(7, b"\x20"), "fractions"),
+    "missing table": (put(8, b"\3"), "table 3 is missing"),
     "no tables": (edit(jpegs.DQT, lambda data: None), "table"),
-    "no codes": (edit(jpegs.DHT, lambda data: None), "Huffman table"),
     "zero in table": (edit(jpegs.DQT, lambda data: data[:9] + b"\0" + data[10:]), "zeros"),
-    "too many codes": (
-        edit(jpegs.DHT, lambda data: data if data[0] else b"\0\3\x09" + bytes(14) + data[17:]),
-        "broken",
-    ),
-    "cut before fill bytes": (lambda content: content[: -len(content) // 4] + b"\xff\xff\xff\xd9", "cut short"),
+    "no codes": (edit(jpegs.DHT, lambda data: None), "Huffman table"),
+    "no codes for AC": (edit(jpegs.DHT, lambda data: None if data[0] else data), "Huffman table 0 is missing"),
+    "codes": (edit(jpegs.DHT, lambda data: data if data[0] else b"\0\3\x09" + bytes(14) + data[17:]), "broken"),
     "colours told too late": (told_too_late, "reads back differently"),
-    "bytes between": (lambda content: content[:20] + b"\0" + content[20:], "byte 20"),
-    "scan lost": (
-        lambda content: (lambda p: p[: p.rindex(b"\xff\xda")] + b"\xff\xd9")(KINDS["progressive"]()),
-        "scans that leave out",
-    ),
-    "progressive cut": (lambda content: KINDS["progressive"]()[:-60] + b"\xff\xd9", "cut short"),
 }
 
 
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_cannot_be_done_is_refused_with_the_reason(name):
     damage, reason = BROKEN[name]
-    source = damage(jpegs.save(jpegs.textured()))
     with pytest.raises(UnsupportedJpegError, match=reason):
-        replace_blocks(source, jpegs.textured(), np.zeros(jpegs.SIZE, np.uint8))
+        replace_blocks(damage(jpegs.save(jpegs.textured())), jpegs.textured(), UNCHANGED)
 
 
 def test_a_lost_restart_marker_shows_in_the_copy_as_in_the_source():
     source = jpegs.save(jpegs.textured(), restart_marker_blocks=5).replace(b"\xff\xd3", b"")
-    result = replace_blocks(source, jpegs.textured(), np.zeros(jpegs.SIZE, np.uint8)).content
+    result = replace_blocks(source, jpegs.textured(), UNCHANGED).content
     assert np.array_equal(decode(result), decode(source))
 
 
@@ -102,17 +99,21 @@ def test_middle_grey_at_the_end_is_not_taken_for_lacking_data():
     picture[-40:] = 128
     source = jpegs.save(picture)
     for complete in (source, source[:-2] + b"\xff\xff\xff\xd9"):
-        assert replace_blocks(complete, decode(source), np.zeros(jpegs.SIZE, np.uint8)).content == source
+        assert replace_blocks(complete, decode(source), UNCHANGED).content == source
 
 
 def test_coefficients_that_no_8_bit_picture_has_are_refused():
-    """Each difference has a code, but not what they add up to."""
+    """Each difference has a code, but not what they add up to. The mean of black lies at the lower end."""
+    black = jpegs.save(np.zeros((*jpegs.SIZE, 3), np.uint8), quality=100)
+    assert coefficients(parse(black))[0].min() == -1024
+    replace_blocks(black, decode(black), UNCHANGED)
     jpeg = parse(KINDS["grey"]())
     planes = [np.zeros_like(plane) for plane in coefficients(jpeg)]
-    planes[0][0, :2, 0, 0] = 1000, 1900
-    source = with_coefficients(jpeg, planes)
-    with pytest.raises(UnsupportedJpegError, match="coefficients out of range"):
-        replace_blocks(source, decode(source), np.zeros(jpegs.SIZE, np.uint8))
+    for values in ((1000, 1024), (1000, 1900), (-1000, -1025)):
+        planes[0][0, :2, 0, 0] = values
+        source = with_coefficients(jpeg, planes)
+        with pytest.raises(UnsupportedJpegError, match="coefficients out of range"):
+            replace_blocks(source, decode(source), UNCHANGED)
 
 
 def test_without_the_right_jpeglib_the_error_says_so(monkeypatch):
@@ -126,8 +127,15 @@ def test_without_the_right_jpeglib_the_error_says_so(monkeypatch):
         patch.setattr(jpeg_file, "JPEGLIB_VERSION", "9.8")
         with pytest.raises(UnsupportedJpegError, match=r"9\.8 is needed"):
             replace_blocks(source, *with_patch(source))
-    pin = f"jpeglib=={jpeg_file.JPEGLIB_VERSION}\n"
-    assert pin in (ROOT / "requirements.txt").read_text()
+    assert f"jpeglib=={jpeg_file.JPEGLIB_VERSION}\n" in (ROOT / "requirements.txt").read_text()
+
+
+def run(function: str, **options: str) -> subprocess.Popen:
+    """A function of this file in another process, which may end as it likes."""
+    code = f"from tests.data.photos.test_jpeg_damage import {function}; {function}()"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **options}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, **pipes)
 
 
 def replace_forever() -> None:
@@ -165,8 +173,7 @@ def replace_in_mutants() -> None:
     for _ in range(600):
         source = mutated(generator.choice(sources), generator)
         try:
-            jpeg = parse(source)
-            size = jpeg.header.size[::-1]
+            size = parse(source).header.size[::-1]
             if size[0] * size[1] < 10**6:
                 replace_blocks(source, np.full((*size, 3), 99, np.uint8), np.eye(*size, dtype=bool))
                 outcomes[0] += 1
