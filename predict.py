@@ -47,8 +47,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     files.add_argument("--verbose", action="store_true", help="a line for every picture, and more about the engine")
     method = parser.add_argument_group("method")
     method.add_argument("--weights", help="file of weights; default: model.pdparams here, then in test_code/")
-    modes = "auto: find what is covered and restore that; tiles: the whole picture in tiles; full: in one piece"
-    method.add_argument("--mode", choices=("auto", "tiles", "full"), default="auto", help=modes)
+    method.add_argument("--mode", choices=("auto", "tiles", "full"), default="auto",
+                        help="auto: find what is covered and restore that; tiles, full: the whole picture")
     method.add_argument("--scale", type=scale, default="auto", help="working size: auto, or a fraction up to 1")
     method.add_argument("--tiles", type=tiles, help="for --mode tiles: rows x columns; default: as the weights say")
     method.add_argument("--overlap", type=int, help="pixels that tiles share; 0 is the plain cut")
@@ -56,9 +56,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     method.add_argument("--tta", action="store_true", help="average over mirrored copies: slower, a little better")
     engine = parser.add_argument_group("engine")
     engine.add_argument("--device", default="auto", help="auto (a GPU if it works), cpu, gpu or gpu:N")
-    backends = ("auto", "paddle", "onnxruntime", "openvino")
-    fastest = "what runs the network; auto: the fastest that is installed and works"
-    engine.add_argument("--backend", choices=backends, default="auto", help=fastest)
+    engine.add_argument("--backend", choices=("auto", "paddle", "onnxruntime", "openvino"), default="auto",
+                        help="what runs the network; auto: the fastest that is installed and works")
     engine.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="how exactly")
     engine.add_argument("--threads", type=threads, help="threads of the CPU; default: OMP_NUM_THREADS, or all")
     return parser.parse_args(arguments)
@@ -88,8 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             # A name that the terminal cannot show must not end the run.
             stream.reconfigure(errors="backslashreplace")
-    level = logging.INFO if options.verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(levelname)s: %(message)s")
+    logging.basicConfig(level="INFO" if options.verbose else "WARNING", format="%(levelname)s: %(message)s")
     # Imported here, so that --help and a typing error need not wait. Paddle is imported by the engines that need it: it
     # takes seconds and a quarter of a gigabyte.
     from inference.folder import ResultsError, restore_folder
@@ -101,21 +99,20 @@ def main(arguments: list[str] | None = None) -> int:
         if not listing.pictures and not listing.closed:
             raise FileNotFoundError(f"{options.source}: no pictures found (--include is {options.include!r})")
         rows, columns = options.tiles or (None, None)
-        restorer = Restorer(
-            options.weights, options.device, mode=options.mode, scale=options.scale, tta=options.tta,
-            backend=options.backend, precision=options.precision, threads=options.threads,
-            rows=rows, columns=columns, overlap=options.overlap, tlc_ratio=options.tlc_ratio,
-        )  # fmt: skip
+        names = ("mode", "scale", "tta", "backend", "precision", "threads", "overlap", "tlc_ratio")
+        wanted = {name: getattr(options, name) for name in names}
+        restorer = Restorer(options.weights, options.device, rows=rows, columns=columns, **wanted)
         prepare_results(options.results)
-        extras = {"overwrite": options.overwrite, "save_mask": options.save_mask, "compare": options.compare}
-        work = restore_folder(restorer, listing, options.results, **extras)
+        orders = {name: getattr(options, name) for name in ("overwrite", "save_mask", "compare")}
+        work = restore_folder(restorer, listing, options.results, **orders)
     except (OSError, ValueError, RuntimeError, MemoryError) as error:
         print(f"error: {printable(error)}", file=sys.stderr)
         return 2
     print(restorer.describe())
     tell_left_out("not a picture", listing.others, options.verbose)
     tell_left_out("a linked folder", listing.linked, options.verbose)
-    tally, start, problem, code = Tally(), time.perf_counter(), "", 1
+    outcomes: list[Outcome] = []
+    start, problem, code = time.perf_counter(), "", 1
     # In a log, a line for every picture says how far it is.
     hidden = options.verbose and not sys.stderr.isatty()
     total = len(listing.pictures) + len(listing.closed)
@@ -123,7 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         with logging_redirect_tqdm(), bar, closing(work):
             for outcome in work:
-                tally.add(outcome)
+                outcomes.append(outcome)
                 bar.update()
                 if options.verbose or outcome.status == "failed":
                     bar.write(str(outcome), file=sys.stderr)
@@ -131,11 +128,11 @@ def main(arguments: list[str] | None = None) -> int:
         problem, code = "stopped; run it again to go on with what is missing", 130
     except ResultsError as error:
         problem = f"error: {printable(error)}; make room and run it again"
-    print(*tally.lines(time.perf_counter() - start), sep="\n")
+    print(*summary(outcomes, time.perf_counter() - start), sep="\n")
     if problem:
         print(problem, file=sys.stderr)
         return code
-    return 1 if tally.counts["failed"] else 0
+    return int(any(outcome.status == "failed" for outcome in outcomes))
 
 
 def tell_left_out(reason: str, paths: Sequence[Path], all_of_them: bool) -> None:
@@ -147,38 +144,25 @@ def tell_left_out(reason: str, paths: Sequence[Path], all_of_them: bool) -> None
         print(f"left out, {reason}: {len(paths) - len(told)} more (--verbose names them)")
 
 
-class Tally:
-    """Counts outcomes, and keeps the slowest only."""
-
-    def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
-        self._notes: Counter[str] = Counter()
-        self._seconds = 0.0
-        self._slowest: Outcome | None = None
-
-    def add(self, outcome: Outcome) -> None:
-        self.counts[outcome.status] += 1
-        self._notes.update(outcome.notes)
-        if outcome.status in ("restored", "untouched"):
-            self._seconds += outcome.seconds
-            if self._slowest is None or outcome.seconds > self._slowest.seconds:
-                self._slowest = outcome
-
-    def lines(self, elapsed: float) -> list[str]:
-        """The summary of a run that took `elapsed` seconds since its first picture."""
-        total = self.counts.total()
-        parts = (f"{self.counts[status]} {status}" for status in ("restored", "untouched", "skipped", "failed"))
-        lines = [f"{total} picture{'s' if total != 1 else ''}: {', '.join(parts)}"]
-        if self.counts["skipped"]:
-            kept = "finished results were kept, also those of other weights or options; --overwrite redoes them"
-            lines.append(f"skipped: {kept}")
-        lines.extend(f"{count} of them: {note}" for note, count in sorted(self._notes.items()))
-        if self._slowest is not None:
-            done = self.counts["restored"] + self.counts["untouched"]
-            rate = f"{elapsed:.1f} s, {done / max(elapsed, 1e-9):.2f} pictures per second"
-            slowest = f"slowest {self._slowest.seconds:.2f} s ({printable(self._slowest.name)})"
-            lines.append(f"{rate}; from file to file {self._seconds / done:.2f} s on average, {slowest}")
-        return lines
+def summary(outcomes: Sequence[Outcome], elapsed: float) -> list[str]:
+    """The last lines of a run that took `elapsed` seconds since its first picture."""
+    counts = Counter(outcome.status for outcome in outcomes)
+    parts = (f"{counts[status]} {status}" for status in ("restored", "untouched", "skipped", "failed"))
+    lines = [f"{len(outcomes)} picture{'s' if len(outcomes) != 1 else ''}: {', '.join(parts)}"]
+    if counts["skipped"]:
+        kept = "finished results were kept, also those of other weights or options; --overwrite redoes them"
+        lines.append(f"skipped: {kept}")
+    notes = Counter(note for outcome in outcomes for note in outcome.notes)
+    lines.extend(f"{count} of them: {note}" for note, count in sorted(notes.items()))
+    done = [outcome for outcome in outcomes if outcome.status in ("restored", "untouched")]
+    if done:
+        slowest = max(done, key=lambda outcome: outcome.seconds)
+        lines.append(
+            f"{elapsed:.1f} s, {len(done) / max(elapsed, 1e-9):.2f} pictures per second; from file to file "
+            f"{sum(outcome.seconds for outcome in done) / len(done):.2f} s on average, "
+            f"slowest {slowest.seconds:.2f} s ({printable(slowest.name)})"
+        )
+    return lines
 
 
 if __name__ == "__main__":

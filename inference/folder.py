@@ -174,15 +174,10 @@ Job = tuple[Any, Iterator[int]]
 def overlap(jobs: Iterable[Job], helpers: int, pixels: int = PIXELS_UNDER_WAY) -> Iterator[Any]:
     """Takes every job through its parts and yields what comes out of it, in order.
 
-    Reading and writing run in helper threads, the rest in the caller's, one at a time: the network takes all cores, and
-    ctrl-C arrives there. A job keeps its own errors.
-
-    Args:
-        helpers: so many are read, and so many written, beside the network; so many wait, read, for their turn.
-        pixels: jobs that hold more than this together are not under way at the same time; a larger one goes alone.
-
-    An exception of a job, ctrl-C, or closing the iterator ends the work: writes that have begun are finished, and
-    nothing else is begun.
+    So many `helpers` read, and so many write; the rest runs in the caller's thread, one job at a time: the network
+    takes all cores, and ctrl-C arrives there. Jobs that hold more than `pixels` together are not under way at the same
+    time; a larger one goes alone. An exception of a job, ctrl-C, or closing the iterator ends the work: writes that
+    have begun are finished, and nothing else is begun.
     """
     reading, writing = deque(), deque()
     upcoming = ((next(parts, 0), outcome, parts) for outcome, parts in jobs)

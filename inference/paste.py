@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import product
 
 import cv2
 import numpy as np
@@ -66,16 +67,15 @@ def covered_boxes(mask: np.ndarray, margin: int) -> list[Box]:
     for left, top, box_width, box_height, _ in cv2.connectedComponentsWithStats(mask, connectivity=8)[2][1:].tolist():
         rows = max(0, top - margin), min(height, top + box_height + margin)
         box = (*rows, max(0, left - margin), min(width, left + box_width + margin))
-        while touching := [other for other in boxes if _overlap(box, other)]:
+        while touching := [
+            other for other in boxes
+            if box[0] < other[1] and other[0] < box[1] and box[2] < other[3] and other[2] < box[3]
+        ]:  # fmt: skip
             boxes = [other for other in boxes if other not in touching]
             tops, bottoms, lefts, rights = zip(box, *touching, strict=True)
             box = (min(tops), max(bottoms), min(lefts), max(rights))
         boxes.append(box)
     return boxes
-
-
-def _overlap(one: Box, other: Box) -> bool:
-    return one[0] < other[1] and other[0] < one[1] and one[2] < other[3] and other[2] < one[3]
 
 
 def paste(image: np.ndarray, changed: np.ndarray, patch: Patch, size: tuple[int, int], rules: PasteRules) -> None:
@@ -100,11 +100,8 @@ def paste(image: np.ndarray, changed: np.ndarray, patch: Patch, size: tuple[int,
 
 
 def add_difference(image: np.ndarray, difference: np.ndarray) -> None:
-    """Adds an enlarged difference to a whole picture, in place: the picture keeps its own sharpness.
-
-    Args:
-        image: uint8 or uint16 [H, W, 3].
-        difference: float32 [3, h, w], fractions of white, h <= H and w <= W.
+    """Adds an enlarged difference (float32 [3, h, w], fractions of white) to a whole picture (uint8 or uint16 [H, W, 3]
+    with h <= H and w <= W), in place: the picture keeps its own sharpness.
     """
     height, width = difference.shape[1:]
     white = np.float32(np.iinfo(image.dtype).max)
@@ -120,19 +117,17 @@ def _blocks(
     their place, and the function that enlarges float32 [C, h, w] of the box to [C, rows, columns] of the block.
     """
 
-    def spans(start: int, stop: int, small: int, whole: int) -> Iterator[Span]:
-        end = -(-stop * whole // small)
-        return ((begin, min(begin + _BLOCK, end)) for begin in range(start * whole // small, end, _BLOCK))
+    def spans(region: Span, small: int, whole: int) -> list[tuple[Span, partial]]:
+        end = -(-region[1] * whole // small)
+        blocks = [(start, min(start + _BLOCK, end)) for start in range(region[0] * whole // small, end, _BLOCK)]
+        return [(block, partial(_interpolation, block, small, whole, region)) for block in blocks]
 
-    for rows in spans(*box[:2], size[0], full[0]):
-        for columns in spans(*box[2:], size[1], full[1]):
-            down, across = (rows, size[0], full[0], box[:2]), (columns, size[1], full[1], box[2:])
-            yield (slice(*rows), slice(*columns)), partial(_enlarge, down=down, across=across)
+    for (rows, down), (columns, across) in product(spans(box[:2], size[0], full[0]), spans(box[2:], size[1], full[1])):
+        yield (slice(*rows), slice(*columns)), partial(_enlarge, down, across)
 
 
-def _enlarge(values: np.ndarray, down: tuple, across: tuple, cubic: bool) -> np.ndarray:
-    first, rows = _interpolation(*down, cubic)
-    start, columns = _interpolation(*across, cubic)
+def _enlarge(down: partial, across: partial, values: np.ndarray, cubic: bool) -> np.ndarray:
+    (first, rows), (start, columns) = down(cubic), across(cubic)
     return (rows @ values[:, first : first + rows.shape[1], start : start + columns.shape[1]]) @ columns.T
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from inference.engines.runtimes import Backend
 from utils.machine import available_bytes
 
-# A network, or what stands in for one: float32 [1, 3, h, w] -> [1, K, h, w]. It never learns where its tile lies.
+# A network, or what stands in for one: float32 [1, 3, h, w] -> [1, K, h, w].
 TileFunction = Callable[[np.ndarray], np.ndarray]
 Span = tuple[int, int]
 Box = tuple[int, int, int, int]
@@ -69,17 +69,15 @@ class Cut:
             return None
         half = -(-max(height, width) // 2)
         overlap = min(self.overlap, half // 4)
-        if height >= width:
-            return replace(self, rows=_covering(*self.box[:2], half, overlap), overlap=overlap)
-        return replace(self, columns=_covering(*self.box[2:], half, overlap), overlap=overlap)
+        side, ends = ("rows", self.box[:2]) if height >= width else ("columns", self.box[2:])
+        return replace(self, **{side: _covering(*ends, half, overlap)}, overlap=overlap)
 
 
 def equal_cut(height: int, width: int, rows: int, columns: int, overlap: int) -> Cut:
-    """The write-up's cut: a whole picture in `rows` x `columns` tiles.
+    """The write-up's cut: a whole picture in `rows` x `columns` tiles, fewer where they would coincide (one pixel).
 
     An odd side is made even before it is cut, which makes the four tiles equal; where a side does not divide,
-    neighbours share some pixels more than `overlap`; where pieces would coincide (a picture of one pixel), they are
-    fewer.
+    neighbours share some pixels more than `overlap`.
     """
     spans = []
     for length, parts in ((height, rows), (width, columns)):
@@ -127,15 +125,15 @@ def _spread(start: int, stop: int, size: int, parts: int) -> tuple[Span, ...]:
 
 
 def run_cut(image: np.ndarray, function: TileFunction, cut: Cut) -> np.ndarray:
-    """Applies `function` to every tile of `cut` and blends the results over the overlaps.
+    """Applies `function` to every tile of `cut`, and passes linearly from one result to the next where tiles overlap.
 
     Args:
-        image: [C, H, W] of any type, H and W >= 1; tiles are cut out of it as they are needed.
+        image: [C, H, W] of any type; tiles are cut out of it as they are needed.
         function: maps [1, C, h, w], of the type of `image`, to float32 [1, K, h, w]; K is free.
 
     Returns:
-        float32 [K, h, w], the part of the cut's box that lies in the picture; over what tiles share, the result passes
-        linearly from one to the next. A function that returns its argument gives the picture back bit for bit.
+        float32 [K, h, w], the part of the cut's box that lies in the picture. A function that returns its argument
+        gives the picture back bit for bit.
     """
     _, height, width = image.shape
 
@@ -186,13 +184,10 @@ def mean_over_flips(function: TileFunction) -> TileFunction:
 
 
 class Network:
-    """Runs a backend over parts of pictures.
+    """Runs a backend over parts of pictures, with `tta` as the mean over the four mirrorings of every tile.
 
-    Args:
-        backend: the engine; `gated` says whether its outputs have the mask probability as a fourth channel.
-        tta: averages over the four mirrorings of every tile.
-        bytes_per_pixel: what a pixel of a tile takes in memory; None makes no estimate, and tiles become smaller only
-            when the engine says that memory ran out.
+    `bytes_per_pixel` is what a pixel of a tile takes in memory; None makes no estimate, and tiles become smaller only
+    when the engine says that memory ran out.
     """
 
     def __init__(self, backend: Backend, tta: bool = False, bytes_per_pixel: float | None = None) -> None:
@@ -202,14 +197,12 @@ class Network:
         self._told = False
 
     def __call__(self, picture: np.ndarray, cut: Cut, may_cut: bool = True) -> np.ndarray:
-        """The output over the part of a picture that `cut` names.
+        """The output over the part of a picture that `cut` names: float32 [K, rows, columns], K = 3, or 4 with the mask
+        probability last.
 
         Args:
             picture: RGB uint8 or uint16 [h, w, 3]; tiles of it become float32 in [0, 1] one at a time.
-            may_cut: tiles may become smaller when memory does not suffice; otherwise that is an error.
-
-        Returns:
-            float32 [K, rows, columns], K = 3, or 4 with the mask probability last.
+            may_cut: tiles may become smaller when memory does not suffice.
 
         Raises:
             MemoryError: memory does not suffice, for the smallest tiles neither.
@@ -226,13 +219,13 @@ class Network:
                 except MemoryError as error:
                     problem, cause = str(error), error
             if smaller is None:
-                tiles = f"in tiles of {cut.tile[0]}x{cut.tile[1]}, which above {SMALLEST_TILE} would be made smaller"
-                advice = "Close other programs, work at a smaller scale (--scale), or use another device"
-                if not may_cut:
-                    tiles = "in one piece, and cutting it would change the plain network's result"
-                    advice = "Use --mode tiles, or a smaller --scale"
-                size = f"{picture.shape[0]}x{picture.shape[1]}"
-                raise MemoryError(f"memory does not suffice for {size} pixels {tiles}: {problem}. {advice}") from cause
+                tiles = f"in tiles of {cut.tile[0]}x{cut.tile[1]} (they are not made smaller than {SMALLEST_TILE})"
+                plain = "in one piece, and cutting it would change the plain network's result"
+                raise MemoryError(
+                    f"memory does not suffice for {picture.shape[0]}x{picture.shape[1]} pixels "
+                    f"{tiles if may_cut else plain}: {problem}. Close other programs, work at a smaller scale "
+                    f"(--scale), or use {'another device' if may_cut else '--mode tiles'}"
+                ) from cause
             # Said once: in a folder of a thousand photos the thousandth line tells nothing new.
             level = logging.DEBUG if self._told else logging.WARNING
             _log.log(level, "tiles of %dx%d become %dx%d: %s", *cut.tile, *smaller.tile, problem)
@@ -240,17 +233,14 @@ class Network:
 
     def _too_large(self, cut: Cut) -> str | None:
         """Why a tile would not fit into memory, or None."""
-        available = None if self._bytes_per_pixel is None else available_bytes()
-        if available is None:
-            return None
-        needed = self._bytes_per_pixel * cut.tile[0] * cut.tile[1]
-        if needed <= SHARE * available:
+        needed = (self._bytes_per_pixel or 0) * cut.tile[0] * cut.tile[1]
+        available = available_bytes() if needed else None
+        if available is None or needed <= SHARE * available:
             return None
         return f"they would take about {needed / 1e9:.1f} GB of the {available / 1e9:.1f} GB that are available"
 
 
 def bytes_per_pixel(model: Mapping[str, Any], backend: str) -> float:
-    """About how much memory a pixel of a tile takes while a network of these settings (`Weights.model`) runs; a backend
-    that is not known is taken for the hungriest.
-    """
+    """About how much memory a pixel of a tile takes while a network of these settings (`Weights.model`) runs."""
+    # A backend that is not known is taken for the hungriest.
     return model["width"] * _BYTES_PER_CHANNEL.get(backend, max(_BYTES_PER_CHANNEL.values()))

@@ -222,20 +222,13 @@ def test_results_that_cannot_be_written_are_refused_before_the_work(tmp_path, ca
     assert "/proc/results: cannot be written to" in capsys.readouterr().err
 
 
-def tally(*outcomes: Outcome) -> predict.Tally:
-    counted = predict.Tally()
-    for outcome in outcomes:
-        counted.add(outcome)
-    return counted
-
-
 RESTORED = Outcome(Path("a\nb.jpg"), "restored", {"decode": 0.5, "encode": 0.5}, notes=("it lost its charm",))
 UNTOUCHED = Outcome(Path("c.jpg"), "untouched", {"decode": 1.0, "locate": 2.0})
 
 
 def test_the_summary_counts_and_tells_rate_seconds_the_slowest_and_what_was_lost():
-    lines = tally(RESTORED, RESTORED, UNTOUCHED, Outcome(Path("d"), "skipped"), Outcome(Path("e"), "failed")).lines(4.0)
-    assert lines == [
+    outcomes = [RESTORED, RESTORED, UNTOUCHED, Outcome(Path("d"), "skipped"), Outcome(Path("e"), "failed")]
+    assert predict.summary(outcomes, 4.0) == [
         "5 pictures: 2 restored, 1 untouched, 1 skipped, 1 failed",
         "skipped: finished results were kept, also those of other weights or options; --overwrite redoes them",
         "2 of them: it lost its charm",
@@ -244,12 +237,8 @@ def test_the_summary_counts_and_tells_rate_seconds_the_slowest_and_what_was_lost
 
 
 def test_nothing_is_said_about_what_did_not_happen():
-    assert tally(Outcome(Path("e"), "failed", {"decode": 9.0})).lines(1.0) == [
-        "1 picture: 0 restored, 0 untouched, 0 skipped, 1 failed"
-    ]
-    assert tally(RESTORED).lines(1.0)[-1].endswith("slowest 1.00 s (a\\nb.jpg)")
-
-
-def test_a_line_for_one_picture():
+    (line,) = predict.summary([Outcome(Path("e"), "failed", {"decode": 9.0})], 1.0)
+    assert line == "1 picture: 0 restored, 0 untouched, 0 skipped, 1 failed"
+    assert predict.summary([RESTORED], 1.0)[-1].endswith("slowest 1.00 s (a\\nb.jpg)")
     assert str(RESTORED) == "restored: a\\nb.jpg"
     assert str(Outcome(Path("e.jpg"), "failed", message="bad\nfile")) == "failed: e.jpg: bad\\nfile"

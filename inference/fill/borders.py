@@ -1,10 +1,10 @@
 """Straight borders that pass under an occluder: the sheet's edge against the desk, its corner, a box of colour.
 
-A page is divided as in a binary space partition: the straight line is taken that best divides what is seen around the
-occluder into two sides of one colour each, then each side is looked at in the same way. Of all lines it is the one with
-the least sum of squared distances from the two mean colours, which a sort along each direction gives for every offset
-at once. Where one of the two colours fills a corner between two lines, a single line cuts that corner off; so the best
-corner is looked for, too, one line in turn while the other one stays.
+As in a binary space partition, the straight line is taken that best divides what is seen around the occluder into two
+sides of one colour each, then each side is looked at in the same way. Of all lines it is the one with the least sum of
+squared distances from the two mean colours, which a sort along each direction gives for every offset at once. Where one
+of the two colours fills a corner between two lines, the best corner is looked for, one line in turn while the other one
+stays.
 """
 
 from __future__ import annotations
@@ -49,26 +49,20 @@ class _Line(NamedTuple):
     offset: float
 
 
-# What lies beyond all of these lines is one side, and the rest the other one.
+# What lies beyond all of these lines is one side.
 _Border = tuple[_Line, ...]
 
 
 def straight_areas(picture: np.ndarray, seen: np.ndarray, rules: BorderRules) -> np.ndarray:
-    """Divides a picture along the straight borders that show around what is covered.
-
-    Args:
-        picture: uint8 or float32 [h, w, 3], 0..255, without letters: they make lines of their own.
-        seen: bool [h, w], where the page is looked at.
-
-    Returns:
-        int32 [h, w]: which area a pixel lies in, from 0; all 0 where there is no border.
+    """int32 [h, w]: which of the areas a pixel lies in that are divided by the straight borders which show in what is
+    `seen` (bool [h, w]) of a picture (uint8 or float32 [h, w, 3], 0..255, without letters: they make lines themselves).
     """
     height, width = seen.shape
     areas = np.zeros(height * width, np.int32)
     places = np.stack(np.meshgrid(np.arange(width), np.arange(height)), 2).reshape(-1, 2).astype(np.float64)
 
     def divide(points: np.ndarray, colours: np.ndarray, here: np.ndarray, depth: int) -> None:
-        """Gives the pixels `here`, which index `places`, other numbers on the far side of each border."""
+        """Gives what lies beyond a border among the pixels `here`, which index `places`, a number of its own."""
         border = _best_border(points, colours, rules) if depth else None
         if border is None:
             return
@@ -88,10 +82,8 @@ def _beyond(border: _Border, points: np.ndarray) -> np.ndarray:
 
 def _best_border(points: np.ndarray, colours: np.ndarray, rules: BorderRules) -> _Border | None:
     """What best divides the colours, where it is a border."""
-    if len(points) < max(2, rules.fewest):
-        return None
-    chosen = (points % np.ceil(np.sqrt(len(points) / rules.points)) == 0).all(1)
-    if chosen.sum() < rules.fewest:
+    chosen = (points % np.ceil(np.sqrt(max(1, len(points)) / rules.points)) == 0).all(1)
+    if chosen.sum() < max(2, rules.fewest):
         return None
     points, colours = points[chosen], colours[chosen] - colours[chosen].mean(0)
     total = (colours**2).sum()
@@ -178,13 +170,12 @@ class _Directions:
         self._angles = angles
         self._order = np.argsort(along, axis=1, kind="stable")
         self._along = np.take_along_axis(along, self._order, axis=1)
-        # No line passes between two points that lie equally far.
-        self._tied = np.diff(self._along, axis=1) <= _APART
 
     def best(self, value: Callable[[np.ndarray], np.ndarray]) -> _Line:
         """The line across one of the directions with the highest value; `value` turns the order of the points, int64
         [d, n], into float64 [d, n - 1], the value of a line between each point and the next.
         """
-        values = np.where(self._tied, -np.inf, value(self._order))
+        # No line passes between two points that lie equally far.
+        values = np.where(np.diff(self._along, axis=1) <= _APART, -np.inf, value(self._order))
         direction, place = np.unravel_index(int(values.argmax()), values.shape)
         return _Line(float(self._angles[direction]), float(self._along[direction, place : place + 2].mean()))

@@ -57,15 +57,11 @@ class RuledLine:
 
 
 def ruled_lines(rest: np.ndarray, hole: np.ndarray, rules: LineRules) -> list[RuledLine]:
-    """Finds the lines that go on across a hole.
+    """The lines that go on across a hole, the steadiest first, no two of which share an end.
 
     Args:
         rest: float32 [h, w, 3], the picture less its paper, in grey levels; what it has in the hole does not count.
         hole: bool [h, w].
-
-    Returns:
-        The steadiest first, no two of which share an end. None in pictures too long for OpenCV's sampling (32767
-        pixels).
     """
     if max(hole.shape) >= _LONGEST:
         return []
@@ -90,13 +86,8 @@ def ruled_lines(rest: np.ndarray, hole: np.ndarray, rules: LineRules) -> list[Ru
 
 
 def draw_lines(page: np.ndarray, paper: np.ndarray, hole: np.ndarray, lines: list[RuledLine]) -> None:
-    """Draws lines into the hole, in place of what the page has there; where two cross, a pixel is that of the one that
-    stands out more.
-
-    Args:
-        page: float32 [h, w, 3], changed in the hole.
-        paper: float32 [h, w, 3], its tone without strokes.
-        hole: bool [h, w].
+    """Draws lines over what the page (float32 [h, w, 3], changed) has in the hole (bool [h, w]), on `paper`, its tone
+    without strokes; where two cross, a pixel is that of the one that stands out more.
     """
     undrawn, strongest = page.copy(), np.full(hole.shape, -1, np.float32)
     for line in lines:

@@ -10,7 +10,7 @@ A ghost of the hand's fine detail stays as well. MODEL_CARD.md tells what each i
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import ceil
 
 import cv2
@@ -27,6 +27,9 @@ _INPAINTING_RADIUS = 3
 _FEWEST_SEEN = 10
 # Pixels of page beyond what is looked at: the network sees them, and no side of a box is taken for the picture's.
 _CONTEXT = 48
+# The network's fill takes the tone of the page up to this far from what is pasted, in pixels as those of `PageRules`;
+# a difference beyond about this share of white is a change of content, and not of tone.
+TONE_RING, TONE_OUTLIER = 16.0, 0.1
 
 
 @dataclass(frozen=True)
@@ -49,18 +52,6 @@ class PageRules:
         return PageRules(self.ring * factor, text, stroke, rim, around, self.borders, self.lines.scaled(factor))
 
 
-@dataclass(frozen=True)
-class ToneRules:
-    """How the network's fill is matched to the page around; tones are fractions of white."""
-
-    ring: float = 16.0  # As in `PageRules`
-    outlier: float = 0.1  # Differences beyond about this are the network's changes of content, not of tone
-
-    def scaled(self, long_side: int) -> ToneRules:
-        """As `PageRules.scaled`."""
-        return replace(self, ring=self.ring * max(1.0, long_side / 1024))
-
-
 def page_patches(picture: np.ndarray, mask: np.ndarray, paste: PasteRules) -> list[Patch]:
     """What is pasted over the covered parts of a picture, made from the page around them.
 
@@ -70,10 +61,9 @@ def page_patches(picture: np.ndarray, mask: np.ndarray, paste: PasteRules) -> li
         paste: how the patches will be pasted, in pixels of that scale.
     """
     rules = PageRules().scaled(max(mask.shape))
-    margin = max(rules.around, rules.lines.band)
     return [
         Patch(box, mask[place], to_float(carry_page_on(picture[place], mask[place], paste, rules)))
-        for box, place in _covered_places(mask, paste.reach + margin)
+        for box, place in _covered_places(mask, paste.reach + max(rules.around, rules.lines.band))
     ]
 
 
@@ -81,14 +71,12 @@ def network_patches(
     network: Network, picture: np.ndarray, mask: np.ndarray, paste: PasteRules, side: int, overlap: int,
     output: np.ndarray | None = None,
 ) -> list[Patch]:  # fmt: skip
-    """The same as `page_patches`, painted by a network, which sees the covered parts in tiles of `side` and `overlap`.
-
-    Args:
-        output: float32 [K, h, w], what it has made of `picture` already; None lets it run.
+    """The same, painted by a network, which sees the covered parts in tiles of `side` and `overlap`, or has made
+    `output` (float32 [K, h, w]) of the whole picture already.
     """
-    rules = ToneRules().scaled(max(mask.shape))
+    ring = TONE_RING * max(1.0, max(mask.shape) / 1024)
     patches = []
-    for box, place in _covered_places(mask, paste.reach + rules.ring):
+    for box, place in _covered_places(mask, paste.reach + ring):
         if output is None:
             # The tiles reach beyond a small box.
             cut = region_cut(box, *picture.shape[:2], side, overlap)
@@ -99,7 +87,7 @@ def network_patches(
         restored = np.ascontiguousarray(here[:3].transpose(1, 2, 0))
         # Without a gate the mask stands in for the network's probability.
         probability = here[3] if len(here) > 3 else mask[place].astype(np.float32)
-        fill = match_tone(restored, to_float(picture[place]), probability, mask[place], paste.reach, rules)
+        fill = match_tone(restored, to_float(picture[place]), probability, mask[place], paste.reach, ring)
         patches.append(Patch(box, mask[place], fill))
     return patches
 
@@ -110,41 +98,29 @@ def _covered_places(mask: np.ndarray, looked_at: float) -> Iterator[tuple[Box, t
 
 
 def match_tone(
-    restored: np.ndarray, picture: np.ndarray, probability: np.ndarray, mask: np.ndarray, start: float, rules: ToneRules
-) -> np.ndarray:
-    """Brings the network's picture to the tone of the page around what is covered.
+    restored: np.ndarray, picture: np.ndarray, probability: np.ndarray, mask: np.ndarray, reach: float, ring: float,
+    outlier: float = TONE_OUTLIER,
+) -> np.ndarray:  # fmt: skip
+    """The network's picture (`restored`, before the gate) in the tone of the page around what is covered, not clipped;
+    only values near the mask mean anything.
 
-    Args:
-        restored: float32 [h, w, 3] in [0, 1], the network's picture before the gate.
-        picture: float32 [h, w, 3] in [0, 1], what was given to the network.
-        probability: float32 [h, w] in [0, 1], the network's mask.
-        mask: uint8 [h, w], 1 = covered.
-        start: distance from the mask from which on the picture stays as it is.
-
-    Returns:
-        float32 [h, w, 3]; not clipped; only its values near the mask mean anything.
+    Pictures are float32 [h, w, 3] in [0, 1], `picture` is what was given to the network, `probability` (float32 [h, w])
+    its mask, and `mask` uint8 [h, w], 1 = covered. The page is looked at from `reach` up to `ring` pixels farther out.
     """
     if mask.all() or not mask.any():
         return restored
     distance = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
-    ring = ((distance > start) & (distance <= start + rules.ring)).astype(np.float32)
+    around = ((distance > reach) & (distance <= reach + ring)).astype(np.float32)
     error = picture - restored
     # Where the network half believes in an occluder, its picture differs from the input by more than tone.
-    trust = ring * (1 - probability) ** 4 * np.exp(-((np.abs(error).max(2) / rules.outlier) ** 2))
+    trust = around * (1 - probability) ** 4 * np.exp(-((np.abs(error).max(2) / outlier) ** 2))
     return restored + carry_on(error, trust)
 
 
 def carry_page_on(picture: np.ndarray, mask: np.ndarray, paste: PasteRules, rules: PageRules) -> np.ndarray:
-    """The picture with the page around carried on over what is covered.
-
-    Args:
-        picture: RGB uint8 or uint16 [h, w, 3]; stays as it is.
-        mask: uint8 [h, w], 1 = covered.
-        paste: how far it reaches beyond the mask.
-        rules: where the page around is looked at, scaled to this picture.
-
-    Returns:
-        An array of its own; the picture itself where nothing is covered, or no page is left to go by.
+    """A picture (RGB uint8 or uint16 [h, w, 3]) with the page around carried on over what is covered, and as far beyond
+    as `paste` reaches; the picture itself where nothing is covered (mask: uint8 [h, w]), or no page is left to go by.
+    `rules` are scaled to this picture.
     """
     if mask.all() or not mask.any():
         return picture
@@ -167,10 +143,9 @@ def _page(picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, rules: Page
     """
     page = picture.astype(np.float32)
     surroundings = (beyond <= rules.around).astype(np.uint8)
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(surroundings, connectivity=8)
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(surroundings, connectivity=8)
     margin = max(rules.lines.band - int(rules.around), 0) + rules.text
-    for label in range(1, count):
-        left, top, width, height = boxes[label, :4]
+    for label, (left, top, width, height, _) in enumerate(boxes[1:], 1):
         box = (slice(max(0, top - margin), top + height + margin), slice(max(0, left - margin), left + width + margin))
         near = labels[box] == label
         own = near & (beyond[box] < 0)
@@ -181,7 +156,7 @@ def _page(picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, rules: Page
 def _page_under(
     picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, near: np.ndarray, rules: PageRules
 ) -> np.ndarray:
-    """The same for one blob, which lies with its surroundings in `near`, bool [h, w]."""
+    """The same for one blob, which lies with its surroundings in `near` (bool [h, w])."""
     ring, around = (near & (beyond > 0) & (beyond <= width) for width in (rules.ring, rules.around))
     pasted = beyond < 0
     plain = cv2.medianBlur(picture, rules.text)
@@ -208,16 +183,11 @@ def _page_under(
 
 
 def carry_on(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The weighted mean of known values around each pixel, in which near ones count most.
+    """float32 [h, w, 3], the weighted mean of known values around each pixel, in which near ones count most; 0 where
+    `weights` (float32 [h, w] in [0, 1], 0 = not known) knows none.
 
-    Args:
-        values: float32 [h, w, 3].
-        weights: float32 [h, w] in [0, 1], 0 where nothing is known.
-
-    Returns:
-        float32 [h, w, 3]. The weight of a value falls with about the third power of its distance: that is what a sum
-        of Gaussians makes whose width doubles and whose share halves from level to level of a pyramid. 0 where no
-        value is known at all.
+    The weight of a value falls with about the third power of its distance: that is what a sum of Gaussians makes whose
+    width doubles and whose share halves from level to level of a pyramid.
     """
     height, width = weights.shape
     level = np.dstack([values * weights[..., None], weights])

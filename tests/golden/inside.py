@@ -20,7 +20,7 @@ from configs.schema import ModelConfig, PredictConfig
 from data.synthesis.__main__ import main as synthesis
 from inference import Restored, Restorer, restorer
 from inference.engines.exported import Graph, make
-from inference.fill.patches import PageRules, ToneRules, carry_page_on, match_tone
+from inference.fill.patches import TONE_RING, PageRules, carry_page_on, match_tone
 from inference.find.locate import OutlineRules, follow_edges
 from inference.find.occlusion import OcclusionRules, occluders_from_probability, visible_changes
 from inference.paste import PasteRules, Patch, paste
@@ -59,7 +59,7 @@ def page_fill(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 def network_fill(restored: np.ndarray, picture: np.ndarray, probability: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """float32 [h, w, 3], the network's picture in the tone of the page around."""
-    return match_tone(restored, picture, probability, mask, rules.reach, ToneRules().scaled(max(mask.shape)))
+    return match_tone(restored, picture, probability, mask, rules.reach, TONE_RING)
 
 
 def pasted(image: np.ndarray, fill: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

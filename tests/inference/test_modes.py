@@ -50,32 +50,26 @@ def test_over_random_shapes_every_bit_outside_the_mask_stays(mode, kind):
 
 def test_auto_looks_at_a_small_copy_and_restores_only_what_is_covered_in_tiles_of_one_size():
     backend = StandIn(paint_red_over)
-    settings = PredictConfig(long_side=2048, locate_long_side=400, tile=256)
-    restorer = Restorer.from_backend(backend, settings)
+    restorer = Restorer.from_backend(backend, PredictConfig(long_side=2048, locate_long_side=400, tile=256))
     result = restorer(red_page(1200, 2000, (1000, 300, 1200, 500)))
     assert backend.tiles[0] == (1, 3, 256, 448)
     assert set(backend.tiles[1:]) == {(1, 3, 256, 256)}
     assert len(backend.tiles) <= 5
     assert restorer.working_size(1200, 2000) == (1200, 2000)
     assert restorer.locating_size(1200, 2000) == (240, 400)
-    inside = result.image[1010:, 310:490]
-    assert np.abs(inside.astype(int) - 128).max() <= 3
+    assert np.abs(result.image[1010:, 310:490].astype(int) - 128).max() <= 3
     assert set(result.seconds) == {"locate", "restore", "compose"}
 
 
-def test_where_nothing_is_found_nothing_is_restored():
-    backend = StandIn(paint_red_over)
-    image = red_page(600, 1000)
+def test_where_nothing_is_found_nothing_is_restored_and_a_pass_at_the_same_scale_is_not_repeated():
+    backend, image = StandIn(paint_red_over), red_page(600, 1000)
     result = Restorer.from_backend(backend, PredictConfig(locate_long_side=200))(image)
     assert backend.tiles == [(1, 3, 128, 256)]
     assert np.array_equal(result.image, image)
     assert not np.shares_memory(result.image, image)
     assert not result.mask.any()
     assert result.occluders == 0
-
-
-def test_a_pass_at_the_same_scale_is_not_repeated():
-    backend = StandIn(paint_red_over)
+    backend.tiles.clear()
     Restorer.from_backend(backend, PredictConfig(long_side=256))(red_page(600, 1000, (500, 300, 600, 500)))
     assert backend.tiles == [(1, 3, 192, 256)]
 
@@ -108,8 +102,7 @@ def test_corners_pairs_strips_and_whole_pictures_are_restored(size, boxes, count
 @pytest.fixture(scope="module")
 def tiny() -> Weights:
     """A small network without a gate that changes what it sees."""
-    network = build("tiny")
-    generator = np.random.default_rng(3)
+    network, generator = build("tiny"), np.random.default_rng(3)
     arrays = {
         name: array + generator.normal(0, 0.05, array.shape).astype(np.float32)
         for name, array in arrays_of(network).items()
@@ -118,29 +111,20 @@ def tiny() -> Weights:
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
-def test_full_at_scale_1_without_tlc_is_the_plain_network_and_nothing_else(tiny, kind):
-    image = red_page(77, 103, (40, 0, 77, 50), kind=kind)
-    restorer = Restorer(tiny, "cpu", backend="paddle", mode="full", scale=1, tlc_ratio=0)
-    white = np.iinfo(kind).max
-    output = restorer._backend((image.astype(np.float32) / np.float32(white)).transpose(2, 0, 1)[None].copy())
-    expected = np.floor(np.clip(output[0].transpose(1, 2, 0), 0, 1) * np.float32(white) + np.float32(0.5))
-    result = restorer(image)
-    assert np.array_equal(result.image, expected.astype(kind))
-    assert result.mask.all()
-    assert not np.array_equal(result.image, image)
-
-
-def test_tiles_are_the_write_ups_four_tiles_of_the_whole_picture(tiny):
-    image = red_page(75, 101)
-    restorer = Restorer(tiny, "cpu", backend="paddle", mode="tiles", scale=1)
-    assert "TLC windows" in restorer.tlc
-    output = run_cut(np.ascontiguousarray(image.transpose(2, 0, 1)),
-                     lambda tile: restorer._backend(tile.astype(np.float32) / np.float32(255)),
-                     equal_cut(75, 101, 2, 2, 0))
-    expected = (np.clip(output.transpose(1, 2, 0), 0, 1) * 255 + 0.5).astype(np.uint8)
+@pytest.mark.parametrize(("mode", "tlc_ratio", "parts"), [("full", 0, 1), ("tiles", None, 2)])
+def test_full_is_the_plain_network_and_tiles_are_the_write_ups_four_tiles_and_nothing_else(
+    tiny, kind, mode, tlc_ratio, parts
+):
+    image, white = red_page(77, 103, (40, 0, 77, 50), kind=kind), np.float32(np.iinfo(kind).max)
+    restorer = Restorer(tiny, "cpu", backend="paddle", mode=mode, scale=1, tlc_ratio=tlc_ratio)
+    assert ("TLC windows" in restorer.tlc) == (mode == "tiles")
+    output = run_cut(image.transpose(2, 0, 1), lambda tile: restorer._backend(tile.astype(np.float32) / white),
+                     equal_cut(77, 103, parts, parts, 0))
+    expected = (np.clip(output.transpose(1, 2, 0), 0, 1) * white + np.float32(0.5)).astype(kind)
     result = restorer(image)
     assert np.array_equal(result.image, expected)
-    assert np.array_equal(result.mask > 0, (result.image != image).any(2))
+    assert not np.array_equal(result.image, image)
+    assert result.mask.all() if mode == "full" else np.array_equal(result.mask > 0, (result.image != image).any(2))
 
 
 def erase_dark(tile: np.ndarray) -> np.ndarray:
@@ -181,30 +165,24 @@ def test_flips_are_averaged_in_every_mode(mode):
     assert np.array_equal(result.image, level.image)
 
 
-def test_four_threads_give_what_one_gives():
-    generator = np.random.default_rng(6)
+def test_four_threads_and_less_memory_give_the_same_pictures():
     pictures = [
         red_page(int(h), int(w), (int(h) // 2, int(w) // 3, int(h), int(w) // 2))
-        for h, w in generator.integers(200, 700, (24, 2))
+        for h, w in np.random.default_rng(6).integers(200, 700, (12, 2))
     ]
-    restorer = Restorer.from_backend(StandIn(paint_red_over), PredictConfig(locate_long_side=200, tile=128))
-    serial = [restorer(picture) for picture in pictures]
+    settings = PredictConfig(locate_long_side=200, tile=256)
+    restorer = Restorer.from_backend(StandIn(paint_red_over), settings)
     with ThreadPoolExecutor(4) as pool:
         parallel = list(pool.map(restorer, pictures))
-    for one, other in zip(serial, parallel, strict=True):
-        assert np.array_equal(one.image, other.image)
-        assert np.array_equal(one.mask, other.mask)
+    scarce = Restorer.from_backend(StandIn(paint_red_over, memory=130 * 130), settings)
+    for picture, other in zip(pictures, parallel, strict=True):
+        one = restorer(picture)
         assert one.occluders == other.occluders == 1
-
-
-def test_less_memory_gives_the_same_picture_in_smaller_tiles():
-    image = red_page(500, 700, (300, 200, 500, 400))
-    settings = PredictConfig(locate_long_side=350, tile=256)
-    expected = Restorer.from_backend(StandIn(paint_red_over), settings)(image)
-    small = StandIn(paint_red_over, memory=130 * 130)
-    assert np.array_equal(Restorer.from_backend(small, settings)(image).image, expected.image)
+        assert np.array_equal(one.mask, other.mask)
+        assert np.array_equal(one.image, other.image)
+        assert np.array_equal(one.image, scarce(picture).image)
     with pytest.raises(MemoryError, match="128"):
-        Restorer.from_backend(StandIn(paint_red_over, memory=10), settings)(image)
+        Restorer.from_backend(StandIn(paint_red_over, memory=10), settings)(pictures[0])
 
 
 @pytest.mark.parametrize(

@@ -40,43 +40,29 @@ def test_outside_the_widened_mask_not_one_bit_changes(factor):
     grown = cv2.dilate(full, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
     assert not changed[grown == 0].any()
     assert 0 < changed.mean() < 0.3
-
-
-def test_inside_stands_the_fill_and_nothing_of_the_occluder():
-    image, _, mask = scene()
-    fill = np.full((*mask.shape, 3), 0.25, np.float32)
-    paste_whole(image, fill, mask, RULES)
-    full = cv2.resize(mask, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    # Inside stands the fill, and nothing of the occluder.
+    paste_whole(image, np.full_like(fill, 0.25), mask, RULES)
     assert np.abs(image[full > 0].astype(int) - 64).max() <= 1
 
 
 def test_the_feather_passes_evenly_from_the_fill_to_the_picture():
-    image = np.zeros((60, 100, 3), np.uint8)
-    mask = np.zeros((60, 100), np.uint8)
+    image, mask = np.zeros((60, 100, 3), np.uint8), np.zeros((60, 100), np.uint8)
     mask[:, :40] = 1
-    paste_whole(image, np.ones((60, 100, 3), np.float32), mask, PasteRules(widening=3, feather=5))
+    rules = PasteRules(widening=1.5, feather=2.5).scaled(2)
+    paste_whole(image, np.ones((60, 100, 3), np.float32), mask, rules)
     row = image[30, :, 0].astype(int)
     assert (row[:42] == 255).all()
     assert (row[48:] == 0).all()
-    steps = -np.diff(row[42:48])
-    assert steps.min() >= 40
-    assert steps.max() <= 60
+    assert set(-np.diff(row[42:48])) <= set(range(40, 61))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (7, 1), (5, 5)])
-def test_a_wholly_covered_picture_of_any_size_becomes_the_fill(shape):
-    image = np.zeros((*shape, 3), np.uint8)
-    fill = np.full((*shape, 3), 0.5, np.float32)
-    mask = np.ones(shape, np.uint8)
-    assert paste_whole(image, fill, mask, RULES).all()
+def test_a_wholly_covered_picture_of_any_size_becomes_the_fill_and_an_empty_mask_changes_nothing(shape):
+    image, fill = np.zeros((*shape, 3), np.uint8), np.full((*shape, 3), 0.5, np.float32)
+    assert not paste_whole(image, fill, np.zeros(shape, np.uint8), RULES).any()
+    assert not image.any()
+    assert paste_whole(image, fill, np.ones(shape, np.uint8), RULES).all()
     assert (image == 128).all()
-
-
-def test_an_empty_mask_changes_nothing():
-    image, fill, _ = scene()
-    before, mask = image.copy(), np.zeros(fill.shape[:2], np.uint8)
-    assert not paste_whole(image, fill, mask, RULES).any()
-    assert np.array_equal(image, before)
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
@@ -103,18 +89,6 @@ def test_values_are_those_of_enlarging_the_whole_picture_at_once(kind):
     assert np.abs(part[60 * 9 :].astype(int) - whole[60 * 9 :]).max() <= 1
 
 
-def test_sixteen_bits_are_filled_with_full_depth():
-    image = np.full((40, 50, 3), 60000, np.uint16)
-    mask = np.zeros((40, 50), np.uint8)
-    mask[20:, 10:30] = 1
-    ramp = np.linspace(0.5, 0.51, 50, dtype=np.float32)[None, :, None]
-    paste_whole(image, np.broadcast_to(ramp, (40, 50, 3)), mask, RULES)
-    row = image[30, 10:30, 1].astype(int)
-    assert np.abs(row - ramp[0, 10:30, 0] * 65535).max() <= 1
-    assert len(set(row)) == 20
-    assert (image[:10] == 60000).all()
-
-
 def test_an_added_difference_keeps_the_pictures_own_detail():
     image = np.random.default_rng(1).integers(50, 200, (700, 531, 3), dtype=np.uint8)
     before = image.copy()
@@ -122,16 +96,6 @@ def test_an_added_difference_keeps_the_pictures_own_detail():
     assert np.array_equal(image, before + 10)
     add_difference(image, np.full((3, 70, 53), 2, np.float32))
     assert (image == 255).all()
-
-
-def test_a_paste_is_whole_over_the_widened_mask_and_fades_beyond():
-    mask = np.zeros((1, 40), np.uint8)
-    mask[:, :10] = 1
-    weight = PasteRules(widening=2, feather=4).weight(mask)[0]
-    assert weight[:12].tolist() == [1] * 12
-    assert weight[15:].tolist() == [0] * 25
-    assert (np.diff(weight[11:16]) < 0).all()
-    assert PasteRules(widening=2, feather=4).scaled(2) == PasteRules(widening=4, feather=8)
 
 
 def mask_of(*boxes: tuple[int, int, int, int]) -> np.ndarray:

@@ -50,12 +50,6 @@ def test_a_line_is_drawn_through_the_hole_where_it_was(start, stop, grey):
     assert error - noise < 0.5 * (without - noise)
 
 
-def test_all_lines_of_a_table_and_each_once():
-    rows = [((-5, y), (265, y), 60) for y in (70, 90, 110, 130)]
-    columns = [((x, -5), (x, 205), 60) for x in (105, 150)]
-    assert len(found_in(page(*rows, *columns))) == 6
-
-
 @pytest.mark.parametrize("thickness", [1, 2, 3])
 @pytest.mark.parametrize("tilt", [0, 8])
 def test_close_rules_stay_apart_and_whole_where_they_cross(thickness, tilt):
@@ -85,7 +79,6 @@ def test_broad_close_rules_go_on_to_themselves():
     hole[:, 80:180] = True
     picture = page(*[((-5, y), (265, y), 40) for y in range(20, 190, 20)], thickness=3)
     lines = ruled_lines(picture.astype(np.float32) - PAPER, hole, RULES)
-    assert lines
     assert max(abs(line.ends[0, 1] - line.ends[1, 1]) for line in lines) < 4
 
 
@@ -112,11 +105,8 @@ def test_what_does_not_go_on_is_not_drawn(lines):
     assert not found_in(page(*lines))
 
 
-def test_a_broad_bar_is_no_line():
+def test_a_broad_bar_and_letters_in_rows_are_no_lines():
     assert not found_in(page(((-5, 100), (265, 100), 30), thickness=15))
-
-
-def test_letters_in_rows_are_no_lines():
     picture = page()
     for y in range(20, HEIGHT, 16):
         cv2.putText(picture, "the quick brown fox jumps over it", (2, y), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (30,) * 3, 1)

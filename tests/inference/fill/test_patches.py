@@ -1,0 +1,193 @@
+"""What is pasted: the page carried on over what is covered, and the network's own fill in the tone of the page."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from configs.schema import PredictConfig
+from inference import Restorer
+from inference.fill.borders import BorderRules
+from inference.fill.lines import LineRules
+from inference.fill.patches import TONE_RING, PageRules, carry_on, carry_page_on, match_tone, network_patches
+from inference.paste import PasteRules
+from inference.tiles import Network
+from tests.inference.painted import page as red_page
+from tests.inference.stand_ins import StandIn, paint_red_over
+
+HEIGHT, WIDTH = 160, 220
+PASTE, RULES = PasteRules(), PageRules()
+SHAPES = [(1, 1), (1, 9), (7, 2), (40, 50)]
+
+
+def covered(page: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(picture, mask): a dark noisy hand from below on a page, uint8 or uint16 [HEIGHT, WIDTH, 3]."""
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[90:, 80:140] = 1
+    noise = np.random.default_rng(1).integers(60, 90, (HEIGHT, WIDTH, 3)) * (np.iinfo(page.dtype).max // 255)
+    return np.where(mask[..., None] > 0, noise, page).astype(page.dtype), mask
+
+
+def error_of(page: np.ndarray, rules: PageRules = RULES) -> float:
+    """How far the page carried on is from the page, as a mean share of white; nothing else changes."""
+    picture, mask = covered(page)
+    before = picture.copy()
+    result = carry_page_on(picture, mask, PASTE, rules)
+    assert np.array_equal(picture, before)
+    assert result.dtype == page.dtype
+    beyond = PASTE.weight(mask) == 0
+    assert np.array_equal(result[beyond], picture[beyond])
+    return float(np.abs(result.astype(float) - page)[mask > 0].mean() / np.iinfo(page.dtype).max)
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_letters_do_not_go_on_and_the_edge_of_the_sheet_does(kind):
+    white = np.iinfo(kind).max
+    paper = (np.linspace(200, 225, WIDTH)[None, :, None] * np.ones((HEIGHT, 1, 3)) * (white / 255)).astype(kind)
+    written = paper.copy()
+    written[6:HEIGHT:16, ::3] = white // 10  # lines of thin strokes: letters, to the median filter
+    picture, mask = covered(written)
+    error = np.abs(carry_page_on(picture, mask, PASTE, RULES).astype(float) - paper)[mask > 0].mean() / white
+    # Navier-Stokes takes the letters that touch the hand a little way in, for its half.
+    assert error < 0.05
+    for right in (WIDTH, 110):  # an edge below, a corner
+        page = np.full((HEIGHT, WIDTH, 3), 215)
+        page[120:] = page[:, right:] = (120, 70, 40)
+        page = (page * (white // 255)).astype(kind)
+        error = error_of(page)
+        assert error < 0.03
+        assert error_of(page, PageRules(borders=BorderRules(depth=0))) > 2.5 * error
+
+
+def test_sixteen_bits_keep_what_lies_between_the_steps_of_eight_and_are_not_darkened_by_the_way_through_them():
+    grey = np.full((HEIGHT, WIDTH, 3), 32890, np.uint16)
+    picture, mask = covered(grey)
+    assert np.abs(carry_page_on(picture, mask, PASTE, RULES).astype(int) - grey).max() <= 129
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("part", ["all", "none", "half", "but one pixel"])
+def test_any_size_and_any_mask(shape, part):
+    picture = np.random.default_rng(1).integers(0, 256, (*shape, 3), np.uint8)
+    mask = np.zeros(shape, np.uint8)
+    mask[:, : {"none": 0, "half": (shape[1] + 1) // 2}.get(part, shape[1])] = 1
+    mask[-1, -1] &= part != "but one pixel"
+    result = carry_page_on(picture, mask, PASTE, RULES)
+    assert (result.shape, result.dtype) == (picture.shape, np.uint8)
+    assert result is picture or (part in ("half", "but one pixel") and max(shape) >= PASTE.reach)
+    seen, restored = np.random.default_rng(1).random((2, *shape, 3), dtype=np.float32)
+    fill = match_tone(restored, seen, mask.astype(np.float32), mask, 3, TONE_RING)
+    assert (fill.shape, fill.dtype) == ((*shape, 3), np.float32)
+    assert np.isfinite(fill).all()
+    assert fill is restored or 0 < mask.mean() < 1
+
+
+def test_carrying_on_keeps_a_constant_and_takes_the_nearest_most():
+    weights = (np.random.default_rng(3).random((33, 47)) < 0.05).astype(np.float32)
+    assert np.allclose(carry_on(np.full((33, 47, 3), 0.3, np.float32), weights), 0.3, atol=1e-5)
+    weights, values = np.zeros((64, 100), np.float32), np.zeros((64, 100, 3), np.float32)
+    weights[:, :5] = weights[:, -5:] = values[:, 50:] = 1
+    row = carry_on(values, weights)[32, :, 0]
+    assert row[8] < 0.03
+    assert row[-9] > 0.97
+    assert abs(row[49:51].mean() - 0.5) < 0.02
+    assert (np.diff(row[8:-8]) > -1e-3).all()
+
+
+def test_lengths_grow_with_the_working_scale_and_never_shrink():
+    assert RULES.scaled(300) == RULES.scaled(1024) == RULES
+    double = RULES.scaled(2048)
+    assert (double.ring, double.text, double.stroke, double.rim, double.around) == (14, 41, 17, 6, 64)
+    lines = LineRules().scaled(2.5)
+    assert (lines.band, lines.support, lines.reach, lines.slack, lines.contrast) == (120, 75, 10, 5.0, 10.0)
+    sides = [getattr(RULES.scaled(side), name) for side in range(1000, 4000, 37) for name in ("text", "stroke")]
+    assert all(side % 2 == 1 for side in sides)
+
+
+def test_fingers_far_apart_are_carried_on_one_by_one():
+    page = np.full((HEIGHT, 900, 3), 215, np.uint8)
+    page[:, 700:] = (120, 70, 40)
+    mask = np.zeros((HEIGHT, 900), np.uint8)
+    mask[90:, 80:140] = mask[90:, 670:730] = 1
+    picture = np.where(mask[..., None] > 0, 60, page).astype(np.uint8)
+    whole = carry_page_on(picture, mask, PASTE, RULES)
+    for half in (slice(0, 400), slice(400, 900)):
+        alone = carry_page_on(np.ascontiguousarray(picture[:, half]), np.ascontiguousarray(mask[:, half]), PASTE, RULES)
+        assert np.array_equal(whole[:, half], alone)
+    assert np.abs(whole.astype(int) - page)[mask > 0].mean() < 3
+
+
+def test_what_a_line_adds_does_not_wrap_round():
+    page = np.full((HEIGHT, WIDTH, 3), 252, np.uint8)
+    page[110:112], page[120:122] = 255, 0
+    picture, mask = covered(page)
+    assert carry_page_on(picture, mask, PASTE, RULES)[mask > 0].min() < 100
+    assert error_of(page) < 6 / 255
+
+
+def seen_by_a_network() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(page, what the network saw, its mask probability, the mask): a dark hand from below on a light page."""
+    clean = np.full((120, 160, 3), 0.8, np.float32)
+    mask = np.zeros((120, 160), np.uint8)
+    mask[60:, 50:110] = 1
+    return clean, np.where(mask[..., None] > 0, np.float32(0.3), clean), mask.astype(np.float32), mask
+
+
+def test_tone_matching_removes_a_tint_and_a_slope_of_light_unless_the_network_doubts_everything_around():
+    """The network's paper is lighter and bluish, more so to the right; afterwards it continues the real paper."""
+    clean, picture, probability, mask = seen_by_a_network()
+    restored = clean + np.linspace(0.01, 0.04, 160, dtype=np.float32)[None, :, None] * np.float32([1, 0.5, 2])
+    assert (restored - clean)[mask > 0].mean() > 0.02
+    fill = match_tone(restored, picture, probability, mask, 4, TONE_RING)
+    assert np.abs(fill - clean)[mask > 0].mean() < 0.004
+    assert np.abs(fill - clean)[mask > 0].max() < 0.02
+    doubtful = match_tone(restored, picture, np.ones_like(probability), mask, 4, TONE_RING)
+    assert np.allclose(doubtful, restored, atol=1e-6)
+
+
+def test_what_the_network_removes_beside_the_mask_is_not_taken_for_tone():
+    clean, picture, probability, mask = seen_by_a_network()
+    picture[50:57, 60:100] = (0.9, 0.1, 0.1)  # a red bar just above the fingers, which the network has wiped away
+    fill, gullible = (match_tone(clean, picture, probability, mask, 2, TONE_RING, outlier) for outlier in (0.1, 1e6))
+    assert np.abs(fill - clean)[mask > 0].max() < 0.01
+    assert np.abs(gullible - clean)[mask > 0].max() > 0.1
+
+
+@pytest.mark.parametrize("size", [(900, 1200), (70, 1200), (1, 9), (513, 511)])
+@pytest.mark.parametrize("part", ["corner", "all", "two"])
+def test_covered_parts_are_painted_in_tiles_of_one_size_with_the_values_of_the_whole_picture(size, part):
+    """A network of single pixels that darkens evenly: the tone of the page around undoes it."""
+    picture = np.random.default_rng(3).integers(100, 256, (*size, 3), np.uint8)
+    mask = np.zeros(size, np.uint8)
+    mask[{"corner": np.s_[: size[0] // 3, : size[1] // 3 + 1], "all": np.s_[:, :], "two": np.s_[:, :4]}[part]] = 1
+    mask[:, -4:] |= part == "two"
+    backend = StandIn(lambda tile: np.concatenate([tile - np.float32(0.02), 0 * tile[:, :1]], 1))
+    patches = network_patches(Network(backend), picture, mask, PASTE, side=256, overlap=32)
+    assert {shape[2:] for shape in backend.tiles} <= {tuple(min(256, -(-length // 64) * 64) for length in size)}
+    for patch in patches:
+        place = (slice(*patch.box[:2]), slice(*patch.box[2:]))
+        known = not patch.mask.all() and min(size) > 60
+        assert np.abs(patch.fill - (picture[place] / 255 - 0.02 * (not known))).max() < (1e-4 if known else 0.021)
+        assert np.array_equal(patch.mask, mask[place])
+    assert sum(int(patch.mask.sum()) for patch in patches) == mask.sum()
+
+
+@pytest.mark.parametrize("settings", [{}, {"locate_long_side": 210}, {"locate_long_side": 300, "tile": 128}])
+def test_the_network_fills_in_the_pass_that_finds_and_the_page_without_another_one(settings):
+    masks = []
+    for fill in ("network", "page"):
+        backend = StandIn(paint_red_over)
+        result = Restorer.from_backend(backend, PredictConfig(fill=fill, long_side=0, **settings))(red_page())
+        assert np.array_equal(result.image[result.mask == 0], red_page()[result.mask == 0])
+        assert np.abs(result.image[205:295, 155:255].astype(int) - 128).mean() < 4
+        assert len(backend.tiles) == 1 or (settings and fill == "network")
+        masks.append(result.mask)
+    assert np.array_equal(*masks)
+
+
+@pytest.mark.parametrize(("fill", "colour"), [("network", (128, 128, 128)), ("page", (230, 20, 20))])
+def test_a_wholly_covered_picture_is_filled_with_what_the_network_makes_of_it_or_stays(fill, colour):
+    image = np.full((90, 120, 3), (230, 20, 20), np.uint8)
+    result = Restorer.from_backend(StandIn(paint_red_over), PredictConfig(fill=fill, long_side=0), mode="full")(image)
+    assert result.mask.all()
+    assert (result.image == colour).all()
