@@ -58,11 +58,8 @@ def mother(log: Path, *modules: str, threads: int = 1) -> Iterator[Callable[...,
     """
     command = [sys.executable, "-c", MOTHER, *modules]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(threads)}
-    with (
-        open(log, "wb") as errors,
-        subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-                         text=True, bufsize=1) as process,
-    ):  # fmt: skip
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
+    with open(log, "wb") as errors, subprocess.Popen(command, env=environment, stderr=errors, **pipes) as process:
 
         def run(*arguments: str, last: int = 0, half: bool = False) -> int:
             process.stdin.write("\t".join([str(last), str(int(half)), *arguments]) + "\n")
@@ -79,10 +76,25 @@ def visible(folder: Path) -> dict[str, bytes]:
     }
 
 
-def forget_time(folder: Path) -> None:
-    """What was written a moment ago could be another machine's."""
-    for path in folder.rglob(".*"):
-        os.utime(path, (0, 0))
+def kill_and_finish(
+    root: Path, source: Path, modules: list[str], options: list[str], lasts: list[int], anew: int = 99
+) -> dict[str, bytes]:
+    """Runs a script undisturbed, then kills it at the `lasts`, from run `anew` on with --overwrite, and finishes."""
+    results = root / "out"
+    with mother(root / "log", *modules) as run:
+        assert run(str(source), str(root / "undisturbed"), *options) == 0, (root / "log").read_text()
+        expected = visible(root / "undisturbed")
+        for number, last in enumerate(lasts):
+            again = ["--overwrite"] * (number >= anew)
+            killed = run(str(source), str(results), *options, *again, last=last, half=number % 2 == 0)
+            assert killed == -signal.SIGKILL
+            assert visible(results).items() <= expected.items()
+        for path in results.rglob(".*"):
+            # What was written a moment ago could be another machine's.
+            os.utime(path, (0, 0))
+        assert run(str(source), str(results), *options) == 0, (root / "log").read_text()
+    assert visible(results) == expected
+    return expected
 
 
 @pytest.mark.long
@@ -96,19 +108,10 @@ def test_predict_leaves_whole_files_only_and_finishes_as_if_undisturbed(tmp_path
         Image.fromarray(page(90 + 5 * index, 120, (20, 30, 60, 70))).save(path)
     options = ["--weights", str(tmp_path / "tiny.pdparams"), "--mode", "tiles", "--save-mask", "--compare"]
     options += ["--device", "cpu", "--backend", "paddle", "--threads", "1"]
-    source, results, undisturbed = (str(tmp_path / name) for name in ("in", "out", "undisturbed"))
-    with mother(tmp_path / "log", "predict", "inference.folder", "inference.restorer") as run:
-        assert run(source, undisturbed, *options) == 0, (tmp_path / "log").read_text()
-        expected = visible(tmp_path / "undisturbed")
-        assert len(expected) == 3 * 8
-        # Going on at first; then everything is made anew, over results that are there.
-        for number, last in enumerate((1, 2, 4, 3, 4, 8, 13, 17, 23, 24)):
-            again = ["--overwrite"] if number > 4 else []
-            assert run(source, results, *options, *again, last=last, half=number % 2 == 0) == -signal.SIGKILL
-            assert visible(tmp_path / "out").items() <= expected.items()
-        forget_time(tmp_path / "out")
-        assert run(source, results, *options) == 0, (tmp_path / "log").read_text()
-    assert visible(tmp_path / "out") == expected
+    modules = ["predict", "inference.folder", "inference.restorer"]
+    # Going on at first; then everything is made anew, over results that are there.
+    lasts = [1, 2, 4, 3, 4, 8, 13, 17, 23, 24]
+    assert len(kill_and_finish(tmp_path, tmp_path / "in", modules, options, lasts, anew=5)) == 3 * 8
     assert not list((tmp_path / "out").rglob(".*"))
 
 
@@ -116,12 +119,4 @@ def test_preparation_leaves_whole_files_only_and_finishes_as_if_undisturbed(tmp_
     for number in range(3):
         add_group(tmp_path / "contest", "train_data_1", f"page{number}", 0, (10, 200, 50, 60), seed=number)
     options = ["--all", "--size", "64", "--workers", "1"]
-    source, results, undisturbed = (str(tmp_path / name) for name in ("contest", "out", "undisturbed"))
-    with mother(tmp_path / "log", "data_preparation") as run:
-        assert run(source, undisturbed, *options) == 0, (tmp_path / "log").read_text()
-        expected = visible(tmp_path / "undisturbed")
-        for number, last in enumerate((1, 1, 2, 3, 4, 3)):
-            assert run(source, results, *options, last=last, half=number % 2 == 0) == -signal.SIGKILL
-            assert visible(tmp_path / "out").items() <= expected.items()
-        assert run(source, results, *options) == 0, (tmp_path / "log").read_text()
-    assert visible(tmp_path / "out") == expected
+    kill_and_finish(tmp_path, tmp_path / "contest", ["data_preparation"], options, [1, 1, 2, 3, 4, 3])
