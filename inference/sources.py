@@ -14,25 +14,17 @@ from data.images import IMAGE_SUFFIXES
 
 # What is written beside a result: its mask and its sheet, with its whole name in front, so that no two can meet.
 SIDE_FILES = MASK, SHEET = ".mask.png", ".compare.jpg"
-_NOT_FILES = {
-    stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device", stat.S_IFBLK: "a device",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies in a source folder; paths are relative to `root` and sorted.
-
-    `pictures` have the name of a picture, whether they are one or not; `others` have not. `linked` folders are not
-    followed: they may lead in a circle. `closed` ones could not be searched, for the reason given.
-    """
+    """What lies in a source folder; paths are relative to `root` and sorted."""
 
     root: Path
-    pictures: list[Path]
+    pictures: list[Path]  # By the files' names, whether they are pictures or not.
     others: list[Path] = field(default_factory=list)
-    linked: list[Path] = field(default_factory=list)
-    closed: dict[Path, str] = field(default_factory=dict)
+    linked: list[Path] = field(default_factory=list)  # Folders; not followed, as they may lead in a circle.
+    closed: dict[Path, str] = field(default_factory=dict)  # Folders that could not be searched, and why.
 
 
 def list_pictures(source: str | os.PathLike[str], results: str | os.PathLike[str], include: str = "*") -> Listing:
@@ -42,9 +34,8 @@ def list_pictures(source: str | os.PathLike[str], results: str | os.PathLike[str
     too. Hidden files and folders, linked folders and the folder `results`, should it lie inside, are left out.
 
     Raises:
-        FileNotFoundError: `source` does not exist.
-        ValueError: a result would overwrite a picture that restoring starts from, or `results` lies inside `source` and
-            holds pictures of its own.
+        FileNotFoundError, ValueError: no `source`; a result would overwrite it, or `results` lies inside and holds
+            pictures of its own.
     """
     source, target = Path(source), Path(results).resolve()
     if not source.exists():
@@ -53,11 +44,12 @@ def list_pictures(source: str | os.PathLike[str], results: str | os.PathLike[str
     if root.resolve() == target:
         raise ValueError(f"{results}: results would overwrite their own sources; name another folder")
     listing = Listing(root, [])
-    names = sorted(_walk(listing, target, include.lower())) if source.is_dir() else [Path(source.name)]
-    for name in names:
+    for name in sorted(_walk(listing, target, include.lower())) if source.is_dir() else [Path(source.name)]:
         (listing.pictures if name.suffix.lower() in IMAGE_SUFFIXES else listing.others).append(name)
     listing.linked.sort()
-    _refuse_overwritten(listing, target)
+    # The results' folder may lie above the source's, and then hold a sub-folder of the same name.
+    for name in {root.resolve() / name for name in listing.pictures} & {target / name for name in listing.pictures}:
+        raise ValueError(f"{target}: the result of a picture would be a source, {name}; name another folder")
     _refuse_foreign(root, target)
     return listing
 
@@ -71,50 +63,31 @@ def _walk(listing: Listing, results: Path, include: str) -> Iterator[Path]:
     for folder, subfolders, names in os.walk(listing.root, onerror=note_closed):
         here = Path(folder)
         below = here.relative_to(listing.root)
-        inside = [name for name in subfolders if name[0] != "."]
-        listing.linked.extend(below / name for name in inside if (here / name).is_symlink())
-        subfolders[:] = [name for name in inside if (here / name).resolve() != results]
+        subfolders[:] = [name for name in subfolders if name[0] != "." and (here / name).resolve() != results]
+        listing.linked.extend(below / name for name in subfolders if (here / name).is_symlink())
         yield from (below / name for name in names if name[0] != "." and fnmatch(name.lower(), include))
-
-
-def _refuse_overwritten(listing: Listing, results: Path) -> None:
-    """The results' folder may lie above the source's, and then hold a sub-folder of the same name."""
-    root = listing.root.resolve()
-    if root.is_relative_to(results):
-        sources = {root.relative_to(results) / name for name in listing.pictures}
-        for name in sources.intersection(listing.pictures):
-            raise ValueError(f"{results}: the result of {root / name} would be a source; name another folder")
 
 
 def _refuse_foreign(root: Path, results: Path) -> None:
     """A folder inside the source may hold results, which have the names of sources, or photos like all the others."""
-    if not results.is_relative_to(root.resolve()):
-        return
-    for folder, _, names in os.walk(results):
+    for folder, _, names in os.walk(results) if results.is_relative_to(root.resolve()) else ():
         for name in names:
             original = root / Path(folder, name).relative_to(results)
             if original.suffix.lower() not in IMAGE_SUFFIXES or name[0] == ".":
                 continue
             if not any(original.with_name(name.removesuffix(side)).exists() for side in ("", *SIDE_FILES)):
-                raise ValueError(
-                    f"{results}: holds {name}, which is the result of no picture in {root}; photos there would be left "
-                    "out, and might be overwritten. Name another folder"
-                )
+                told = f"{results}: holds {name}, which is the result of no picture in {root}"
+                raise ValueError(f"{told}; photos there would be left out, or overwritten. Name another folder")
 
 
 def prepare_results(results: str | os.PathLike[str]) -> None:
-    """Creates the folder for results and proves that it can be written to, before hours of work are lost on it.
-
-    Raises:
-        OSError: it cannot; the message names the folder.
-    """
-    results = Path(results)
+    """Creates the folder for results and proves that it can be written to, before hours of work are lost on it."""
     try:
-        results.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=results):
-            pass
+        Path(results).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=results).close()
     except OSError as error:
-        reason = "is a file, expected a folder" if results.is_file() else f"cannot be written to ({error.strerror})"
+        reason = f"cannot be written to ({error.strerror})"
+        reason = "is a file, expected a folder" if Path(results).is_file() else reason
         raise OSError(f"{results}: {reason}; name another folder for the results") from error
 
 
@@ -124,11 +97,6 @@ def beside(target: Path, side: str) -> Path:
 
 
 def require_regular(path: Path) -> None:
-    """Refuses what would be waited for without end, such as a named pipe, before it is opened.
-
-    Raises:
-        OSError: nothing is there, a link leads nowhere or in a circle, or it is not a regular file.
-    """
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):
-        raise OSError(f"{path}: is {_NOT_FILES.get(stat.S_IFMT(mode), 'something else')}, expected a regular file")
+    """Refuses with an `OSError`, before it is opened, what would be waited for without end, such as a named pipe."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OSError(f"{path}: is a folder, pipe, socket or device, expected a regular file")
