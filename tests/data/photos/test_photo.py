@@ -2,7 +2,6 @@
 
 import io
 import os
-import struct
 
 import numpy as np
 import pytest
@@ -28,18 +27,14 @@ KINDS = {
 SUFFIXES = (".jpg", ".png", ".tif", ".bmp", ".webp")
 
 
-def save(path, rgb, name, **more):
-    _, mode, options = KINDS[name]
-    Image.fromarray(np.ascontiguousarray(rgb)).convert(mode).save(path, **options, **more)
-
-
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("name", [name for name in KINDS if name != "BMP"])
 def test_pixels_beside_the_mask_orientation_and_metadata_stay(tmp_path, name, orientation):
-    suffix, mode, _ = KINDS[name]
+    suffix, mode, options = KINDS[name]
     path, lossy = tmp_path / f"x{suffix}", suffix == ".jpg"
     upright = np.asarray(Image.fromarray(page()).convert(mode).convert("RGB"))
-    save(path, STORE[orientation](upright), name, exif=exif_of(orientation))
+    lying = Image.fromarray(np.ascontiguousarray(STORE[orientation](upright)))
+    lying.convert(mode).save(path, exif=exif_of(orientation), **options)
     photo = read_photo(path)
     pixels, mask = filled(photo)
     encoded = encode_photo(photo, pixels, mask)
@@ -103,22 +98,32 @@ def test_the_content_decides_and_not_the_name(tmp_path, suffix, kind):
     assert Image.open(io.BytesIO(encoded.content)).format == kind
 
 
-def test_kinds_that_are_not_written_are_refused_by_name(tmp_path):
-    for name, kind in (("gif.jpg", "GIF"), ("ppm.png", "PPM"), ("ico.bmp", "ICO")):
-        Image.fromarray(page()).save(tmp_path / name, format=kind)
-        with pytest.raises(BadImageError, match=rf"{name}: its content is {kind}, expected JPEG, PNG, TIFF, WEBP, BMP"):
-            read_photo(tmp_path / name)
-    (tmp_path / "phone.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
-    with pytest.raises(BadImageError, match=r"phone\.jpg.*its content is HEIC; save it as JPEG or PNG"):
-        read_photo(tmp_path / "phone.jpg")
+def saved(format: str, image: Image.Image | None = None, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    (image or Image.fromarray(page((30, 40)))).save(buffer, format, **options)
+    return buffer.getvalue()
 
 
-@pytest.mark.parametrize("name", ["moving.webp", "moving.png", "pages.tif", "moving.gif"])
-def test_several_frames_or_pages_are_refused(tmp_path, name):
-    frames = [Image.fromarray(noise((*PAGE_SIZE, 3), seed=seed)) for seed in range(3)]
-    frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
-    expected = "its content is GIF" if "gif" in name else "holds 3 pages or frames"
-    with pytest.raises(BadImageError, match=rf"{name}: {expected}"):
+FRAMES = {"save_all": True, "append_images": [Image.fromarray(noise((30, 40, 3), seed=seed)) for seed in (1, 2)]}
+REFUSED = {
+    "gif.jpg": (saved("GIF"), "its content is GIF, expected JPEG, PNG, TIFF, WEBP, BMP"),
+    "moving.gif": (saved("GIF", **FRAMES), "its content is GIF"),
+    "ppm.png": (saved("PPM"), "its content is PPM"),
+    "phone.jpg": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(9), "not.*its content is HEIC; save it as JPEG or PNG"),
+    "moving.webp": (saved("WEBP", **FRAMES), "holds 3 pages or frames"),
+    "moving.png": (saved("PNG", **FRAMES), "holds 3 pages or frames"),
+    "pages.tif": (saved("TIFF", **FRAMES), "holds 3 pages or frames"),
+    # A lossless WebP cannot be a bomb: its sides stay below 16,384.
+    "bomb.bmp": (saved("BMP").replace(b"\x28\0\0\0\x1e\0", b"\x28\xff\0\0\x1e\xff"), ".* pixels; the limit is"),
+    "bomb.jpg": (saved("JPEG").replace(b"\0\x1e\0\x28", b"\x75\x30\xea\x60"), "60000 x 30000 = 1,800,000,000 pixels"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_other_kinds_several_pages_and_bombs_are_refused(tmp_path, name):
+    content, reason = REFUSED[name]
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadImageError, match=rf"{name}: {reason}"):
         read_photo(tmp_path / name)
 
 
@@ -133,36 +138,21 @@ def test_files_that_are_no_pictures_are_errors_that_name_them(tmp_path):
                 use(tmp_path / f"{name}.jpg")
 
 
-@pytest.mark.parametrize(
-    ("kind", "honest", "bomb"),
-    [
-        ("BMP", struct.pack("<ii", 40, 30), struct.pack("<ii", 60_000, 30_000)),
-        ("JPEG", struct.pack(">HH", 30, 40), struct.pack(">HH", 30_000, 60_000)),
-    ],
-)
-def test_a_bomb_is_refused_with_its_size(tmp_path, kind, honest, bomb):
-    """A lossless WebP cannot be one: its sides stay below 16,384."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (40, 30)).save(buffer, format=kind)
-    (tmp_path / "bomb.jpg").write_bytes(buffer.getvalue().replace(honest, bomb))
-    with pytest.raises(BadImageError, match=r"bomb\.jpg.*1,?800,?000,?000 pixels"):
-        read_photo(tmp_path / "bomb.jpg")
-
-
-def test_pillows_own_limit_does_not_stand_in_the_way_of_a_large_photo(tmp_path):
-    Image.new("1", (20_000, 10_000)).save(tmp_path / "large.tif", compression="group4")
-    assert read_photo(tmp_path / "large.tif").pixels.shape == (10_000, 20_000, 3)
+def test_pixels_are_counted_from_the_header_alone_and_pillows_own_limit_does_not_hold(tmp_path):
+    for suffix in SUFFIXES:
+        Image.fromarray(page()).save(tmp_path / f"x{suffix}")
+        assert count_pixels(tmp_path / f"x{suffix}") == PAGE_SIZE[0] * PAGE_SIZE[1]
+    Image.new("1", (20_000, 10_000)).save(tmp_path / "large.png")
+    assert count_pixels(tmp_path / "large.png") == 200_000_000
 
 
 def test_wrong_arrays_and_files_that_changed_meanwhile_are_refused(tmp_path):
     path = tmp_path / "x.png"
     Image.fromarray(page()).save(path)
-    photo = read_photo(path)
-    mask = mask_of(PAGE_SIZE)
-    with pytest.raises(ValueError, match=r"x\.png: expected .* \('uint8', \(61, 78, 3\)\), got \('uint16'"):
-        encode_photo(photo, photo.pixels.astype(np.uint16), mask)
-    with pytest.raises(ValueError, match=r"x\.png: expected pixels .*, got \('uint8', \(60, 78, 3\)\)"):
-        encode_photo(photo, photo.pixels[1:], mask)
+    photo, mask = read_photo(path), mask_of(PAGE_SIZE)
+    for wrong in (photo.pixels.astype(np.uint16), photo.pixels[1:]):
+        with pytest.raises(ValueError, match=r"x\.png: expected .* \('uint8', \(61, 78, 3\)\), got \('uint"):
+            encode_photo(photo, wrong, mask)
     os.utime(path, (1, 1))
     with pytest.raises(BadImageError, match=r"x\.png: changed while it was restored"):
         encode_photo(photo, photo.pixels, mask)
@@ -180,10 +170,3 @@ def test_broken_exif_is_no_reason_to_refuse_a_picture_and_stays(tmp_path, suffix
     assert photo.orientation == 1
     assert np.array_equal(read_rgb(path), photo.pixels)
     assert broken in encode_photo(photo, *filled(photo)).content
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_pixels_are_counted_from_the_header_alone(tmp_path, suffix):
-    path = tmp_path / f"x{suffix}"
-    Image.fromarray(page()).save(path)
-    assert count_pixels(path) == PAGE_SIZE[0] * PAGE_SIZE[1]

@@ -39,20 +39,16 @@ def write_kind(path, colour, depth, interlaced=False):
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize(("colour", "depth"), KINDS)
 def test_every_depth_and_colour_type_keeps_its_values(tmp_path, colour, depth, interlaced):
-    path = tmp_path / "x.png"
-    samples = write_kind(path, colour, depth, interlaced)
-    header = png_chunks(path.read_bytes())[0][1]
-    photo, pixels, mask, encoded = restore(path)
+    samples = write_kind(tmp_path / "x.png", colour, depth, interlaced)
+    header = png_chunks((tmp_path / "x.png").read_bytes())[0][1]
+    photo, pixels, mask, encoded = restore(tmp_path / "x.png")
     assert png_chunks(encoded.content)[0][1] == header[:-1] + b"\0"
     assert encoded.notes == (("a PNG is no longer interlaced",) if interlaced else ())
     assert photo.pixels.dtype == (np.uint16 if depth == 16 else np.uint8)
     step = 255 // (2**depth - 1) if depth < 8 else 1
     entries = noise((2**depth, 3), seed=9) if colour == PALETTE else None
-    if colour == PALETTE:
-        assert np.array_equal(photo.pixels, entries[samples])
-    else:
-        shown = samples[..., :3] if colour in (RGB, RGBA) else samples.reshape(*SIZE, -1)[..., :1] * step
-        assert np.array_equal(photo.pixels, np.broadcast_to(shown, (*SIZE, 3)))
+    shown = samples[..., :3] if colour in (RGB, RGBA) else samples.reshape(*SIZE, -1)[..., :1] * step
+    assert np.array_equal(photo.pixels, entries[samples] if colour == PALETTE else np.broadcast_to(shown, (*SIZE, 3)))
     assert_restored(samples, stored_samples(encoded.content), mask, pixels, step, entries)
 
 
@@ -60,15 +56,12 @@ def test_chunks_around_the_pixels_stay_byte_for_byte_and_in_order(tmp_path):
     front = (
         (b"iCCP", b"name\0\0" + zlib.compress(b"no real profile")),
         (b"gAMA", struct.pack(">I", 45455)),
-        (b"cHRM", struct.pack(">8I", *range(31270, 31278))),
         (b"sBIT", b"\5\6\5"),
-        (b"bKGD", bytes(6)),
         (b"pHYs", struct.pack(">IIB", 11811, 11811, 1)),
         (b"tEXt", b"Author\0somebody"),
         (b"prVt", b"a private chunk"),
     )
     back = (
-        (b"tIME", b"\7\xe6\7\5\x0a\x14\x1e"),
         (b"zTXt", b"Comment\0\0" + zlib.compress(b"long" * 50)),
         (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x:xmpmeta/>"),
         (b"eXIf", b"MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"),
@@ -98,19 +91,16 @@ def test_a_large_picture_is_cut_into_several_chunks_and_filtered(tmp_path):
 
 
 def test_a_palette_with_free_entries_grows_and_keeps_its_transparency(tmp_path):
-    entries, indices = noise((10, 3), seed=1), noise(SIZE, 10)
-    opacity, more = bytes([0, 128, 255]), png_chunk(b"hIST", bytes(20))
-    before = png_chunk(b"PLTE", entries.tobytes()) + png_chunk(b"tRNS", opacity) + more
+    entries, indices, opacity = noise((10, 3), seed=1), noise(SIZE, 10), bytes([0, 128, 255])
+    before = png_chunk(b"PLTE", entries.tobytes()) + png_chunk(b"tRNS", opacity) + png_chunk(b"hIST", bytes(20))
     path = tmp_path / "x.png"
     path.write_bytes(png_bytes(indices, PALETTE, 8, before=before))
     _, pixels, mask, encoded = restore(path)
     chunks = dict(png_chunks(encoded.content))
-    assert chunks[b"tRNS"] == opacity
-    assert b"hIST" not in chunks
+    assert (chunks[b"tRNS"], chunks.get(b"hIST")) == (opacity, None)
     assert encoded.notes == ("the histogram of the palette is dropped",)
     assert chunks[b"PLTE"].startswith(entries.tobytes())
-    again = np.asarray(Image.open(path).convert("RGBA"))
-    transparency = np.r_[0, 128, [255] * 8][indices]
+    again, transparency = np.asarray(Image.open(path).convert("RGBA")), np.r_[0, 128, [255] * 8][indices]
     opaque = (mask == 1) & (transparency == 255)
     assert np.array_equal(again[opaque][:, :3], pixels[opaque])
     assert np.array_equal(again[..., 3], transparency)
@@ -125,9 +115,9 @@ def test_more_colours_than_free_entries_are_spread_over_them(tmp_path):
     mask[10:50, 10:50] = 1
     pixels = np.where(mask[..., None] == 1, 200 + noise((60, 60, 3), 40), photo.pixels).astype(np.uint8)
     path.write_bytes(encode_photo(photo, pixels, mask).content)
-    again = read_photo(path).pixels
-    assert np.array_equal(again[mask == 0], photo.pixels[mask == 0])
-    assert np.abs(again[mask == 1].astype(int) - pixels[mask == 1]).mean() < 10
+    error = np.abs(read_photo(path).pixels.astype(int) - pixels)
+    assert error[mask == 0].max() == 0
+    assert error[mask == 1].mean() < 10
 
 
 @pytest.mark.parametrize(("colour", "depth"), [(GREY, 1), (GREY, 4), (GREY, 8), (GREY, 16), (RGB, 8), (RGB, 16)])
@@ -138,11 +128,10 @@ def test_the_fill_never_takes_the_transparent_colour(tmp_path, colour, depth):
     path.write_bytes(png_bytes(samples, colour, depth, before=png_chunk(b"tRNS", transparent)))
     photo, mask = read_photo(path), mask_of(SIZE)
     encoded = encode_photo(photo, np.full_like(photo.pixels, np.iinfo(photo.pixels.dtype).max), mask)
-    after = stored_samples(encoded.content).reshape(*SIZE, -1)
+    after = stored_samples(encoded.content).reshape(*SIZE, -1).astype(int)
     assert np.array_equal(after[mask == 0], samples.reshape(*SIZE, -1)[mask == 0])
-    filled = after[mask == 1].astype(int)
-    assert filled.max(-1).min() >= key - 1
-    assert not (filled == key).all(-1).any()
+    assert after[mask == 1].max(-1).min() >= key - 1
+    assert not (after[mask == 1] == key).all(-1).any()
     assert dict(png_chunks(encoded.content))[b"tRNS"] == transparent
 
 
@@ -153,8 +142,8 @@ def test_missing_pixels_and_a_missing_end_are_refused(tmp_path, colour, depth, i
     write_kind(path, colour, depth, interlaced)
     content = path.read_bytes()
     read_rgb(path)
-    raw = zlib.decompress(dict(png_chunks(content))[b"IDAT"])[:-1]
-    parts = [png_chunk(kind, zlib.compress(raw) if kind == b"IDAT" else data) for kind, data in png_chunks(content)]
+    raw = zlib.compress(zlib.decompress(dict(png_chunks(content))[b"IDAT"])[:-1])
+    parts = [png_chunk(kind, raw if kind == b"IDAT" else data) for kind, data in png_chunks(content)]
     path.write_bytes(content[:8] + b"".join(parts))
     for read in (read_photo, read_rgb):
         with pytest.raises(BadImageError, match=r"short\.png: broken or cut short"):
@@ -167,38 +156,26 @@ def test_missing_pixels_and_a_missing_end_are_refused(tmp_path, colour, depth, i
 
 @pytest.mark.parametrize("height", [1, 2, 5])
 def test_a_picture_that_ends_black_is_read(tmp_path, height):
-    path = tmp_path / "black.png"
-    path.write_bytes(png_bytes(np.zeros((height, 7, 3), np.uint8), RGB, 8))
-    assert not read_rgb(path).any()
-    assert not read_photo(path).pixels.any()
+    (tmp_path / "black.png").write_bytes(png_bytes(np.zeros((height, 7, 3), np.uint8), RGB, 8))
+    assert not read_rgb(tmp_path / "black.png").any()
+    assert not read_photo(tmp_path / "black.png").pixels.any()
 
 
-def test_what_is_broken_is_named(tmp_path):
+def test_what_is_broken_is_named_and_bombs_are_refused_before_they_are_decoded(tmp_path):
     path = tmp_path / "x.png"
     write_kind(path, RGB, 8)
-    content = path.read_bytes()
-    middle = len(content) // 2
-    few = png_bytes(noise(SIZE, 8), PALETTE, 8, before=png_chunk(b"PLTE", bytes(9)))
-    # Apple's tools pack PNGs for their phones in the last way, with pixels that no decoder of PNG reads.
+    content, middle = path.read_bytes(), path.stat().st_size // 2
+    bomb = struct.pack(">IIBBBBB", 30_000, 20_000, 8, RGB, 0, 0, 0)
+    text = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(200_000_000), 1))
+    # Apple's tools pack PNGs for their phones in the second way, with pixels that no decoder of PNG reads.
     for broken, reason in (
         (content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :], "broken or cut short"),
-        (few, "entry 7 of a palette of 3"),
         (content[:8] + png_chunk(b"CgBI", bytes(4)) + content[8:], "its first chunk is 'CgBI', expected the header"),
+        (png_bytes(noise(SIZE, 8), PALETTE, 8, before=png_chunk(b"PLTE", bytes(9))), "entry 7 of a palette of 3"),
+        (png_bytes(noise(SIZE, 8), PALETTE, 8), "broken or cut short"),
+        (content[:8] + png_chunk(b"IHDR", bomb) + content[33:], "30000 x 20000 = 600,000,000 pixels"),
+        (png_bytes(noise((*SIZE, 3)), RGB, 8, before=text), ".*Decompressed data too large"),
     ):
         path.write_bytes(broken)
         with pytest.raises(BadImageError, match=rf"x\.png: {reason}"):
             read_photo(path)
-
-
-def test_bombs_are_refused_before_they_are_decoded(tmp_path):
-    header = struct.pack(">IIBBBBB", 30_000, 20_000, 8, RGB, 0, 0, 0)
-    pixels = png_chunk(b"IDAT", zlib.compress(bytes(1000)))
-    bomb = b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + pixels + png_chunk(b"IEND")
-    (tmp_path / "pixels.png").write_bytes(bomb)
-    with pytest.raises(BadImageError, match=r"pixels\.png.*600,?000,?000 pixels"):
-        read_photo(tmp_path / "pixels.png")
-    text = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(200_000_000), 1))
-    (tmp_path / "text.png").write_bytes(png_bytes(noise((*SIZE, 3)), RGB, 8, before=text))
-    for read in (read_photo, read_rgb):
-        with pytest.raises(BadImageError, match=r"text\.png.*Decompressed data too large"):
-            read(tmp_path / "text.png")
