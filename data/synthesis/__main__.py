@@ -15,13 +15,13 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from data.images import BadImageError
 from data.synthesis.sets import SetOptions, make_set
 from utils.child import WorkerKilledError
 from utils.machine import available_cores
 
 
-def _parser() -> argparse.ArgumentParser:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns 0, 1 when sources were broken, 2 when no set was made, 130 when stopped."""
     parser = argparse.ArgumentParser(
         prog="python -m data.synthesis", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -35,17 +35,12 @@ def _parser() -> argparse.ArgumentParser:
             meaning += f" (default {default})"
             parser.add_argument(flag, type=type(default), default=default, choices=choices, help=meaning)
     parser.add_argument("--workers", type=int, default=available_cores(), help="processes (default: all cores)")
-    return parser
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns 0, 1 when sources were broken, 2 when no set was made, 130 when stopped."""
-    given = vars(_parser().parse_args(arguments))
+    given = vars(parser.parse_args(arguments))
     out, workers = given.pop("out"), given.pop("workers")
     try:
         options = SetOptions(**{**given, "pages": tuple(given["pages"]), "occluders": tuple(given["occluders"])})
         broken = make_set(options, out, workers, progress=True)
-    except (BadImageError, FileExistsError, FileNotFoundError, ValueError, WorkerKilledError) as error:
+    except (FileExistsError, FileNotFoundError, ValueError, WorkerKilledError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

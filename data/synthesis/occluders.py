@@ -14,10 +14,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 
 from data.images import IMAGE_SUFFIXES, BadImageError, open_picture, pictures_below, read_rgb, read_rgba
 from data.masks import read_mask
@@ -33,9 +34,7 @@ _KIND_PATTERNS = {
     "hand": re.compile(r"hand(?!w|b|o|l)|finger", re.IGNORECASE),
     "head": re.compile(r"head(?!er|ing|l)|person|(?<![a-z])face", re.IGNORECASE),
 }
-_CACHE_BYTES = 256 * 2**20
-
-Source = TypeVar("Source", Path, "OccluderEntry")
+CACHE_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True)
@@ -56,18 +55,20 @@ class OccluderEntry(NamedTuple):
     kind: str
 
 
-def split_sources(sources: Sequence[Source]) -> tuple[list[Source], list[Source]]:
+def split_sources(sources: Sequence[Path | OccluderEntry]) -> tuple[list, list]:
     """Splits sources into (training, held-out), always the same way, whatever else is in the list.
 
     The nearest `split.csv` beside or above a file that names it decides (columns file,split: train or heldout; files
     relative to it), else a hash of the file's name, which holds out 15 %. ValueError for a split.csv that is not one.
     """
     tables = cache(_read_split)
-    parts: dict[str, list[Source]] = {subset: [] for subset in SUBSETS}
+    parts: dict[str, list] = {subset: [] for subset in SUBSETS}
     for source in sources:
         path = (source.path if isinstance(source, OccluderEntry) else source).resolve()
         named = (tables(folder).get(path) for folder in path.parents)
-        parts[next(filter(None, named), None) or _subset_by_hash(path.name)].append(source)
+        number = int.from_bytes(hashlib.sha256(path.name.encode("utf-8")).digest()[:8], "big")
+        by_hash = "heldout" if number / 2**64 < _HELD_OUT else "train"
+        parts[next(filter(None, named), by_hash)].append(source)
     return parts["train"], parts["heldout"]
 
 
@@ -88,42 +89,30 @@ def _read_split(folder: Path) -> dict[Path, str]:
     return table
 
 
-def _subset_by_hash(name: str) -> str:
-    number = int.from_bytes(hashlib.sha256(name.encode("utf-8")).digest()[:8], "big")
-    return "heldout" if number / 2**64 < _HELD_OUT else "train"
-
-
 def kind_of(path: Path) -> str:
     """"hand" or "head", from the folder nearest to the file that says so, else from the file's own name."""
     for part in (*reversed(path.parent.parts), path.stem):
         found = [kind for kind, pattern in _KIND_PATTERNS.items() if pattern.search(part)]
         if len(found) == 1:
             return found[0]
-    raise ValueError(
-        f"{path}: cannot tell what this cut-out shows; put it into a folder whose name contains "
-        "'hand' or 'finger', or 'head', 'person' or 'face'"
-    )
+    names = "'hand' or 'finger', or 'head', 'person' or 'face'"
+    raise ValueError(f"{path}: cannot tell what this cut-out shows; put it into a folder whose name contains {names}")
 
 
 def find_occluders(folders: Sequence[str | Path]) -> list[OccluderEntry]:
     """All sources of occluders below `folders`, sorted; pictures with neither alpha nor mask are none and left out.
 
-    FileNotFoundError: a folder is missing, or no folder holds an occluder. ValueError: a path that does not say what
-    the source shows.
+    FileNotFoundError: a folder is missing, or none holds an occluder. ValueError: nothing says what a source shows.
     """
     found = [(path, mask) for path, mask in _pictures_and_masks(folders) if mask or _has_alpha(path)]
     if folders and not found:
-        raise FileNotFoundError(
-            f"no occluder in {', '.join(map(str, folders))}: expected RGBA pictures, or pictures with NAME_mask.png"
-        )
+        places = ", ".join(map(str, folders))
+        raise FileNotFoundError(f"no occluder in {places}: expected RGBA pictures, or pictures with NAME_mask.png")
     return [OccluderEntry(path, mask, kind_of(path.absolute())) for path, mask in found]
 
 
 def find_pages(folders: Sequence[str | Path]) -> list[Path]:
-    """All pictures below `folders`, sorted, without masks and without pictures that have a mask beside them.
-
-    FileNotFoundError: a folder is missing, or no folder holds a picture.
-    """
+    """All pictures below `folders`, sorted, without masks and what they belong to; FileNotFoundError where none is."""
     pages = [path for path, mask in _pictures_and_masks(folders) if mask is None]
     if folders and not pages:
         raise FileNotFoundError(f"no page in {', '.join(map(str, folders))}: expected {' '.join(IMAGE_SUFFIXES)}")
@@ -166,8 +155,12 @@ def load_occluder(entry: OccluderEntry, long_side: int = 0) -> Occluder:
         raise BadImageError(f"{entry.mask or entry.path}: the mask is empty, so there is nothing to cut out")
     rgba = np.dstack([rgb, alpha])
     if entry.kind == "hand":
-        contacts = [_contact(np.rot90(alpha, turns)) for turns in range(4)]
-        rgba = _without_side_cut(np.rot90(rgba, int(np.argmax(contacts))))
+        rgba = np.rot90(rgba, np.argmax([_contact(np.rot90(alpha, turns)) for turns in range(4)]))
+        # An arm that also left its frame at a side is cut just above that place: a straight cut must not show.
+        solid = rgba[..., 3] > ALPHA_MIDDLE
+        rows, touching = np.flatnonzero(solid.any(1)), np.flatnonzero(solid[:, 0] | solid[:, -1])
+        if len(touching) and touching[0] > rows[0] + 0.45 * (rows[-1] - rows[0]):
+            rgba = rgba[: touching[0]]
     cut_top = _contact(rgba[::-1, :, 3]) > 0.2 * np.count_nonzero((rgba[..., 3] > ALPHA_MIDDLE).any(0))
     rgba = _crop_to_content(_rooted_parts(_crop_to_content(rgba)))
     scale = long_side / max(rgba.shape[:2]) if long_side else 1
@@ -179,16 +172,6 @@ def load_occluder(entry: OccluderEntry, long_side: int = 0) -> Occluder:
 def _contact(alpha: np.ndarray) -> int:
     """How many columns have content within 1 % of the height from the lower edge."""
     return int(np.count_nonzero((alpha[-max(1, len(alpha) // 100) :] > ALPHA_MIDDLE).any(0)))
-
-
-def _without_side_cut(rgba: np.ndarray) -> np.ndarray:
-    """Cuts an arm that also left its frame at a side just above that place: a straight cut must not show."""
-    solid = rgba[..., 3] > ALPHA_MIDDLE
-    rows = np.flatnonzero(solid.any(1))
-    touching = np.flatnonzero(solid[:, 0] | solid[:, -1])
-    if len(touching) and touching[0] > rows[0] + 0.45 * (rows[-1] - rows[0]):
-        return rgba[: touching[0]]
-    return rgba
 
 
 def _crop_to_content(rgba: np.ndarray) -> np.ndarray:
@@ -213,24 +196,20 @@ class OccluderLibrary:
     would stand free on the page. `long_side` is that of `load_occluder`.
     """
 
-    def __init__(self, entries: Sequence[OccluderEntry], long_side: int = 0, cache_bytes: int = _CACHE_BYTES) -> None:
+    def __init__(self, entries: Sequence[OccluderEntry], long_side: int = 0) -> None:
         self.entries = {kind: [entry for entry in entries if entry.kind == kind] for kind in KINDS}
-        self.long_side, self.cache_bytes = long_side, cache_bytes
+        self.long_side = long_side
         self._cache: dict[OccluderEntry, Occluder] = {}
 
-    def __call__(self, rng: np.random.Generator, kind: str) -> Occluder:
+    def __call__(self, rng: Generator, kind: str) -> Occluder:
         """Draws an occluder of `kind`; of the other kind where the library has none of it."""
         entries = self.entries[kind] or self.entries[KINDS[1 - KINDS.index(kind)]]
         for _ in range(8):
-            occluder = self._load(entries[int(rng.integers(len(entries)))])
+            entry = entries[int(rng.integers(len(entries)))]
+            # Moved to the end: the first one was used longest ago.
+            occluder = self._cache[entry] = self._cache.pop(entry, None) or load_occluder(entry, self.long_side)
             if not (occluder.kind == "head" and occluder.cut_top):
                 break
-        return occluder
-
-    def _load(self, entry: OccluderEntry) -> Occluder:
-        # The cache is ordered by last use.
-        occluder = self._cache.pop(entry, None) or load_occluder(entry, self.long_side)
-        self._cache[entry] = occluder
-        while len(self._cache) > 1 and sum(each.rgba.nbytes for each in self._cache.values()) > self.cache_bytes:
+        while len(self._cache) > 1 and sum(each.rgba.nbytes for each in self._cache.values()) > CACHE_BYTES:
             del self._cache[next(iter(self._cache))]
         return occluder

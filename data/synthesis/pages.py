@@ -15,12 +15,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 Ink = tuple[int, int, int]
-_FACES = (
-    ("STIXGeneral.ttf", "STIXGeneralBol.ttf"),
-    ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf"),
-    ("DejaVuSerif.ttf", "DejaVuSerif-Bold.ttf"),
-    ("cmr10.ttf", "cmb10.ttf"),
-)
+_REGULAR = ("STIXGeneral", "DejaVuSans", "DejaVuSerif", "cmr10")
+_BOLD = ("STIXGeneralBol", "DejaVuSans-Bold", "DejaVuSerif-Bold", "cmb10")
 _ACCENTS: tuple[Ink, ...] = ((30, 70, 140), (150, 30, 35), (20, 105, 80), (190, 95, 20), (80, 50, 120), (20, 20, 22))
 _PENS: tuple[Ink, ...] = ((30, 45, 120), (25, 25, 30), (20, 60, 150))
 _PROSE = """
@@ -38,7 +34,7 @@ _WORDS = _PROSE.split()
 @lru_cache(maxsize=128)
 def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
     """A font of matplotlib's, which is found without the second that importing it takes."""
-    path = Path(importlib.util.find_spec("matplotlib").origin).parent / "mpl-data" / "fonts" / "ttf" / name
+    path = Path(importlib.util.find_spec("matplotlib").origin).with_name("mpl-data") / "fonts" / "ttf" / f"{name}.ttf"
     # The basic layout needs no library beside Pillow, so a page does not depend on what else is installed.
     return ImageFont.truetype(str(path), max(size, 6), layout_engine=ImageFont.Layout.BASIC)
 
@@ -49,7 +45,7 @@ class Sheet:
     def __init__(self, rng: np.random.Generator, width: int, height: int) -> None:
         self.rng, self.image = rng, Image.new("RGB", (width, height), "white")
         self.draw = ImageDraw.Draw(self.image)
-        self.regular, self.bold = _FACES[int(rng.integers(len(_FACES)))]
+        self.fonts = list(zip(_REGULAR, _BOLD, strict=True))[int(rng.integers(len(_BOLD)))]
         self.ink: Ink = (int(rng.integers(10, 60)),) * 3
         self.accent = _ACCENTS[int(rng.integers(len(_ACCENTS)))]
         self.size = max(6, round(min(width, height * 0.8) * rng.uniform(0.0125, 0.02)))
@@ -57,26 +53,26 @@ class Sheet:
     def text(self, x: float, y: float, text: str, scale: float = 1.0, bold: bool = False, ink: Ink | None = None,
              width: float = np.inf) -> float:  # fmt: skip
         """One line from its upper left corner, without what does not fit into `width`; returns where it ends."""
-        font = _font(self.bold if bold else self.regular, round(self.size * scale))
+        font = _font(self.fonts[bold], round(self.size * scale))
         while text and (length := font.getlength(text)) > width:
             text = text[: min(len(text) - 1, int(len(text) * width / length))]
         self.draw.text((round(x), round(y)), text, font=font, fill=ink or self.ink)
         return x + font.getlength(text)
 
-    def rule(self, x0: float, y0: float, x1: float, y1: float, ink: Ink | None = None) -> None:
-        line = [(round(x0), round(y0)), (round(x1), round(y1))]
-        self.draw.line(line, fill=ink or self.ink, width=max(1, round(self.size * 0.07)))
+    def rule(self, *ends: float, ink: Ink | None = None) -> None:
+        """A straight line, `ends` are x, y of both."""
+        self.draw.line([round(end) for end in ends], ink or self.ink, max(1, round(self.size * 0.07)))
 
     def curve(self, xs: np.ndarray, ys: np.ndarray, ink: Ink, width: int) -> None:
         self.draw.line(list(zip(xs, ys, strict=True)), ink, max(1, width), joint="curve")
 
     def words(self, count: int, title: bool = False) -> str:
-        picked = [_WORDS[index] for index in self.rng.integers(len(_WORDS), size=count)]
-        return " ".join(word.capitalize() if title else word for word in picked)
+        picked = " ".join(_WORDS[index] for index in self.rng.integers(len(_WORDS), size=count))
+        return picked.title() if title else picked
 
     def number(self) -> str:
-        forms = ("{:.0f}", "{:.2f}", "{:,.0f}", "{:.1f}%")
-        return forms[int(self.rng.integers(4))].format(10 ** self.rng.uniform(0, 4))
+        form = ("{:.0f}", "{:.2f}", "{:,.0f}", "{:.1f}%")[self.rng.integers(4)]
+        return form.format(10 ** self.rng.uniform(0, 4))
 
 
 # A block draws itself at (left, top) into a column of `width` and at most about `room` pixels downwards, and returns
@@ -100,11 +96,11 @@ def _heading(sheet: Sheet, left: float, top: float, width: float, room: float) -
 
 def _lines(sheet: Sheet, left: float, top: float, width: float, count: int) -> float:
     """Running text; the last line is short."""
-    leading = sheet.size * 1.35
     for line in range(count):
         end = width * (sheet.rng.uniform(0.3, 0.95) if line == count - 1 else 1)
-        sheet.text(left, top + line * leading, sheet.words(int(width / sheet.size) // 2 + 4).capitalize(), width=end)
-    return count * leading
+        words = sheet.words(int(width / sheet.size) // 2 + 4).capitalize()
+        sheet.text(left, top + line * (sheet.size * 1.35), words, width=end)
+    return count * (sheet.size * 1.35)
 
 
 def _paragraph(sheet: Sheet, left: float, top: float, width: float, room: float) -> float:
@@ -131,7 +127,7 @@ def _table(sheet: Sheet, left: float, top: float, width: float, room: float) -> 
     if rows < 3:
         return room
     shares, grid = rng.uniform(0.6, 1.4, columns), rng.random() < 0.65
-    edges = np.concatenate([[left], left + width * shares.cumsum() / shares.sum()])
+    edges = np.append(left, left + width * shares.cumsum() / shares.sum())
     if rng.random() < 0.4:
         tint = tuple(255 - (255 - value) // 4 for value in sheet.accent)
         sheet.draw.rectangle([left, top, left + width, top + row_height], fill=tint)
@@ -141,9 +137,8 @@ def _table(sheet: Sheet, left: float, top: float, width: float, room: float) -> 
             sheet.rule(left, y, left + width, y)
         for column in range(columns if row < rows else 0):
             text = sheet.words(1, title=True) if row == 0 or column == 0 else sheet.number()
-            room_in_cell = edges[column + 1] - edges[column] - sheet.size * 0.6
-            place = edges[column] + sheet.size * 0.3, y + (row_height - sheet.size * 1.2) / 2
-            sheet.text(*place, text, bold=row == 0, width=room_in_cell)
+            x, end = edges[column] + sheet.size * 0.3, edges[column + 1] - edges[column] - sheet.size * 0.6
+            sheet.text(x, y + (row_height - sheet.size * 1.2) / 2, text, bold=row == 0, width=end)
     for x in edges if grid else ():
         sheet.rule(x, top, x, top + rows * row_height)
     return rows * row_height + sheet.size
@@ -171,7 +166,7 @@ def _chart(sheet: Sheet, left: float, top: float, width: float, room: float) -> 
         return room
     for step in range(6):
         y = top + height * step / 5
-        sheet.rule(left, y, left + width, y, sheet.ink if step == 5 else (205, 205, 205))
+        sheet.rule(left, y, left + width, y, ink=None if step == 5 else (205, 205, 205))
     bars = rng.random() < 0.5
     for colour in rng.permutation(_ACCENTS)[:1 if bars else int(rng.integers(1, 4))].tolist():
         walk = np.cumsum(rng.normal(0, 1, int(rng.integers(5, 14)) if bars else 24))
@@ -193,7 +188,7 @@ def _handwriting(sheet: Sheet, left: float, top: float, width: float, room: floa
         return room
     pen, slant, tall = _PENS[int(rng.integers(len(_PENS)))], rng.uniform(0, 0.45), sheet.size * 0.75
     for base in top + (np.arange(count) + 0.75) * line_height:
-        sheet.rule(left, base + sheet.size * 0.15, left + width, base + sheet.size * 0.15, (170, 185, 205))
+        sheet.rule(left, base + sheet.size * 0.15, left + width, base + sheet.size * 0.15, ink=(170, 185, 205))
         x = left
         while x < left + width * 0.93:
             letters = int(rng.integers(2, 9))

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 from PIL import Image
 
 from data.synthesis.occluders import KINDS, Occluder
 from data.synthesis.placement import EntryRange, Place, place, place_in_patch
 
-Chooser = Callable[[np.random.Generator, str], Occluder]
+Chooser = Callable[[Generator, str], Occluder]
 
 # Pixels are those of the contest's photos, whose longer side is about this; in other photos they scale with it.
 REFERENCE_LONG_SIDE = 3770
@@ -58,60 +59,27 @@ class PasteStyle:
 
 STYLES = {
     "contest": PasteStyle(
-        hand=EntryRange((0.1, 0.42, 0.06, 0.42), (0.012, 0.037), (0.2, 0.45), (0.12, 0.75), 28.0, (0.12, 0.88)),
-        head=EntryRange((1.0, 0.0, 0.0, 0.0), (0.016, 0.037), (0.16, 0.225), (0.6, 1.0), 4.0, (0.15, 0.85)),
-        sliver_probability=0.4,
-        jagged_probability=0.5,
-        polygon_probability=0.3,
-        rim_probability=0.5,
-        light_difference=0.12,
-        blur_probability=0.35,
-        grey_probability=0.3,
-        jpeg_probability=0.7,
-    ),
+        hand=EntryRange((0.1, 0.42, 0.06, 0.42), (0.012, 0.037), (0.2, 0.45), (0.12, 0.75), 28, (0.12, 0.88)),
+        head=EntryRange((1, 0, 0, 0), (0.016, 0.037), (0.16, 0.225), (0.6, 1), 4, (0.15, 0.85)),
+        sliver_probability=0.4, jagged_probability=0.5, polygon_probability=0.3, rim_probability=0.5,
+        light_difference=0.12, blur_probability=0.35, grey_probability=0.3, jpeg_probability=0.7),
     "natural": PasteStyle(
-        hand=EntryRange(
-            (0.2, 0.32, 0.16, 0.32), (0.008, 0.09), (0.12, 0.6), (0.1, 1.0), 50.0, (0.05, 0.95), (0.03, 0.1)
-        ),
-        head=EntryRange((1.0, 0.0, 0.0, 0.0), (0.012, 0.08), (0.12, 0.36), (0.4, 1.0), 12.0, (0.08, 0.92)),
-        head_probability=0.3,
-        second_probability=0.3,
-        sliver_probability=0.15,
-        soft_edge_probability=0.85,
-        jagged_probability=0.2,
-        polygon_probability=0.2,
-        rim_probability=0.2,
-        shadow_probability=0.7,
-        light_difference=0.35,
-        colour_difference=0.1,
-        shading=0.3,
-        blur_probability=0.5,
-        noise=4.0,
-        grey_probability=0.15,
-        jpeg_probability=0.8,
-        jpeg_quality=(75, 97),
-    ),
-}
+        hand=EntryRange((0.2, 0.32, 0.16, 0.32), (0.008, 0.09), (0.12, 0.6), (0.1, 1), 50, (0.05, 0.95), (0.03, 0.1)),
+        head=EntryRange((1, 0, 0, 0), (0.012, 0.08), (0.12, 0.36), (0.4, 1), 12, (0.08, 0.92)),
+        head_probability=0.3, second_probability=0.3, sliver_probability=0.15, soft_edge_probability=0.85,
+        jagged_probability=0.2, polygon_probability=0.2, rim_probability=0.2, shadow_probability=0.7,
+        light_difference=0.35, colour_difference=0.1, shading=0.3, blur_probability=0.5, noise=4.0,
+        grey_probability=0.15, jpeg_probability=0.8, jpeg_quality=(75, 97)),
+}  # fmt: skip
 
 
-def paste(
-    page: np.ndarray,
-    choose: Chooser,
-    rng: np.random.Generator,
-    style: PasteStyle = STYLES["contest"],
-    placement: str = "page",
-    kind: str | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pastes one or two occluders on a clean page (RGB uint8, height x width x 3), or on a patch of one.
+def paste(page: np.ndarray, choose: Chooser, rng: Generator, style: PasteStyle, placement: str = "page",
+          kind: str | None = None) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Pastes one or two occluders on a clean page (RGB uint8, height x width x 3).
 
-    Args:
-        choose: (rng, kind) -> Occluder, such as `OccluderLibrary`.
-        placement: "page": `page` is a whole photo. "patch": it is a part of a larger one, so that an occluder may cross
-            any of its edges; a tip, a wrist and everything between can be what shows.
-        kind: "hand" or "head" for all of them; None draws it for each.
-
-    Returns:
-        The occluded picture, uint8 height x width x 3, and its mask, uint8 height x width, 1 = occluder.
+    With `placement` "patch" instead of "page" it is a part of a larger photo, so that an occluder may cross any of its
+    edges; a tip, a wrist and everything between can be what shows. `kind` is "hand" or "head" for all occluders; None
+    draws it for each. Returns the occluded picture, and its mask, uint8 height x width, 1 = occluder.
     """
     image, size = page.copy(), page.shape[:2]
     mask = np.zeros(size, np.uint8)
@@ -135,15 +103,9 @@ def paste(
 
 
 def lay(
-    image: np.ndarray,
-    mask: np.ndarray,
-    occluder: Occluder,
-    where: Place,
-    style: PasteStyle,
-    unit: float,
-    rng: np.random.Generator,
+    image: np.ndarray, mask: np.ndarray, item: Occluder, where: Place, style: PasteStyle, unit: float, rng: Generator
 ) -> None:
-    """Lays an occluder on `image` (RGB uint8) in place; `mask` gets a 1 at every pixel that this changes.
+    """Lays the occluder `item` on `image` (RGB uint8) in place; `mask` gets a 1 at every pixel that this changes.
 
     `unit` is the number of pixels of this picture for one pixel of a photo with a longer side of 3770.
     """
@@ -155,16 +117,16 @@ def lay(
     margin = int(np.ceil(3 * feather + _POLYGON_PIXELS[1] + _RIM_PIXELS[1] + 2))
     if shadow:
         margin += int(np.ceil(2.5 * sigma + np.abs(offset).max()))
-    bottom, right = occluder.rgba.shape[:2]
+    bottom, right = item.rgba.shape[:2]
     corners = where.points(np.array([[0, 0], [right, 0], [0, bottom], [right, bottom]]))
     left, top = np.maximum(np.floor(corners.min(0)) - margin, 0).astype(int)
     right, bottom = np.minimum(np.ceil(corners.max(0)) + margin, mask.shape[::-1]).astype(int)
     if right <= left or bottom <= top:
         return
-    rgb, alpha = _warp(occluder.rgba, where.seen_from(left, top), (int(right - left), int(bottom - top)))
+    rgb, alpha = _warp(item.rgba, where.seen_from(left, top), (int(right - left), int(bottom - top)))
     alpha = _soft_edge(alpha, feather) if soft else _hard_edge(alpha, style, unit, rng)
     alpha = _without_islands(alpha, (left == 0, top == 0, right == mask.shape[1], bottom == mask.shape[0]))
-    rgb = _light(rgb, occluder.kind, style, unit, rng)
+    rgb = _light(rgb, item.kind, style, unit, rng)
     shade = _shadow(alpha, sigma, strength, offset) if shadow else np.ones_like(alpha)
 
     below, covered = image[top:bottom, left:right], (shade < 1) | (alpha > 0)
@@ -175,7 +137,7 @@ def lay(
     mask[top:bottom, left:right] |= covered
 
 
-def _log_uniform(rng: np.random.Generator, bounds: tuple[float, float]) -> float:
+def _log_uniform(rng: Generator, bounds: tuple[float, float]) -> float:
     return float(np.exp(rng.uniform(*np.log(bounds))))
 
 
@@ -203,7 +165,7 @@ def _soft_edge(alpha: np.ndarray, feather: float) -> np.ndarray:
     return np.where(soft < _LEAST_ALPHA, 0, soft).astype(np.float32)
 
 
-def _hard_edge(alpha: np.ndarray, style: PasteStyle, unit: float, rng: np.random.Generator) -> np.ndarray:
+def _hard_edge(alpha: np.ndarray, style: PasteStyle, unit: float, rng: Generator) -> np.ndarray:
     solid = (alpha > 0.5).astype(np.uint8)
     polygon, jagged, rim = rng.random(3) < (style.polygon_probability, style.jagged_probability, style.rim_probability)
     tolerance = rng.uniform(*_POLYGON_PIXELS) * unit
@@ -211,7 +173,13 @@ def _hard_edge(alpha: np.ndarray, style: PasteStyle, unit: float, rng: np.random
     # Below one pixel, chance decides between one and none.
     rim_pixels = int(rng.integers(_RIM_PIXELS[0], _RIM_PIXELS[1] + 1) * unit + rng.random())
     if polygon and tolerance > 0.5:
-        solid = _polygon(solid, tolerance)
+        # The outline goes on outside the picture, so that no corner of the polygon is cut off at its border.
+        pad = 2 * int(np.ceil(tolerance)) + 2
+        wider = cv2.copyMakeBorder(solid, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+        contours, _ = cv2.findContours(wider, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        coarse = [cv2.approxPolyDP(contour, tolerance, True) for contour in contours]
+        wider = cv2.drawContours(np.zeros_like(wider), coarse, -1, 1, cv2.FILLED)
+        solid = np.ascontiguousarray(wider[pad:-pad, pad:-pad])
     if jagged and jag > 1 and min(solid.shape) > jag // 2:
         stairs = [np.arange(length) // jag * jag + jag // 2 for length in solid.shape]
         # A stair whose middle is outside goes on with the one before it.
@@ -220,16 +188,6 @@ def _hard_edge(alpha: np.ndarray, style: PasteStyle, unit: float, rng: np.random
     if rim and rim_pixels:
         solid = cv2.dilate(solid, np.ones((3, 3), np.uint8), iterations=rim_pixels)
     return solid.astype(np.float32)
-
-
-def _polygon(solid: np.ndarray, tolerance: float) -> np.ndarray:
-    # The outline goes on outside the picture, so that no corner of the polygon is cut off at its border.
-    pad = 2 * int(np.ceil(tolerance)) + 2
-    wider = cv2.copyMakeBorder(solid, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
-    contours, _ = cv2.findContours(wider, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    coarse = [cv2.approxPolyDP(contour, tolerance, True) for contour in contours]
-    wider = cv2.drawContours(np.zeros_like(wider), coarse, -1, 1, cv2.FILLED)
-    return np.ascontiguousarray(wider[pad:-pad, pad:-pad])
 
 
 def _without_islands(alpha: np.ndarray, at_border: tuple[bool, bool, bool, bool]) -> np.ndarray:
@@ -245,7 +203,7 @@ def _without_islands(alpha: np.ndarray, at_border: tuple[bool, bool, bool, bool]
     return np.where(kept[labels], alpha, 0) if kept[1:].any() else alpha
 
 
-def _light(rgb: np.ndarray, kind: str, style: PasteStyle, unit: float, rng: np.random.Generator) -> np.ndarray:
+def _light(rgb: np.ndarray, kind: str, style: PasteStyle, unit: float, rng: Generator) -> np.ndarray:
     """The occluder (RGB uint8) in a light of its own, as float32 0..255."""
     gain = rng.uniform(-1, 1) * style.light_difference + rng.uniform(-1, 1, 3) * style.colour_difference
     slope = rng.uniform(-1, 1, 2) * style.shading

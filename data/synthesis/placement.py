@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 
 from data.synthesis.occluders import ALPHA_MIDDLE, Occluder
 
@@ -36,10 +37,10 @@ class EntryRange:
 
 
 class Place(NamedTuple):
-    """An occluder's place: 2 x 3, from its pixel coordinates (x, y) to the photo's; photo pixels for one of its own."""
+    """An occluder's place in a photo."""
 
-    matrix: np.ndarray
-    scale: float
+    matrix: np.ndarray  # 2 x 3, from its pixel coordinates (x, y) to the photo's
+    scale: float  # photo pixels for one of its own
 
     def points(self, points: np.ndarray) -> np.ndarray:
         """Where points (N x 2, x and y) of the occluder lie in the photo."""
@@ -51,7 +52,7 @@ class Place(NamedTuple):
 
 
 def place(
-    occluder: Occluder, size: tuple[int, int], entry: EntryRange, rng: np.random.Generator, tip: float = 0.0
+    occluder: Occluder, size: tuple[int, int], entry: EntryRange, rng: Generator, tip: float = 0.0
 ) -> Place:
     """Draws a place in a photo of `size` (height, width).
 
@@ -59,18 +60,26 @@ def place(
     is positive, only the outermost tip comes so many pixels into the photo.
     """
     height, width = size
-    points, cell = _shape_points(occluder.rgba[..., 3])
+    alpha = occluder.rgba[..., 3]
     border = int(rng.choice(4, p=np.asarray(entry.borders) / sum(entry.borders)))
     tilt, mirrored = rng.uniform(-entry.tilt, entry.tilt), rng.random() < 0.5
     area = rng.uniform(*entry.area) * height * width
     part, along = rng.uniform(*entry.depth), rng.uniform(*entry.along)
 
-    upright = _standing(occluder, mirrored, tilt)
+    # At its own size, the middle of its root is the origin and y points down.
+    rows, columns = alpha.shape
+    linear = _turn(tilt) @ np.diag([-1.0 if mirrored else 1.0, 1.0])
+    upright = Place(np.hstack([linear, linear @ np.array([[-columns / 2], [-float(rows)]])]), 1.0)
+    points, cell = _shape_points(alpha)
     across, down = upright.points(points).T
     up = np.sort(-down)[::-1]
-    limit = up[0] + upright.points(_root_corners(occluder))[:, 1].min()
+    # The higher corner of its root, after the tilt, stays outside.
+    hidden = max(1.0, _ROOT_RESERVES[occluder.kind] * rows)
+    root = np.flatnonzero((alpha[int(rows - hidden) :] > ALPHA_MIDDLE).any(0))
+    left, right = (root[0], root[-1] + 1) if len(root) else (0, columns)
+    limit = up[0] + upright.points(np.array([[left, rows - hidden], [right, rows - hidden]]))[:, 1].min()
     shown = max(1, int(np.count_nonzero(up > up[0] - part * limit)))
-    finger = _finger_width(occluder.rgba[..., 3]) if occluder.kind == "hand" else None
+    finger = _finger_width(alpha) if occluder.kind == "hand" else None
     widths, measured = (entry.finger, finger) if finger else (entry.width, np.ptp(across))
     lowest, highest = (fraction * max(size) / max(1.0, measured) for fraction in widths)
     scale = float(np.clip(np.sqrt(area / (shown * cell)), lowest, highest))
@@ -87,13 +96,9 @@ def place(
 
 
 def place_in_patch(
-    occluder: Occluder, size: tuple[int, int], entry: EntryRange, rng: np.random.Generator
+    occluder: Occluder, size: tuple[int, int], entry: EntryRange, rng: Generator
 ) -> tuple[Place, tuple[int, int]]:
-    """Places an occluder in an imagined photo, and a patch of `size` over a random part of it.
-
-    Returns:
-        The place as seen from the patch, and the (height, width) of the imagined photo.
-    """
+    """The place in a patch of `size` over a random part of an imagined photo, and that photo's (height, width)."""
     fraction = float(np.exp(rng.uniform(*np.log(_PATCH_FRACTIONS))))
     long_side = max(size) / fraction
     short_side = max(long_side * rng.uniform(0.68, 0.8), *size)
@@ -128,39 +133,20 @@ def _shape_points(alpha: np.ndarray) -> tuple[np.ndarray, float]:
 def _finger_width(alpha: np.ndarray) -> float | None:
     """Width of one finger of a cut-out that has no palm: one or more even bars, standing apart at the root."""
     height, width = alpha.shape
-    rows = [_runs(alpha[int(part * (height - 1))]) for part in (0.97, 0.8, 0.65, 0.5, 0.35, 0.25)]
-    if any(len(runs) == 0 for runs in rows):
-        return None
+    rows = []
+    for part in (0.97, 0.8, 0.65, 0.5, 0.35, 0.25):
+        ends = np.flatnonzero(np.diff(alpha[int(part * (height - 1))] > ALPHA_MIDDLE, prepend=False, append=False))
+        lengths = ends[1::2] - ends[::2]
+        rows.append(lengths[lengths > 0.03 * width])
     root = rows[0]
+    if not all(map(len, rows)):
+        return None
     if len(root) > 1 and root.max() < 1.6 * root.min():
         return float(np.median(root))
-    even = all(len(runs) == 1 and runs[0] > 0.65 * width for runs in rows)
+    even = all(len(bars) == 1 and bars[0] > 0.65 * width for bars in rows)
     return float(root[0]) if even and height > 1.5 * width and root[0] > 0.75 * width else None
-
-
-def _runs(row: np.ndarray) -> np.ndarray:
-    """Lengths of the stretches of content in a row of an alpha channel, without specks."""
-    ends = np.flatnonzero(np.diff(row > ALPHA_MIDDLE, prepend=False, append=False))
-    lengths = ends[1::2] - ends[::2]
-    return lengths[lengths > 0.03 * len(row)]
 
 
 def _turn(degrees: float) -> np.ndarray:
     angle = np.deg2rad(degrees)
     return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-
-
-def _standing(occluder: Occluder, mirrored: bool, tilt: float) -> Place:
-    """Its own place at its own size: the middle of the root is the origin, y points down."""
-    height, width = occluder.rgba.shape[:2]
-    linear = _turn(tilt) @ np.diag([-1.0 if mirrored else 1.0, 1.0])
-    return Place(np.hstack([linear, linear @ np.array([[-width / 2], [-float(height)]])]), 1.0)
-
-
-def _root_corners(occluder: Occluder) -> np.ndarray:
-    """The upper corners (x, y) of the content at the root: the higher one, after the tilt, stays outside the photo."""
-    height, width = occluder.rgba.shape[:2]
-    hidden = max(1.0, _ROOT_RESERVES[occluder.kind] * height)
-    columns = np.flatnonzero((occluder.rgba[int(height - hidden) :, :, 3] > ALPHA_MIDDLE).any(0))
-    left, right = (columns[0], columns[-1] + 1) if len(columns) else (0, width)
-    return np.array([[left, height - hidden], [right, height - hidden]])

@@ -10,12 +10,13 @@ from collections.abc import Callable, Sequence
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 
 from data.images import read_rgb
 from data.synthesis.occluders import OccluderEntry, load_occluder
 from data.synthesis.paste import Chooser
 
-PictureChooser = Callable[[np.random.Generator], np.ndarray]
+PictureChooser = Callable[[Generator], np.ndarray]
 _GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abdeghkmnrstuy"
 _FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX)
@@ -28,9 +29,9 @@ _HAND_PROBABILITY = 0.3
 class WholePictures:
     """The whole pictures from which occluders were cut, background and all; call it as `pictures(rng)` for RGB uint8.
 
-    A cut-out that has no background left is shown before a plain or graded one. Pictures of heads alone where there
-    are any: a hand before white paper, printed on white paper, can no longer be told from a hand that lies on it. With
-    `hands`, which gives cut-outs, hands before a background come in between where the entries hold any.
+    They are of heads alone where there are any: a hand before white paper, printed on white paper, cannot be told from
+    one that lies on it. A cut-out without background is shown before a plain or graded one, and so are those that the
+    chooser `hands` puts in between.
     """
 
     def __init__(self, entries: Sequence[OccluderEntry], hands: Chooser | None = None) -> None:
@@ -38,14 +39,14 @@ class WholePictures:
         self.entries, self.hands = heads or list(entries), hands
         self.hand_probability = _HAND_PROBABILITY if 0 < len(heads) < len(entries) else float(not heads)
 
-    def __call__(self, rng: np.random.Generator) -> np.ndarray:
+    def __call__(self, rng: Generator) -> np.ndarray:
         if self.hands and rng.random() < self.hand_probability:
             return _before_a_background(self.hands(rng, "hand").rgba, rng)
         entry = self.entries[int(rng.integers(len(self.entries)))]
         return read_rgb(entry.path) if entry.mask else _before_a_background(load_occluder(entry).rgba, rng)
 
 
-def _before_a_background(rgba: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _before_a_background(rgba: np.ndarray, rng: Generator) -> np.ndarray:
     """A cut-out, standing on the lower edge, as a picture with a plain or graded background."""
     margin = int(0.15 * rgba.shape[0])
     rgba = cv2.copyMakeBorder(rgba, margin, 0, margin, margin, cv2.BORDER_CONSTANT)
@@ -56,9 +57,7 @@ def _before_a_background(rgba: np.ndarray, rng: np.random.Generator) -> np.ndarr
     return (rgba[..., :3] * alpha + background * (1 - alpha)).astype(np.uint8)
 
 
-def print_on(
-    page: np.ndarray, choose: PictureChooser, rng: np.random.Generator, placement: str = "page"
-) -> np.ndarray:
+def print_on(page: np.ndarray, choose: PictureChooser, rng: Generator, placement: str = "page") -> np.ndarray:
     """A page (RGB uint8, height x width x 3) with a picture, big letters or a stamp printed on it, or two of these.
 
     On a whole "page", prints lie inside it; on a "patch" they may cross the edges.
@@ -75,7 +74,7 @@ def print_on(
     return printed
 
 
-def print_people(page: np.ndarray, choose: PictureChooser, rng: np.random.Generator) -> np.ndarray:
+def print_people(page: np.ndarray, choose: PictureChooser, rng: Generator) -> np.ndarray:
     """A page (RGB uint8, height x width x 3) with one to three pictures printed on it, none of which takes up all."""
     printed, paper = page.copy(), _paper(page)
     for _ in range(int(rng.integers(1, 4))):
@@ -89,11 +88,17 @@ def _paper(page: np.ndarray) -> np.ndarray:
 
 
 def _print_picture(
-    page: np.ndarray, picture: np.ndarray, paper: np.ndarray, rng: np.random.Generator, where: str, whole_page: float
+    page: np.ndarray, picture: np.ndarray, paper: np.ndarray, rng: Generator, where: str, whole_page: float
 ) -> None:
     """Prints a picture, or a part of it, in place; with the probability `whole_page` it covers all of the page."""
-    picture = _detail(picture, rng)
     height, width = page.shape[:2]
+    # A part of it half of the time, mirrored half of the time.
+    if rng.random() < 0.5:
+        sides = np.array(picture.shape[:2])
+        rows, columns = np.maximum(1, (sides * rng.uniform(0.5, 1)).astype(int))
+        top, left = int(rng.integers(sides[0] - rows + 1)), int(rng.integers(sides[1] - columns + 1))
+        picture = picture[top : top + rows, left : left + columns]
+    picture = picture[:, ::-1] if rng.random() < 0.5 else picture
     side = np.exp(rng.uniform(*np.log(_PICTURE_SIZES[where]))) * min(height, width)
     if rng.random() < whole_page:
         side = 1.1 * max(height, width)
@@ -116,18 +121,7 @@ def _print_picture(
         cv2.rectangle(page, (left, top), (left + columns - 1, top + rows - 1), ink, max(1, round(side / 150)))
 
 
-def _detail(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A part of the picture half of the time, mirrored half of the time."""
-    if rng.random() < 0.5:
-        height, width = picture.shape[:2]
-        part = rng.uniform(0.5, 1)
-        rows, columns = max(1, int(height * part)), max(1, int(width * part))
-        top, left = int(rng.integers(height - rows + 1)), int(rng.integers(width - columns + 1))
-        picture = picture[top : top + rows, left : left + columns]
-    return picture[:, ::-1] if rng.random() < 0.5 else picture
-
-
-def _ink(picture: np.ndarray, paper: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _ink(picture: np.ndarray, paper: np.ndarray, rng: Generator) -> np.ndarray:
     """The picture in printer's ink: paper is its white, black is dark grey, often there are no colours at all."""
     values = picture.astype(np.float32)
     look = rng.random()
@@ -142,7 +136,7 @@ def _ink(picture: np.ndarray, paper: np.ndarray, rng: np.random.Generator) -> np
     return np.clip(paper * (black + (1 - black) * np.clip(values, 0, 255) / 255), 0, 255).astype(np.uint8)
 
 
-def _print_letters(page: np.ndarray, rng: np.random.Generator) -> None:
+def _print_letters(page: np.ndarray, rng: Generator) -> None:
     height, width = page.shape[:2]
     size = rng.uniform(0.04, 0.35) * min(height, width)
     text = "".join(_LETTERS[index] for index in rng.integers(len(_LETTERS), size=int(rng.integers(1, 8))))
@@ -154,7 +148,7 @@ def _print_letters(page: np.ndarray, rng: np.random.Generator) -> None:
     cv2.putText(page, text, corner, font, scale, colour.tolist(), thickness, cv2.LINE_AA)
 
 
-def _stamp(page: np.ndarray, rng: np.random.Generator) -> None:
+def _stamp(page: np.ndarray, rng: Generator) -> None:
     """A round or square red seal that lets the print below shine through."""
     height, width = page.shape[:2]
     radius = max(6, round(rng.uniform(0.05, 0.14) * min(height, width)))
@@ -169,9 +163,8 @@ def _stamp(page: np.ndarray, rng: np.random.Generator) -> None:
     else:
         cv2.rectangle(seal, (line, line), (2 * radius - line, 2 * radius - line), 255, line)
         for column in range(2):
-            letter, place = _LETTERS[int(rng.integers(26))], (radius * (0.3 + 0.8 * column), 1.35 * radius)
-            place = [round(value) for value in place]
-            cv2.putText(seal, letter, place, _FONTS[2], radius / 30, 255, 2 * line, cv2.LINE_AA)
+            place = round(radius * (0.3 + 0.8 * column)), round(1.35 * radius)
+            cv2.putText(seal, _LETTERS[rng.integers(26)], place, _FONTS[2], radius / 30, 255, 2 * line, cv2.LINE_AA)
     left, top = (int(rng.integers(max(1, length - 2 * radius))) for length in (width, height))
     below = page[top : top + 2 * radius, left : left + 2 * radius]
     strength = seal[: below.shape[0], : below.shape[1], None] / np.float32(255) * np.float32(rng.uniform(0.5, 0.95))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numpy.random import Generator
 
 # Receipts are longer, phone photos are not.
 _LONGEST_ASPECT = 1.5
@@ -25,7 +26,7 @@ _CORNERS = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float32)
 _SIDES = (((0, 3), 0, 0), ((0, 1), 1, 0), ((1, 2), 0, 1), ((2, 3), 1, 1))
 
 
-def cut_strip(page: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def cut_strip(page: np.ndarray, rng: Generator) -> np.ndarray:
     """A part of a strip with a photo's proportions; other pages as they are."""
     length, longest = max(page.shape[:2]), _LONGEST_ASPECT * min(page.shape[:2])
     if length <= longest:
@@ -35,7 +36,7 @@ def cut_strip(page: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return page[part] if page.shape[0] == length else page[:, part]
 
 
-def photograph(page: np.ndarray, rng: np.random.Generator, long_side: int) -> np.ndarray:
+def photograph(page: np.ndarray, rng: Generator, long_side: int) -> np.ndarray:
     """A photo of a page: its sheet fills the frame, paper is grey-white, light falls off a little.
 
     RGB uint8, height x width x 3; the longer side is `long_side` afterwards. Strips are cut to a photo's proportions.
@@ -47,7 +48,14 @@ def photograph(page: np.ndarray, rng: np.random.Generator, long_side: int) -> np
     # What is a photo already has its paper tone and its light; what was rendered is pure white.
     rendered = np.percentile(page.reshape(-1, 3)[::97], 80, axis=0).min() >= _BRIGHT_PAPER
     tone = rng.uniform(0.8, 0.97) * np.exp(rng.uniform(-0.02, 0.02, 3)) if rendered else np.ones(3)
-    light = _light_field(rng, photo.shape[:2], 1.0 if rendered else 0.3)
+    # A slope, a vignette and a large soft patch.
+    rows, columns = np.mgrid[-1:1:32j, -1:1:32j].astype(np.float32)
+    slope, vignette = rng.uniform(-0.07, 0.07, 2), rng.uniform(0, 0.08)
+    centre, depth = rng.uniform(-1, 1, 2), rng.uniform(-0.06, 0.06)
+    patch = np.exp(-((rows - centre[0]) ** 2 + (columns - centre[1]) ** 2) / 0.5)
+    field = slope[0] * rows + slope[1] * columns - vignette * (rows**2 + columns**2) / 2 + depth * patch
+    field = 1 + (1.0 if rendered else 0.3) * (field - field.max() * 0.5)
+    light = cv2.resize(field.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
     # Black print is never black in a photo.
     veil = np.float32(rng.uniform(8, 35) if rendered else 0)
     noise = np.float32(rng.uniform(0.3, 0.9))
@@ -60,18 +68,7 @@ def photograph(page: np.ndarray, rng: np.random.Generator, long_side: int) -> np
     return photo
 
 
-def _light_field(rng: np.random.Generator, size: tuple[int, int], strength: float) -> np.ndarray:
-    """float32 height x width around 1: a slope, a vignette and a large soft patch, all smooth."""
-    rows, columns = np.mgrid[-1:1:32j, -1:1:32j].astype(np.float32)
-    slope, vignette = rng.uniform(-0.07, 0.07, 2), rng.uniform(0, 0.08)
-    centre, depth = rng.uniform(-1, 1, 2), rng.uniform(-0.06, 0.06)
-    patch = np.exp(-((rows - centre[0]) ** 2 + (columns - centre[1]) ** 2) / 0.5)
-    field = slope[0] * rows + slope[1] * columns - vignette * (rows**2 + columns**2) / 2 + depth * patch
-    field = 1 + strength * (field - field.max() * 0.5)
-    return cv2.resize(field.astype(np.float32), size[::-1], interpolation=cv2.INTER_CUBIC)
-
-
-def lay_on_desk(page: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def lay_on_desk(page: np.ndarray, rng: Generator) -> np.ndarray:
     """A picture, as large as `page`, of the page lying on a desk of wood, on a dark or grey table or on a cloth.
 
     The desk shows round one to four of the page's sides; over the other borders the page reaches by as little as its
@@ -88,7 +85,7 @@ def lay_on_desk(page: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return ((laid * edge + desk * (255 - edge) + 127) // 255).astype(np.uint8)
 
 
-def _place(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+def _place(size: tuple[int, int], rng: Generator) -> np.ndarray:
     """The 3 x 3 homography from the page's pixels to the picture's, as float64."""
     scale = np.array(size[::-1], np.float32)
     shows = np.zeros(4, bool)
@@ -111,11 +108,10 @@ def _place(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     return cv2.getPerspectiveTransform(_CORNERS * scale, (corners * scale).astype(np.float32))
 
 
-def _shadow(size: tuple[int, int], matrix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _shadow(size: tuple[int, int], matrix: np.ndarray, rng: Generator) -> np.ndarray:
     """float32 height x width, what is left of the light beside the page; made small, since it is soft."""
     height, width = size
-    reduce = min(1.0, 256 / max(size))
-    small = max(1, round(width * reduce)), max(1, round(height * reduce))
+    small = [max(1, round(length * min(1.0, 256 / max(size)))) for length in (width, height)]
     offset = rng.uniform(-0.012, 0.012, 2) * max(size)
     depth, blur = rng.uniform(0.25, 0.6), rng.uniform(0.006, 0.02) * max(small)
     moved = np.array([(1, 0, offset[0]), (0, 1, offset[1]), (0, 0, 1)])
@@ -125,13 +121,13 @@ def _shadow(size: tuple[int, int], matrix: np.ndarray, rng: np.random.Generator)
     return cv2.resize(1 - np.float32(depth) * shade, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def _smooth_noise(size: tuple[int, int], cells: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+def _smooth_noise(size: tuple[int, int], cells: tuple[int, int], rng: Generator) -> np.ndarray:
     """float32 height x width of noise with about `cells` hills from top to bottom and from left to right."""
     coarse = rng.standard_normal([max(2, count) for count in cells], np.float32)
     return cv2.resize(coarse, size[::-1], interpolation=cv2.INTER_CUBIC)
 
 
-def _lit(tone: np.ndarray, relief: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _lit(tone: np.ndarray, relief: np.ndarray, rng: Generator) -> np.ndarray:
     """A surface of one colour: its relief as a factor, a slope of light, fine noise; float32 height x width x 3."""
     height, width = relief.shape
     down, across = rng.uniform(-0.12, 0.12, 2)
@@ -141,7 +137,7 @@ def _lit(tone: np.ndarray, relief: np.ndarray, rng: np.random.Generator) -> np.n
     return relief[..., None] * tone.astype(np.float32)
 
 
-def _wood(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+def _wood(size: tuple[int, int], rng: Generator) -> np.ndarray:
     """Boards with grain along one direction."""
     along_rows = rng.random() < 0.5
     height, width = size if along_rows else size[::-1]
@@ -159,13 +155,13 @@ def _wood(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     return _lit(tone, relief if along_rows else relief.T, rng)
 
 
-def _dark(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+def _dark(size: tuple[int, int], rng: Generator) -> np.ndarray:
     """A table top, or a floor, that is nearly black."""
     tone = rng.uniform(16, 62) * np.exp(rng.uniform(-0.08, 0.08, 3))
     return _lit(tone, 1 + np.float32(0.06) * _smooth_noise(size, (6, 6), rng), rng)
 
 
-def _grey(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+def _grey(size: tuple[int, int], rng: Generator) -> np.ndarray:
     """A laminated or stone table top, from grey to nearly the white of paper, with specks."""
     tone = rng.uniform(95, 190) * np.exp(rng.uniform(-0.04, 0.04, 3))
     relief = 1 + np.float32(0.03) * _smooth_noise(size, (5, 5), rng)
@@ -173,7 +169,7 @@ def _grey(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     return _lit(tone, relief + np.float32(rng.uniform(0, 0.07)) * np.clip(specks, -2, 2), rng)
 
 
-def _cloth(size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+def _cloth(size: tuple[int, int], rng: Generator) -> np.ndarray:
     """A woven cloth with soft folds, plain or checked."""
     pitch = max(3.0, rng.uniform(0.0018, 0.005) * max(size))
     rows, columns = (np.sin(np.arange(length, dtype=np.float32) * np.float32(2 * np.pi / pitch)) for length in size)

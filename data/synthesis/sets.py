@@ -12,14 +12,15 @@ import json
 import math
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 from tqdm import tqdm
 
 from data.images import BadImageError, encode_image, read_rgb
@@ -42,12 +43,7 @@ _QUALITY = 95
 _SAME_CUTOUT_PROBABILITY = 0.5
 # Sources that may be broken one after the other before it is given up.
 _TRIES = 20
-# Desks and printed people have random numbers of their own, so that a seed gives the same pages and occluders with and
-# without them.
-_DESK_STREAM = 1
-_PEOPLE_STREAM = 2
 _maker: _PageMaker | None = None
-Result = TypeVar("Result")
 
 
 def _option(default: object, allowed: tuple | None, meaning: str) -> Any:
@@ -60,9 +56,9 @@ class SetOptions:
     """What a set is made of: the options of `python -m data.synthesis`."""
 
     pages: tuple[str, ...] = _option((), None, "clean pages; repeatable; without them pages are drawn")
-    occluders: tuple[str, ...] = _option((), None, (
+    occluders: tuple[str, ...] = _option((), None,
         "cut-outs: RGBA pictures, or pictures with NAME_mask.png, below a folder named after what they show (hand, "
-        "finger, head, person or face); repeatable; without them those that come with this program"))  # fmt: skip
+        "finger, head, person or face); repeatable; without them those that come with this program")  # fmt: skip
     groups: int = _option(100, (1, 1_000_000), "number of occluded photos")
     seed: int = _option(0, (0, 2**63), "same seed, same bytes")
     long_side: int = _option(REFERENCE_LONG_SIDE, (0, 100_000),
@@ -70,13 +66,11 @@ class SetOptions:
     occlusions_per_page: int = _option(4, (1, 1000), "most photos per clean page")
     style: str = _option("contest", tuple(STYLES),
         "contest: hard edges, no shadows; natural: mostly soft edges, shadows, differing light")  # fmt: skip
-    subset: str = _option("train", (*SUBSETS, "all"), (
+    subset: str = _option("train", (*SUBSETS, "all"),
         "which sources to use: those of heldout never appear in train; a split.csv with the columns file,split beside "
-        "or above the sources decides, else a hash of each file's name"))  # fmt: skip
-    printed_photos: float = _option(0.0, (0, 1),
-        "probability of pictures or bold letters printed on a clean page, which must stay")  # fmt: skip
-    printed_people: float = _option(0.0, (0, 1),
-        "probability of one to three printed photographs of people and hands on a clean page")  # fmt: skip
+        "or above the sources decides, else a hash of each file's name")  # fmt: skip
+    printed_photos: float = _option(0.0, (0, 1), "probability of pictures or letters printed on a clean page")
+    printed_people: float = _option(0.0, (0, 1), "probability of printed photographs of people on a clean page")
     desks: float = _option(0.0, (0, 1), "probability that a page lies on a desk, which shows round some of its sides")
     occluded: float = _option(1.0, (0, 1), "share of the photos that show an occluder; the others have empty masks")
 
@@ -116,18 +110,13 @@ def find_sources(options: SetOptions) -> Sources:
     sources = Sources(*(occluders.split_sources(files)[SUBSETS.index(options.subset)] for files in found))
     for name, before, after in zip(Sources._fields, found, sources, strict=True):
         if before and not after:
-            raise FileNotFoundError(
-                f"none of the {len(before)} {name} belongs to the subset {options.subset!r}; "
-                "choose another subset, or write a split.csv"
-            )
+            message = f"none of the {len(before)} {name} belongs to the subset {options.subset!r}"
+            raise FileNotFoundError(f"{message}; choose another subset, or write a split.csv")
     return sources
 
 
 def plan(options: SetOptions) -> list[PageJob]:
-    """All jobs: the groups shared out evenly over the pages, the pages over the folders.
-
-    Every folder gets a page as long as there are five groups; with fewer groups there are fewer folders.
-    """
+    """All jobs: the groups shared out evenly over the pages, the pages over the folders, of which each gets one."""
     count = max(math.ceil(options.groups / options.occlusions_per_page), min(options.groups, len(FOLDERS)))
     jobs, first = [], 0
     for number in range(count):
@@ -140,17 +129,10 @@ def plan(options: SetOptions) -> list[PageJob]:
 
 
 def make_set(options: SetOptions, out: str | Path, workers: int = 1, progress: bool = False) -> list[str]:
-    """Writes a whole set; the same options give the same bytes whatever `workers` is.
+    """Writes a whole set, and returns a message for each source that could not be used.
 
-    Annotation files and manifest come last: a folder without them is an unfinished set.
-
-    Returns:
-        One message for each source that could not be used.
-
-    Raises:
-        FileExistsError: `out` holds something already.
-        FileNotFoundError: sources are missing, or the subset is empty.
-        BadImageError: hardly any page or occluder can be read.
+    Annotation files and manifest come last: a folder without them is an unfinished set. FileExistsError: `out` holds
+    something already; FileNotFoundError: sources are missing; BadImageError: hardly any of them can be read.
     """
     out = Path(out)
     sources, jobs = find_sources(options), plan(options)
@@ -196,17 +178,22 @@ class _PageMaker:
 
     def make(self, job: PageJob) -> tuple[list[dict], list[str]]:
         """Writes a clean page and its occluded photos; gives the manifest's entries and messages about bad sources."""
-        rng, self.broken = self._generator(job), []
+        # Desks and printed people have random numbers of their own, so that a seed gives the same pages and occluders
+        # with and without them.
+        words = [self.options.seed, (*SUBSETS, "all").index(self.options.subset), job.number]
+        seeds = [np.random.SeedSequence(words, spawn_key=stream) for stream in ((), (1,), (2,))]
+        rng, *more = map(np.random.default_rng, seeds)
+        self.broken = []
         path = self.out / job.folder / "gt" / f"{job.stem}.jpg"
-        page_source = self._write_clean(job, path, rng)
+        page_source = self._write_clean(job, path, rng, *more)
         clean_bytes, clean = path.read_bytes(), read_rgb(path)
         known, used = defaultdict(list), []
 
-        def choose(rng: np.random.Generator, kind: str) -> Occluder:
+        def choose(rng: Generator, kind: str) -> Occluder:
             if known[kind] and rng.random() < _SAME_CUTOUT_PROBABILITY:
                 occluder = known[kind][int(rng.integers(len(known[kind])))]
             else:
-                occluder = self._whole("cut-outs", lambda: self.library(rng, kind))
+                _, occluder = self._first_whole("cut-outs", partial(self.library, rng), itertools.repeat(kind))
                 known[kind].append(occluder)
             used.append(occluder.source)
             return occluder
@@ -229,22 +216,26 @@ class _PageMaker:
             groups.append({**group, "covered": round(float(mask.mean()), 5)})
         return groups, self.broken
 
-    def _write_clean(self, job: PageJob, path: Path, rng: np.random.Generator) -> str:
+    def _write_clean(self, job: PageJob, path: Path, rng: Generator, desk_rng: Generator, people_rng: Generator) -> str:
         """Writes the clean photo and returns the name of its source."""
         long_side, print_it = self.options.long_side, rng.random() < self.options.printed_photos
-        desk_rng, people_rng = self._generator(job, _DESK_STREAM), self._generator(job, _PEOPLE_STREAM)
         on_desk = desk_rng.random() < self.options.desks
         people = people_rng.random() < self.options.printed_people
         if not self.sources.pages:
             size = (round(long_side * rng.uniform(0.7, 0.78)), long_side)
             page, source = draw_page(rng, *(size if rng.random() < 0.8 else size[::-1])), "drawn page"
         else:
-            page, source = self._read_page(job, rng)
+            # Every page once, then all of them again; in place of a broken one any other.
+            pages = self.sources.pages
+            order = np.random.default_rng([self.options.seed, job.number // len(pages)]).permutation(len(pages))
+            others = (rng.integers(len(pages)) for _ in itertools.count())
+            paths = (pages[index] for index in itertools.chain([order[job.number % len(pages)]], others))
+            source, page = self._first_whole("pages", read_rgb, paths)
             as_it_is = not (long_side or print_it or people or on_desk)
-            if as_it_is and Path(source).suffix.lower() in (".jpg", ".jpeg"):
+            if as_it_is and source.suffix.lower() in (".jpg", ".jpeg"):
                 with atomic_path(path) as temporary:
                     shutil.copyfile(source, temporary)
-                return source
+                return str(source)
         page = print_on(page, self.pictures, rng) if print_it else page
         if people:
             # Cut first: what is cut off a strip afterwards would take printed people along.
@@ -253,30 +244,13 @@ class _PageMaker:
         page = photograph(page, rng, long_side) if long_side else page
         page = lay_on_desk(page, desk_rng) if on_desk else page
         write_bytes(path, encode_image(page, ".jpg", quality=_QUALITY))
-        return source
+        return str(source)
 
-    def _generator(self, job: PageJob, *stream: int) -> np.random.Generator:
-        words = [self.options.seed, (*SUBSETS, "all").index(self.options.subset), job.number]
-        return np.random.default_rng(np.random.SeedSequence(words, spawn_key=stream))
-
-    def _read_page(self, job: PageJob, rng: np.random.Generator) -> tuple[np.ndarray, str]:
-        """The page of this job: every page once, then all of them again; a broken one is replaced by another."""
-        pages = self.sources.pages
-        order = np.random.default_rng([self.options.seed, job.number // len(pages)]).permutation(len(pages))
-        others = (int(rng.integers(len(pages))) for _ in itertools.count())
-        paths = (pages[index] for index in itertools.chain([int(order[job.number % len(pages)])], others))
-
-        def read() -> tuple[np.ndarray, str]:
-            path = next(paths)
-            return read_rgb(path), str(path)
-
-        return self._whole("pages", read)
-
-    def _whole(self, what: str, read: Callable[[], Result]) -> Result:
-        """What `read` gives; broken sources are noted, and it is called again."""
-        for _ in range(_TRIES):
+    def _first_whole(self, what: str, read: Callable[[Any], Any], sources: Iterator[Any]) -> tuple[Any, Any]:
+        """The first source that `read` can read, and what it gives; broken ones are noted."""
+        for source in itertools.islice(sources, _TRIES):
             try:
-                return read()
+                return source, read(source)
             except BadImageError as error:
                 self.broken.append(str(error))
         raise BadImageError(f"{_TRIES} {what} in a row are broken, the last one: {self.broken[-1]}")

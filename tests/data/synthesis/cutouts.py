@@ -6,23 +6,18 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from data.synthesis.occluders import Occluder
-from tests.golden.pictures import SKIN, head, save
+from tests.golden.pictures import hand, head, save
 
 SLEEVE = (0, 255, 0)
 
 
 def hand_rgba(height: int = 300, width: int = 220, sleeve: int = 0) -> np.ndarray:
-    """Four fingers and a palm on white, fingertips up; the lowest `sleeve` rows are pure green."""
-    rgba = np.zeros((height, width, 4), np.uint8)
-    rgba[..., :3] = 255
-    for index in range(4):
-        x = round(width * (0.15 + 0.235 * index))
-        cv2.line(rgba, (x, height // 6 + 8 * abs(index - 1)), (x, height // 2), (*SKIN, 255), width // 7)
-    cv2.rectangle(rgba, (width // 12, height // 2), (width - width // 12, height), (*SKIN, 255), -1)
+    """Three fingers and a palm on white, fingertips up; the lowest `sleeve` rows are pure green."""
+    rgba = hand(height, width)
+    rgba[rgba[..., 3] == 0, :3] = 255
     if sleeve:
         rgba[-sleeve:, width // 12 : width - width // 12, :3] = SLEEVE
     rows, columns = np.nonzero(rgba[..., 3])
@@ -58,9 +53,9 @@ def write_sources(root: Path, pages: int = 6, occluders: int = 6) -> tuple[Path,
     for index in range(pages):
         save(root / "pages" / f"page {index}.jpg", page_rgb(400 + 10 * index, 300, index), quality=92)
     for index in range(occluders):
-        hand, upright = np.full((320, 300, 4), (255, 255, 255, 0), np.uint8), hand_rgba(280 - index)
-        hand[-upright.shape[0] :, 40 : 40 + upright.shape[1]] = upright
-        save_with_mask(root / "cutouts" / "hands" / f"h{index}.png", hand[::-1])
+        framed, upright = np.full((320, 300, 4), (255, 255, 255, 0), np.uint8), hand_rgba(280 - index)
+        framed[-upright.shape[0] :, 40 : 40 + upright.shape[1]] = upright
+        save_with_mask(root / "cutouts" / "hands" / f"h{index}.png", framed[::-1])
         save(root / "cutouts" / "heads" / f"p{index}.png", head(260 - index, 220))
     return root / "pages", root / "cutouts"
 

@@ -137,13 +137,8 @@ def test_a_window_of_a_photo_shows_what_the_photo_shows_there() -> None:
     assert np.abs(part[both].astype(int) - whole[window][both]).mean() < 1
 
 
-@pytest.fixture(scope="module")
-def where() -> Place:
-    return place(HAND, (1200, 900), PLAIN.hand, np.random.default_rng(1))
-
-
-def test_hard_edges_are_binary_and_soft_ones_feathered_inwards(where: Place) -> None:
-    rgba = HAND.rgba.copy()
+def test_hard_edges_are_binary_and_soft_ones_feathered_inwards() -> None:
+    where, rgba = place(HAND, (1200, 900), PLAIN.hand, np.random.default_rng(1)), HAND.rgba.copy()
     rgba[..., :3] = (200, 0, 0)
     red = replace(HAND, rgba=rgba)
     hard, mask = _laid(where, item=red)
@@ -153,19 +148,6 @@ def test_hard_edges_are_binary_and_soft_ones_feathered_inwards(where: Place) -> 
     # None of the cut-out's own background shines through.
     assert soft[mask == 0, 0].max() < 60
 
-
-def test_jagged_edges_are_stairs_rims_widen_and_polygons_keep_the_shape(where: Place) -> None:
-    _, plain = _laid(where)
-    _, jagged = _laid(where, replace(PLAIN, jagged_probability=1.0))
-    steps = [np.nonzero(np.diff(jagged, axis=axis))[axis] for axis in (0, 1)]
-    assert any(all(np.ptp(step % jag) == 0 for step in steps) for jag in range(2, 6))
-    rim_picture, rim = _laid(where, replace(PLAIN, rim_probability=1.0))
-    assert np.all(rim >= plain)
-    assert rim.sum() > plain.sum() + 100
-    # What the rim shows is the white ground of the cut-out.
-    assert np.median(rim_picture[(rim == 1) & (plain == 0)].mean(1)) > 235
-    _, polygon = _laid(where, replace(PLAIN, polygon_probability=1.0))
-    assert 0 < np.count_nonzero(polygon != plain) < 0.06 * plain.sum()
 
 
 def test_ends_of_hair_do_not_float_beside_the_head() -> None:
@@ -179,22 +161,6 @@ def test_ends_of_hair_do_not_float_beside_the_head() -> None:
         assert len(blobs(mask)) == 1
 
 
-def test_a_cast_shadow_darkens_the_page_and_belongs_to_the_mask(where: Place) -> None:
-    page = np.full((1200, 900, 3), 220, np.uint8)
-    image, mask = _laid(where, replace(PLAIN, shadow_probability=1.0), page=page)
-    bare, bare_mask = _laid(where, page=page)
-    shadow = (mask == 1) & (bare_mask == 0)
-    assert np.count_nonzero(shadow) > 300
-    assert np.all(image[shadow] < 220)
-    assert image[shadow].min() > 90
-    assert np.all(bare[bare_mask == 0] == 220)
-
-
-@pytest.mark.parametrize(("kind", "colourless"), [("head", True), ("hand", False)])
-def test_grey_heads_have_no_colour_and_hands_keep_theirs(kind: str, colourless: bool) -> None:
-    page = np.full((400, 300, 3), 220, np.uint8)
-    image, mask = paste(page, BOTH, np.random.default_rng(0), replace(PLAIN, grey_probability=1.0), kind=kind)
-    assert (np.ptp(image[mask == 1].astype(int), axis=1).max() <= 1) == colourless
 
 
 def test_jpeg_noise_reaches_the_whole_picture_where_asked() -> None:
