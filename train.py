@@ -36,7 +36,7 @@ THREADS = start_paddle()
 
 import paddle
 
-from configs.load import check_init, check_lists, load_config, to_yaml
+from configs.load import check_lists, load_config, to_yaml
 from configs.parsing import ConfigError
 from configs.schema import Config
 from data.batches.patches import make_loader
@@ -78,7 +78,10 @@ class Learner:
                 if self.finds and weights.locator is None:
                     raise ValueError(f"{init} holds no locator; `python -m models.convert` makes one to start from")
                 load_arrays(self.network, weights.locator.params if self.finds else weights.params)
-            except (ValueError, FileNotFoundError) as error:
+            except OSError as error:
+                raise ConfigError(f"train.init: {init}: {error.strerror}; train the config that it comes from first, "
+                                  "give other weights (.pdparams), or null for random ones") from error
+            except ValueError as error:
                 raise ConfigError(f"train.init: {error}") from error
         if self.finds:
             self.network.freeze()
@@ -180,8 +183,6 @@ def train(config: Config, options: argparse.Namespace) -> int:
     processes = join_processes(device)
     run = RunFolder(config.output, asdict(config), processes, THREADS)
     saved = run.find_start(options.resume, options.auto_resume)
-    if not saved:
-        check_init(config)
     learner = Learner(config, device, processes, init=None if saved else config.train.init)
     if saved:
         learner.load_state(saved)

@@ -224,20 +224,12 @@ def _faults_of_schedule(config: Config) -> Iterator[str]:
 
 def check_lists(config: Config) -> None:
     """`ConfigError` for lists of patches and pages that are not there yet; what they hold is not looked at."""
-    if config.validation.every and config.data.val_pages is not None:
-        _require_file("data.val_pages", config.data.val_pages, "run data_preparation.py first, or train without "
-                      "validation (data.val_pages: null, validation.every: 0)")
-    _require_file("data.train_list", config.data.train_list, "run data_preparation.py and generate_meta_info.py first")
-
-
-def check_init(config: Config) -> None:
-    """`ConfigError` for initial weights that are not there."""
-    if config.train.init is not None:
-        _require_file("train.init", config.train.init, "train the config that it comes from first, give other weights "
-                      "(.pdparams), or null for random ones")
-
-
-def _require_file(key: str, path: str, remedy: str) -> None:
-    if not Path(path).is_file():
-        what = "is a folder, expected a file" if Path(path).is_dir() else "does not exist"
-        raise ConfigError(f"{key}: {path} {what}; {remedy}")
+    pages = config.data.val_pages if config.validation.every else None
+    for key, path, remedy in (
+        ("val_pages", pages, "run data_preparation.py first, or train without validation (data.val_pages: null, "
+                             "validation.every: 0)"),
+        ("train_list", config.data.train_list, "run data_preparation.py and generate_meta_info.py first"),
+    ):  # fmt: skip
+        if path is not None and not Path(path).is_file():
+            what = "is a folder, expected a file" if Path(path).is_dir() else "does not exist"
+            raise ConfigError(f"data.{key}: {path} {what}; {remedy}")

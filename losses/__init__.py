@@ -1,18 +1,16 @@
 """What training minimises: the weighted sum of the terms that a config lists (`configs.schema.LossTerm`).
 
-Pictures are float32 [N, 3, H, W] with white = 1, masks [N, 1, H, W] with 1 = occluder; every term gives a scalar. The
-parameters of a term's `forward` are named as in `TotalLoss`.
+Pictures are float32 [N, 3, H, W] with white = 1, masks [N, 1, H, W] with 1 = occluder; every term gives a scalar.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
 import numpy as np
 import paddle
-from paddle import nn
 from paddle.nn import functional as F
 
 from configs.schema import LossTerm
@@ -23,99 +21,73 @@ from metrics.score import K1, K2, MINIMUM_SIDE, SCALE_WEIGHTS, WINDOW_SIZE, gaus
 SMALLEST_FACTOR = 1e-4
 
 
-class L1Loss(nn.Layer):
+def l1(result: paddle.Tensor, clean: paddle.Tensor) -> paddle.Tensor:
     """Mean absolute error."""
-
-    def forward(self, result: paddle.Tensor, clean: paddle.Tensor) -> paddle.Tensor:
-        return (result - clean).abs().mean()
+    return (result - clean).abs().mean()
 
 
-class CharbonnierLoss(nn.Layer):
+def charbonnier(result: paddle.Tensor, clean: paddle.Tensor, eps: float) -> paddle.Tensor:
     """Mean of sqrt(error^2 + eps^2) (Lai et al., LapSRN, CVPR 2017): L1 with a gradient of 0 at 0.
 
     `eps` is in the units of the values; it is squared inside, so equal pictures give `eps`.
     """
-
-    def __init__(self, eps: float = 1e-3) -> None:
-        super().__init__()
-        self.eps = eps
-
-    def forward(self, result: paddle.Tensor, clean: paddle.Tensor) -> paddle.Tensor:
-        return ((result - clean).square() + self.eps**2).sqrt().mean()
+    return ((result - clean).square() + eps**2).sqrt().mean()
 
 
-class PSNRLoss(nn.Layer):
+def psnr(result: paddle.Tensor, clean: paddle.Tensor) -> paddle.Tensor:
     """Minus the PSNR in dB, the mean over the batch's pictures (the loss of Chen et al., NAFNet, ECCV 2022)."""
-
+    error = (result - clean).square().mean(axis=[1, 2, 3])
     # Caps the PSNR at 80 dB, so that equal pictures have a finite value and gradient.
-    SMALLEST_ERROR = 1e-8
-
-    def forward(self, result: paddle.Tensor, clean: paddle.Tensor) -> paddle.Tensor:
-        error = (result - clean).square().mean(axis=[1, 2, 3])
-        return 10 / math.log(10) * (error + self.SMALLEST_ERROR).log().mean()
+    return 10 / math.log(10) * (error + 1e-8).log().mean()
 
 
-class MaskBCELoss(nn.Layer):
+def mask_bce(mask_logit: paddle.Tensor, mask: paddle.Tensor) -> paddle.Tensor:
     """Mean binary cross-entropy between the predicted mask, before the sigmoid, and the true one."""
-
-    def forward(self, mask_logit: paddle.Tensor, mask: paddle.Tensor) -> paddle.Tensor:
-        return F.binary_cross_entropy_with_logits(mask_logit, mask)
+    return F.binary_cross_entropy_with_logits(mask_logit, mask)
 
 
-class MaskDiceLoss(nn.Layer):
+def mask_dice(mask_logit: paddle.Tensor, mask: paddle.Tensor) -> paddle.Tensor:
     """1 - Dice overlap per picture, then the mean (Milletari et al., V-Net, 2016).
 
     Unlike the cross-entropy it does not shrink with the occluder's area. A pixel is added above and below the fraction,
     so that a picture without an occluder has a value, 0 when none is predicted.
     """
-
-    def forward(self, mask_logit: paddle.Tensor, mask: paddle.Tensor) -> paddle.Tensor:
-        probability = F.sigmoid(mask_logit)
-        axes = [1, 2, 3]
-        overlap = (probability * mask).sum(axis=axes)
-        area = probability.sum(axis=axes) + mask.sum(axis=axes)
-        return (1 - (2 * overlap + 1) / (area + 1)).mean()
+    probability, axes = F.sigmoid(mask_logit), [1, 2, 3]
+    overlap = (probability * mask).sum(axis=axes)
+    area = probability.sum(axis=axes) + mask.sum(axis=axes)
+    return (1 - (2 * overlap + 1) / (area + 1)).mean()
 
 
-class FillLoss(nn.Layer):
+def fill(restored: paddle.Tensor, clean: paddle.Tensor, mask: paddle.Tensor, radius: int) -> paddle.Tensor:
     """Mean absolute error of the restored picture before the gate, inside the true mask widened by `radius` pixels.
 
     Where the gate is closed nothing else teaches the network what to paint. The mean goes over the batch's covered
     values; one value is added to the count, so that a batch without an occluder gives 0.
     """
-
-    def __init__(self, radius: int = 4) -> None:
-        super().__init__()
-        self.radius = radius
-
-    def forward(self, restored: paddle.Tensor, clean: paddle.Tensor, mask: paddle.Tensor) -> paddle.Tensor:
-        widened = F.max_pool2d(mask, 2 * self.radius + 1, stride=1, padding=self.radius)
-        covered_values = widened.sum() * clean.shape[1]
-        return ((restored - clean).abs() * widened).sum() / (covered_values + 1)
+    widened = F.max_pool2d(mask, 2 * radius + 1, stride=1, padding=radius)
+    return ((restored - clean).abs() * widened).sum() / (widened.sum() * clean.shape[1] + 1)
 
 
-class MSSSIMLoss(nn.Layer):
+def ms_ssim(result: paddle.Tensor, clean: paddle.Tensor) -> paddle.Tensor:
     """1 - MS-SSIM, the values of `metrics.score.ms_ssim`, mean over pictures and channels; 0 (equal) to 1.
 
     With the constants of another range than [0, 1] the value still looks plausible, but the gradient is weak by orders
     of magnitude. ValueError where a side is under MINIMUM_SIDE = 161.
     """
-
-    def forward(self, result: paddle.Tensor, clean: paddle.Tensor) -> paddle.Tensor:
-        if min(clean.shape[2:]) < MINIMUM_SIDE:
-            raise ValueError(f"ms_ssim needs patches of at least {MINIMUM_SIDE} x {MINIMUM_SIDE} pixels, got "
-                             f"{clean.shape[3]} x {clean.shape[2]}: raise the stage's patch size or drop the term")
-        product = None
-        for scale, weight in enumerate(SCALE_WEIGHTS):
-            if scale > 0:
-                # Means of 2 x 2 pixels; an odd side gets a line of zeros in front, which the means count.
-                padding = [side % 2 for side in clean.shape[2:]]
-                result, clean = (F.avg_pool2d(one, 2, 2, padding, exclusive=False) for one in (result, clean))
-            # Luminance is compared at the coarsest scale alone.
-            similarity = _mean_similarity(result, clean, with_luminance=scale == len(SCALE_WEIGHTS) - 1)
-            factor = similarity.clip(min=SMALLEST_FACTOR) ** weight
-            product = factor if product is None else product * factor
-        return 1 - product.mean()
+    if min(clean.shape[2:]) < MINIMUM_SIDE:
+        raise ValueError(f"ms_ssim needs patches of at least {MINIMUM_SIDE} x {MINIMUM_SIDE} pixels, got "
+                         f"{clean.shape[3]} x {clean.shape[2]}: raise the stage's patch size or drop the term")
+    product = None
+    for scale, weight in enumerate(SCALE_WEIGHTS):
+        if scale > 0:
+            # Means of 2 x 2 pixels; an odd side gets a line of zeros in front, which the means count.
+            padding = [side % 2 for side in clean.shape[2:]]
+            result, clean = (F.avg_pool2d(one, 2, 2, padding, exclusive=False) for one in (result, clean))
+        # Luminance is compared at the coarsest scale alone.
+        similarity = _mean_similarity(result, clean, with_luminance=scale == len(SCALE_WEIGHTS) - 1)
+        factor = similarity.clip(min=SMALLEST_FACTOR) ** weight
+        product = factor if product is None else product * factor
+    return 1 - product.mean()
 
 
 def _mean_similarity(result: paddle.Tensor, clean: paddle.Tensor, with_luminance: bool) -> paddle.Tensor:
@@ -167,25 +139,19 @@ def _blur_by_convolution(pictures: paddle.Tensor) -> paddle.Tensor:
     return F.conv2d(rows_blurred, paddle.to_tensor(window), groups=channels)
 
 
-LOSSES: dict[str, type[nn.Layer]] = {
-    "l1": L1Loss, "charbonnier": CharbonnierLoss, "ms_ssim": MSSSIMLoss, "psnr": PSNRLoss, "mask_bce": MaskBCELoss,
-    "mask_dice": MaskDiceLoss, "fill": FillLoss,
-}  # fmt: skip
+# By the names of `configs.schema.LossTerm`; the arguments are the term's inputs (see `TotalLoss`) and own settings.
+LOSSES: dict[str, Callable[..., paddle.Tensor]] = {
+    term.__name__: term for term in (l1, charbonnier, ms_ssim, psnr, mask_bce, mask_dice, fill)
+}
 
 
-class TotalLoss(nn.Layer):
+class TotalLoss:
     """Weighted sum of the terms of a config (`Config.loss`); computed in float32, whatever autocast says."""
 
     def __init__(self, terms: Sequence[LossTerm]) -> None:
-        super().__init__()
-        self.terms = tuple(terms)
-        self.losses = nn.LayerDict()
-        for term in terms:
-            settings = {key: value for key, value in asdict(term).items() if key not in ("name", "weight")}
-            self.losses[term.name] = LOSSES[term.name](**settings)
-        self._range_checked = False
+        self.terms, self._range_checked = tuple(terms), False
 
-    def forward(
+    def __call__(
         self, result: paddle.Tensor, clean: paddle.Tensor, restored: paddle.Tensor | None = None,
         mask_logit: paddle.Tensor | None = None, mask: paddle.Tensor | None = None,
     ) -> tuple[paddle.Tensor, dict[str, paddle.Tensor]]:  # fmt: skip
@@ -210,13 +176,13 @@ class TotalLoss(nn.Layer):
         if not self._range_checked:
             _check_range(clean)
             self._range_checked = True
-        total = paddle.zeros([], dtype="float32")
-        values: dict[str, paddle.Tensor] = {}
+        total, values = paddle.zeros([], dtype="float32"), {}
         with paddle.amp.auto_cast(enable=False):
             # fp16 has neither the range for squares nor the precision for variances.
             tensors = {name: tensor.astype("float32") for name, tensor in given.items()}
             for term in self.terms:
-                value = self.losses[term.name](**{name: tensors[name] for name in term.inputs})
+                settings = {key: value for key, value in asdict(term).items() if key not in ("name", "weight")}
+                value = LOSSES[term.name](**{name: tensors[name] for name in term.inputs}, **settings)
                 values[term.name] = value.detach()
                 if term.weight:
                     total = total + term.weight * value

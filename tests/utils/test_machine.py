@@ -1,4 +1,4 @@
-"""Threads as the user says, and a GPU that is proved by a convolution: stand-ins play one that fails or lies."""
+"""Threads as the user says, a GPU that is proved by a convolution (stand-ins play one that fails or lies), memory."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import paddle
 import pytest
 
 from utils import machine
-from utils.machine import DeviceError, available_cores, resolve_device
+from utils.machine import DeviceError, available_bytes, available_cores, resolve_device
 
 ROOT = Path(__file__).resolve().parents[2]
+GIB = 2**30
 
 
 def run(program: str, threads: str | None = None) -> subprocess.CompletedProcess:
@@ -68,16 +69,13 @@ def test_a_cpu_build_falls_back_quietly_for_auto_and_says_why_for_gpu(monkeypatc
 
 
 def test_a_working_gpu_is_taken_and_one_that_is_not_there_is_named(pretend_gpu, caplog):
+    assert machine._convolution_error() == 0
     assert resolve_device("auto") == pretend_gpu[-1] == "gpu:0"
     assert resolve_device("gpu:0") == "gpu:0"
     assert resolve_device("cpu") == "cpu"
     assert caplog.text == ""
     with pytest.raises(DeviceError, match="gpu:3 is not there, 1 GPU"):
         resolve_device("gpu:3")
-
-
-def test_the_convolution_itself_is_right_on_this_machine():
-    assert machine._convolution_error() == 0
 
 
 @pytest.mark.parametrize("answer", ["wrong", "nan", "raises"])
@@ -96,13 +94,10 @@ def test_a_gpu_that_cannot_convolve_is_not_taken(pretend_gpu, caplog, monkeypatc
         resolve_device("gpu")
 
 
-@pytest.mark.parametrize("name", ["cuda", "gpu:", "gpu:x", "", "auto:1"])
-def test_other_words_are_refused(name):
-    with pytest.raises(DeviceError, match="expected auto, cpu, gpu"):
-        resolve_device(name)
-
-
 def test_names_are_checked_without_paddle():
+    for name in ("cuda", "gpu:", "gpu:x", "", "auto:1"):
+        with pytest.raises(DeviceError, match="expected auto, cpu, gpu"):
+            resolve_device(name)
     run("import sys, utils.machine as m; m.check_device('gpu:1'); assert 'paddle' not in sys.modules")
     assert [machine.gpu_named(name) for name in ("gpu:3", "gpu", "auto")] == ["gpu:3", "gpu:0", "gpu:0"]
 
@@ -116,7 +111,6 @@ def test_a_cpu_package_is_known_without_importing_it(monkeypatch, packages, expe
     def version(name):
         if name not in packages:
             raise metadata.PackageNotFoundError(name)
-        return "1"
 
     monkeypatch.setattr(metadata, "version", version)
     with monkeypatch.context() as patch:
@@ -126,3 +120,36 @@ def test_a_cpu_package_is_known_without_importing_it(monkeypatch, packages, expe
     for built in (False, True):
         monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda built=built: built)
         assert machine.may_have_gpu() == built
+
+
+MEMINFO = f"MemTotal:       99999999 kB\nMemFree:          100 kB\nMemAvailable:   {8 * 2**20} kB\n"
+GROUPS, V1 = "sys/fs/cgroup", "sys/fs/cgroup/memory"
+LIMITED = {"memory.max": 4 * GIB, "memory.current": 3 * GIB, "memory.stat": f"anon 1\ninactive_file {GIB}\n"}
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"proc/meminfo": MEMINFO}, 8 * GIB),
+        ({}, None),
+        # What can be reclaimed counts as free; inside a container the group's own folder is what is mounted.
+        *(({"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/user/job\n",
+            **{f"{place}/{name}": text for name, text in LIMITED.items()}}, 2 * GIB)
+          for place in (GROUPS, f"{GROUPS}/user/job")),
+        # A group without a limit below one with a limit.
+        ({"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/user/job\n", f"{GROUPS}/user/job/memory.max": "max\n",
+          f"{GROUPS}/user/job/memory.current": "5\n", f"{GROUPS}/user/memory.max": 5 * GIB,
+          f"{GROUPS}/user/memory.current": 2 * GIB}, 3 * GIB),
+        # Version 1.
+        ({"proc/meminfo": MEMINFO, "proc/self/cgroup": "7:cpu,cpuacct:/x\n3:memory:/docker/abc\n0::/\n",
+          f"{V1}/memory.limit_in_bytes": GIB, f"{V1}/memory.usage_in_bytes": GIB // 4}, GIB - GIB // 4),
+        # A limit that is passed leaves nothing.
+        ({"proc/self/cgroup": "0::/\n", f"{GROUPS}/memory.max": 100, f"{GROUPS}/memory.current": 200}, 0),
+    ],
+)  # fmt: skip
+def test_memory_is_what_the_machine_and_every_control_group_above_leave(tmp_path, files, expected):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(str(text))
+    assert available_bytes(str(tmp_path)) == expected
+    assert available_bytes() is None or 2**20 < available_bytes() < 2**50

@@ -14,13 +14,7 @@ import pytest
 
 from utils.machine import DeviceError
 from utils.training import processes
-from utils.training.processes import (
-    Processes,
-    StopRequest,
-    device_of_process,
-    join_processes,
-    leave_stopping_to_parent,
-)
+from utils.training.processes import Processes, StopRequest, device_of_process, join_processes, leave_stopping_to_parent
 
 
 @pytest.fixture
@@ -29,10 +23,9 @@ def launched(monkeypatch):
 
     def launch(world: int | None, card: str | None) -> None:
         for name, value in (("PADDLE_TRAINERS_NUM", world), ("FLAGS_selected_gpus", card)):
+            monkeypatch.setenv(name, str(value))
             if value is None:
-                monkeypatch.delenv(name, raising=False)
-            else:
-                monkeypatch.setenv(name, str(value))
+                monkeypatch.delenv(name)
 
     # Set first, so that it is also taken away again after the test.
     monkeypatch.setenv("PADDLE_DISTRI_BACKEND", "")
@@ -48,14 +41,10 @@ def launched(monkeypatch):
         # The launcher chooses the card of one process as of several, and of several cards the first.
         *((world, "1", asked, "gpu:1") for world in (1, 2) for asked in ("auto", "gpu")),
         (1, "3,4", "auto", "gpu:3"),
-        # Launched on CPUs, nothing is chosen.
-        (2, None, "auto", "auto"),
-        # An explicit device wins over the launcher.
-        (1, "1", "gpu:0", "gpu:0"),
-        (1, "1", "cpu", "cpu"),
-        (2, "1", "cpu", "cpu"),
+        # Launched on CPUs, nothing is chosen; an explicit device wins over the launcher.
+        (2, None, "auto", "auto"), (1, "1", "gpu:0", "gpu:0"), (1, "1", "cpu", "cpu"), (2, "1", "cpu", "cpu"),
     ],
-)
+)  # fmt: skip
 def test_the_device_of_a_process(launched, world, card, asked, device):
     launched(world, card)
     assert device_of_process(asked) == device
@@ -88,18 +77,12 @@ def test_a_signal_is_a_flag_and_handlers_are_put_back(number, code):
     with StopRequest() as stop:
         assert not stop.requested
         os.kill(os.getpid(), number)
-        assert stop.requested
-        assert stop.exit_code == code
-    assert [signal.getsignal(each) for each in StopRequest.SIGNALS] == before
-
-
-def test_a_second_ctrl_c_acts_as_usual_and_a_second_sigterm_does_nothing():
-    with StopRequest() as stop:
-        for _ in range(3):
-            os.kill(os.getpid(), signal.SIGTERM)
-        assert stop.signal_number == signal.SIGTERM
+        assert (stop.requested, stop.exit_code) == (True, code)
+        if number == signal.SIGTERM:
+            os.kill(os.getpid(), number)  # a second one does nothing
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+    assert [signal.getsignal(each) for each in StopRequest.SIGNALS] == before
 
 
 def test_a_forked_worker_ignores_the_signal():

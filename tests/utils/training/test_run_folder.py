@@ -12,7 +12,7 @@ import pytest
 from data.images import read_rgb
 from utils.training.checkpoint import CheckpointError, load_checkpoint
 from utils.training.processes import Processes
-from utils.training.run_folder import Journal, RunFolder, draw_curves, read_metrics
+from utils.training.run_folder import Journal, RunFolder, differing_keys, draw_curves, read_metrics
 
 
 class Learner:
@@ -102,6 +102,16 @@ def test_auto_starts_when_there_is_nothing_and_what_changed_is_refused_or_announ
     assert "threads: 2 before, 3 now" in said
 
 
+def test_differences_are_named_by_their_key():
+    saved = {"seed": 1, "optimizer": {"betas": [0.9, 0.999]}, "train": {"stages": [{"batch": 2}], "amp": "none"}}
+    now = {"seed": 1, "optimizer": {"betas": (0.9, 0.99)}, "train": {"stages": ({"batch": 2},), "ema": 0.9}}
+    assert differing_keys(saved, now) == [
+        ("optimizer.betas", [0.9, 0.999], (0.9, 0.99)),
+        ("train.amp", "none", None),
+        ("train.ema", None, 0.9),
+    ]
+
+
 def with_other(monkeypatch, refused: bool, start: int) -> Processes:
     """The first of two processes; the other one is refused its start, or starts from `start`."""
     others = [refused, start, -start]
@@ -168,16 +178,14 @@ def test_events_go_to_the_viewer_that_is_installed_if_there_is_one(tmp_path, mon
         def __init__(self, logdir):
             calls.append(logdir)
 
-        def add_scalar(self, tag, value, step):
-            calls.append((tag, value, step))
+        def add_scalar(self, *what):
+            calls.append(what)
 
         def close(self):
             calls.append("closed")
 
     for other in ("visualdl", "tensorboardX"):
-        monkeypatch.setitem(sys.modules, other, None)
-    if module:
-        monkeypatch.setitem(sys.modules, module, types.SimpleNamespace(**{name: Writer}))
+        monkeypatch.setitem(sys.modules, other, types.SimpleNamespace(**{name: Writer}) if other == module else None)
     journal = Journal(tmp_path)
     journal.record("train", 3, loss=0.5, psnr=float("nan"))
     journal.close()
@@ -189,8 +197,6 @@ def test_a_broken_viewer_is_a_warning_and_not_the_end(tmp_path, monkeypatch, cap
         raise TypeError("Descriptors cannot be created directly") if name == "visualdl" else ImportError(name)
 
     monkeypatch.setattr("utils.training.run_folder.importlib.import_module", import_module)
-    journal = Journal(tmp_path)
-    journal.record("train", 3, loss=0.5)
-    journal.close()
+    Journal(tmp_path).close()
     assert "visualdl" in caplog.text
     assert "Descriptors" in caplog.text
