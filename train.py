@@ -59,10 +59,7 @@ class NotFiniteError(ArithmeticError):
 
 
 class Learner:
-    """All that a training step changes: network, optimiser, moving average, loss scale.
-
-    It starts at random or with the weights of the file `init`; ConfigError refuses what does not fit.
-    """
+    """All that a training step changes: network (random, or from the file `init`), optimiser, average, loss scale."""
 
     def __init__(self, config: Config, device: str, processes: Processes, init: str | None) -> None:
         if config.train.amp == "bf16" and device != "cpu" and not paddle.amp.is_bfloat16_supported(device):

@@ -43,15 +43,10 @@ class _Dumper(yaml.SafeDumper):
         return super().represent_sequence(tag, sequence, flow_style=plain)
 
 
-_Dumper.add_representer(tuple, yaml.SafeDumper.represent_list)
-
-
 def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Config:
     """Reads a config file, its bases, and overrides such as `train.stages.0.batch=2`.
 
-    Raises:
-        FileNotFoundError: the file or one of its bases does not exist.
-        ConfigError: not YAML, a cycle of bases, or a setting that is refused; the message names file and key.
+    FileNotFoundError for the file or a base, ConfigError (which names file and key) for whatever is refused.
     """
     tree = _read_tree(Path(path), ())
     try:
@@ -141,8 +136,7 @@ def _faults(config: Config) -> Iterator[str]:
     model, data, predict = config.model, config.data, config.predict
     down, up = (len(model.arguments()[f"{way}_blocks"]) for way in ("encoder", "decoder"))
     if down != up:
-        yield (f"model.decoder_blocks: {up} levels up, but {down} down (model.encoder_blocks, preset {model.preset}); "
-               "they have to be equally many")
+        yield f"model.decoder_blocks: {up} levels up, but {down} down (model.encoder_blocks, preset {model.preset})"
     if data.paste.printed_photos and not data.paste.probability:
         yield "data.paste.printed_photos: has no effect while data.paste.probability is 0"
     if config.validation.every and data.val_pages is None:
@@ -155,16 +149,15 @@ def _faults(config: Config) -> Iterator[str]:
     own_size = predict.downscale == 1 and predict.long_side not in (0, default)
     if not data.whole and predict.downscale != data.downscale and not own_size:
         yield (f"predict.downscale: {predict.downscale}, but the patches come from photos shrunk by data.downscale "
-               f"{data.downscale}; set both to the same, or give the size by a predict.long_side of its own (other "
-               f"than the default {default}) with predict.downscale: 1")
+               f"{data.downscale}; set both to the same, or predict.downscale: 1 and a predict.long_side of its own "
+               f"(other than the default {default})")
 
 
 def _faults_of_stages(config: Config) -> Iterator[str]:
     model, data, stages = config.model, config.data, config.train.stages
     if model.network == "locator":
         if model.gate or config.predict.fill != "page":
-            yield ("model.network: a locator has no gate and paints nothing; set model.gate: false and predict.fill: "
-                   "page")
+            yield "model.network: a locator paints nothing; set model.gate: false and predict.fill: page"
         if not data.whole or any(stage.patch % 32 for stage in stages):
             yield ("model.network: a locator sees whole photographs; set data.whole: true, and stages whose patch is "
                    "a multiple of 32")
@@ -182,14 +175,14 @@ def _faults_of_stages(config: Config) -> Iterator[str]:
 
 
 def _faults_of_loss(config: Config) -> Iterator[str]:
-    names, finds = [term.name for term in config.loss], config.model.network == "locator"
+    names, finds, gate = [term.name for term in config.loss], config.model.network == "locator", config.model.gate
     for index, term in enumerate(config.loss):
         key = f"loss.{index}.name: {term.name}"
         if term.name in names[:index]:
             yield f"{key} is listed twice; give one term the sum of the weights"
         if finds and set(term.inputs) != {"mask_logit", "mask"}:
             yield f"{key} compares pictures, and a locator paints none; take mask_bce and mask_dice"
-        if term.needs_gate and not config.model.gate and not finds:
+        if term.needs_gate and not gate and not finds:
             yield f"{key} needs the occlusion mask; set model.gate: true or remove the term"
         for number, stage in enumerate(config.train.stages):
             if stage.patch < term.minimum_patch:
@@ -198,9 +191,9 @@ def _faults_of_loss(config: Config) -> Iterator[str]:
     counting = [term for term in config.loss if term.weight]
     if not counting:
         yield "loss: at least one term with a weight above 0 is needed, such as {name: l1, weight: 1.0}"
-    if config.model.gate and not any("mask_logit" in term.inputs for term in counting):
-        yield ("model.gate: true, but no term of the loss compares the predicted occlusion mask, so nothing would "
-               "teach it; add mask_bce or mask_dice to loss (with a weight above 0), or set model.gate: false")
+    if gate and not any("mask_logit" in term.inputs for term in counting):
+        yield ("model.gate: true, but no term of the loss teaches the predicted occlusion mask; add mask_bce or "
+               "mask_dice with a weight above 0, or set model.gate: false")
 
 
 def _faults_of_schedule(config: Config) -> Iterator[str]:
@@ -211,10 +204,9 @@ def _faults_of_schedule(config: Config) -> Iterator[str]:
             yield f"schedule.restarts.{index}: {restart} does not come after {borders[index]}"
         if restart >= iterations:
             yield f"schedule.restarts.{index}: {restart} is not inside the run's {iterations} iterations"
-    periods = len(borders) - 1
-    if len(schedule.eta_min) not in (1, periods):
+    if len(schedule.eta_min) not in (1, len(borders) - 1):
         yield (f"schedule.eta_min: {len(schedule.eta_min)} values, expected one for all or one for each of the "
-               f"{periods} periods ({periods - 1} restarts + 1)")
+               f"{len(borders) - 1} periods")
     for index, lowest in enumerate(schedule.eta_min):
         if lowest > highest:
             yield f"schedule.eta_min.{index}: {lowest} is above optimizer.learning_rate {highest}"

@@ -7,21 +7,18 @@ them at length. Nothing here imports Paddle.
 
 from __future__ import annotations
 
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, make_dataclass
 from typing import Any, ClassVar, Literal
 
 from configs.parsing import ConfigError, parse_dataclass
 
 # Arguments of `models.nafnet.NAFNet`. The write-up's "one block per down-sampling, ten at the deepest" can be read in
-# two ways: the first two.
+# two ways: the first two (21.16 and 8.70 M parameters, 8.6 GMAC for 256x256). The third (5.34 M, 2.2 GMAC) is the size
+# of the shipped weights, for CPUs; the last learns within minutes, for smoke runs and tests, and is of no other use.
 PRESETS: dict[str, dict[str, Any]] = {
-    # 21.16 M parameters, 8.6 GMAC for 256x256.
     "w32_middle10": {"width": 32, "encoder_blocks": [1, 1, 1, 1], "middle_blocks": 10, "decoder_blocks": [1, 1, 1, 1]},
-    # 8.70 M parameters, 8.6 GMAC.
     "w32_encoder10": {"width": 32, "encoder_blocks": [1, 1, 1, 10], "middle_blocks": 1, "decoder_blocks": [1, 1, 1, 1]},
-    # 5.34 M parameters, 2.2 GMAC: the size of the shipped weights, for CPUs.
     "w16_middle10": {"width": 16, "encoder_blocks": [1, 1, 1, 1], "middle_blocks": 10, "decoder_blocks": [1, 1, 1, 1]},
-    # For smoke runs and tests: learns within minutes on two CPU cores, is of no other use.
     "tiny": {"width": 8, "encoder_blocks": [1, 1], "middle_blocks": 1, "decoder_blocks": [1, 1]},
 }
 
@@ -122,10 +119,8 @@ class ScheduleConfig:
 class LossTerm:
     """One term of the loss, chosen by its `name`; white is 1.0 in what it compares, as everywhere in training.
 
-    Attributes:
-        inputs: which tensors of the training step it compares, see `losses.TotalLoss`.
-        needs_gate: only a network with `model.gate: true` gives them.
-        minimum_patch: the smallest side of a patch, in pixels, on which it is defined.
+    `inputs` are the tensors of the training step that it compares (see `losses.TotalLoss`); those of a `needs_gate`
+    are only given by a network with `model.gate: true`; `minimum_patch` is the smallest side that it is defined on.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("result", "clean")
@@ -136,60 +131,25 @@ class LossTerm:
     weight: float = setting("How much the term counts in the sum; at 0 it is computed and reported only.", 1.0, 0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class L1Term(LossTerm):
-    """Mean absolute error."""
-
-    name: Literal["l1"] = "l1"
-
-
-@dataclass(frozen=True, kw_only=True)
-class CharbonnierTerm(LossTerm):
-    """Mean of sqrt(error^2 + eps^2): L1 with a round bottom."""
-
-    name: Literal["charbonnier"] = "charbonnier"
-    eps: float = setting("Errors well under it count squared, others as they are.", 1e-3, minimum=1e-8)
+def _term(name: str, meaning: str, own: tuple[str, type, Any] | None = None, **constants: Any) -> type[LossTerm]:
+    """The dataclass of one term, perhaps with a setting of its own."""
+    settings = [("name", Literal[name], field(default=name)), *([own] if own else [])]
+    namespace = {"__doc__": meaning, **constants}
+    return make_dataclass(f"{name}_term", settings, bases=(LossTerm,), namespace=namespace, frozen=True, kw_only=True)
 
 
-@dataclass(frozen=True, kw_only=True)
-class MSSSIMTerm(LossTerm):
-    """1 - MS-SSIM."""
-
-    minimum_patch = 161
-    name: Literal["ms_ssim"] = "ms_ssim"
-
-
-@dataclass(frozen=True, kw_only=True)
-class PSNRTerm(LossTerm):
-    """Minus the PSNR in dB, the mean over the patches."""
-
-    name: Literal["psnr"] = "psnr"
-
-
-@dataclass(frozen=True, kw_only=True)
-class MaskBCETerm(LossTerm):
-    """Binary cross-entropy of the predicted mask."""
-
-    inputs, needs_gate = ("mask_logit", "mask"), True
-    name: Literal["mask_bce"] = "mask_bce"
-
-
-@dataclass(frozen=True, kw_only=True)
-class MaskDiceTerm(LossTerm):
-    """1 - Dice overlap of the predicted mask: counts a small occluder as much as a large one."""
-
-    inputs, needs_gate = ("mask_logit", "mask"), True
-    name: Literal["mask_dice"] = "mask_dice"
-
-
-@dataclass(frozen=True, kw_only=True)
-class FillTerm(LossTerm):
-    """Mean absolute error of the ungated restored picture inside the widened mask."""
-
-    inputs, needs_gate = ("restored", "clean", "mask"), True
-    name: Literal["fill"] = "fill"
-    radius: int = setting("By how many pixels the mask is widened on every side.", 4, minimum=0)
-
+_MASKS = {"inputs": ("mask_logit", "mask"), "needs_gate": True}
+L1Term = _term("l1", "Mean absolute error.")
+CharbonnierTerm = _term("charbonnier", "Mean of sqrt(error^2 + eps^2): L1 with a round bottom.",
+                        ("eps", float, setting("Errors well under it count squared, others as they are.", 1e-3, 1e-8)))
+MSSSIMTerm = _term("ms_ssim", "1 - MS-SSIM.", minimum_patch=161)
+PSNRTerm = _term("psnr", "Minus the PSNR in dB, the mean over the patches.")
+MaskBCETerm = _term("mask_bce", "Binary cross-entropy of the predicted mask.", **_MASKS)
+MaskDiceTerm = _term("mask_dice", "1 - Dice overlap of the predicted mask: counts a small occluder as much as a large "
+                     "one.", **_MASKS)
+FillTerm = _term("fill", "Mean absolute error of the ungated restored picture inside the widened mask.",
+                 ("radius", int, setting("By how many pixels the mask is widened on every side.", 4, 0)),
+                 inputs=("restored", "clean", "mask"), needs_gate=True)  # fmt: skip
 
 AnyTerm = L1Term | CharbonnierTerm | MSSSIMTerm | PSNRTerm | MaskBCETerm | MaskDiceTerm | FillTerm
 

@@ -1,4 +1,1 @@
-"""How good a restored picture is: PSNR, MS-SSIM and the contest's score, in NumPy and OpenCV alone.
-
-Pictures are uint8 [H, W, 3] with white = 255. `python -m metrics RESULTS GT` measures a folder.
-"""
+"""How good a restored picture is (score), and `python -m metrics RESULTS GT`, which measures a folder."""

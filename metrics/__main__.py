@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from data.contest.lists import ANNOTATION, ListError, is_contest, read_contest, read_list
+from data.contest.lists import ANNOTATION, is_contest, read_contest, read_list
 from data.images import IMAGE_SUFFIXES, pictures_below, read_rgb
 from data.masks import read_mask
 from metrics.score import MEASURES, evaluate, mean
@@ -33,11 +33,7 @@ HEADS = dict(zip(MEASURES, ("PSNR", "MS-SSIM", "score", "inside", "outside"), st
 
 
 class Truth(NamedTuple):
-    """A clean picture that some result should equal.
-
-    `result_names` are relative names under which the result may lie in the folder of results, the surest first; `mask`
-    is None where the source of truths does not say what was covered.
-    """
+    """A clean picture that some result should equal, which has one of `result_names`, the surest first."""
 
     name: str
     clean: Path
@@ -53,28 +49,24 @@ class Row(NamedTuple):
     problem: str = ""
 
 
-class NoTruthsError(ValueError):
-    """A path from which no truths can be read; the message says what was expected."""
-
-
 def read_truths(source: Path) -> list[Truth]:
     """The truths of a folder of pictures, of a contest folder or its annotation.txt, or of a list file.
 
     A folder's results have its pictures' names. In the others each occlusion is a truth, whose result is named like
     the occluded picture, with or without the folders it lay in (`train_data_1/hand/x.jpg`, `hand/x.jpg` or `x.jpg`).
-    NoTruthsError, or ListError for a list that cannot be read.
+    ValueError for anything else, also a list that cannot be read.
     """
     if is_contest(source):
         return _occlusions([(one.clean, one.mask, f"{one.folder}/{one.occluded_name}") for one in read_contest(source)])
     if source.is_dir():
         names = [path.as_posix() for path in pictures_below(source)]
         if not names:
-            raise NoTruthsError(f"{source}: no pictures in it ({', '.join(IMAGE_SUFFIXES)})")
+            raise ValueError(f"{source}: no pictures in it ({', '.join(IMAGE_SUFFIXES)})")
         return [Truth(name, source / name, None, (name,)) for name in names]
     if source.suffix == ".txt" and source.is_file():
         lines = read_list(source)
         return _occlusions([(one.clean, one.mask, os.path.relpath(one.occluded, source.parent)) for one in lines])
-    raise NoTruthsError(f"{source}: expected a folder of clean pictures, a contest folder with {ANNOTATION}, or a list "
+    raise ValueError(f"{source}: expected a folder of clean pictures, a contest folder with {ANNOTATION}, or a list "
                         "file (.txt)")
 
 
@@ -115,13 +107,10 @@ class NameIndex:
         raise ValueError(f"no {self.what}: expected {' or '.join(names)} in {self.folder}")
 
 
-def measure_folder(
-    truths: list[Truth], results: NameIndex, masks: NameIndex | None = None, workers: int = 1
-) -> Iterator[Row]:
+def measure_folder(truths: list[Truth], results: NameIndex, masks: NameIndex | None, workers: int) -> Iterator[Row]:
     """Yields one row per truth, in order; a picture that cannot be measured becomes a row with a problem.
 
-    `masks` is a folder of masks named like the truths, for truths that bring none. `workers` threads measure at the
-    same time (decoding and measuring run outside Python's lock).
+    `masks` are named like the truths, for truths that bring none. Decoding and measuring run outside Python's lock.
     """
     taken = {truth.result_names[0] for truth in truths}
 
@@ -148,18 +137,12 @@ def _measure(truth: Truth, results: NameIndex, masks: NameIndex | None, taken: s
     return evaluate(result, clean, mask)
 
 
-def _with_mean(rows: list[Row]) -> list[Row]:
-    means = {measure: mean(measure, [row.measures.get(measure) for row in rows]) for measure in MEASURES}
-    return [*rows, Row("mean", means)]
-
-
 def _text(value: float | None, decimals: int) -> str:
     return "" if value is None else f"{value:.{decimals}f}"
 
 
 def format_table(rows: list[Row]) -> str:
-    """Headings, one line per row, and the mean; columns in which nothing was measured are left out."""
-    rows = _with_mean(rows)
+    """Headings and one line per row; columns in which nothing was measured are left out of this."""
     shown = [measure for measure in MEASURES if rows[-1].measures[measure] is not None]
     width = max(len(row.name) for row in rows)
     lines = [" ".join([" " * width, *(f"{HEADS[measure]:>8}" for measure in shown)]).rstrip()]
@@ -170,11 +153,11 @@ def format_table(rows: list[Row]) -> str:
 
 
 def write_csv(path: Path, rows: list[Row]) -> None:
-    """Writes name, every measure, and the problem if there is one; the last line is the mean. Atomic."""
+    """Writes name, every measure, and the problem if there is one. Atomic."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["name", *MEASURES, "problem"])
-    for row in _with_mean(rows):
+    for row in rows:
         writer.writerow([row.name, *(_text(row.measures.get(name), 6) for name in MEASURES), row.problem])
     write_text(path, buffer.getvalue())
 
@@ -194,7 +177,7 @@ def main(arguments: list[str] | None = None) -> int:
             parser.error(f"{folder}: no such folder")
     try:
         truths = read_truths(options.truth)
-    except (NoTruthsError, ListError) as error:
+    except ValueError as error:
         parser.error(str(error))
     if options.masks is not None and truths[0].mask is not None:
         parser.error(f"--masks {options.masks}: {options.truth} names the masks already")
@@ -202,9 +185,11 @@ def main(arguments: list[str] | None = None) -> int:
     results = NameIndex(options.results, "result")
     measured = measure_folder(truths, results, masks, workers=min(4, available_cores()))
     rows = list(tqdm(measured, total=len(truths), unit="picture", desc="measuring"))
-    print(format_table(rows))
+    means = {measure: mean(measure, [row.measures.get(measure) for row in rows]) for measure in MEASURES}
+    table = [*rows, Row("mean", means)]
+    print(format_table(table))
     if options.csv is not None:
-        write_csv(options.csv, rows)
+        write_csv(options.csv, table)
     too_small = [row.name for row in rows if not row.problem and row.measures["ms_ssim"] is None]
     if too_small:
         print(f"no MS-SSIM and no score (a side under 161 pixels): {', '.join(too_small)}")

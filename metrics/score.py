@@ -61,11 +61,9 @@ def evaluate(result: np.ndarray, clean: np.ndarray, mask: np.ndarray | None = No
 
 
 def psnr(result: np.ndarray, clean: np.ndarray, mask: np.ndarray | None = None) -> float:
-    """10 log10(255^2 / mean squared error) in dB over all pixels and channels; infinite for equal pictures.
+    """10 log10(255^2 / mean squared error) in dB over uint8 [H, W, 3]; infinite for equal pictures.
 
-    Args:
-        result, clean: uint8 [H, W, 3].
-        mask: [H, W]; only the pixels where it is not zero are counted, at least one.
+    Of a mask [H, W] only the pixels where it is not zero are counted, at least one.
     """
     count = clean.size
     if mask is not None:

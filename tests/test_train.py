@@ -153,13 +153,6 @@ def test_auto_resume_starts_then_passes_over_a_torn_file_and_ends_the_same(prepa
     assert newest.stat().st_mtime_ns == before
 
 
-def test_stage_and_learning_rate_are_those_of_the_iteration(straight):
-    shapes = [(item["stage"], item["batch"], item["patch"]) for item in records(straight)]
-    assert shapes == [(0, 2, 16)] * 6 + [(1, 1, 32)] * 4
-    expected = [1e-6 + (2e-3 - 1e-6) * (1 + np.cos(np.pi * iteration / 10)) / 2 for iteration in range(10)]
-    np.testing.assert_allclose([item["learning_rate"] for item in records(straight)], expected, rtol=1e-12)
-
-
 def test_the_folder_holds_all_that_a_user_needs(straight):
     assert {"config.yml", "command.txt", "metrics.jsonl", "curves.png", "checkpoints", "model_last.pdparams",
             "model_best.pdparams"} <= {path.name for path in straight.iterdir()}
@@ -459,15 +452,13 @@ def test_two_processes_average_their_gradients_and_one_writes(prepared, tmp_path
         np.testing.assert_allclose(pair[name], array, atol=2e-4)
 
 
-LOCATOR = ("model={network: locator}", "data.whole=true", "predict.fill=page", "train.iterations=4", *QUIET)
-
-
 def test_a_locator_learns_from_whole_photos_and_goes_on_bit_for_bit(prepared, tmp_path):
     """Its norms' running means belong to a checkpoint as well; its weights go straight into `Restorer`."""
     locator = (
-        *LOCATOR, "train.stages=[{iterations: 2, batch: 2, patch: 64}, {iterations: 2, batch: 1, patch: 96}]",
-        "loss=[{name: mask_bce}, {name: mask_dice, weight: 0.5}]", "data.paste={probability: 0.5}",
-        "train.ema_decay=0.5",
+        "model={network: locator}", "data.whole=true", "predict.fill=page", "train.ema_decay=0.5",
+        "train.iterations=4",
+        "train.stages=[{iterations: 2, batch: 2, patch: 64}, {iterations: 2, batch: 1, patch: 96}]",
+        "loss=[{name: mask_bce}, {name: mask_dice, weight: 0.5}]", "data.paste={probability: 0.5}", *QUIET,
     )  # fmt: skip
     assert train.main(command(prepared, tmp_path / "straight", *locator)) == 0
     assert train.main(command(prepared, tmp_path / "halves", *locator, "train.save_every=2")) == 0
@@ -479,15 +470,3 @@ def test_a_locator_learns_from_whole_photos_and_goes_on_bit_for_bit(prepared, tm
     assert weights.params == {}
     photo = cv2.imread(str(prepared / "occluded" / "0.png"))
     assert Restorer(weights, "cpu", backend="paddle")(photo).image.shape == photo.shape
-
-
-@pytest.mark.parametrize(
-    ("override", "words"),
-    [("loss=[{name: l1}]", "compares pictures"), ("data.whole=false", "sees whole photographs"),
-     ("predict.fill=network", "paints nothing"),
-     ("train.stages=[{iterations: 4, batch: 1, patch: 100}]", "multiple of 32")],
-)  # fmt: skip
-def test_what_a_locator_cannot_learn_from_is_refused(prepared, override, words):
-    stages = "train.stages=[{iterations: 4, batch: 1, patch: 64}]"
-    with pytest.raises(ConfigError, match=words):
-        load_config(prepared / "config.yml", [*LOCATOR, stages, "loss=[{name: mask_bce}]", override])

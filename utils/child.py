@@ -60,10 +60,7 @@ def run_parallel(
 
     With one worker, or one task, everything happens in this process. `function` must be importable by name; `prepare`
     is called once in each process that works, before its first task. An exception in a worker or in the caller, ctrl-C,
-    or closing the iterator kills the workers at once, so tasks must write atomically.
-
-    Raises:
-        WorkerKilledError: a worker process was killed.
+    or closing the iterator kills the workers at once, so tasks must write atomically. WorkerKilledError: one was.
     """
     workers = min(workers, len(tasks))
     if workers <= 1:
@@ -102,12 +99,7 @@ def _begin_worker(prepare: Callable[[], None] | None) -> None:
 def run_child(
     command: Sequence[str], folder: Path, environment: Mapping[str, str], limit_seconds: float = 3600.0
 ) -> Ended:
-    """Runs a command in `folder` to its end.
-
-    Raises:
-        ChildError: it ended with another exit code than 0, by a signal, or not within `limit_seconds`.
-        OSError: it cannot be started.
-    """
+    """Runs a command in `folder` to its end; ChildError for another exit code than 0, a signal, or too long a time."""
     start, overdue = time.perf_counter(), threading.Event()
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
@@ -136,15 +128,10 @@ def run_child(
 
 
 def ask(function: str, order: Any, **environment: str) -> Any:
-    """What a function makes of `order`, computed in a process of its own.
+    """What a function of one argument ("package.module:name") makes of `order`, computed in a process of its own.
 
-    Args:
-        function: "package.module:name" of a function of one argument.
-        order: a JSON value, as the answer is.
-        environment: variables that are set for the child beside those of this process.
-
-    Raises:
-        ChildError: the function raised (the message is the last line of the traceback), or its process was ended.
+    Order and answer are JSON values; `environment` is set beside this process's. ChildError: the function raised (the
+    message is the last line of the traceback), or its process was ended.
     """
     with tempfile.TemporaryDirectory(prefix="uncover-") as name:
         folder = Path(name)

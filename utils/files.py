@@ -38,11 +38,10 @@ for _core in ("core", "_core"):
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; renames it into place when the block succeeds.
+    """Yields a temporary path beside `path`; renames it into place when the block succeeds, else removes it.
 
     The temporary name keeps the suffix (writers choose a format by it), starts with a dot and is that of this process
-    and thread, so that parallel writers and folder listings do not meet it. On any error the temporary file is
-    removed and `path` stays as it was. Missing parent folders are created.
+    and thread, so that parallel writers and folder listings do not meet it. Missing parent folders are created.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -114,12 +113,10 @@ class UnsafeFileError(ValueError):
 
 
 class RestrictedUnpickler(pickle.Unpickler):
-    """Unpickles without running anybody's code: every name that is not allowed is refused.
+    """Unpickles `content` (a stream: its next pickle) and refuses every name that is not `allowed`.
 
-    Args:
-        content: the pickle, or a stream of several, of which the next one is read.
-        allowed: (module, name) as the pickle has them -> what stands in for them.
-        resolve: gives the value of a reference to something outside the pickle; None refuses references.
+    `allowed` says what stands in for each (module, name); `resolve` gives the value of a reference to something outside
+    the pickle, None refuses them.
     """
 
     def __init__(

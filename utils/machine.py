@@ -74,12 +74,9 @@ def start_paddle(threads: int | None = None) -> int:
 def resolve_device(name: str = "auto") -> str:
     """Chooses the device, makes it Paddle's current one, and returns it as "cpu" or "gpu:INDEX".
 
-    "auto" takes the first GPU if it works, and otherwise the CPU with a warning that says why; "cpu"; "gpu" and
-    "gpu:INDEX" insist. A GPU works when a real convolution on it gives the right numbers: a Paddle build without
-    kernels for the card imports, lists the card and passes `paddle.utils.run_check()`.
-
-    Raises:
-        DeviceError: a GPU was asked for by name and does not work, or `name` is none of the above.
+    "auto" takes the first GPU if it works, and otherwise the CPU with a warning that says why; "gpu" and "gpu:INDEX"
+    insist, with a DeviceError. A GPU works when a real convolution on it gives the right numbers: a Paddle build
+    without kernels for the card imports, lists the card and passes `paddle.utils.run_check()`.
     """
     check_device(name)
     import paddle

@@ -15,13 +15,17 @@ from configs.schema import AnyTerm
 from losses import LOSSES
 from metrics.score import MINIMUM_SIDE
 
-TINY = "configs/smoke.yml"
+TINY, LOCATOR = "configs/smoke.yml", "configs/locator.yml"
 PHASE1, PHASE2 = "configs/nafnet_phase1_l1.yml", "configs/nafnet_phase2_msssim.yml"
 
 
 @pytest.mark.parametrize(
     ("path", "overrides", "message"),
     [
+        (LOCATOR, ["loss=[{name: l1}]"], r"loss\.0\.name: l1 compares pictures"),
+        (LOCATOR, ["data.whole=false"], r"model\.network: .* sees whole photographs"),
+        (LOCATOR, ["predict.fill=network"], r"model\.network: .* paints nothing"),
+        (LOCATOR, ["train.stages.0.patch=100"], "multiple of 32"),
         (TINY, ["model.encoder_blocks=[1]"], r"model\.decoder_blocks: 2 levels up, but 1 down"),
         (PHASE1, ["data.crop=512"], r"train\.stages\.5\.patch: 1024 is larger than .*data\.crop: 512"),
         (PHASE1, ["train.stages=[]"], r"train\.stages: empty"),

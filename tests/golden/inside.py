@@ -6,7 +6,6 @@ Everything else of this package goes through the command lines, and `Restorer`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +24,8 @@ from inference.find.locate import OutlineRules, follow_edges
 from inference.find.occlusion import OcclusionRules, occluders_from_probability, visible_changes
 from inference.paste import PasteRules, Patch, paste
 from metrics.__main__ import main as metrics
-from models.weights import Weights, arrays_of, load_weights, network_of, save_weights
+from models.nafnet import NAFNet
+from models.weights import Weights, arrays_of, load_weights, save_weights
 from utils.training.schedule import lr_at, stage_at
 
 __all__ = ["Restored", "Restorer", "load_weights", "metrics", "predict", "save_weights", "synthesis"]
@@ -92,21 +92,13 @@ def outline(mask: np.ndarray, picture: np.ndarray) -> np.ndarray:
 def tiny_weights(**predict_settings: object) -> Weights:
     """A tiny gated network whose parameters come from NumPy, so that no version of Paddle matters."""
     model = ModelConfig(preset="tiny", gate=True).arguments()
-    empty = Weights({}, model)
-    params = arrays_of(network_of(replace(empty, params=_fresh(model))))
-    rng = np.random.default_rng(5)
+    params, rng = arrays_of(NAFNet(**model)), np.random.default_rng(5)
     for name in sorted(params):
         shape = params[name].shape
         scale = 0.3 if len(shape) < 2 else 1 / np.sqrt(np.prod(shape[1:]))
         middle = 0.5 if name.endswith(("beta", "gamma")) else float(name.endswith(("norm1.weight", "norm2.weight")))
         params[name] = (middle + rng.normal(0, scale, shape)).astype(np.float32)
     return Weights(params, model, PredictConfig(**predict_settings).to_dict())
-
-
-def _fresh(model: dict[str, object]) -> dict[str, np.ndarray]:
-    from models.nafnet import NAFNet
-
-    return arrays_of(NAFNet(**model))
 
 
 def exported(weights: Weights) -> bytes:

@@ -19,7 +19,7 @@ import tifffile
 from PIL import Image, ImageCms, TiffImagePlugin
 
 from tests.golden import inside
-from tests.golden.recorded_values import Golden, grid, sha
+from tests.golden.recorded_values import grid, sha
 
 # The time at which it is made stands in bytes 24 to 35.
 _PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -183,7 +183,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_result_has_the_recorded_pixels_and_metadata(golden: Golden, results: Path, name: str) -> None:
+def test_a_result_has_the_recorded_pixels_metadata_and_bytes(golden, results, name):
     source, path = results / "photos" / name, results / "results" / name
     seen = _seen(path)
     if name == ROUNDED:
@@ -194,16 +194,11 @@ def test_a_result_has_the_recorded_pixels_and_metadata(golden: Golden, results: 
     golden(f"files/kept/{name}", _kept(path))
     told = "files written here differ from those of the recording: another version of a library, not the project"
     golden(f"files/source/{name}", {told: sha(source.read_bytes())})
+    if name != ROUNDED:
+        golden(f"files/bytes/{name}", sha(path.read_bytes()))
 
 
-@pytest.mark.parametrize("name", [name for name in KINDS if name != ROUNDED])
-def test_a_result_has_the_recorded_bytes(golden: Golden, results: Path, name: str) -> None:
-    golden(f"files/bytes/{name}", sha((results / "results" / name).read_bytes()))
-
-
-def test_a_run_tells_and_writes_what_it_did(
-    golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_tells_and_writes_what_it_did(golden, tmp_path, monkeypatch, capsys):
     """Masks, sheets, sub-folders, what is left out, what fails, what is copied; and a second run."""
     photos, photo = tmp_path / "photos", _photo()
     (photos / "sub").mkdir(parents=True)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.golden import inside, pictures
 from tests.golden.pictures import DESK, INK, PAPER
-from tests.golden.recorded_values import Golden, grid, psnr
+from tests.golden.recorded_values import grid, psnr
 
 Scene = tuple[np.ndarray, np.ndarray]
 # Grey levels, and decibels. The means that are compared are those of a hundred pixels or more.
@@ -149,7 +149,7 @@ NAMES = tuple(_scenes())
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_page_is_carried_on_as_recorded(golden: Golden, name: str) -> None:
+def test_the_page_is_carried_on_as_recorded(golden, name):
     truth, mask = _scenes()[name]
     picture = np.where(mask[..., None] == 1, np.uint8(pictures.SKIN), truth)
     filled = inside.page_fill(picture, mask)
@@ -173,7 +173,7 @@ def test_the_page_is_carried_on_as_recorded(golden: Golden, name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
-def test_a_fill_is_pasted_with_the_recorded_rim(golden: Golden, kind: type) -> None:
+def test_a_fill_is_pasted_with_the_recorded_rim(golden, kind):
     """White over black tells how far a fill reaches; enlarged, as into a photo. Which pixels change is exact."""
     mask = pictures.finger((120, 150), (60, 70), (90, 119), 24)
     white = np.iinfo(kind).max
@@ -189,7 +189,7 @@ def test_a_fill_is_pasted_with_the_recorded_rim(golden: Golden, kind: type) -> N
     golden(f"paste/{kind.__name__}/steps", np.histogram(result[..., 0] / white, 8, (0, 1))[0], absolute=8)
 
 
-def test_the_networks_fill_takes_the_recorded_tone(golden: Golden) -> None:
+def test_the_networks_fill_takes_the_recorded_tone(golden):
     """The network's picture is darker here, reddish there, and wrong beside the mask, where it is not to be trusted."""
     truth = pictures.text_page(240, 300, 15).astype(np.float32) / np.float32(255)
     mask = pictures.finger(truth.shape, (140, 90), (170, 239), 60)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from tests.golden import inside, pictures
-from tests.golden.recorded_values import Golden, grid, sha
+from tests.golden.recorded_values import grid, sha
 
 Boxes = list[tuple[int, int, int, int, float]]
 SHAPE = (800, 1000)
@@ -52,24 +52,24 @@ def _told(masks: list[np.ndarray]) -> list[object]:
 
 
 @pytest.mark.parametrize("name", SCENES)
-def test_the_recorded_blobs_are_occluders(golden: Golden, name: str) -> None:
+def test_the_recorded_blobs_are_occluders(golden, name):
     golden(f"find/rules/{name}", _told(inside.occluders(_probability(SCENES[name]))))
 
 
-def test_blobs_are_joined_over_the_recorded_gap(golden: Golden) -> None:
+def test_blobs_are_joined_over_the_recorded_gap(golden):
     """On 2000 x 1600, where a fifth of the gap is a pixel or more on either side."""
     boxes = [(1400, 200, 1600, 400, 0.7), (1300, 200, 1389, 400, 0.7),
              (1400, 800, 1600, 1000, 0.7), (1300, 800, 1386, 1000, 0.7)]  # fmt: skip
     golden("find/gap", _told(inside.occluders(_probability(boxes, (1600, 2000)))))
 
 
-def test_without_a_setting_the_threshold_is_the_recorded_one(golden: Golden) -> None:
+def test_without_a_setting_the_threshold_is_the_recorded_one(golden):
     golden("find/threshold", inside.default_threshold())
     boxes = [(600, 100, 800, 300, 0.55), (600, 500, 800, 700, 0.45), *SCENES["rim"][2:]]
     golden("find/default", _told(inside.occluders(_probability(boxes), inside.default_threshold()[0])))
 
 
-def test_a_network_without_a_gate_has_removed_what_it_visibly_changed(golden: Golden) -> None:
+def test_a_network_without_a_gate_has_removed_what_it_visibly_changed(golden):
     picture = np.full((200, 240, 3), 0.5, np.float32)
     output = picture.copy()
     for column, steps in ((10, 1.7), (70, 2.1), (130, 2.5)):
@@ -107,7 +107,7 @@ def _outlined() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 
 
 @pytest.mark.parametrize("name", _outlined())
-def test_an_outline_goes_to_the_recorded_edge(golden: Golden, name: str) -> None:
+def test_an_outline_goes_to_the_recorded_edge(golden, name):
     """A few pixels of some twenty thousand may fall to the other side of a float's rounding."""
     picture, mask = _outlined()[name]
     moved = inside.outline(mask, picture)

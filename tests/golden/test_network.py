@@ -17,7 +17,7 @@ import yaml
 from PIL import Image
 
 from tests.golden import inside, pictures
-from tests.golden.recorded_values import Golden, grid, psnr
+from tests.golden.recorded_values import grid, psnr
 
 PAGES = sorted((inside.SAMPLES / "gt").iterdir())
 _SMALL = {"tlc_train_size": 16, "tlc_ratio": 1.5}
@@ -28,7 +28,7 @@ def onnx_restorer() -> inside.Restorer:
     return inside.Restorer(inside.SHIPPED, "cpu", backend="onnxruntime", precision="fp32", threads=2)
 
 
-def _compare(golden: Golden, name: str, restored: inside.Restored, picture: np.ndarray, truth: np.ndarray) -> None:
+def _compare(golden, name: str, restored: inside.Restored, picture: np.ndarray, truth: np.ndarray) -> None:
     golden(f"{name}/occluders", restored.occluders)
     golden(f"{name}/areas", [int(mask.sum()) for mask in (restored.located, restored.mask)], relative=1e-3)
     golden.mask(f"{name}/located", restored.located)
@@ -39,16 +39,14 @@ def _compare(golden: Golden, name: str, restored: inside.Restored, picture: np.n
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_the_shipped_weights_find_and_fill_the_samples(
-    golden: Golden, onnx_restorer: inside.Restorer, path: Path
-) -> None:
+def test_the_shipped_weights_find_and_fill_the_samples(golden, onnx_restorer, path):
     """With onnxruntime, since eager Paddle takes twice the time; the next test holds that one."""
     photo = inside.SAMPLES / "photos" / path.name
     picture, truth = (np.asarray(Image.open(file)) for file in (photo, path))
     _compare(golden, f"samples/{path.stem}", onnx_restorer(photo), picture, truth)
 
 
-def test_eager_paddle_finds_and_fills_a_small_sample(golden: Golden) -> None:
+def test_eager_paddle_finds_and_fills_a_small_sample(golden):
     """At less than half the size, to save time; in mode `tiles`, too; and with a tiny network in 16 bits."""
     picture, truth = (
         cv2.resize(np.asarray(Image.open(inside.SAMPLES / part / "notes_hand.jpg")), (360, 480),
@@ -72,7 +70,7 @@ def test_eager_paddle_finds_and_fills_a_small_sample(golden: Golden) -> None:
 
 
 @pytest.mark.parametrize("name", ["shipped", "tiny"])
-def test_an_exported_network_computes_the_recorded_values(golden: Golden, name: str) -> None:
+def test_an_exported_network_computes_the_recorded_values(golden, name):
     """Text under a finger, larger than TLC's windows for the tiny one."""
     weights = inside.load_weights(inside.SHIPPED) if name == "shipped" else inside.tiny_weights(**_SMALL)
     picture = pictures.text_page(96, 128, 16)
@@ -94,7 +92,7 @@ def test_an_exported_network_computes_the_recorded_values(golden: Golden, name: 
 
 
 @pytest.mark.parametrize("path", sorted(inside.CONFIGS.glob("*.yml")), ids=lambda path: path.stem)
-def test_a_config_asks_for_the_recorded_rates_and_stages(golden: Golden, path: Path) -> None:
+def test_a_config_asks_for_the_recorded_rates_and_stages(golden, path):
     golden(f"plan/{path.stem}", inside.plan(path), relative=1e-8)
 
 
@@ -138,16 +136,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str,
     return [json.loads(line) for line in (root / "run" / "metrics.jsonl").read_text("utf-8").splitlines()]
 
 
-def test_twenty_iterations_have_the_recorded_rates_and_batches(golden: Golden, trained: list[dict[str, float]]) -> None:
+def test_twenty_iterations_have_the_recorded_batches_and_losses(golden, trained):
+    """Rounding grows from step to step: a rate this small keeps it below the tolerance."""
     exact = ("kind", "iteration", "learning_rate", "stage", "batch", "patch")
     golden("training/plan", [{key: record[key] for key in exact if key in record} for record in trained])
-
-
-def test_twenty_iterations_have_the_recorded_losses(golden: Golden, trained: list[dict[str, float]]) -> None:
-    """Rounding grows from step to step: a rate this small keeps it below the tolerance."""
-    left_out = ("kind", "iteration", "learning_rate", "stage", "batch", "patch")
-    values = [
-        {key: value for key, value in record.items() if key not in left_out and "second" not in key}
-        for record in trained
-    ]
+    values = [{key: value for key, value in record.items() if key not in exact and "second" not in key}
+              for record in trained]
     golden("training/losses", values, relative=1e-5)

@@ -13,7 +13,11 @@ import pytest
 from PIL import Image
 
 from tests.golden import inside, pictures
-from tests.golden.recorded_values import Golden, grid, sha
+from tests.golden.recorded_values import grid, sha
+
+
+def _value(cell: str) -> float | str:
+    return float(cell) if cell.replace(".", "").isdigit() else cell
 
 
 def _pixels(root: Path) -> dict[str, str]:
@@ -34,9 +38,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("style", ["contest", "natural"])
-def test_a_synthesised_set_is_the_recorded_one_for_any_number_of_workers(
-    golden: Golden, sources: Path, tmp_path: Path, style: str
-) -> None:
+def test_a_synthesised_set_is_the_recorded_one_for_any_number_of_workers(golden, sources, tmp_path, style):
     """Bit for bit, as the held-out sets have to be. The means tell whether it was a rounding or more."""
     options = ["--pages", sources / "pages", "--occluders", sources / "cutouts", "--groups", 7, "--seed", 4]
     options += ["--long-side", 360, "--occlusions-per-page", 2, "--style", style]
@@ -61,7 +63,7 @@ def test_a_synthesised_set_is_the_recorded_one_for_any_number_of_workers(
     golden(f"synthesis/{style}/pixels", _pixels(tmp_path / "1"))
 
 
-def test_preparation_cuts_and_lists_the_recorded_patches(golden: Golden, tmp_path: Path) -> None:
+def test_preparation_cuts_and_lists_the_recorded_patches(golden, tmp_path):
     root, out = pictures.contest(tmp_path / "contest"), tmp_path / "out"
     small = ["--size", "64", "--workers", "1"]
     choice = ["--threshold", "235", "--keep-occluded", "0.33", "--workers", "1"]
@@ -72,16 +74,14 @@ def test_preparation_cuts_and_lists_the_recorded_patches(golden: Golden, tmp_pat
         golden(f"prepare/{name}/lists", {key: text.replace(str(tmp_path), "HERE") for key, text in lists.items()})
     golden("prepare/patches", _pixels(out))
     with open(out / "gradients.csv", newline="", encoding="utf-8") as file:
-        rows = [[float(cell) if cell.replace(".", "").isdigit() else cell for cell in row] for row in csv.reader(file)]
+        rows = [[_value(cell) for cell in row] for row in csv.reader(file)]
     golden("prepare/gradients", rows, relative=1e-4)
     halves = ["--size", "48", "--downscale", "2", "--center", "union", "--workers", "1"]
     assert inside.prepare([str(root), str(tmp_path / "halves"), *halves]) == 0
     golden("prepare/halves", _pixels(tmp_path / "halves"))
 
 
-def test_the_metrics_command_measures_the_recorded_values(
-    golden: Golden, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_metrics_command_measures_the_recorded_values(golden, tmp_path, capsys):
     """Against a folder, with masks, and against a set in the contest's layout; one result is too small, one missing."""
     root = pictures.contest(tmp_path / "contest", pages=2)
     for number, strength in enumerate((3, 12)):
@@ -102,14 +102,7 @@ def test_the_metrics_command_measures_the_recorded_values(
         table = tmp_path / f"{name}.csv"
         code = inside.metrics([str(tmp_path / "results"), str(tmp_path / truths), *more, "--csv", str(table)])
         with open(table, newline="", encoding="utf-8") as file:
-            rows = [{key: _number(cell) for key, cell in row.items()} for row in csv.DictReader(file)]
+            rows = [{key: _value(cell) for key, cell in row.items()} for row in csv.DictReader(file)]
         golden(f"metrics/{name}", json.loads(json.dumps(rows).replace(str(tmp_path), "HERE")), absolute=1e-4)
         golden(f"metrics/{name}/printed", {"code": code, "out": capsys.readouterr().out.replace(str(tmp_path), "HERE")})
     assert root.is_dir()
-
-
-def _number(cell: str) -> float | str:
-    try:
-        return float(cell)
-    except ValueError:
-        return cell

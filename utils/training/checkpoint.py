@@ -116,10 +116,7 @@ class CheckpointFolder:
 
 
 def optimizer_arrays(optimizer: paddle.optimizer.Optimizer, network: paddle.nn.Layer) -> dict[str, dict[str, Any]]:
-    """Everything that the optimiser keeps per parameter, as {parameter: {"moment1": array, ...}}.
-
-    Before the first step the optimiser keeps nothing and the inner dictionaries are empty.
-    """
+    """What the optimiser keeps, as {parameter: {"moment1": array, ...}}; nothing before the first step."""
     kept = _optimizer_tensors(optimizer, network)
     return {name: {kind: tensor.numpy() for kind, tensor in each.items()} for name, each in kept.items()}
 
@@ -127,10 +124,7 @@ def optimizer_arrays(optimizer: paddle.optimizer.Optimizer, network: paddle.nn.L
 def load_optimizer_arrays(
     optimizer: paddle.optimizer.Optimizer, network: paddle.nn.Layer, arrays: dict[str, dict[str, np.ndarray]]
 ) -> None:
-    """Puts `optimizer_arrays` of another process into an optimiser that has not stepped yet.
-
-    CheckpointError lists the names and shapes that differ.
-    """
+    """Puts them into an optimiser that has not stepped yet; CheckpointError lists what does not fit."""
     # Paddle allocates the state in the first step. This one has zero gradients and a learning rate of zero: it leaves
     # every parameter as it is, bit for bit.
     rate = optimizer.get_lr()

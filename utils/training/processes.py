@@ -89,14 +89,13 @@ class StopRequest:
     """A context in which SIGINT and SIGTERM only set `signal_number`; a second SIGINT acts as usual.
 
     A person who presses ctrl-C twice means it. A second SIGTERM means nothing: Paddle's launcher sends three within a
-    second, and then gives half a minute. Processes forked inside the context do not act on it.
+    second, and then gives half a minute.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
     def __init__(self) -> None:
         self.signal_number: int | None = None
-        self._process = os.getpid()
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
@@ -108,9 +107,8 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        if os.getpid() == self._process:
-            self.signal_number = number
-            signal.signal(signal.SIGINT, self._before[signal.SIGINT])
+        self.signal_number = number
+        signal.signal(signal.SIGINT, self._before[signal.SIGINT])
 
     @property
     def requested(self) -> bool:
@@ -132,8 +130,7 @@ def leave_stopping_to_parent() -> None:
     for number in StopRequest.SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
-        # PR_SET_PDEATHSIG: Paddle's workers look whether the parent lives, but not while they wait for it to take a
-        # batch.
+        # PR_SET_PDEATHSIG: Paddle's workers look whether the parent lives, but not while it has to take a batch.
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 

@@ -35,14 +35,8 @@ _log = logging.getLogger(__name__)
 class RunFolder:
     """Keeps a run's folder; of several processes only the first one writes and talks, the others pass through.
 
-    Args:
-        output: the folder.
-        config: the resolved config as nested dictionaries; it goes into every checkpoint and is compared on resume.
-        processes: those that train together.
-        threads: how many threads the CPU uses, since the bits of a result depend on it.
-
-    Attributes:
-        best: {"measure", "value", "iteration"} of the best validation so far, or None.
+    `config` (nested dictionaries) and the CPU's `threads` go into every checkpoint and are compared on resume. `best`
+    is {"measure", "value", "iteration"} of the best validation so far, or None.
     """
 
     def __init__(self, output: str | Path, config: Mapping[str, Any], processes: Processes, threads: int) -> None:
@@ -54,13 +48,9 @@ class RunFolder:
     def find_start(self, resume: str | None, auto: bool = False) -> dict[str, Any] | None:
         """The state to go on from, checked against the config; None to start anew.
 
-        Args:
-            resume: a checkpoint file, "" for the newest whole one of this folder, None not to resume.
-            auto: resume from the newest whole one if there is any checkpoint.
-
-        Raises:
-            CheckpointError: nothing to resume, a damaged file, a changed config, a start over an existing run, or
-                processes that would start from different iterations.
+        `resume` is a checkpoint file, "" for the newest whole one of this folder, None not to resume; with `auto` that
+        one is taken if there is any. CheckpointError: nothing to resume, a damaged file, a changed config, a start over
+        an existing run, or processes that would start from different iterations.
         """
         state, refusal, folder = None, None, self.checkpoints.folder
         try:
@@ -77,8 +67,7 @@ class RunFolder:
         if highest != -negative_lowest:
             raise CheckpointError(
                 f"{folder}: the processes would start from different iterations, {-negative_lowest:g} to {highest:g}. "
-                "The folder has to be the same one on all machines; to choose a start that all of them can read, name "
-                "it: --resume CHECKPOINT"
+                "The folder has to be the same one on all machines; or name a start that all read: --resume CHECKPOINT"
             )
         self.best = state["best"] if state is not None else None
         return state
@@ -86,27 +75,25 @@ class RunFolder:
     def _read_start(self, resume: str | None, auto: bool) -> dict[str, Any] | None:
         """What `find_start` answers, as this process sees the folder."""
         folder = self.checkpoints.folder
-        if resume:
-            path = Path(resume)
-            if not path.is_file():
-                what = "is a folder" if path.is_dir() else "does not exist"
-                raise CheckpointError(f"--resume: {path} {what}; give a checkpoint (*.pdckpt), or no name at all to go "
-                                      f"on from the newest whole one of {folder}")
-            state = load_checkpoint(path)
-        elif resume is None and not auto:
+        if resume is None and not auto:
             if self.checkpoints.present():
                 raise CheckpointError(f"{folder} holds the checkpoints of a run: go on with --resume or --auto-resume, "
                                       "or start anew in another folder (-o output=...) or after removing this one")
             return None
+        if resume:
+            if not Path(resume).is_file():
+                what = "is a folder" if Path(resume).is_dir() else "does not exist"
+                raise CheckpointError(f"--resume: {resume} {what}; give a checkpoint (*.pdckpt), or no name at all to "
+                                      f"go on from the newest whole one of {folder}")
+            found = Path(resume), load_checkpoint(resume)
         else:
             found = self.checkpoints.newest_whole(set_aside=self.processes.first)
-            if found is None and auto:
-                return None
-            if found is None:
-                raise CheckpointError(f"{folder}: no checkpoint to resume; start without --resume")
-            path, state = found
-        self._compare(path, state)
-        return state
+        if found is not None:
+            self._compare(*found)
+            return found[1]
+        if not auto:
+            raise CheckpointError(f"{folder}: no checkpoint to resume; start without --resume")
+        return None
 
     def _compare(self, path: Path, state: dict[str, Any]) -> None:
         """Announces what has changed since the checkpoint; CheckpointError where a run cannot change on its way."""
@@ -137,14 +124,10 @@ class RunFolder:
         self._journal = Journal(self.output, start)
 
     def save(self, iteration: int, learner: Any, best: bool = False) -> None:
-        """Writes checkpoint and weights after `iteration` iterations as the last ones, or as the best ones.
-
-        `learner` has `state()`, a dictionary for the checkpoint, and `save_weights(path, iteration)`.
-        """
+        """Writes the learner's `state()` and weights after `iteration` iterations as the last, or as the best ones."""
         if not self.processes.first:
             return
-        # Every random number is derived from seed, iteration and place (utils.training.schedule and
-        # data.batches.sampling): these are the state of the generators, read back alike on any device and version.
+        # Every random number is derived from seed, iteration and place: these are the state of the generators.
         random = {"seed": self.config["seed"], "threads": self.threads, "processes": self.processes.world}
         state = {"iteration": iteration, "best": self.best, "config": self.config, "random": random,
                  "made_with": {"paddle": paddle.__version__}, **learner.state()}  # fmt: skip
@@ -165,10 +148,7 @@ class RunFolder:
             self._journal.record("train", done, **means, **values)
 
     def record_validation(self, done: int, measures: Mapping[str, float | None]) -> bool:
-        """Records a validation; returns whether its weights are the best so far.
-
-        The score decides, or the PSNR where the pages are too small to have a score.
-        """
+        """Records a validation; returns whether it is the best by score, or PSNR where pages are too small for one."""
         name = "score" if measures["score"] is not None else "psnr"
         better = self.best is None or self.best["measure"] != name or measures[name] > self.best["value"]
         if better:
@@ -185,15 +165,14 @@ class RunFolder:
             tqdm.write(text)
 
     def close(self) -> None:
-        """Closes the records."""
         if self._journal is not None:
             self._journal.close()
 
 
 def differing_keys(saved: Any, current: Any, path: str = "") -> list[tuple[str, Any, Any]]:
-    """The leaves in which two configs (nested dictionaries) differ, as (dotted key, saved value, current value).
+    """Where two nested dictionaries differ, as (dotted key, saved, current); None is what one side lacks.
 
-    Lists and tuples with equal items are equal. A key that one side lacks counts as None.
+    Lists and tuples with equal items are equal.
     """
     if isinstance(saved, dict) and isinstance(current, dict):
         return [difference for key in {**saved, **current} for difference in
@@ -233,9 +212,9 @@ class Journal:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records of a `metrics.jsonl`, without a last line that a kill cut short; none when there is no such file.
+    """The records of a `metrics.jsonl`, if it is there; a last line that a kill cut short is left out.
 
-    ValueError names the file and the line that is not a record.
+    ValueError names any other line that is no record.
     """
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     records = []
@@ -280,11 +259,8 @@ def draw_curves(path: Path, records: Sequence[dict[str, Any]]) -> None:
     figure.subplots_adjust(left=0.06, right=0.98, top=1 - 0.1 / rows, bottom=0.16 / rows, hspace=0.4)
     for place, (name, points) in enumerate(series.items(), 1):
         iterations, values = zip(*points, strict=True)
-        axes = figure.add_subplot(rows, columns, place)
+        axes = figure.add_subplot(rows, columns, place, title=name, xlabel="iteration")
         axes.plot(iterations, values, marker="." if len(values) < 30 else "", linewidth=1)
-        axes.set_title(name, fontsize=9)
-        axes.set_xlabel("iteration", fontsize=8)
-        axes.tick_params(labelsize=8)
         axes.grid(alpha=0.3)
         if "loss" in name and min(values) > 0 and max(values) > 20 * min(values):
             axes.set_yscale("log")

@@ -85,16 +85,6 @@ def test_a_signal_is_a_flag_and_handlers_are_put_back(number, code):
     assert [signal.getsignal(each) for each in StopRequest.SIGNALS] == before
 
 
-def test_a_forked_worker_ignores_the_signal():
-    with StopRequest() as stop:
-        worker = os.fork()
-        if worker == 0:
-            os.kill(os.getpid(), signal.SIGINT)
-            os._exit(7 if stop.signal_number is None else 8)
-        _, status = os.waitpid(worker, 0)
-    assert os.waitstatus_to_exitcode(status) == 7
-
-
 def sleep_shielded(ready) -> None:
     leave_stopping_to_parent()
     for number in StopRequest.SIGNALS:
