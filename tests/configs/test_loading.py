@@ -1,15 +1,24 @@
+"""From YAML to a checked config; what is mistyped, impossible or missing is refused by its key."""
+
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from configs.load import load_config, parse_config, to_yaml
+from configs.load import check_lists, load_config, parse_config, to_yaml
 from configs.parsing import ConfigError
-from configs.schema import CharbonnierTerm, Config, FillTerm, L1Term, PredictConfig, Stage
+from configs.schema import AnyTerm, CharbonnierTerm, FillTerm, L1Term, PredictConfig, Stage
+from losses import LOSSES
+from metrics.score import MINIMUM_SIDE
 
+TINY, LOCATOR = "configs/smoke.yml", "configs/locator.yml"
+PHASE1, PHASE2 = "configs/nafnet_phase1_l1.yml", "configs/nafnet_phase2_msssim.yml"
 MINIMAL = """
 output: runs/x
 data: {train_list: a.txt, val_pages: pages.txt}
@@ -31,12 +40,9 @@ def minimal(tmp_path: Path) -> Path:
     return path
 
 
-def test_values_types_and_defaults(minimal: Path) -> None:
+def test_values_types_and_defaults(minimal):
     config = load_config(minimal)
-    assert config.train.stages == (
-        Stage(iterations=20, batch=4, patch=64),
-        Stage(iterations=10, batch=2, patch=128),
-    )
+    assert config.train.stages == (Stage(iterations=20, batch=4, patch=64), Stage(iterations=10, batch=2, patch=128))
     assert config.data.train_list == "a.txt"
     assert config.data.crop == 1024
     assert config.optimizer.betas == (0.9, 0.999)
@@ -45,16 +51,13 @@ def test_values_types_and_defaults(minimal: Path) -> None:
     assert config.loss[:2] == (CharbonnierTerm(weight=2.0, eps=1e-3), FillTerm(weight=1.0, radius=2))
 
 
-@pytest.mark.parametrize("text", ["2e-4", "2.0e-4", "0.0002", "+2E-4"])
-def test_every_way_to_write_a_small_number(minimal: Path, text: str) -> None:
-    assert load_config(minimal, [f"optimizer.learning_rate={text}"]).optimizer.learning_rate == 2e-4
-
-
-def test_overrides_reach_lists_nested_keys_and_nulls(minimal: Path) -> None:
+def test_overrides_reach_lists_nested_keys_and_nulls(minimal):
     overrides = ["train.stages.0.batch=2", "data.val_pages=null", "validation.every=0", "data.paste.probability=0.5"]
     config = load_config(minimal, [*overrides, "optimizer.betas=[0.8, 0.9]"])
     assert config.train.stages[0] == Stage(iterations=20, batch=2, patch=64)
     assert config.train.stages[1].batch == 2
+    for text in ("2e-4", "2.0e-4", "0.0002", "+2E-4"):
+        assert load_config(minimal, [f"optimizer.learning_rate={text}"]).optimizer.learning_rate == 2e-4
     assert config.data.val_pages is None
     assert config.data.paste.probability == 0.5
     assert config.optimizer.betas == (0.8, 0.9)
@@ -89,10 +92,68 @@ def test_overrides_reach_lists_nested_keys_and_nulls(minimal: Path) -> None:
         ("seed=[1", r"override 'seed=\[1': not valid YAML"),
     ],
 )
-def test_refusals_name_file_key_and_expectation(minimal: Path, override: str, message: str) -> None:
+def test_refusals_name_file_key_and_expectation(minimal, override, message):
     with pytest.raises(ConfigError, match=message) as caught:
         load_config(minimal, [override])
     assert str(caught.value).startswith(str(minimal))
+
+
+@pytest.mark.parametrize(
+    ("path", "overrides", "message"),
+    [
+        (LOCATOR, ["loss=[{name: l1}]"], r"loss\.0\.name: l1 compares pictures"),
+        (LOCATOR, ["data.whole=false"], r"model\.network: .* sees whole photographs"),
+        (LOCATOR, ["predict.fill=network"], r"model\.network: .* paints nothing"),
+        (LOCATOR, ["train.stages.0.patch=100"], "multiple of 32"),
+        (TINY, ["model.encoder_blocks=[1]"], r"model\.decoder_blocks: 2 levels up, but 1 down"),
+        (PHASE1, ["data.crop=512"], r"train\.stages\.5\.patch: 1024 is larger than .*data\.crop: 512"),
+        (PHASE1, ["train.stages=[]"], r"train\.stages: empty"),
+        (PHASE1, ["train.iterations=599999"], r"train\.stages: .* add up to 600000, but train\.iterations is 599999"),
+        (PHASE2, ["train.stages.0.patch=160"], r"train\.stages\.0\.patch: 160 is too small for loss\.1 .* 161"),
+        # The fault of the original: MS-SSIM on [0, 1] with the constants of 255. There is no such setting.
+        (PHASE2, ["loss=[{name: ms_ssim, data_range: 255}]"], r"loss\.0\.data_range: unknown key"),
+        (PHASE1, ["data.value_range=255"], r"data\.value_range: unknown key"),
+        (PHASE1, ["loss=[]"], r"loss: at least one term"),
+        (PHASE1, ["loss=[{name: l1, weight: 0}]"], r"loss: at least one term with a weight above 0"),
+        (PHASE1, ["loss={name: l1}"], r"loss: expected a list"),
+        (PHASE1, ["loss=[l1]"], r"loss\.0: expected keys and values, got 'l1'"),
+        (PHASE1, ["loss=[{weight: 1}]"], r"loss\.0\.name: expected one of l1, charbonnier, .*, got null"),
+        (PHASE1, ["loss=[{name: [l1]}]"], r"loss\.0\.name: expected one of"),
+        (PHASE1, ["loss=[{name: l2, weight: 1}]"], r"loss\.0\.name: expected one of .*, got 'l2'"),
+        (PHASE1, ["loss=[{name: l1}, {name: l1}]"], r"loss\.1\.name: l1 is listed twice"),
+        (PHASE1, ["loss=[{name: l1, weight: 1, eps: 1}]"], r"loss\.0\.eps: unknown key"),
+        (PHASE1, ["loss.0.weight=true"], r"loss\.0\.weight: expected a number, got True"),
+        (PHASE1, ["loss.0.weight=-1"], r"loss\.0\.weight: -1 is too small"),
+        (PHASE1, ["loss=[{name: charbonnier, eps: 0}]"], r"loss\.0\.eps: 0 is too small"),
+        (TINY, ["loss.1.radius=2.5"], r"loss\.1\.radius: expected a whole number"),
+        (PHASE1, ["loss=[{name: mask_bce, weight: 1}]"], r"loss\.0\.name: mask_bce needs .*model\.gate: true"),
+        (PHASE1, ["model.gate=true"], r"model\.gate: true, but no term .* add mask_bce or mask_dice"),
+        (TINY, ["loss=[{name: l1}, {name: fill}, {name: mask_bce, weight: 0}]"], r"model\.gate: true, but no term"),
+        (PHASE1, ["schedule.restarts=[416000, 184000]"], r"schedule\.restarts\.1: 184000 does not come after 416000"),
+        (PHASE1, ["schedule.restarts=[184000, 600000]"], r"schedule\.restarts\.1: 600000 is not inside"),
+        (PHASE1, ["schedule.eta_min=[1e-5, 1e-6]"], r"schedule\.eta_min: 2 values, .* 3 periods"),
+        (PHASE1, ["schedule.eta_min=[1e-3]"], r"schedule\.eta_min\.0: 0\.001 is above"),
+        (PHASE1, ["schedule.warmup=200000"], r"schedule\.warmup: 200000 is longer than the first period"),
+        (PHASE1, ["data.paste.printed_photos=0.5"], r"data\.paste\.printed_photos: has no effect"),
+        (PHASE1, ["data.val_pages=null"], r"validation\.every: there are no pages"),
+        (PHASE1, ["predict.tlc_ratio=0.001"], r"predict\.tlc_ratio: .*smaller than a pixel"),
+        (PHASE1, ["predict.downscale=1"], r"predict\.downscale: 1, but .*data\.downscale 2"),
+        (PHASE1, ["predict.downscale=3", "predict.long_side=1024"], r"predict\.downscale: 3, but .*data\.downscale 2"),
+        (PHASE1, ["data.downscale=1"], r"predict\.downscale: 2, but .*data\.downscale 1"),
+    ],
+)
+def test_impossible_combinations_are_refused(path, overrides, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(path, overrides)
+
+
+def test_what_is_just_possible_is_accepted():
+    alone = load_config(PHASE1, ["predict.downscale=1", "predict.long_side=1024"]).predict
+    assert (alone.downscale, alone.long_side) == (1, 1024)
+    assert load_config(PHASE1, ["predict.long_side=1024"]).predict.downscale == 2
+    assert load_config(PHASE2, ["train.stages.0.patch=161"]).train.stages[0].patch == 161
+    for name in ("mask_bce", "mask_dice"):
+        assert load_config(PHASE1, [f"loss=[{{name: {name}}}]", "model.gate=true"]).model.arguments()["gate"]
 
 
 @pytest.mark.parametrize(
@@ -104,13 +165,13 @@ def test_refusals_name_file_key_and_expectation(minimal: Path, override: str, me
         ("- a list\n", r"bad\.yml: expected keys and values, got \['a list'\]"),
     ],
 )
-def test_files_that_are_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_files_that_are_refused(tmp_path, text, message):
     (tmp_path / "bad.yml").write_text(text)
     with pytest.raises(ConfigError, match=message):
         load_config(tmp_path / "bad.yml")
 
 
-def test_bases_chain_merge_keys_and_replace_lists(minimal: Path, tmp_path: Path) -> None:
+def test_bases_chain_merge_keys_and_replace_lists(minimal, tmp_path):
     (tmp_path / "middle").mkdir()
     (tmp_path / "middle/b.yml").write_text("_base_: ../minimal.yml\nseed: 5\noptimizer: {clip_norm: 1}\n")
     leaf = tmp_path / "leaf.yml"
@@ -128,7 +189,7 @@ def test_bases_chain_merge_keys_and_replace_lists(minimal: Path, tmp_path: Path)
     assert (load_config(leaf).seed, load_config(leaf).output) == (9, "leaf")
 
 
-def test_cycle_and_missing_base_are_refused(tmp_path: Path) -> None:
+def test_cycle_and_missing_base_are_refused(tmp_path):
     (tmp_path / "a.yml").write_text("_base_: b.yml\n")
     (tmp_path / "b.yml").write_text("_base_: a.yml\n")
     with pytest.raises(ConfigError, match=r"_base_ leads back.*a\.yml -> .*b\.yml -> .*a\.yml"):
@@ -139,7 +200,7 @@ def test_cycle_and_missing_base_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_shipped_configs_load_and_survive_the_round_trip(path: Path, tmp_path: Path) -> None:
+def test_shipped_configs_load_and_survive_the_round_trip(path, tmp_path):
     config = load_config(path)
     assert parse_config(asdict(config)) == config
     copy = tmp_path / "config.yml"
@@ -148,8 +209,8 @@ def test_shipped_configs_load_and_survive_the_round_trip(path: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("path", [path for path in CONFIGS if "phase" in path.stem], ids=lambda path: path.stem)
-def test_phases_are_the_write_up(path: Path) -> None:
-    config: Config = load_config(path)
+def test_phases_are_the_write_up(path):
+    config = load_config(path)
     assert config.train.iterations == 600_000
     assert [stage.iterations for stage in config.train.stages] == [184_000, 128_000, 96_000, 72_000, 72_000, 48_000]
     assert [stage.batch for stage in config.train.stages] == [8, 5, 4, 2, 1, 1]
@@ -161,7 +222,7 @@ def test_phases_are_the_write_up(path: Path) -> None:
     assert (config.data.crop, config.data.downscale) == (1024, 2)
 
 
-def test_phases_hand_their_weights_on() -> None:
+def test_phases_hand_their_weights_on():
     for suffix in ("", "_gated"):
         names = ("phase1_l1", "phase2_msssim", "phase3_all")
         chain = [load_config(f"configs/nafnet_{name}{suffix}.yml") for name in names]
@@ -172,7 +233,7 @@ def test_phases_hand_their_weights_on() -> None:
         assert chain[2].validation.every == 0
 
 
-def test_predict_settings_survive_a_weights_file_and_refuse_newer_keys() -> None:
+def test_predict_settings_survive_a_weights_file_and_refuse_newer_keys():
     settings = PredictConfig(long_side=1024, tlc_ratio=2.5)
     assert PredictConfig.from_dict(settings.to_dict()) == settings
     assert PredictConfig.from_dict({"long_side": 1024}) == PredictConfig(long_side=1024)
@@ -180,3 +241,30 @@ def test_predict_settings_survive_a_weights_file_and_refuse_newer_keys() -> None
         PredictConfig.from_dict({"sharpen": 1})
     with pytest.raises(ConfigError, match=r"predict\.rows: 0 is too small"):
         PredictConfig.from_dict({"rows": 0})
+
+
+def test_the_schema_s_terms_are_the_losses():
+    terms = {term.name: term for term in get_args(AnyTerm)}
+    assert list(terms) == list(LOSSES)
+    assert terms["ms_ssim"].minimum_patch == MINIMUM_SIDE
+
+
+def test_configs_are_read_without_paddle():
+    code = f"import sys, configs.load as c; c.load_config({PHASE2!r}); sys.exit('paddle' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("key", "remedy"), [("data.val_pages", "run data_preparation.py first"), ("data.train_list", "generate_meta_info")]
+)
+def test_a_missing_list_is_named_with_its_key_and_its_script(tmp_path, key, remedy):
+    overrides = [f"{name}={tmp_path / 'list.txt'}" for name in ("data.train_list", "data.val_pages")]
+    (tmp_path / "list.txt").write_text("a b c\n")
+    check_lists(load_config(TINY, overrides))
+    missing = [*overrides, f"{key}={tmp_path / 'no.txt'}"]
+    with pytest.raises(ConfigError, match=rf"^{key}: .*no\.txt does not exist; .*{remedy}"):
+        check_lists(load_config(TINY, missing))
+    with pytest.raises(ConfigError, match=rf"^{key}: .* is a folder"):
+        check_lists(load_config(TINY, [*overrides, f"{key}={tmp_path}"]))
+    if key == "data.val_pages":
+        check_lists(load_config(TINY, [*missing, "validation.every=0"]))
