@@ -58,11 +58,7 @@ def filled(photo: Photo, colour: tuple[int, ...] = (200, 190, 180)) -> tuple[np.
 
 
 def restore(path: Path, seed: int = 5) -> tuple[Photo, np.ndarray, np.ndarray, Encoded]:
-    """Reads `path`, fills its mask with noise and writes the result over it.
-
-    Returns:
-        The photo as it was, the pixels with the fill, the mask, and what was encoded.
-    """
+    """Fills the mask with noise and writes the result over `path`: photo, wanted pixels, mask, what was encoded."""
     photo = read_photo(path)
     mask = mask_of(photo.pixels.shape)
     # Outside of the mask the pixels are not the photo's: nothing of them may get into the file.
@@ -72,20 +68,9 @@ def restore(path: Path, seed: int = 5) -> tuple[Photo, np.ndarray, np.ndarray, E
     return photo, np.where(mask[..., None] == 1, other, photo.pixels), mask, encoded
 
 
-def assert_restored(
-    before: np.ndarray,
-    after: np.ndarray,
-    mask: np.ndarray,
-    pixels: np.ndarray,
-    step: float = 1,
-    entries: np.ndarray | None = None,
-    inks: bool = False,
-) -> None:
-    """Compares a file's own samples with what has to become of them.
-
-    All outside of the mask stay, and so does alpha inside. There the rest is the fill in `pixels`: colours as they are,
-    their mean where there are one or two channels (levels that are `step` apart), the nearest of a palette's `entries`,
-    or inks without black.
+def assert_restored(before, after, mask, pixels, step: float = 1, entries=None, inks: bool = False) -> None:
+    """Outside of the mask samples stay, and so does alpha inside. There the rest is the fill in `pixels`: as it is, the
+    mean for one or two channels (levels `step` apart), a palette's nearest `entries`, or inks without black.
     """
     before, after = (samples.reshape(*mask.shape, -1) for samples in (before, after))
     was, now, wanted = before[mask == 1], after[mask == 1], pixels[mask == 1].astype(float)
@@ -138,17 +123,12 @@ def png_chunks(content: bytes) -> list[tuple[bytes, bytes]]:
 
 
 def small_tiff(values: dict[int, int | list[int]], data: bytes, order: str = "<") -> bytes:
-    """A TIFF of one strip from its tags (tag -> value or 16-bit values) and the bytes of its pixels."""
-    entries, more, start = b"", b"", 8 + len(data)
+    """A TIFF of one strip from its tags (tag -> value, or a list of one of 16 bits) and the bytes of its pixels."""
     values = {**values, 273: 8, 279: len(data)}
-    behind = start + 2 + 12 * len(values) + 4
+    content = struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, 8 + len(data)) + data
+    content += struct.pack(order + "H", len(values))
     for tag, value in sorted(values.items()):
-        if isinstance(value, int):
-            entries += struct.pack(order + "HHII", tag, 4, 1, value)
-        elif len(value) == 1:
-            entries += struct.pack(order + "HHIHH", tag, 3, 1, value[0], 0)
-        else:
-            entries += struct.pack(order + "HHII", tag, 3, len(value), behind + len(more))
-            more += struct.pack(f"{order}{len(value)}H", *value)
-    head = struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, start)
-    return head + data + struct.pack(order + "H", len(values)) + entries + bytes(4) + more
+        short = isinstance(value, list)
+        content += struct.pack(order + "HHI", tag, 3 if short else 4, 1)
+        content += struct.pack(order + ("HH" if short else "I"), *([value[0], 0] if short else [value]))
+    return content + bytes(4)

@@ -34,8 +34,7 @@ def replaced(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> bytes:
 def coefficients(content: bytes, folder: Path) -> list[np.ndarray]:
     """By jpeglib's own interface; of a copy without metadata, as jpeglib takes no more than 50 segments of it."""
     path = folder / "picture.jpg"
-    hidden = (jpegs.COM, *range(0xE1, 0xEE))
-    path.write_bytes(jpegs.edited(content, lambda marker, data: None if marker in hidden else data))
+    path.write_bytes(jpegs.without(content, jpegs.COM, *range(0xE1, 0xEE)))
     read = jpeglib.read_dct(str(path))
     return [plane for plane in (read.Y, read.Cb, read.Cr, read.K) if plane is not None]
 

@@ -35,12 +35,12 @@ def edit(marker: int, change: Callable[[bytes], bytes | None]) -> Callable[[byte
 
 def put(at: int, value: bytes) -> Callable[[bytes], bytes]:
     """Overwrites bytes of the frame."""
-    return edit(jpegs.SOF0, lambda data: data[:at] + value + data[at + len(value) :])
+    return lambda content: jpegs.with_frame(content, lambda data: data[:at] + value + data[at + len(value) :])
 
 
 def told_too_late(_: bytes) -> bytes:
     """Adobe's mark for RGB between two scans of a file that decoders took for YCbCr at the first."""
-    source = edit(jpegs.APP0, lambda data: None)(jpegs.three_scans())
+    source = jpegs.without(jpegs.three_scans(), jpegs.APP0)
     second = source.rindex(b"\xff\xda")
     return source[:second] + b"\xff\xee\0\x0eAdobe\0d\0\0\0\0\0" + source[second:]
 
@@ -72,9 +72,9 @@ BROKEN = {
     "thirds of samples": (put(7, b"\x31\0\2\x21\1\3\x11\1"), "fractions"),
     "zero factor": (put(7, b"\x20"), "fractions"),
     "missing table": (put(8, b"\3"), "table 3 is missing"),
-    "no tables": (edit(jpegs.DQT, lambda data: None), "table"),
+    "no tables": (lambda content: jpegs.without(content, jpegs.DQT), "table"),
     "zero in table": (edit(jpegs.DQT, lambda data: data[:9] + b"\0" + data[10:]), "zeros"),
-    "no codes": (edit(jpegs.DHT, lambda data: None), "Huffman table"),
+    "no codes": (lambda content: jpegs.without(content, jpegs.DHT), "Huffman table"),
     "no codes for AC": (edit(jpegs.DHT, lambda data: None if data[0] else data), "Huffman table 0 is missing"),
     "codes": (edit(jpegs.DHT, lambda data: data if data[0] else b"\0\3\x09" + bytes(14) + data[17:]), "broken"),
     "colours told too late": (told_too_late, "reads back differently"),

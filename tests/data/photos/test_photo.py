@@ -39,8 +39,7 @@ def test_pixels_beside_the_mask_orientation_and_metadata_stay(tmp_path, name, or
     pixels, mask = filled(photo)
     encoded = encode_photo(photo, pixels, mask)
     path.write_bytes(encoded.content)
-    assert encoded.notes == ()
-    assert photo.orientation == orientation
+    assert (photo.orientation, encoded.notes) == (orientation, ())
     assert np.abs(photo.pixels.astype(int) - upright).max() <= (4 if lossy else 0)
     again, shown = Image.open(path), read_rgb(path).astype(int)
     assert again.mode == mode
