@@ -4,10 +4,10 @@
     python -m inference.export --weights runs/phase2/model_best.pdparams --out exported --size 768x1024
 
 A NAFNet becomes model.onnx, for tiles of any size or of --size only, and static-HEIGHTxWIDTH/ for tiles of that size
-(in Paddle Inference leave oneDNN off: it gets some sizes wrong); a locator becomes locator.onnx. Beside an ONNX file
-lie its notes, model.onnx.json. Each is run by every engine that is installed, in a process of its own, and compared
-with the eager network. A difference above 1e-3 (white is 1) or an engine that fails leaves everything as it was, with
-exit code 1. Prediction exports for itself; with these files beside the weights it needs neither Paddle nor onnx.
+(in Paddle Inference leave oneDNN off: it gets some sizes wrong); a locator becomes locator.onnx. An ONNX file's notes
+lie beside it, in model.onnx.json. Every engine that is installed runs it in a process of its own; a difference above
+1e-3 from the eager network (white is 1), or an engine that fails, leaves everything as it was, with exit code 1.
+Prediction exports for itself; with these files beside the weights it needs neither Paddle nor onnx.
 """
 
 from __future__ import annotations
@@ -34,8 +34,6 @@ from utils.child import ChildError, ask
 from utils.machine import available_cores, start_paddle
 
 STATIC_SIZE = (512, 512)
-# Of a locator's tiles: the smallest one, and both ways oblong.
-_LOCATOR_SIZES = [(32, 32), (96, 64), (160, 224)]
 
 
 def export(weights: Weights, out: Path, size: tuple[int, int] | None = None) -> list[tuple[Path, str, float]]:
@@ -46,62 +44,60 @@ def export(weights: Weights, out: Path, size: tuple[int, int] | None = None) -> 
             `STATIC_SIZE`. The static model's sides are rounded up to the network's multiple.
 
     Returns:
-        For each file and engine: the file where it lies now, the engine, the largest difference from the eager network.
-
-    Raises:
-        BackendError: a file is not right, or there is no engine to check it; nothing in `out` was changed.
+        For each file and engine: where the file lies now, the engine, the largest difference from the eager network.
+        `BackendError`: a file is not right, or there is no engine to check it; nothing in `out` was changed.
     """
-    engines = [name for name in ONNX_ENGINES if importlib.util.find_spec(name) is not None]
+    engines = [*filter(importlib.util.find_spec, ONNX_ENGINES)]
     if not engines:
         raise BackendError("an ONNX file cannot be checked without onnxruntime or openvino; install one of them")
     # Keeps Paddle's tracer from printing lines of its own log; errors are still printed.
     os.environ.setdefault("GLOG_minloglevel", "2")
-    graphs = []
-    if weights.model:
-        nafnet = Graph.nafnet(weights, PredictConfig.from_dict(weights.predict))
-        window = nafnet.proof_size[0]
-        # One pixel, a map within TLC's window, one that is higher, one that is larger both ways.
-        sizes = [size] if size else [(1, 1), (37, 29), nafnet.proof_size, (window + 4, window - 6)]
-        graphs.append((nafnet, "model.onnx", size, sizes))
-    if weights.locator:
-        graphs.append((Graph.locator(weights), "locator.onnx", None, _LOCATOR_SIZES))
-
     out.mkdir(parents=True, exist_ok=True)
     checked = []
     with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as name:
         folder = Path(name)
-        for graph, file, fixed, sizes in graphs:
-            make(graph, fixed).save(folder / file)
-            reference = graph.reference()
-            proofs = [Proof.of(reference, *tile, kept=tile) for tile in sizes]
-            checked += [(out / file, engine, _check(folder / file, engine, proofs)) for engine in engines]
-            if graph.name == "nafnet":
-                height, width = (side + -side % reference.network.multiple for side in size or STATIC_SIZE)
-                static = folder / f"static-{height}x{width}"
-                _export_static(graph, static, height, width)
-                worst = _check(static, "paddle", [Proof.of(reference, height, width)])
-                checked.append((out / static.name, "paddle", worst))
+        if weights.model:
+            graph = Graph.nafnet(weights, PredictConfig.from_dict(weights.predict))
+            window = graph.proof_size[0]
+            # One pixel, a map within TLC's window, one that is higher, one that is larger both ways.
+            sizes = [size] if size else [(1, 1), (37, 29), graph.proof_size, (window + 4, window - 6)]
+            checked += _write_onnx(graph, folder / "model.onnx", size, sizes, engines)
+            checked.append(_write_static(graph, folder, size or STATIC_SIZE))
+        if weights.locator:
+            sizes = [(32, 32), (96, 64), (160, 224)]
+            checked += _write_onnx(Graph.locator(weights), folder / "locator.onnx", None, sizes, engines)
         # Notes come before their ONNX files.
         for path in sorted(folder.iterdir(), reverse=True):
             if path.is_dir() and (out / path.name).exists():
                 (out / path.name).rename(folder / "replaced")
             path.rename(out / path.name)
-    return checked
+    return [(out / path.name, engine, difference) for path, engine, difference in checked]
 
 
-def _export_static(graph: Graph, folder: Path, height: int, width: int) -> None:
+def _write_onnx(
+    graph: Graph, file: Path, size: tuple[int, int] | None, tiles: list[tuple[int, int]], engines: list[str]
+) -> list[tuple[Path, str, float]]:
+    make(graph, size).save(file)
+    reference = graph.reference()
+    proofs = [Proof.of(reference, *tile, kept=tile) for tile in tiles]
+    return [(file, engine, _check(file, engine, proofs)) for engine in engines]
+
+
+def _write_static(graph: Graph, out: Path, size: tuple[int, int]) -> tuple[Path, str, float]:
     """Writes model.json (Paddle 3.x) or model.pdmodel (2.x) and model.pdiparams, in and out as an `Engine`."""
     start_paddle()
     import paddle
 
     from models.nafnet import joined
 
-    network = graph.reference().network
+    reference = graph.reference()
+    height, width = (side + -side % reference.network.multiple for side in size)
+    folder = out / f"static-{height}x{width}"
 
     class Head(paddle.nn.Layer):
         def __init__(self) -> None:
             super().__init__()
-            self.network = network
+            self.network = reference.network
 
         def forward(self, tile: paddle.Tensor) -> paddle.Tensor:
             return self.answer(tile)
@@ -114,6 +110,7 @@ def _export_static(graph: Graph, folder: Path, height: int, width: int) -> None:
 
     spec = paddle.static.InputSpec([1, 3, height, width], "float32", "tile")
     paddle.jit.save(paddle.jit.to_static(Head(), input_spec=[spec], full_graph=True), str(folder / "model"))
+    return folder, "paddle", _check(folder, "paddle", [Proof.of(reference, height, width)])
 
 
 def _check(file: Path, engine: str, proofs: list[Proof]) -> float:
@@ -167,10 +164,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, RuntimeError, MemoryError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    width = max(len(str(path)) for path, *_ in checked)
-    print("file".ljust(width), "engine".ljust(11), "largest difference", sep="  ")
     for path, engine, difference in checked:
-        print(str(path).ljust(width), engine.ljust(11), f"{difference:.1e}", sep="  ")
+        print(f"{path}: off by {difference:.1e} in {engine}")
     return 0
 
 

@@ -5,9 +5,7 @@ official NAFNet, of this project's locator, or the ImageNet weights of Efficient
 Convolutions have the same layout in both frameworks and parameters the same names but for a norm's running statistics;
 which network it is, is read off names and shapes. A file with a missing, unexpected or misshaped key is refused.
 
-Neither PyTorch nor anything inside the file is run. Since PyTorch 1.6 `torch.save` writes a ZIP: one pickle that
-describes the tensors, and one raw file per storage. Before, it wrote pickles one after the other, and the storages
-behind them. Pickles are read with a short list of allowed names; whole pickled modules are refused.
+Neither PyTorch nor anything inside the file is run: pickles are read with a short list of allowed names.
 """
 
 from __future__ import annotations
@@ -43,13 +41,12 @@ def _rebuild_tensor(
     storage: np.ndarray, offset: int, size: Sequence[int], stride: Sequence[int], *_: Any
 ) -> np.ndarray:
     """A view of a tensor's values in its storage; bounds are checked because the numbers come from the file."""
-    count, values = math.prod(size), storage.size
-    if offset < 0 or len(size) != len(stride) or min([*size, *stride], default=0) < 0:
-        raise ValueError(f"a tensor of size {size}, stride {stride}, offset {offset} makes no sense")
-    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=True))
-    if count and (last >= values or count > values):
-        raise ValueError(f"a tensor of size {size}, stride {stride}, offset {offset} leaves its {values} values")
-    if not count:
+    last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=False))
+    sane = offset >= 0 and len(size) == len(stride) and min([*size, *stride], default=0) >= 0
+    # Strides of 0 would make much of little.
+    if not sane or (0 not in size and last >= storage.size) or math.prod(size) > storage.size:
+        raise ValueError(f"a tensor of size {size}, stride {stride}, offset {offset} leaves its {storage.size} values")
+    if 0 in size:
         return np.zeros(size, storage.dtype)
     return np.lib.stride_tricks.as_strided(storage[offset:], size, [step * storage.itemsize for step in stride])
 
@@ -124,8 +121,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
     Raises:
         FileNotFoundError: no such file.
-        UnsafeFileError: the file asks for anything beyond dictionaries, plain values and tensors.
-        ValueError: another kind of file, torn, or without a dictionary of parameters.
+        ValueError: another kind of file, torn, without parameters, or (`UnsafeFileError`) with more than plain values.
     """
     if path.suffix not in (".pth", ".pt", ".safetensors"):
         raise ValueError(f"{path}: suffix {path.suffix!r}, expected .pth, .pt or .safetensors")
@@ -155,11 +151,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def infer_model(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The arguments of `NAFNet` that fit the names and shapes of `arrays`.
-
-    Raises:
-        ValueError: no NAFNet; the message names the key that says so.
-    """
+    """The arguments of `NAFNet` that fit the names and shapes of `arrays`; ValueError with the key that fits none."""
     for name in ("intro.weight", "ending.weight"):
         if name not in arrays or arrays[name].ndim != 4:
             raise ValueError(f"no NAFNet: no four-dimensional {name!r} among {len(arrays)} keys")
@@ -187,15 +179,11 @@ def _count(arrays: Mapping[str, np.ndarray], pattern: str) -> int:
 def convert(
     source: Path, predict: Mapping[str, Any] | None = None, origin: Mapping[str, Any] | None = None
 ) -> Weights:
-    """Reads a PyTorch network and proves that it is whole by loading it.
+    """Reads a PyTorch network and proves that it is whole by loading it; `ValueError` names the file and wrong keys.
 
     Args:
         predict: settings of prediction to store with the weights.
         origin: remarks for people; the file's name and SHA-256 are added.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not the weights of a network of this project, or not all; the message names the file and the keys.
     """
     arrays, predict = read_arrays(source), dict(predict or {})
     digest = hashlib.sha256(source.read_bytes()).hexdigest()

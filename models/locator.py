@@ -132,8 +132,7 @@ class Locator(nn.Layer):
     def freeze(self, blocks: int = 3) -> None:
         """For training from ImageNet's weights: the first blocks and all of the encoder's batch statistics stay.
 
-        Low filters are right already, and a small batch's statistics are worse than ImageNet's. To be called again
-        after every `train()`.
+        A small batch's statistics are worse than ImageNet's. To be called again after every `train()`.
         """
         first = [self.encoder._conv_stem, self.encoder._bn0, *list(self.encoder._blocks)[:blocks]]
         for parameter in (parameter for layer in first for parameter in layer.parameters()):

@@ -1,23 +1,17 @@
 """NAFNet, the network of "Simple Baselines for Image Restoration" (Chen et al., ECCV 2022, section 4), and its gate.
 
 Attribute names are those of the authors' PyTorch code (github.com/megvii-research/NAFNet, MIT licence), so that their
-weights load without a table of names: `models.convert`. The occlusion gate is this project's: a fourth output channel,
-the mask of what is covered, says where the restored picture counts; the contest's masks supervise it.
-
-Convolution and LayerNorm2d have two ways to the same numbers. On a GPU, and wherever a static graph is traced for
-export, they are the plain operators, which every backend knows and fuses. In eager mode on a CPU they go around two
-slow spots of Paddle's kernels: a bias is added as [C, 1, 1], since [1, C, 1, 1] takes longer than the 1x1 convolution
-before it, and the norm, which would need two transposes, is written with matrix products. A training step of the
-width-16 network is 2.2 times faster so (CPU time, 3.2.2; 2.1 times on 2.6.2).
+weights load without a table of names. The occlusion gate is this project's: a fourth output channel, the mask of what
+is covered, says where the restored picture counts. In eager mode on a CPU, convolutions and norms go around two slow
+spots of Paddle's kernels, which makes a training step of the width-16 network 2.2 times faster (CPU time, 3.2.2; 2.1
+times on 2.6.2); everywhere else they are the plain operators, which every backend knows and fuses.
 """
 
 from __future__ import annotations
 
-import copy
 import math
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import paddle
 import paddle.nn.functional as F
@@ -34,7 +28,7 @@ def eager_on_cpu(x: paddle.Tensor) -> bool:
 
 
 def _per_channel(parameter: paddle.Tensor) -> paddle.Tensor:
-    """A parameter of C values as [C, 1, 1], the shape that broadcasts fast over [N, C, H, W]."""
+    """C values as [C, 1, 1]: [1, C, 1, 1] takes longer to add in eager mode than a 1x1 convolution."""
     return parameter.reshape([-1, 1, 1])
 
 
@@ -42,8 +36,7 @@ class Convolution(nn.Conv2D):
     """Square 2-D convolution, [N, in, H, W] -> [N, out, H', W'], that starts as PyTorch's does.
 
     Weights and biases are uniform in +-1/sqrt(fan_in), which is PyTorch's kaiming_uniform(a=sqrt 5); Paddle's own
-    default is about 2.5 times larger with a zero bias. Values are drawn from Paddle's generator: call `paddle.seed`
-    before building a network that has to come out the same again.
+    default is about 2.5 times larger with a zero bias.
     """
 
     def __init__(
@@ -70,9 +63,9 @@ class LayerNorm2d(nn.Layer):
     `nn.GroupNorm(1, C)` is not the same, it takes one mean over all pixels.
     """
 
-    def __init__(self, channels: int, epsilon: float = 1e-6) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.epsilon = epsilon
+        self.epsilon = 1e-6
         self.weight = self.create_parameter([channels], default_initializer=nn.initializer.Constant(1.0))
         self.bias = self.create_parameter([channels], default_initializer=nn.initializer.Constant(0.0))
 
@@ -81,6 +74,7 @@ class LayerNorm2d(nn.Layer):
             channels_last = x.transpose([0, 2, 3, 1])
             normed = F.layer_norm(channels_last, channels_last.shape[-1:], self.weight, self.bias, self.epsilon)
             return normed.transpose([0, 3, 1, 2])
+        # Matrix products instead of two transposes.
         samples, channels, height, width = x.shape
         pixels = x.reshape([samples, channels, height * width])
         # Subtracting the mean over channels is a product with I - 1/C; broadcasting it back would be the slow part.
@@ -128,17 +122,14 @@ class NAFNet(nn.Layer):
 
     Args:
         width: channels at full resolution; they double with every level.
-        encoder_blocks: blocks per level on the way down, finest level first; its length is the number of levels.
+        encoder_blocks, decoder_blocks: blocks per level on the way down and up again; equally many levels.
         middle_blocks: blocks at the deepest level.
-        decoder_blocks: blocks per level on the way up, deepest level first; as many levels as the encoder.
         gate: one more output channel, the occlusion mask before the sigmoid.
 
     Attributes:
+        config: the arguments, for the file of weights.
         multiple: sides are padded to a multiple of this, 2**levels.
         tlc_windows: the windows that `models.tlc.convert_to_local` has set, finest level first; None = global means.
-
-    Raises:
-        ValueError: the arguments describe no network.
     """
 
     def __init__(
@@ -146,19 +137,15 @@ class NAFNet(nn.Layer):
         decoder_blocks: Sequence[int] = (1, 1, 1, 1), gate: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
-        if width < 1 or middle_blocks < 0 or min([*encoder_blocks, *decoder_blocks], default=0) < 0:
-            raise ValueError(
-                f"width {width} must be at least 1, and no number of blocks negative: "
-                f"encoder {list(encoder_blocks)}, middle {middle_blocks}, decoder {list(decoder_blocks)}"
-            )
+        self.config = {
+            "width": width, "encoder_blocks": list(encoder_blocks), "middle_blocks": middle_blocks,
+            "decoder_blocks": list(decoder_blocks), "gate": gate,
+        }  # fmt: skip
+        if width < 1 or min([middle_blocks, *encoder_blocks, *decoder_blocks]) < 0:
+            raise ValueError(f"width must be at least 1, and no number of blocks negative: {self.config}")
         if len(encoder_blocks) != len(decoder_blocks):
-            raise ValueError(
-                f"{len(encoder_blocks)} levels of encoder_blocks {list(encoder_blocks)} but {len(decoder_blocks)} of "
-                f"decoder_blocks {list(decoder_blocks)}; give both the same length"
-            )
-        self.width, self.middle_blocks, self.gate = width, middle_blocks, gate
-        self.encoder_blocks, self.decoder_blocks = list(encoder_blocks), list(decoder_blocks)
-        self.multiple = 2 ** len(encoder_blocks)
+            raise ValueError(f"encoder_blocks and decoder_blocks must have the same number of levels: {self.config}")
+        self.gate, self.multiple = gate, 2 ** len(encoder_blocks)
         self.tlc_windows: list[int] | None = None
 
         self.intro = Convolution(3, width, 3, padding=1)
@@ -177,25 +164,13 @@ class NAFNet(nn.Layer):
             channels //= 2
             self.decoders.append(_blocks(channels, count))
 
-    @property
-    def config(self) -> dict[str, Any]:
-        """The arguments that build this network again, as plain values."""
-        names = ("width", "encoder_blocks", "middle_blocks", "decoder_blocks", "gate")
-        return {name: copy.copy(getattr(self, name)) for name in names}
-
     def blocks(self) -> Iterator[tuple[int, NAFBlock]]:
         """Every block with its level: 0 at full resolution, one more with each down-sampling."""
-        for level, blocks in enumerate([*self.encoders, self.middle_blks]):
-            yield from ((level, block) for block in blocks)
-        for level, blocks in enumerate(reversed(self.decoders)):
+        for level, blocks in (*enumerate([*self.encoders, self.middle_blks]), *enumerate(reversed(self.decoders))):
             yield from ((level, block) for block in blocks)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor | tuple[paddle.Tensor, paddle.Tensor]:
-        """Restores a batch of pictures.
-
-        Args:
-            x: [N, 3, H, W], RGB in [0, 1], any H and W from 1 up. Sides are padded with zeros at the right and the
-                bottom, as the authors do, and the result is cut back.
+        """Restores [N, 3, H, W], RGB in [0, 1], any H and W from 1 up (padded with zeros, as the authors do).
 
         Returns:
             restored [N, 3, H, W], not clipped; with the gate (restored, mask_logit [N, 1, H, W]), where `restored` is
@@ -225,31 +200,18 @@ def _blocks(channels: int, count: int) -> nn.Sequential:
     return nn.Sequential(*[NAFBlock(channels) for _ in range(count)])
 
 
-def probability(mask_logit: paddle.Tensor) -> paddle.Tensor:
-    """[N, 1, H, W] of any value -> [N, 1, H, W] in [0, 1]: how surely each pixel is covered."""
-    return F.sigmoid(mask_logit)
+def apply_gate(x: paddle.Tensor, restored: paddle.Tensor, mask_logit: paddle.Tensor) -> paddle.Tensor:
+    """Blends the restored picture into the input `x`, both [N, 3, H, W], by the sigmoid of the mask [N, 1, H, W]."""
+    return x + F.sigmoid(mask_logit) * (restored - x)
 
 
 def joined(output: paddle.Tensor | tuple[paddle.Tensor, paddle.Tensor]) -> paddle.Tensor:
-    """What a network returned as one tensor: of a NAFNet with a gate, the probability is the fourth channel."""
-    return paddle.concat([output[0], probability(output[1])], axis=1) if isinstance(output, tuple) else output
-
-
-def apply_gate(x: paddle.Tensor, restored: paddle.Tensor, mask_logit: paddle.Tensor) -> paddle.Tensor:
-    """Blends the restored picture into the input where the mask says so.
-
-    Args:
-        x, restored: the input and the network's picture, [N, 3, H, W], RGB in [0, 1].
-        mask_logit: the network's mask before the sigmoid, [N, 1, H, W].
-
-    Returns:
-        [N, 3, H, W]: `x` where the mask is 0, `restored` where it is 1.
-    """
-    return x + probability(mask_logit) * (restored - x)
+    """What a network returned as one tensor: of a NAFNet with a gate, the mask's probability is the fourth channel."""
+    return paddle.concat([output[0], F.sigmoid(output[1])], axis=1) if isinstance(output, tuple) else output
 
 
 def multiply_adds(network: NAFNet, height: int, width: int) -> int:
-    """Multiply-adds of all convolutions for one picture; norms, gates and means, a few operations a value, not counted.
+    """Multiply-adds of all convolutions for one picture; norms, gates and means are not counted.
 
     Channel attention's convolution counts once where it sees one mean, and for every pixel where TLC gives each one.
     """
@@ -261,10 +223,8 @@ def multiply_adds(network: NAFNet, height: int, width: int) -> int:
     total = 0
     for level, block in network.blocks():
         placed += [(getattr(block, f"conv{number}"), level) for number in range(1, 6)]
-        if windows is None or windows[level] >= max(side >> level for side in sides):
+        if windows is None or windows[level] >= max(sides) >> level:
             total += math.prod(block.sca[1].weight.shape)
         else:
             placed.append((block.sca[1], level))
-    return total + sum(
-        math.prod([*convolution.weight.shape, *(side >> level for side in sides)]) for convolution, level in placed
-    )
+    return total + sum(math.prod([*layer.weight.shape, *(side >> level for side in sides)]) for layer, level in placed)

@@ -20,31 +20,22 @@ from models.nafnet import NAFNet
 def local_windows(train_size: int, ratio: float, levels: int) -> list[int]:
     """The window of each of `levels` resolutions, in that level's own pixels, finest first and at least 1.
 
-    (256, 1.5, 5) gives 384, 192, 96, 48, 24.
-
     Args:
         train_size: side of the training patches in pixels.
         ratio: window side / `train_size`; the paper uses 1.5, the write-up submitted 2.5.
     """
     window = int(train_size * ratio)
     # A patch is padded to a multiple of the deepest level's step, so its maps are that size halved level by level.
-    step = 2 ** (levels - 1)
-    padded = -(-train_size // step) * step
+    padded = train_size + -train_size % 2 ** (levels - 1)
     return [max(1, (padded >> level) * window // train_size) for level in range(levels)]
 
 
 def local_mean(x: paddle.Tensor, window: int) -> paddle.Tensor:
-    """The mean of each channel over the window around each pixel.
+    """The mean of each channel of [N, C, H, W] over the window around each pixel, computed in float32.
 
-    Windows lie inside the map: near a border the nearest whole window counts, and an even window reaches one pixel
-    further to the right and down.
-
-    Args:
-        x: [N, C, H, W] of any floating type; computed in float32, where sums over large maps do not overflow.
-        window: side in pixels; a side of the map that is shorter bounds it.
-
-    Returns:
-        [N, C, H, W] of the type of `x`; [N, C, 1, 1], the global mean, where the window covers the map both ways.
+    Windows lie inside the map: near a border the nearest whole window counts, an even window reaches one pixel further
+    to the right and down, and a side of the map that is shorter bounds it. Where it covers the map both ways, the
+    global mean [N, C, 1, 1] comes back.
     """
     height, width = x.shape[-2:]
     window_height, window_width = min(window, height), min(window, width)
@@ -61,11 +52,7 @@ def local_mean(x: paddle.Tensor, window: int) -> paddle.Tensor:
 
 
 def _sliding_sums(x: paddle.Tensor, length: int, axis: int) -> paddle.Tensor:
-    """Sums of `length` neighbours along one axis, from one running sum: the integral image, axis by axis.
-
-    The zero before the first sum is joined on and not padded on, because of oneDNN, which runs exported graphs: it
-    pads another axis than it is told to.
-    """
+    """Sums of `length` neighbours along one axis, from one running sum: the integral image, axis by axis."""
     size = x.shape[axis]
     running = paddle.cumsum(x, axis=axis)
     # Split copies; a slice is a view, and computing with views costs Paddle several times what the copy does.
@@ -73,6 +60,7 @@ def _sliding_sums(x: paddle.Tensor, length: int, axis: int) -> paddle.Tensor:
     if size == length:
         return ends
     starts, _ = paddle.split(running, [size - length, length], axis=axis)
+    # Joined on and not padded on, because of oneDNN, which runs exported graphs: it pads another axis than it is told.
     nothing = paddle.zeros([1 if dimension == axis else side for dimension, side in enumerate(x.shape)], x.dtype)
     return ends - paddle.concat([nothing, starts], axis=axis)
 
@@ -90,10 +78,9 @@ class LocalMean(nn.Layer):
 
 def convert_to_local(network: NAFNet, train_size: int, ratio: float) -> NAFNet:
     """Replaces every global mean by a local one, in place; once more changes the windows. Returns `network`."""
-    windows = local_windows(train_size, ratio, len(network.encoder_blocks) + 1)
+    network.tlc_windows = local_windows(train_size, ratio, len(network.encoders) + 1)
     for level, block in network.blocks():
-        block.sca[0] = LocalMean(windows[level])
-    network.tlc_windows = windows
+        block.sca[0] = LocalMean(network.tlc_windows[level])
     return network
 
 

@@ -63,12 +63,7 @@ def save_weights(path: str | os.PathLike[str], weights: Weights) -> None:
 
 
 def load_weights(path: str | os.PathLike[str]) -> Weights:
-    """Reads a file of `save_weights`; nothing in it is executed.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: torn, of another kind, or written by a newer version of this project.
-    """
+    """Reads a file of `save_weights`; `ValueError`: torn, of another kind, or of a newer version of this project."""
     tree = load_tree(path)
     if not isinstance(tree, dict) or "params" not in tree or "model" not in tree:
         raise ValueError(
@@ -99,11 +94,10 @@ def load_arrays(network: nn.Layer, arrays: Mapping[str, np.ndarray]) -> None:
     parameters = network.state_dict()
     faults = [f"missing {name} {list(tensor.shape)}" for name, tensor in parameters.items() if name not in arrays]
     for name, values in arrays.items():
-        found = list(np.shape(values))
         if name not in parameters:
-            faults.append(f"unexpected {name} {found}")
-        elif found != list(parameters[name].shape):
-            faults.append(f"misshaped {name}: expected {list(parameters[name].shape)}, found {found}")
+            faults.append(f"unexpected {name} {list(values.shape)}")
+        elif list(values.shape) != list(parameters[name].shape):
+            faults.append(f"misshaped {name}: expected {list(parameters[name].shape)}, found {list(values.shape)}")
         elif not np.issubdtype(values.dtype, np.floating):
             faults.append(f"not floating point {name}: {values.dtype}")
     if faults:
@@ -118,8 +112,7 @@ def load_arrays(network: nn.Layer, arrays: Mapping[str, np.ndarray]) -> None:
 def network_of(weights: Weights | LocatorWeights) -> NAFNet | Locator:
     """Builds the NAFNet of a file of weights, or its locator, loads it and sets it to evaluation.
 
-    Raises:
-        ValueError: the file describes no network of this project, or its arrays do not fit the description.
+    `ValueError`: it describes no network of this project, or its arrays do not fit the description.
     """
     # Here, since engines that run exported networks read weights without waiting for Paddle.
     from models.locator import Locator

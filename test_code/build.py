@@ -19,9 +19,9 @@ import shutil
 import sys
 import tempfile
 import zipfile
-from dataclasses import dataclass
 from modulefinder import ModuleFinder
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
@@ -44,32 +44,18 @@ class DryRunError(RuntimeError):
     """The packed submission does not do what the contest asks for; the message says what."""
 
 
-@dataclass(frozen=True)
-class DryRun:
-    """What one run of the unpacked submission took.
-
-    Attributes:
-        pictures: how many pictures were restored.
-        seconds: the whole process, start-up included.
-        seconds_per_picture: from the first result to the last, by picture; of a single picture the whole process.
-        memory_gb: peak resident memory of the process, in 10^9 bytes.
-        engine: what ran the network, as predict.py says it; empty when it says nothing.
-    """
+class DryRun(NamedTuple):
+    """What one run of the unpacked submission took."""
 
     pictures: int
-    seconds: float
-    seconds_per_picture: float
-    memory_gb: float
-    engine: str = ""
+    seconds: float  # of the whole process, start-up included
+    seconds_per_picture: float  # from the first result to the last; of a single picture the whole process
+    memory_gb: float  # peak resident memory of the process, in 10^9 bytes
+    engine: str  # what ran the network, as predict.py says it; empty when it says nothing
 
 
 def pack(weights: Path, out: Path) -> list[str]:
-    """Exports the networks and writes the ZIP atomically; returns the names in it.
-
-    Raises:
-        FileNotFoundError: `weights` does not exist.
-        BackendError: an exported network is not right.
-    """
+    """Exports the networks and writes the ZIP atomically; returns the names in it."""
     loaded = load_weights(weights)
     files = {path.as_posix(): ROOT / path for path in import_closure(ROOT / "predict.py", ROOT)}
     files["model.pdparams"] = weights
@@ -98,12 +84,8 @@ def import_closure(script: Path, root: Path) -> list[Path]:
 def dry_run(archive: Path, images: list[Path], without: tuple[str, ...] = MISSING_THERE) -> DryRun:
     """Unpacks the ZIP in an empty folder, runs it on copies of `images` and checks every result.
 
-    Args:
-        images: pictures of different names.
-        without: packages that the process cannot import, installed or not.
-
-    Raises:
-        DryRunError: the process failed, or a result is missing, misnamed, of another size or unreadable.
+    `without` are packages that the process cannot import, installed or not. `DryRunError`: it failed, or a result is
+    missing, misnamed, of another size or unreadable.
     """
     with tempfile.TemporaryDirectory(prefix="submission-") as folder:
         here, blocker = Path(folder, "submission"), Path(folder, "blocker")
@@ -135,17 +117,14 @@ def _check_results(source: Path, results: Path) -> list[float]:
     found = {path.relative_to(results).as_posix() for path in results.rglob("*") if path.is_file()}
     faults = [f"missing: {name}" for name in names - found] + [f"not asked for: {name}" for name in found - names]
     for name in names & found:
-        with Image.open(source / name) as before:
-            expected = "{}x{}".format(*before.size)
         try:
-            with Image.open(results / name) as after:
+            with Image.open(source / name) as before, Image.open(results / name) as after:
                 after.load()
-                size = "{}x{}".format(*after.size)
         except OSError as error:
             faults.append(f"unreadable: {name} ({error})")
             continue
-        if size != expected:
-            faults.append(f"of another size: {name} is {size}, expected {expected}")
+        if after.size != before.size:
+            faults.append("of another size: {} is {}x{}, expected {}x{}".format(name, *after.size, *before.size))
     if faults:
         raise DryRunError("wrong results: " + "; ".join(sorted(faults)))
     return sorted((results / name).stat().st_mtime for name in names)
@@ -189,10 +168,8 @@ def require_engine(result: DryRun, name: str, where: str) -> None:
 
 def report(result: DryRun, limit_seconds: float, limit_memory_gb: float, enforce: bool) -> int:
     """Prints the figures against the limits; returns the exit code."""
-    print(
-        f"{result.pictures} pictures restored by {result.engine}, names and sizes right; "
-        f"{result.seconds:.1f} s with start-up"
-    )
+    how = f"restored by {result.engine}, names and sizes right; {result.seconds:.1f} s with start-up"
+    print(f"{result.pictures} pictures {how}")
     exceeded = False
     for name, value, limit, note in (
         ("seconds per picture", result.seconds_per_picture, limit_seconds, "the limit is meant for a V100"),

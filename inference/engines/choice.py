@@ -7,7 +7,6 @@ import importlib.util
 import logging
 import threading
 from collections.abc import Callable
-from typing import NamedTuple
 
 import numpy as np
 
@@ -26,14 +25,11 @@ _log = logging.getLogger(__name__)
 class CheckedBackend:
     """A `Backend` that never returns NaN or infinity: `engine` does the work, and such tiles are repeated in fp32.
 
-    Args:
-        open_fp32: opens the same network in fp32, called at most once and only when it is needed; None when `engine`
-            computes in fp32 itself. What is not finite there is a `FloatingPointError`.
+    `open_fp32` opens the same network in fp32, once and only when it is needed; None when `engine` computes in fp32
+    itself. What is not finite there is a `FloatingPointError`.
     """
 
-    def __init__(
-        self, engine: Engine, gated: bool, tlc: str, open_fp32: Callable[[], Engine] | None = None
-    ) -> None:
+    def __init__(self, engine: Engine, gated: bool, tlc: str, open_fp32: Callable[[], Engine] | None = None) -> None:
         self.name, self.device, self.precision = engine.name, engine.device, engine.precision
         self.gated, self.tlc = gated, tlc
         self._engine, self._open_fp32 = engine, open_fp32
@@ -60,15 +56,6 @@ def _not_finite(engine: Engine, tile: np.ndarray) -> str:
     return f"{where}: the values for a tile of {tile.shape[2]} x {tile.shape[3]} are not finite{finite}"
 
 
-class _Candidate(NamedTuple):
-    name: str
-    device: str
-    precision: str
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.precision} on {self.device}"
-
-
 def open_backend(
     graph: Graph, backend: str = "auto", precision: str = "auto", device: str = "auto", threads: int | None = None
 ) -> Backend:
@@ -83,13 +70,13 @@ def open_backend(
             Paddle reads the number when it is first imported.
 
     Raises:
-        BackendError: an unknown name, a combination that does not exist, or an engine that was asked for by name and
-            is not installed, does not start or gives wrong numbers.
+        BackendError: there is no such combination, or an engine that was asked for by name is not installed, does not
+            start or gives wrong numbers.
         DeviceError: a GPU was asked for by name and cannot be used.
         ValueError: weights that describe no network of this project, or do not fit it.
     """
     candidates = _candidates(backend, precision, device)
-    on_cpu_only = all(candidate.device == "cpu" for candidate in candidates)
+    on_cpu_only = all(device == "cpu" for _, device, _ in candidates)
     if device == "auto" and on_cpu_only and (backend == "auto" or backend in PRECISIONS["gpu"]) and gpu_shows():
         _log.warning(
             "the GPU of this machine is not used: what is installed here runs on the CPU only; install a GPU build "
@@ -97,19 +84,17 @@ def open_backend(
         )
     failure = DeviceError if device.startswith("gpu") else BackendError
     problems = []
-    for candidate in candidates:
+    for name, place, exactly in candidates:
         try:
-            return _open_checked(candidate, graph, threads)
+            return _open_checked(graph, name, place, exactly, threads)
         except (ValueError, MemoryError):
             # Weights that do not fit, or a machine that is too small: no other engine will do better.
             raise
         except Exception as error:
             # Whatever an engine raises when it does not start, the answer is the same: not this one, for this reason.
-            missing = isinstance(error, ModuleNotFoundError) and error.name == candidate.name
-            reason = f"{type(error).__name__}: {error}"
-            if missing or isinstance(error, BackendError | DeviceError):
-                reason = f"the package {candidate.name} is not installed" if missing else str(error)
-            problem = f"{candidate} is not used: {reason}"
+            missing = isinstance(error, ModuleNotFoundError) and error.name == name
+            reason = str(error) if isinstance(error, BackendError | DeviceError) else f"{type(error).__name__}: {error}"
+            problem = f"{name} {exactly} on {place} is not used: {f'{name} is not installed' if missing else reason}"
             if len(candidates) == 1:
                 raise failure(problem) from error
             problems.append(problem)
@@ -118,29 +103,18 @@ def open_backend(
     raise failure(f"nothing can run the network here. {'. '.join(problems)}")
 
 
-def _candidates(backend: str, precision: str, device: str) -> list[_Candidate]:
-    """What to try, in order; what exists nowhere is left out, and it is an error when nothing is left."""
-    for what, value, known in (
-        ("backend", backend, ("auto", "paddle", "onnxruntime", "openvino")),
-        ("precision", precision, ("auto", "fp32", "bf16", "fp16")),
-    ):
-        if value not in known:
-            raise BackendError(f"{what} {value!r}: unknown, expected one of {', '.join(known)}")
+def _candidates(backend: str, precision: str, device: str) -> list[tuple[str, str, str]]:
+    """(engine, device, precision) of what to try, in order; it is an error when nothing is left."""
     check_device(device)
-    asked = [
-        (kind, name, known)
-        for kind, engines in PRECISIONS.items()
-        for name, known in engines.items()
-        if backend in ("auto", name)
-    ]
+    known = [(kind, name, able) for kind, engines in PRECISIONS.items() for name, able in engines.items()]
     candidates = [
-        _Candidate(name, gpu_named(device) if kind == "gpu" else "cpu", known[0] if precision == "auto" else precision)
-        for kind, name, known in asked
-        if (device == "auto" or device.startswith(kind)) and precision in ("auto", *known)
+        (name, gpu_named(device) if kind == "gpu" else "cpu", able[0] if precision == "auto" else precision)
+        for kind, name, able in known
+        if backend in ("auto", name) and precision in ("auto", *able) and (device == "auto" or device.startswith(kind))
         and _worth_asking(name, kind, device)
     ]  # fmt: skip
     if not candidates:
-        there = "; ".join(f"{name} on {kind}: {', '.join(known)}" for kind, name, known in asked)
+        there = "; ".join(f"{name} on {kind}: {', '.join(able)}" for kind, name, able in known)
         raise BackendError(
             f"backend {backend} with precision {precision} on device {device}: there is no such combination; there is "
             f"{there}"
@@ -159,8 +133,7 @@ def _worth_asking(name: str, kind: str, device: str) -> bool:
     return "CUDAExecutionProvider" in importlib.import_module("onnxruntime").get_available_providers()
 
 
-def _open_checked(candidate: _Candidate, graph: Graph, threads: int | None) -> CheckedBackend:
-    name, device, precision = candidate
+def _open_checked(graph: Graph, name: str, device: str, precision: str, threads: int | None) -> CheckedBackend:
     if name == "paddle":
         start_paddle(threads)
         about = engine = graph.reference(device, precision)
@@ -170,6 +143,5 @@ def _open_checked(candidate: _Candidate, graph: Graph, threads: int | None) -> C
         about = find(graph)
         engine = ONNX_ENGINES[name](about.content, device, precision, threads or default_threads())
         about.proof.check(engine)
-    exact = candidate._replace(precision="fp32")
-    again = None if candidate == exact else lambda: _open_checked(exact, graph, threads)
+    again = None if precision == "fp32" else lambda: _open_checked(graph, name, device, "fp32", threads)
     return CheckedBackend(engine, about.gated, about.tlc, again)

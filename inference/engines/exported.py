@@ -52,9 +52,7 @@ _log = logging.getLogger(__name__)
 class Proof:
     """What the eager network made of a random tile: the question that every other engine is asked before it is used.
 
-    Attributes:
-        height, width: of the tile.
-        samples: float32 [channels, rows, columns], the output at evenly spaced pixels, the corners among them.
+    `samples`, float32 [channels, rows, columns], are the output at evenly spaced pixels, the corners among them.
     """
 
     height: int
@@ -80,10 +78,9 @@ class Proof:
     def difference(self, engine: Callable[[np.ndarray], np.ndarray]) -> float:
         """The largest difference, in units of white or of the largest expected value; infinite for another shape."""
         found = _samples(engine(random_tile(self.height, self.width)), *self.samples.shape[1:])
-        if found.shape != self.samples.shape:
+        if found.shape != self.samples.shape or not np.isfinite(found - self.samples).all():
             return float("inf")
-        worst = float(np.abs(found - self.samples).max()) / max(1.0, float(np.abs(self.samples).max()))
-        return worst if np.isfinite(worst) else float("inf")
+        return float(np.abs(found - self.samples).max()) / max(1.0, float(np.abs(self.samples).max()))
 
     def check(self, engine: Engine) -> None:
         """Refuses an engine whose numbers are not those of the reference with a `BackendError`."""
@@ -101,10 +98,8 @@ def random_tile(height: int, width: int) -> np.ndarray:
 
 
 def _samples(output: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    vertical, horizontal = (
-        np.linspace(0, side - 1, count).round().astype(int)
-        for side, count in zip(output.shape[2:], (rows, columns), strict=True)
-    )
+    vertical = np.linspace(0, output.shape[2] - 1, rows).round().astype(int)
+    horizontal = np.linspace(0, output.shape[3] - 1, columns).round().astype(int)
     return np.ascontiguousarray(output[0][:, vertical[:, None], horizontal], np.float32)
 
 
@@ -139,16 +134,15 @@ class Graph:
     @functools.cached_property
     def fingerprint(self) -> str:
         """SHA-256 of all that decides about the numbers: parameters, shape, windows, the code of this project."""
-        chosen = self.settings
-        windows = [chosen.tlc_train_size, chosen.tlc_ratio] if chosen and chosen.tlc_ratio > 0 else None
+        tlc = self.settings
+        windows = [tlc.tlc_train_size, tlc.tlc_ratio] if tlc and tlc.tlc_ratio > 0 else None
         digest = hashlib.sha256(json.dumps([self.weights.model, windows], sort_keys=True).encode())
         for name, array in sorted(self.weights.params.items()):
             digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
             digest.update(array.tobytes())
         # Proofs, which are made here, are part of what is exported.
-        for file in (f"models/{self.name}.py", "models/tlc.py", "inference/engines/onnx_graph.py",
-                     "inference/engines/exported.py"):  # fmt: skip
-            digest.update((_ROOT / file).read_bytes())
+        for file in (f"models/{self.name}", "models/tlc", "inference/engines/onnx_graph", "inference/engines/exported"):
+            digest.update((_ROOT / f"{file}.py").read_bytes())
         return digest.hexdigest()
 
     def reference(self, device: str = "cpu", precision: str = "fp32") -> EagerNetwork:
@@ -160,14 +154,8 @@ class Graph:
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """An exported network with its notes.
-
-    Attributes:
-        content: the ONNX file, for an engine.
-        fingerprint: `Graph.fingerprint` of what it was made from.
-        size: (height, width) of its tiles; None for any.
-        gated, tlc: of `inference.engines.runtimes.Backend`.
-        proof: what the eager network answers.
+    """An exported network with its notes: `Graph.fingerprint` of what it was made from, (height, width) of its tiles or
+    None for any, what a `Backend` says of itself, and what the eager network answers.
     """
 
     content: bytes
@@ -210,11 +198,7 @@ def notes_of(path: Path) -> Path:
 
 
 def make(graph: Graph, size: tuple[int, int] | None = None) -> OnnxFile:
-    """Exports a network for any size of tile, or for one (height, width). Imports Paddle and onnx.
-
-    Raises:
-        BackendError: the package onnx is missing, or the network cannot be exported.
-    """
+    """Exports a network for any size of tile, or for one (height, width), with Paddle and onnx; else `BackendError`."""
     window = graph.settings and int(graph.settings.tlc_train_size * graph.settings.tlc_ratio)
     if window and window > LARGEST_WINDOW:
         raise BackendError(
@@ -235,11 +219,7 @@ def make(graph: Graph, size: tuple[int, int] | None = None) -> OnnxFile:
 
 
 def find(graph: Graph) -> OnnxFile:
-    """The network as ONNX for any size: the file beside the weights, the cache's, or a new one for the cache.
-
-    Raises:
-        BackendError: there is none, and none can be made.
-    """
+    """The network as ONNX for any size: the file beside the weights, the cache's, or a new one for there."""
     cached = cache_folder() / f"{graph.fingerprint[:24]}-{graph.name}.onnx"
     for place in filter(None, (graph.beside, cached)):
         try:

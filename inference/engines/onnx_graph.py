@@ -50,23 +50,18 @@ class _GraphWriter:
         self._constants: dict[tuple, onnx.TensorProto] = {}
 
     def constant(self, values: np.ndarray | np.generic | Sequence[int], name: str | None = None) -> str:
-        """NumPy's values as they are, a list of whole numbers as int64; the first name given to equal ones counts."""
+        """NumPy's values as they are, a list of whole numbers as int64."""
         array = np.asarray(values, getattr(values, "dtype", np.int64), order="C")
         key = (array.dtype.str, array.shape, array.tobytes())
         if key not in self._constants:
             self._constants[key] = numpy_helper.from_array(array, name or f"constant_{len(self._constants)}")
         return self._constants[key].name
 
-    def node(self, operator: str, *inputs: str, **attributes: object) -> str:
-        """A node with one output."""
-        return self.nodes(operator, 1, *inputs, **attributes)[0]
-
-    def nodes(self, operator: str, outputs: int, *inputs: str, **attributes: object) -> list[str]:
-        """A node with several outputs."""
+    def node(self, operator: str, *inputs: str, more: Sequence[str] = (), **attributes: object) -> str:
+        """A node whose first output is returned; `more` are the names of further ones."""
         name = f"{operator}_{len(self._nodes)}"
-        results = [name] if outputs == 1 else [f"{name}_{index}" for index in range(outputs)]
-        self._nodes.append(helper.make_node(operator, inputs, results, name=name, **attributes))
-        return results
+        self._nodes.append(helper.make_node(operator, inputs, [name, *more], name=name, **attributes))
+        return name
 
     def convolve(self, x: str, name: str, weight: np.ndarray, bias: np.ndarray | None, **attributes: object) -> str:
         inputs = [x, self.constant(weight.astype(np.float32), f"{name}.weight")]
@@ -96,30 +91,30 @@ class _GraphWriter:
 
 class _NafnetWriter(_GraphWriter):
     def write(self, network: NAFNet, size: tuple[int, int] | None) -> bytes:
-        windows = network.tlc_windows or [None] * (len(network.encoder_blocks) + 1)
+        windows = network.tlc_windows or [None] * (len(network.encoders) + 1)
         sides = self.node("Shape", INPUT, start=2, end=4)
         # Zeros at the right and the bottom.
         missing = self.node("Mod", self.node("Neg", sides), self.constant([network.multiple]))
         padded = self.node("Pad", INPUT, self.node("Concat", self.constant([0] * 6), missing, axis=0))
         x = self.convolution(padded, "intro", padding=1)
         skips = []
-        for level, count in enumerate(network.encoder_blocks):
-            for index in range(count):
+        for level, blocks in enumerate(network.encoders):
+            for index in range(len(blocks)):
                 x = self.block(x, f"encoders.{level}.{index}", windows[level])
             skips.append(x)
             x = self.convolution(x, f"downs.{level}", stride=2)
-        for index in range(network.middle_blocks):
+        for index in range(len(network.middle_blks)):
             x = self.block(x, f"middle_blks.{index}", windows[-1])
-        for step, count in enumerate(network.decoder_blocks):
+        for step, blocks in enumerate(network.decoders):
             doubled = self.node("DepthToSpace", self.convolution(x, f"ups.{step}.0"), blocksize=2, mode="CRD")
             x = self.node("Add", doubled, skips.pop())
-            for index in range(count):
+            for index in range(len(blocks)):
                 x = self.block(x, f"decoders.{step}.{index}", windows[-2 - step])
         output = self.convolution(x, "ending", padding=1)
         if network.gate:
-            residual, logit = self.nodes("Split", 2, output, self.constant([3, 1]), axis=1)
+            residual = self.node("Split", output, self.constant([3, 1]), more=["logit"], axis=1)
             restored = self.node("Add", residual, padded)
-            output = self.node("Concat", restored, self.node("Sigmoid", logit), axis=1)
+            output = self.node("Concat", restored, self.node("Sigmoid", "logit"), axis=1)
         else:
             output = self.node("Add", output, padded)
         cut = self.node("Slice", output, self.constant([0, 0]), sides, self.constant([2, 3]))
@@ -145,9 +140,8 @@ class _NafnetWriter(_GraphWriter):
         variance = self.node("ReduceMean", self.node("Mul", deviation, deviation), channels)
         root = self.node("Sqrt", self.node("Add", variance, self.constant(np.float32(1e-6))))
         normed = self.node("Div", deviation, root)
-        weight = self._parameters[f"{name}.weight"].astype(np.float64)
-        scale, shift = self._parameters[f"{norm}.weight"], self._parameters[f"{norm}.bias"]
-        bias = self._parameters[f"{name}.bias"] + weight[:, :, 0, 0] @ shift
+        weight, scale = self._parameters[f"{name}.weight"].astype(np.float64), self._parameters[f"{norm}.weight"]
+        bias = self._parameters[f"{name}.bias"] + weight[:, :, 0, 0] @ self._parameters[f"{norm}.bias"]
         parts = _halves(weight * scale[:, None, None], bias)
         return [self.convolve(normed, f"{name}.{half}", weight, bias) for half, weight, bias in parts]
 

@@ -38,17 +38,11 @@ class BackendError(RuntimeError):
 
 
 class Engine(Protocol):
-    """A network as a function of tiles; safe to call from several threads.
+    """A network as a function of tiles; safe to call from several threads."""
 
-    Attributes:
-        name: "paddle", "onnxruntime" or "openvino".
-        device: "cpu" or "gpu:INDEX".
-        precision: "fp32", "bf16" or "fp16".
-    """
-
-    name: str
-    device: str
-    precision: str
+    name: str  # "paddle", "onnxruntime" or "openvino"
+    device: str  # "cpu" or "gpu:INDEX"
+    precision: str  # "fp32", "bf16" or "fp16"
 
     def __call__(self, tile: np.ndarray) -> np.ndarray:
         """Runs float32 [1, 3, h, w], RGB in [0, 1], C-contiguous, of any size (of a locator, multiples of 32).
@@ -65,10 +59,10 @@ class Engine(Protocol):
 
 
 class Backend(Engine, Protocol):
-    """An engine that knows whether its NAFNet has a gate (`gated`), and TLC's windows in words (`tlc`)."""
+    """An engine that knows what it runs."""
 
-    gated: bool
-    tlc: str
+    gated: bool  # a NAFNet with a gate
+    tlc: str  # TLC's windows in words
 
 
 @contextmanager
@@ -87,13 +81,10 @@ def running(name: str, tile: np.ndarray) -> Iterator[None]:
 
 
 class EagerNetwork:
-    """A `Backend` over a network of `models` where it lies, which it converts for prediction (evaluation, TLC).
+    """A `Backend` over a network of `models` on the device where it lies, converted for prediction (evaluation, TLC).
 
-    Args:
-        settings: for TLC's windows; None for a locator, which has none.
-        device: where the network's parameters lie.
-        precision: "fp32", or on a GPU "bf16" or "fp16": Paddle's automatic mixed precision, in which convolutions
-            are computed so; norms, and TLC's sums, stay in fp32.
+    Without `settings` it is a locator. "bf16" and "fp16", on a GPU, are Paddle's automatic mixed precision, in which
+    convolutions are computed so; norms, and TLC's sums, stay in fp32.
     """
 
     name = "paddle"
@@ -127,11 +118,7 @@ class EagerNetwork:
 
 
 class OnnxRuntimeEngine:
-    """An `Engine` over what is in an ONNX file, for tiles of every size, on the CPU or through CUDA, in fp32.
-
-    Raises:
-        BackendError: this build of onnxruntime cannot use the device.
-    """
+    """An `Engine` over what is in an ONNX file, on the CPU or through CUDA, in fp32."""
 
     name, precision = "onnxruntime", "fp32"
 
@@ -171,9 +158,6 @@ class OpenVinoEngine:
 
     The network is compiled for each size of tile, which takes about as long as running a tile of a megapixel; the few
     sizes that were used last stay compiled. Run without a fixed size it is slower, and OpenVINO refuses some of it.
-
-    Raises:
-        BackendError: a precision that OpenVINO does not have on this CPU.
     """
 
     name, device = "openvino", "cpu"
@@ -220,8 +204,7 @@ def openvino_core() -> openvino.Core:
     """The only one of this process, which stays as long as the process.
 
     On a CPU with AMX every core puts a signal stack of its own in place, and the one before it back when it goes. When
-    the older of two goes first, the younger one puts freed memory back, and the next signal (ctrl-C, a child that
-    ends) writes over whatever lies there by then. Seen with OpenVINO 2026.4.
+    the older of two goes first, the next signal writes over freed memory. Seen with OpenVINO 2026.4.
     """
     import openvino
 

@@ -9,7 +9,7 @@ from paddle.static import InputSpec
 
 from configs.schema import PRESETS
 from models import nafnet
-from models.nafnet import Convolution, NAFBlock, NAFNet, apply_gate, eager_on_cpu, multiply_adds, probability
+from models.nafnet import Convolution, LayerNorm2d, NAFBlock, NAFNet, apply_gate, eager_on_cpu, joined, multiply_adds
 from models.tlc import convert_to_local
 from models.weights import arrays_of
 from tests.models import reference
@@ -20,9 +20,7 @@ from tests.models.official import official_shapes
 @pytest.mark.parametrize(("height", "width"), [(16, 24), (13, 21), (1, 1), (3, 50), (33, 2)])
 @pytest.mark.parametrize("fast", [True, False], ids=["cpu path", "plain path"])
 @pytest.mark.parametrize("gate", [True, False], ids=["gated", "plain"])
-def test_equals_the_numpy_reference(
-    height: int, width: int, fast: bool, gate: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_equals_the_numpy_reference(height: int, width: int, fast: bool, gate: bool, monkeypatch) -> None:
     if not fast:
         monkeypatch.setattr(nafnet, "eager_on_cpu", lambda x: False)
     network = random_network(**SMALL, gate=gate)
@@ -33,36 +31,25 @@ def test_equals_the_numpy_reference(
     assert np.abs(expected[:, :3] - x).max() > 0.01  # the network does something
     for found, channels in zip(output if gate else [output], [slice(3), slice(3, 4)], strict=False):
         np.testing.assert_allclose(found.numpy(), expected[:, channels], atol=1e-5 * scale)
+    if gate:
+        probability = 1 / (1 + np.exp(-output[1].numpy()))
+        np.testing.assert_allclose(joined(output).numpy(), np.concatenate([output[0], probability], 1), atol=1e-6)
 
 
-def test_both_paths_give_equal_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
-    network = random_network(**SMALL)
+def test_both_paths_give_equal_gradients_and_every_parameter_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = random_network(**SMALL, gate=True)
     x = paddle.to_tensor(random_picture(12, 20))
 
     def gradients() -> dict[str, np.ndarray]:
         network.clear_gradients()
-        (network(x) ** 2).mean().backward()
+        sum((output**2).mean() for output in network(x)).backward()
         return {name: parameter.grad.numpy().copy() for name, parameter in network.named_parameters()}
 
     fast = gradients()
     monkeypatch.setattr(nafnet, "eager_on_cpu", lambda x: False)
-    plain = gradients()
-    for name, values in plain.items():
+    for name, values in gradients().items():
+        assert np.abs(values).max() > 0, name
         np.testing.assert_allclose(fast[name], values, atol=1e-5 * max(1.0, float(np.abs(values).max())), err_msg=name)
-
-
-@pytest.mark.parametrize("gate", [False, True])
-def test_every_parameter_receives_a_gradient(gate: bool) -> None:
-    network = random_network(**SMALL, gate=gate)
-    output = network(paddle.to_tensor(random_picture(16, 16)))
-    total = output[0].sum() + output[1].sum() if gate else output.sum()
-    total.backward()
-    silent = [
-        name
-        for name, parameter in network.named_parameters()
-        if parameter.grad is None or not float(np.abs(parameter.grad.numpy()).max()) > 0
-    ]
-    assert silent == []
 
 
 def test_fresh_block_is_the_identity_and_learns_from_the_first_step() -> None:
@@ -72,12 +59,11 @@ def test_fresh_block_is_the_identity_and_learns_from_the_first_step() -> None:
     output = block(x)
     np.testing.assert_array_equal(output.numpy(), x.numpy())
     (output * x).sum().backward()
-    assert float(block.beta.grad.abs().max()) > 0
-    assert float(block.gamma.grad.abs().max()) > 0
+    assert min(float(factor.grad.abs().max()) for factor in (block.beta, block.gamma)) > 0
 
 
 def test_norm_takes_each_pixel_by_itself() -> None:
-    norm = nafnet.LayerNorm2d(5)
+    norm = LayerNorm2d(5)
     x = np.random.default_rng(1).normal(3, 2, (2, 5, 4, 3)).astype(np.float32)
     changed = x.copy()
     changed[0, :, 2, 1] += np.arange(5)
@@ -85,19 +71,16 @@ def test_norm_takes_each_pixel_by_itself() -> None:
     assert np.abs(difference[0, :, 2, 1]).max() > 0.1
     difference[0, :, 2, 1] = 0
     assert np.abs(difference).max() == 0
-    flat = norm(paddle.full([1, 5, 2, 2], 0.7)).numpy()
-    np.testing.assert_allclose(flat, 0, atol=1e-3)
+    np.testing.assert_allclose(norm(paddle.full([1, 5, 2, 2], 0.7)).numpy(), 0, atol=1e-3)
 
 
 def test_convolutions_start_as_pytorch_starts_them() -> None:
     """PyTorch: weights and biases uniform in +-1/sqrt(fan_in), so the standard deviation is that over sqrt(3)."""
     paddle.seed(0)
     for arguments, fan_in in [((64, 64, 3), 576), ((64, 128, 1), 64), ((128, 128, 3, 1, 1, 128), 9)]:
-        convolution = nafnet.Convolution(*arguments)
-        bound = fan_in**-0.5
+        convolution, bound = Convolution(*arguments), fan_in**-0.5
         for values in (convolution.weight.numpy(), convolution.bias.numpy()):
-            assert np.abs(values).max() <= bound
-            assert np.abs(values).max() > 0.9 * bound
+            assert 0.9 * bound < np.abs(values).max() <= bound
         assert abs(convolution.weight.numpy().std() / (bound / 3**0.5) - 1) < 0.1
         assert abs(convolution.weight.numpy().mean()) < 0.1 * bound
 
@@ -108,8 +91,7 @@ def test_seed_fixes_the_start() -> None:
         paddle.seed(seed)
         starts.append(arrays_of(build("tiny")))
     first, again, other = starts
-    for name, values in first.items():
-        np.testing.assert_array_equal(values, again[name])
+    assert all(np.array_equal(values, again[name]) for name, values in first.items())
     assert np.abs(first["intro.weight"] - other["intro.weight"]).max() > 0
 
 
@@ -139,8 +121,8 @@ def test_names_and_shapes_are_the_official_ones_and_config_builds_the_network_ag
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"encoder_blocks": [1, 1], "decoder_blocks": [1]}, "decoder_blocks"),
-        ({"width": 0}, "width 0"),
+        ({"encoder_blocks": [1, 1], "decoder_blocks": [1]}, "same number of levels"),
+        ({"width": 0}, "width must be at least 1"),
         ({"encoder_blocks": [1, -1], "decoder_blocks": [1, 1]}, "negative"),
     ],
 )
@@ -150,16 +132,12 @@ def test_impossible_networks_are_refused(arguments: dict[str, object], words: st
 
 
 def test_covered_pixels_are_restored_and_the_others_stay() -> None:
-    x = paddle.to_tensor(random_picture(2, 3, seed=1))
-    restored = paddle.to_tensor(random_picture(2, 3, seed=2))
-    logit = paddle.to_tensor(np.float32([[[[-200, 200, 0], [200, -200, 0]]]]))
-    result = apply_gate(x, restored, logit).numpy()
-    covered = np.array([[False, True, False], [True, False, False]])
-    uncovered = np.array([[True, False, False], [False, True, False]])
-    np.testing.assert_array_equal(result[..., uncovered], x.numpy()[..., uncovered])
-    np.testing.assert_allclose(result[..., covered], restored.numpy()[..., covered], atol=1e-6)
-    np.testing.assert_allclose(result[..., 2], (x.numpy() + restored.numpy())[..., 2] / 2, atol=1e-6)
-    np.testing.assert_allclose(probability(logit).numpy()[0, 0, :, 2], 0.5)
+    x, restored = random_picture(2, 3, seed=1), random_picture(2, 3, seed=2)
+    logit = np.float32([[[[-200, 200, 0], [200, -200, 0]]]])
+    share = np.float32([[0, 1, 0.5], [1, 0, 0.5]])
+    result = apply_gate(*map(paddle.to_tensor, (x, restored, logit))).numpy()
+    np.testing.assert_allclose(result, x + share * (restored - x), atol=1e-6)
+    np.testing.assert_array_equal(result[..., share == 0], x[..., share == 0])
 
 
 @pytest.mark.parametrize("local", [False, True])
@@ -176,7 +154,6 @@ def test_traced_network_equals_the_eager_one_and_holds_no_matrix_product(local: 
         found = [output.numpy() for output in traced(x)]
         program = str(traced.forward.concrete_program.main_program)
     for output, truth in zip(found, expected, strict=True):
-        assert output.shape == truth.shape
         np.testing.assert_allclose(output, truth, atol=1e-5 * max(1.0, float(np.abs(truth).max())))
     assert "matmul" not in program
     assert "bmm" not in program

@@ -20,53 +20,38 @@ from utils.files import load_tree, save_tree
 CHECK = Path(__file__).parent / "data" / "shipped_weights_check.npz"
 SHIPPED = Path(__file__).parents[2] / "test_code" / "model.pdparams"
 
-WEIGHTS = Weights(
-    params={"intro.weight": np.arange(6, dtype=np.float32).reshape(2, 3)},
-    model={"width": 16, "encoder_blocks": [1, 1], "gate": True},
-    predict={"rows": 2, "tlc_ratio": 1.5},
-    origin={"command": "test"},
-)
 
-
-def test_weights_come_back_with_everything_beside_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    save_weights(tmp_path / "a.pdparams", WEIGHTS)
+def test_a_file_of_weights_builds_the_same_network_and_keeps_what_is_beside_it(tmp_path, monkeypatch) -> None:
+    network, more = random_network(**TINY, gate=True), {"predict": {"rows": 2}, "origin": {"command": "test"}}
+    weights = Weights(arrays_of(network), network.config, **more)
+    save_weights(tmp_path / "a.pdparams", weights)
     monkeypatch.chdir(tmp_path)
     loaded = load_weights("a.pdparams")
-    assert np.array_equal(loaded.params["intro.weight"], WEIGHTS.params["intro.weight"])
-    assert dataclasses.replace(loaded, params={}) == dataclasses.replace(WEIGHTS, params={})
+    assert dataclasses.replace(loaded, params={}) == dataclasses.replace(weights, params={})
     # They know their file and take it nowhere.
-    assert (loaded.file, WEIGHTS.file) == (tmp_path / "a.pdparams", None)
+    assert (loaded.file, weights.file) == (tmp_path / "a.pdparams", None)
     save_weights(tmp_path / "b.pdparams", loaded)
     assert (tmp_path / "a.pdparams").read_bytes() == (tmp_path / "b.pdparams").read_bytes()
-
-
-def test_other_files_are_refused_with_a_way_out(tmp_path: Path) -> None:
-    save_tree(tmp_path / "plain.pdparams", WEIGHTS.params)
-    with pytest.raises(ValueError, match=r"plain\.pdparams.*models\.convert"):
-        load_weights(tmp_path / "plain.pdparams")
-    save_weights(tmp_path / "model.pdparams", WEIGHTS)
-    save_tree(tmp_path / "new.pdparams", load_tree(tmp_path / "model.pdparams") | {"format": 99})
-    with pytest.raises(ValueError, match=r"new\.pdparams.*format 99"):
-        load_weights(tmp_path / "new.pdparams")
-
-
-def test_a_file_of_weights_builds_the_same_network(tmp_path: Path) -> None:
-    network = random_network(**TINY, gate=True)
-    save_weights(tmp_path / "weights.pdparams", Weights(params=arrays_of(network), model=network.config))
-    again = network_of(load_weights(tmp_path / "weights.pdparams"))
-    assert again.config == network.config
+    again = network_of(loaded)
     assert not again.training
     x = paddle.to_tensor(random_picture(7, 10))
     for output, expected in zip(again(x), network(x), strict=True):
         np.testing.assert_array_equal(output.numpy(), expected.numpy())
 
 
-def test_a_description_of_another_network_is_refused() -> None:
-    params = arrays_of(random_network(**TINY))
+def test_other_files_are_refused_with_a_way_out(tmp_path: Path) -> None:
+    weights = Weights(arrays_of(random_network(**TINY)), TINY)
+    save_tree(tmp_path / "plain.pdparams", weights.params)
+    with pytest.raises(ValueError, match=r"plain\.pdparams.*models\.convert"):
+        load_weights(tmp_path / "plain.pdparams")
+    save_weights(tmp_path / "model.pdparams", weights)
+    save_tree(tmp_path / "new.pdparams", load_tree(tmp_path / "model.pdparams") | {"format": 99})
+    with pytest.raises(ValueError, match=r"new\.pdparams.*format 99"):
+        load_weights(tmp_path / "new.pdparams")
     with pytest.raises(ValueError, match="cannot build"):
-        network_of(Weights(params=params, model={**TINY, "transformer": True}))
+        network_of(dataclasses.replace(weights, model={**TINY, "transformer": True}))
     with pytest.raises(ValueError, match="misshaped ending"):
-        network_of(Weights(params=params, model={**TINY, "gate": True}))
+        network_of(dataclasses.replace(weights, model={**TINY, "gate": True}))
 
 
 def test_arrays_are_copies_and_half_precision_loads_as_float32() -> None:
@@ -97,8 +82,7 @@ def test_every_fault_is_listed_and_nothing_is_loaded() -> None:
         "not floating point ending.bias: int64",
     ):
         assert words in str(error.value)
-    after = arrays_of(network)
-    assert all(np.array_equal(after[name], before[name]) for name in before)
+    assert all(np.array_equal(values, before[name]) for name, values in arrays_of(network).items())
 
 
 def test_the_shipped_weights_equal_the_pytorch_network() -> None:
@@ -112,4 +96,3 @@ def test_the_shipped_weights_equal_the_pytorch_network() -> None:
     np.testing.assert_allclose(found_restored, restored, atol=1e-5)
     # Logits reach -18, so the bound is on their relative error where they exceed 1.
     np.testing.assert_allclose(found_logit, mask_logit, atol=1e-5, rtol=1e-5)
-    np.testing.assert_allclose(1 / (1 + np.exp(-found_logit)), 1 / (1 + np.exp(-mask_logit)), atol=1e-5)

@@ -78,7 +78,7 @@ def test_packages_that_are_not_installed_are_passed_over_without_a_warning(graph
     assert open_backend(graph, device="cpu").name == "paddle"
     assert "openvino is not installed" in caplog.text
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
-    with pytest.raises(BackendError, match="package openvino is not installed"):
+    with pytest.raises(BackendError, match="openvino is not installed"):
         open_backend(graph, "openvino")
 
 
@@ -106,11 +106,11 @@ def test_an_engine_that_fails_or_lies_is_named_and_the_next_one_taken(graph, mon
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        (("torch",), BackendError, r"backend 'torch'.*auto, paddle, onnxruntime, openvino"),
-        (("auto", "int8"), BackendError, r"precision 'int8'.*auto, fp32, bf16, fp16"),
+        (("torch",), BackendError, r"backend torch .*no such combination; there is paddle"),
+        (("auto", "int8"), BackendError, "precision int8 .*there is paddle on gpu: fp32, bf16, fp16"),
         (("auto", "auto", "cuda"), DeviceError, "expected auto, cpu, gpu"),
-        (("openvino", "auto", "gpu"), BackendError, r"gpu.*no such combination; there is openvino on cpu: fp32"),
-        (("paddle", "bf16", "cpu"), BackendError, r"paddle on gpu: fp32, bf16, fp16; paddle on cpu: fp32"),
+        (("openvino", "auto", "gpu"), BackendError, "gpu.*no such combination; .*openvino on cpu: fp32"),
+        (("paddle", "bf16", "cpu"), BackendError, "paddle on cpu: fp32"),
     ],
 )
 def test_unknown_names_and_combinations_say_what_there_is(graph, arguments, error, words):
