@@ -29,13 +29,11 @@ EPSILON = 1e-3
 MEAN, SCALE = 127 / 255, 255 / 128
 
 
-class SamePadded(nn.Conv2D):
-    """A convolution without bias, padded as TensorFlow pads: of an odd number the larger part right and below."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
-        total = kernel - stride
-        sides = [total // 2, total - total // 2]
-        super().__init__(inputs, outputs, kernel, stride, padding=sides * 2, groups=groups, bias_attr=False)
+def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2D:
+    """Without bias, padded as TensorFlow pads: of an odd number the larger part right and below."""
+    total = kernel - stride
+    sides = [total // 2, total - total // 2]
+    return nn.Conv2D(inputs, outputs, kernel, stride, padding=sides * 2, groups=groups, bias_attr=False)
 
 
 def _norm(channels: int) -> nn.BatchNorm2D:
@@ -49,9 +47,9 @@ class InvertedBottleneck(nn.Layer):
         super().__init__()
         inner = inputs * expansion
         if expansion != 1:
-            self._expand_conv, self._bn0 = SamePadded(inputs, inner, 1), _norm(inner)
-        self._depthwise_conv, self._bn1 = SamePadded(inner, inner, kernel, stride, groups=inner), _norm(inner)
-        self._project_conv, self._bn2 = SamePadded(inner, outputs, 1), _norm(outputs)
+            self._expand_conv, self._bn0 = _convolution(inputs, inner, 1), _norm(inner)
+        self._depthwise_conv, self._bn1 = _convolution(inner, inner, kernel, stride, groups=inner), _norm(inner)
+        self._project_conv, self._bn2 = _convolution(inner, outputs, 1), _norm(outputs)
         self.stride, self.expands, self.adds = stride, expansion != 1, stride == 1 and inputs == outputs
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
@@ -65,7 +63,7 @@ class Encoder(nn.Layer):
 
     def __init__(self) -> None:
         super().__init__()
-        self._conv_stem, self._bn0 = SamePadded(3, 32, 3, stride=2), _norm(32)
+        self._conv_stem, self._bn0 = _convolution(3, 32, 3, stride=2), _norm(32)
         self._blocks, inputs = nn.LayerList(), 32
         for count, kernel, stride, expansion, outputs in STAGES:
             for number in range(count):

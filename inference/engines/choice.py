@@ -62,9 +62,7 @@ def open_backend(
     """Opens an engine, proves it on a small tile against the eager network, and guards it (`CheckedBackend`).
 
     Args:
-        backend: "paddle" (eager, the reference), "onnxruntime", "openvino", or "auto": on a GPU that works, otherwise
-            the fastest on the CPU; see `PRECISIONS`.
-        precision: "fp32", "bf16", "fp16" or "auto".
+        backend, precision: as in `PRECISIONS`, or "auto": a GPU that works, otherwise the fastest on the CPU, in fp32.
         device: "cpu", "gpu", "gpu:INDEX" or "auto".
         threads: of the CPU; None takes OMP_NUM_THREADS, and where that is not set all cores that this process may use.
             Paddle reads the number when it is first imported.

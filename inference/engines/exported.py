@@ -16,7 +16,6 @@ import json
 import logging
 import os
 import re
-import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ import numpy as np
 from configs.schema import PredictConfig
 from inference.engines.runtimes import BackendError, EagerNetwork, Engine
 from models.weights import LocatorWeights, Weights, network_of
-from utils.files import write_bytes, write_text
+from utils.files import remove_leftovers, write_bytes, write_text
 from utils.machine import resolve_device, start_paddle
 
 FOLDER_VARIABLE = "UNCOVER_CACHE"
@@ -43,8 +42,6 @@ _ROOT = Path(__file__).resolve().parents[2]
 # How many rows and columns of an output a proof keeps: enough to meet every part of the network, little to store.
 _KEPT = (48, 9)
 _ENTRY = re.compile(r"[0-9a-f]{24}-\w+\.onnx\.json")
-_UNFINISHED = re.compile(r"\.\d+-[0-9a-f]+\.tmp\.(onnx|json)")
-_UNFINISHED_SECONDS = 3600
 _log = logging.getLogger(__name__)
 
 
@@ -154,14 +151,12 @@ class Graph:
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """An exported network with its notes: `Graph.fingerprint` of what it was made from, (height, width) of its tiles or
-    None for any, what a `Backend` says of itself, and what the eager network answers.
-    """
+    """An exported network with its notes."""
 
     content: bytes
-    fingerprint: str
-    size: tuple[int, int] | None
-    gated: bool
+    fingerprint: str  # `Graph.fingerprint` of what it was made from
+    size: tuple[int, int] | None  # (height, width) of its tiles; None for any
+    gated: bool  # as a `Backend` says it
     tlc: str
     proof: Proof
 
@@ -261,23 +256,21 @@ def cache_folder() -> Path:
 
 
 def prune(folder: Path, keep: Path, limit: int = LIMIT_BYTES) -> None:
-    """Removes what was used longest ago until `limit` bytes are left, and what killed processes left behind.
+    """Removes what killed processes left behind, and what was used longest ago until `limit` bytes are left.
 
     Files of other names are nobody's business here. The entry of the notes `keep` stays in any case.
     """
+    # In a shared folder a file may be another user's, who then keeps it, or go at any time.
+    with suppress(OSError):
+        remove_leftovers(folder)
     entries = []
-    for path in folder.iterdir():
+    for path in filter(lambda path: _ENTRY.fullmatch(path.name), folder.iterdir()):
         with suppress(OSError):
-            age = time.time() - path.stat().st_mtime
-            if _UNFINISHED.fullmatch(path.name) and age > _UNFINISHED_SECONDS:
-                path.unlink()
-            elif _ENTRY.fullmatch(path.name):
-                pair = [file for file in (path.with_suffix(""), path) if file.exists()]
-                entries.append((age, path, pair, sum(file.stat().st_size for file in pair)))
+            pair = [file for file in (path.with_suffix(""), path) if file.exists()]
+            entries.append((path.stat().st_mtime, path, pair, sum(file.stat().st_size for file in pair)))
     total = sum(size for *_, size in entries)
-    for _, path, pair, size in sorted(entries, key=lambda entry: entry[0], reverse=True):
+    for _, path, pair, size in sorted(entries):
         if total > limit and path != keep:
-            # In a shared folder it may be another user's, who then keeps it.
             with suppress(OSError):
                 for file in pair:
                     file.unlink()

@@ -212,7 +212,7 @@ class _LocatorWriter(_GraphWriter):
         return self.file("locator", self.twice(self.convolution(x, "head", padding=1)), 1, size)
 
     def normed(self, x: str, name: str, norm: str, stride: int = 1, epsilon: float = EPSILON) -> str:
-        """A convolution without bias and the batch norm behind it, padded as `models.locator.SamePadded` pads."""
+        """A convolution without bias and the batch norm behind it, padded as in `models.locator`."""
         weight, mean, variance, factor, bias = (
             self._parameters[part].astype(np.float64)
             for part in (f"{name}.weight", *(f"{norm}.{part}" for part in ("_mean", "_variance", "weight", "bias")))

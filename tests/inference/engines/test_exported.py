@@ -233,10 +233,10 @@ def test_the_least_recently_used_goes_first_and_strangers_stay(cache):
 
 def test_what_killed_processes_left_behind_goes_after_a_while(cache):
     cache.mkdir()
-    old, new = cache / ".12-abc.tmp.onnx", cache / ".13-abc.tmp.json"
+    old, new = cache / f".{2**22 + 1}-abc.tmp.onnx", cache / f".{os.getppid()}-abc.tmp.json"
     for path in (old, new):
         path.write_bytes(b"half")
-    os.utime(old, (time.time() - 7200,) * 2)
+        os.utime(path, (time.time() - 60,) * 2)
     find(small_graph())
     assert new.exists()
     assert not old.exists()
