@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 
 from inference.fill.lines import LineRules, draw_lines, ruled_lines
-from inference.fill.patches import PageRules, carry_page_on
-from inference.paste import PasteRules
 
 HEIGHT, WIDTH = 200, 260
 PAPER = 220
@@ -66,14 +64,6 @@ def test_close_rules_stay_apart_and_whole_where_they_cross(thickness, tilt):
     assert not (dark & HOLE & ~near).any()
 
 
-def test_neither_of_two_crossing_lines_cuts_the_other():
-    lines = found_in(page(((-5, 100), (265, 100), 40), ((130, -5), (130, 205), 40)))
-    drawn = np.full((HEIGHT, WIDTH, 3), PAPER, np.float32)
-    draw_lines(drawn, drawn.copy(), HOLE, lines)
-    assert drawn[100, 120:141].max() < 130
-    assert drawn[90:111, 130].max() < 130
-
-
 def test_broad_close_rules_go_on_to_themselves():
     hole = np.zeros((HEIGHT, WIDTH), bool)
     hole[:, 80:180] = True
@@ -111,18 +101,6 @@ def test_a_broad_bar_and_letters_in_rows_are_no_lines():
     for y in range(20, HEIGHT, 16):
         cv2.putText(picture, "the quick brown fox jumps over it", (2, y), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (30,) * 3, 1)
     assert not found_in(picture)
-
-
-def test_the_page_is_carried_on_with_its_lines_and_nothing_wraps_round():
-    for kind, top in ((np.uint8, 255), (np.uint16, 65535)):
-        picture = page(((-5, 95), (265, 105), 5), thickness=2).astype(kind) * kind(top // 255)
-        covered = np.where(HOLE[..., None], kind(top // 2), picture)
-        filled = (
-            carry_page_on(covered, HOLE.astype(np.uint8), PasteRules(), rules).astype(float)
-            for rules in (PageRules(), PageRules(lines=LineRules(tries=0)))
-        )
-        with_lines, without = (np.abs(image - picture)[HOLE].mean() for image in filled)
-        assert with_lines < without / 2
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (70, 2), (40, 50)])
