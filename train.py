@@ -94,7 +94,7 @@ class Learner:
         decay = config.train.ema_decay
         self.average = MovingAverage(self.network, decay) if decay else None
         self.autocast = {"fp16": "float16", "bf16": "bfloat16"}.get(config.train.amp) if device != "cpu" else None
-        self.scaler = paddle.amp.GradScaler() if self.autocast == "float16" else None
+        self.scaler = paddle.amp.GradScaler(enable=self.autocast == "float16")
 
     def backward(self, batch: dict[str, Any]) -> dict[str, paddle.Tensor]:
         """Computes the gradients of one batch; returns the scalars loss, gradient_norm and every term of the loss."""
@@ -109,11 +109,8 @@ class Learner:
         else:
             result = output.astype("float32")
         loss, terms = self.loss(result, batch["clean"], restored, logit, batch["mask"])
-        if self.scaler is None:
-            loss.backward()
-        else:
-            self.scaler.scale(loss).backward()
-            self.scaler.unscale_(self.optimizer)
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
         gradients = [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
         norm = paddle.stack([gradient.square().sum() for gradient in gradients]).sum().sqrt()
         return {"loss": loss.detach(), "gradient_norm": norm, **terms}
@@ -123,11 +120,8 @@ class Learner:
         settings = self.config
         rate = lr_at(iteration, settings.schedule, settings.optimizer.learning_rate, settings.train.iterations)
         self.optimizer.set_lr(rate)
-        if self.scaler is None:
-            self.optimizer.step()
-        else:
-            self.scaler.step(self.optimizer)
-            self.scaler.update()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
         self.optimizer.clear_grad()
         if self.average is not None:
             self.average.update(iteration)
@@ -135,12 +129,11 @@ class Learner:
 
     def is_broken(self, scalars: dict[str, paddle.Tensor]) -> bool:
         """Whether the loss or the gradient cannot be trained on."""
-        if not math.isfinite(float(scalars["loss"])):
-            return True
-        if math.isfinite(float(scalars["gradient_norm"])):
-            return False
-        # An infinite gradient in fp16 is routine as long as the loss scale can still come down, which the step does.
-        return self.scaler is None or float(np.asarray(self.scaler.state_dict()["scale"]).item()) <= 1
+        loss, gradient = (math.isfinite(float(scalars[name])) for name in ("loss", "gradient_norm"))
+        if loss and not gradient:
+            # Routine in fp16 as long as the loss scale can still come down, which the step does.
+            return float(np.asarray(self.scaler.state_dict().get("scale", 1)).item()) <= 1
+        return not loss
 
     def state(self) -> dict[str, Any]:
         """All of it as arrays and plain values, by the parameters' names in the network."""
@@ -148,7 +141,7 @@ class Learner:
             "params": arrays_of(self.network),
             "optimizer": optimizer_arrays(self.optimizer, self.network),
             "ema": self.average.arrays() if self.average is not None else None,
-            "scaler": self.scaler.state_dict() if self.scaler is not None else None,
+            "scaler": self.scaler.state_dict(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -157,7 +150,7 @@ class Learner:
         load_arrays(self.network, state["params"])
         if self.average is not None:
             self.average.load_arrays(state["ema"])
-        if self.scaler is not None and state["scaler"]:
+        if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
 
     def weights(self, iteration: int) -> Weights:

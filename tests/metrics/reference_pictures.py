@@ -1,6 +1,12 @@
-"""Deterministic pairs of pictures on which the reference values were computed."""
+"""Deterministic pairs of pictures on which the reference values were computed.
+
+`python -m tests.metrics.reference_pictures` writes reference_values.json with pytorch-msssim and scikit-image.
+"""
 
 from __future__ import annotations
+
+import json
+from pathlib import Path
 
 import numpy as np
 
@@ -42,3 +48,23 @@ def pairs() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def as_bytes(picture: np.ndarray) -> np.ndarray:
     """The same picture as uint8."""
     return (picture * 255 + 0.5).astype(np.uint8)
+
+
+if __name__ == "__main__":
+    import pytorch_msssim
+    import torch
+    from skimage.metrics import peak_signal_noise_ratio
+
+    def oracle(result: np.ndarray, clean: np.ndarray, white: float) -> float:
+        """MS-SSIM, computed in float64."""
+        tensors = [torch.from_numpy(picture.astype(np.float64).transpose(2, 0, 1)[None]) for picture in (result, clean)]
+        return float(pytorch_msssim.ms_ssim(*tensors, data_range=white))
+
+    values = {}
+    for name, (result, clean) in pairs().items():
+        # MS-SSIM as the losses see it, on floats in [0, 1], and as the metrics do; PSNR on bytes, none for equal ones.
+        byte_result, byte_clean = as_bytes(result), as_bytes(clean)
+        ratio = None if np.array_equal(byte_result, byte_clean) else peak_signal_noise_ratio(byte_clean, byte_result)
+        values[name] = {"floats": oracle(result, clean, 1.0), "bytes": oracle(byte_result, byte_clean, 255),
+                        "psnr": ratio}  # fmt: skip
+    Path(__file__).with_name("reference_values.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

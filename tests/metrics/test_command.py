@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import csv
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -179,12 +176,3 @@ def test_wrong_usage_ends_with_2_and_words(tmp_path, capsys):
             main(arguments)
         assert stopped.value.code == 2
         assert message in capsys.readouterr().err
-
-
-def test_the_command_runs_as_a_module(tmp_path):
-    save(tmp_path / "gt" / "a.png", CLEAN)
-    command = [sys.executable, "-m", "metrics", str(tmp_path / "gt"), str(tmp_path / "gt")]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "mean" in done.stdout

@@ -220,9 +220,8 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     records = []
     for number, line in enumerate(lines, 1):
         try:
-            entry = json.loads(line)
-            records.append({**entry, "kind": str(entry["kind"]), "iteration": int(entry["iteration"])})
-        except (ValueError, KeyError, TypeError) as error:
+            records.append(json.loads(line))
+        except ValueError as error:
             if number < len(lines):
                 raise ValueError(f"{path}:{number}: not a record of a run ({error}); remove the line") from error
     return records

@@ -105,11 +105,8 @@ def test_auto_starts_when_there_is_nothing_and_what_changed_is_refused_or_announ
 def test_differences_are_named_by_their_key():
     saved = {"seed": 1, "optimizer": {"betas": [0.9, 0.999]}, "train": {"stages": [{"batch": 2}], "amp": "none"}}
     now = {"seed": 1, "optimizer": {"betas": (0.9, 0.99)}, "train": {"stages": ({"batch": 2},), "ema": 0.9}}
-    assert differing_keys(saved, now) == [
-        ("optimizer.betas", [0.9, 0.999], (0.9, 0.99)),
-        ("train.amp", "none", None),
-        ("train.ema", None, 0.9),
-    ]
+    different = [("optimizer.betas", [0.9, 0.999], (0.9, 0.99)), ("train.amp", "none", None), ("train.ema", None, 0.9)]
+    assert differing_keys(saved, now) == different
 
 
 def with_other(monkeypatch, refused: bool, start: int) -> Processes:
