@@ -102,8 +102,8 @@ def test_other_files_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[s
         (tmp_path / name).write_bytes(content)
         with pytest.raises(ValueError, match=words):
             convert(tmp_path / name)
-    with zipfile.ZipFile(tmp_path / "other.pth", "w") as archive:
-        archive.writestr("readme.txt", "hello")
+    with zipfile.ZipFile(tmp_path / "other.pth", "w"):
+        pass
     with pytest.raises(ValueError, match=r"data\.pkl"):
         convert(tmp_path / "other.pth")
     assert main([str(tmp_path / "missing.pth"), str(tmp_path / "out.pdparams")]) == 1
@@ -151,21 +151,12 @@ def test_a_file_that_asks_for_code_is_refused(tmp_path: Path) -> None:
         read_arrays(tmp_path / "trap.pth")
 
 
-@pytest.mark.parametrize(
-    ("offset", "size", "stride"),
-    [
-        (0, (5,), (1,)),
-        (2, (3,), (1,)),
-        (-1, (2,), (1,)),
-        (0, (2,), (-1,)),
-        (0, (2, 2), (1,)),
-        # Inside its storage, but a million copies of one value: a small file that fills the memory.
+def test_a_tensor_outside_its_storage_is_refused(tmp_path: Path) -> None:
+    # The last one lies inside its storage, but is a million copies of one value: a small file that fills the memory.
+    for where in (
+        (0, (5,), (1,)), (2, (3,), (1,)), (-1, (2,), (1,)), (0, (2,), (-1,)), (0, (2, 2), (1,)),
         (0, (1000, 1000), (0, 0)),
-    ],
-)
-def test_a_tensor_outside_its_storage_is_refused(
-    tmp_path: Path, offset: int, size: tuple[int, ...], stride: tuple[int, ...]
-) -> None:
-    write_archive(tmp_path / "bad.pth", dictionary(bias=tensor(0, offset, size, stride)), [0, 1, 2, 3])
-    with pytest.raises(ValueError, match=r"bad\.pth.*tensor of size"):
-        read_arrays(tmp_path / "bad.pth")
+    ):  # fmt: skip
+        write_archive(tmp_path / "bad.pth", dictionary(bias=tensor(0, *where)), [0, 1, 2, 3])
+        with pytest.raises(ValueError, match=r"bad\.pth.*tensor of size"):
+            read_arrays(tmp_path / "bad.pth")
