@@ -16,30 +16,25 @@ import argparse
 import sys
 from pathlib import Path
 
-from data.contest.crops import CENTERS
-from data.contest.cutting import OtherSettingsError, prepare
+from data.contest.cutting import CENTERS, prepare
 from data.contest.lists import ListError
+from data.contest.patch_files import RecordError
 from utils.child import WorkerKilledError
 from utils.machine import available_cores
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("contest", type=Path, help="folder with train_data_1, train_data_2, ..., or one of them")
-    parser.add_argument("out", type=Path, help="folder for the patches")
-    parser.add_argument("--size", type=int, default=1024, help="side of a patch in pixels (default %(default)s)")
-    parser.add_argument(
-        "--downscale", type=int, choices=(1, 2, 4, 8), default=2, help="reduce pictures first (default %(default)s)"
-    )
-    parser.add_argument(
-        "--center", choices=CENTERS, default="union", help="a patch on all blobs or on each (default %(default)s)"
-    )
-    parser.add_argument("--all", action="store_true", help="no validation: everything into OUT/all")
-    parser.add_argument(
-        "--held-out", type=float, default=0.1, help="share of pages for validation (default %(default)s)"
-    )
-    parser.add_argument("--workers", type=int, default=available_cores(), help="processes (default %(default)s)")
-    parser.add_argument("--overwrite", action="store_true", help="cut again what is there, also with other settings")
+    add, default = parser.add_argument, " (default %(default)s)"
+    add("contest", type=Path, help="folder with train_data_1, train_data_2, ..., or one of them")
+    add("out", type=Path, help="folder for the patches")
+    add("--size", type=int, default=1024, help="side of a patch in pixels" + default)
+    add("--downscale", type=int, choices=(1, 2, 4, 8), default=2, help="reduce pictures first" + default)
+    add("--center", choices=CENTERS, default="union", help="a patch on all blobs or on each" + default)
+    add("--all", action="store_true", help="no validation: everything into OUT/all")
+    add("--held-out", type=float, default=0.1, help="share of pages for validation" + default)
+    add("--workers", type=int, default=available_cores(), help="processes" + default)
+    add("--overwrite", action="store_true", help="cut again what is there, also with other settings")
     options = parser.parse_args(arguments)
     if options.size < 1:
         parser.error(f"--size is {options.size}, expected at least 1")
@@ -52,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     try:
         summaries, problems = prepare(options)
-    except (ListError, OtherSettingsError, WorkerKilledError) as error:
+    except (ListError, RecordError, WorkerKilledError) as error:
         sys.exit(f"data_preparation.py: {error}")
     except KeyboardInterrupt:
         sys.exit("data_preparation.py: stopped; run it again to go on with what is missing")

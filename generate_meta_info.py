@@ -23,18 +23,13 @@ from utils.machine import available_cores
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, help="folder that data_preparation.py has written")
-    parser.add_argument(
-        "--threshold", type=float, default=10, help="mean gradient above which a patch is kept (default %(default)s)"
-    )
-    parser.add_argument(
-        "--keep-occluded",
-        type=float,
-        default=0.02,
-        help="covered share from which a patch is kept anyway; 0 for the authors' rule (default %(default)s)",
-    )
-    parser.add_argument("--all", action="store_true", help="list OUT/all in place of OUT/train and OUT/val")
-    parser.add_argument("--workers", type=int, default=available_cores(), help="processes (default %(default)s)")
+    add, default = parser.add_argument, " (default %(default)s)"
+    kept = "covered share from which a patch is kept anyway; 0 for the authors' rule"
+    add("out", type=Path, help="folder that data_preparation.py has written")
+    add("--threshold", type=float, default=10, help="mean gradient above which a patch is kept" + default)
+    add("--keep-occluded", type=float, default=0.02, help=kept + default)
+    add("--all", action="store_true", help="list OUT/all in place of OUT/train and OUT/val")
+    add("--workers", type=int, default=available_cores(), help="processes" + default)
     options = parser.parse_args(arguments)
     if not 0 <= options.keep_occluded <= 1:
         parser.error(f"--keep-occluded is {options.keep_occluded}, expected a share from 0 to 1")

@@ -7,8 +7,7 @@ from PIL import Image
 
 import generate_meta_info
 from data.contest import choosing
-from data.contest.choosing import bins_with_edge
-from data.contest.crops import gradient_measure
+from data.contest.choosing import bins_with_edge, gradient_measure
 from data.contest.lists import read_list
 from data.images import read_rgb, write_image
 from data.masks import write_mask

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import chain, groupby
+from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
+import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data.contest.crops import crop_boxes, shrink_mask, take
 from data.contest.lists import Group, PatchPaths, read_contest, split_by_page, write_list
 from data.contest.patch_files import (
     ALL_DATA,
@@ -30,119 +29,110 @@ from data.contest.patch_files import (
     write_entry,
 )
 from data.images import BadImageError, read_rgb, write_image
-from data.masks import read_mask, write_mask
+from data.masks import blobs, read_mask, write_mask
 from utils.child import run_parallel
 
-# The sets of each entry of the record, and the other entry whose patches may be shared.
+# The sets of each entry of the record.
 SETS = {ALL_DATA: ("all",), DIVIDED_DATA: ("train", "val")}
-_OTHER = {ALL_DATA: DIVIDED_DATA, DIVIDED_DATA: ALL_DATA}
+CENTERS = ("union", "blobs")
+# A blob below this share of the largest one (a sliver, a second finger's tip) does not move a crop.
+LARGE_BLOB = 0.05
 
 
-@dataclass(frozen=True)
-class Picture:
-    """One occluded picture to cut: `name` starts the names of its patches in `folder`/{gt,occluded,mask}."""
+class Picture(NamedTuple):
+    """An occluded picture, whose patches are `folder`/{gt,occluded,mask}/`name`_1of2.png, and what became of it."""
 
     group: Group
     name: str
     folder: Path
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What became of one picture: the number of its patches, or why there are none."""
-
-    picture: Picture
     patches: int = 0
     covered: bool = True
-    taken_over: bool = False
     problem: str | None = None
 
 
-class OtherSettingsError(ValueError):
-    """The folder holds patches that were cut otherwise."""
+class Box(NamedTuple):
+    """A rectangle in pixels; it reaches over the picture's edge only where the picture is smaller than the box."""
+
+    left: int
+    top: int
+    width: int
+    height: int
 
 
 def prepare(options: argparse.Namespace) -> tuple[list[str], list[str]]:
-    """Cuts what is not cut yet, and lists the whole pages of each set.
+    """Cuts what is not cut yet, and lists the whole pages of each set; returns a line for each set, and all problems.
 
     Args:
-        options: `contest` and `out` (paths), `size`, `downscale`, `center` (see `crop_boxes`), `held_out` (share of
-            the pages for validation), and the flags `all` and `overwrite`; `workers`.
-
-    Returns:
-        (a line for each set, what was wrong in words).
+        options: the command line of data_preparation.py.
 
     Raises:
         ListError: no contest data, or too few pages to divide.
-        OtherSettingsError: `out` holds patches that were cut otherwise, and `overwrite` is not set.
+        RecordError: `out` holds patches that were cut otherwise, and `overwrite` is not set; or a broken record.
         WorkerKilledError: memory ran out in a worker.
     """
     problems: list[str] = []
     groups = read_contest(options.contest, problems)
-    sets, names = _divide(groups, options), name_groups(groups)
-    _open_record(options, sets)
-    pictures = [
-        Picture(group, names[group.occluded], options.out / name) for name, of_set in sets.items() for group in of_set
-    ]
-    done = {name: finished(options.out / name) for name in sets}
-    outcomes = {
-        picture.name: Outcome(picture, count)
-        for picture in pictures
-        if (count := done[picture.folder.name].get(picture.name, 0))
-    }
-    elsewhere = {} if options.overwrite else _finished_elsewhere(options)
-    waiting = [picture for picture in pictures if picture.name not in outcomes]
+    key = ALL_DATA if options.all else DIVIDED_DATA
+    parts = [groups] if options.all else split_by_page(groups, options.held_out)
+    sets = {name: of_set for name, of_set in zip(SETS[key], parts, strict=True) if of_set}
+    elsewhere = _open_record(options, key, sorted({group.page for group in sets.get("val", [])}))
+    names = name_groups(groups)
+    pictures = [Picture(one, names[one.occluded], options.out / name) for name in sets for one in sets[name]]
+    done = {name: count for folder in sets for name, count in finished(options.out / folder).items()}
+    waiting = [picture for picture in pictures if picture.name not in done]
+    shared = [picture for picture in waiting if picture.name in elsewhere]
+    # Page by page, so that a clean page is decoded once for all its occlusions.
+    to_cut = [picture for picture in waiting if picture.name not in elsewhere]
+    jobs = [(list(same), options) for _, same in groupby(to_cut, key=lambda picture: picture.group.clean)]
+    outcomes = {picture.name: picture._replace(patches=done[picture.name]) for picture in pictures
+                if picture.name in done}
     with tqdm(total=len(pictures), initial=len(outcomes), unit="picture", desc="cutting") as bar:
-        shared = (_take_over(picture, *elsewhere[picture.name]) for picture in waiting if picture.name in elsewhere)
-        cut = _cut_all([picture for picture in waiting if picture.name not in elsewhere], options)
-        for outcome in chain(shared, cut):
-            outcomes[outcome.picture.name] = outcome
+        for picture in shared:
+            folder, count = elsewhere[picture.name]
+            share_patches(picture.name, count, folder, picture.folder)
+            outcomes[picture.name] = picture._replace(patches=count)
             bar.update()
+        for cut in run_parallel(cut_page, jobs, options.workers):
+            outcomes |= {picture.name: picture for picture in cut}
+            bar.update(len(cut))
     # As the annotations have them, however many runs it took.
     ordered = [outcomes[picture.name] for picture in pictures]
-    problems += [outcome.problem for outcome in ordered if outcome.problem]
+    problems += [picture.problem for picture in ordered if picture.problem]
     summaries = []
     for name in sets:
-        of_set = [outcome for outcome in ordered if outcome.picture.folder.name == name]
-        whole = [outcome.picture.group for outcome in of_set if outcome.patches]
-        pages = [PatchPaths(group.clean, group.occluded, group.mask) for group in whole]
+        of_set = [picture for picture in ordered if picture.folder.name == name]
+        whole = [picture for picture in of_set if picture.patches]
+        pages = [PatchPaths(one.group.clean, one.group.occluded, one.group.mask) for one in whole]
         write_list(options.out / f"{name}_pages.txt", pages)
-        skipped = sum(outcome.picture.name in done[name] for outcome in of_set)
-        summaries.append(_summary(name, of_set, skipped))
+        summaries.append(
+            f"{name}: {sum(one.patches for one in whole)} patches of {len(whole)} pictures of "
+            f"{len({one.group.page for one in whole})} pages ({sum(one.name in done for one in of_set)} pictures were "
+            f"done before, {sum(one.folder.name == name for one in shared)} taken over from another set, "
+            f"{sum(not one.covered for one in whole)} have no occluder, {len(of_set) - len(whole)} left out)"
+        )
     return summaries, problems
 
 
-def _divide(groups: list[Group], options: argparse.Namespace) -> dict[str, list[Group]]:
-    if options.all:
-        return {"all": groups}
-    train, validation = split_by_page(groups, options.held_out)
-    return {"train": train, "val": validation} if validation else {"train": train}
+def _open_record(options: argparse.Namespace, key: str, validation_pages: list[str]) -> dict[str, tuple[Path, int]]:
+    """Keeps patches of different settings apart: compares with OUT/preparation.json, then writes it.
 
-
-def _key(options: argparse.Namespace) -> str:
-    return ALL_DATA if options.all else DIVIDED_DATA
-
-
-def _open_record(options: argparse.Namespace, sets: dict[str, list[Group]]) -> None:
-    """Keeps patches of different settings apart: compares with OUT/preparation.json, then writes it."""
-    key = _key(options)
-    pages = sorted({group.page for group in sets.get("val", [])})
-    now = {
+    Returns the pictures that lie in the sets of the other entry, cut alike: name -> (their set, number of patches).
+    """
+    alike = {
         "contest": str(options.contest.resolve()),
         "size": options.size,
         "downscale": options.downscale,
         "center": options.center,
-        # A page that moved from one set to the other would stay in both.
-        "validation_pages": {"count": len(pages), "digest": hashlib.sha256("\n".join(pages).encode()).hexdigest()[:16]},
     }
-    try:
-        before = read_record(options.out).get(key, {})
-    except RecordError as error:
-        raise OtherSettingsError(f"{error}; delete it and use --overwrite") from error
+    # A page that moved from one set to the other would stay in both.
+    digest = hashlib.sha256("\n".join(validation_pages).encode()).hexdigest()[:16]
+    now = {**alike, "validation_pages": {"count": len(validation_pages), "digest": digest}}
+    record = read_record(options.out)
+    before = record.get(key, {})
     patches = [patch for name in SETS[key] for patch in patches_of(options.out / name)]
     changed = [f"{name} was {before.get(name, 'not recorded')}" for name in now if before.get(name) != now[name]]
     if patches and changed and not options.overwrite:
-        raise OtherSettingsError(
+        raise RecordError(
             f"{options.out} holds patches that were cut otherwise ({'; '.join(changed)}); "
             "use --overwrite to cut them again, or another folder"
         )
@@ -150,70 +140,83 @@ def _open_record(options: argparse.Namespace, sets: dict[str, list[Group]]) -> N
         for patch in patches:
             patch.unlink()
     write_entry(options.out, key, now)
-
-
-def _finished_elsewhere(options: argparse.Namespace) -> dict[str, tuple[Path, int]]:
-    """Pictures that lie beside this run's sets, cut with the same settings: name -> (their set, number of patches)."""
-    key = _key(options)
-    record = read_record(options.out)
-    mine, theirs = record[key], record.get(_OTHER[key], {})
-    if any(mine[setting] != theirs.get(setting) for setting in ("contest", "size", "downscale", "center")):
+    (other,) = set(SETS) - {key}
+    if options.overwrite or any(record.get(other, {}).get(name) != value for name, value in alike.items()):
         return {}
-    folders = [options.out / name for name in SETS[_OTHER[key]]]
+    folders = [options.out / name for name in SETS[other]]
     return {name: (folder, count) for folder in folders for name, count in finished(folder).items()}
 
 
-def _take_over(picture: Picture, folder: Path, count: int) -> Outcome:
-    share_patches(picture.name, count, folder, picture.folder)
-    return Outcome(picture, patches=count, taken_over=True)
-
-
-def _cut_all(pictures: list[Picture], options: argparse.Namespace) -> Iterator[Outcome]:
-    """Page by page, so that a clean page is decoded once for all its occlusions."""
-    cut = (options.size, options.downscale, options.center)
-    jobs = [(list(same), *cut) for _, same in groupby(pictures, key=lambda picture: picture.group.clean)]
-    for outcomes in run_parallel(cut_page, jobs, options.workers):
-        yield from outcomes
-
-
-def cut_page(job: tuple[list[Picture], int, int, str]) -> list[Outcome]:
-    """Cuts all occlusions of one clean page; the job is (pictures, size, downscale, center)."""
-    pictures, size, downscale, center = job
+def cut_page(job: tuple[list[Picture], argparse.Namespace]) -> list[Picture]:
+    """Cuts all occlusions of one clean page; the job is (pictures, command line)."""
+    pictures, options = job
     outcomes = []
     clean: np.ndarray | None = None
     for picture in pictures:
+        group = picture.group
         try:
-            mask = shrink_mask(read_mask(picture.group.mask), downscale)
-            occluded = read_rgb(picture.group.occluded, downscale)
-            clean = read_rgb(picture.group.clean, downscale) if clean is None else clean
-            _check_sizes(picture.group, clean, occluded, mask)
+            mask = shrink_mask(read_mask(group.mask), options.downscale)
+            occluded = read_rgb(group.occluded, options.downscale)
+            clean = read_rgb(group.clean, options.downscale) if clean is None else clean
+            if not clean.shape[:2] == occluded.shape[:2] == mask.shape:
+                parts = {"clean": clean, "occluded": occluded, "mask": mask}
+                told = ", ".join(f"{part} {array.shape[1]}x{array.shape[0]}" for part, array in parts.items())
+                raise BadImageError(f"{group.occluded}: clean, occluded and mask differ in size (as reduced: {told})")
         except BadImageError as error:
-            outcomes.append(Outcome(picture, problem=f"{picture.group.occluded.name}, since {error}"))
+            outcomes.append(picture._replace(problem=f"{group.occluded.name}, since {error}"))
             continue
-        boxes = crop_boxes(mask, size, center)
+        boxes = crop_boxes(mask, options.size, options.center)
         for number, box in enumerate(boxes, start=1):
             file = f"{picture.name}_{number}of{len(boxes)}.png"
             write_image(picture.folder / "gt" / file, take(clean, box), png_level=1)
             write_image(picture.folder / "occluded" / file, take(occluded, box), png_level=1)
             write_mask(picture.folder / "mask" / file, take(mask, box))
-        outcomes.append(Outcome(picture, patches=len(boxes), covered=bool(mask.any())))
+        outcomes.append(picture._replace(patches=len(boxes), covered=bool(mask.any())))
     return outcomes
 
 
-def _check_sizes(group: Group, clean: np.ndarray, occluded: np.ndarray, mask: np.ndarray) -> None:
-    sizes = {"clean": clean.shape, "occluded": occluded.shape, "mask": mask.shape}
-    if len({shape[:2] for shape in sizes.values()}) > 1:
-        told = ", ".join(f"{part} {shape[1]}x{shape[0]}" for part, shape in sizes.items())
-        raise BadImageError(f"{group.occluded}: clean, occluded and mask differ in size (as reduced: {told})")
+def crop_boxes(mask: np.ndarray, size: int, mode: str = "union") -> list[Box]:
+    """Square boxes of side `size` around the occluders of a picture; its middle where there is none.
+
+    Args:
+        mask: height x width, not 0 where something is covered.
+        mode: "union" gives one box centred on all large blobs together, or, where these do not fit into one box, one
+            on each; "blobs" always gives one on each. Boxes are shifted inside the picture, and boxes that become the
+            same are given once.
+    """
+    height, width = mask.shape
+    found = blobs((mask != 0).astype(np.uint8)) or [(0, 0, width, height, 1)]
+    large = np.array([blob[:4] for blob in found if blob[4] >= LARGE_BLOB * found[0][4]])
+    start, end = large[:, :2].min(axis=0), (large[:, :2] + large[:, 2:]).max(axis=0)
+    if mode == "union" and (end - start).max() <= size:
+        large = np.array([[*start, *(end - start)]])
+    boxes = [
+        Box(_start(left, across, size, width), _start(top, down, size, height), size, size)
+        for left, top, across, down in large.tolist()
+    ]
+    return list(dict.fromkeys(boxes))
 
 
-def _summary(name: str, outcomes: list[Outcome], skipped: int) -> str:
-    good = [outcome for outcome in outcomes if outcome.patches]
-    pages = len({outcome.picture.group.page for outcome in good})
-    empty = sum(not outcome.covered for outcome in good)
-    shared = sum(outcome.taken_over for outcome in good)
-    return (
-        f"{name}: {sum(outcome.patches for outcome in good)} patches of {len(good)} pictures of {pages} pages "
-        f"({skipped} pictures were done before, {shared} taken over from another set, {empty} have no occluder, "
-        f"{len(outcomes) - len(good)} left out)"
-    )
+def _start(start: int, length: int, size: int, whole: int) -> int:
+    """Where a span of `size` begins that is centred on start..start+length and lies within 0..whole if it can."""
+    if whole <= size:
+        return (whole - size) // 2
+    return min(max(start + (length - size) // 2, 0), whole - size)
+
+
+def take(image: np.ndarray, box: Box) -> np.ndarray:
+    """A copy of `box` of an image of height x width (x channels); what lies beyond the edges is its reflection."""
+    height, width = image.shape[:2]
+    inside = image[max(box.top, 0) : box.top + box.height, max(box.left, 0) : box.left + box.width]
+    above_below = (max(-box.top, 0), max(box.top + box.height - height, 0))
+    beside = (max(-box.left, 0), max(box.left + box.width - width, 0))
+    return np.pad(inside, [above_below, beside, *[(0, 0)] * (image.ndim - 2)], mode="reflect")
+
+
+def shrink_mask(mask: np.ndarray, factor: int) -> np.ndarray:
+    """Reduces a 0/1 mask by a whole factor; sides round up, as those of a JPEG decoded at reduced size do.
+
+    A pixel of the result is 1 where any of the pixels it stands for is: each of them coloured it.
+    """
+    reached = cv2.dilate(mask, np.ones((factor, factor), np.uint8), anchor=(0, 0))
+    return reached[::factor, ::factor].copy()

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable
+from itertools import combinations
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -36,16 +36,10 @@ class ListError(ValueError):
 
 
 def read_list(path: str | os.PathLike[str]) -> list[PatchPaths]:
-    """Reads a list file; the files it names are not opened.
-
-    Raises:
-        ListError: no such file, no line in it, or a line that is not three paths.
-    """
+    """Reads a list; the files it names are not opened. `ListError` for no list, no line, or one that is not three paths."""
     path = Path(path)
-    entries = [
-        PatchPaths(*(path.parent / part for part in split_line(line, path, number)))
-        for number, line in numbered_lines(path)
-    ]
+    lines = [split_line(line, path, number) for number, line in numbered_lines(path)]
+    entries = [PatchPaths(*(path.parent / part for part in parts)) for parts in lines]
     if not entries:
         raise ListError(f"{path}: the list is empty, expected lines of `clean occluded mask`")
     return entries
@@ -68,56 +62,42 @@ def write_list(path: str | os.PathLike[str], entries: Iterable[PatchPaths]) -> N
     write_text(path, "".join(lines))
 
 
-def numbered_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
-    """Yields (line number from 1, line) of the lines that are not blank.
-
-    Raises:
-        ListError: no such file, or not UTF-8 text.
-    """
+def numbered_lines(path: Path) -> list[tuple[int, str]]:
+    """The lines that are not blank, each with its number from 1; `ListError` for no such file, or no UTF-8 text."""
     try:
         # "utf-8-sig" drops the mark that Windows editors put at the beginning.
-        text = Path(path).read_text("utf-8-sig")
+        text = path.read_text("utf-8-sig")
     except OSError as error:
-        raise ListError(f"{os.fspath(path)}: cannot be opened ({error.strerror})") from error
+        raise ListError(f"{path}: cannot be opened ({error.strerror})") from error
     except UnicodeDecodeError as error:
-        raise ListError(f"{os.fspath(path)}: cannot be read as a list ({error})") from error
+        raise ListError(f"{path}: cannot be read as a list ({error})") from error
     # Not str.splitlines(), which would also break lines at characters that file names may hold.
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield number, line.strip("\r\n\t ")
+    return [(number, line.strip("\r\n\t ")) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
 
 
-def split_line(line: str, path: str | os.PathLike[str], number: int) -> tuple[str, str, str]:
+def split_line(line: str, path: Path, number: int) -> tuple[str, ...]:
     """Takes `clean occluded mask` apart at single spaces, also where names hold spaces themselves.
 
     Of all cuts into three, those count whose three parts end like pictures; if several do, the one whose three
-    files exist beside `path`.
-
-    Raises:
-        ListError: no cut, or more than one, fits.
+    files exist beside `path`. `ListError` where no cut, or more than one, fits.
     """
     words = line.split(" ")
     if len(words) == 3 and all(words):
-        return words[0], words[1], words[2]
-    cuts = []
-    for first in range(1, len(words) - 1):
-        for second in range(first + 1, len(words)):
-            parts = tuple(" ".join(part) for part in (words[:first], words[first:second], words[second:]))
-            if all(part.lower().endswith(IMAGE_SUFFIXES) for part in parts):
-                cuts.append(parts)
+        return tuple(words)
+    cuts = [
+        (" ".join(words[:first]), " ".join(words[first:second]), " ".join(words[second:]))
+        for first, second in combinations(range(1, len(words)), 2)
+    ]
+    cuts = [parts for parts in cuts if all(part.lower().endswith(IMAGE_SUFFIXES) for part in parts)]
     if len(cuts) > 1:
-        folder = Path(path).parent
-        cuts = [parts for parts in cuts if all((folder / part).is_file() for part in parts)]
+        cuts = [parts for parts in cuts if all((path.parent / part).is_file() for part in parts)]
     if len(cuts) != 1:
-        raise ListError(
-            f"{os.fspath(path)}, line {number}: expected three picture files `clean occluded mask` split by one space, "
-            f"got {line!r}"
-        )
+        expected = "three picture files `clean occluded mask` split by one space"
+        raise ListError(f"{path}, line {number}: expected {expected}, got {line!r}")
     return cuts[0]
 
 
-@dataclass(frozen=True)
-class Group:
+class Group(NamedTuple):
     """One line of an annotation: a clean page, one occlusion of it, and the mask of what was pasted.
 
     Attributes:
@@ -140,10 +120,7 @@ class Group:
 def contest_folders(root: str | os.PathLike[str]) -> list[Path]:
     """The folders with an annotation under `root`, in the order of their numbers.
 
-    `root` is the folder of all `train_data_*`, one such folder, or an `annotation.txt` itself.
-
-    Raises:
-        ListError: nothing of the kind is there.
+    `root` is the folder of all `train_data_*`, one such folder, or an `annotation.txt` itself; `ListError` otherwise.
     """
     root = Path(root)
     if root.is_file() and root.name == ANNOTATION:
@@ -182,27 +159,26 @@ def read_contest(root: str | os.PathLike[str], problems: list[str] | None = None
     found: list[str] = []
     for folder in contest_folders(root):
         groups += _read_folder(folder, found)
-        if found and problems is None:
-            raise ListError(found[0])
     if problems is not None:
         problems += found
+    elif found:
+        raise ListError(found[0])
     if not groups:
         raise ListError("; ".join(found))
     return groups
 
 
 def _read_folder(folder: Path, problems: list[str]) -> list[Group]:
-    annotation = folder / ANNOTATION
+    annotation, name = folder / ANNOTATION, folder.resolve().name
+    groups: list[Group] = []
+    line_of: dict[str, int] = {}
     try:
-        lines = list(numbered_lines(annotation))
+        lines = numbered_lines(annotation)
     except ListError as error:
         problems.append(str(error))
         return []
     if not lines:
         problems.append(f"{annotation}: no line in it, expected `gt occluded mask`")
-    name = folder.resolve().name
-    groups: list[Group] = []
-    line_of: dict[str, int] = {}
     for number, line in lines:
         try:
             clean, occluded, mask = split_line(line, annotation, number)
@@ -213,39 +189,24 @@ def _read_folder(folder: Path, problems: list[str]) -> list[Group]:
             problems.append(f"{annotation}, line {number}: {occluded} stands on line {line_of[occluded]} already")
             continue
         line_of[occluded] = number
-        groups.append(
-            Group(
-                folder=name,
-                clean=folder / clean,
-                occluded=folder / occluded,
-                mask=folder / mask,
-                occluded_name=occluded,
-                kind=PurePosixPath(occluded).parts[0] if "/" in occluded else "",
-                page=PurePosixPath(clean).stem,
-            )
-        )
+        kind, page = PurePosixPath(occluded).parts[0] if "/" in occluded else "", PurePosixPath(clean).stem
+        groups.append(Group(name, folder / clean, folder / occluded, folder / mask, occluded, kind, page))
     return groups
 
 
 def split_by_page(groups: list[Group], held_out: float = 0.1) -> tuple[list[Group], list[Group]]:
     """Divides into (training, validation): the last `held_out` of the pages, with all their occlusions, validate.
 
-    Pages count in the order in which they first appear. Any `held_out` above 0 holds out at least one page, and at
-    least one page is left for training.
-
-    Raises:
-        ValueError: `held_out` is not in [0, 1).
-        ListError: there is only one page to divide.
+    Pages count in the order in which they first appear. Any `held_out` above 0 (and below 1) holds out at least one
+    page and leaves at least one for training; `ListError` where there is only one.
     """
-    if not 0 <= held_out < 1:
-        raise ValueError(f"held_out is {held_out}, expected a share of at least 0 and below 1")
     pages = list(dict.fromkeys(group.page for group in groups))
     if held_out == 0:
-        return list(groups), []
+        return groups, []
     if len(pages) < 2:
         raise ListError(f"{len(pages)} page cannot be divided into training and validation; use all of it (--all)")
     count = min(max(round(len(pages) * held_out), 1), len(pages) - 1)
-    validation = set(pages[len(pages) - count :])
+    validation = set(pages[-count:])
     return (
         [group for group in groups if group.page not in validation],
         [group for group in groups if group.page in validation],

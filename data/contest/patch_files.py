@@ -1,7 +1,6 @@
 """The patch files of a set, SET/{gt,occluded,mask}/NAME_1of2.png, and preparation.json, which tells how they were cut.
 
-Names say which patches are whole and how sets share them; the record is written by data_preparation.py and compared
-with configs.
+Names say which patches are whole and how sets share them; data_preparation.py writes the record, configs are compared.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -66,35 +66,26 @@ def finished(folder: Path) -> dict[str, int]:
 
 
 def share_patches(name: str, count: int, source: Path, target: Path) -> None:
-    """Makes the patches of a finished picture part of another set, as the same files; as copies across file systems.
-
-    Args:
-        name: of the picture.
-        count: number of its patches.
-        source, target: folders of the sets.
-    """
-    for part in PATCH_FOLDERS:
-        for number in range(1, count + 1):
-            file = Path(part, f"{name}_{number}of{count}.png")
-            path = target / file
-            path.parent.mkdir(parents=True, exist_ok=True)
-            # A link appears whole or not at all, but never in the place of a file.
-            path.unlink(missing_ok=True)
-            try:
-                os.link(source / file, path)
-            except OSError:
-                with atomic_path(path) as temporary:
-                    shutil.copyfile(source / file, temporary)
+    """Makes the `count` patches of the picture `name` of one set part of another, as hard links or else as copies."""
+    for part, number in product(PATCH_FOLDERS, range(1, count + 1)):
+        file = Path(part, f"{name}_{number}of{count}.png")
+        path = target / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A link appears whole or not at all, but never in the place of a file.
+        path.unlink(missing_ok=True)
+        try:
+            os.link(source / file, path)
+        except OSError:
+            with atomic_path(path) as temporary:
+                shutil.copyfile(source / file, temporary)
 
 
 class RecordError(ValueError):
-    """A record that cannot be read; the message names the file."""
+    """A record that cannot be read, or that tells of patches cut otherwise; the message names file or folder."""
 
 
 def read_record(folder: Path) -> dict[str, dict[str, Any]]:
-    """The entries by key, `ALL_DATA` and `DIVIDED_DATA`; empty without a file.
-
-    Each entry has at least "size" and "downscale", as the command line had them.
+    """The entries by key, `ALL_DATA` and `DIVIDED_DATA`, each with "size" and "downscale" at least; {} without a file.
 
     Raises:
         RecordError: the file is not such a record.
@@ -107,43 +98,33 @@ def read_record(folder: Path) -> dict[str, dict[str, Any]]:
         for entry in record.values():
             int(entry["size"]), int(entry["downscale"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RecordError(f"{path} is not the record of data_preparation.py ({error!r})") from error
+        raise RecordError(
+            f"{path} is not the record of data_preparation.py ({error!r}); delete it and use --overwrite"
+        ) from error
     return record
 
 
 def write_entry(folder: Path, key: str, entry: dict[str, Any]) -> None:
-    """Puts one entry into the record of `folder`; another one that stands there stays.
-
-    Raises:
-        RecordError: there is a file already, and it is not a record.
-    """
+    """Puts one entry into the record of `folder`; another one that stands there stays."""
     record = read_record(folder) | {key: entry}
     write_text(folder / RECORD_NAME, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
 def check_preparation(data: DataConfig) -> None:
-    """Compares `crop` and `downscale` with the record beside the list of patches; without a record nothing is checked.
+    """`ConfigError` where `crop` or `downscale` differs from the record beside the list of patches, if there is one.
 
-    A network that is used at another scale than it was trained at fails without a word, so a config that is wrong
-    about its patches must not start.
-
-    Raises:
-        ConfigError: they differ, or the record cannot be read.
+    A network that is used at another scale than it was trained at fails without a word.
     """
     train_list = Path(data.train_list)
     try:
         record = read_record(train_list.parent)
     except RecordError as error:
         raise ConfigError(f"data.train_list: {error}") from error
-    for name, entry in record.items():
-        if (name == ALL_DATA) != (train_list.stem == ALL_DATA):
-            continue
-        for key, said, recorded in (
-            ("crop", data.crop, entry["size"]),
-            ("downscale", data.downscale, entry["downscale"]),
-        ):
-            if said != recorded:
-                raise ConfigError(
-                    f"data.{key}: {said}, but the patches of {train_list} were cut with {recorded} "
-                    f"({train_list.with_name(RECORD_NAME)})"
-                )
+    entry = record.get(ALL_DATA if train_list.stem == ALL_DATA else DIVIDED_DATA, {})
+    for key, recorded in (("crop", "size"), ("downscale", "downscale")):
+        said = getattr(data, key)
+        if said != entry.get(recorded, said):
+            raise ConfigError(
+                f"data.{key}: {said}, but the patches of {train_list} were cut with {entry[recorded]} "
+                f"({train_list.with_name(RECORD_NAME)})"
+            )

@@ -104,5 +104,3 @@ def test_small_sets_hold_out_one_page_and_keep_one():
     assert split_by_page(groups_of("a"), 0) == (groups_of("a"), [])
     with pytest.raises(ValueError, match="--all"):
         split_by_page(groups_of("a"), 0.1)
-    with pytest.raises(ValueError, match="held_out"):
-        split_by_page(groups_of("a", "b"), 1)
