@@ -36,7 +36,7 @@ class ListError(ValueError):
 
 
 def read_list(path: str | os.PathLike[str]) -> list[PatchPaths]:
-    """Reads a list; the files it names are not opened. `ListError` for no list, no line, or one that is not three paths."""
+    """Reads a list, and opens no file it names; `ListError` for no list, no line, or one that is not three paths."""
     path = Path(path)
     lines = [split_line(line, path, number) for number, line in numbered_lines(path)]
     entries = [PatchPaths(*(path.parent / part for part in parts)) for parts in lines]
