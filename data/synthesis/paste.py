@@ -85,9 +85,9 @@ def paste(page: np.ndarray, choose: Chooser, rng: Generator, style: PasteStyle, 
     mask = np.zeros(size, np.uint8)
     for _ in range(1 + int(rng.random() < style.second_probability)):
         occluder = choose(rng, kind or KINDS[int(rng.random() < style.head_probability)])
-        entry, photo = style.head if occluder.kind == "head" else style.hand, size
+        entry = style.head if occluder.kind == "head" else style.hand
         if placement == "page":
-            where = place(occluder, size, entry, rng)
+            where, photo = place(occluder, size, entry, rng), size
         else:
             where, photo = place_in_patch(occluder, size, entry, rng)
         unit = max(photo) / REFERENCE_LONG_SIDE
@@ -114,9 +114,8 @@ def lay(
     offset = rng.uniform(-1, 1, 2) * _SHADOW_PIXELS[1] * unit if shadow else np.zeros(2)
     soft = rng.random() < style.soft_edge_probability
     feather = _log_uniform(rng, _FEATHER_PIXELS) * max(unit, 0.3)
-    margin = int(np.ceil(3 * feather + _POLYGON_PIXELS[1] + _RIM_PIXELS[1] + 2))
-    if shadow:
-        margin += int(np.ceil(2.5 * sigma + np.abs(offset).max()))
+    margin = np.ceil(3 * feather + _POLYGON_PIXELS[1] + _RIM_PIXELS[1] + 2)
+    margin += np.ceil(2.5 * sigma + np.abs(offset).max()) if shadow else 0
     bottom, right = item.rgba.shape[:2]
     corners = where.points(np.array([[0, 0], [right, 0], [0, bottom], [right, bottom]]))
     left, top = np.maximum(np.floor(corners.min(0)) - margin, 0).astype(int)
@@ -191,10 +190,7 @@ def _hard_edge(alpha: np.ndarray, style: PasteStyle, unit: float, rng: Generator
 
 
 def _without_islands(alpha: np.ndarray, at_border: tuple[bool, bool, bool, bool]) -> np.ndarray:
-    """Drops what no longer hangs together with the picture's border, such as ends of hair after feathering.
-
-    `at_border` tells whether the left, top, right and bottom side of `alpha` is the picture's own border.
-    """
+    """Drops what hangs together with none of the picture's borders (left, top, right, bottom), such as ends of hair."""
     count, labels = cv2.connectedComponents((alpha > 0).astype(np.uint8), connectivity=8)
     kept = np.zeros(count, bool)
     for side, is_border in zip((labels[:, 0], labels[0], labels[:, -1], labels[-1]), at_border, strict=True):

@@ -23,7 +23,7 @@ _CLOTHS = ((236, 232, 222), (70, 96, 140), (150, 44, 48), (60, 100, 76), (186, 1
 # (x, y) of the corners of the unit square, clockwise from the left upper one.
 _CORNERS = np.array([(0, 0), (1, 0), (1, 1), (0, 1)], np.float32)
 # Left, top, right, bottom: the corners at their ends, the coordinate across them, where their border is.
-_SIDES = (((0, 3), 0, 0), ((0, 1), 1, 0), ((1, 2), 0, 1), ((2, 3), 1, 1))
+_SIDES = (([0, 3], 0, 0), ([0, 1], 1, 0), ([1, 2], 0, 1), ([2, 3], 1, 1))
 
 
 def cut_strip(page: np.ndarray, rng: Generator) -> np.ndarray:
@@ -69,10 +69,9 @@ def photograph(page: np.ndarray, rng: Generator, long_side: int) -> np.ndarray:
 
 
 def lay_on_desk(page: np.ndarray, rng: Generator) -> np.ndarray:
-    """A picture, as large as `page`, of the page lying on a desk of wood, on a dark or grey table or on a cloth.
+    """A picture, as large as `page` (RGB uint8, height x width x 3), of it lying on a desk, slightly turned and tilted.
 
-    The desk shows round one to four of the page's sides; over the other borders the page reaches by as little as its
-    turn asks for. It is turned and tilted slightly and casts a soft shadow. RGB uint8, height x width x 3.
+    The desk shows round one to four of the page's sides; over the other borders the page reaches as little as it can.
     """
     size = page.shape[:2]
     matrix = _place(size, rng)
@@ -99,12 +98,11 @@ def _place(size: tuple[int, int], rng: Generator) -> np.ndarray:
     centre = corners.mean(0) * scale
     corners = ((corners * scale - centre) @ turn + centre) / scale
     # Each side moves as a whole until its nearer corner is inside, or its farther one outside.
-    margin = 0.4 * _STRIP[0]
     for (ends, axis, border), shown in zip(_SIDES, shows, strict=True):
         sign = -1 if border else 1
-        inside = sign * (corners[list(ends), axis] - border)
-        shift = max(0, margin - inside.min()) if shown else min(0, -_OVERHANG - inside.max())
-        corners[list(ends), axis] += sign * shift
+        inside = sign * (corners[ends, axis] - border)
+        shift = max(0, 0.4 * _STRIP[0] - inside.min()) if shown else min(0, -_OVERHANG - inside.max())
+        corners[ends, axis] += sign * shift
     return cv2.getPerspectiveTransform(_CORNERS * scale, (corners * scale).astype(np.float32))
 
 

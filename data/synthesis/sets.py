@@ -10,7 +10,6 @@ import io
 import itertools
 import json
 import math
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -33,7 +32,7 @@ from data.synthesis.paste import REFERENCE_LONG_SIDE, STYLES, paste
 from data.synthesis.printed import WholePictures, print_on, print_people
 from data.synthesis.scenes import cut_strip, lay_on_desk, photograph
 from utils.child import run_parallel
-from utils.files import atomic_path, write_bytes, write_text
+from utils.files import write_bytes, write_text
 
 MANIFEST = "manifest.json"
 FOLDERS = tuple(f"train_data_{number}" for number in range(1, 6))
@@ -93,13 +92,12 @@ class Sources(NamedTuple):
 
 
 class PageJob(NamedTuple):
-    """One clean page and the occluded photos of it; `first` is the number of the first of these in the whole set."""
+    """One clean page and the occluded photos of it, by their numbers in the whole set."""
 
     number: int
     folder: str
     stem: str
-    first: int
-    occlusions: int
+    photos: list[int]
 
 
 def find_sources(options: SetOptions) -> Sources:
@@ -110,21 +108,20 @@ def find_sources(options: SetOptions) -> Sources:
     sources = Sources(*(occluders.split_sources(files)[SUBSETS.index(options.subset)] for files in found))
     for name, before, after in zip(Sources._fields, found, sources, strict=True):
         if before and not after:
-            message = f"none of the {len(before)} {name} belongs to the subset {options.subset!r}"
-            raise FileNotFoundError(f"{message}; choose another subset, or write a split.csv")
+            message = f"none of the {len(before)} {name} belongs to the subset {options.subset!r}; choose another"
+            raise FileNotFoundError(f"{message}, or write a split.csv")
     return sources
 
 
 def plan(options: SetOptions) -> list[PageJob]:
     """All jobs: the groups shared out evenly over the pages, the pages over the folders, of which each gets one."""
     count = max(math.ceil(options.groups / options.occlusions_per_page), min(options.groups, len(FOLDERS)))
-    jobs, first = [], 0
+    jobs, photos = [], iter(range(options.groups))
     for number in range(count):
         taken = _FIRST_PHOTO + timedelta(seconds=47 * number)
         folder = FOLDERS[number * len(FOLDERS) // max(count, len(FOLDERS))]
-        occlusions = options.groups // count + (number < options.groups % count)
-        jobs.append(PageJob(number, folder, f"0_IMG_{taken:%Y%m%d_%H%M%S}_a", first, occlusions))
-        first += occlusions
+        some = list(itertools.islice(photos, options.groups // count + (number < options.groups % count)))
+        jobs.append(PageJob(number, folder, f"0_IMG_{taken:%Y%m%d_%H%M%S}_a", some))
     return jobs
 
 
@@ -174,7 +171,6 @@ class _PageMaker:
         self.library = OccluderLibrary(sources.occluders)
         self.pictures = WholePictures(sources.occluders)
         self.people = WholePictures(sources.occluders, hands=self.library)
-        self.broken: list[str] = []
 
     def make(self, job: PageJob) -> tuple[list[dict], list[str]]:
         """Writes a clean page and its occluded photos; gives the manifest's entries and messages about bad sources."""
@@ -183,8 +179,7 @@ class _PageMaker:
         words = [self.options.seed, (*SUBSETS, "all").index(self.options.subset), job.number]
         seeds = [np.random.SeedSequence(words, spawn_key=stream) for stream in ((), (1,), (2,))]
         rng, *more = map(np.random.default_rng, seeds)
-        self.broken = []
-        path = self.out / job.folder / "gt" / f"{job.stem}.jpg"
+        path, self.broken = self.out / job.folder / "gt" / f"{job.stem}.jpg", []
         page_source = self._write_clean(job, path, rng, *more)
         clean_bytes, clean = path.read_bytes(), read_rgb(path)
         known, used = defaultdict(list), []
@@ -199,7 +194,7 @@ class _PageMaker:
             return occluder
 
         groups, counts, share = [], Counter(), self.options.occluded
-        for photo in range(job.first, job.first + job.occlusions):
+        for photo in job.photos:
             kind = "head" if rng.random() < self.style.head_probability else "hand"
             name = f"{job.folder}/{kind}/{job.stem}_0_{counts[kind]:03d}"
             counts[kind] += 1
@@ -233,14 +228,12 @@ class _PageMaker:
             source, page = self._first_whole("pages", read_rgb, paths)
             as_it_is = not (long_side or print_it or people or on_desk)
             if as_it_is and source.suffix.lower() in (".jpg", ".jpeg"):
-                with atomic_path(path) as temporary:
-                    shutil.copyfile(source, temporary)
+                write_bytes(path, source.read_bytes())
                 return str(source)
         page = print_on(page, self.pictures, rng) if print_it else page
         if people:
             # Cut first: what is cut off a strip afterwards would take printed people along.
-            page = cut_strip(page, rng) if long_side else page
-            page = print_people(page, self.people, people_rng)
+            page = print_people(cut_strip(page, rng) if long_side else page, self.people, people_rng)
         page = photograph(page, rng, long_side) if long_side else page
         page = lay_on_desk(page, desk_rng) if on_desk else page
         write_bytes(path, encode_image(page, ".jpg", quality=_QUALITY))

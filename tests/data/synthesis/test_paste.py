@@ -124,18 +124,6 @@ def test_a_patch_may_be_crossed_at_any_edge_and_shows_much_and_little() -> None:
     assert np.mean(np.array(coverages) > 0.85) < 0.05
 
 
-def test_a_window_of_a_photo_shows_what_the_photo_shows_there() -> None:
-    where, page = place(HAND, (600, 450), PLAIN.hand, np.random.default_rng(3)), page_rgb(600, 450)
-    whole, mask = _laid(where, page=page)
-    top, left = np.clip(np.argwhere(mask).mean(0).astype(int) - 60, 0, (480, 330))
-    window = np.s_[top : top + 120, left : left + 120]
-    part, part_mask = _laid(where.seen_from(left, top), page=page[window])
-    assert 0 < mask[window].mean() < 1
-    # OpenCV rounds the positions of samples to 1/32 pixel, hence not one outline pixel in a hundred more.
-    assert np.count_nonzero(part_mask != mask[window]) <= 0.01 * np.count_nonzero(mask[window])
-    both = (part_mask & mask[window]) == 1
-    assert np.abs(part[both].astype(int) - whole[window][both]).mean() < 1
-
 
 def test_hard_edges_are_binary_and_soft_ones_feathered_inwards() -> None:
     where, rgba = place(HAND, (1200, 900), PLAIN.hand, np.random.default_rng(1)), HAND.rgba.copy()
