@@ -1,176 +1,201 @@
-"""Thin straight lines that go on under an occluder: the rules of a table, the lines of writing paper, an underline.
+"""Straight lines that go on under an occluder: the rules of a table, of writing paper and forms, and bars of colour.
 
-A line is carried on when it can be followed straight and steadily on both sides of the hole: a row of letters is not
-steady, and of a line that ends under the occluder or at the picture's side nobody knows where it ended.
+Pieces of lines are found by OpenCV's segment detector (R. Grompone von Gioi et al., "LSD: a Line Segment Detector",
+IPOL 2012), moved to where they show best and followed both ways: over gaps between fingers, and through the hole where
+the same line shows behind it. A line that is lost in the hole ends where its neighbours end that run beside it (the
+rows of a table, the lines of a page), at the frame or column that crosses it there, and otherwise where it was lost.
+A bar of colour between two parallel borders is a line as well, a broad one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import pi
+from itertools import groupby
+from math import cos, radians, sin
 
 import cv2
 import numpy as np
 
-_ANGLE_STEP = pi / 360
-# OpenCV's remap takes pictures shorter than this.
-_LONGEST = 32767
-# Pixels between a hole and where a line is followed, since the hole's rim may be oblique.
-_RIM = 2
+_OFF, _ON, _HIDDEN = range(3)
+# Where a line stops being followed: it ends in sight, is lost in the hole, or leaves the picture.
+_SEEN, _LOST, _SIDE = range(3)
 
 
 @dataclass(frozen=True)
 class LineRules:
-    """When a line is carried on; lengths and `votes` are pixels of a picture whose long side is 1024."""
+    """When a line goes on; lengths are pixels of a picture whose long side is 1024, contrasts are grey levels."""
 
-    band: int = 48  # Lines are looked for up to this far from the hole
-    votes: int = 36  # Pixels of a line that must lie in that band
-    support: int = 30  # A line is followed this far on either side
-    contrast: float = 10.0  # Grey levels by which it differs from the paper, at least
-    steady: float = 0.9  # Over this share of that way it keeps its contrast
-    strength: float = 0.6  # It keeps it where it has more than this share of the median contrast
-    alike: float = 2.5  # The contrast of one side is at most this many times that of the other
+    piece: float = 22.0  # A line shows at least one piece of this length, and this much of it shows in all
+    contrast: float = 7.0  # By which a line differs from the paper, at least
+    bar_contrast: float = 9.0  # The same for a bar
+    kept: float = 0.5  # A line is on where it has more than this share of its median contrast
+    alike: float = 2.5  # ... and less than this many times as much
+    steady: float = 0.85  # It is on over this share of where it shows
+    gap: int = 3  # What is missing for so long does not end it
+    support: int = 14  # Behind the hole it must show for so long
+    longest: int = 30  # A line that is lost in the hole must show for so long
     reach: int = 4  # Its profile is copied this far to either side of its middle
-    thin: float = 0.35  # Share of the middle's contrast that may be left at `reach`; what is broader is no line
-    slack: float = 2.0  # Each end is moved by up to this much across the line to where it shows best
-    # Places across a line whose contrast is this share of the best one's or more are as good, and the middle of them
-    # is taken: a broad line shows equally well over all of its breadth.
-    tie: float = 0.95
-    tries: int = 150  # So many directions and places are looked at, those with the most votes first; at every scale
+    thin: float = 0.4  # Share of the contrast that may be left at `reach`: what is broader is no line
+    halo: float = 0.3  # A line lighter than its paper, whose two sides differ by more, is the rim of something dark
+    step: float = 1.5  # The same for a dark one: it may divide a bar from the paper
+    slack: float = 2.5  # Each end of a piece is moved by up to this much across it
+    near: int = 30  # The profile is that of the last so many pixels
+    parallel: float = 2.5  # Degrees
+    neighbour: float = 150.0  # A neighbour is not farther than this, or three times as far if both begin alike
+    agree: float = 10.0  # Neighbours on both sides that end so near to each other are both believed
+    snap: float = 12.0  # An end so near to a line that crosses lies on it
+    narrowest: float = 7.0  # Of a bar
+    broadest: float = 80.0
 
     def scaled(self, factor: float) -> LineRules:
         """The same lengths in pixels that are `factor` times smaller."""
-        lengths = {key: max(1, round(getattr(self, key) * factor)) for key in ("band", "votes", "support", "reach")}
-        return replace(self, **lengths, slack=self.slack * factor)
+        lengths = ("piece", "gap", "support", "longest", "reach", "slack", "near", "neighbour", "agree", "snap",
+                   "narrowest", "broadest")  # fmt: skip
+        own = {name: getattr(self, name) for name in lengths}
+        return replace(self, **{name: type(value)(round(value * factor, 3)) for name, value in own.items()})
 
 
-@dataclass(frozen=True)
-class RuledLine:
-    """A line across a hole."""
+@dataclass
+class Line:
+    """A line followed both ways from a place on it; `first` and `last`, like all positions along it, count from there.
 
-    ends: np.ndarray  # float64 [2, 2], x and y where it goes in and where it comes out
-    # float32 [2, 4 * reach + 1, 3], how it differs from the paper on the way across it in half pixels, at either end,
-    # in grey levels; from the side that lies to the left of the way from the first end to the second (y is down).
+    Attributes:
+        place, way: float64 [2], x and y; `way` has length 1.
+        ends: how it stops at `first` and `last`; limits: how far the hole hides it there.
+        crossings: (from, to) of each hidden stretch behind which it shows again, outwards.
+        steps, shows: positions a pixel apart, and where it is in sight and part of the line.
+        profiles: float32 [steps, 4 * reach + 1, 3], how the picture differs from the paper across it in half pixels.
+    """
+
+    place: np.ndarray
+    way: np.ndarray
+    first: float
+    last: float
+    ends: list[int]
+    limits: tuple[float, float]
+    crossings: list[tuple[float, float]]
+    steps: np.ndarray
+    shows: np.ndarray
     profiles: np.ndarray
-    steadiness: float  # How much of its median contrast is left where it is weakest, from 0 to 1
+    reach: int
+
+    @property
+    def across(self) -> np.ndarray:
+        return _across(self.way)
+
+    def end(self, side: int) -> float:
+        return self.last if side > 0 else self.first
+
+    def profile(self, position: float, side: int, near: int) -> np.ndarray:
+        """float32 [4 * reach + 1, 3]: the median before `position`, coming from the other side; of all for a bar, on
+        which letters may stand."""
+        back = (position - self.steps) * side
+        close = self.shows & (back > 0) & (back <= near)
+        return np.median(self.profiles[close if close.sum() >= 4 and near else self.shows], axis=0)
 
 
-def ruled_lines(rest: np.ndarray, hole: np.ndarray, rules: LineRules) -> list[RuledLine]:
-    """The lines that go on across a hole, the steadiest first, no two of which share an end.
+def find_lines(picture: np.ndarray, rest: np.ndarray, hole: np.ndarray, rules: LineRules) -> list[Line]:
+    """Finds thin lines, the longest pieces first.
 
     Args:
-        rest: float32 [h, w, 3], the picture less its paper, in grey levels; what it has in the hole does not count.
-        hole: bool [h, w].
+        picture: float32 [h, w, 3] in [0, 255].
+        rest: float32 [h, w, 3], the picture less its paper, in grey levels.
+        hole: bool [h, w]; nothing that lies there counts.
     """
-    if max(hole.shape) >= _LONGEST:
-        return []
     rest = np.where(hole[..., None], np.float32(0), rest)
     grey = rest.mean(2)
-    distance = cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, 5)
-    strokes = (np.abs(grey) > rules.contrast) & ~hole & (distance <= rules.band)
-    candidates = cv2.HoughLines(strokes.astype(np.uint8) * 255, 1, _ANGLE_STEP, rules.votes)
-    followed = [
-        _follow(ends, rest, grey, rules)
-        for offset, angle in (candidates[: rules.tries, 0].tolist() if candidates is not None else ())
-        for ends in _crossings(offset, angle, hole, rules.support)
-    ]
-    found: list[RuledLine] = []
-    # Between close rules some lead from one to the next; those that stay on their own are steadier.
-    for line in sorted(filter(None, followed), key=lambda line: -line.steadiness):
-        # Of the ends of a line and of another, none may lie at the other's: a line goes on to one line only.
-        gaps = (np.hypot(*(line.ends[:, None] - other.ends).transpose(2, 0, 1)) for other in found)
-        if all((gap > rules.reach + 1).all() for gap in gaps):
+    found: list[Line] = []
+    for place, way, length in _pieces(grey, rules.piece):
+        if any(_lies_on(place + way * length / 2, way, line, rules.reach + 1) for line in found):
+            continue
+        place, way = _moved(grey, place, way, (0, length), rules.slack)
+        line = _follow(rest, grey, hole, place, way, length, rules.reach, rules.contrast, rules)
+        if line is not None and not _is_rim(picture, line, rules):
             found.append(line)
     return found
 
 
-def draw_lines(page: np.ndarray, paper: np.ndarray, hole: np.ndarray, lines: list[RuledLine]) -> None:
-    """Draws lines over what the page (float32 [h, w, 3], changed) has in the hole (bool [h, w]), on `paper`, its tone
-    without strokes; where two cross, a pixel is that of the one that stands out more.
+def find_bars(rest: np.ndarray, hole: np.ndarray, rules: LineRules) -> list[Line]:
+    """Finds bars of one colour between two parallel borders.
+
+    Args:
+        rest: float32 [h, w, 3], the picture without letters less the page's colour, in grey levels.
     """
-    undrawn, strongest = page.copy(), np.full(hole.shape, -1, np.float32)
-    for line in lines:
-        reach = line.profiles.shape[1] // 4
-        left, top = np.maximum(np.floor(line.ends.min(0)).astype(int) - reach, 0)
-        right, bottom = np.ceil(line.ends.max(0)).astype(int) + reach + 1
-        rows, columns = np.nonzero(hole[top:bottom, left:right])
-        from_start = np.stack([columns + left, rows + top], 1) - line.ends[0]
-        way = line.ends[1] - line.ends[0]
-        length = np.hypot(*way)
-        along = from_start @ way / length**2
-        across = from_start @ np.array([-way[1], way[0]]) / length
-        near = (np.abs(across) < reach) & (along > -1 / length) & (along < 1 + 1 / length)
-        touched, along, across = (rows[near] + top, columns[near] + left), along[near, None].clip(0, 1), across[near]
-        halves = 2 * (across + reach)
-        below = np.floor(halves).astype(int)
-        part = (halves - below)[:, None]
-        first, last = (profile[below] * (1 - part) + profile[below + 1] * part for profile in line.profiles)
-        stroke = (first * (1 - along) + last * along).astype(np.float32)
-        # Outwards the line gives way to what is there.
-        share = np.minimum((reach - np.abs(across)) / (reach / 3), 1).astype(np.float32)
-        strength = np.abs(stroke).max(1) * share
-        drawn = undrawn[touched] + share[:, None] * (paper[touched] + stroke - undrawn[touched])
-        stronger = strength > strongest[touched]
-        strongest[touched] = np.where(stronger, strength, strongest[touched])
-        page[touched] = np.where(stronger[:, None], drawn, page[touched])
+    rest = np.where(hole[..., None], np.float32(0), rest)
+    grey = rest.mean(2)
+    pieces = _pieces(grey, rules.piece)
+    found: list[Line] = []
+    for place, way, length in pieces:
+        for other, other_way, other_length in pieces:
+            across = _across(way)
+            breadth = (other + other_way * other_length / 2 - place) @ across
+            if abs(way @ other_way) < 0.999 or not rules.narrowest <= breadth <= rules.broadest:
+                continue
+            start, stop = sorted([(other - place) @ way, (other + other_way * other_length - place) @ way])
+            start, stop = max(start, 0), min(stop, length)
+            middle = place + across * breadth / 2
+            if stop - start < max(rules.piece, 0.6 * min(length, other_length)):
+                continue
+            if any(_lies_on(middle + way * (start + stop) / 2, way, bar, breadth / 2) for bar in found):
+                break
+            along = middle + np.linspace(start, stop, 24)[:, None] * way
+            inside, *beside = (_sample(grey, along + across * shift * (breadth / 2 + 4))[...] for shift in (0, -1, 1))
+            colour = np.median(inside)
+            alike = np.median(np.abs(inside - colour)) <= 0.25 * abs(colour)
+            if alike and max(abs(np.median(side)) for side in beside) <= rules.thin * abs(colour):
+                reach, corner = round(breadth / 2) + rules.reach, middle + way * start
+                bar = _follow(rest, grey, hole, corner, way, stop - start, reach, rules.bar_contrast, rules)
+                if bar is not None:
+                    found.append(bar)
+                    break
+    return found
 
 
-def _crossings(offset: float, angle: float, hole: np.ndarray, support: int) -> Iterator[np.ndarray]:
-    """Where the line x * cos + y * sin = offset crosses the hole with `support` pixels of page on both sides: float64
-    [2, 2], the first and the last place in the hole.
+def draw_lines(page: np.ndarray, hole: np.ndarray, bars: list[Line], lines: list[Line], rules: LineRules) -> None:
+    """Draws lines into the hole.
+
+    Args:
+        page: float32 [h, w, 3], the paper, changed.
+        hole: bool [h, w]; nothing beyond it changes.
+        bars, lines: changed: those that were lost get their ends. Where two cross, a pixel is that of the one that
+            stands out more; lines lie on bars.
     """
-    height, width = hole.shape
-    diagonal = int(np.hypot(height, width)) + 1
-    steps = np.arange(-diagonal, diagonal + 1)
-    normal, forward = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
-    places = offset * normal + steps[:, None] * forward
-    pixels = np.rint(places).astype(int)
-    inside = ((pixels >= 0) & (pixels < (width, height))).all(1)
-    places, pixels = places[inside], pixels[inside]
-    covered = hole[pixels[:, 1], pixels[:, 0]]
-    borders = np.flatnonzero(np.diff(np.concatenate([[False], covered, [False]])))
-    for first, beyond in zip(borders[::2], borders[1::2], strict=True):
-        needed = support + _RIM
-        room = covered[max(0, first - needed) : first], covered[beyond : beyond + needed]
-        if beyond - first >= 2 and all(len(side) == needed and not side.any() for side in room):
-            yield places[[first, beyond - 1]]
+    lost = list(_find_ends(bars + lines, rules))
+    for group, near in ((bars, 0), (lines, rules.near)):
+        paper, strongest = page.copy(), np.zeros(hole.shape, np.float32)
+        for line in group:
+            strokes = [(a, b, [(a, np.sign(b - a)), (b, np.sign(a - b))]) for a, b in line.crossings]
+            strokes += [(a, b, [(a, side), (a, side)]) for other, side, a, b in lost if other is line]
+            for start, stop, shown in strokes:
+                profiles = [line.profile(position, side, near) for position, side in shown]
+                # A pixel more, where the hole's rim is oblique.
+                _stroke(page, paper, hole, strongest, line, (start - shown[0][1], stop), profiles)
 
 
-def _follow(ends: np.ndarray, rest: np.ndarray, grey: np.ndarray, rules: LineRules) -> RuledLine | None:
-    """The line through the hole between these places, moved to where it shows best, if it goes on there."""
-    way = ends[1] - ends[0]
-    length = np.hypot(*way)
-    across = np.array([-way[1], way[0]]) / length
-    steps = _RIM + np.arange(1, rules.support + 1)
-    # float64 [2, support]: how far along the line the pixels of either side lie, and where they lie on it.
-    along = np.stack([-steps, length + steps]).astype(np.float64)
-    places = ends[0] + along[..., None] * (way / length)
-    shifts = np.linspace(-rules.slack, rules.slack, 9)
-    starts, stops = (grid.reshape(-1, 1, 1) for grid in np.meshgrid(shifts, shifts))
-    middle = steps.mean()
-    moved = starts + (stops - starts) * (along + middle) / (length + 2 * middle)
-    values = _sample(grey, places + moved[..., None] * across)
-    shown = np.abs(values.mean(2)).min(1)
-    ties = np.flatnonzero(shown >= rules.tie * shown.max())
-    ways = np.stack([starts.reshape(-1), stops.reshape(-1)], 1)
-    best = int(ties[np.hypot(*(ways[ties] - ways[ties].mean(0)).T).argmin()])
-    values, moved = values[best], moved[best]
-    medians = np.median(values, axis=1)[:, None]
-    weaker, stronger = sorted(np.abs(medians.ravel()))
-    if medians.prod() <= 0 or weaker < rules.contrast or stronger / weaker > rules.alike:
-        return None
-    shown = values / medians
-    if ((shown > rules.strength).mean(1) < rules.steady).any():
-        return None
-    widths = np.arange(-2 * rules.reach, 2 * rules.reach + 1) / 2
-    around = places[:, :, None] + (moved[..., None] + widths)[..., None] * across
-    profiles = _sample(rest, around).mean(1)
-    if (np.abs(profiles[:, [0, -1]].mean(2) / medians) > rules.thin).any():
-        return None
-    shift = starts[best] + (stops[best] - starts[best]) * (np.array([0, length]) + middle) / (length + 2 * middle)
-    moved_ends = ends + shift.reshape(2, 1) * across
-    return RuledLine(moved_ends, profiles.astype(np.float32), float(shown.min().clip(0, 1)))
+def _across(way: np.ndarray) -> np.ndarray:
+    return np.array([-way[1], way[0]])
+
+
+def _pieces(grey: np.ndarray, shortest: float) -> list[tuple[np.ndarray, np.ndarray, float]]:
+    """(start, way, length) of the segments in a picture of differences, the longest first."""
+    detector = cv2.createLineSegmentDetector(cv2.LSD_REFINE_STD, 1.0)
+    segments = detector.detect(np.clip(128 + grey, 0, 255).astype(np.uint8))[0]
+    if segments is None:
+        return []
+    starts, stops = segments[:, 0, :2].astype(np.float64), segments[:, 0, 2:].astype(np.float64)
+    lengths = np.hypot(*(stops - starts).T)
+    order = [index for index in np.argsort(-lengths, kind="stable") if lengths[index] >= shortest]
+    return [(starts[index], (stops[index] - starts[index]) / lengths[index], float(lengths[index])) for index in order]
+
+
+def _lies_on(place: np.ndarray, way: np.ndarray, line: Line, slack: float) -> bool:
+    from_start = place - line.place
+    return bool(
+        abs(from_start @ line.across) < slack
+        and abs(way @ line.way) > 0.995
+        and line.first - slack <= from_start @ line.way <= line.last + slack
+    )
 
 
 def _sample(plane: np.ndarray, places: np.ndarray) -> np.ndarray:
@@ -178,3 +203,219 @@ def _sample(plane: np.ndarray, places: np.ndarray) -> np.ndarray:
     table = places.reshape(-1, places.shape[-2], 2).astype(np.float32)
     values = cv2.remap(plane, table, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return values.reshape(*places.shape[:-1], *plane.shape[2:])
+
+
+def _moved(
+    grey: np.ndarray, place: np.ndarray, way: np.ndarray, span: tuple[float, float], slack: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """(place, way) of the line, each end of the span moved across it to where it shows best between them."""
+    across = _across(way)
+    along = np.linspace(*span, int(np.clip(span[1] - span[0], 12, 100)))
+    shifts = np.linspace(-slack, slack, 2 * int(np.ceil(2 * slack)) + 1)
+    ways = np.stack(np.meshgrid(shifts, shifts), 2).reshape(-1, 2)
+    share = (along - span[0]) / (span[1] - span[0])
+    moved = ways[:, :1] * (1 - share) + ways[:, 1:] * share
+    shown = np.abs(_sample(grey, place + along[:, None] * way + moved[..., None] * across).mean(1))
+    # A broad line shows equally well over all of its breadth: its middle is taken.
+    ties = np.flatnonzero(shown >= 0.96 * shown.max())
+    best = ways[ties[np.hypot(*(ways[ties] - ways[ties].mean(0)).T).argmin()]]
+    start, stop = (place + position * way + shift * across for position, shift in zip(span, best, strict=True))
+    way = (stop - start) / np.hypot(*(stop - start))
+    return start - span[0] * way, way
+
+
+def _follow(
+    rest: np.ndarray, grey: np.ndarray, hole: np.ndarray, place: np.ndarray, way: np.ndarray, length: float,
+    reach: int, contrast: float, rules: LineRules,
+) -> Line | None:  # fmt: skip
+    """The line of which a piece of this length begins at `place`, if it is one."""
+    line = _trace(grey, hole, place, way, length / 2, contrast, rules)
+    if line is not None and line.last - line.first > length:
+        # Of a longer piece the direction is known better.
+        place, way = _moved(grey, place, way, (line.first, line.last), rules.slack / 2)
+        line = _trace(grey, hole, place, way, length / 2, contrast, rules)
+    if line is None:
+        return None
+    inside = (line.steps >= line.first) & (line.steps <= line.last)
+    places = line.place + line.steps[:, None] * line.way
+    in_sight = inside & ~_at(hole, places)
+    if in_sight.sum() < rules.piece or line.shows[in_sight].mean() < rules.steady:
+        return None
+    widths = np.arange(-2 * reach, 2 * reach + 1) / 2
+    line.profiles = _sample(rest, places[:, None] + widths[:, None] * line.across)
+    line.reach, line.shows = reach, in_sight
+    middle, rims = (np.median(line.profiles[in_sight], 0)[index].mean(-1) for index in (2 * reach, [0, -1]))
+    return line if (np.abs(rims) <= rules.thin * abs(middle)).all() else None
+
+
+def _trace(
+    grey: np.ndarray, hole: np.ndarray, place: np.ndarray, way: np.ndarray, middle: float, contrast: float,
+    rules: LineRules,
+) -> Line | None:  # fmt: skip
+    """Follows a line both ways from `middle`; where it is on is told by its contrast there."""
+    steps = _steps(place, way, hole.shape)
+    here = int(np.searchsorted(steps, middle))
+    if here >= len(steps):
+        return None
+    places = place + steps[:, None] * way
+    hidden = _at(hole, places)
+    values = np.stack([_sample(grey, places + shift * _across(way)) for shift in (-1, 0, 1)])
+    around = slice(max(0, here - int(rules.piece / 3)), here + int(rules.piece / 3) + 1)
+    if hidden[around].all():
+        return None
+    level = float(np.median(values[1, around][~hidden[around]]))
+    if abs(level) < contrast:
+        return None
+    share = (values / level).max(0)
+    is_on = (share > rules.kept) & (share < rules.alike)
+    states = np.where(hidden, _HIDDEN, np.where(is_on, _ON, _OFF))
+    if states[here] != _ON:
+        return None
+    (low, how_low, back, far_low), (high, how_high, forth, far_high) = (
+        _walk(states[here::-1], rules), _walk(states[here:], rules),
+    )  # fmt: skip
+    last = len(steps) - 1
+    crossings = [(steps[here - a], steps[max(here - b, 0)]) for a, b in back]
+    crossings += [(steps[here + a], steps[min(here + b, last)]) for a, b in forth]
+    limits = steps[max(here - far_low, 0)], steps[min(here + far_high, last)]
+    first, last_on = float(steps[here - low]), float(steps[here + high])
+    return Line(place, way, first, last_on, [how_low, how_high], limits, crossings, steps, is_on & ~hidden, steps, 0)
+
+
+def _steps(place: np.ndarray, way: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Whole positions along a line that lie in a picture of (height, width)."""
+    low, high = -np.inf, np.inf
+    for start, slope, length in zip(place, way, size[::-1], strict=True):
+        if abs(slope) > 1e-9:
+            near, far = sorted([-start / slope, (length - 1 - start) / slope])
+            low, high = max(low, near), min(high, far)
+    return np.arange(np.ceil(low), np.floor(high) + 1)
+
+
+def _at(plane: np.ndarray, places: np.ndarray) -> np.ndarray:
+    columns, rows = np.rint(places).astype(int).T
+    return plane[rows.clip(0, plane.shape[0] - 1), columns.clip(0, plane.shape[1] - 1)]
+
+
+def _walk(states: np.ndarray, rules: LineRules) -> tuple[int, int, list[tuple[int, int]], int]:
+    """Follows a line outwards, from on.
+
+    Returns:
+        The index of its last pixel, how it stops there, the hidden stretches that it crosses, and the index up to which
+        it may go on in hiding.
+    """
+    runs = [[state, len(list(group))] for state, group in groupby(states.tolist())]
+    for index in range(1, len(runs) - 1):
+        # What is missing for a moment is the line's, and beside a hole the hole's.
+        if runs[index][0] == _OFF and runs[index][1] <= rules.gap:
+            runs[index][0] = _HIDDEN if _HIDDEN in (runs[index - 1][0], runs[index + 1][0]) else _ON
+    joined: list[list[int]] = []
+    for state, count in runs:
+        if joined and joined[-1][0] == state:
+            joined[-1][1] += count
+        else:
+            joined.append([state, count])
+    position, end, crossings = 0, 0, []
+    for index, (state, count) in enumerate(joined):
+        if state == _OFF:
+            return end, _SEEN, crossings, end
+        if state == _HIDDEN:
+            behind, shown = joined[index + 1] if index + 1 < len(joined) else (_OFF, 0)
+            after = joined[index + 2][0] if index + 2 < len(joined) else None
+            # Between two fingers, and at the picture's side, it can show no longer than it does.
+            if behind != _ON or not (shown >= rules.support or after is None or (after == _HIDDEN and shown >= 2)):
+                return end, _LOST, crossings, position + count - 1
+            crossings.append((end, position + count))
+        position += count
+        end = position - 1 if state == _ON else end
+    return end, _SIDE, crossings, end
+
+
+def _is_rim(picture: np.ndarray, line: Line, rules: LineRules) -> bool:
+    """Whether a line is what a median leaves beside something broad: its two sides differ as much as it stands out."""
+    level = float(np.median(line.profiles[line.shows, 2 * line.reach].mean(1)))
+    places = line.place + line.steps[line.shows, None] * line.way
+    one, other = (
+        np.median(_sample(picture, places + side * (line.reach + 1) * line.across), axis=0) for side in (-1, 1)
+    )
+    return bool(np.abs(one - other).mean() > (rules.halo if level > 0 else rules.step) * abs(level))
+
+
+def _find_ends(lines: list[Line], rules: LineRules) -> Iterator[tuple[Line, int, float, float]]:
+    """(line, side, from, to) for each line that was lost and whose end can be told; then its end is known to others."""
+    for _ in range(3):
+        told = [
+            (line, side, line.end(side), end)
+            for line in lines
+            if line.shows.sum() >= rules.longest
+            for side in (-1, 1)
+            if line.ends[side > 0] == _LOST and (end := _end_by_others(line, side, lines, rules)) is not None
+        ]
+        for line, side, _, end in told:
+            line.ends[side > 0] = _SEEN
+            line.first, line.last = (line.first, end) if side > 0 else (end, line.last)
+        yield from told
+
+
+def _end_by_others(line: Line, side: int, lines: list[Line], rules: LineRules) -> float | None:
+    """Where a line ends in the hole by those that run beside it and those that cross it; None if they do not tell."""
+    lost_at, limit = line.end(side), line.limits[side > 0] + side * rules.gap
+    beside: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
+    crossing = []
+    for other in lines:
+        turn = float(other.way @ line.way)
+        if other is line:
+            continue
+        if abs(turn) > cos(radians(rules.parallel)):
+            far_side = side if turn > 0 else -side
+            far, near = (other.place + other.end(s) * other.way - line.place for s in (far_side, -far_side))
+            distance, end, begin = far @ line.across, far @ line.way, near @ line.way
+            alike = abs(begin - line.end(-side)) <= rules.agree and line.ends[side < 0] != _LOST
+            within = 3 < abs(distance) < rules.neighbour * (3 if alike else 1)
+            runs_beside = side * (end - lost_at) > 0 >= side * (begin - lost_at) and side * (limit - end) >= 0
+            if other.ends[far_side > 0] != _LOST and within and runs_beside:
+                beside[distance > 0].append((abs(distance), end))
+        elif abs(turn) < sin(radians(3 * rules.parallel)):
+            position, on_other = np.linalg.solve(np.stack([line.way, -other.way], 1), other.place - line.place)
+            before, behind = other.first - on_other > rules.snap, on_other - other.last > rules.snap
+            met = not (before or behind) or (before and other.ends[0] == _LOST) or (behind and other.ends[1] == _LOST)
+            if met and side * (position - lost_at) > -2 and side * (limit - position) >= 0:
+                crossing.append(float(position))
+    nearest = [min(those) for those in beside.values() if those]
+    if not nearest:
+        return max(crossing, key=lambda position: side * position, default=None)
+    end = min(nearest)[1]
+    if len(nearest) == 2:
+        (one, one_end), (other, other_end) = nearest
+        if abs(one_end - other_end) <= rules.agree + 0.05 * (one + other):
+            end = (one_end * other + other_end * one) / (one + other)
+    frame = min(crossing, key=lambda position: abs(position - end), default=end)
+    return frame if abs(frame - end) <= rules.snap else float(end)
+
+
+def _stroke(
+    page: np.ndarray, paper: np.ndarray, hole: np.ndarray, strongest: np.ndarray, line: Line,
+    span: tuple[float, float], profiles: list[np.ndarray],
+) -> None:  # fmt: skip
+    """Draws the hole's pixels of a line between two positions, its profile passing from the first to the second."""
+    height, width = hole.shape
+    corners = line.place + np.array(span)[:, None] * line.way
+    left, top = np.maximum(np.floor(corners.min(0)).astype(int) - line.reach, 0)
+    right, bottom = np.minimum(np.ceil(corners.max(0)).astype(int) + line.reach + 1, (width, height))
+    box = (slice(top, max(top, bottom)), slice(left, max(left, right)))
+    rows, columns = np.nonzero(hole[box])
+    from_start = np.stack([columns + left, rows + top], 1) - line.place
+    along, across = from_start @ line.way, from_start @ line.across
+    inside = (np.abs(across) < line.reach) & (along >= min(span) - 0.5) & (along <= max(span) + 0.5)
+    rows, columns, along, across = rows[inside], columns[inside], along[inside], across[inside]
+    share = ((along - span[0]) / (span[1] - span[0] or 1)).clip(0, 1)[:, None]
+    halves = 2 * (across + line.reach)
+    below = np.floor(halves).astype(int)
+    part = (halves - below)[:, None]
+    one, other = (profile[below] * (1 - part) + profile[below + 1] * part for profile in profiles)
+    stroke = one * (1 - share) + other * share
+    strength = np.abs(stroke).max(1)
+    wins = strength > strongest[box][rows, columns]
+    rows, columns = rows[wins], columns[wins]
+    page[box][rows, columns] = paper[box][rows, columns] + stroke[wins]
+    strongest[box][rows, columns] = strength[wins]

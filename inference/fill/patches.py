@@ -1,10 +1,8 @@
 """What is pasted over the covered parts of a picture: the page around carried on, or the network's own picture.
 
-The page around gives two answers, and their mean is better than either: plain paper, which is the tone of the
-surroundings carried on without its letters; and Navier-Stokes inpainting, which carries lines and edges on for a
-little. Straight borders (`inference.fill.borders`) keep their sides apart, ruled lines (`inference.fill.lines`) go on.
-The network's result is its input plus a correction, and so a tint stays in its fill: it is measured on the page around.
-A ghost of the hand's fine detail stays as well. MODEL_CARD.md tells what each is worth.
+The page around gives plain paper (`inference.fill.paper`), on which the lines and bars go on that show around
+(`inference.fill.lines`). The network's result is its input plus a correction, and so a tint stays in its fill: it is
+measured on the page around. A ghost of the hand's fine detail stays as well. MODEL_CARD.md tells what each is worth.
 """
 
 from __future__ import annotations
@@ -16,15 +14,12 @@ from math import ceil
 import cv2
 import numpy as np
 
-from inference.fill.borders import BorderRules, straight_areas
-from inference.fill.lines import LineRules, draw_lines, ruled_lines
+from inference.fill.lines import LineRules, draw_lines, find_bars, find_lines
+from inference.fill.paper import PaperRules, carry_on, paper_under, with_remains, without_ink
 from inference.find.locate import to_float
 from inference.paste import PasteRules, Patch, covered_boxes
 from inference.tiles import Box, Network, region_cut
 
-_INPAINTING_RADIUS = 3
-# An area of which less than this many pixels show takes its tone from all that shows.
-_FEWEST_SEEN = 10
 # Pixels of page beyond what is looked at: the network sees them, and no side of a box is taken for the picture's.
 _CONTEXT = 48
 # The network's fill takes the tone of the page up to this far from what is pasted, in pixels as those of `PageRules`;
@@ -34,22 +29,16 @@ TONE_RING, TONE_OUTLIER = 16.0, 0.1
 
 @dataclass(frozen=True)
 class PageRules:
-    """Where the page around is looked at; lengths are pixels of a picture whose long side is 1024."""
+    """How the page around is carried on, for a picture whose long side is 1024."""
 
-    ring: float = 7.0  # The paper is looked at from where pixels stay as they are up to this much farther out
-    text: int = 21  # Side of the median filter that takes letters off the paper; odd
-    stroke: int = 9  # Side of the one that takes thin strokes off; odd
-    rim: int = 3  # Navier-Stokes starts this far from the mask
-    around: float = 32.0  # Borders of the sheet are looked for from where pixels stay up to this much farther out
-    borders: BorderRules = field(default_factory=BorderRules)  # What a border is
-    lines: LineRules = field(default_factory=LineRules)  # Which lines go on
+    context: float = 170.0  # Lines are followed up to this far from what is pasted
+    paper: PaperRules = field(default_factory=PaperRules)
+    lines: LineRules = field(default_factory=LineRules)
 
     def scaled(self, long_side: int) -> PageRules:
         """The rules in pixels of a picture with this long side; below 1024 they stay: letters do, too."""
         factor = max(1.0, long_side / 1024)
-        text, stroke = (2 * round(side * factor / 2 - 0.5) + 1 for side in (self.text, self.stroke))
-        rim, around = round(self.rim * factor), self.around * factor
-        return PageRules(self.ring * factor, text, stroke, rim, around, self.borders, self.lines.scaled(factor))
+        return PageRules(self.context * factor, self.paper.scaled(factor), self.lines.scaled(factor))
 
 
 def page_patches(picture: np.ndarray, mask: np.ndarray, paste: PasteRules) -> list[Patch]:
@@ -61,10 +50,11 @@ def page_patches(picture: np.ndarray, mask: np.ndarray, paste: PasteRules) -> li
         paste: how the patches will be pasted, in pixels of that scale.
     """
     rules = PageRules().scaled(max(mask.shape))
-    return [
-        Patch(box, mask[place], to_float(carry_page_on(picture[place], mask[place], paste, rules)))
-        for box, place in _covered_places(mask, paste.reach + max(rules.around, rules.lines.band))
-    ]
+    patches = []
+    for box, place in _covered_places(mask, paste.reach + rules.context):
+        covered = whole_letters(picture[place], mask[place], paste, rules)
+        patches.append(Patch(box, covered, to_float(carry_page_on(picture[place], covered, paste, rules))))
+    return patches
 
 
 def network_patches(
@@ -117,6 +107,14 @@ def match_tone(
     return restored + carry_on(error, trust)
 
 
+def whole_letters(picture: np.ndarray, mask: np.ndarray, paste: PasteRules, rules: PageRules) -> np.ndarray:
+    """The mask with the small remains of letters that it cuts; arguments as for `carry_page_on`."""
+    if mask.all() or not mask.any():
+        return mask
+    _, darkness = without_ink(_eight_bit(picture), mask, rules.paper)
+    return with_remains(mask, darkness, _beyond(mask, paste), rules.paper)
+
+
 def carry_page_on(picture: np.ndarray, mask: np.ndarray, paste: PasteRules, rules: PageRules) -> np.ndarray:
     """A picture (RGB uint8 or uint16 [h, w, 3]) with the page around carried on over what is covered, and as far beyond
     as `paste` reaches; the picture itself where nothing is covered (mask: uint8 [h, w]), or no page is left to go by.
@@ -124,12 +122,10 @@ def carry_page_on(picture: np.ndarray, mask: np.ndarray, paste: PasteRules, rule
     """
     if mask.all() or not mask.any():
         return picture
-    # How far a pixel is from the last one that is pasted; negative within.
-    beyond = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5) - np.float32(paste.reach)
-    if not ((beyond > 0) & (beyond <= rules.ring)).any():
+    beyond = _beyond(mask, paste)
+    if not ((beyond > 0) & (beyond <= rules.paper.ring)).any():
         return picture
-    eight_bit = picture if picture.dtype == np.uint8 else ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    page = _page(eight_bit, mask, beyond, rules) * np.float32(np.iinfo(picture.dtype).max / 255)
+    page = _page(_eight_bit(picture), mask, beyond, rules) * np.float32(np.iinfo(picture.dtype).max / 255)
     changed = beyond < 0
     before = picture[changed].astype(np.float32)
     result = picture.copy()
@@ -137,65 +133,38 @@ def carry_page_on(picture: np.ndarray, mask: np.ndarray, paste: PasteRules, rule
     return result
 
 
+def _eight_bit(picture: np.ndarray) -> np.ndarray:
+    return picture if picture.dtype == np.uint8 else ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
+def _beyond(mask: np.ndarray, paste: PasteRules) -> np.ndarray:
+    """float32 [h, w]: how far a pixel is from the last one that is pasted; negative within."""
+    return cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5) - np.float32(paste.reach)
+
+
 def _page(picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, rules: PageRules) -> np.ndarray:
     """float32 [h, w, 3] in [0, 255], the page where `beyond` is negative; blobs with nothing of their surroundings in
-    common are looked at one by one, in their own box and with their own borders.
+    common lie on paper of their own.
     """
-    page = picture.astype(np.float32)
-    surroundings = (beyond <= rules.around).astype(np.uint8)
-    _, labels, boxes, _ = cv2.connectedComponentsWithStats(surroundings, connectivity=8)
-    margin = max(rules.lines.band - int(rules.around), 0) + rules.text
-    for label, (left, top, width, height, _) in enumerate(boxes[1:], 1):
+    inkless, darkness = without_ink(picture, mask, rules.paper)
+    page, hole = picture.astype(np.float32), beyond < 0
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(
+        (beyond <= rules.paper.around).astype(np.uint8), connectivity=8
+    )
+    margin = rules.paper.text
+    for label in range(1, count):
+        left, top, width, height = boxes[label, :4]
         box = (slice(max(0, top - margin), top + height + margin), slice(max(0, left - margin), left + width + margin))
         near = labels[box] == label
-        own = near & (beyond[box] < 0)
-        page[box][own] = _page_under(picture[box], mask[box], beyond[box], near, rules)[own]
-    return page
-
-
-def _page_under(
-    picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, near: np.ndarray, rules: PageRules
-) -> np.ndarray:
-    """The same for one blob, which lies with its surroundings in `near` (bool [h, w])."""
-    ring, around = (near & (beyond > 0) & (beyond <= width) for width in (rules.ring, rules.around))
-    pasted = beyond < 0
-    plain = cv2.medianBlur(picture, rules.text)
-    areas = straight_areas(plain, around, rules.borders)
-    plain = plain.astype(np.float32)
-    hole = cv2.dilate(mask, np.ones((2 * rules.rim + 1, 2 * rules.rim + 1), np.uint8))
-    # Without thin strokes as well: a stroke that is carried on too far costs more than one that ends.
-    calm = cv2.medianBlur(picture, rules.stroke)
-    page, papers = picture.astype(np.float32), plain.copy()
-    for area in np.unique(areas[pasted & near]):
-        here = areas == area
-        seen = ring & here
-        paper = carry_on(plain, (seen if seen.sum() >= _FEWEST_SEEN else ring).astype(np.float32))
-        papers[here] = paper[here]
-        page[here] = paper[here] / 2
-        # On the other side of a border Navier-Stokes sees this side's paper, so that nothing flows across.
-        elsewhere = np.clip(paper + np.float32(0.5), 0, 255).astype(np.uint8)
-        for strokes in (picture, calm):
-            source = np.where(here[..., None], strokes, elsewhere)
-            flow = cv2.inpaint(source, hole * here.astype(np.uint8), _INPAINTING_RADIUS, cv2.INPAINT_NS)
-            page[here] += flow[here] / np.float32(4)
-    draw_lines(page, papers, pasted, ruled_lines(picture - plain, pasted, rules.lines))
+        paper = paper_under(picture[box], inkless[box], darkness[box], beyond[box], near, rules.paper)
+        page[box][near & hole[box]] = paper[near & hole[box]]
+    lines = find_lines(
+        picture.astype(np.float32), picture - cv2.medianBlur(picture, rules.paper.text).astype(np.float32), hole,
+        rules.lines,
+    )  # fmt: skip
+    # Letters on a bar of colour are no borders of it, be they dark or light.
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (rules.paper.stroke, rules.paper.stroke))
+    plain = cv2.medianBlur(cv2.morphologyEx(inkless, cv2.MORPH_OPEN, disc), 2 * (rules.paper.text // 5) + 1)
+    common = np.median(plain[(beyond > 0) & (beyond <= 2 * rules.paper.around)], axis=0).astype(np.float32)
+    draw_lines(page, hole, find_bars(plain - common, hole, rules.lines), lines, rules.lines)
     return np.clip(page, 0, 255)
-
-
-def carry_on(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """float32 [h, w, 3], the weighted mean of known values around each pixel, in which near ones count most; 0 where
-    `weights` (float32 [h, w] in [0, 1], 0 = not known) knows none.
-
-    The weight of a value falls with about the third power of its distance: that is what a sum of Gaussians makes whose
-    width doubles and whose share halves from level to level of a pyramid.
-    """
-    height, width = weights.shape
-    level = np.dstack([values * weights[..., None], weights])
-    total, share = np.zeros_like(level), np.float32(1)
-    while True:
-        blurred = cv2.GaussianBlur(level, (0, 0), 1.5, borderType=cv2.BORDER_CONSTANT)
-        total += share * cv2.resize(blurred, (width, height), interpolation=cv2.INTER_LINEAR)
-        if max(level.shape[:2]) <= 4:
-            return total[..., :3] / np.maximum(total[..., 3:], np.float32(1e-9))
-        half = ((level.shape[1] + 1) // 2, (level.shape[0] + 1) // 2)
-        level, share = cv2.resize(level, half, interpolation=cv2.INTER_AREA), share / 2

@@ -92,6 +92,20 @@ def _table() -> Scene:
     return picture, mask | pictures.finger(picture.shape, (90, 240), (60, 379), 50)
 
 
+def _lost_rows(slant: int) -> Scene:
+    """Rows that end under a hand from the right, each `slant` farther left than the one above, in a frame or none."""
+    picture = pictures.flat(380, 420)
+    for number, row in enumerate(range(40, 360, 32)):
+        cv2.line(picture, (30, row), (330 - number * slant // 4, row), INK, 2)
+    return pictures.speckled(picture, 10), pictures.finger(picture.shape, (190, 180), (419, 220), 130)
+
+
+def _bar(contrast: int) -> Scene:
+    picture = pictures.flat(380, 420)
+    picture[180:212, 40:400] -= np.uint8(contrast)
+    return _disc(pictures.speckled(picture, 16, 0.7))
+
+
 def _ruled() -> Scene:
     picture = pictures.flat(380, 420)
     for row in range(30, 380, 24):
@@ -129,17 +143,22 @@ def _scenes() -> dict[str, Scene]:
         "smallest side": _tip(608),
         "ruled": _ruled(),
         "table": _table(),
-        "alike": _lines((150, 2, 80, 36, 0), (200, 2, 36, 80, 0)),
-        "not alike": _lines((150, 2, 84, 30, 0), (200, 2, 30, 84, 0)),
-        "faint": _lines((160, 2, 11, 11, 0), (180, 2, 13, 13, 0)),
-        "too faint": _lines((160, 2, 9, 9, 0), (180, 2, 8, 8, 0)),
-        "dotted": _lines((150, 2, 60, 60, 1), (200, 2, 60, 60, 3)),
-        "broken": _lines((150, 2, 60, 60, 4), (200, 2, 60, 60, 6)),
+        "alike": _lines((150, 2, 80, 46, 0), (200, 2, 46, 80, 0)),
+        "not alike": _lines((150, 2, 80, 33, 0), (200, 2, 33, 80, 0)),
+        "faint": _lines((160, 2, 9, 9, 0), (180, 2, 10, 10, 0)),
+        "too faint": _lines((160, 2, 6, 6, 0), (180, 2, 5, 5, 0)),
+        "dotted": _lines((150, 2, 60, 60, 1), (200, 2, 60, 60, 2)),
+        "broken": _lines((150, 2, 60, 60, 4), (200, 2, 60, 60, 5)),
         "broad": _lines((140, 5, 60, 60, 0), (180, 8, 60, 60, 0), (220, 10, 60, 60, 0)),
-        "dots, strong enough": _marked(0.66, True),
-        "dots, too faint": _marked(0.54, True),
-        "rim, faint enough": _marked(0.31, False),
-        "rim, too strong": _marked(0.39, False),
+        "dots, strong enough": _marked(0.58, True),
+        "dots, too faint": _marked(0.42, True),
+        "rim, faint enough": _marked(0.34, False),
+        "rim, too strong": _marked(0.46, False),
+        "lost rows": _lost_rows(0),
+        "lost rows, slanted": _lost_rows(14),
+        "lost rows, ragged": _lost_rows(44),
+        "bar": _bar(12),
+        "bar, too faint": _bar(7),
         "two masks": (pictures.text_page(380, 420, 14), pictures.finger((380, 420), (70, 90), (0, 60), 50)
                       | pictures.finger((380, 420), (330, 280), (419, 330), 50)),
     }  # fmt: skip

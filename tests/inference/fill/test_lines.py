@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.fill.lines import LineRules, draw_lines, ruled_lines
+from inference.fill.lines import Line, LineRules, draw_lines, find_bars, find_lines
 
 HEIGHT, WIDTH = 200, 260
 PAPER = 220
@@ -24,9 +24,16 @@ def page(*lines: tuple[tuple[float, float], tuple[float, float], int], thickness
     return np.clip(picture + noise, 0, 255).astype(np.uint8)
 
 
-def found_in(picture: np.ndarray, rules: LineRules = RULES) -> list:
-    blind = np.where(HOLE[..., None], 90, picture)
-    return ruled_lines(blind.astype(np.float32) - PAPER, HOLE, rules)
+def found_in(picture: np.ndarray, hole: np.ndarray = HOLE, rules: LineRules = RULES) -> list[Line]:
+    blind = np.where(hole[..., None], 90, picture).astype(np.float32)
+    return find_lines(blind, blind - PAPER, hole, rules)
+
+
+def drawn(picture: np.ndarray, hole: np.ndarray = HOLE) -> np.ndarray:
+    """float32, plain paper with the lines of the picture drawn into the hole."""
+    paper = np.full(picture.shape, PAPER, np.float32)
+    draw_lines(paper, hole, [], found_in(picture, hole), RULES)
+    return paper
 
 
 @pytest.mark.parametrize("grey", [20, 160, 250])
@@ -38,12 +45,10 @@ def test_a_line_is_drawn_through_the_hole_where_it_was(start, stop, grey):
     picture = page((start, stop, grey))
     lines = found_in(picture)
     assert len(lines) == 1
-    drawn = np.full(picture.shape, PAPER, np.float32)
-    paper = drawn.copy()
-    draw_lines(drawn, paper, HOLE, lines)
-    assert np.array_equal(drawn[~HOLE], paper[~HOLE])
-    # Next to the hole's rim the profile is the mean of what follows.
-    error, without = (np.abs(made - picture)[HOLE].mean() for made in (drawn, paper))
+    made, paper = drawn(picture), np.full(picture.shape, PAPER, np.float32)
+    assert np.array_equal(made[~HOLE], paper[~HOLE])
+    # Next to the hole's rim the profile is the median of what follows.
+    error, without = (np.abs(image - picture)[HOLE].mean() for image in (made, paper))
     noise = np.abs(page() - float(PAPER))[HOLE].mean()
     assert error - noise < 0.5 * (without - noise)
 
@@ -54,30 +59,20 @@ def test_close_rules_stay_apart_and_whole_where_they_cross(thickness, tilt):
     rows = [((-5, y - tilt), (265, y + tilt), 40) for y in (70, 90, 110, 130)]
     columns = [((x + tilt, -5), (x - tilt, 205), 40) for x in (105, 150)]
     picture = page(*rows, *columns, thickness=thickness)
-    lines = found_in(picture)
-    assert len(lines) == 6
-    drawn = np.full(picture.shape, PAPER, np.float32)
-    draw_lines(drawn, np.full_like(drawn, PAPER), HOLE, lines)
-    dark, truth = drawn.mean(2) < 130, picture.mean(2) < 130
+    assert len(found_in(picture)) == 6
+    dark, truth = drawn(picture).mean(2) < 130, picture.mean(2) < 130
     near = cv2.dilate(truth.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     assert dark[HOLE & truth].mean() > 0.7
     assert not (dark & HOLE & ~near).any()
-
-
-def test_broad_close_rules_go_on_to_themselves():
-    hole = np.zeros((HEIGHT, WIDTH), bool)
-    hole[:, 80:180] = True
-    picture = page(*[((-5, y), (265, y), 40) for y in range(20, 190, 20)], thickness=3)
-    lines = ruled_lines(picture.astype(np.float32) - PAPER, hole, RULES)
-    assert max(abs(line.ends[0, 1] - line.ends[1, 1]) for line in lines) < 4
 
 
 def test_what_the_hole_shows_does_not_matter():
     picture = page(((-5, 60), (265, 66), 60), ((-5, 120), (265, 120), 170)).astype(np.float32)
     made = []
     for tone in (0, 90, 220, 255):
-        rest = np.where(HOLE[..., None], tone, picture).astype(np.float32) - PAPER
-        made.append([(line.ends.tolist(), line.profiles.tolist()) for line in ruled_lines(rest, HOLE, RULES)])
+        blind = np.where(HOLE[..., None], tone, picture).astype(np.float32)
+        found = find_lines(blind, blind - PAPER, HOLE, RULES)
+        made.append([(line.crossings, line.profiles[line.shows].tolist()) for line in found])
     assert len(made[0]) == 2
     assert made[1:] == made[:1] * 3
 
@@ -88,25 +83,83 @@ def test_what_the_hole_shows_does_not_matter():
         [((-5, 100), (120, 100), 30)],  # ends under the hole
         [((-5, 90), (120, 90), 30), ((140, 112), (265, 112), 30)],  # two that do not meet
         [((-5, 100), (120, 100), 30), ((140, 100), (265, 100), 250)],  # dark here, light there
-        [((-5, 100), (265, 100), PAPER - 5)],  # too faint
+        [((-5, 100), (265, 100), PAPER - 4)],  # too faint
     ],
 )
-def test_what_does_not_go_on_is_not_drawn(lines):
-    assert not found_in(page(*lines))
+def test_of_what_does_not_show_on_both_sides_nobody_knows_where_it_ends(lines):
+    assert (drawn(page(*lines)) == PAPER).all()
 
 
-def test_a_broad_bar_and_letters_in_rows_are_no_lines():
+FROM_THE_SIDE = np.zeros((HEIGHT, WIDTH), bool)
+FROM_THE_SIDE[60:150, 100:] = True
+END = 190
+
+
+def rows_to(end: float, *frame: tuple) -> np.ndarray:
+    """A table's rows that begin at 20, and what else is given."""
+    return page(*[((20, y), (end, y), 40) for y in (20, 50, 80, 110, 140, 170)], *frame, thickness=2)
+
+
+@pytest.mark.parametrize(
+    ("picture", "end"),
+    [
+        (rows_to(END), END),  # as the rows above and below that are in sight
+        (rows_to(END, ((END, 20), (END, 170), 40)), END),  # the table's frame, itself drawn through
+        (rows_to(265), WIDTH),  # to the picture's side
+    ],
+)
+def test_a_line_lost_in_the_hole_ends_where_its_neighbours_end(picture, end):
+    made = drawn(picture, FROM_THE_SIDE)
+    for y in (80, 110, 140):
+        dark = made[y - 1 : y + 2, 100:].mean(2).min(0) < 130
+        assert dark[: end - 100 - 4].all()
+        assert not dark[end - 100 + 4 :].any()
+
+
+def test_a_line_lost_in_the_hole_ends_at_what_crosses_it_there():
+    made = drawn(page(((20, 100), (150, 100), 40), ((END, -5), (END, 205), 40), thickness=2), FROM_THE_SIDE)
+    dark = made[99:102].mean(2).min(0) < 130
+    assert dark[104 : END - 3].all()
+    assert not dark[END + 4 :].any()
+
+
+def test_fingers_do_not_break_a_line():
+    fingers = np.zeros((HEIGHT, WIDTH), bool)
+    for left in (60, 90, 120, 150):
+        fingers[60:, left : left + 22] = True  # eight pixels of page between them
+    made = drawn(page(((-5, 100), (265, 103), 40), thickness=2), fingers)
+    assert (made.mean(2).min(0)[fingers[100]] < 130).all()
+
+
+def test_a_bar_of_colour_goes_on_and_letters_on_it_do_not():
+    picture = np.full((HEIGHT, WIDTH, 3), PAPER, np.float32)
+    picture[80:110, 20:] = (150, 170, 200)
+    made = np.full_like(picture, PAPER)
+    hole = np.zeros((HEIGHT, WIDTH), bool)
+    hole[60:150, 120:180] = True
+    bars = find_bars(np.where(hole[..., None], 0, picture - PAPER).astype(np.float32), hole, RULES)
+    assert len(bars) == 1
+    draw_lines(made, hole, bars, [], RULES)
+    assert np.abs(made - picture)[hole].mean() < 2
+
+
+def test_a_broad_bar_is_no_line():
     assert not found_in(page(((-5, 100), (265, 100), 30), thickness=15))
+
+
+def test_letters_in_rows_are_no_lines():
     picture = page()
     for y in range(20, HEIGHT, 16):
         cv2.putText(picture, "the quick brown fox jumps over it", (2, y), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (30,) * 3, 1)
-    assert not found_in(picture)
+    assert (drawn(picture) == PAPER).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (1, 9), (70, 2), (40, 50)])
 def test_any_size(shape):
-    rest = np.random.default_rng(1).normal(0, 60, (*shape, 3)).astype(np.float32)
+    picture = np.random.default_rng(1).normal(128, 60, (*shape, 3)).astype(np.float32)
     hole = np.zeros(shape, bool)
     hole[:, shape[1] // 3 : shape[1] // 2 + 1] = True
-    for line in ruled_lines(rest, hole, LineRules(votes=3, support=2, band=5)):
-        assert np.isfinite(line.profiles).all()
+    rules = LineRules(piece=3, support=2, contrast=1, steady=0, thin=9)
+    lines, bars = find_lines(picture, picture - 128, hole, rules), find_bars(picture - 128, hole, rules)
+    draw_lines(picture, hole, bars, lines, rules)
+    assert np.isfinite(picture).all()

@@ -9,7 +9,16 @@ from configs.schema import PredictConfig
 from inference import Restorer
 from inference.fill.borders import BorderRules
 from inference.fill.lines import LineRules
-from inference.fill.patches import TONE_RING, PageRules, carry_on, carry_page_on, match_tone, network_patches
+from inference.fill.paper import PaperRules, carry_on
+from inference.fill.patches import (
+    TONE_RING,
+    PageRules,
+    carry_page_on,
+    match_tone,
+    network_patches,
+    page_patches,
+    whole_letters,
+)  # fmt: skip
 from inference.paste import PasteRules
 from inference.tiles import Network
 from tests.inference.painted import page as red_page
@@ -48,15 +57,14 @@ def test_letters_do_not_go_on_and_the_edge_of_the_sheet_does(kind):
     written[6:HEIGHT:16, ::3] = white // 10  # lines of thin strokes: letters, to the median filter
     picture, mask = covered(written)
     error = np.abs(carry_page_on(picture, mask, PASTE, RULES).astype(float) - paper)[mask > 0].mean() / white
-    # Navier-Stokes takes the letters that touch the hand a little way in, for its half.
-    assert error < 0.05
+    assert error < 0.005
     for right in (WIDTH, 110):  # an edge below, a corner
         page = np.full((HEIGHT, WIDTH, 3), 215)
         page[120:] = page[:, right:] = (120, 70, 40)
         page = (page * (white // 255)).astype(kind)
         error = error_of(page)
         assert error < 0.03
-        assert error_of(page, PageRules(borders=BorderRules(depth=0))) > 2.5 * error
+        assert error_of(page, PageRules(paper=PaperRules(borders=BorderRules(depth=0)))) > 2.5 * error
 
 
 def test_sixteen_bits_keep_what_lies_between_the_steps_of_eight_and_are_not_darkened_by_the_way_through_them():
@@ -96,12 +104,38 @@ def test_carrying_on_keeps_a_constant_and_takes_the_nearest_most():
 
 def test_lengths_grow_with_the_working_scale_and_never_shrink():
     assert RULES.scaled(300) == RULES.scaled(1024) == RULES
-    double = RULES.scaled(2048)
-    assert (double.ring, double.text, double.stroke, double.rim, double.around) == (14, 41, 17, 6, 64)
+    double = PageRules().scaled(2048).paper
+    assert (double.stroke, double.text, double.ring, double.ink) == (25, 41, 40, 10)
     lines = LineRules().scaled(2.5)
-    assert (lines.band, lines.support, lines.reach, lines.slack, lines.contrast) == (120, 75, 10, 5.0, 10.0)
-    sides = [getattr(RULES.scaled(side), name) for side in range(1000, 4000, 37) for name in ("text", "stroke")]
-    assert all(side % 2 == 1 for side in sides)
+    assert (lines.piece, lines.support, lines.reach, lines.slack, lines.contrast) == (55, 35, 10, 6.25, 7.0)
+    papers = [RULES.scaled(side).paper for side in range(1000, 4000, 37)]
+    assert all(paper.text % 2 == paper.stroke % 2 == 1 for paper in papers)
+
+
+def test_what_is_left_of_a_small_letter_goes_and_a_large_one_and_an_untouched_one_stay():
+    page = np.full((HEIGHT, WIDTH, 3), 215, np.uint8)
+    cut, whole, large = np.s_[100:108, 134:146], np.s_[120:128, 160:166], np.s_[130:160, 130:165]
+    for letter in (cut, whole, large):
+        page[letter] = 30
+    picture, mask = covered(page)
+    grown = whole_letters(picture, mask, PASTE, RULES)
+    assert grown[cut].all()
+    assert not grown[whole].any()
+    assert not grown[large][:, 12:].any()
+    (patch,) = page_patches(picture, mask, PASTE)
+    top, _, left, _ = patch.box
+    filled = patch.fill[100 - top : 108 - top, 134 - left : 146 - left]
+    assert np.abs(filled * 255 - 215).max() < 8
+
+
+def test_grain_is_as_strong_as_that_of_the_paper_and_the_same_each_time():
+    noise = np.random.default_rng(4).normal(0, 5, (HEIGHT, WIDTH, 1))
+    picture, mask = covered(np.clip(200 + noise + np.zeros(3), 0, 255).astype(np.uint8))
+    one, other = (carry_page_on(picture, mask, PASTE, RULES) for _ in range(2))
+    assert np.array_equal(one, other)
+    assert 4 < one[100:, 90:130].std() < 6
+    flat, mask = covered(np.full((HEIGHT, WIDTH, 3), 200, np.uint8))
+    assert np.ptp(carry_page_on(flat, mask, PASTE, RULES)[100:, 90:130]) <= 1
 
 
 def test_fingers_far_apart_are_carried_on_one_by_one():
@@ -179,10 +213,13 @@ def test_the_network_fills_in_the_pass_that_finds_and_the_page_without_another_o
         backend = StandIn(paint_red_over)
         result = Restorer.from_backend(backend, PredictConfig(fill=fill, long_side=0, **settings))(red_page())
         assert np.array_equal(result.image[result.mask == 0], red_page()[result.mask == 0])
-        assert np.abs(result.image[205:295, 155:255].astype(int) - 128).mean() < 4
+        # The page's grain is as strong as that around.
+        assert np.abs(result.image[205:295, 155:255].astype(int) - 128).mean() < (6 if fill == "page" else 4)
         assert len(backend.tiles) == 1 or (settings and fill == "network")
         masks.append(result.mask)
-    assert np.array_equal(*masks)
+    # What may be left of a letter goes with the mask.
+    assert (masks[1] >= masks[0]).all()
+    assert masks[1].sum() < 1.02 * masks[0].sum()
 
 
 @pytest.mark.parametrize(("fill", "colour"), [("network", (128, 128, 128)), ("page", (230, 20, 20))])

@@ -1,0 +1,156 @@
+"""The paper under an occluder: its tone, its light and its grain, without letters and without smears.
+
+Of what surrounds the hole, ink is left out: it is darker than the picture's closing by a disc broader than a stroke.
+What is left is a plane of light per colour channel, fitted so that what does not belong to the paper (a picture, a
+shadow's end) hardly counts, and what the near paper differs from it, carried on. Across a straight border
+(`inference.fill.borders`) each side is paper of its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import cv2
+import numpy as np
+
+from inference.fill.borders import BorderRules, straight_areas
+
+# An area of which less than this many pixels show takes its tone from all that shows.
+_FEWEST_SEEN = 30
+_ROUNDS = 6
+
+
+@dataclass(frozen=True)
+class PaperRules:
+    """Where paper is looked at; lengths are pixels of a picture whose long side is 1024, the rest grey levels."""
+
+    ring: float = 20.0  # From where pixels stay as they are up to this much farther out
+    around: float = 32.0  # Borders of the sheet are looked for up to this much farther out
+    stroke: int = 13  # A stroke is narrower than this; odd
+    text: int = 21  # Side of the median filter before borders are looked for; odd
+    ink: float = 10.0  # Ink is darker than what is common by this much
+    blotch: float = 8.0  # What differs from the plane of light by more is not quite paper
+    flat: float = 0.02  # Share of its evidence by which the plane is drawn to level
+    remain: float = 12.0  # What is left of a letter goes with it if it is no higher and no wider
+    remain_ink: float = 20.0  # As `ink`
+    borders: BorderRules = field(default_factory=BorderRules)
+
+    def scaled(self, factor: float) -> PaperRules:
+        """The same lengths in pixels that are `factor` times smaller."""
+        stroke, text = (2 * round(side * factor / 2 - 0.5) + 1 for side in (self.stroke, self.text))
+        ring, around, remain = (length * factor for length in (self.ring, self.around, self.remain))
+        return replace(self, ring=ring, around=around, remain=remain, stroke=stroke, text=text)
+
+
+def without_ink(picture: np.ndarray, mask: np.ndarray, rules: PaperRules) -> tuple[np.ndarray, np.ndarray]:
+    """(uint8 [h, w, 3], the picture without dark strokes; int16 [h, w], how much darker it is itself).
+
+    Args:
+        picture: RGB uint8 [h, w, 3].
+        mask: uint8 [h, w], 1 = covered: does not count.
+    """
+    calm = cv2.GaussianBlur(picture, (0, 0), rules.stroke / 16)
+    calm[mask > 0] = 0
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (rules.stroke, rules.stroke))
+    closed = cv2.morphologyEx(calm, cv2.MORPH_CLOSE, disc)
+    return closed, (closed.astype(np.int16) - calm).max(2)
+
+
+def with_remains(mask: np.ndarray, darkness: np.ndarray, beyond: np.ndarray, rules: PaperRules) -> np.ndarray:
+    """The mask (uint8 [h, w]) with what is left of the letters that it cuts, where that is small.
+
+    Args:
+        darkness: as `without_ink` returns it.
+        beyond: float32 [h, w], how far a pixel is from the last one that is pasted.
+    """
+    seen = beyond > 0
+    usual = np.median(darkness[seen]) if seen.any() else 0
+    ink = ((darkness > usual + rules.remain_ink) & (mask == 0)).astype(np.uint8)
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
+    small = (boxes[:, cv2.CC_STAT_WIDTH] <= rules.remain) & (boxes[:, cv2.CC_STAT_HEIGHT] <= rules.remain)
+    touched = np.zeros(count, bool)
+    touched[labels[(beyond <= rules.remain / 8) & (ink > 0)]] = True
+    remains = (touched & small)[labels] & (ink > 0)
+    side = 2 * round(rules.remain / 12) + 1
+    return np.maximum(mask, cv2.dilate(remains.astype(np.uint8), np.ones((side, side), np.uint8)))
+
+
+def paper_under(
+    picture: np.ndarray, inkless: np.ndarray, darkness: np.ndarray, beyond: np.ndarray, near: np.ndarray,
+    rules: PaperRules,
+) -> np.ndarray:  # fmt: skip
+    """float32 [h, w, 3] in [0, 255]: paper, where `near` (bool [h, w]: one blob with its surroundings) is pasted over,
+    which is where `beyond` is negative; the other arguments as above.
+    """
+    seen = near & (beyond > 0)
+    usual = np.median(darkness[seen]) if seen.any() else 0
+    clear = cv2.erode((darkness <= usual + rules.ink).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    ring = seen & (beyond <= rules.ring)
+    areas = straight_areas(cv2.medianBlur(inkless, rules.text), seen & (beyond <= rules.around), rules.borders)
+    page = picture.astype(np.float32)
+    for area in np.unique(areas[near & (beyond < 0)]):
+        here = areas == area
+        used = next((used for used in (ring & clear & here, ring & clear) if used.sum() >= _FEWEST_SEEN), ring)
+        if not used.any():
+            continue
+        light, trust = _light(picture, used, rules)
+        paper = light + carry_on(np.where(used[..., None], picture - light, 0), trust)
+        filled = here & near & (beyond < 0)
+        page[filled] = (paper + _grain(picture - paper, used))[filled]
+    return page
+
+
+def carry_on(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """float32 [h, w, 3], the weighted mean of known values around each pixel, in which near ones count most; 0 where
+    `weights` (float32 [h, w] in [0, 1], 0 = not known) knows none.
+
+    The weight of a value falls with about the third power of its distance: that is what a sum of Gaussians makes whose
+    width doubles and whose share halves from level to level of a pyramid.
+    """
+    height, width = weights.shape
+    level = np.dstack([values * weights[..., None], weights])
+    total, share = np.zeros_like(level), np.float32(1)
+    while True:
+        blurred = cv2.GaussianBlur(level, (0, 0), 1.5, borderType=cv2.BORDER_CONSTANT)
+        total += share * cv2.resize(blurred, (width, height), interpolation=cv2.INTER_LINEAR)
+        if max(level.shape[:2]) <= 4:
+            return total[..., :3] / np.maximum(total[..., 3:], np.float32(1e-9))
+        half = ((level.shape[1] + 1) // 2, (level.shape[0] + 1) // 2)
+        level, share = cv2.resize(level, half, interpolation=cv2.INTER_AREA), share / 2
+
+
+def _light(picture: np.ndarray, used: np.ndarray, rules: PaperRules) -> tuple[np.ndarray, np.ndarray]:
+    """(float32 [h, w, 3], the plane of light through the used pixels; float32 [h, w], how far each is believed)."""
+    rows, columns = np.nonzero(used)
+    middle, size = np.array([rows.mean(), columns.mean()]), max(used.shape)
+    colours = picture[used].astype(np.float64)
+    terms = np.column_stack([np.ones(len(rows)), (rows - middle[0]) / size, (columns - middle[1]) / size])
+    level = np.diag([0.0, 1.0, 1.0]) * len(rows) * rules.flat * 100 / size
+    errors = colours - np.median(colours, axis=0)
+    for _ in range(_ROUNDS):
+        trust = 1 / (1 + (np.abs(errors).max(1) / rules.blotch) ** 2)
+        weighted = terms * trust[:, None]
+        plane = np.linalg.solve(weighted.T @ terms + level, weighted.T @ colours)
+        errors = colours - terms @ plane
+    trusts = np.zeros(used.shape, np.float32)
+    trusts[used] = trust
+    down, across = (np.arange(length) - start for length, start in zip(used.shape, middle, strict=True))
+    light = plane[0] + (down / size)[:, None, None] * plane[1] + (across / size)[:, None] * plane[2]
+    return light.astype(np.float32), trusts
+
+
+def _grain(rest: np.ndarray, used: np.ndarray) -> np.ndarray:
+    """float32 [h, w, 1]: noise as strong and as coarse as the paper's own; the same for the same hole."""
+    grey = rest.mean(2)
+    grey = grey - cv2.GaussianBlur(grey, (0, 0), 2)
+    inner = cv2.erode(used.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    if inner.sum() < _FEWEST_SEEN:
+        return np.zeros((*used.shape, 1), np.float32)
+    strength = 1.4826 * np.median(np.abs(grey[inner]))
+    pairs = inner[:, 1:] & inner[:, :-1]
+    alike = np.mean((grey[:, 1:] * grey[:, :-1])[pairs]) / max(np.mean(grey[inner] ** 2), 1e-6) if pairs.any() else 0
+    noise = np.random.default_rng(0).standard_normal(used.shape).astype(np.float32)
+    if alike > 0.05:
+        # White noise that was blurred by this width has this likeness of neighbours.
+        noise = cv2.GaussianBlur(noise, (0, 0), float(np.sqrt(-0.25 / np.log(min(alike, 0.9)))))
+    return (noise * (strength / max(float(noise.std()), 1e-6)))[..., None]
