@@ -23,8 +23,6 @@ class BadImageError(ValueError):
 
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-DEFAULT_JPEG_QUALITY = 95
-DEFAULT_PNG_LEVEL = 6
 # A photo of 200 megapixels has to work, and a file of a few kilobytes that claims gigabytes of pixels must not.
 MAX_PIXELS = 400_000_000
 # Pillow's own limits lie at 89 (a warning) and 178 megapixels; `open_picture` holds every file to ours instead.
@@ -42,11 +40,7 @@ _FOREIGN_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "
 
 
 def open_picture(file: str | os.PathLike[str] | io.BytesIO, name: str | None = None) -> Image.Image:
-    """Opens a picture without decoding it.
-
-    Args:
-        file: a path, or the file's content.
-        name: what messages call it; the path by default.
+    """Opens a picture, a path or a file's content, without decoding it; messages call it `name` or by its path.
 
     Raises:
         BadImageError: instead of Pillow's several exceptions; also where the header claims over `MAX_PIXELS` pixels.
@@ -199,9 +193,7 @@ def _flatten(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def encode_image(
-    rgb: np.ndarray, suffix: str, quality: int = DEFAULT_JPEG_QUALITY, png_level: int = DEFAULT_PNG_LEVEL
-) -> bytes:
+def encode_image(rgb: np.ndarray, suffix: str, quality: int = 95, png_level: int = 6) -> bytes:
     """Encodes RGB uint8 height x width x 3 as a new file of the kind that `suffix` names, without metadata.
 
     All but JPEG are lossless. `png_level` is zlib's effort, 0 to 9; 1 takes a third of the time of 6 on pages, at
@@ -210,8 +202,6 @@ def encode_image(
     suffix = suffix.lower()
     if suffix not in IMAGE_SUFFIXES:
         raise ValueError(f"suffix {suffix!r} is not one of {', '.join(IMAGE_SUFFIXES)}")
-    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
-        raise ValueError(f"expected RGB uint8 height x width x 3, got {rgb.dtype} {rgb.shape}")
     kind = Image.registered_extensions()[suffix]
     options = {"JPEG": {"quality": quality}, "PNG": {"compress_level": png_level}, "WEBP": {"lossless": True}}
     buffer = io.BytesIO()
@@ -219,12 +209,7 @@ def encode_image(
     return buffer.getvalue()
 
 
-def write_image(
-    path: str | os.PathLike[str],
-    rgb: np.ndarray,
-    quality: int = DEFAULT_JPEG_QUALITY,
-    png_level: int = DEFAULT_PNG_LEVEL,
-) -> None:
+def write_image(path: str | os.PathLike[str], rgb: np.ndarray, quality: int = 95, png_level: int = 6) -> None:
     """Writes RGB uint8 height x width x 3 to `path` atomically; see `encode_image`."""
     write_bytes(path, encode_image(rgb, Path(path).suffix, quality, png_level))
 

@@ -23,19 +23,13 @@ def binarise_mask(values: np.ndarray) -> np.ndarray:
     38 is the background. The write-up compared such greys with 40 and left a value of exactly 40 neither 0 nor 255;
     here every value falls on one side.
     """
-    if values.ndim != 2:
-        raise ValueError(f"expected a mask of height x width, got shape {values.shape}")
     highest = values.max(initial=0)
     lowest = 1 if highest <= 1 else 40 if highest <= 75 else 128
     return (values >= lowest).astype(np.uint8)
 
 
 def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
-    """Reads a mask file as uint8 height x width with 1 = occluder, whatever its encoding.
-
-    Raises:
-        BadImageError: not a picture, or cut short.
-    """
+    """Reads a mask file of any encoding as uint8 height x width with 1 = occluder; `BadImageError` as `read_rgb`."""
     with open_picture(path) as image:
         decode_picture(image, path)
         if image.mode == "P" and not _shows_greys(image):

@@ -38,19 +38,14 @@ class FreshOcclusion:
         printed_photos: float = 0.0,
         placement: str = "patch",
     ) -> None:
-        self.placement = placement
         self.choose, self.style, self.probability = choose, style, probability
-        self.pictures, self.printed_photos = pictures, printed_photos
+        self.pictures, self.printed_photos, self.placement = pictures, printed_photos, placement
 
     @classmethod
     def from_config(cls, config: PasteConfig, largest_patch: int, placement: str = "patch") -> FreshOcclusion | None:
         """What the config asks for, or None where it asks for nothing; held-out occluders are left out.
 
-        Args:
-            largest_patch: side of the largest patches of the run, in pixels.
-
-        Raises:
-            FileNotFoundError: a folder of occluders is missing, or has none for training.
+        `largest_patch` is a side in pixels. `FileNotFoundError` where a folder is missing or has none for training.
         """
         if config.probability == 0:
             return None

@@ -54,14 +54,13 @@ class PatchDataset(paddle.io.Dataset):
         return len(self.entries)
 
     def __getitem__(self, key: SampleKey) -> dict[str, Any]:
-        """Reads, crops, perhaps pastes on, flips and turns one trio.
-
-        Raises:
-            BadImageError: a file is broken, the three differ in size, or they are smaller than the patch.
-        """
+        """One trio; `BadImageError` for a broken file, three sizes that differ, or ones below that of the patch."""
         entry, rng = self.entries[key.entry], key.generator()
         stored = [read_rgb(entry.clean), read_rgb(entry.occluded), read_mask(entry.mask)]
         try:
+            if len({picture.shape[:2] for picture in stored}) > 1:
+                sizes = ", ".join(f"{picture.shape[1]}x{picture.shape[0]}" for picture in stored)
+                raise ValueError(f"pictures of different sizes: {sizes}")
             clean, occluded, mask = (fit_whole if self.whole else random_crop)(stored, key.patch, rng)
         except ValueError as error:
             raise BadImageError(f"{entry.occluded}: {error}; prepare the patches anew or lower train.stages") from error
@@ -103,7 +102,8 @@ class PatchLoader:
         if self.workers == 0:
             # Paddle's DataLoader without workers reads in a thread, and waits forever when a sample raises there.
             for keys in self.sampler:
-                yield {part: _as_tensor(value) for part, value in self._batch(keys).items()}
+                batch = self._batch(keys)
+                yield {**batch, **{part: paddle.to_tensor(batch[part]) for part in _PARTS}}
             return
         kill_workers_at_exit()
         loader = paddle.io.DataLoader(
@@ -151,10 +151,6 @@ class _Keys(paddle.io.Dataset):
         return key
 
 
-def _as_tensor(value: np.ndarray | list[str]) -> paddle.Tensor | list[str]:
-    return paddle.to_tensor(value) if isinstance(value, np.ndarray) else value
-
-
 def make_loader(config: Config, start_iteration: int = 0, rank: int = 0, world: int = 1) -> PatchLoader:
     """The batches of one process from `start_iteration` to the end of the run.
 
@@ -187,11 +183,9 @@ def shared_memory_suffices(stages: Sequence[Stage], workers: int, folder: Path =
     Too little of it (containers often have 64 MB) kills workers with a "Bus error" that does not say why.
     """
     needed = workers * _BATCHES_PER_WORKER * max(stage.batch * stage.patch**2 for stage in stages) * _BYTES_PER_PIXEL
-    try:
+    free = 0
+    if folder.is_dir():
         status = os.statvfs(folder)
-    except OSError:
-        free = 0
-    else:
         free = status.f_bavail * status.f_frsize
     if free < needed:
         _log.warning(
@@ -203,15 +197,12 @@ def shared_memory_suffices(stages: Sequence[Stage], workers: int, folder: Path =
 
 
 def random_crop(pictures: Sequence[np.ndarray], size: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """The same random square of `size` pixels from every picture (height x width [x channels]).
+    """The same random square of `size` pixels from every picture, height x width [x channels] of one size.
 
     Raises:
-        ValueError: the pictures differ in size, or are smaller than the square.
+        ValueError: the pictures are smaller than the square.
     """
     height, width = pictures[0].shape[:2]
-    if any(picture.shape[:2] != (height, width) for picture in pictures):
-        sizes = ", ".join(f"{picture.shape[1]}x{picture.shape[0]}" for picture in pictures)
-        raise ValueError(f"pictures of different sizes: {sizes}")
     if min(height, width) < size:
         raise ValueError(f"{width}x{height} pixels, too small for a patch of {size}x{size}")
     top, left = (int(rng.integers(side - size + 1)) for side in (height, width))
@@ -222,12 +213,7 @@ def fit_whole(pictures: Sequence[np.ndarray], side: int, rng: np.random.Generato
     """Whole pictures as `side` x 3/4 of it, all steps of 32; what lies across is turned upright, one way or the other.
 
     A batch has one shape, and most photographs are 4:3.
-
-    Raises:
-        ValueError: the pictures differ in size.
     """
-    if len({picture.shape[:2] for picture in pictures}) > 1:
-        raise ValueError("pictures of different sizes")
     turns = int(rng.choice((1, 3)))
     size = (side * 3 // 4 // 32 * 32, side)
     fitted = []

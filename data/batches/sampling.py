@@ -22,12 +22,8 @@ _EPOCH_STREAM, _SAMPLE_STREAM = 0, 1
 class SampleKey(NamedTuple):
     """All that decides one training sample.
 
-    Attributes:
-        entry: which line of the list of patches, from 0.
-        patch: side of the square to cut, in pixels.
-        seed: the run's seed.
-        iteration: from 0.
-        index: place in the batch of all processes together, from 0.
+    `entry` is a line of the list, `patch` the side of the square to cut in pixels, and `index` the place in the batch
+    of all processes together; all count from 0.
     """
 
     entry: int
@@ -59,18 +55,11 @@ def samples_at(
     its own. Process `rank` of `world` takes its share of the iteration's samples, so two processes with a batch of 2
     see what one process with a batch of 4 sees.
 
-    Args:
-        iteration: from 0.
-        stages: the progressive table; `batch` counts per process.
-        count: how many patches the list holds.
-
-    Raises:
-        ValueError: the iteration is outside the run, there are no patches, or the rank is not below `world`.
+    `stages` count their batch per process, `count` is the length of the list. `ValueError` for an iteration outside
+    the run, or no patches.
     """
     if count < 1:
         raise ValueError("the list of patches is empty")
-    if not 0 <= rank < world:
-        raise ValueError(f"rank {rank} is outside the {world} processes")
     number, stage = stage_at(iteration, stages)
     before = sum(earlier.iterations * earlier.batch for earlier in stages[:number])
     first = sum(earlier.iterations for earlier in stages[:number])

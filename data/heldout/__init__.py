@@ -30,11 +30,7 @@ class DifferenceError(ValueError):
 
 
 def read_recipes(material: Path, records: Path = RECORDS) -> dict[str, SetOptions]:
-    """The options of every set of `records`/recipes.yml, with its folders below `material`.
-
-    Raises:
-        ValueError: recipes that are none.
-    """
+    """The options of every set of `records`/recipes.yml, folders below `material`; `ValueError` for no such recipes."""
     recipes, options = yaml.safe_load((records / "recipes.yml").read_text("utf-8")), {}
     for name, values in recipes["sets"].items():
         values = {**recipes["common"], **values}
@@ -49,12 +45,9 @@ def read_recipes(material: Path, records: Path = RECORDS) -> dict[str, SetOption
 def source_files(material: Path, recipes: Iterable[SetOptions]) -> set[str]:
     """Every file that decides what the sets show, relative to the material."""
     paths = {material / SPLIT_FILE}
-    for options in recipes:
-        sources = find_sources(options)
-        paths.update(sources.pages)
-        for entry in sources.occluders:
-            paths.update(path for path in (entry.path, entry.mask) if path is not None)
-    return {path.relative_to(material).as_posix() for path in paths if path.is_file()}
+    for sources in map(find_sources, recipes):
+        paths.update(sources.pages, *((entry.path, entry.mask) for entry in sources.occluders))
+    return {path.relative_to(material).as_posix() for path in paths if path is not None and path.is_file()}
 
 
 def files_of_set(folder: Path) -> set[str]:

@@ -23,9 +23,8 @@ from utils.machine import available_cores
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m data.heldout", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("python -m data.heldout", description=__doc__, formatter_class=form)
     parser.add_argument("material", type=Path, metavar="MATERIAL", help="folder of the sources")
     parser.add_argument("sets", type=Path, metavar="SETS", help="folder of the sets, each in a folder of its own")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="only this set; repeatable")

@@ -119,21 +119,11 @@ def test_orientations(flips: bool, rotations: bool, orientations: int) -> None:
     assert len(seen) == orientations
 
 
-def test_same_key_same_item_and_other_index_another(prepared: Path) -> None:
-    dataset = PatchDataset(read_list(prepared))
-    assert_same([dataset[KEY]], [dataset[KEY]])
-    assert not np.array_equal(dataset[KEY]["clean"], dataset[KEY._replace(index=1)]["clean"])
-
-
-def test_stages_really_train_at_their_size(prepared: Path) -> None:
-    shapes = [batch["occluded"].shape for batch in load(config_for(prepared))]
-    assert shapes == [(3, 3, 16, 16)] * 4 + [(2, 3, 32, 32)] * 3
-
-
 @pytest.mark.parametrize("shared_memory", [True, False])
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_change_nothing(prepared: Path, workers: int, shared_memory: bool) -> None:
     alone = load(config_for(prepared))
+    assert [batch["occluded"].shape for batch in alone] == [(3, 3, 16, 16)] * 4 + [(2, 3, 32, 32)] * 3
     assert_same(load(config_for(prepared, workers=workers, shared_memory=shared_memory)), alone)
 
 
@@ -288,6 +278,8 @@ def test_small_shared_memory_is_said_and_gone_without(
 ) -> None:
     stages = [Stage(iterations=1, batch=8, patch=192)]
     monkeypatch.setattr(os, "statvfs", lambda folder: SimpleNamespace(f_bavail=16384, f_frsize=4096))
+    assert not shared_memory_suffices(stages, 1, Path("/nowhere"))
+    assert "has 0 MB free" in caplog.text
     assert not shared_memory_suffices(stages, 4)
     assert "has 64 MB free and 4 workers need about 126 MB: going on without" in caplog.text
     caplog.clear()
@@ -298,8 +290,3 @@ def test_small_shared_memory_is_said_and_gone_without(
     assert "going on without shared memory" in caplog.text
     assert not loader.shared_memory
     assert_same([numbers(batch) for batch in loader], load(config_for(prepared)))
-
-
-def test_missing_shared_memory_folder_counts_as_none(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert not shared_memory_suffices([Stage(iterations=1, batch=1, patch=8)], 1, tmp_path / "missing")
-    assert "has 0 MB free" in caplog.text

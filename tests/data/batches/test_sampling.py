@@ -60,15 +60,8 @@ def test_seeds_order_the_list_differently() -> None:
     assert len(orders) == 5
 
 
-def test_a_batch_larger_than_the_list_goes_round() -> None:
-    keys = samples_at(0, [Stage(iterations=1, batch=7, patch=8)], 3, seed=0)
-    assert Counter(key.entry for key in keys[:6]) == {0: 2, 1: 2, 2: 2}
-
-
 def test_refusals() -> None:
     with pytest.raises(ValueError, match="the list of patches is empty"):
         samples_at(0, STAGES, 0, seed=0)
-    with pytest.raises(ValueError, match="rank 2 is outside the 2 processes"):
-        samples_at(0, STAGES, 10, seed=0, rank=2, world=2)
     with pytest.raises(ValueError, match="iteration 11 is outside"):
         samples_at(11, STAGES, 10, seed=0)
