@@ -16,7 +16,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from data.contest.choosing import NoPatchesError, choose
+from data.contest.choosing import choose
+from data.contest.lists import ListError
 from utils.child import WorkerKilledError
 from utils.machine import available_cores
 
@@ -41,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     try:
         said, problems = choose(options)
-    except (NoPatchesError, WorkerKilledError) as error:
+    except (ListError, WorkerKilledError) as error:
         sys.exit(f"generate_meta_info.py: {error}")
     except KeyboardInterrupt:
         sys.exit("generate_meta_info.py: stopped; run it again, the measuring begins anew")

@@ -163,7 +163,7 @@ def read_rgb(path: str | os.PathLike[str], reduce: int = 1) -> np.ndarray:
 
 
 def read_rgba(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray | None]:
-    """What `read_rgb` gives, and the alpha channel (uint8 height x width, upright) or None; same errors."""
+    """What `read_rgb` gives, and the alpha channel (uint8 height x width, upright) or None."""
     with open_picture(path) as image:
         decode_picture(image, path)
         orientation, alpha = stored_orientation(image), None

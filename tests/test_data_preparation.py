@@ -140,13 +140,13 @@ def test_no_two_pictures_get_one_name_whatever_they_are_called(tmp_path, pages):
     assert {path.name: path.read_bytes() for path in (tmp_path / "all").glob("*/gt/*.png")} == first
 
 
-def test_an_empty_mask_gives_the_middle_and_is_counted(tmp_path, capsys):
+def test_an_empty_mask_gives_the_middle_padded_where_the_patch_is_larger_and_is_counted(tmp_path, capsys):
     root = tmp_path / "contest"
-    add_group(root, "train_data_1", "page", 0, None)
+    clean, _, _ = add_group(root, "train_data_1", "page", 0, None, suffix="png", size=(140, 50))
     assert run(root, tmp_path / "out", "--all", "--size", 64, "--downscale", 1) == 0
     assert "1 have no occluder" in capsys.readouterr().out
     patch = read_rgb(tmp_path / "out/all/gt/train_data_1_hand_page_0_000_1of1.png")
-    assert np.array_equal(patch, read_rgb(root / "train_data_1/gt/page.jpg")[118:182, 78:142])
+    assert np.array_equal(patch, np.pad(clean[38:102], ((0, 0), (7, 7), (0, 0)), mode="reflect"))
 
 
 def test_one_patch_on_each_blob(tmp_path):
@@ -175,7 +175,7 @@ def test_a_second_run_does_only_what_is_missing(contest, tmp_path, capsys):
     assert listed == [f"page{page}_0_{number:03}.jpg" for page in range(9) for number in range(2)]
 
 
-def test_other_settings_are_not_mixed_into_the_same_folder(contest, tmp_path):
+def test_other_settings_are_not_mixed_into_the_same_folder_nor_shared(contest, tmp_path, capsys):
     out = tmp_path / "out"
     run(contest, out, "--size", 64)
     with pytest.raises(SystemExit, match=r"size was 64.*--overwrite"):
@@ -187,8 +187,8 @@ def test_other_settings_are_not_mixed_into_the_same_folder(contest, tmp_path):
     assert json.loads((out / "preparation.json").read_text())["train and val"]["size"] == 32
     # The full-data set lies beside it and has settings of its own.
     assert run(contest, out, "--size", 64, "--all") == 0
-    assert len(patches(out / "all/gt")) == 20
-    assert len(read_list(out / "all_pages.txt")) == 20
+    assert ", 0 taken over" in capsys.readouterr().out.splitlines()[-1]
+    assert len(patches(out / "all/gt")) == len(read_list(out / "all_pages.txt")) == 20
 
 
 def test_a_record_that_cannot_be_read_stops_in_words(contest, tmp_path):
@@ -232,13 +232,6 @@ def test_the_full_set_shares_what_train_and_val_hold(contest, tmp_path, capsys, 
     assert run(contest, out, "--size", 64, "--all", "--overwrite") == 0
     assert "0 pictures were done before, 0 taken over" in capsys.readouterr().out
     assert len(patches(out / "train/gt")) == 18
-
-
-def test_patches_of_other_settings_are_not_shared(contest, tmp_path, capsys):
-    out = tmp_path / "out"
-    run(contest, out, "--size", 64)
-    assert run(contest, out, "--size", 64, "--center", "blobs", "--all") == 0
-    assert ", 0 taken over" in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_broken_and_missing_files_are_named_counted_and_left_out(contest, tmp_path, capsys):

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from data.contest.lists import PATCH_FOLDERS, PatchPaths, write_list
+from data.contest.lists import PATCH_FOLDERS, ListError, PatchPaths, write_list
 from data.contest.patch_files import names_by_part
 from data.images import BadImageError, read_rgb
 from data.masks import read_mask
@@ -46,10 +46,6 @@ class Measured(NamedTuple):
         return OCCLUDED if 0 < options.keep_occluded <= self.covered else LEFT_OUT
 
 
-class NoPatchesError(ValueError):
-    """The folder holds no patches."""
-
-
 def choose(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     """Measures all patches of `out`, writes lists, table and histogram; returns a line for each set, and all problems.
 
@@ -57,7 +53,7 @@ def choose(options: argparse.Namespace) -> tuple[list[str], list[str]]:
         options: the command line of generate_meta_info.py, and `sets`, the names of the sets to list.
 
     Raises:
-        NoPatchesError: there is no patch in any of the sets.
+        ListError: there is no patch in any of the sets.
         WorkerKilledError: memory ran out in a worker.
     """
     said: list[str] = []
@@ -77,7 +73,7 @@ def choose(options: argparse.Namespace) -> tuple[list[str], list[str]]:
             path.unlink()
             said.append(f"{name}: no patches, so the list of an earlier run is removed: {path}")
     if not patches:
-        raise NoPatchesError(f"no patches in {options.out}; make them with data_preparation.py first")
+        raise ListError(f"no patches in {options.out}; make them with data_preparation.py first")
     suffix = "_all" if options.all else ""
     write_text(options.out / f"gradients{suffix}.csv", _table(measured, options))
     _draw_histogram(options.out / f"gradient_histogram{suffix}.png", measured, options)

@@ -39,8 +39,8 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path
     return material, records, sets
 
 
-def _arguments(recorded: tuple[Path, Path, Path], sets: Path, *more: str) -> list[str]:
-    return [str(recorded[0]), str(sets), "--records", str(recorded[1]), "--workers", "1", *more]
+def _arguments(recorded: tuple[Path, ...], sets: Path, *more: str, material: Path | None = None) -> list[str]:
+    return [str(material or recorded[0]), str(sets), "--records", str(recorded[1]), "--workers", "1", *more]
 
 
 def test_whoever_has_the_material_makes_the_same_bytes(
@@ -49,7 +49,7 @@ def test_whoever_has_the_material_makes_the_same_bytes(
     # Somewhere else, with another number of processes.
     material = tmp_path / "elsewhere" / "material"
     shutil.copytree(recorded[0], material)
-    arguments = [str(material), str(tmp_path / "sets"), "--records", str(recorded[1]), "--workers", "2"]
+    arguments = _arguments(recorded, tmp_path / "sets", "--workers", "2", material=material)
     assert main(arguments) == 0
     assert "contest: 8 files, all as recorded" in capsys.readouterr().out
     # What is there is compared and not made again.
@@ -107,7 +107,7 @@ def test_other_sources_are_refused_before_anything_is_made(
     original = page.read_bytes()
     for content, message in ((original + b"!", "page 2.jpg: differs"), (None, "page 2.jpg: is missing")):
         page.write_bytes(content) if content else page.unlink()
-        arguments = [str(material), str(tmp_path / "sets"), "--records", str(recorded[1]), "--workers", "1"]
+        arguments = _arguments(recorded, tmp_path / "sets", material=material)
         assert main(arguments) == 1
         assert message in capsys.readouterr().err
         assert not (tmp_path / "sets").exists()
@@ -117,7 +117,7 @@ def test_other_sources_are_refused_before_anything_is_made(
     (material / "split.csv").write_text((material / "split.csv").read_text() + "pages/one more.jpg,heldout\n")
     assert main(arguments) == 1
     assert "one more.jpg: is not in the record" in capsys.readouterr().err
-    assert main([str(tmp_path / "nothing"), str(tmp_path / "sets"), "--records", str(recorded[1])]) == 2
+    assert main(_arguments(recorded, tmp_path / "sets", material=tmp_path / "nothing")) == 2
 
 
 def test_the_records_are_what_sha256sum_reads(recorded: tuple[Path, Path, Path]) -> None:

@@ -31,19 +31,14 @@ def test_the_largest_blob_and_not_the_first_contour_is_the_centre():
     assert covered(mask, [box]) == 500 * 700
 
 
-def test_two_blobs_near_each_other_share_one_crop():
-    mask = mask_with((2000, 1500), (300, 400, 200, 300), (700, 900, 250, 200))
-    (box,) = crop_boxes(mask, 1024)
-    assert box == Box((300 + 950) // 2 - 512, (400 + 1100) // 2 - 512, 1024, 1024)
-    assert covered(mask, [box]) == mask.sum()
-
-
-def test_two_blobs_far_apart_get_a_crop_each():
-    mask = mask_with((3770, 2811), (0, 300, 400, 600), (2300, 3000, 500, 700))
-    boxes = crop_boxes(mask, 1024)
-    assert len(boxes) == 2
-    assert covered(mask, boxes) == mask.sum()
-    assert boxes == crop_boxes(mask, 1024, "blobs")
+def test_blobs_share_one_crop_where_they_fit_and_get_one_each_where_not():
+    near = mask_with((2000, 1500), (300, 400, 200, 300), (700, 900, 250, 200))
+    assert crop_boxes(near, 1024) == [Box((300 + 950) // 2 - 512, (400 + 1100) // 2 - 512, 1024, 1024)]
+    far = mask_with((3770, 2811), (0, 300, 400, 600), (2300, 3000, 500, 700))
+    assert len(crop_boxes(far, 1024)) == 2
+    assert crop_boxes(far, 1024) == crop_boxes(far, 1024, "blobs")
+    for mask in (near, far):
+        assert covered(mask, crop_boxes(mask, 1024)) == mask.sum()
 
 
 def test_blobs_mode_centres_on_every_large_blob_and_drops_repeated_boxes():
@@ -52,10 +47,6 @@ def test_blobs_mode_centres_on_every_large_blob_and_drops_repeated_boxes():
     # Both shifted into the same corner: one patch, not two equal ones.
     mask = mask_with((2000, 1500), (0, 0, 40, 40), (60, 60, 40, 40))
     assert crop_boxes(mask, 1024, "blobs") == [Box(0, 0, 1024, 1024)]
-
-
-def test_an_empty_mask_gives_the_middle():
-    assert crop_boxes(np.zeros((2000, 1500), np.uint8), 1024) == [Box(238, 488, 1024, 1024)]
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (1460, 0), (0, 1960), (1460, 1960)])
@@ -67,9 +58,9 @@ def test_boxes_are_shifted_inside_at_the_borders(corner):
     assert covered(mask, [box]) == 1600
 
 
-def test_a_blob_larger_than_the_crop_is_cut_at_its_centre():
-    mask = mask_with((2000, 1500), (200, 300, 900, 1100))
-    assert crop_boxes(mask, 256) == [Box(650 - 128, 850 - 128, 256, 256)]
+@pytest.mark.parametrize("rectangle", [(0, 0, 0, 0), (200, 300, 1100, 1400)])
+def test_the_middle_of_nothing_and_of_a_blob_larger_than_the_crop(rectangle):
+    assert crop_boxes(mask_with((2000, 1500), rectangle), 256) == [Box(750 - 128, 1000 - 128, 256, 256)]
 
 
 @pytest.mark.parametrize("shape", [(700, 900), (1400, 600), (1, 1), (1, 2000), (1023, 1024)])
@@ -120,15 +111,12 @@ def test_equals_the_write_up_exactly_on_random_images(shape):
         assert gradient_measure(rgb) == write_up_measure(rgb[..., ::-1].copy())
 
 
-def test_a_known_edge():
+def test_a_known_edge_and_the_order_of_colours():
     # One vertical step of 10 grey levels: |gx| is 4 x 10 in the two columns beside it, of ten columns.
     rgb = np.full((8, 10, 3), 100, np.uint8)
+    assert gradient_measure(rgb) == 0
     rgb[:, 5:] = 110
     assert gradient_measure(rgb) == 40 * 2 / 10
-    assert gradient_measure(np.full((8, 10, 3), 100, np.uint8)) == 0
-
-
-def test_the_order_of_colours_is_rgb():
-    rgb = np.zeros((8, 10, 3), np.uint8)
-    rgb[:, 5:, 0] = 200
-    assert gradient_measure(rgb) == 4 * round(0.299 * 200) * 2 / 10
+    red = np.zeros((8, 10, 3), np.uint8)
+    red[:, 5:, 0] = 200
+    assert gradient_measure(red) == 4 * round(0.299 * 200) * 2 / 10
