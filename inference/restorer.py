@@ -15,7 +15,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Union, get_args
 
@@ -30,7 +30,7 @@ from inference.engines.exported import Graph
 from inference.engines.runtimes import Backend
 from inference.fill.patches import network_patches, page_patches
 from inference.find.locate import Located, enlarge_mask, locate, locate_whole, shrink, to_float
-from inference.find.occlusion import OcclusionRules
+from inference.find.occlusion import LOCATOR_RULES, OcclusionRules
 from inference.paste import PasteRules, Patch, add_difference, paste
 from inference.tiles import Cut, Network, bytes_per_pixel, equal_cut, mean_over_flips, single_cut
 from models.weights import Weights, load_weights
@@ -62,17 +62,18 @@ class Restored:
     located: np.ndarray | None = None
 
 
-def default_weights() -> Path:
-    """The weights in use when none are named: `model.pdparams` beside predict.py, else `test_code/model.pdparams`.
+def default_weights(mode: Mode = "auto") -> Path:
+    """The weights when none are named: `model.pdparams` beside predict.py, or those of `test_code`: the locator of
+    `model.pdparams`, and for the modes that run a restorer over the whole picture `gated.pdparams`.
 
     Raises:
         FileNotFoundError: neither exists.
     """
-    candidates = (_ROOT / "model.pdparams", _ROOT / "test_code" / "model.pdparams")
-    for path in candidates:
+    own, shipped = _ROOT / "model.pdparams", _ROOT / "test_code" / ("model" if mode == "auto" else "gated")
+    for path in (own, shipped := shipped.with_suffix(".pdparams")):
         if path.is_file():
             return path
-    raise FileNotFoundError(f"no weights: neither {candidates[0]} nor {candidates[1]} exists; name a file of weights")
+    raise FileNotFoundError(f"no weights: neither {own} nor {shipped} exists; name a file of weights")
 
 
 class Restorer:
@@ -116,7 +117,7 @@ class Restorer:
         if mode != "tiles" and (rows is not None or columns is not None):
             raise ValueError(f"rows and columns (--tiles) are for mode tiles, and the mode is {mode}")
         if not isinstance(weights, Weights):
-            weights = load_weights(default_weights() if weights is None else weights)
+            weights = load_weights(default_weights(mode) if weights is None else weights)
         wanted = {"rows": rows, "columns": columns, "overlap": overlap, "tlc_ratio": tlc_ratio}
         wanted = {key: value for key, value in wanted.items() if value is not None}
         settings = PredictConfig.from_dict({**weights.predict, **wanted})
@@ -199,9 +200,10 @@ class Restorer:
     def _find(self, picture: np.ndarray) -> Located:
         """What covers a picture, on a small copy of it."""
         small = shrink(picture, self.locating_size(*picture.shape[:2]))
-        rules = OcclusionRules(threshold=self.settings.mask_threshold)
         if self._locator is not None:
+            rules = replace(LOCATOR_RULES, threshold=self.settings.mask_threshold)
             return locate_whole(self._locator, small, self.settings.locator_sides, rules)
+        rules = OcclusionRules(threshold=self.settings.mask_threshold)
         size, bound = small.shape[:2], self.settings.overview_long_side
         looks_twice = self.mode == "auto" and self.gated and 0 < bound < max(size)
         overview = _scaled(*size, bound / max(size)) if looks_twice else None

@@ -71,7 +71,7 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     about = describe(threads)
     for name in ("pictures", "results", "reference"):
         (folder / name).mkdir()
-    weights = load_weights(options.weights or default_weights())
+    weights = load_weights(options.weights or default_weights("tiles"))
     narrow, wide = (f"width {factor * weights.model['width']}" for factor in (1, 2))
     networks = {narrow: weights, wide: doubled(weights)}
     networks |= {f"{name}, no gate": as_recipe(network) for name, network in networks.items()}

@@ -8,6 +8,7 @@ portrait on the page.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 import cv2
 import numpy as np
@@ -54,6 +55,13 @@ class OcclusionRules:
     speck: float = 0.0002  # Occluders smaller than this fraction of the picture are dropped
     hole: float = 0.1  # Uncovered islands inside an occluder are filled up to this fraction of the occluder's area
 
+
+# A locator sees the whole picture, and learnt from tables, cables and printed people which must stay: where a blob lies
+# and what shape it has matters no more, only how certain it is.
+LOCATOR_RULES = OcclusionRules(
+    contact=0.0, strip=inf, line=inf, table=inf, speck=0.0004,
+    wide_confidence=0.7, small_confidence=0.7, narrow_confidence=0.7, strip_confidence=0.7, inner_confidence=0.8,
+)  # fmt: skip
 
 # A network without a gate changes every pixel a little; this much is taken for a removal, as the contest's teams did.
 VISIBLE_CHANGE = 2 / 255

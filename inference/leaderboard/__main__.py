@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.worst is not None and (not options.worst[0].isdigit() or int(options.worst[0]) < 1):
         parser.error(f"--worst {options.worst[0]}: expected a number of pictures, 1 or more")
     try:
-        tools = Tools(options.weights or default_weights(), options.plain_weights, options.threads)
+        tools = Tools(options.weights or default_weights("tiles"), options.plain_weights, options.threads)
         records = Records(options.out / "pictures.jsonl")
         board = Board(folders, methods, tools, records, options.limit, options.workers)
         board.run(_tell)

@@ -32,7 +32,7 @@ __all__ = ["Restored", "Restorer", "load_weights", "metrics", "predict", "save_w
 ROOT = Path(__file__).resolve().parent.parent.parent
 CONFIGS = ROOT / "configs"
 SAMPLES = ROOT / "test_code" / "samples"
-SHIPPED = ROOT / "test_code" / "model.pdparams"
+SHIPPED = ROOT / "test_code" / "gated.pdparams"
 prepare, list_patches = data_preparation.main, generate_meta_info.main
 rules = PasteRules()
 

@@ -46,6 +46,14 @@ def test_the_shipped_weights_find_and_fill_the_samples(golden, onnx_restorer, pa
     _compare(golden, f"samples/{path.stem}", onnx_restorer(photo), picture, truth)
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_the_default_finds_and_fills_the_samples(golden, path):
+    restorer = inside.Restorer(device="cpu", backend="onnxruntime", precision="fp32", threads=2)
+    photo = inside.SAMPLES / "photos" / path.name
+    picture, truth = (np.asarray(Image.open(file)) for file in (photo, path))
+    _compare(golden, f"default/{path.stem}", restorer(photo), picture, truth)
+
+
 def test_eager_paddle_finds_and_fills_a_small_sample(golden):
     """At less than half the size, to save time; in mode `tiles`, too; and with a tiny network in 16 bits."""
     picture, truth = (

@@ -19,7 +19,7 @@ from models.locator import STRIDE, Locator
 from models.weights import LocatorWeights, Weights, arrays_of, load_weights, network_of, save_weights
 from tests.models.networks import lively_locator
 
-SHIPPED = Path(__file__).parents[2] / "test_code" / "locator.pdparams"
+SHIPPED = Path(__file__).parents[2] / "test_code" / "model.pdparams"
 SAMPLE = SHIPPED.parent / "samples" / "photos" / "book_left_hand.jpg"
 DATA = Path(__file__).with_name("data")
 
@@ -117,5 +117,5 @@ def test_the_bundled_locator_finds_a_real_hand_on_a_real_book() -> None:
 
 
 def test_modes_that_restore_the_whole_photo_refuse_a_locator_alone() -> None:
-    with pytest.raises(ValueError, match=r"mode tiles needs a network that restores; .*locator\.pdparams"):
+    with pytest.raises(ValueError, match=r"mode tiles needs a network that restores; .*model\.pdparams"):
         Restorer(load_weights(SHIPPED), "cpu", mode="tiles")

@@ -18,7 +18,7 @@ from utils.files import load_tree, save_tree
 # `shipped_weights_check.npz` holds a random input of 97x131 and the two outputs, in float32, of the PyTorch network
 # that the shipped weights were trained in.
 CHECK = Path(__file__).parent / "data" / "shipped_weights_check.npz"
-SHIPPED = Path(__file__).parents[2] / "test_code" / "model.pdparams"
+SHIPPED = Path(__file__).parents[2] / "test_code" / "gated.pdparams"
 
 
 def test_a_file_of_weights_builds_the_same_network_and_keeps_what_is_beside_it(tmp_path, monkeypatch) -> None:

@@ -217,7 +217,7 @@ def test_onnxruntime_without_cuda_refuses_a_gpu() -> None:
 )
 def test_bf16_stays_close_on_a_real_photo() -> None:
     """On average half a step of 8 bits inside the mask, and 99 % of it within two; single pixels are further off."""
-    weights = load_weights(SAMPLES / "model.pdparams")
+    weights = load_weights(SAMPLES / "gated.pdparams")
     settings = PredictConfig.from_dict(weights.predict)
     reference = Graph.nafnet(weights, settings).reference()
     backend = OpenVinoEngine(build_onnx(reference.network), "cpu", "bf16", 2)
