@@ -25,12 +25,9 @@ _MASK_OPACITY = 0.45
 
 
 def draw_sheet(rows: Sequence[Sequence[tuple[str, np.ndarray]]], side: int = CELL_SIDE) -> np.ndarray:
-    """A sheet of pictures, each row a sequence of (caption, RGB uint8 HWC); rows may differ in length.
+    """RGB uint8: rows of (caption, RGB uint8 HWC), which may differ in length and are at least one.
 
     Pictures longer than `side` are shrunk to it; all cells have the size of the largest one.
-
-    Returns:
-        RGB uint8 HWC.
     """
     if not rows:
         raise ValueError("a sheet needs at least one row of pictures")
@@ -67,58 +64,43 @@ def _draw_cell(cell: np.ndarray, caption: str, small: np.ndarray) -> None:
 
 
 def draw_comparison(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """One photo before and after, and before once more with what was replaced tinted and outlined.
+    """RGB uint8: a photo before, after, and before once more with what was replaced tinted and outlined.
 
-    Args:
-        before, after: RGB uint8 or uint16 [H, W, 3].
-        mask: uint8 [H, W], 1 = may have changed.
-
-    Returns:
-        RGB uint8; the pictures' long sides are `COMPARISON_SIDE` at most.
+    `before`, `after`: RGB uint8 or uint16 [H, W, 3], shrunk to `COMPARISON_SIDE`; `mask`: uint8 [H, W], 1 = may differ.
     """
-    before, after = (_to_eight_bits(shrink(rgb, COMPARISON_SIDE)) for rgb in (before, after))
+    before, after = (shrink(rgb, COMPARISON_SIDE) for rgb in (before, after))
+    if before.dtype == np.uint16:
+        before, after = (before >> 8).astype(np.uint8), (after >> 8).astype(np.uint8)
     share = f"{100 * float(mask.mean()):.2g} % may have changed"
     return draw_sheet([[("before", before), ("after", after), (share, tint(before, mask))]], COMPARISON_SIDE)
 
 
-def _to_eight_bits(rgb: np.ndarray) -> np.ndarray:
-    return (rgb >> 8).astype(np.uint8) if rgb.dtype == np.uint16 else rgb
-
-
 def tint(rgb: np.ndarray, mask: np.ndarray, outlined: np.ndarray | None = None) -> np.ndarray:
-    """A picture with a mask in colour, and the outline of that or of another mask; masks may be larger than it.
-
-    Args:
-        rgb: uint8 [h, w, 3].
-        mask, outlined: uint8 [H, W], 0 or 1.
+    """RGB uint8 [h, w, 3] with a mask in colour, and the outline of that or of another mask; masks (uint8, 0 or 1) may
+    be larger than it.
     """
-    covered, border = (_shrunk_mask(one, rgb) for one in (mask, mask if outlined is None else outlined))
+    # Shrunk by area and cut low, so that the finest spot leaves its pixel.
+    covered, border = (
+        (cv2.resize(one * np.uint8(255), rgb.shape[1::-1], interpolation=cv2.INTER_AREA) > 0).astype(np.uint8)
+        for one in (mask, mask if outlined is None else outlined)
+    )
     tinted = rgb.copy()
     tinted[covered > 0] = (1 - _MASK_OPACITY) * rgb[covered > 0] + _MASK_OPACITY * np.array(_MASK_COLOUR)
     outlines, _ = cv2.findContours(border, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     return cv2.drawContours(tinted, outlines, -1, _MASK_COLOUR if outlined is None else _OUTLINE_COLOUR, 2)
 
 
-def _shrunk_mask(mask: np.ndarray, rgb: np.ndarray) -> np.ndarray:
-    # Shrunk by area and cut low, so that the finest spot leaves its pixel.
-    return (cv2.resize(mask * np.uint8(255), rgb.shape[1::-1], interpolation=cv2.INTER_AREA) > 0).astype(np.uint8)
-
-
 def sheet_of_folders(before: Path, after: Path, truth: Path | None = None, rows: int = 8) -> np.ndarray:
-    """The sheet of the first `rows` pictures that both folders have under the same name.
-
-    Raises:
-        FileNotFoundError: the folders have no picture in common.
-    """
+    """The sheet of the first `rows` pictures that both folders have under the same name."""
     names = [name for name in pictures_below(before) if (after / name).is_file()]
     if not names:
         raise FileNotFoundError(f"no picture of {before} has a result of the same name in {after}")
     table = []
     for name in names[:rows]:
-        row = [(f"{name} - before", read_rgb(before / name)), ("after", read_rgb(after / name))]
+        files = [(f"{name} - before", before / name), ("after", after / name)]
         if truth is not None and (truth / name).is_file():
-            row.append(("truth", read_rgb(truth / name)))
-        table.append(row)
+            files.append(("truth", truth / name))
+        table.append([(caption, read_rgb(path)) for caption, path in files])
     return draw_sheet(table)
 
 
@@ -132,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         write_image(options.sheet, sheet_of_folders(options.before, options.after, options.truth, options.rows))
-    except (FileNotFoundError, ValueError) as error:
+    except (OSError, ValueError) as error:
         parser.exit(1, f"{error}\n")
     print(f"Sheet: {options.sheet}")
     return 0

@@ -1,0 +1,191 @@
+"""The ways to restore a photo that `inference.leaderboard` compares, and how a result is compared with the truth.
+
+Whoever has another way adds a line to `METHODS`, which is in the table's order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from inference.find.locate import enlarge_mask
+from inference.paste import covered_boxes
+from inference.restorer import Restored, Restorer, changes
+from metrics.score import evaluate
+from models.weights import load_weights
+
+# So far round an occluder, as a fraction of the picture's longer side, a paste may change the page: 38 pixels of 3770.
+RIM = 0.01
+# Inpainting looks this far around a pixel, as its OpenCV examples do, and is given far more page round a hole.
+_RADIUS, _MARGIN = 5, 64
+
+
+class Photo(NamedTuple):
+    """RGB uint8 [H, W, 3]: a photo, and the page without occluders; `mask`: uint8 [H, W], 1 = occluder."""
+
+    picture: np.ndarray
+    truth: np.ndarray
+    mask: np.ndarray
+
+
+class Outcome(NamedTuple):
+    """What a method made of a photo: RGB uint8 [H, W, 3] before any encoding, in so many seconds from pixels to pixels.
+
+    `found`: uint8 [H, W], what it took for an occluder; None where it did not say, or was told.
+    """
+
+    image: np.ndarray
+    found: np.ndarray | None = None
+    seconds: float = 0.0
+
+
+class Method(NamedTuple):
+    """One row of the table: what it is called there, and the weights it needs, "gated", "plain" or ""."""
+
+    about: str
+    weights: str
+    run: Callable[[Tools, Photo], Outcome]
+
+
+class Tools:
+    """The restorers of a run, each opened when it is first needed, over files of a gated network and of one without a
+    gate; `digests` has the files' checksums by kind of weights ("" for methods without).
+    """
+
+    def __init__(self, weights: Path, plain_weights: Path | None = None, threads: int | None = None) -> None:
+        self.files = {"gated": weights} | ({"plain": plain_weights} if plain_weights else {})
+        self.digests = {"": ""} | {kind: checksum(path) for kind, path in self.files.items()}
+        self._threads = threads
+        self._restorers: dict[str, Restorer] = {}
+        self._last: tuple[Photo, Restored] | None = None
+
+    def restorer(self, kind: str, predict: dict[str, Any] | None = None, **options: Any) -> Restorer:
+        """The restorer with these `options` over the "gated" or "plain" weights, of whose settings (`PredictConfig`)
+        those in `predict` are replaced.
+        """
+        key = f"{kind} {predict} {options}"
+        if key not in self._restorers:
+            weights = load_weights(self.files[kind])
+            weights = replace(weights, predict=weights.predict | (predict or {}))
+            self._restorers[key] = Restorer(weights, threads=self._threads, **options)
+        return self._restorers[key]
+
+    def auto(self, photo: Photo) -> Restored:
+        """What mode `auto` makes of a photo; several methods of the same photo ask for it."""
+        if self._last is None or self._last[0] is not photo:
+            self._last = (photo, self.restorer("gated")(photo.picture))
+        return self._last[1]
+
+
+def checksum(*paths: Path) -> str:
+    """The start of the SHA-256 of what files hold, one after the other."""
+    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
+
+
+def judge(photo: Photo, outcome: Outcome) -> dict[str, float | int | None]:
+    """What a result is worth, as it is, with no encoding after it.
+
+    Returns:
+        psnr, ms_ssim, score, psnr_inside: as `metrics.score.evaluate` gives them.
+        pixels: of the picture; covered: of the true mask; found, and hit: those of them that are an occluder.
+        changed: pixels whose value is not the photo's; wrong: those outside the true mask and the rim round it.
+    """
+    mask, found = photo.mask, outcome.found
+    measures = evaluate(outcome.image, photo.truth, mask)
+    changed = changes(outcome.image, photo.picture)
+    return {
+        **{name: measures[name] for name in ("psnr", "ms_ssim", "score", "psnr_inside")},
+        "pixels": mask.size,
+        "covered": int(mask.sum()),
+        "found": None if found is None else int(found.sum()),
+        "hit": None if found is None else int((found & mask).sum()),
+        "changed": int(changed.sum()),
+        "wrong": int((changed & outside_rim(mask)).sum()),
+        "seconds": outcome.seconds,
+    }
+
+
+def outside_rim(mask: np.ndarray) -> np.ndarray:
+    """uint8 [H, W], 1 = farther from every occluder than the rim, where nothing may change."""
+    if not mask.any():
+        return np.ones_like(mask)
+    distance = cv2.distanceTransform(1 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return (distance > RIM * max(mask.shape)).astype(np.uint8)
+
+
+def inpaint(picture: np.ndarray, mask: np.ndarray, algorithm: int) -> np.ndarray:
+    """OpenCV's inpainting of each covered part of RGB uint8 [H, W, 3] with the page around it, as a new picture.
+
+    `mask` is uint8 [H, W], 1 = to be filled; `algorithm` cv2.INPAINT_TELEA or cv2.INPAINT_NS.
+    """
+    result = picture.copy()
+    for top, bottom, left, right in covered_boxes(mask, _MARGIN):
+        place = (slice(top, bottom), slice(left, right))
+        result[place] = cv2.inpaint(picture[place], mask[place], _RADIUS, algorithm)
+    return result
+
+
+def _inpainting(about: str, algorithm: int, our_mask: bool = False) -> Method:
+    """Fills the true mask, or what mode `auto` found and pasted over."""
+
+    def run(tools: Tools, photo: Photo) -> Outcome:
+        if our_mask:
+            restored = tools.auto(photo)
+            mask, found, seconds = restored.mask, _found(restored), restored.seconds["locate"]
+        else:
+            mask, found, seconds = photo.mask, None, 0.0
+        start = time.perf_counter()
+        image = inpaint(photo.picture, mask, algorithm)
+        return Outcome(image, found, seconds + time.perf_counter() - start)
+
+    return Method(about, "gated" if our_mask else "", run)
+
+
+def _network(about: str, kind: str = "gated", **options: Any) -> Method:
+    """A restorer with these options of `Tools.restorer`."""
+    return Method(about, kind, lambda tools, photo: _outcome(tools.restorer(kind, **options)(photo.picture)))
+
+
+def _outcome(restored: Restored) -> Outcome:
+    return Outcome(restored.image, _found(restored), sum(restored.seconds.values()))
+
+
+def _found(restored: Restored) -> np.ndarray | None:
+    """What was found to be covered, at full size: not `Restored.mask`, which is wider by the paste's rim."""
+    return None if restored.located is None else enlarge_mask(restored.located, restored.image.shape[:2])
+
+
+def _ceiling(_: Tools, photo: Photo) -> Outcome:
+    return Outcome(np.where(photo.mask[..., None] > 0, photo.truth, photo.picture))
+
+
+_EAGER = {"backend": "paddle", "precision": "fp32"}
+
+METHODS = {
+    "input": Method("input unchanged", "", lambda _, photo: Outcome(photo.picture)),
+    "telea-true": _inpainting("Telea, true mask", cv2.INPAINT_TELEA),
+    "ns-true": _inpainting("Navier-Stokes, true mask", cv2.INPAINT_NS),
+    "telea-found": _inpainting("Telea, our mask", cv2.INPAINT_TELEA, our_mask=True),
+    "ns-found": _inpainting("Navier-Stokes, our mask", cv2.INPAINT_NS, our_mask=True),
+    "ceiling": Method("truth inside the mask (ceiling)", "", _ceiling),
+    "plain": _network("plain NAFNet, four tiles", "plain", mode="tiles", rows=2, columns=2, overlap=0),
+    "plain-pasted": _network("plain NAFNet, pasted back", "plain"),
+    "auto": Method("gated, auto", "gated", lambda tools, photo: _outcome(tools.auto(photo))),
+    "auto-eager": _network("gated, auto, eager fp32, the reference", **_EAGER),
+    "auto-no-tlc": _network("gated, auto, without TLC", tlc_ratio=0.0),
+    "auto-flips": _network("gated, auto, mean over four flips", tta=True),
+    # What the shipped weights ask for beside the plain pass, taken away one at a time.
+    "auto-own-fill": _network("gated, auto, the network's fill", predict={"fill": "network"}),
+    "auto-one-look": _network("gated, auto, one look", predict={"overview_long_side": 0}),
+    "tiles": _network("gated, tiles", mode="tiles"),
+    "tiles-eager": _network("gated, tiles, eager fp32, the reference", mode="tiles", **_EAGER),
+    "tiles-no-tlc": _network("gated, tiles, without TLC", mode="tiles", tlc_ratio=0.0),
+    "tiles-flips": _network("gated, tiles, mean over four flips", mode="tiles", tta=True),
+}
