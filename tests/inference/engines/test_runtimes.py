@@ -21,21 +21,14 @@ from configs.schema import PredictConfig
 from inference.engines import runtimes
 from inference.engines.exported import Graph
 from inference.engines.onnx_graph import build_onnx
-from inference.engines.runtimes import (
-    BackendError,
-    EagerNetwork,
-    OnnxRuntimeEngine,
-    OpenVinoEngine,
-    openvino_core,
-    running,
-)
+from inference.engines.runtimes import BackendError, EagerNetwork, OnnxRuntimeEngine, OpenVinoEngine, running
 from models.weights import load_weights
 from tests.inference.small import eager, small_weights, tile
 from tests.models.networks import random_network
 
 ENGINES = [OnnxRuntimeEngine, OpenVinoEngine]
-TINY = {"width": 8, "encoder_blocks": [1, 1], "middle_blocks": 1, "decoder_blocks": [1, 1]}
-DEEP = {"width": 4, "encoder_blocks": [1, 1, 1, 2], "middle_blocks": 2, "decoder_blocks": [1, 1, 1, 1]}
+TINY = {"width": 8, "encoder_blocks": [1, 1], "middle_blocks": 1, "decoder_blocks": [1, 1], "gate": True}
+DEEP = {"width": 4, "encoder_blocks": [1, 1, 1, 2], "middle_blocks": 2, "decoder_blocks": [1, 1, 1, 1], "gate": True}
 OFF, WINDOWS = PredictConfig(tlc_ratio=0), PredictConfig(tlc_train_size=32, tlc_ratio=1.5)  # 48, 24, 12, 6, 3
 PRIME = PredictConfig(tlc_train_size=32, tlc_ratio=1.2)  # 38, 19, 9: a window that divides into nothing
 # One pixel, one row, one column, odd, a multiple of the step, and larger than the windows both ways.
@@ -44,13 +37,13 @@ ROOT = Path(__file__).parents[3]
 SAMPLES = ROOT / "test_code"
 
 
-def pair(engine: type, arguments: dict, settings: PredictConfig, precision: str = "fp32") -> tuple:
+def pair(engine: type, arguments: dict, settings: PredictConfig) -> tuple:
     """An engine over an exported random network, and the eager network."""
     network = EagerNetwork(random_network(**arguments), settings)
-    return engine(build_onnx(network.network), "cpu", precision, 2), network
+    return engine(build_onnx(network.network), "cpu", "fp32", 2), network
 
 
-def test_other_tiles_are_refused() -> None:
+def test_other_tiles_are_refused():
     shapes = [(3, 4, 4), (1, 2, 4, 4), (1, 3, 0, 4), (2, 3, 4, 4)]
     for values in (np.zeros((1, 3, 4, 4)), *(np.zeros(shape, np.float32) for shape in shapes)):
         with pytest.raises(ValueError, match="expected a tile of float32"), running("someengine", values):
@@ -66,56 +59,45 @@ def test_other_tiles_are_refused() -> None:
         "Exception from src/inference: std::bad_alloc",
     ],
 )
-def test_every_engines_words_for_out_of_memory_become_a_memory_error_with_the_size(words: str) -> None:
+def test_every_engines_words_for_out_of_memory_become_a_memory_error_with_the_size(words):
     with pytest.raises(MemoryError, match=r"someengine.*5 x 7"), running("someengine", tile(5, 7)):
         raise RuntimeError(words)
     with pytest.raises(RuntimeError, match="no kernel image"), running("someengine", tile(5, 7)):
         raise RuntimeError("no kernel image is available")
 
 
-def test_a_tile_goes_where_the_network_lies_and_not_to_the_device_that_is_current(monkeypatch) -> None:
-    backend = eager(small_weights())
-    places, to_tensor = [], paddle.to_tensor
-    monkeypatch.setattr(
-        paddle, "to_tensor", lambda data, **options: places.append(str(options["place"])) or to_tensor(data, **options)
-    )
+def test_a_tile_goes_where_the_network_lies_and_not_to_the_device_that_is_current(monkeypatch):
+    backend, places, to_tensor = eager(small_weights()), [], paddle.to_tensor
+
+    def seen(data, place):
+        places.append(str(place))
+        return to_tensor(data, place=place)
+
+    monkeypatch.setattr(paddle, "to_tensor", seen)
     backend(tile(8, 8))
     assert places == [str(backend.network.parameters()[0].place)]
 
 
-@pytest.mark.parametrize("ratio", [0, 1.5])
-@pytest.mark.parametrize("gate", [False, True])
-def test_the_file_declares_its_sides_and_stores_nothing_unused(gate: bool, ratio: float) -> None:
-    network = EagerNetwork(random_network(**TINY, gate=gate), PredictConfig(tlc_ratio=ratio)).network
+@pytest.mark.parametrize(("gate", "ratio"), [(False, 0), (True, 1.5)])
+def test_the_file_declares_its_sides_and_stores_nothing_unused(gate, ratio):
+    network = EagerNetwork(random_network(**{**TINY, "gate": gate}), PredictConfig(tlc_ratio=ratio)).network
     content, channels = build_onnx(network), 4 if gate else 3
     assert build_onnx(network) == content
-    graph = onnx.load_from_string(content).graph
-    assert _shapes(graph) == [[1, 3, "height", "width"], [1, channels, "height", "width"]]
-    read = {name for node in graph.node for name in node.input}
-    assert {constant.name for constant in graph.initializer} <= read
-    assert {name for node in graph.node for name in node.output} - read == {"restored"}
-    fixed = onnx.load_from_string(build_onnx(network, (40, 24))).graph
-    assert _shapes(fixed) == [[1, 3, 40, 24], [1, channels, 40, 24]]
-
-
-def _shapes(graph: onnx.GraphProto) -> list[list[int | str]]:
-    values = (*graph.input, *graph.output)
-    return [[side.dim_param or side.dim_value for side in value.type.tensor_type.shape.dim] for value in values]
+    for file, sides in ((content, ["height", "width"]), (build_onnx(network, (40, 24)), [40, 24])):
+        graph = onnx.load_from_string(file).graph
+        shapes = [value.type.tensor_type.shape.dim for value in (*graph.input, *graph.output)]
+        shapes = [[side.dim_param or side.dim_value for side in shape] for shape in shapes]
+        assert shapes == [[1, 3, *sides], [1, channels, *sides]]
+        read = {name for node in graph.node for name in node.input}
+        assert {constant.name for constant in graph.initializer} <= read
+        assert {name for node in graph.node for name in node.output} - read == {"restored"}
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
-    ("arguments", "settings"),
-    [
-        ({**TINY, "gate": True}, WINDOWS),
-        ({**TINY, "gate": False}, WINDOWS),
-        ({**TINY, "gate": True}, OFF),
-        ({**TINY, "gate": False}, OFF),
-        ({**TINY, "gate": True}, PRIME),
-        ({**DEEP, "gate": True}, WINDOWS),
-    ],
+    ("arguments", "settings"), [({**TINY, "gate": False}, WINDOWS), (TINY, OFF), (TINY, PRIME), (DEEP, WINDOWS)]
 )
-def test_agrees_with_the_eager_network(engine: type, arguments: dict, settings: PredictConfig) -> None:
+def test_agrees_with_the_eager_network(engine, arguments, settings):
     backend, reference = pair(engine, arguments, settings)
     for size in SIZES:
         values = tile(*size, seed=size[0])
@@ -125,8 +107,8 @@ def test_agrees_with_the_eager_network(engine: type, arguments: dict, settings: 
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_threads_share_it_and_results_stay_apart(engine: type, monkeypatch: pytest.MonkeyPatch) -> None:
-    backend, _ = pair(engine, {**TINY, "gate": True}, WINDOWS)
+def test_threads_share_it_and_results_stay_apart(engine, monkeypatch):
+    backend, _ = pair(engine, TINY, WINDOWS)
     monkeypatch.setattr(runtimes, "COMPILED_SIZES", 2)
     # More sizes than stay compiled.
     tiles = [tile(*size, seed=seed) for seed in range(2) for size in [(20, 50), (29, 50), (38, 50)]]
@@ -141,7 +123,7 @@ def test_threads_share_it_and_results_stay_apart(engine: type, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-def test_too_little_memory_is_a_memory_error_with_the_size(engine: type, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_a_memory_error_with_the_size(engine, monkeypatch):
     backend, _ = pair(engine, TINY, OFF)
 
     class Full:
@@ -150,14 +132,10 @@ def test_too_little_memory_is_a_memory_error_with_the_size(engine: type, monkeyp
 
         infer = run
 
-    if engine is OnnxRuntimeEngine:
-        monkeypatch.setattr(backend, "_session", Full())
-    else:
-        monkeypatch.setattr(backend, "_requests", OrderedDict({(30, 20): Full()}))
+    name, full = ("_session", Full()) if engine is OnnxRuntimeEngine else ("_requests", OrderedDict({(30, 20): Full()}))
+    monkeypatch.setattr(backend, name, full)
     with pytest.raises(MemoryError, match="30 x 20"):
         backend(tile(30, 20))
-    with pytest.raises(ValueError, match="float64"):
-        backend(np.zeros((1, 3, 4, 4)))
 
 
 # Prints the resident megabytes before large tiles and after each of four sizes.
@@ -172,8 +150,7 @@ for size in [(8, 8), (1024, 1024), (1024, 1040), (1024, 1056), (1024, 1072)]:
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_openvino_holds_the_maps_of_one_size_only() -> None:
+def test_openvino_holds_the_maps_of_one_size_only():
     done = subprocess.run([sys.executable, "-c", MEMORY], cwd=ROOT, capture_output=True, text=True, check=True)
     start, first, *_, last = map(float, done.stdout.split())
     assert first - start > 50
@@ -181,8 +158,13 @@ def test_openvino_holds_the_maps_of_one_size_only() -> None:
     assert (last - first) / 3 < 0.6 * (first - start)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_signals_find_their_stack_after_engines_came_and_went() -> None:
+class SignalStack(ctypes.Structure):
+    """`stack_t` of sigaltstack(2)."""
+
+    _fields_ = (("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+
+
+def test_signals_find_their_stack_after_engines_came_and_went():
     """OpenVINO puts one in place for AMX; engines with cores of their own left freed memory there, which crashed."""
     engines = [pair(OpenVinoEngine, TINY, OFF)[0] for _ in range(2)]
     for engine in engines:
@@ -198,24 +180,18 @@ def test_signals_find_their_stack_after_engines_came_and_went() -> None:
         assert any(int(start, 16) <= stack.start < int(stop, 16) for start, stop in spans)
 
 
-class SignalStack(ctypes.Structure):
-    """`stack_t` of sigaltstack(2)."""
-
-    _fields_ = (("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
+HAS_CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+HAS_BF16 = "BF16" in runtimes.openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-@pytest.mark.skipif(
-    "CUDAExecutionProvider" in onnxruntime.get_available_providers(), reason="this onnxruntime has CUDA"
-)
-def test_onnxruntime_without_cuda_refuses_a_gpu() -> None:
+@pytest.mark.skipif(HAS_CUDA, reason="this onnxruntime has CUDA")
+def test_onnxruntime_without_cuda_refuses_a_gpu():
     with pytest.raises(BackendError, match="install onnxruntime-gpu"):
         OnnxRuntimeEngine(b"", "gpu:0", "fp32", 1)
 
 
-@pytest.mark.skipif(
-    "BF16" not in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"), reason="no bf16 on this CPU"
-)
-def test_bf16_stays_close_on_a_real_photo() -> None:
+@pytest.mark.skipif(not HAS_BF16, reason="no bf16 on this CPU")
+def test_bf16_stays_close_on_a_real_photo():
     """On average half a step of 8 bits inside the mask, and 99 % of it within two; single pixels are further off."""
     weights = load_weights(SAMPLES / "gated.pdparams")
     settings = PredictConfig.from_dict(weights.predict)
