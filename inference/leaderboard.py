@@ -47,12 +47,10 @@ _HEADS = {
 _NOTES = f"""\
 * Means over the pictures; a PSNR counts at most {HIGHEST_PSNR:g} dB. Scored are the pictures that a method makes, not \
 files of them: saving a result as JPEG again would cost some more.
-* psnr_inside: inside the true mask. untouched: pixels whose value is the input's. worse: pictures with a lower score \
-than their input.
-* iou, precision, recall: of the pixels taken for an occluder, over all pictures of a set together, before the paste \
-widens them.
+* psnr_inside: inside the true mask. untouched: pixels whose value is the input's.
+* iou, precision, recall: of the pixels taken for an occluder, over all pictures of a set, before the paste widens them.
 * wrong: pictures of which a pixel changed farther than {100 * RIM:g} % of the longer side from every occluder; \
-wrong_share: the largest share of a picture's pixels, from 0 to 1.
+wrong_share: the largest share of a picture's pixels, from 0 to 1. worse: pictures with a lower score than their input.
 * seconds: mean from pixels to pixels, reading and writing files left out.
 """
 
@@ -137,8 +135,7 @@ def _summary(rows: Sequence[Row], inputs: Mapping[str, Row]) -> Row:
     found, hit, covered = (sum(row[name] for row in telling) for name in ("found", "hit", "covered"))
     scores = [(row["score"], inputs[row["picture"]]["score"]) for row in rows]
     return {
-        "set": rows[0]["set"],
-        "method": rows[0]["method"],
+        **{name: rows[0][name] for name in ("set", "method")},
         "pictures": len(rows),
         **{name: mean(name, [row[name] for row in rows]) for name in ("psnr", "ms_ssim", "score", "psnr_inside")},
         "untouched": 1 - sum(row["changed"] for row in rows) / sum(row["pixels"] for row in rows),

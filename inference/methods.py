@@ -67,9 +67,7 @@ class Tools:
         self._last: tuple[Photo, Restored] | None = None
 
     def restorer(self, kind: str, predict: dict[str, Any] | None = None, **options: Any) -> Restorer:
-        """The restorer with these `options` over the "gated" or "plain" weights, of whose settings (`PredictConfig`)
-        those in `predict` are replaced.
-        """
+        """The restorer with these options over weights of a kind, of whose settings those in `predict` are replaced."""
         key = f"{kind} {predict} {options}"
         if key not in self._restorers:
             weights = load_weights(self.files[kind])
@@ -162,10 +160,6 @@ def _found(restored: Restored) -> np.ndarray | None:
     return None if restored.located is None else enlarge_mask(restored.located, restored.image.shape[:2])
 
 
-def _ceiling(_: Tools, photo: Photo) -> Outcome:
-    return Outcome(np.where(photo.mask[..., None] > 0, photo.truth, photo.picture))
-
-
 _EAGER = {"backend": "paddle", "precision": "fp32"}
 
 METHODS = {
@@ -174,7 +168,8 @@ METHODS = {
     "ns-true": _inpainting("Navier-Stokes, true mask", cv2.INPAINT_NS),
     "telea-found": _inpainting("Telea, our mask", cv2.INPAINT_TELEA, our_mask=True),
     "ns-found": _inpainting("Navier-Stokes, our mask", cv2.INPAINT_NS, our_mask=True),
-    "ceiling": Method("truth inside the mask (ceiling)", "", _ceiling),
+    "ceiling": Method("truth inside the mask (ceiling)", "", lambda _, photo: Outcome(
+        np.where(photo.mask[..., None], photo.truth, photo.picture))),
     "plain": _network("plain NAFNet, four tiles", "plain", mode="tiles", rows=2, columns=2, overlap=0),
     "plain-pasted": _network("plain NAFNet, pasted back", "plain"),
     "auto": Method("gated, auto", "gated", lambda tools, photo: _outcome(tools.auto(photo))),
@@ -188,4 +183,4 @@ METHODS = {
     "tiles-eager": _network("gated, tiles, eager fp32, the reference", mode="tiles", **_EAGER),
     "tiles-no-tlc": _network("gated, tiles, without TLC", mode="tiles", tlc_ratio=0.0),
     "tiles-flips": _network("gated, tiles, mean over four flips", mode="tiles", tta=True),
-}
+}  # fmt: skip
