@@ -43,6 +43,7 @@ class LineRules:
     near: int = 30  # The profile is that of the last so many pixels
     parallel: float = 2.5  # Degrees
     neighbour: float = 150.0  # A neighbour is not farther than this, or three times as far if both begin alike
+    upright: float = 0.17  # Of a line more oblique than this (a sine) one neighbour tells only if both begin alike
     agree: float = 10.0  # Neighbours on both sides that end so near to each other are both believed
     snap: float = 12.0  # An end so near to a line that crosses lies on it
     narrowest: float = 7.0  # Of a bar
@@ -360,7 +361,7 @@ def _find_ends(lines: list[Line], rules: LineRules) -> Iterator[tuple[Line, int,
 def _end_by_others(line: Line, side: int, lines: list[Line], rules: LineRules) -> float | None:
     """Where a line ends in the hole by those that run beside it and those that cross it; None if they do not tell."""
     lost_at, limit = line.end(side), line.limits[side > 0] + side * rules.gap
-    beside: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
+    beside: dict[bool, list[tuple[float, float, bool]]] = {False: [], True: []}
     crossing = []
     for other in lines:
         turn = float(other.way @ line.way)
@@ -374,21 +375,22 @@ def _end_by_others(line: Line, side: int, lines: list[Line], rules: LineRules) -
             within = 3 < abs(distance) < rules.neighbour * (3 if alike else 1)
             runs_beside = side * (end - lost_at) > 0 >= side * (begin - lost_at) and side * (limit - end) >= 0
             if other.ends[far_side > 0] != _LOST and within and runs_beside:
-                beside[distance > 0].append((abs(distance), end))
+                beside[distance > 0].append((abs(distance), end, alike))
         elif abs(turn) < sin(radians(3 * rules.parallel)):
             position, on_other = np.linalg.solve(np.stack([line.way, -other.way], 1), other.place - line.place)
             before, behind = other.first - on_other > rules.snap, on_other - other.last > rules.snap
             met = not (before or behind) or (before and other.ends[0] == _LOST) or (behind and other.ends[1] == _LOST)
             if met and side * (position - lost_at) > -2 and side * (limit - position) >= 0:
                 crossing.append(float(position))
-    nearest = [min(those) for those in beside.values() if those]
-    if not nearest:
+    nearest = sorted(min(those) for those in beside.values() if those)
+    agree = len(nearest) == 2 and abs(nearest[0][1] - nearest[1][1]) <= rules.agree + 0.05 * sum(n[0] for n in nearest)
+    if agree:
+        (one, one_end, _), (other, other_end, _) = nearest
+        end = (one_end * other + other_end * one) / (one + other)
+    elif nearest and (min(abs(line.way)) < rules.upright or nearest[0][2]):
+        end = nearest[0][1]
+    else:
         return max(crossing, key=lambda position: side * position, default=None)
-    end = min(nearest)[1]
-    if len(nearest) == 2:
-        (one, one_end), (other, other_end) = nearest
-        if abs(one_end - other_end) <= rules.agree + 0.05 * (one + other):
-            end = (one_end * other + other_end * one) / (one + other)
     frame = min(crossing, key=lambda position: abs(position - end), default=end)
     return frame if abs(frame - end) <= rules.snap else float(end)
 

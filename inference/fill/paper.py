@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 
 from inference.fill.borders import BorderRules, straight_areas
+from inference.fill.texture import texture_over
 
 # An area of which less than this many pixels show takes its tone from all that shows.
 _FEWEST_SEEN = 30
@@ -30,6 +31,8 @@ class PaperRules:
     text: int = 21  # Side of the median filter before borders are looked for; odd
     ink: float = 10.0  # Ink is darker than what is common by this much
     blotch: float = 8.0  # What differs from the plane of light by more is not quite paper
+    rough: float = 8.0  # What differs from its plane of light by more, as a median and without ink, may be texture
+    alike: float = 0.5  # ... if neighbourhoods differ among each other by less than this share of that
     flat: float = 0.02  # Share of its evidence by which the plane is drawn to level
     remain: float = 12.0  # What is left of a letter goes with it if it is no higher and no wider
     remain_ink: float = 20.0  # As `ink`
@@ -97,6 +100,8 @@ def paper_under(
         paper = light + carry_on(np.where(used[..., None], picture - light, 0), trust)
         filled = here & near & (beyond < 0)
         page[filled] = (paper + _grain(picture - paper, used))[filled]
+        if _is_texture(picture - light, ring & here, used, rules):
+            texture_over(page, filled, here & (beyond > 0), light, round(rules.ring))
     return page
 
 
@@ -137,6 +142,16 @@ def _light(picture: np.ndarray, used: np.ndarray, rules: PaperRules) -> tuple[np
     down, across = (np.arange(length) - start for length, start in zip(used.shape, middle, strict=True))
     light = plane[0] + (down / size)[:, None, None] * plane[1] + (across / size)[:, None] * plane[2]
     return light.astype(np.float32), trusts
+
+
+def _is_texture(rest: np.ndarray, ring: np.ndarray, inkless: np.ndarray, rules: PaperRules) -> bool:
+    """Whether what lies in the ring is rough, not by ink alone, and alike all round: no paper, with letters or pictures
+    on it or without."""
+    grey, share = rest.mean(2) * ring, ring.astype(np.float32)
+    broad, weight = (cv2.GaussianBlur(plane, (0, 0), rules.ring / 2.5) for plane in (grey, share))
+    coarse = (broad / np.maximum(weight, 1e-3))[ring]
+    is_rough = 1.4826 * np.median(np.abs(rest[inkless]).mean(1)) > rules.rough
+    return bool(is_rough and coarse.std() < rules.alike * (grey[ring] - coarse).std())
 
 
 def _grain(rest: np.ndarray, used: np.ndarray) -> np.ndarray:

@@ -151,7 +151,8 @@ def _page(picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, rules: Page
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(
         (beyond <= rules.paper.around).astype(np.uint8), connectivity=8
     )
-    margin = rules.paper.text
+    # Texture is taken from a little farther than paper.
+    margin = max(rules.paper.text, round(rules.context / 2))
     for label in range(1, count):
         left, top, width, height = boxes[label, :4]
         box = (slice(max(0, top - margin), top + height + margin), slice(max(0, left - margin), left + width + margin))
