@@ -2,7 +2,7 @@
 
     python data_preparation.py CONTEST OUT                 # OUT/train and OUT/val, divided by page
     python data_preparation.py CONTEST OUT --all           # OUT/all, everything for the last phase of training
-    python data_preparation.py CONTEST OUT --size 1024 --downscale 2 --center union --workers 8
+    python data_preparation.py CONTEST OUT --size 1024 --downscale 2 --workers 8
 
 Writes OUT/SET/{gt,occluded,mask}/NAME.png, lossless, and the whole pages of each set as OUT/SET_pages.txt. A second
 run skips what is done, and what OUT/train and OUT/val hold, cut with the same settings, becomes part of OUT/all by hard
@@ -16,7 +16,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from data.contest.cutting import CENTERS, prepare
+from data.contest.cutting import prepare
 from data.contest.lists import ListError
 from data.contest.patch_files import RecordError
 from utils.child import WorkerKilledError
@@ -30,7 +30,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("out", type=Path, help="folder for the patches")
     add("--size", type=int, default=1024, help="side of a patch in pixels" + default)
     add("--downscale", type=int, choices=(1, 2, 4, 8), default=2, help="reduce pictures first" + default)
-    add("--center", choices=CENTERS, default="union", help="a patch on all blobs or on each" + default)
     add("--all", action="store_true", help="no validation: everything into OUT/all")
     add("--held-out", type=float, default=0.1, help="share of pages for validation" + default)
     add("--workers", type=int, default=available_cores(), help="processes" + default)

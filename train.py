@@ -36,7 +36,7 @@ THREADS = start_paddle()
 
 import paddle
 
-from configs.load import check_lists, load_config, to_yaml
+from configs.load import load_config, to_yaml
 from configs.parsing import ConfigError
 from configs.schema import Config
 from data.batches.patches import make_loader
@@ -46,7 +46,7 @@ from inference.validation import validate, validation_pages
 from losses import TotalLoss
 from models.locator import Locator
 from models.nafnet import NAFNet, apply_gate
-from models.weights import LocatorWeights, Weights, arrays_of, load_arrays, load_weights, save_weights
+from models.weights import Weights, arrays_of, load_arrays, load_weights, save_weights
 from utils.machine import DeviceError, bar_intervals, resolve_device
 from utils.training.checkpoint import CheckpointError, MovingAverage, load_optimizer_arrays, optimizer_arrays
 from utils.training.processes import Processes, StopRequest, device_of_process, join_processes
@@ -159,7 +159,7 @@ class Learner:
         origin = {"made_by": "train.py", "iteration": iteration, "config": to_yaml(self.config)}
         predict = self.config.predict.to_dict()
         if self.finds:
-            return Weights({}, {}, predict, origin, locator=LocatorWeights(params, self.network.config))
+            return Weights({}, {}, predict, origin, locator=Weights(params, self.network.config))
         return Weights(params, self.network.config, predict, origin)
 
     def save_weights(self, path: Path, iteration: int) -> None:
@@ -168,7 +168,6 @@ class Learner:
 
 def train(config: Config, options: argparse.Namespace) -> int:
     """Trains from the start or from a checkpoint to the end; returns the exit code."""
-    check_lists(config)
     device = resolve_device(device_of_process(options.device))
     processes = join_processes(device)
     run = RunFolder(config.output, asdict(config), processes, THREADS)
@@ -178,6 +177,7 @@ def train(config: Config, options: argparse.Namespace) -> int:
         learner.load_state(saved)
     start, total, every = saved["iteration"] if saved else 0, config.train.iterations, config.validation.every
     pages = validation_pages(config.data.val_pages, config.validation.pages) if every else []
+    loader = make_loader(config, start, processes.rank, processes.world)
     if config.train.amp != "none" and device == "cpu":
         run.say(f"train.amp: {config.train.amp} needs a GPU; this run computes in float32")
     count = sum(math.prod(parameter.shape) for parameter in learner.network.parameters())
@@ -188,7 +188,7 @@ def train(config: Config, options: argparse.Namespace) -> int:
     bar = tqdm(total=total, initial=start, unit="it", dynamic_ncols=True, disable=not processes.first, **intervals)
     window, patches, seconds = [], 0, 0.0
     with closing(run), bar, StopRequest() as stop:
-        batches = iter(make_loader(config, start, processes.rank, processes.world))
+        batches = iter(loader)
         for iteration in range(start, total):
             begin = time.perf_counter()
             batch = next(batches)

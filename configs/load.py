@@ -35,14 +35,6 @@ _Loader.add_implicit_resolver(
 )
 
 
-class _Dumper(yaml.SafeDumper):
-    """Lists of plain values on one line, as people write them."""
-
-    def represent_sequence(self, tag: str, sequence: Any, flow_style: bool | None = None) -> yaml.Node:
-        plain = all(not isinstance(item, dict | list | tuple) for item in sequence)
-        return super().represent_sequence(tag, sequence, flow_style=plain)
-
-
 def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Config:
     """Reads a config file, its bases, and overrides such as `train.stages.0.batch=2`.
 
@@ -71,7 +63,7 @@ def parse_config(tree: dict[str, Any]) -> Config:
 
 def to_yaml(config: Config) -> str:
     """The resolved config as YAML, every value written out; `load_config` reads it back to the same config."""
-    return yaml.dump(asdict(config), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return yaml.safe_dump(asdict(config), default_flow_style=None, sort_keys=False, allow_unicode=True, width=120)
 
 
 def _parse_yaml(text: str, where: str) -> Any:
@@ -212,16 +204,3 @@ def _faults_of_schedule(config: Config) -> Iterator[str]:
             yield f"schedule.eta_min.{index}: {lowest} is above optimizer.learning_rate {highest}"
     if schedule.warmup > borders[1]:
         yield f"schedule.warmup: {schedule.warmup} is longer than the first period ({borders[1]})"
-
-
-def check_lists(config: Config) -> None:
-    """`ConfigError` for lists of patches and pages that are not there yet; what they hold is not looked at."""
-    pages = config.data.val_pages if config.validation.every else None
-    for key, path, remedy in (
-        ("val_pages", pages, "run data_preparation.py first, or train without validation (data.val_pages: null, "
-                             "validation.every: 0)"),
-        ("train_list", config.data.train_list, "run data_preparation.py and generate_meta_info.py first"),
-    ):  # fmt: skip
-        if path is not None and not Path(path).is_file():
-            what = "is a folder, expected a file" if Path(path).is_dir() else "does not exist"
-            raise ConfigError(f"data.{key}: {path} {what}; {remedy}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import types
 from dataclasses import MISSING, fields, is_dataclass
@@ -38,7 +37,7 @@ def parse_dataclass(cls: type[Parsed], tree: Any, path: str = "") -> Parsed:
     known = {item.name: item for item in fields(cls)}  # type: ignore[arg-type]
     for key in tree:
         if key not in known:
-            raise ConfigError(f"{join(path, key)}: unknown key{_suggestion(str(key), list(known))}")
+            raise ConfigError(f"{join(path, key)}: unknown key; known here: {', '.join(known)}")
     hints, values = get_type_hints(cls), {}
     for name, item in known.items():
         if name in tree:
@@ -46,14 +45,6 @@ def parse_dataclass(cls: type[Parsed], tree: Any, path: str = "") -> Parsed:
         elif item.default is MISSING:
             raise ConfigError(f"{join(path, name)}: missing; {item.metadata['explanation']}")
     return cls(**values)
-
-
-def _suggestion(key: str, known: list[str]) -> str:
-    name, colon, value = key.partition(":")
-    if colon:
-        return f"; YAML wants a space after the colon: {name}: {value}"
-    close = difflib.get_close_matches(key, known, n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known here: {', '.join(known)}"
 
 
 def _parse(kind: Any, value: Any, path: str, limits: Any) -> Any:

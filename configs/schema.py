@@ -7,10 +7,10 @@ them at length. Nothing here imports Paddle.
 
 from __future__ import annotations
 
-from dataclasses import MISSING, asdict, dataclass, field, fields, make_dataclass
+from dataclasses import MISSING, asdict, dataclass, field, make_dataclass
 from typing import Any, ClassVar, Literal
 
-from configs.parsing import ConfigError, parse_dataclass
+from configs.parsing import parse_dataclass
 
 # Arguments of `models.nafnet.NAFNet`. The write-up's "one block per down-sampling, ten at the deepest" can be read in
 # two ways: the first two (21.16 and 8.70 M parameters, 8.6 GMAC for 256x256). The third (5.34 M, 2.2 GMAC) is the size
@@ -188,10 +188,6 @@ class PredictConfig:
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> PredictConfig:
         """The settings in a weights file, defaults for what is missing; `ConfigError` for unknown or bad ones."""
-        unknown = sorted(set(values) - {item.name for item in fields(cls)})
-        if unknown:
-            raise ConfigError(f"predict: unknown setting {', '.join(unknown)}: the weights were saved by another "
-                              "version; update this one, or convert them again with `python -m models.convert`")
         return parse_dataclass(cls, values, "predict")
 
 

@@ -1,11 +1,11 @@
 """Writes trained weights as ONNX files and a static Paddle model, and puts them in place only when they are right.
 
     python -m inference.export
-    python -m inference.export --weights runs/phase2/model_best.pdparams --out exported --size 768x1024
+    python -m inference.export --weights runs/phase2/model_best.pdparams --out exported
 
-A NAFNet becomes model.onnx, for tiles of any size or of --size only, and static-HEIGHTxWIDTH/ for tiles of that size
-(in Paddle Inference leave oneDNN off: it gets some sizes wrong); a locator becomes locator.onnx. An ONNX file's notes
-lie beside it, in model.onnx.json. Every engine that is installed runs it in a process of its own; a difference above
+A NAFNet becomes model.onnx, for tiles of any size, and static-512x512/ for tiles of that size (in Paddle Inference
+leave oneDNN off: it gets some sizes wrong); a locator becomes locator.onnx. An ONNX file's notes lie beside it, in
+model.onnx.json. Every engine that is installed runs it in a process of its own; a difference above
 1e-3 from the eager network (white is 1), or an engine that fails, leaves everything as it was, with exit code 1.
 Prediction exports for itself; with these files beside the weights it needs neither Paddle nor onnx.
 """
@@ -16,7 +16,6 @@ import argparse
 import importlib.util
 import logging
 import os
-import re
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -33,15 +32,12 @@ from models.weights import Weights, load_weights
 from utils.child import ChildError, ask
 from utils.machine import available_cores, start_paddle
 
-STATIC_SIZE = (512, 512)
+# A multiple of every network's.
+STATIC_SIDE = 512
 
 
-def export(weights: Weights, out: Path, size: tuple[int, int] | None = None) -> list[tuple[Path, str, float]]:
+def export(weights: Weights, out: Path) -> list[tuple[Path, str, float]]:
     """Writes and checks the files, then renames them into `out`.
-
-    Args:
-        size: (height, width) of NAFNet's tiles; None makes the ONNX file for any size and the static model for
-            `STATIC_SIZE`. The static model's sides are rounded up to the network's multiple.
 
     Returns:
         For each file and engine: where the file lies now, the engine, the largest difference from the eager network.
@@ -60,12 +56,12 @@ def export(weights: Weights, out: Path, size: tuple[int, int] | None = None) -> 
             graph = Graph.nafnet(weights, PredictConfig.from_dict(weights.predict))
             window = graph.proof_size[0]
             # One pixel, a map within TLC's window, one that is higher, one that is larger both ways.
-            sizes = [size] if size else [(1, 1), (37, 29), graph.proof_size, (window + 4, window - 6)]
-            checked += _write_onnx(graph, folder / "model.onnx", size, sizes, engines)
-            checked.append(_write_static(graph, folder, size or STATIC_SIZE))
+            sizes = [(1, 1), (37, 29), graph.proof_size, (window + 4, window - 6)]
+            checked += _write_onnx(graph, folder / "model.onnx", sizes, engines)
+            checked.append(_write_static(graph, folder))
         if weights.locator:
             sizes = [(32, 32), (96, 64), (160, 224)]
-            checked += _write_onnx(Graph.locator(weights), folder / "locator.onnx", None, sizes, engines)
+            checked += _write_onnx(Graph.locator(weights), folder / "locator.onnx", sizes, engines)
         # Notes come before their ONNX files.
         for path in sorted(folder.iterdir(), reverse=True):
             if path.is_dir() and (out / path.name).exists():
@@ -75,15 +71,15 @@ def export(weights: Weights, out: Path, size: tuple[int, int] | None = None) -> 
 
 
 def _write_onnx(
-    graph: Graph, file: Path, size: tuple[int, int] | None, tiles: list[tuple[int, int]], engines: list[str]
+    graph: Graph, file: Path, tiles: list[tuple[int, int]], engines: list[str]
 ) -> list[tuple[Path, str, float]]:
-    make(graph, size).save(file)
+    make(graph).save(file)
     reference = graph.reference()
     proofs = [Proof.of(reference, *tile, kept=tile) for tile in tiles]
     return [(file, engine, _check(file, engine, proofs)) for engine in engines]
 
 
-def _write_static(graph: Graph, out: Path, size: tuple[int, int]) -> tuple[Path, str, float]:
+def _write_static(graph: Graph, out: Path) -> tuple[Path, str, float]:
     """Writes model.json (Paddle 3.x) or model.pdmodel (2.x) and model.pdiparams, in and out as an `Engine`."""
     start_paddle()
     import paddle
@@ -91,8 +87,7 @@ def _write_static(graph: Graph, out: Path, size: tuple[int, int]) -> tuple[Path,
     from models.nafnet import joined
 
     reference = graph.reference()
-    height, width = (side + -side % reference.network.multiple for side in size)
-    folder = out / f"static-{height}x{width}"
+    folder = out / f"static-{STATIC_SIDE}x{STATIC_SIDE}"
 
     class Head(paddle.nn.Layer):
         def __init__(self) -> None:
@@ -108,9 +103,9 @@ def _write_static(graph: Graph, out: Path, size: tuple[int, int]) -> tuple[Path,
         def answer(self, tile: paddle.Tensor) -> paddle.Tensor:
             return joined(self.network(tile))
 
-    spec = paddle.static.InputSpec([1, 3, height, width], "float32", "tile")
+    spec = paddle.static.InputSpec([1, 3, STATIC_SIDE, STATIC_SIDE], "float32", "tile")
     paddle.jit.save(paddle.jit.to_static(Head(), input_spec=[spec], full_graph=True), str(folder / "model"))
-    return folder, "paddle", _check(folder, "paddle", [Proof.of(reference, height, width)])
+    return folder, "paddle", _check(folder, "paddle", [Proof.of(reference, STATIC_SIDE, STATIC_SIDE)])
 
 
 def _check(file: Path, engine: str, proofs: list[Proof]) -> float:
@@ -143,24 +138,15 @@ def measure(order: dict[str, Any]) -> float:
     return max(Proof.from_json(proof).difference(run) for proof in order["proofs"])
 
 
-def parse_size(text: str) -> tuple[int, int]:
-    """"768x1024" is 768 high and 1024 wide."""
-    found = re.fullmatch(r"0*([1-9]\d*)x0*([1-9]\d*)", text.lower())
-    if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected HEIGHTxWIDTH in pixels, such as 768x1024")
-    return int(found[1]), int(found[2])
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, help="file of weights; default: those that predict.py takes")
     parser.add_argument("--out", type=Path, help="folder to write to; default: that of the weights")
-    parser.add_argument("--size", type=parse_size, metavar="HxW", help="NAFNet's tiles of this size only")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         file = options.weights or default_weights()
-        checked = export(load_weights(file), options.out or file.parent, options.size)
+        checked = export(load_weights(file), options.out or file.parent)
     except (OSError, ValueError, RuntimeError, MemoryError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

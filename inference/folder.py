@@ -143,7 +143,7 @@ def _parts(
         start, writing = time.perf_counter(), True
         touched = bool(restored.mask.any())
         # Encoding again would change a picture that nothing was removed from.
-        copy = None if touched else Encoded(source.read_bytes())
+        copy = None if touched else Encoded(photo.source)
         encoded = copy or encode_photo(photo, restored.image, restored.mask)
         if save_mask:
             write_mask(mask_file, restored.mask)

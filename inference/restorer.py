@@ -32,7 +32,7 @@ from inference.fill.patches import network_patches, page_patches
 from inference.find.locate import Located, enlarge_mask, locate, locate_whole, shrink, to_float
 from inference.find.occlusion import LOCATOR_RULES, OcclusionRules
 from inference.paste import PasteRules, Patch, add_difference, paste
-from inference.tiles import Cut, Network, bytes_per_pixel, equal_cut, mean_over_flips, single_cut
+from inference.tiles import Cut, Network, equal_cut, mean_over_flips, single_cut
 from models.weights import Weights, load_weights
 
 Picture = Union[np.ndarray, Image.Image, str, "os.PathLike[str]"]
@@ -122,7 +122,7 @@ class Restorer:
         wanted = {key: value for key, value in wanted.items() if value is not None}
         settings = PredictConfig.from_dict({**weights.predict, **wanted})
         how = (backend, precision, device, threads)
-        locator = restorer = memory = None
+        locator = restorer = None
         if weights.locator is not None and mode == "auto":
             locator = open_backend(Graph.locator(weights), *how)
         if locator is None or settings.fill == "network":
@@ -130,8 +130,7 @@ class Restorer:
                 where = weights.file or "the weights"
                 raise ValueError(f"mode {mode} needs a network that restores; {where}: a locator and nothing else")
             restorer = open_backend(Graph.nafnet(weights, settings), *how)
-            memory = bytes_per_pixel(weights.model, restorer.name)
-        self._set_up(restorer, settings, scale, mode, tta, memory, locator)
+        self._set_up(restorer, settings, scale, mode, tta, locator, weights.model.get("width", 0))
 
     @classmethod
     def from_backend(
@@ -141,17 +140,17 @@ class Restorer:
         """A restorer over any `inference.engines.runtimes.Backend`, a locator's beside it or in its place."""
         _check(mode, scale)
         restorer = cls.__new__(cls)
-        restorer._set_up(backend, settings, scale, mode, tta, None, locator)
+        restorer._set_up(backend, settings, scale, mode, tta, locator)
         return restorer
 
     def _set_up(
         self, backend: Backend | None, settings: PredictConfig, scale: str | float, mode: Mode, tta: bool,
-        memory: float | None, locator: Backend | None,
+        locator: Backend | None, width: int = 0,
     ) -> None:  # fmt: skip
         self.settings, self.scale, self.mode, self.tta = settings, scale, mode, tta
         self._backend = locator or backend
         self.gated, self.tlc = locator is not None or backend.gated, self._backend.tlc
-        self._network = None if backend is None else Network(backend, tta, memory)
+        self._network = None if backend is None else Network(backend, tta, width)
         self._locator = mean_over_flips(locator) if locator and tta else locator
         self._is_plain = mode == "full" and scale == 1 and settings.tlc_ratio == 0
 

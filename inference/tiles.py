@@ -9,11 +9,10 @@ that it does not have and ends the process when that is used, so there is no exc
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from itertools import chain
-from typing import Any
 
 import numpy as np
 
@@ -186,14 +185,14 @@ def mean_over_flips(function: TileFunction) -> TileFunction:
 class Network:
     """Runs a backend over parts of pictures, with `tta` as the mean over the four mirrorings of every tile.
 
-    `bytes_per_pixel` is what a pixel of a tile takes in memory; None makes no estimate, and tiles become smaller only
-    when the engine says that memory ran out.
+    `width` (channels of the first level) tells what a pixel of a tile takes in memory; at 0 nothing is estimated, and
+    tiles become smaller only when the engine says that memory ran out.
     """
 
-    def __init__(self, backend: Backend, tta: bool = False, bytes_per_pixel: float | None = None) -> None:
+    def __init__(self, backend: Backend, tta: bool = False, width: int = 0) -> None:
         self.gated = backend.gated
         self._function = mean_over_flips(backend) if tta else backend
-        self._bytes_per_pixel = bytes_per_pixel if backend.device == "cpu" else None
+        self._bytes_per_pixel = width * _BYTES_PER_CHANNEL.get(backend.name, 85) if backend.device == "cpu" else 0
         self._told = False
 
     def __call__(self, picture: np.ndarray, cut: Cut, may_cut: bool = True) -> np.ndarray:
@@ -233,14 +232,8 @@ class Network:
 
     def _too_large(self, cut: Cut) -> str | None:
         """Why a tile would not fit into memory, or None."""
-        needed = (self._bytes_per_pixel or 0) * cut.tile[0] * cut.tile[1]
+        needed = self._bytes_per_pixel * cut.tile[0] * cut.tile[1]
         available = available_bytes() if needed else None
         if available is None or needed <= SHARE * available:
             return None
         return f"they would take about {needed / 1e9:.1f} GB of the {available / 1e9:.1f} GB that are available"
-
-
-def bytes_per_pixel(model: Mapping[str, Any], backend: str) -> float:
-    """About how much memory a pixel of a tile takes while a network of these settings (`Weights.model`) runs."""
-    # A backend that is not known is taken for the hungriest.
-    return model["width"] * _BYTES_PER_CHANNEL.get(backend, max(_BYTES_PER_CHANNEL.values()))

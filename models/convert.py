@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from models.weights import LocatorWeights, Weights, arrays_of, load_arrays, network_of, save_weights
+from models.weights import Weights, arrays_of, load_arrays, network_of, save_weights
 from utils.files import RestrictedUnpickler, UnsafeFileError
 
 # The storages that files of weights use. NumPy has no bfloat16, it is widened to float32.
@@ -176,18 +176,13 @@ def _count(arrays: Mapping[str, np.ndarray], pattern: str) -> int:
     return 1 + max(numbers)
 
 
-def convert(
-    source: Path, predict: Mapping[str, Any] | None = None, origin: Mapping[str, Any] | None = None
-) -> Weights:
+def convert(source: Path, predict: Mapping[str, Any] | None = None) -> Weights:
     """Reads a PyTorch network and proves that it is whole by loading it; `ValueError` names the file and wrong keys.
 
-    Args:
-        predict: settings of prediction to store with the weights.
-        origin: remarks for people; the file's name and SHA-256 are added.
+    `predict` are settings of prediction to store with the weights.
     """
     arrays, predict = read_arrays(source), dict(predict or {})
-    digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    origin = {**(origin or {}), "converted_from": source.name, "sha256": digest}
+    origin = {"converted_from": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
     try:
         if any(name.endswith("_conv_stem.weight") for name in arrays):
             return Weights({}, {}, predict, origin, locator=_locator(arrays))
@@ -198,7 +193,7 @@ def convert(
     return weights
 
 
-def _locator(arrays: Mapping[str, np.ndarray]) -> LocatorWeights:
+def _locator(arrays: Mapping[str, np.ndarray]) -> Weights:
     """A locator's own parameters, or those that EfficientNet-Lite0 lends to its encoder: then the decoder is fresh."""
     renamed = {
         name.replace(".running_mean", "._mean").replace(".running_var", "._variance"): values
@@ -209,12 +204,12 @@ def _locator(arrays: Mapping[str, np.ndarray]) -> LocatorWeights:
         # What belongs to its classifier is of no use here.
         return fresh_locator({f"encoder.{name}": renamed[name] for name in renamed if name.startswith(_ENCODER)})
     widths = [len(renamed[f"merges.{step}.pointwise.weight"]) for step in range(_count(renamed, r"merges\.(\d+)\."))]
-    locator = LocatorWeights(renamed, {"widths": widths})
+    locator = Weights(renamed, {"widths": widths})
     network_of(locator)
     return locator
 
 
-def fresh_locator(encoder: Mapping[str, np.ndarray], seed: int = 0) -> LocatorWeights:
+def fresh_locator(encoder: Mapping[str, np.ndarray], seed: int = 0) -> Weights:
     """A locator to train, whose encoder has these parameters (all of them) and whose decoder has random ones."""
     import paddle
 
@@ -224,7 +219,7 @@ def fresh_locator(encoder: Mapping[str, np.ndarray], seed: int = 0) -> LocatorWe
     network = Locator()
     params = {name: array for name, array in arrays_of(network).items() if not name.startswith("encoder.")}
     load_arrays(network, {**params, **encoder})
-    return LocatorWeights({**params, **encoder}, network.config)
+    return Weights({**params, **encoder}, network.config)
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -238,15 +233,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m models.convert", description=__doc__.split("\n", 1)[0])
     parser.add_argument("source", metavar="IN", type=Path, help="official .pth, or .safetensors")
     parser.add_argument("target", metavar="OUT.pdparams", type=Path, help="file of weights to write")
-    pairs = {"nargs": "+", "action": "extend", "type": _setting, "default": [], "metavar": "KEY=VALUE"}
-    what = "settings of prediction to store, as in the config's `predict` (long_side=1024 rows=2 ...)"
-    parser.add_argument("--predict", **pairs, help=what)
-    parser.add_argument("--origin", **pairs, help="remarks on where the weights come from, for people")
+    parser.add_argument(
+        "--predict", nargs="+", action="extend", type=_setting, default=[], metavar="KEY=VALUE",
+        help="settings of prediction to store, as in the config's `predict` (long_side=1024 rows=2 ...)",
+    )  # fmt: skip
     options = parser.parse_args(arguments)
     if options.target.suffix != ".pdparams":
         parser.error(f"{options.target}: the name must end in .pdparams")
     try:
-        weights = convert(options.source, dict(options.predict), dict(options.origin))
+        weights = convert(options.source, dict(options.predict))
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

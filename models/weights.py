@@ -26,24 +26,17 @@ FORMAT = 1
 
 
 @dataclass(frozen=True)
-class LocatorWeights:
-    """Parameters of a `models.locator.Locator` by name, and its keyword arguments."""
-
-    params: dict[str, np.ndarray]
-    model: dict[str, Any]
-
-
-@dataclass(frozen=True)
 class Weights:
     """What a `.pdparams` file of this project holds: a NAFNet that restores, a locator that finds, or both.
 
     Attributes:
         params: parameter name -> float array, with the official NAFNet names; empty without a NAFNet.
-        model: keyword arguments of `models.nafnet.NAFNet` (width, encoder_blocks, ..., gate); empty without one.
+        model: keyword arguments of `models.nafnet.NAFNet` (width, encoder_blocks, ..., gate), or of
+            `models.locator.Locator` (widths); empty without a network.
         predict: settings of prediction that suit these weights (`configs.schema.PredictConfig` as a dictionary).
         origin: where they come from: command, iteration, data, source file; for people, never read by code.
         file: the file that they were read from; not saved.
-        locator: the network that finds, where it is not the NAFNet's gate.
+        locator: the network that finds, where it is not the NAFNet's gate: its `params` and `model`.
     """
 
     params: dict[str, np.ndarray]
@@ -51,7 +44,7 @@ class Weights:
     predict: dict[str, Any] = field(default_factory=dict)
     origin: dict[str, Any] = field(default_factory=dict)
     file: Path | None = field(default=None, compare=False)
-    locator: LocatorWeights | None = None
+    locator: Weights | None = None
 
 
 def save_weights(path: str | os.PathLike[str], weights: Weights) -> None:
@@ -75,7 +68,7 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
     locator = tree.get("locator")
     return Weights(
         tree["params"], tree["model"], tree.get("predict", {}), tree.get("origin", {}), Path(path).absolute(),
-        LocatorWeights(locator["params"], locator["model"]) if locator else None,
+        Weights(locator["params"], locator["model"]) if locator else None,
     )  # fmt: skip
 
 
@@ -109,8 +102,8 @@ def load_arrays(network: nn.Layer, arrays: Mapping[str, np.ndarray]) -> None:
         tensor.set_value(np.asarray(arrays[name], dtype=tensor.numpy().dtype))
 
 
-def network_of(weights: Weights | LocatorWeights) -> NAFNet | Locator:
-    """Builds the NAFNet of a file of weights, or its locator, loads it and sets it to evaluation.
+def network_of(weights: Weights) -> NAFNet | Locator:
+    """Builds the network whose `params` and `model` these are, loads it and sets it to evaluation.
 
     `ValueError`: it describes no network of this project, or its arrays do not fit the description.
     """
@@ -121,7 +114,7 @@ def network_of(weights: Weights | LocatorWeights) -> NAFNet | Locator:
     if not weights.model:
         raise ValueError("the weights hold no network that restores; name a file with one")
     try:
-        network = (Locator if isinstance(weights, LocatorWeights) else NAFNet)(**weights.model)
+        network = (Locator if "widths" in weights.model else NAFNet)(**weights.model)
     except TypeError as error:
         raise ValueError(
             f"the weights describe a network {weights.model} that this version cannot build ({error}); "

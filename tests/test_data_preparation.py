@@ -149,17 +149,6 @@ def test_an_empty_mask_gives_the_middle_padded_where_the_patch_is_larger_and_is_
     assert np.array_equal(patch, np.pad(clean[38:102], ((0, 0), (7, 7), (0, 0)), mode="reflect"))
 
 
-def test_one_patch_on_each_blob(tmp_path):
-    root = tmp_path / "contest"
-    add_group(root, "train_data_1", "page", 0, (0, 0, 30, 30))
-    mask_path = root / "train_data_1/hand/page_0_000.png"
-    mask = read_mask(mask_path)
-    mask[250:, 150:200] = 1
-    contest_mask_image(mask).save(mask_path)
-    assert run(root, tmp_path / "out", "--all", "--size", 48, "--center", "blobs") == 0
-    assert patches(tmp_path / "out/all/gt") == [f"train_data_1_hand_page_0_000_{n}of2.png" for n in (1, 2)]
-
-
 def test_a_second_run_does_only_what_is_missing(contest, tmp_path, capsys):
     out = tmp_path / "out"
     run(contest, out, "--size", 64)
@@ -182,7 +171,7 @@ def test_other_settings_are_not_mixed_into_the_same_folder_nor_shared(contest, t
         run(contest, out, "--size", 32)
     with pytest.raises(SystemExit, match="validation_pages"):
         run(contest, out, "--size", 64, "--held-out", 0.3)
-    assert run(contest, out, "--size", 32, "--overwrite", "--center", "blobs") == 0
+    assert run(contest, out, "--size", 32, "--overwrite") == 0
     assert {read_rgb(path).shape for path in out.glob("*/gt/*.png")} == {(32, 32, 3)}
     assert json.loads((out / "preparation.json").read_text())["train and val"]["size"] == 32
     # The full-data set lies beside it and has settings of its own.

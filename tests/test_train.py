@@ -201,8 +201,8 @@ def test_resume_announces_what_has_changed(prepared, straight, tmp_path, capsys)
     [((), ("--resume",), "no checkpoint to resume"),
      ((), ("--resume", "/no/such.pdckpt"), "--resume: /no/such.pdckpt does not exist; give"),
      (("train.init=/no/weights.pdparams",), (), "train.init: /no/weights.pdparams: No such file or directory; train"),
-     (("data.train_list=/no/list.txt",), (), "data.train_list: /no/list.txt does not exist; run data_preparation.py"),
-     (("data.val_pages=/no/pages.txt",), (), "data.val_pages: /no/pages.txt does not exist; run data_preparation.py"),
+     (("data.train_list=/no/list.txt",), (), "/no/list.txt: cannot be opened (No such file or directory); data_prep"),
+     (("data.val_pages=/no/pages.txt",), (), "/no/pages.txt: cannot be opened (No such file or directory); data_prep"),
      (("trian.amp=fp16",), (), "trian"),
      # The last --device of a command line counts.
      ((), ("--device", "foo"), "device 'foo'")],

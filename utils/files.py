@@ -138,27 +138,11 @@ class RestrictedUnpickler(pickle.Unpickler):
 
 
 def save_tree(path: str | os.PathLike[str], tree: dict[str, Any]) -> None:
-    """Writes a tree to `path`, atomically; TypeError names the place of a value that is neither an array nor plain."""
+    """Writes a tree to `path`, atomically; UnsafeFileError where `load_tree` would refuse it."""
     # Protocol 4 is the newest that every supported Paddle reads.
-    write_bytes(path, pickle.dumps(_storable(tree, ""), protocol=4))
-
-
-def _storable(tree: Any, where: str) -> Any:
-    """The tree with its arrays in C order, so that the bytes are a function of the values alone."""
-    if isinstance(tree, np.ndarray):
-        if tree.dtype == object:
-            raise TypeError(f"{where}: object arrays cannot be saved, convert to numbers first")
-        return np.array(tree, order="C")
-    if isinstance(tree, dict):
-        for key in tree:
-            if not isinstance(key, str):
-                raise TypeError(f"{where}: key {key!r} is {type(key).__name__}, expected str")
-        return {key: _storable(value, f"{where}.{key}" if where else key) for key, value in tree.items()}
-    if isinstance(tree, list | tuple):
-        return type(tree)(_storable(value, f"{where}[{index}]") for index, value in enumerate(tree))
-    if not isinstance(tree, str | bytes | int | float | bool | None):
-        raise TypeError(f"{where}: {type(tree).__name__} cannot be saved; use arrays, dicts, lists or plain values")
-    return tree
+    content = pickle.dumps(tree, protocol=4)
+    RestrictedUnpickler(content, _ARRAYS).load()
+    write_bytes(path, content)
 
 
 def load_tree(path: str | os.PathLike[str]) -> Any:

@@ -12,7 +12,6 @@ import os
 import sys
 import warnings
 from contextlib import redirect_stderr
-from importlib import metadata
 from pathlib import Path
 from typing import TextIO
 
@@ -109,24 +108,8 @@ def gpu_named(name: str) -> str:
 
 
 def gpu_shows() -> bool:
-    """Whether the machine shows an NVIDIA GPU, whatever the installed packages can do with it; Linux only."""
-    return any(Path("/dev").glob("nvidia[0-9]*"))
-
-
-def may_have_gpu() -> bool:
-    """Whether Paddle could have a GPU, as far as can be told without importing it: False for its CPU package."""
-    if "paddle" in sys.modules:
-        return sys.modules["paddle"].is_compiled_with_cuda()
-    # Installed side by side, the two packages overwrite each other: only Paddle itself knows which one is there.
-    return _installed("paddlepaddle-gpu") or not _installed("paddlepaddle")
-
-
-def _installed(package: str) -> bool:
-    try:
-        metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
+    """Whether the machine shows an NVIDIA GPU (on Linux, or in its Windows subsystem), whatever can be done with it."""
+    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
 
 
 def gpu_problem(device: str) -> str | None:
@@ -175,35 +158,22 @@ def bar_intervals(stream: TextIO) -> dict[str, float]:
 
 
 def available_bytes(root: str = "/") -> int | None:
-    """Bytes that this process may still take, by the machine and by its control groups (versions 1 and 2).
+    """Bytes that this process may still take, by the machine and by its control groups (version 2).
 
     None where the system does not tell (anything but Linux). `root` is where `proc` and `sys` are mounted.
     """
     base = Path(root)
     known = [int(line.split()[1]) * 1024 for line in _lines(base / "proc/meminfo") if line.startswith("MemAvailable:")]
     for line in _lines(base / "proc/self/cgroup"):
-        _, controllers, group = line.split(":", 2)
-        if controllers == "":
-            mount, files = base / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):
-            mount = base / "sys/fs/cgroup/memory"
-            files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-        else:
-            continue
+        own = Path(line.rpartition(":")[2].strip("/"))
         # Every group above has a say. Inside a container the group's own folder is often what is mounted, under a path
         # that is not there.
-        own = Path(group.strip("/"))
-        known += (_left(mount / folder, *files) for folder in (own, *own.parents))
-    return min((value for value in known if value is not None), default=None)
-
-
-def _left(folder: Path, limit: str, usage: str, reclaimable: str) -> int | None:
-    """What is left below the limit of one control group; None where there is no such folder or no limit ("max")."""
-    bound, used = ("".join(_lines(folder / name)).strip() for name in (limit, usage))
-    if not (bound.isdigit() and used.isdigit()):
-        return None
-    cached = next((int(line.split()[1]) for line in _lines(folder / "memory.stat") if line.startswith(reclaimable)), 0)
-    return max(0, int(bound) - int(used) + cached)
+        for folder in (base / "sys/fs/cgroup" / group for group in (own, *own.parents)):
+            limit, used = ("".join(_lines(folder / f"memory.{name}")) for name in ("max", "current"))
+            if limit.isdigit() and used.isdigit():
+                cached = dict(line.split() for line in _lines(folder / "memory.stat")).get("inactive_file", 0)
+                known.append(max(0, int(limit) - int(used) + int(cached)))
+    return min(known, default=None)
 
 
 def _lines(path: Path) -> list[str]:

@@ -34,7 +34,6 @@ from utils.child import run_parallel
 
 # The sets of each entry of the record.
 SETS = {ALL_DATA: ("all",), DIVIDED_DATA: ("train", "val")}
-CENTERS = ("union", "blobs")
 # A blob below this share of the largest one (a sliver, a second finger's tip) does not move a crop.
 LARGE_BLOB = 0.05
 
@@ -118,12 +117,7 @@ def _open_record(options: argparse.Namespace, key: str, validation_pages: list[s
 
     Returns the pictures that lie in the sets of the other entry, cut alike: name -> (their set, number of patches).
     """
-    alike = {
-        "contest": str(options.contest.resolve()),
-        "size": options.size,
-        "downscale": options.downscale,
-        "center": options.center,
-    }
+    alike = {"contest": str(options.contest.resolve()), "size": options.size, "downscale": options.downscale}
     # A page that moved from one set to the other would stay in both.
     digest = hashlib.sha256("\n".join(validation_pages).encode()).hexdigest()[:16]
     now = {**alike, "validation_pages": {"count": len(validation_pages), "digest": digest}}
@@ -165,7 +159,7 @@ def cut_page(job: tuple[list[Picture], argparse.Namespace]) -> list[Picture]:
         except BadImageError as error:
             outcomes.append(picture._replace(problem=f"{group.occluded.name}, since {error}"))
             continue
-        boxes = crop_boxes(mask, options.size, options.center)
+        boxes = crop_boxes(mask, options.size)
         for number, box in enumerate(boxes, start=1):
             file = f"{picture.name}_{number}of{len(boxes)}.png"
             write_image(picture.folder / "gt" / file, take(clean, box), png_level=1)
@@ -175,20 +169,17 @@ def cut_page(job: tuple[list[Picture], argparse.Namespace]) -> list[Picture]:
     return outcomes
 
 
-def crop_boxes(mask: np.ndarray, size: int, mode: str = "union") -> list[Box]:
+def crop_boxes(mask: np.ndarray, size: int) -> list[Box]:
     """Square boxes of side `size` around the occluders of a picture; its middle where there is none.
 
-    Args:
-        mask: height x width, not 0 where something is covered.
-        mode: "union" gives one box centred on all large blobs together, or, where these do not fit into one box, one
-            on each; "blobs" always gives one on each. Boxes are shifted inside the picture, and boxes that become the
-            same are given once.
+    One box is centred on all large blobs together, or, where these do not fit into one, there is one on each. Boxes are
+    shifted inside the picture, and boxes that become the same are given once. `mask`: height x width, 0 is free.
     """
     height, width = mask.shape
     found = blobs((mask != 0).astype(np.uint8)) or [(0, 0, width, height, 1)]
     large = np.array([blob[:4] for blob in found if blob[4] >= LARGE_BLOB * found[0][4]])
     start, end = large[:, :2].min(axis=0), (large[:, :2] + large[:, 2:]).max(axis=0)
-    if mode == "union" and (end - start).max() <= size:
+    if (end - start).max() <= size:
         large = np.array([[*start, *(end - start)]])
     boxes = [
         Box(_start(left, across, size, width), _start(top, down, size, height), size, size)

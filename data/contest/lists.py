@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from itertools import combinations
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -21,6 +20,9 @@ from utils.files import write_text
 PATCH_FOLDERS = ("gt", "occluded", "mask")
 ANNOTATION = "annotation.txt"
 _FOLDER = re.compile(r"train_data_\w+")
+_PICTURE = rf"(.+?(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))}))"
+_THREE = re.compile(r"(\S+) (\S+) (\S+)")
+_THREE_PICTURES = re.compile(f"{_PICTURE} {_PICTURE} {_PICTURE}", re.IGNORECASE)
 
 
 class PatchPaths(NamedTuple):
@@ -68,7 +70,8 @@ def numbered_lines(path: Path) -> list[tuple[int, str]]:
         # "utf-8-sig" drops the mark that Windows editors put at the beginning.
         text = path.read_text("utf-8-sig")
     except OSError as error:
-        raise ListError(f"{path}: cannot be opened ({error.strerror})") from error
+        raise ListError(f"{path}: cannot be opened ({error.strerror}); data_preparation.py and "
+                        "generate_meta_info.py write the lists") from error
     except UnicodeDecodeError as error:
         raise ListError(f"{path}: cannot be read as a list ({error})") from error
     # Not str.splitlines(), which would also break lines at characters that file names may hold.
@@ -76,25 +79,12 @@ def numbered_lines(path: Path) -> list[tuple[int, str]]:
 
 
 def split_line(line: str, path: Path, number: int) -> tuple[str, ...]:
-    """Takes `clean occluded mask` apart at single spaces, also where names hold spaces themselves.
-
-    Of all cuts into three, those count whose three parts end like pictures; if several do, the one whose three
-    files exist beside `path`. `ListError` where no cut, or more than one, fits.
-    """
-    words = line.split(" ")
-    if len(words) == 3 and all(words):
-        return tuple(words)
-    cuts = [
-        (" ".join(words[:first]), " ".join(words[first:second]), " ".join(words[second:]))
-        for first, second in combinations(range(1, len(words)), 2)
-    ]
-    cuts = [parts for parts in cuts if all(part.lower().endswith(IMAGE_SUFFIXES) for part in parts)]
-    if len(cuts) > 1:
-        cuts = [parts for parts in cuts if all((path.parent / part).is_file() for part in parts)]
-    if len(cuts) != 1:
+    """Takes `clean occluded mask` apart at single spaces, also where names hold spaces; else `ListError`."""
+    found = _THREE.fullmatch(line) or _THREE_PICTURES.fullmatch(line)
+    if found is None:
         expected = "three picture files `clean occluded mask` split by one space"
         raise ListError(f"{path}, line {number}: expected {expected}, got {line!r}")
-    return cuts[0]
+    return found.groups()
 
 
 class Group(NamedTuple):

@@ -80,7 +80,7 @@ def share_patches(name: str, count: int, source: Path, target: Path) -> None:
                 shutil.copyfile(source / file, temporary)
 
 
-class RecordError(ValueError):
+class RecordError(ConfigError):
     """A record that cannot be read, or that tells of patches cut otherwise; the message names file or folder."""
 
 
@@ -116,11 +116,7 @@ def check_preparation(data: DataConfig) -> None:
     A network that is used at another scale than it was trained at fails without a word.
     """
     train_list = Path(data.train_list)
-    try:
-        record = read_record(train_list.parent)
-    except RecordError as error:
-        raise ConfigError(f"data.train_list: {error}") from error
-    entry = record.get(ALL_DATA if train_list.stem == ALL_DATA else DIVIDED_DATA, {})
+    entry = read_record(train_list.parent).get(ALL_DATA if train_list.stem == ALL_DATA else DIVIDED_DATA, {})
     for key, recorded in (("crop", "size"), ("downscale", "downscale")):
         said = getattr(data, key)
         if said != entry.get(recorded, said):

@@ -34,11 +34,11 @@ _KINDS = {
 class Photo(NamedTuple):
     """A decoded picture file."""
 
-    path: Path  # The file; it is read again when the result is encoded.
+    path: Path
     kind: str  # "JPEG", "PNG", "TIFF", "WEBP" or "BMP" by its content, whatever its name says.
     pixels: np.ndarray  # RGB height x width x 3, upright; uint16 where the file has more than 8 bits, else uint8.
     orientation: int  # EXIF orientation 1..8; the pixels lie that way again in what is encoded.
-    stamp: tuple[int, int]  # Size and time of the file when it was read.
+    source: bytes  # The whole file.
 
 
 def read_photo(path: str | os.PathLike[str]) -> Photo:
@@ -56,9 +56,9 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
             if kind not in _KINDS:
                 raise BadImageError(f"{path}: its content is {kind}, expected {', '.join(_KINDS)}")
             check_single(1 if kind == "JPEG" else getattr(image, "n_frames", 1), str(path))
-    stamp, (decode, _) = _stamp(path), _KINDS[kind]
-    rgb, orientation = decode(path.read_bytes(), str(path))
-    return Photo(path, kind, turn_upright(rgb, orientation), orientation, stamp)
+    source, (decode, _) = path.read_bytes(), _KINDS[kind]
+    rgb, orientation = decode(source, str(path))
+    return Photo(path, kind, turn_upright(rgb, orientation), orientation, source)
 
 
 def count_pixels(path: str | os.PathLike[str]) -> int:
@@ -78,20 +78,14 @@ def encode_photo(photo: Photo, pixels: np.ndarray, mask: np.ndarray) -> Encoded:
         mask: height x width, upright.
 
     Raises:
-        ValueError, BadImageError: another shape or type; the file changed or went away since it was read.
+        ValueError: another shape or type.
     """
     expected, got = ((array.dtype.name, array.shape) for array in (photo.pixels, pixels))
     if got != expected:
         raise ValueError(f"{photo.path}: expected pixels of type and shape {expected}, got {got}")
-    try:
-        stamp, source = _stamp(photo.path), photo.path.read_bytes()
-    except OSError as error:
-        raise BadImageError(f"{photo.path}: went away while it was restored ({error.strerror})") from error
-    if stamp != photo.stamp:
-        raise BadImageError(f"{photo.path}: changed while it was restored; restore it again")
     rgb, covered = (turn_back(array, photo.orientation) for array in (pixels, (mask != 0).astype(np.uint8)))
     _, encode = _KINDS[photo.kind]
-    return encode(source, str(photo.path), rgb, covered)
+    return encode(photo.source, str(photo.path), rgb, covered)
 
 
 def _is_tiff(path: str | os.PathLike[str]) -> bool:
@@ -99,8 +93,3 @@ def _is_tiff(path: str | os.PathLike[str]) -> bool:
     with suppress(OSError), open(path, "rb") as file:
         return file.read(4) in tiff.SIGNATURES
     return False
-
-
-def _stamp(path: Path) -> tuple[int, int]:
-    status = path.stat()
-    return status.st_size, status.st_mtime_ns

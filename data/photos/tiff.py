@@ -1,7 +1,7 @@
 """A user's TIFF: only the strips or tiles below the mask are written anew; tags and other blocks keep their bytes.
 
 tifffile says where everything lies, imagecodecs unpacks and packs a block. Kinds whose blocks are more than packed
-samples (fax, JPEG, YCbCr) are decoded and encoded as a whole picture by Pillow, with the tags that it writes.
+samples (fax, JPEG, YCbCr) are decoded by Pillow, and written anew as a whole, without further loss.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from PIL import Image, TiffImagePlugin
+from PIL import Image
 
 from data.images import BadImageError, check_single, check_size, decode_picture, open_picture, to_array, turn_back
 from data.photos import colours
@@ -35,17 +35,8 @@ SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _LARGEST_CLASSIC = 2**32 - 1
 # TIFF's numbers of what packs bytes: nothing, LZW, deflate (two numbers), PackBits, LZMA and Zstandard.
 _PLAIN, _BYTE_CODECS = 1, (1, 5, 8, 32946, 32773, 34925, 50000)
-# Fax and JPEG, by Pillow's names.
-_WHOLE_CODECS = {2: "tiff_ccitt", 3: "group3", 4: "group4", 6: "jpeg", 7: "jpeg"}
-_WHOLE_MODES, _JPEG_QUALITY = ("1", "L", "RGB", "RGBA", "CMYK"), 95
-# What says how the pixels are stored: size, depth, compression, colours, fill order, strips, planes, fax options,
-# predictor, palette, tiles, further channels, JPEG, YCbCr.
-_CODING_TAGS = {256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, 320, 322, 323, 324, 325, 338}
-_CODING_TAGS |= {339, 347, *range(512, 522), *range(529, 533)}
-# What Pillow's libtiff writes safely, given values of these types: at others, as of a broken file, it may crash.
-_KEPT_TAGS = dict.fromkeys((269, 270, 271, 272, 285, 305, 306, 315, 316, 33432), str)
-_KEPT_TAGS |= {274: int, 282: TiffImagePlugin.IFDRational, 283: TiffImagePlugin.IFDRational, 296: int}
-_KEPT_TAGS |= dict.fromkeys((700, 33723, 34377, 34675), bytes)
+# Those of fax and JPEG, and what Pillow makes of such a picture.
+_WHOLE_CODECS, _WHOLE_MODES = (2, 3, 4, 6, 7), ("1", "L", "RGB", "RGBA", "CMYK")
 _WHITE_IS_ZERO, _RGB, _PALETTE, _INKS = 0, 2, 3, 5
 # How many channels colours take; 1 is grey of which 0 is black.
 _COLOURS = {_WHITE_IS_ZERO: 1, 1: 1, _RGB: 3, _PALETTE: 1, _INKS: 4}
@@ -206,30 +197,29 @@ def _packed(samples: np.ndarray, page: Any) -> bytes:
     return imagecodecs.bitorder_encode(data) if page.fillorder == 2 else data
 
 
-def _decode_whole(source: bytes, name: str, page: Any) -> tuple[np.ndarray, str, dict[int, Any]]:
-    """Samples in the stored orientation (1 bit as 0 and 255), Pillow's mode, and the tags."""
+def _decode_whole(source: bytes, name: str, page: Any) -> tuple[np.ndarray, str, dict[str, Any]]:
+    """Samples in the stored orientation (1 bit as 0 and 255), Pillow's mode, and what that knows of metadata."""
     with open_picture(io.BytesIO(source), name) as image:
         if image.mode not in _WHOLE_MODES or page.compression not in (*_BYTE_CODECS, *_WHOLE_CODECS):
             kind = f"colours {image.mode}, compression {int(page.compression)}, photometric {int(page.photometric)}"
             raise BadImageError(f"{name}: a TIFF of a kind that is not restored ({kind}); save it as RGB with LZW")
-        tags = dict(image.tag_v2)
-        # Pillow turns a TIFF upright while it decodes, and no other kind of file; that tag goes then.
+        # Pillow turns a TIFF upright while it decodes, and no other kind of file.
         decode_picture(image, name)
         samples = to_array(image, "L" if image.mode == "1" else image.mode)
-        return turn_back(samples, _orientation(page)), image.mode, tags
+        return turn_back(samples, _orientation(page)), image.mode, image.info
 
 
 def _encode_whole(source: bytes, name: str, page: Any, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
-    samples, mode, before = _decode_whole(source, name, page)
+    samples, mode, told = _decode_whole(source, name, page)
     colours.cover(samples, mode, mask, rgb)
-    codec = _WHOLE_CODECS.get(page.compression, "tiff_adobe_deflate")
-    options = {"quality": _JPEG_QUALITY} if codec == "jpeg" else {}
-    kept, buffer = TiffImagePlugin.ImageFileDirectory_v2(), io.BytesIO()
-    kept.update({tag: before[tag] for tag, types in _KEPT_TAGS.items() if isinstance(before.get(tag), types)})
-    image = Image.fromarray(samples, "L" if mode == "1" else mode).convert(mode, dither=Image.Dither.NONE)
-    image.save(buffer, "TIFF", compression=codec, tiffinfo=kept, **options)
-    with Image.open(buffer) as image:
-        lost = sorted(set(before) - _CODING_TAGS - set(image.tag_v2))
-    notes = [f"a TIFF with {codec} compression was encoded anew as a whole"] if mode != "1" else []
-    notes += [f"tags of the TIFF are dropped: {', '.join(map(str, lost))}"] if lost else []
-    return Encoded(buffer.getvalue(), tuple(notes))
+    image, buffer = Image.fromarray(samples, "L" if mode == "1" else mode), io.BytesIO()
+    kept = {key: told[key] for key in ("dpi", "icc_profile") if key in told}
+    image.convert(mode, dither=Image.Dither.NONE).save(
+        buffer, "TIFF", compression="group4" if mode == "1" else "tiff_adobe_deflate",
+        tiffinfo={274: _orientation(page)} if 274 in page.tags else {}, **kept,
+    )  # fmt: skip
+    buffer.seek(0)
+    before, after = ({tag.code for tag in each.tags} for each in (page, tifffile.TiffFile(buffer).pages[0]))
+    lost = ", ".join(map(str, sorted(before - after)))
+    note = f"a TIFF of fax, JPEG or YCbCr is written anew without tags {lost}"
+    return Encoded(buffer.getvalue(), (note,) if lost else ())

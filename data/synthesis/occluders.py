@@ -77,15 +77,9 @@ def _read_split(folder: Path) -> dict[Path, str]:
     if not path.is_file():
         return {}
     with open(path, newline="", encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if not {"file", "split"} <= set(reader.fieldnames or ()):
-            raise ValueError(f"{path}: expected the columns file,split, found {','.join(reader.fieldnames or ())}")
-        table = {}
-        for row in reader:
-            if row["split"] not in SUBSETS:
-                expected = f"expected {' or '.join(SUBSETS)}"
-                raise ValueError(f"{path}, line {reader.line_num}: split is {row['split']!r}, {expected}")
-            table[(folder / row["file"]).resolve()] = row["split"]
+        table = {(folder / (row.get("file") or "")).resolve(): row.get("split") for row in csv.DictReader(file)}
+    if not set(table.values()) <= set(SUBSETS):
+        raise ValueError(f"{path}: expected the columns file,split, and {' or '.join(SUBSETS)} in the latter")
     return table
 
 

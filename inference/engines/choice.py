@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import logging
-import threading
-from collections.abc import Callable
 
 import numpy as np
 
 from inference.engines.exported import Graph, find
 from inference.engines.runtimes import ONNX_ENGINES, Backend, BackendError, Engine
-from utils.machine import DeviceError, check_device, default_threads, gpu_named, gpu_shows, may_have_gpu, start_paddle
+from utils.machine import DeviceError, check_device, default_threads, gpu_named, gpu_shows, start_paddle
 
 # By kind of device, in the order of their speed there; of the precisions, the first one is that of "auto".
 PRECISIONS = {
@@ -23,37 +20,21 @@ _log = logging.getLogger(__name__)
 
 
 class CheckedBackend:
-    """A `Backend` that never returns NaN or infinity: `engine` does the work, and such tiles are repeated in fp32.
+    """A `Backend` that never returns NaN or infinity: `engine` does the work, such values are a FloatingPointError."""
 
-    `open_fp32` opens the same network in fp32, once and only when it is needed; None when `engine` computes in fp32
-    itself. What is not finite there is a `FloatingPointError`.
-    """
-
-    def __init__(self, engine: Engine, gated: bool, tlc: str, open_fp32: Callable[[], Engine] | None = None) -> None:
+    def __init__(self, engine: Engine, gated: bool, tlc: str) -> None:
         self.name, self.device, self.precision = engine.name, engine.device, engine.precision
-        self.gated, self.tlc = gated, tlc
-        self._engine, self._open_fp32 = engine, open_fp32
-        self._fp32: Engine | None = None
-        self._lock = threading.Lock()
+        self.gated, self.tlc, self._engine = gated, tlc, engine
 
     def __call__(self, tile: np.ndarray) -> np.ndarray:
-        engine, output = self._engine, self._engine(tile)
-        if self._open_fp32 is not None and not np.isfinite(output).all():
-            with self._lock:
-                if self._fp32 is None:
-                    _log.warning("%s; such tiles are repeated in fp32", _not_finite(engine, tile))
-                    self._fp32 = self._open_fp32()
-            engine = self._fp32
-            output = engine(tile)
+        output = self._engine(tile)
         if not np.isfinite(output).all():
-            raise FloatingPointError(_not_finite(engine, tile))
+            finite = "" if np.isfinite(tile).all() else " (nor were those of the tile itself)"
+            raise FloatingPointError(
+                f"{self.name} in {self.precision} on {self.device}: the values for a tile of {tile.shape[2]} x "
+                f"{tile.shape[3]} are not finite{finite}; precision fp32 reaches farthest"
+            )
         return output
-
-
-def _not_finite(engine: Engine, tile: np.ndarray) -> str:
-    finite = "" if np.isfinite(tile).all() else " (nor were those of the tile itself)"
-    where = f"{engine.name} in {engine.precision} on {engine.device}"
-    return f"{where}: the values for a tile of {tile.shape[2]} x {tile.shape[3]} are not finite{finite}"
 
 
 def open_backend(
@@ -74,12 +55,6 @@ def open_backend(
         ValueError: weights that describe no network of this project, or do not fit it.
     """
     candidates = _candidates(backend, precision, device)
-    on_cpu_only = all(device == "cpu" for _, device, _ in candidates)
-    if device == "auto" and on_cpu_only and (backend == "auto" or backend in PRECISIONS["gpu"]) and gpu_shows():
-        _log.warning(
-            "the GPU of this machine is not used: what is installed here runs on the CPU only; install a GPU build "
-            "(requirements.txt), or take device cpu"
-        )
     failure = DeviceError if device.startswith("gpu") else BackendError
     problems = []
     for name, place, exactly in candidates:
@@ -109,7 +84,7 @@ def _candidates(backend: str, precision: str, device: str) -> list[tuple[str, st
         (name, gpu_named(device) if kind == "gpu" else "cpu", able[0] if precision == "auto" else precision)
         for kind, name, able in known
         if backend in ("auto", name) and precision in ("auto", *able) and (device == "auto" or device.startswith(kind))
-        and _worth_asking(name, kind, device)
+        and (kind == "cpu" or device != "auto" or gpu_shows())
     ]  # fmt: skip
     if not candidates:
         there = "; ".join(f"{name} on {kind}: {', '.join(able)}" for kind, name, able in known)
@@ -118,17 +93,6 @@ def _candidates(backend: str, precision: str, device: str) -> list[tuple[str, st
             f"{there}"
         )
     return candidates
-
-
-def _worth_asking(name: str, kind: str, device: str) -> bool:
-    """False for a GPU that nobody named, of a package without GPU support: installed so on purpose, and no detour."""
-    if kind == "cpu" or device != "auto":
-        return True
-    if name == "paddle":
-        return may_have_gpu()
-    if importlib.util.find_spec("onnxruntime") is None:
-        return False
-    return "CUDAExecutionProvider" in importlib.import_module("onnxruntime").get_available_providers()
 
 
 def _open_checked(graph: Graph, name: str, device: str, precision: str, threads: int | None) -> CheckedBackend:
@@ -141,5 +105,4 @@ def _open_checked(graph: Graph, name: str, device: str, precision: str, threads:
         about = find(graph)
         engine = ONNX_ENGINES[name](about.content, device, precision, threads or default_threads())
         about.proof.check(engine)
-    again = None if precision == "fp32" else lambda: _open_checked(graph, name, device, "fp32", threads)
-    return CheckedBackend(engine, about.gated, about.tlc, again)
+    return CheckedBackend(engine, about.gated, about.tlc)

@@ -9,14 +9,13 @@ longest ago goes first when it grows beyond `LIMIT_BYTES`.
 
 from __future__ import annotations
 
-import base64
 import functools
 import hashlib
 import json
 import logging
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ import numpy as np
 
 from configs.schema import PredictConfig
 from inference.engines.runtimes import BackendError, EagerNetwork, Engine
-from models.weights import LocatorWeights, Weights, network_of
+from models.weights import Weights, network_of
 from utils.files import remove_leftovers, write_bytes, write_text
 from utils.machine import resolve_device, start_paddle
 
@@ -63,14 +62,13 @@ class Proof:
         return cls(height, width, _samples(reference(random_tile(height, width)), rows, columns))
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> Proof:
-        """Reads what `to_json` wrote; ValueError, TypeError or KeyError for something else."""
-        samples = np.frombuffer(base64.b64decode(value["samples"], validate=True), np.float32)
-        return cls(int(value["height"]), int(value["width"]), samples.reshape(value["shape"]))
+    def from_json(cls, value: Sequence[Any]) -> Proof:
+        """Reads what `to_json` wrote; ValueError or TypeError for something else."""
+        height, width, samples = value
+        return cls(int(height), int(width), np.array(samples, np.float32))
 
-    def to_json(self) -> dict[str, Any]:
-        samples = base64.b64encode(self.samples.tobytes()).decode("ascii")
-        return {"height": self.height, "width": self.width, "shape": self.samples.shape, "samples": samples}
+    def to_json(self) -> list[Any]:
+        return [self.height, self.width, self.samples.tolist()]
 
     def difference(self, engine: Callable[[np.ndarray], np.ndarray]) -> float:
         """The largest difference, in units of white or of the largest expected value; infinite for another shape."""
@@ -112,7 +110,7 @@ class Graph:
     """
 
     name: str
-    weights: Weights | LocatorWeights
+    weights: Weights
     settings: PredictConfig | None
     proof_size: tuple[int, int]
     beside: Path | None
@@ -155,7 +153,6 @@ class OnnxFile:
 
     content: bytes
     fingerprint: str  # `Graph.fingerprint` of what it was made from
-    size: tuple[int, int] | None  # (height, width) of its tiles; None for any
     gated: bool  # as a `Backend` says it
     tlc: str
     proof: Proof
@@ -163,10 +160,10 @@ class OnnxFile:
     def save(self, path: Path) -> None:
         """Writes both files. The notes first: who comes between finds nothing, instead of half of it."""
         notes = {
-            "sha256": hashlib.sha256(self.content).hexdigest(), "fingerprint": self.fingerprint, "size": self.size,
-            "gated": self.gated, "tlc": self.tlc, "proof": self.proof.to_json(),
+            "sha256": hashlib.sha256(self.content).hexdigest(), "fingerprint": self.fingerprint, "gated": self.gated,
+            "tlc": self.tlc, "proof": self.proof.to_json(),
         }  # fmt: skip
-        write_text(notes_of(path), json.dumps(notes, indent=1))
+        write_text(notes_of(path), json.dumps(notes))
         write_bytes(path, self.content)
 
     @classmethod
@@ -175,8 +172,8 @@ class OnnxFile:
         content, notes_file = path.read_bytes(), notes_of(path)
         try:
             notes = json.loads(notes_file.read_text("utf-8"))
-            size, proof = notes["size"] and tuple(notes["size"]), Proof.from_json(notes["proof"])
-            file = cls(content, notes["fingerprint"], size, notes["gated"], notes["tlc"], proof)
+            proof = Proof.from_json(notes["proof"])
+            file = cls(content, notes["fingerprint"], notes["gated"], notes["tlc"], proof)
             checksum = notes["sha256"]
         except OSError as error:
             raise ValueError(f"{notes_file.name} is not beside it") from error
@@ -192,8 +189,8 @@ def notes_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
 
 
-def make(graph: Graph, size: tuple[int, int] | None = None) -> OnnxFile:
-    """Exports a network for any size of tile, or for one (height, width), with Paddle and onnx; else `BackendError`."""
+def make(graph: Graph) -> OnnxFile:
+    """Exports a network for any size of tile, with Paddle and onnx; else `BackendError`."""
     window = graph.settings and int(graph.settings.tlc_train_size * graph.settings.tlc_ratio)
     if window and window > LARGEST_WINDOW:
         raise BackendError(
@@ -208,9 +205,8 @@ def make(graph: Graph, size: tuple[int, int] | None = None) -> OnnxFile:
             f"no exported network is at hand, and none can be made here ({error}); install the package onnx, or put "
             "the .onnx and .onnx.json of `python -m inference.export` beside the weights"
         ) from error
-    content = build_onnx(reference.network, size)
-    proof = Proof.of(reference, *(size or graph.proof_size))
-    return OnnxFile(content, graph.fingerprint, size, reference.gated, reference.tlc, proof)
+    proof = Proof.of(reference, *graph.proof_size)
+    return OnnxFile(build_onnx(reference.network), graph.fingerprint, reference.gated, reference.tlc, proof)
 
 
 def find(graph: Graph) -> OnnxFile:
@@ -221,8 +217,6 @@ def find(graph: Graph) -> OnnxFile:
             found = OnnxFile.load(place)
             if found.fingerprint != graph.fingerprint:
                 raise ValueError("made from other weights, for other settings, or by another version of this project")
-            if found.size is not None:
-                raise ValueError(f"made for tiles of {found.size[0]}x{found.size[1]} only")
         except OSError:
             continue
         except ValueError as error:

@@ -26,16 +26,9 @@ IR_VERSION = 8
 _DECODER_EPSILON = 1e-5
 
 
-def build_onnx(network: NAFNet | Locator, size: tuple[int, int] | None = None) -> bytes:
-    """A network as an ONNX file that computes what `inference.engines.runtimes.Engine` says.
-
-    Args:
-        network: with the windows of TLC that it has.
-        size: fixes (height, width) of the tiles; None takes any from 1 up, of a locator any multiples of 32.
-    """
-    if isinstance(network, Locator):
-        return _LocatorWriter(network).write(network, size)
-    return _NafnetWriter(network).write(network, size)
+def build_onnx(network: NAFNet | Locator) -> bytes:
+    """A network, with the windows of TLC that it has, as an ONNX file that computes what `runtimes.Engine` says."""
+    return (_LocatorWriter if isinstance(network, Locator) else _NafnetWriter)(network).write(network)
 
 
 class _GraphWriter:
@@ -74,9 +67,9 @@ class _GraphWriter:
         weight, bias = self._parameters[f"{name}.weight"], self._parameters.get(f"{name}.bias")
         return self.convolve(x, name, weight, bias, pads=[padding] * 4, strides=[stride] * 2)
 
-    def file(self, name: str, result: str, channels: int, size: tuple[int, int] | None) -> bytes:
+    def file(self, name: str, result: str, channels: int) -> bytes:
         """All that was written as the graph `name`, whose output is `result`."""
-        sides = size or ("height", "width")
+        sides = "height", "width"
         graph = helper.make_graph(
             [*self._nodes, helper.make_node("Identity", [result], [OUTPUT], name=OUTPUT)],
             name,
@@ -90,7 +83,7 @@ class _GraphWriter:
 
 
 class _NafnetWriter(_GraphWriter):
-    def write(self, network: NAFNet, size: tuple[int, int] | None) -> bytes:
+    def write(self, network: NAFNet) -> bytes:
         windows = network.tlc_windows or [None] * (len(network.encoders) + 1)
         sides = self.node("Shape", INPUT, start=2, end=4)
         # Zeros at the right and the bottom.
@@ -118,7 +111,7 @@ class _NafnetWriter(_GraphWriter):
         else:
             output = self.node("Add", output, padded)
         cut = self.node("Slice", output, self.constant([0, 0]), sides, self.constant([2, 3]))
-        return self.file("nafnet", cut, 4 if network.gate else 3, size)
+        return self.file("nafnet", cut, 4 if network.gate else 3)
 
     def block(self, x: str, name: str, window: int | None) -> str:
         """`models.nafnet.NAFBlock`."""
@@ -195,7 +188,7 @@ def _halves(weight: np.ndarray, bias: np.ndarray) -> list[tuple[str, np.ndarray,
 
 
 class _LocatorWriter(_GraphWriter):
-    def write(self, network: Locator, size: tuple[int, int] | None) -> bytes:
+    def write(self, network: Locator) -> bytes:
         centred = self.node("Sub", INPUT, self.constant(np.float32(MEAN)))
         x = self.node("Mul", centred, self.constant(np.float32(SCALE)))
         x = self.relu6(self.normed(x, "encoder._conv_stem", "encoder._bn0", stride=2))
@@ -209,7 +202,7 @@ class _LocatorWriter(_GraphWriter):
         x = self.node("Add", x, self.convolution(self.node("GlobalAveragePool", coarsest), "scene"))
         for step in range(1, len(network.merges)):
             x = self.merge(x, finer.pop(), f"merges.{step}")
-        return self.file("locator", self.twice(self.convolution(x, "head", padding=1)), 1, size)
+        return self.file("locator", self.twice(self.convolution(x, "head", padding=1)), 1)
 
     def normed(self, x: str, name: str, norm: str, stride: int = 1, epsilon: float = EPSILON) -> str:
         """A convolution without bias and the batch norm behind it, padded as in `models.locator`."""

@@ -11,7 +11,7 @@ from typing import get_args
 
 import pytest
 
-from configs.load import check_lists, load_config, parse_config, to_yaml
+from configs.load import load_config, parse_config, to_yaml
 from configs.parsing import ConfigError
 from configs.schema import AnyTerm, CharbonnierTerm, FillTerm, L1Term, PredictConfig, Stage
 from losses import LOSSES
@@ -67,12 +67,12 @@ def test_overrides_reach_lists_nested_keys_and_nulls(minimal):
     ("override", "message"),
     [
         ("optimizer.lr=1", r"optimizer\.lr: unknown key.*learning_rate"),
-        ("data.crops=1", r"data\.crops: unknown key; did you mean crop\?"),
-        ("train.stages=[{iterations:40}]", r"iterations:40: unknown key; YAML wants a space after the colon"),
+        ("data.crops=1", r"data\.crops: unknown key; known here: .*crop"),
+        ("train.stages=[{iterations:40}]", r"iterations:40: unknown key; known here: iterations"),
         ("data.workers=257", r"data\.workers: 257 is too large, expected at most 256"),
         ("predict.overlap=4097", r"predict\.overlap: 4097 is too large, expected at most 4096"),
         ("predict.mask_threshold=0", r"predict\.mask_threshold: 0 is too small"),
-        ("train.stages.0.pach=1", r"train\.stages\.0\.pach: unknown key; did you mean patch\?"),
+        ("train.stages.0.pach=1", r"train\.stages\.0\.pach: unknown key; known here: .*patch"),
         ("train.stages.2.patch=1", r"train\.stages\.2: train\.stages is a list of 2; its items are 0 \.\. 1"),
         ("train.stages.0.batch=two", r"train\.stages\.0\.batch: expected a whole number, got 'two'"),
         ("train.stages.0.batch=2.0", r"train\.stages\.0\.batch: expected a whole number, got 2\.0"),
@@ -237,7 +237,7 @@ def test_predict_settings_survive_a_weights_file_and_refuse_newer_keys():
     settings = PredictConfig(long_side=1024, tlc_ratio=2.5)
     assert PredictConfig.from_dict(settings.to_dict()) == settings
     assert PredictConfig.from_dict({"long_side": 1024}) == PredictConfig(long_side=1024)
-    with pytest.raises(ConfigError, match=r"predict: unknown setting sharpen: .*another version"):
+    with pytest.raises(ConfigError, match=r"predict\.sharpen: unknown key"):
         PredictConfig.from_dict({"sharpen": 1})
     with pytest.raises(ConfigError, match=r"predict\.rows: 0 is too small"):
         PredictConfig.from_dict({"rows": 0})
@@ -252,19 +252,3 @@ def test_the_schema_s_terms_are_the_losses():
 def test_configs_are_read_without_paddle():
     code = f"import sys, configs.load as c; c.load_config({PHASE2!r}); sys.exit('paddle' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-@pytest.mark.parametrize(
-    ("key", "remedy"), [("data.val_pages", "run data_preparation.py first"), ("data.train_list", "generate_meta_info")]
-)
-def test_a_missing_list_is_named_with_its_key_and_its_script(tmp_path, key, remedy):
-    overrides = [f"{name}={tmp_path / 'list.txt'}" for name in ("data.train_list", "data.val_pages")]
-    (tmp_path / "list.txt").write_text("a b c\n")
-    check_lists(load_config(TINY, overrides))
-    missing = [*overrides, f"{key}={tmp_path / 'no.txt'}"]
-    with pytest.raises(ConfigError, match=rf"^{key}: .*no\.txt does not exist; .*{remedy}"):
-        check_lists(load_config(TINY, missing))
-    with pytest.raises(ConfigError, match=rf"^{key}: .* is a folder"):
-        check_lists(load_config(TINY, [*overrides, f"{key}={tmp_path}"]))
-    if key == "data.val_pages":
-        check_lists(load_config(TINY, [*missing, "validation.every=0"]))

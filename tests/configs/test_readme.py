@@ -8,10 +8,7 @@ from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import get_args, get_origin, get_type_hints
 
-import pytest
-
-from configs.__main__ import main
-from configs.load import _parse_yaml, load_config
+from configs.load import _parse_yaml
 from configs.schema import AnyTerm, Config, LossTerm
 
 README = Path("configs/README.md").read_text("utf-8")
@@ -55,19 +52,3 @@ def test_the_table_of_terms_holds_every_term_with_its_settings() -> None:
         assert ("model.gate: true" in needs) == term.needs_gate
         assert (f"patches of at least {term.minimum_patch}" in needs) == (term.minimum_patch > 1)
         assert meaning == term.__doc__
-
-
-def test_printing_a_config_gives_one_that_loads_to_the_same(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main(["configs/nafnet_phase2_msssim_gated.yml", "-o", "seed=3"]) == 0
-    copy = tmp_path / "copy.yml"
-    copy.write_text(capsys.readouterr().out)
-    assert load_config(copy) == load_config("configs/nafnet_phase2_msssim_gated.yml", ["seed=3"])
-
-
-def test_a_refused_config_gives_exit_code_2_and_words(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["configs/smoke.yml", "-o", "sead=3"]) == 2
-    assert "smoke.yml: sead: unknown key; did you mean seed?" in capsys.readouterr().err
-    assert main(["configs/gone.yml"]) == 2
-    assert "gone.yml" in capsys.readouterr().err

@@ -76,7 +76,7 @@ def test_preparation_cuts_and_lists_the_recorded_patches(golden, tmp_path):
     with open(out / "gradients.csv", newline="", encoding="utf-8") as file:
         rows = [[_value(cell) for cell in row] for row in csv.reader(file)]
     golden("prepare/gradients", rows, relative=1e-4)
-    halves = ["--size", "48", "--downscale", "2", "--center", "union", "--workers", "1"]
+    halves = ["--size", "48", "--downscale", "2", "--workers", "1"]
     assert inside.prepare([str(root), str(tmp_path / "halves"), *halves]) == 0
     golden("prepare/halves", _pixels(tmp_path / "halves"))
 

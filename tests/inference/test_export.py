@@ -22,6 +22,11 @@ from tests.models.networks import lively_locator
 ONNX, LOCATOR = {"model.onnx", "model.onnx.json"}, {"locator.onnx", "locator.onnx.json"}
 
 
+@pytest.fixture(autouse=True)
+def small_static_model(monkeypatch) -> None:
+    monkeypatch.setattr(export, "STATIC_SIDE", 32)
+
+
 @pytest.fixture
 def weights_file(tmp_path) -> Path:
     save_weights(tmp_path / "w ü" / "small.pdparams", small_weights())
@@ -31,8 +36,8 @@ def weights_file(tmp_path) -> Path:
 @pytest.fixture
 def old(tmp_path) -> Path:
     """A folder with files of an earlier export."""
-    (tmp_path / "out" / "static-24x36").mkdir(parents=True)
-    for name in ("static-24x36/old", "model.onnx"):
+    (tmp_path / "out" / "static-32x32").mkdir(parents=True)
+    for name in ("static-32x32/old", "model.onnx"):
         (tmp_path / "out" / name).write_bytes(b"old")
     return tmp_path / "out"
 
@@ -42,17 +47,16 @@ def make_nothing_more(monkeypatch):
 
 
 def test_all_files_are_written_checked_and_used(weights_file, capsys, monkeypatch):
-    monkeypatch.setattr(export, "STATIC_SIZE", (30, 18))
     save_weights(weights_file, replace(small_weights(), locator=lively_locator()))
     assert main(["--weights", str(weights_file)]) == 0
     printed = [line.rsplit(None, 3) for line in capsys.readouterr().out.splitlines()]
     assert [engine for *_, engine in printed] == ["onnxruntime", "openvino", "paddle", "onnxruntime", "openvino"]
     assert all(0 <= float(difference) < 1e-4 for _, difference, _, _ in printed)
     out = weights_file.parent
-    assert {path.name for path in out.iterdir()} == {weights_file.name, *ONNX, *LOCATOR, "static-32x20"}
-    static = paddle.jit.load(str(out / "static-32x20" / "model"))
-    found = static(paddle.to_tensor(tile(32, 20))).numpy()
-    np.testing.assert_allclose(found, eager(small_weights())(tile(32, 20)), atol=1e-4)
+    assert {path.name for path in out.iterdir()} == {weights_file.name, *ONNX, *LOCATOR, "static-32x32"}
+    static = paddle.jit.load(str(out / "static-32x32" / "model"))
+    found = static(paddle.to_tensor(tile(32, 32))).numpy()
+    np.testing.assert_allclose(found, eager(small_weights())(tile(32, 32)), atol=1e-4)
     weights = load_weights(weights_file)
     make_nothing_more(monkeypatch)
     for graph in (Graph.nafnet(weights, SETTINGS), Graph.locator(weights)):
@@ -66,23 +70,22 @@ def test_a_locator_alone_is_exported_for_any_size_and_used_or_refused_when_wrong
     locator.params["head.bias"][:] += 1
     other = Graph.locator(Weights({}, {}, locator=locator))
     with monkeypatch.context() as patch:
-        patch.setattr(export, "make", lambda graph, size: make(other, size))
+        patch.setattr(export, "make", lambda graph: make(other))
         assert main(["--weights", str(file)]) == 1
     assert "locator.onnx is wrong" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
-    assert main(["--weights", str(file), "--size", "21x34"]) == 0
+    assert main(["--weights", str(file)]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {file.name, *LOCATOR}
-    assert OnnxFile.load(tmp_path / "locator.onnx").size is None
     make_nothing_more(monkeypatch)
     restorer = Restorer(file, "cpu", backend="onnxruntime")
     assert restorer(np.full((60, 80, 3), 200, np.uint8)).image.shape == (60, 80, 3)
 
 
-def test_a_size_is_the_only_one_and_a_second_export_goes_over_the_first(weights_file, old):
-    assert main(["--weights", str(weights_file), "--out", str(old), "--size", "21x34"]) == 0
-    assert {path.name for path in old.iterdir()} == {*ONNX, "static-24x36"}
-    assert not (old / "static-24x36" / "old").exists()
-    assert OnnxFile.load(old / "model.onnx").size == (21, 34)
+def test_a_second_export_goes_over_the_first(weights_file, old):
+    assert main(["--weights", str(weights_file), "--out", str(old)]) == 0
+    assert {path.name for path in old.iterdir()} == {*ONNX, "static-32x32"}
+    assert not (old / "static-32x32" / "old").exists()
+    assert OnnxFile.load(old / "model.onnx").gated
 
 
 @pytest.mark.parametrize("broken", ["onnx", "static"])
@@ -95,12 +98,12 @@ def test_a_broken_export_is_refused_and_leaves_the_old_files(weights_file, old, 
         return trace(head, **options)
 
     if broken == "onnx":
-        monkeypatch.setattr(export, "make", lambda graph, size: make(other, size))
+        monkeypatch.setattr(export, "make", lambda graph: make(other))
     else:
         monkeypatch.setattr(paddle.jit, "to_static", trace_other)
-    assert main(["--weights", str(weights_file), "--out", str(old), "--size", "21x34"]) == 1
+    assert main(["--weights", str(weights_file), "--out", str(old)]) == 1
     assert "off by" in capsys.readouterr().err
-    assert {path.name for path in old.rglob("*")} == {"model.onnx", "static-24x36", "old"}
+    assert {path.name for path in old.rglob("*")} == {"model.onnx", "static-32x32", "old"}
     assert (old / "model.onnx").read_bytes() == b"old"
 
 
@@ -114,10 +117,3 @@ def test_what_cannot_be_opened_checked_or_found_is_named(weights_file, tmp_path,
     assert main(["--weights", str(weights_file), "--out", str(tmp_path / "out")]) == 1
     assert "install one of them" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("size", ["12", "0x5", "ax4", "-3x4", "4x"])
-def test_other_sizes_are_refused(size, capsys):
-    with pytest.raises(SystemExit):
-        main([f"--size={size}"])
-    assert "HEIGHTxWIDTH" in capsys.readouterr().err

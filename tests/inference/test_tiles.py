@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from inference import tiles
-from inference.tiles import Network, bytes_per_pixel, equal_cut, mean_over_flips, region_cut, run_cut, single_cut
+from inference.tiles import Network, equal_cut, mean_over_flips, region_cut, run_cut, single_cut
 from tests.inference.stand_ins import StandIn, paint_red_over
 
 PICTURE = np.random.default_rng(400).integers(0, 256, (400, 700, 3), np.uint8)
@@ -104,7 +104,7 @@ def test_on_a_cpu_tiles_that_would_not_fit_are_never_tried(monkeypatch, caplog):
     """The kernel would end the process; there is nothing to catch."""
     monkeypatch.setattr(tiles, "available_bytes", lambda: 100_000_000)
     backend = StandIn(paint_red_over)
-    network = Network(backend, bytes_per_pixel=1000)
+    network = Network(backend, width=12)
     network(PICTURE, WHOLE)
     assert max(height * width for _, _, height, width in backend.tiles) * 1000 <= tiles.SHARE * 100_000_000
     assert "0.1 GB that are available" in caplog.text
@@ -117,14 +117,8 @@ def test_on_a_gpu_the_machines_memory_does_not_count_and_nowhere_are_the_smalles
     monkeypatch.setattr(tiles, "available_bytes", lambda: 1000)
     backend = StandIn(paint_red_over)
     backend.device = device
-    assert Network(backend, bytes_per_pixel=1000)(PICTURE, WHOLE).shape == (4, 400, 700)
+    assert Network(backend, width=12)(PICTURE, WHOLE).shape == (4, 400, 700)
     assert backend.tiles == [(1, 3, 448, 704)] if device == "gpu:0" else max(map(max, backend.tiles)) <= 128
-
-
-def test_wider_networks_take_more_and_unknown_engines_as_much_as_any():
-    assert bytes_per_pixel({"width": 32}, "paddle") == 2 * bytes_per_pixel({"width": 16}, "paddle")
-    known = [bytes_per_pixel({"width": 16}, name) for name in ("paddle", "onnxruntime", "openvino")]
-    assert bytes_per_pixel({"width": 16}, "something else") == max(known)
 
 
 def test_errors_other_than_memory_are_not_swallowed():

@@ -8,7 +8,7 @@ import paddle
 from configs.schema import PRESETS
 from models.locator import Locator
 from models.nafnet import NAFNet
-from models.weights import LocatorWeights, arrays_of, load_arrays
+from models.weights import Weights, arrays_of, load_arrays
 
 TINY = {"width": 4, "encoder_blocks": [1], "middle_blocks": 1, "decoder_blocks": [1]}
 # Uneven numbers of blocks, so that a swapped level or a reversed list shows.
@@ -43,7 +43,7 @@ def drawn_arrays(seed: int, **model: object) -> dict[str, np.ndarray]:
     return {name: (rng.integers(-64, 65, shapes[name]) / 64).astype(np.float32) for name in sorted(shapes)}
 
 
-def lively_locator() -> LocatorWeights:
+def lively_locator() -> Weights:
     """A small decoder's locator whose norms all do something."""
     paddle.seed(3)
     network = Locator(widths=(16, 12, 8, 8))
@@ -54,7 +54,7 @@ def lively_locator() -> LocatorWeights:
             params[name] = rng.uniform(0.5, 2, values.shape).astype(np.float32)
         elif "norm" in name or "_bn" in name:
             params[name] = (values + rng.normal(0, 0.1, values.shape)).astype(np.float32)
-    return LocatorWeights(params, network.config)
+    return Weights(params, network.config)
 
 
 def random_picture(height: int, width: int, seed: int = 0, samples: int = 1) -> np.ndarray:

@@ -47,12 +47,12 @@ def test_command_line_converts_safetensors_with_settings(tmp_path):
     save_file(arrays, tmp_path / "in.safetensors")
     target = tmp_path / "new folder" / "out.pdparams"
     command = [sys.executable, "-m", "models.convert", str(tmp_path / "in.safetensors"), str(target)]
-    command += ["--predict", "long_side=1024", "tlc_ratio=1.5", "--origin", "data=none at all"]
+    command += ["--predict", "long_side=1024", "tlc_ratio=1.5"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     weights = load_weights(target)
     assert weights.predict == {"long_side": 1024, "tlc_ratio": 1.5}
-    assert (weights.origin["data"], weights.model["gate"]) == ("none at all", True)
+    assert weights.model["gate"]
     assert weights.params["intro.bias"].dtype == np.float32
     network_of(weights)
 

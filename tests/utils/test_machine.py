@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from importlib import metadata
 from pathlib import Path
 
 import paddle
@@ -102,28 +101,8 @@ def test_names_are_checked_without_paddle():
     assert [machine.gpu_named(name) for name in ("gpu:3", "gpu", "auto")] == ["gpu:3", "gpu:0", "gpu:0"]
 
 
-@pytest.mark.parametrize(
-    ("packages", "expected"),
-    [(("paddlepaddle",), False), (("paddlepaddle-gpu",), True), (("paddlepaddle", "paddlepaddle-gpu"), True),
-     ((), True)],
-)  # fmt: skip
-def test_a_cpu_package_is_known_without_importing_it(monkeypatch, packages, expected):
-    def version(name):
-        if name not in packages:
-            raise metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(metadata, "version", version)
-    with monkeypatch.context() as patch:
-        patch.delitem(sys.modules, "paddle")
-        assert machine.may_have_gpu() == expected
-    # Once imported, Paddle itself knows best.
-    for built in (False, True):
-        monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda built=built: built)
-        assert machine.may_have_gpu() == built
-
-
 MEMINFO = f"MemTotal:       99999999 kB\nMemFree:          100 kB\nMemAvailable:   {8 * 2**20} kB\n"
-GROUPS, V1 = "sys/fs/cgroup", "sys/fs/cgroup/memory"
+GROUPS = "sys/fs/cgroup"
 LIMITED = {"memory.max": 4 * GIB, "memory.current": 3 * GIB, "memory.stat": f"anon 1\ninactive_file {GIB}\n"}
 
 
@@ -140,9 +119,6 @@ LIMITED = {"memory.max": 4 * GIB, "memory.current": 3 * GIB, "memory.stat": f"an
         ({"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/user/job\n", f"{GROUPS}/user/job/memory.max": "max\n",
           f"{GROUPS}/user/job/memory.current": "5\n", f"{GROUPS}/user/memory.max": 5 * GIB,
           f"{GROUPS}/user/memory.current": 2 * GIB}, 3 * GIB),
-        # Version 1.
-        ({"proc/meminfo": MEMINFO, "proc/self/cgroup": "7:cpu,cpuacct:/x\n3:memory:/docker/abc\n0::/\n",
-          f"{V1}/memory.limit_in_bytes": GIB, f"{V1}/memory.usage_in_bytes": GIB // 4}, GIB - GIB // 4),
         # A limit that is passed leaves nothing.
         ({"proc/self/cgroup": "0::/\n", f"{GROUPS}/memory.max": 100, f"{GROUPS}/memory.current": 200}, 0),
     ],

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,8 @@ class CheckpointError(ValueError):
 
 
 def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
-    """Writes `state` (nested dictionaries of arrays and plain values) with a checksum of its content, atomically."""
-    save_tree(path, {"format": FORMAT, "checksum": _checksum(state), "state": state})
+    """Writes `state` (nested dictionaries of arrays and plain values) atomically."""
+    save_tree(path, {"format": FORMAT, "state": state})
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -37,37 +36,18 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: no such file.
-        CheckpointError: torn, damaged, of another kind or of a newer format.
+        CheckpointError: torn, of another kind or of a newer format.
     """
     try:
         tree = load_tree(path)
     except ValueError as error:
         raise CheckpointError(str(error)) from error
     name = os.fspath(path)
-    if not isinstance(tree, dict) or "state" not in tree or "checksum" not in tree:
+    if not isinstance(tree, dict) or "state" not in tree:
         raise CheckpointError(f"{name}: not a checkpoint of train.py (weights alone go to train.init in the config)")
     if tree.get("format") != FORMAT:
         raise CheckpointError(f"{name}: format {tree.get('format')!r}, this version reads format {FORMAT}")
-    if _checksum(tree["state"]) != tree["checksum"]:
-        raise CheckpointError(f"{name}: damaged, its checksum does not fit its content; use an older one")
     return tree["state"]
-
-
-def _checksum(tree: Any, value: int = 0) -> int:
-    """CRC-32 of every key, value, type and shape in a tree of arrays and plain values, going on from `value`."""
-    if isinstance(tree, dict):
-        for key in sorted(tree):
-            value = _checksum(tree[key], zlib.crc32(f"{key!r}:".encode(), value))
-        return value
-    if isinstance(tree, np.ndarray):
-        value = zlib.crc32(f"{tree.dtype.str} {tree.shape}".encode(), value)
-        return zlib.crc32(np.ascontiguousarray(tree).reshape(-1).view(np.uint8).data, value)
-    if isinstance(tree, list | tuple):
-        value = zlib.crc32(f"{type(tree).__name__} {len(tree)}".encode(), value)
-        for item in tree:
-            value = _checksum(item, value)
-        return value
-    return zlib.crc32(f"{type(tree).__name__} {tree!r}".encode(), value)
 
 
 class CheckpointFolder:

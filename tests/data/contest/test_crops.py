@@ -36,17 +36,8 @@ def test_blobs_share_one_crop_where_they_fit_and_get_one_each_where_not():
     assert crop_boxes(near, 1024) == [Box((300 + 950) // 2 - 512, (400 + 1100) // 2 - 512, 1024, 1024)]
     far = mask_with((3770, 2811), (0, 300, 400, 600), (2300, 3000, 500, 700))
     assert len(crop_boxes(far, 1024)) == 2
-    assert crop_boxes(far, 1024) == crop_boxes(far, 1024, "blobs")
     for mask in (near, far):
         assert covered(mask, crop_boxes(mask, 1024)) == mask.sum()
-
-
-def test_blobs_mode_centres_on_every_large_blob_and_drops_repeated_boxes():
-    mask = mask_with((2000, 1500), (300, 400, 200, 300), (700, 900, 250, 200), (10, 10, 3, 3))
-    assert len(crop_boxes(mask, 512, "blobs")) == 2
-    # Both shifted into the same corner: one patch, not two equal ones.
-    mask = mask_with((2000, 1500), (0, 0, 40, 40), (60, 60, 40, 40))
-    assert crop_boxes(mask, 1024, "blobs") == [Box(0, 0, 1024, 1024)]
 
 
 @pytest.mark.parametrize("corner", [(0, 0), (1460, 0), (0, 1960), (1460, 1960)])

@@ -44,15 +44,6 @@ def test_names_with_spaces_are_cut_where_pictures_end(tmp_path):
     )
 
 
-def test_an_ambiguous_line_is_decided_by_the_files_that_exist(tmp_path):
-    line = "a.jpg b.jpg c.jpg d.png"
-    with pytest.raises(ListError, match="line 7"):
-        split_line(line, tmp_path / "x.txt", 7)
-    for name in ("a.jpg b.jpg", "c.jpg", "d.png"):
-        (tmp_path / name).touch()
-    assert split_line(line, tmp_path / "x.txt", 7) == ("a.jpg b.jpg", "c.jpg", "d.png")
-
-
 @pytest.mark.parametrize("line", ["a.jpg", "a.jpg b.jpg", "a.jpg  b.jpg", "a b c d"])
 def test_a_bad_line_is_named_with_its_number(tmp_path, line):
     (tmp_path / "x.txt").write_text(f"a.jpg b.jpg c.png\n{line}\n")

@@ -1,7 +1,6 @@
 """What is promised for every kind of file; what is particular to one has a test of its own beside this."""
 
 import io
-import os
 
 import numpy as np
 import pytest
@@ -145,19 +144,13 @@ def test_pixels_are_counted_from_the_header_alone_and_pillows_own_limit_does_not
     assert count_pixels(tmp_path / "large.png") == 200_000_000
 
 
-def test_wrong_arrays_and_files_that_changed_meanwhile_are_refused(tmp_path):
+def test_wrong_arrays_are_refused(tmp_path):
     path = tmp_path / "x.png"
     Image.fromarray(page()).save(path)
     photo, mask = read_photo(path), mask_of(PAGE_SIZE)
     for wrong in (photo.pixels.astype(np.uint16), photo.pixels[1:]):
         with pytest.raises(ValueError, match=r"x\.png: expected .* \('uint8', \(61, 78, 3\)\), got \('uint"):
             encode_photo(photo, wrong, mask)
-    os.utime(path, (1, 1))
-    with pytest.raises(BadImageError, match=r"x\.png: changed while it was restored"):
-        encode_photo(photo, photo.pixels, mask)
-    path.unlink()
-    with pytest.raises(BadImageError, match=r"x\.png: went away"):
-        encode_photo(photo, photo.pixels, mask)
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp"])

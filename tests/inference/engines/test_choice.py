@@ -13,7 +13,7 @@ import paddle
 import pytest
 
 from inference.engines import choice, runtimes
-from inference.engines.choice import PRECISIONS, CheckedBackend, open_backend
+from inference.engines.choice import CheckedBackend, open_backend
 from inference.engines.exported import make
 from inference.engines.runtimes import ONNX_ENGINES, BackendError
 from models.weights import save_weights
@@ -52,18 +52,6 @@ def test_every_engine_takes_the_threads_that_the_environment_says(graph, monkeyp
     monkeypatch.setenv("OMP_NUM_THREADS", said)
     open_backend(graph, backend, threads=given)
     assert seen == [expected or available_cores()]
-
-
-@pytest.mark.parametrize(
-    ("backend", "device", "said"),
-    [("auto", "auto", 1), ("onnxruntime", "auto", 1), ("openvino", "auto", 0), ("auto", "cpu", 0)],
-)
-def test_a_gpu_that_no_installed_package_can_use_is_no_silent_miss(graph, monkeypatch, caplog, backend, device, said):
-    monkeypatch.setattr(choice, "gpu_shows", lambda: True)
-    opened = open_backend(graph, backend, device=device)
-    first = next(iter(PRECISIONS["cpu"])) if backend == "auto" else backend
-    assert (opened.name, opened.precision, opened.device) == (first, "fp32", "cpu")
-    assert caplog.text.count("GPU of this machine is not used") == said
 
 
 def test_packages_that_are_not_installed_are_passed_over_without_a_warning(graph, monkeypatch, caplog):
@@ -120,7 +108,8 @@ def test_weights_that_do_not_fit_are_an_error_at_once(graph, caplog):
     assert caplog.text == ""
 
 
-def test_a_working_gpu_is_taken_first(graph, pretend_gpu, caplog):
+def test_a_working_gpu_is_taken_first(graph, pretend_gpu, caplog, monkeypatch):
+    monkeypatch.setattr(choice, "gpu_shows", lambda: True)
     opened = open_backend(graph)
     assert (opened.name, opened.device, opened.precision, pretend_gpu[-1]) == ("paddle", "gpu:0", "fp32", "gpu:0")
     assert open_backend(graph, precision="fp16", device="gpu").precision == "fp16"
@@ -131,9 +120,10 @@ def test_a_gpu_that_does_not_work_is_a_warning_for_auto_and_an_error_by_name(gra
     def forward(self, x):
         raise RuntimeError("ExternalError: no kernel image is available")
 
+    monkeypatch.setattr(choice, "gpu_shows", lambda: True)
     monkeypatch.setattr(paddle.nn.Conv2D, "forward", forward)
     assert open_backend(graph, "onnxruntime").device == "cpu"
-    assert caplog.text == ""
+    assert "CUDAExecutionProvider" in caplog.text
     assert open_backend(graph).device == "cpu"
     assert "no kernel image" in caplog.text
     for backend, device, words in (
@@ -177,19 +167,10 @@ class Answering:
         return output
 
 
-@pytest.mark.parametrize(("value", "opens"), [(np.nan, 1), (-np.inf, 1), (0.25, 0)])
-def test_what_is_not_finite_is_repeated_in_fp32_which_is_opened_once_with_one_warning(value, opens, caplog):
-    opened = []
-    checked = CheckedBackend(Answering(value, "fp16"), True, "none", lambda: opened.append(1) or Answering(0.25))
-    assert (checked.name, checked.precision, checked.gated, checked.tlc) == ("stand-in", "fp16", True, "none")
-    for _ in range(3):
-        assert checked(tile(3, 4))[0, 0, 0, 0] == 0.25
-    assert len(opened) == len(warnings(caplog)) == opens
-    assert all("fp16" in warning and "3 x 4" in warning for warning in warnings(caplog))
-
-
-def test_fp32_that_is_not_finite_is_an_error_with_names():
-    with pytest.raises(FloatingPointError, match=r"stand-in in fp32 on cpu.*3 x 4"):
-        CheckedBackend(Answering(np.nan), False, "")(tile(3, 4))
-    with pytest.raises(FloatingPointError, match="in fp32"):
-        CheckedBackend(Answering(np.nan, "bf16"), False, "", lambda: Answering(np.nan))(tile(3, 4))
+def test_finite_values_pass_and_others_are_an_error_with_names():
+    checked = CheckedBackend(Answering(0.25, "bf16"), True, "none")
+    assert (checked.name, checked.precision, checked.gated, checked.tlc) == ("stand-in", "bf16", True, "none")
+    assert checked(tile(3, 4))[0, 0, 0, 0] == 0.25
+    for value in (np.nan, -np.inf):
+        with pytest.raises(FloatingPointError, match=r"stand-in in fp16 on cpu.*3 x 4.*fp32"):
+            CheckedBackend(Answering(value, "fp16"), False, "")(tile(3, 4))

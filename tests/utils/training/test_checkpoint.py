@@ -41,11 +41,6 @@ def test_a_whole_file_comes_back_and_damage_is_noticed(tmp_path):
         path.write_bytes(content[: int(len(content) * kept)])
         with pytest.raises(CheckpointError, match=r"x\.pdckpt"):
             load_checkpoint(path)
-    one_bit = bytearray(content)
-    one_bit[content.index(state(5)["params"]["a.weight"].tobytes()) + 9] ^= 1
-    path.write_bytes(bytes(one_bit))
-    with pytest.raises(CheckpointError, match="checksum"):
-        load_checkpoint(path)
     save_weights(tmp_path / "model.pdparams", Weights(params={}, model={}))
     with pytest.raises(CheckpointError, match=r"train\.init"):
         load_checkpoint(tmp_path / "model.pdparams")
