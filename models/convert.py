@@ -119,9 +119,7 @@ class _Storages:
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The parameters of a `.pth` or `.safetensors` file by name, floats as float32.
 
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: another kind of file, torn, without parameters, or (`UnsafeFileError`) with more than plain values.
+    ValueError: another kind of file, torn, without parameters, or (`UnsafeFileError`) with more than plain values.
     """
     if path.suffix not in (".pth", ".pt", ".safetensors"):
         raise ValueError(f"{path}: suffix {path.suffix!r}, expected .pth, .pt or .safetensors")
@@ -144,10 +142,8 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         raise ValueError(f"{path}: not a whole file of {kind} ({type(error).__name__}: {error})") from error
     if not isinstance(tree, dict) or not tree or not all(isinstance(value, np.ndarray) for value in tree.values()):
         raise ValueError(f"{path}: holds no parameters (looked at params_ema, at params, then at the whole file)")
-    return {
-        name: values.astype(np.float32 if np.issubdtype(values.dtype, np.floating) else values.dtype)
-        for name, values in tree.items()
-    }
+    floats = {name for name, values in tree.items() if np.issubdtype(values.dtype, np.floating)}
+    return {name: values.astype(np.float32) if name in floats else values.copy() for name, values in tree.items()}
 
 
 def infer_model(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:

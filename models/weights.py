@@ -59,10 +59,8 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
     """Reads a file of `save_weights`; `ValueError`: torn, of another kind, or of a newer version of this project."""
     tree = load_tree(path)
     if not isinstance(tree, dict) or "params" not in tree or "model" not in tree:
-        raise ValueError(
-            f"{os.fspath(path)}: holds no 'model' and 'params'; weights of other projects are brought in with "
-            "`python -m models.convert IN OUT.pdparams`"
-        )
+        raise ValueError(f"{os.fspath(path)}: holds no 'model' and 'params'; weights of other projects are brought in "
+                         "with `python -m models.convert IN OUT.pdparams`")
     if tree.get("format") != FORMAT:
         raise ValueError(f"{os.fspath(path)}: format {tree.get('format')!r}, this version reads format {FORMAT}")
     locator = tree.get("locator")
@@ -80,9 +78,8 @@ def arrays_of(network: nn.Layer) -> dict[str, np.ndarray]:
 def load_arrays(network: nn.Layer, arrays: Mapping[str, np.ndarray]) -> None:
     """Sets every parameter of `network` from `arrays`, all or none, cast to the parameter's own type.
 
-    Raises:
-        ValueError: a key is missing, unexpected, misshaped or not of floating point; the message lists all of them.
-            Paddle's `set_state_dict` would only warn and leave the rest as it was.
+    ValueError lists what is missing, unexpected, misshaped or not of floating point; Paddle's `set_state_dict` would
+    only warn and leave the rest as it was.
     """
     parameters = network.state_dict()
     faults = [f"missing {name} {list(tensor.shape)}" for name, tensor in parameters.items() if name not in arrays]
@@ -94,10 +91,8 @@ def load_arrays(network: nn.Layer, arrays: Mapping[str, np.ndarray]) -> None:
         elif not np.issubdtype(values.dtype, np.floating):
             faults.append(f"not floating point {name}: {values.dtype}")
     if faults:
-        raise ValueError(
-            f"the weights do not fit this network ({len(faults)} faults): {'; '.join(faults)}. "
-            "Check that width, blocks and gate are those that the weights were trained with"
-        )
+        raise ValueError(f"the weights do not fit this network ({len(faults)} faults): {'; '.join(faults)}. Check that "
+                         "width, blocks and gate are those that the weights were trained with")
     for name, tensor in parameters.items():
         tensor.set_value(np.asarray(arrays[name], dtype=tensor.numpy().dtype))
 
@@ -116,10 +111,8 @@ def network_of(weights: Weights) -> NAFNet | Locator:
     try:
         network = (Locator if "widths" in weights.model else NAFNet)(**weights.model)
     except TypeError as error:
-        raise ValueError(
-            f"the weights describe a network {weights.model} that this version cannot build ({error}); "
-            "update the project, or convert the original weights again"
-        ) from error
+        raise ValueError(f"the weights describe a network {weights.model} that this version cannot build ({error}); "
+                         "update the project, or convert the original weights again") from error
     load_arrays(network, weights.params)
     network.eval()
     return network

@@ -148,10 +148,7 @@ def save_tree(path: str | os.PathLike[str], tree: dict[str, Any]) -> None:
 def load_tree(path: str | os.PathLike[str]) -> Any:
     """Reads a file of `save_tree` (or of `paddle.save`, when it holds arrays only).
 
-    Raises:
-        FileNotFoundError: no such file.
-        UnsafeFileError: the file names anything that is not an array or a plain value.
-        ValueError: the file is torn or is not of this kind.
+    UnsafeFileError: it names anything that is not an array or a plain value; ValueError: torn, or not of this kind.
     """
     content = Path(path).read_bytes()
     try:

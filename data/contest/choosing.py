@@ -49,15 +49,9 @@ class Measured(NamedTuple):
 def choose(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     """Measures all patches of `out`, writes lists, table and histogram; returns a line for each set, and all problems.
 
-    Args:
-        options: the command line of generate_meta_info.py, and `sets`, the names of the sets to list.
-
-    Raises:
-        ListError: there is no patch in any of the sets.
-        WorkerKilledError: memory ran out in a worker.
+    `options` are those of generate_meta_info.py, and `sets`, the names of the sets to list; ListError: no patch there.
     """
-    said: list[str] = []
-    problems: list[str] = []
+    said, problems = [], []
     patches = [patch for name in options.sets for patch in _find_patches(options.out / name, problems)]
     work = run_parallel(measure, patches, options.workers)
     measured = list(tqdm(work, total=len(patches), unit="patch", desc="measuring", disable=not patches))
@@ -104,9 +98,6 @@ def gradient_measure(rgb: np.ndarray) -> float:
 
     Blank paper gives a few, a page of print about 20 to 100; the write-up keeps patches above 10. gx^2 + gy^2 is a
     whole number below 2^24, which 32-bit floats hold exactly: only the root and the mean need 64 bits.
-
-    Args:
-        rgb: RGB uint8, height x width x 3.
     """
     grey = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY)
     horizontal = cv2.Sobel(grey, cv2.CV_32F, 1, 0, ksize=3)

@@ -16,18 +16,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from data.contest import patch_files
 from data.contest.lists import Group, PatchPaths, read_contest, split_by_page, write_list
-from data.contest.patch_files import (
-    ALL_DATA,
-    DIVIDED_DATA,
-    RecordError,
-    finished,
-    name_groups,
-    patches_of,
-    read_record,
-    share_patches,
-    write_entry,
-)
+from data.contest.patch_files import ALL_DATA, DIVIDED_DATA, RecordError, finished, name_groups
 from data.images import BadImageError, read_rgb, write_image
 from data.masks import blobs, read_mask, write_mask
 from utils.child import run_parallel
@@ -61,13 +52,8 @@ class Box(NamedTuple):
 def prepare(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     """Cuts what is not cut yet, and lists the whole pages of each set; returns a line for each set, and all problems.
 
-    Args:
-        options: the command line of data_preparation.py.
-
-    Raises:
-        ListError: no contest data, or too few pages to divide.
-        RecordError: `out` holds patches that were cut otherwise, and `overwrite` is not set; or a broken record.
-        WorkerKilledError: memory ran out in a worker.
+    `options` are those of data_preparation.py. ListError: no contest data, or too few pages to divide. RecordError:
+    `out` holds patches that were cut otherwise, and `overwrite` is not set; or a broken record.
     """
     problems: list[str] = []
     groups = read_contest(options.contest, problems)
@@ -88,7 +74,7 @@ def prepare(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     with tqdm(total=len(pictures), initial=len(outcomes), unit="picture", desc="cutting") as bar:
         for picture in shared:
             folder, count = elsewhere[picture.name]
-            share_patches(picture.name, count, folder, picture.folder)
+            patch_files.share_patches(picture.name, count, folder, picture.folder)
             outcomes[picture.name] = picture._replace(patches=count)
             bar.update()
         for cut in run_parallel(cut_page, jobs, options.workers):
@@ -121,9 +107,9 @@ def _open_record(options: argparse.Namespace, key: str, validation_pages: list[s
     # A page that moved from one set to the other would stay in both.
     digest = hashlib.sha256("\n".join(validation_pages).encode()).hexdigest()[:16]
     now = {**alike, "validation_pages": {"count": len(validation_pages), "digest": digest}}
-    record = read_record(options.out)
+    record = patch_files.read_record(options.out)
     before = record.get(key, {})
-    patches = [patch for name in SETS[key] for patch in patches_of(options.out / name)]
+    patches = [patch for name in SETS[key] for patch in patch_files.patches_of(options.out / name)]
     changed = [f"{name} was {before.get(name, 'not recorded')}" for name in now if before.get(name) != now[name]]
     if patches and changed and not options.overwrite:
         raise RecordError(
@@ -133,7 +119,7 @@ def _open_record(options: argparse.Namespace, key: str, validation_pages: list[s
     if options.overwrite:
         for patch in patches:
             patch.unlink()
-    write_entry(options.out, key, now)
+    patch_files.write_entry(options.out, key, now)
     (other,) = set(SETS) - {key}
     if options.overwrite or any(record.get(other, {}).get(name) != value for name, value in alike.items()):
         return {}

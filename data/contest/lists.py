@@ -48,20 +48,13 @@ def read_list(path: str | os.PathLike[str]) -> list[PatchPaths]:
 
 
 def write_list(path: str | os.PathLike[str], entries: Iterable[PatchPaths]) -> None:
-    """Writes a list file atomically; paths become relative to its folder, so that the folder can be moved.
-
-    Raises:
-        ListError: a file name holds a line break, which no line of a list can carry.
-    """
-    path = Path(path)
-    folder = os.path.abspath(path.parent)
-    lines = []
-    for entry in entries:
-        parts = [Path(os.path.relpath(os.path.abspath(part), folder)).as_posix() for part in entry]
-        if any("\n" in part or "\r" in part for part in parts):
-            raise ListError(f"{path}: a line break in a file name cannot be listed: {parts!r}; rename the file")
-        lines.append(" ".join(parts) + "\n")
-    write_text(path, "".join(lines))
+    """Writes a list file atomically; paths become relative to its folder, so that the folder can be moved."""
+    folder = os.path.abspath(Path(path).parent)
+    lines = [" ".join(Path(os.path.relpath(part, folder)).as_posix() for part in entry) for entry in entries]
+    for line in lines:
+        if "\n" in line or "\r" in line:
+            raise ListError(f"{path}: a line break in a file name cannot be listed: {line!r}; rename the file")
+    write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def numbered_lines(path: Path) -> list[tuple[int, str]]:
@@ -88,23 +81,15 @@ def split_line(line: str, path: Path, number: int) -> tuple[str, ...]:
 
 
 class Group(NamedTuple):
-    """One line of an annotation: a clean page, one occlusion of it, and the mask of what was pasted.
+    """One line of an annotation: a clean page, one occlusion of it, and the mask of what was pasted."""
 
-    Attributes:
-        folder: name of the folder with the annotation, such as "train_data_1".
-        clean, occluded, mask: the three files; whether they exist has not been looked at.
-        occluded_name: path of the occluded picture as the annotation has it, such as "hand/x_0_000.jpg".
-        kind: first part of the occluded picture's relative path, such as "hand" or "head".
-        page: name of the page; occlusions of one page share it, in whatever folder they are.
-    """
-
-    folder: str
+    folder: str  # Name of the folder with the annotation, such as "train_data_1".
     clean: Path
     occluded: Path
     mask: Path
-    occluded_name: str
-    kind: str
-    page: str
+    occluded_name: str  # As the annotation has it, such as "hand/x_0_000.jpg".
+    kind: str  # First part of that, such as "hand" or "head".
+    page: str  # Occlusions of one page share its name, in whatever folder they are.
 
 
 def contest_folders(root: str | os.PathLike[str]) -> list[Path]:
@@ -120,10 +105,7 @@ def contest_folders(root: str | os.PathLike[str]) -> list[Path]:
         return sorted(folders, key=lambda path: [(len(part), part) for part in path.name.split("_")])
     if (root / ANNOTATION).is_file():
         return [root]
-    raise ListError(
-        f"{root}: no contest data here; expected folders train_data_1, train_data_2, ... "
-        f"or one folder with {ANNOTATION}"
-    )
+    raise ListError(f"{root}: no contest data here; expected folders train_data_1, ..., or one with {ANNOTATION}")
 
 
 def is_contest(root: str | os.PathLike[str]) -> bool:
@@ -137,13 +119,8 @@ def is_contest(root: str | os.PathLike[str]) -> bool:
 def read_contest(root: str | os.PathLike[str], problems: list[str] | None = None) -> list[Group]:
     """Reads every annotation under `root` (see `contest_folders`), folder by folder, line by line.
 
-    Args:
-        problems: when given, what is wrong with an annotation or a line is appended here, in words, and the rest is
-            read; otherwise the first such thing is raised.
-
-    Raises:
-        ListError: no contest data, a missing or empty annotation, a bad line, a picture listed twice; always when
-            nothing at all could be read.
+    What is wrong with an annotation or a line (missing, empty, bad, listed twice) is appended to `problems`, and the
+    rest is read; without them, or where nothing at all could be read, it is a `ListError`.
     """
     groups: list[Group] = []
     found: list[str] = []
@@ -197,7 +174,4 @@ def split_by_page(groups: list[Group], held_out: float = 0.1) -> tuple[list[Grou
         raise ListError(f"{len(pages)} page cannot be divided into training and validation; use all of it (--all)")
     count = min(max(round(len(pages) * held_out), 1), len(pages) - 1)
     validation = set(pages[-count:])
-    return (
-        [group for group in groups if group.page not in validation],
-        [group for group in groups if group.page in validation],
-    )
+    return tuple([group for group in groups if (group.page in validation) == held] for held in (False, True))

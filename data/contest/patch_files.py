@@ -85,11 +85,7 @@ class RecordError(ConfigError):
 
 
 def read_record(folder: Path) -> dict[str, dict[str, Any]]:
-    """The entries by key, `ALL_DATA` and `DIVIDED_DATA`, each with "size" and "downscale" at least; {} without a file.
-
-    Raises:
-        RecordError: the file is not such a record.
-    """
+    """The entries (`ALL_DATA`, `DIVIDED_DATA`), each with "size" and "downscale" at least; {} without a file."""
     path = folder / RECORD_NAME
     if not path.is_file():
         return {}
@@ -98,9 +94,8 @@ def read_record(folder: Path) -> dict[str, dict[str, Any]]:
         for entry in record.values():
             int(entry["size"]), int(entry["downscale"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RecordError(
-            f"{path} is not the record of data_preparation.py ({error!r}); delete it and use --overwrite"
-        ) from error
+        message = f"{path} is not the record of data_preparation.py ({error!r}); delete it and use --overwrite"
+        raise RecordError(message) from error
     return record
 
 
@@ -120,7 +115,5 @@ def check_preparation(data: DataConfig) -> None:
     for key, recorded in (("crop", "size"), ("downscale", "downscale")):
         said = getattr(data, key)
         if said != entry.get(recorded, said):
-            raise ConfigError(
-                f"data.{key}: {said}, but the patches of {train_list} were cut with {entry[recorded]} "
-                f"({train_list.with_name(RECORD_NAME)})"
-            )
+            raise ConfigError(f"data.{key}: {said}, but the patches of {train_list} were cut with {entry[recorded]} "
+                              f"({train_list.with_name(RECORD_NAME)})")

@@ -88,10 +88,8 @@ def _candidates(backend: str, precision: str, device: str) -> list[tuple[str, st
     ]  # fmt: skip
     if not candidates:
         there = "; ".join(f"{name} on {kind}: {', '.join(able)}" for kind, name, able in known)
-        raise BackendError(
-            f"backend {backend} with precision {precision} on device {device}: there is no such combination; there is "
-            f"{there}"
-        )
+        wanted = f"backend {backend} with precision {precision} on device {device}"
+        raise BackendError(f"{wanted}: there is no such combination; there is {there}")
     return candidates
 
 

@@ -193,18 +193,15 @@ def make(graph: Graph) -> OnnxFile:
     """Exports a network for any size of tile, with Paddle and onnx; else `BackendError`."""
     window = graph.settings and int(graph.settings.tlc_train_size * graph.settings.tlc_ratio)
     if window and window > LARGEST_WINDOW:
-        raise BackendError(
-            f"exported networks have TLC windows of {LARGEST_WINDOW} pixels at most, and {window} are asked for; take "
-            "tlc_ratio 0 (the mean over the whole tile), or backend paddle"
-        )
+        raise BackendError(f"exported networks have TLC windows of {LARGEST_WINDOW} pixels at most, and {window} are "
+                           "asked for; take tlc_ratio 0 (the mean over the whole tile), or backend paddle")
     try:
         reference = graph.reference()
         from inference.engines.onnx_graph import build_onnx
     except ImportError as error:
-        raise BackendError(
-            f"no exported network is at hand, and none can be made here ({error}); install the package onnx, or put "
-            "the .onnx and .onnx.json of `python -m inference.export` beside the weights"
-        ) from error
+        raise BackendError(f"no exported network is at hand, and none can be made here ({error}); install the package "
+                           "onnx, or put the .onnx and .onnx.json of `python -m inference.export` beside the weights"
+                           ) from error
     proof = Proof.of(reference, *graph.proof_size)
     return OnnxFile(build_onnx(reference.network), graph.fingerprint, reference.gated, reference.tlc, proof)
 

@@ -133,19 +133,16 @@ class OnnxRuntimeEngine:
         cuda, there, providers = "CUDAExecutionProvider", onnxruntime.get_available_providers(), []
         if device != "cpu":
             if cuda not in there:
-                raise BackendError(
-                    f"this onnxruntime has no {cuda} for {device} (it has {', '.join(there)}); install "
-                    "onnxruntime-gpu, or use device cpu"
-                )
+                raise BackendError(f"this onnxruntime has no {cuda} for {device} (it has {', '.join(there)}); install "
+                                   "onnxruntime-gpu, or use device cpu")
             # TF32 would round to 10 bits of fraction on newer cards.
             providers = [(cuda, {"device_id": device.removeprefix("gpu:"), "use_tf32": "0"})]
         providers.append("CPUExecutionProvider")
         self._session = onnxruntime.InferenceSession(content, options, providers=providers)
         if device != "cpu" and cuda not in self._session.get_providers():
             # onnxruntime has only logged that CUDA did not start, and would go on with the CPU.
-            raise BackendError(
-                f"onnxruntime could not start CUDA on {device}; check its CUDA and cuDNN libraries, or use device cpu"
-            )
+            raise BackendError(f"onnxruntime could not start CUDA on {device}; check its CUDA and cuDNN libraries, or "
+                               "use device cpu")
 
     def __call__(self, tile: np.ndarray) -> np.ndarray:
         # A session may be run by several threads at once.

@@ -32,12 +32,7 @@ def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Reads the state that `save_checkpoint` wrote; nothing in the file is executed.
-
-    Raises:
-        FileNotFoundError: no such file.
-        CheckpointError: torn, of another kind or of a newer format.
-    """
+    """Reads the state that `save_checkpoint` wrote; CheckpointError: torn, of another kind or of a newer format."""
     try:
         tree = load_tree(path)
     except ValueError as error:
