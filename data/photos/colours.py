@@ -93,6 +93,15 @@ def nearest_entries(rgb: np.ndarray, palette: np.ndarray, allowed: np.ndarray | 
     return np.concatenate(nearest or [[]]).astype(np.uint8)[where]
 
 
+def representative_colours(rgb: np.ndarray, count: int) -> np.ndarray:
+    """At most `count` colours (uint8 [M, 3]) that stand for all of `rgb` (uint8 [N, 3]); exact where they suffice."""
+    colours, _ = _unique(rgb)
+    if len(colours) <= count:
+        return colours
+    quantised = Image.fromarray(rgb[None]).quantize(count, Image.Quantize.MEDIANCUT)
+    return np.asarray(quantised.getpalette("RGB"), np.uint8).reshape(-1, 3)[:count]
+
+
 def _unique(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The different colours, sorted, and which of them each is; one number a colour is much faster than three."""
     red, green, blue = (rgb[:, channel].astype(np.uint32) for channel in range(3))

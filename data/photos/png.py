@@ -50,8 +50,8 @@ def decode(source: bytes, name: str) -> tuple[np.ndarray, int]:
 def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     """`source` with `rgb` (of the decoded type, stored orientation) where `mask` is 1.
 
-    Grey files get the mean of the fill's channels. Alpha stays. Of a palette the fill takes the nearest colour, of the
-    same opacity as the pixel that it replaces.
+    Grey files get the mean of the fill's channels. Alpha stays. A palette gets the fill's colours in its free entries
+    as far as they reach; beyond, the fill takes the nearest colour, of the same opacity as the pixel that it replaces.
     """
     every = _read_chunks(source, name)
     chunks, (depth, colour, *_, interlaced) = dict(every[::-1]), every[0][1][8:]
@@ -59,6 +59,12 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encod
     fill, changed = rgb[covered], {b"IHDR": _chunk(b"IHDR", bytes(every[0][1][:-1]) + b"\0")}
     if colour == _PALETTE:
         entries, opacity = _palette(chunks)
+        free = 2**depth - len(entries)
+        if free > 0 and len(fill):
+            entries = np.concatenate([entries, colours.representative_colours(fill, free)])
+            # A histogram counts the entries of the palette that was.
+            changed |= {b"PLTE": _chunk(b"PLTE", entries.tobytes()), b"hIST": b""}
+            notes += ["the histogram of the palette is dropped"] if b"hIST" in chunks else []
         before, indices = opacity[samples[covered]], np.empty(len(fill), np.uint8)
         for level in np.unique(before):
             same = before == level

@@ -35,7 +35,9 @@ SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _LARGEST_CLASSIC = 2**32 - 1
 # TIFF's numbers of what packs bytes: nothing, LZW, deflate (two numbers), PackBits, LZMA and Zstandard.
 _PLAIN, _BYTE_CODECS = 1, (1, 5, 8, 32946, 32773, 34925, 50000)
-# Those of fax and JPEG, and what Pillow makes of such a picture.
+# What a writer says in words: of the page, its camera, program, time, author and copyright.
+_TEXTS = (270, 271, 272, 305, 306, 315, 33432)
+# The codecs of fax and JPEG, and what Pillow makes of such a picture.
 _WHOLE_CODECS, _WHOLE_MODES = (2, 3, 4, 6, 7), ("1", "L", "RGB", "RGBA", "CMYK")
 _WHITE_IS_ZERO, _RGB, _PALETTE, _INKS = 0, 2, 3, 5
 # How many channels colours take; 1 is grey of which 0 is black.
@@ -214,10 +216,10 @@ def _encode_whole(source: bytes, name: str, page: Any, rgb: np.ndarray, mask: np
     colours.cover(samples, mode, mask, rgb)
     image, buffer = Image.fromarray(samples, "L" if mode == "1" else mode), io.BytesIO()
     kept = {key: told[key] for key in ("dpi", "icc_profile") if key in told}
-    image.convert(mode, dither=Image.Dither.NONE).save(
-        buffer, "TIFF", compression="group4" if mode == "1" else "tiff_adobe_deflate",
-        tiffinfo={274: _orientation(page)} if 274 in page.tags else {}, **kept,
-    )  # fmt: skip
+    tags = {code: text for code in _TEXTS if isinstance(text := page.tags.valueof(code), str)}
+    tags |= {274: _orientation(page)} if 274 in page.tags else {}
+    codec = "group4" if mode == "1" else "tiff_adobe_deflate"
+    image.convert(mode, dither=Image.Dither.NONE).save(buffer, "TIFF", compression=codec, tiffinfo=tags, **kept)
     buffer.seek(0)
     before, after = ({tag.code for tag in each.tags} for each in (page, tifffile.TiffFile(buffer).pages[0]))
     lost = ", ".join(map(str, sorted(before - after)))
