@@ -7,7 +7,7 @@ from PIL import Image
 
 import generate_meta_info
 from data.contest import choosing
-from data.contest.choosing import gradient_measure
+from data.contest.choosing import bins_with_edge, gradient_measure
 from data.contest.lists import read_list
 from data.images import read_rgb, write_image
 from data.masks import write_mask
@@ -97,6 +97,15 @@ def test_the_histogram_is_a_picture_with_all_its_colours(out):
     assert rgb.shape[0] > 300
     for colour in ((0x48, 0x78, 0xA8), (0xE0, 0xA0, 0x30), (0xB0, 0xB0, 0xB0)):
         assert (rgb == colour).all(axis=2).sum() > 100
+
+
+@pytest.mark.parametrize(("threshold", "highest"), [(10, 68.7), (10, 3), (0.3, 250), (0, 50), (80, 79.9), (10, 0)])
+def test_no_bar_of_the_histogram_lies_on_both_sides_of_the_threshold(threshold, highest):
+    edges = bins_with_edge(threshold, highest)
+    assert edges[0] == 0
+    assert edges[-1] > highest
+    assert min(abs(edge - threshold) for edge in edges) < 1e-9
+    assert len(edges) < 2000
 
 
 def test_the_full_set_has_files_of_its_own(out):

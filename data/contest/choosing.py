@@ -132,15 +132,24 @@ def _table(measured: list[Measured], options: argparse.Namespace) -> str:
     return text.getvalue()
 
 
+def bins_with_edge(threshold: float, highest: float) -> list[float]:
+    """Edges of about sixty equal bins from 0 to `highest`, one of them at the threshold: no bar lies on both sides."""
+    width = max(highest, 2 * threshold, 1e-6) / 60
+    if threshold > 0:
+        width = threshold / max(round(threshold / width), 1)
+    return [width * index for index in range(int(max(highest, threshold) / width) + 2)]
+
+
 def _draw_histogram(path: Path, measured: list[Measured], options: argparse.Namespace) -> None:
     # Imported here, since every worker process imports this module and none of them draws.
     from matplotlib.figure import Figure
 
     gradients = [[patch.gradient for patch in measured if patch.fate(options) == fate] for fate in FATES]
+    bins = bins_with_edge(options.threshold, max([patch.gradient for patch in measured], default=0))
     labels = [f"{fate} ({len(of_fate)})" for fate, of_fate in zip(FATES, gradients, strict=True)]
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    axes.hist(gradients, bins=60, stacked=True, color=_COLOURS, label=labels)
+    axes.hist(gradients, bins=bins, stacked=True, color=_COLOURS, label=labels)
     axes.axvline(options.threshold, color="black", linestyle="--", label=f"threshold {options.threshold:g}")
     axes.set(xlabel="mean Sobel gradient of the clean patch, grey levels", ylabel="patches")
     axes.yaxis.get_major_locator().set_params(integer=True)

@@ -215,7 +215,7 @@ def _encode_whole(source: bytes, name: str, page: Any, rgb: np.ndarray, mask: np
     samples, mode, told = _decode_whole(source, name, page)
     colours.cover(samples, mode, mask, rgb)
     image, buffer = Image.fromarray(samples, "L" if mode == "1" else mode), io.BytesIO()
-    kept = {key: told[key] for key in ("dpi", "icc_profile") if key in told}
+    kept = {key: told[key] for key, tag in (("dpi", 282), ("icc_profile", 34675)) if tag in page.tags}
     tags = {code: text for code in _TEXTS if isinstance(text := page.tags.valueof(code), str)}
     tags |= {274: _orientation(page)} if 274 in page.tags else {}
     codec = "group4" if mode == "1" else "tiff_adobe_deflate"
