@@ -191,7 +191,8 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--sets", dest="only", default="", metavar="A,B", help="these sets (default: all in SETS)")
     add("--methods", default="", metavar="A,B", help=f"these methods (default: all of {', '.join(METHODS)})")
     add("--limit", type=int, default=0, help="pictures per set (default: all)")
-    add("--weights", type=Path, help="weights of the gated network (default: as predict.py --mode tiles)")
+    add("--weights", type=Path, help="weights of the rows of predict.py (default: those that it takes)")
+    add("--gated-weights", type=Path, help="weights of a gated network (default: those of predict.py --mode tiles)")
     add("--plain-weights", type=Path, help="weights of a network without a gate, for plain and plain-pasted")
     add("--threads", type=int, default=available_cores(), help="threads of the network (default: all cores)")
     add("--worst", type=Path, metavar="SHEET", help=f"also draw the {_WORST} pictures with the lowest scores of `auto`")
@@ -216,7 +217,9 @@ def run(options: argparse.Namespace) -> None:
     table = "the table" if options.plain_weights else "the table without --plain-weights"
     needed = {"input", *_chosen(options.methods, methods, table), *(["auto"] if options.worst else [])}
     methods = [name for name in methods if name in needed]
-    tools = Tools(options.weights or default_weights("tiles"), options.plain_weights, options.threads)
+    files = {"shipped": options.weights or default_weights(), "plain": options.plain_weights,
+             "gated": options.gated_weights or default_weights("tiles")}  # fmt: skip
+    tools = Tools({kind: path for kind, path in files.items() if path}, options.threads)
     scenes = [scene for name in sets for scene in list_scenes(options.sets / name, options.limit)]
     rows = measure(options.out / "pictures.jsonl", scenes, methods, tools)
     rows.sort(key=lambda row: (row["set"], methods.index(row["method"])))

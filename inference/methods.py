@@ -47,7 +47,7 @@ class Outcome(NamedTuple):
 
 
 class Method(NamedTuple):
-    """One row of the table: what it is called there, and the weights it needs, "gated", "plain" or ""."""
+    """One row of the table: what it is called there, and the weights it needs, "shipped", "gated", "plain" or ""."""
 
     about: str
     weights: str
@@ -55,12 +55,13 @@ class Method(NamedTuple):
 
 
 class Tools:
-    """The restorers of a run, each opened when it is first needed, over files of a gated network and of one without a
-    gate; `digests` has the files' checksums by kind of weights ("" for methods without).
+    """The restorers of a run, each opened when it is first needed, over `files` by kind of weights: "shipped", what
+    predict.py takes, "gated" and "plain", NAFNets with a gate and without; `digests` has the files' checksums by kind
+    ("" for methods without).
     """
 
-    def __init__(self, weights: Path, plain_weights: Path | None = None, threads: int | None = None) -> None:
-        self.files = {"gated": weights} | ({"plain": plain_weights} if plain_weights else {})
+    def __init__(self, files: dict[str, Path], threads: int | None = None) -> None:
+        self.files = files
         self.digests = {"": ""} | {kind: checksum(path) for kind, path in self.files.items()}
         self._threads = threads
         self._restorers: dict[str, Restorer] = {}
@@ -78,7 +79,7 @@ class Tools:
     def auto(self, photo: Photo) -> Restored:
         """What mode `auto` makes of a photo; several methods of the same photo ask for it."""
         if self._last is None or self._last[0] is not photo:
-            self._last = (photo, self.restorer("gated")(photo.picture))
+            self._last = (photo, self.restorer("shipped")(photo.picture))
         return self._last[1]
 
 
@@ -143,7 +144,7 @@ def _inpainting(about: str, algorithm: int, our_mask: bool = False) -> Method:
         image = inpaint(photo.picture, mask, algorithm)
         return Outcome(image, found, seconds + time.perf_counter() - start)
 
-    return Method(about, "gated" if our_mask else "", run)
+    return Method(about, "shipped" if our_mask else "", run)
 
 
 def _network(about: str, kind: str = "gated", **options: Any) -> Method:
@@ -172,13 +173,16 @@ METHODS = {
         np.where(photo.mask[..., None], photo.truth, photo.picture))),
     "plain": _network("plain NAFNet, four tiles", "plain", mode="tiles", rows=2, columns=2, overlap=0),
     "plain-pasted": _network("plain NAFNet, pasted back", "plain"),
-    "auto": Method("gated, auto", "gated", lambda tools, photo: _outcome(tools.auto(photo))),
-    "auto-eager": _network("gated, auto, eager fp32, the reference", **_EAGER),
-    "auto-no-tlc": _network("gated, auto, without TLC", tlc_ratio=0.0),
-    "auto-flips": _network("gated, auto, mean over four flips", tta=True),
-    # What the shipped weights ask for beside the plain pass, taken away one at a time.
-    "auto-own-fill": _network("gated, auto, the network's fill", predict={"fill": "network"}),
-    "auto-one-look": _network("gated, auto, one look", predict={"overview_long_side": 0}),
+    "auto": Method("what predict.py does", "shipped", lambda tools, photo: _outcome(tools.auto(photo))),
+    "auto-true": Method("the same, told the true mask", "shipped", lambda tools, photo: _outcome(
+        tools.restorer("shipped")(photo.picture, photo.mask))._replace(found=None)),
+    "auto-eager": _network("what predict.py does, eager fp32, the reference", "shipped", **_EAGER),
+    "auto-flips": _network("what predict.py does, mean over four flips", "shipped", tta=True),
+    "gated": _network("gated, auto"),
+    # What the gated weights ask for beside the plain pass, taken away one at a time.
+    "gated-no-tlc": _network("gated, auto, without TLC", tlc_ratio=0.0),
+    "gated-own-fill": _network("gated, auto, the network's fill", predict={"fill": "network"}),
+    "gated-one-look": _network("gated, auto, one look", predict={"overview_long_side": 0}),
     "tiles": _network("gated, tiles", mode="tiles"),
     "tiles-eager": _network("gated, tiles, eager fp32, the reference", mode="tiles", **_EAGER),
     "tiles-no-tlc": _network("gated, tiles, without TLC", mode="tiles", tlc_ratio=0.0),

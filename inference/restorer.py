@@ -165,12 +165,13 @@ class Restorer:
         tells = f"a locator looks at {sides} px" if self._locator is not None else self.tlc
         return f"{backend.name} {backend.precision} on {backend.device}, {how}; {tells}"
 
-    def __call__(self, image: Picture) -> Restored:
+    def __call__(self, image: Picture, mask: np.ndarray | None = None) -> Restored:
         """Restores one picture.
 
         Args:
             image: RGB uint8 or uint16 [H, W, 3], a Pillow image, or the path of a picture file; see `as_pixels` for
                 how the latter two become arrays.
+            mask: [H, W], nonzero where the picture is covered: then nothing is looked for.
 
         Raises:
             TypeError: something else.
@@ -181,11 +182,13 @@ class Restorer:
         seconds: dict[str, float] = {}
         with _timed({} if isinstance(image, np.ndarray) else seconds, "read"):
             picture = as_pixels(image)
-        if self._is_plain or (self.mode != "auto" and not self.gated):
+        if mask is not None and mask.shape != picture.shape[:2]:
+            raise ValueError(f"a mask of {mask.shape} for a picture of {picture.shape[:2]}: expected the same")
+        if mask is None and (self._is_plain or (self.mode != "auto" and not self.gated)):
             return self._whole(picture, seconds)
-        with _timed(seconds, "locate"):
-            located = self._find(picture)
         working = self.working_size(*picture.shape[:2])
+        with _timed(seconds, "locate"):
+            located = self._find(picture) if mask is None else _told(picture, mask, working)
         # The border of what is covered is known as well as the small copy shows it.
         rules = PasteRules().scaled(max(working) / max(located.mask.shape))
         with _timed(seconds, "restore"):
@@ -261,6 +264,12 @@ class Restorer:
             return single_cut(height, width, settings.overlap)
         rows, columns = (settings.rows, settings.columns) if self.mode == "tiles" else (1, 1)
         return equal_cut(height, width, rows, columns, settings.overlap)
+
+
+def _told(picture: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> Located:
+    covered = cv2.resize((mask != 0).astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA) >= 0.5
+    count = cv2.connectedComponents(covered.astype(np.uint8))[0] - 1
+    return Located(shrink(picture, size), covered.astype(np.uint8), count, None)
 
 
 def changes(result: np.ndarray, picture: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ class PaintedTools(Tools):
     def restorer(self, kind: str, predict: dict | None = None, **options: object) -> Restorer:
         inspect.signature(Restorer).bind(**options)
         PredictConfig.from_dict(predict or {})
-        backend = StandIn(_cover_dark) if kind == "gated" else StandIn(brighten, gated=False)
+        backend = StandIn(_cover_dark) if kind != "plain" else StandIn(brighten, gated=False)
         return Restorer.from_backend(backend, PredictConfig(), mode=options.get("mode", "auto"))
 
 
@@ -56,7 +56,7 @@ def _cover_dark(tile: np.ndarray) -> np.ndarray:
 @pytest.fixture
 def tools(tmp_path: Path) -> PaintedTools:
     (tmp_path / "weights").write_bytes(b"some weights")
-    return PaintedTools(tmp_path / "weights", tmp_path / "weights")
+    return PaintedTools(dict.fromkeys(("shipped", "gated", "plain"), tmp_path / "weights"))
 
 
 def test_each_method_is_what_its_row_says(photo: Photo, tools: PaintedTools) -> None:
@@ -75,6 +75,10 @@ def test_each_method_is_what_its_row_says(photo: Photo, tools: PaintedTools) -> 
             # Each part by itself, with some page around it, becomes what it would become in the whole.
             np.testing.assert_allclose(image, cv2.inpaint(photo.picture, mask, 5, algorithm), atol=1)
             np.testing.assert_array_equal(saw, told)
+    # Told the true mask, it fills that and nothing farther than its rim.
+    beyond = cv2.dilate(photo.mask, np.ones((41, 41), np.uint8)) == 0
+    np.testing.assert_array_equal(outcomes["auto-true"].image[beyond], photo.picture[beyond])
+    assert (outcomes["auto-true"].image[covered] != photo.picture[covered]).any(-1).mean() > 0.8
     # A network without a gate that does not look for anything says nothing about it.
     assert outcomes["plain"].found is None
     assert outcomes["plain-pasted"].found is not None
@@ -82,7 +86,7 @@ def test_each_method_is_what_its_row_says(photo: Photo, tools: PaintedTools) -> 
 
 def test_settings_of_the_weights_are_replaced_for_one_row_only(tmp_path: Path) -> None:
     save_weights(tmp_path / "w.pdparams", replace(small_weights(), predict={"fill": "page", "long_side": 640}))
-    tools = Tools(tmp_path / "w.pdparams")
+    tools = Tools({"gated": tmp_path / "w.pdparams"})
     changes = ({"fill": "network"}, None, {"fill": "network"})
     own, as_shipped, again = (tools.restorer("gated", predict, backend="paddle", device="cpu") for predict in changes)
     assert (own.settings.fill, own.settings.long_side) == ("network", 640)
@@ -136,7 +140,7 @@ def test_a_summary_pools_masks_and_counts_pictures() -> None:
     text = markdown(summaries, ["One more thing."])
     assert "### contest" in text
     cells = "2 | 65.00 | 0.9000 | 0.8000 | 20.00 | 91.00% | 0.429 | 0.600 | 0.600 | 1 | 0.01 | 1 | 2.00"
-    assert f"| gated, auto | {cells} |" in text
+    assert f"| what predict.py does | {cells} |" in text
     assert "| - | - | - | 1 | 0.01 | 0 | 2.00 |" in text
     assert "* One more thing." in text
     # Pictures that are too small have no score.
@@ -168,8 +172,8 @@ def test_a_run_goes_on_and_measures_what_is_new(sets: Path, tools: PaintedTools,
     assert told(tools, "input", "auto") == []
     assert told(tools, "input", "auto", "ceiling") == ["ceiling"] * 5
     # Other weights, on which the inputs do not depend.
-    tools.files["gated"].write_bytes(b"other weights")
-    assert told(PaintedTools(tools.files["gated"]), "input", "auto") == ["auto"] * 5
+    tools.files["shipped"].write_bytes(b"other weights")
+    assert told(PaintedTools(tools.files), "input", "auto") == ["auto"] * 5
 
 
 def test_the_command_writes_tables_and_a_sheet(sets: Path, tmp_path: Path, capsys) -> None:
@@ -181,7 +185,7 @@ def test_the_command_writes_tables_and_a_sheet(sets: Path, tmp_path: Path, capsy
     assert table in capsys.readouterr().out
     assert [line for line in table.splitlines() if line.startswith("#")] == ["### contest"]
     shown = [line.split(" | ")[:2] for line in table.splitlines() if " | 2 | " in line]
-    assert shown == [["| input unchanged", "2"], ["| Telea, true mask", "2"], ["| gated, auto", "2"]]
+    assert shown == [["| input unchanged", "2"], ["| Telea, true mask", "2"], ["| what predict.py does", "2"]]
     assert str(tmp_path) not in table
     assert len((out / "pictures.jsonl").read_text("utf-8").splitlines()) == 6
     assert read_rgb(sheet).shape[1] > 4 * 190
