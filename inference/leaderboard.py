@@ -25,11 +25,11 @@ import numpy as np
 from data.contest.lists import Group, is_contest, read_contest
 from data.images import read_rgb, write_image
 from data.masks import read_mask
-from inference.benchmark.report import describe
 from inference.engines.runtimes import BackendError
 from inference.methods import METHODS, RIM, Photo, Tools, checksum, judge
 from inference.restorer import default_weights
 from inference.sheet import CELL_SIDE, draw_sheet, shrink, tint
+from inference.timing import describe
 from metrics.score import HIGHEST_PSNR, mean
 from utils.files import write_text
 from utils.machine import available_cores

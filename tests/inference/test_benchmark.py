@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
-import io
 import json
 
+import cv2
 import numpy as np
 import paddle
 import pytest
-from PIL import Image
 
 from configs.schema import PredictConfig
-from inference.benchmark import __main__ as command
-from inference.benchmark.cases import (
-    _SAMPLES,
-    RECIPE,
-    SIDES,
-    Case,
-    all_cases,
-    as_recipe,
-    doubled,
-    sample_pictures,
-    take_pictures,
-)
-from inference.benchmark.measure import compare, measure
-from inference.benchmark.report import Result, csv_text, describe, markdown, matrix_rate
+from data.images import read_rgb, upright_size, write_image
+from inference import benchmark
+from inference.benchmark import SAMPLES, Case, all_cases, put_photos, write_tables
 from inference.engines.choice import PRECISIONS
 from inference.engines.exported import Graph
 from inference.restorer import Restored
+from inference.timing import RECIPE, STEPS, as_recipe, describe, difference, doubled, matrix_rate, measure
 from models.nafnet import multiply_adds
 from models.tlc import convert_to_local
 from models.weights import Weights, arrays_of, load_weights, network_of, save_weights
@@ -57,8 +47,7 @@ def tile():
 def test_a_doubled_network_has_twice_the_width_and_computes_the_same(gate, tile):
     weights = lively(gate)
     wide = doubled(weights)
-    assert wide.model["width"] == 2 * weights.model["width"]
-    assert network_of(wide).config == wide.model
+    assert network_of(wide).config == wide.model == {**weights.model, "width": 2 * weights.model["width"]}
     expected = run(weights, tile)
     assert expected.std() > 0.1
     np.testing.assert_allclose(run(wide, tile), expected, atol=2e-5)
@@ -70,163 +59,105 @@ def test_the_recipes_network_is_the_same_without_its_gate(tile):
     weights.predict.update(tlc_ratio=2.5, tlc_train_size=256)
     recipe = as_recipe(weights)
     assert recipe.model["gate"] is False
-    assert recipe.predict == {"long_side": 0, "downscale": 1, **RECIPE}
+    assert recipe.predict == RECIPE
     np.testing.assert_array_equal(run(recipe, tile), run(weights, tile)[:, :3])
-    assert as_recipe(recipe).params.keys() == recipe.params.keys()
-
-
-def test_photos_are_the_bundled_ones_enlarged_or_a_folders(tmp_path):
-    for name in ("samples", "source", "taken"):
-        (tmp_path / name).mkdir()
-    sample_pictures(tmp_path / "samples", 1)
-    (photo,) = (tmp_path / "samples").iterdir()
-    assert sorted(Image.open(photo).size) == list(SIDES)
-    sample_pictures(tmp_path / "samples", 9, (60, 80))
-    contents = [path.read_bytes() for path in sorted((tmp_path / "samples").iterdir())]
-    # Mirrored after a turn through all of them, and so none is there twice until two turns are over.
-    assert len(set(contents)) == min(9, 2 * len(list(_SAMPLES.glob("*.jpg"))))
-    for name in ("b.jpg", "a.JPG", "c.jpg", "a.png"):
-        (tmp_path / "source" / name).write_bytes(name.encode())
-    take_pictures(tmp_path / "source", tmp_path / "taken", 2)
-    assert sorted(path.name for path in (tmp_path / "taken").iterdir()) == ["a.JPG", "b.jpg"]
 
 
 def test_every_engine_and_precision_is_a_case_and_the_reference_comes_first():
     cases = all_cases("width 16", "width 32", 1024, "gpu:0")
-    assert cases[0].is_reference
+    assert cases[0] == Case("width 16", "auto", "paddle", "fp32", "cpu", compared=True)
     assert len({case.name for case in cases}) == len(cases)
-    measured = {(case.device.partition(":")[0], case.backend, case.precision) for case in cases[:-2]
-                if case.network == "width 16" and case.backend != "auto"}
-    assert measured == {
+    named = [case for case in cases if case.network == "width 16" and case.backend != "auto"]
+    assert {(case.device.partition(":")[0], case.backend, case.precision) for case in named} == {
         (kind, backend, precision)
         for kind, known in PRECISIONS.items() for backend, precisions in known.items() for precision in precisions
     }  # fmt: skip
-    assert [case.mode for case in cases if case.backend == "auto" and not case.settings] == [
-        "auto", "tiles", "full", "auto"
+    words = [case.what for case in cases if case.backend == "auto" or case.recipe]
+    assert words == [
+        *(f"width 16, mode {mode}" for mode in ("auto", "tiles", "full")),
+        *(f"width 16, mode {mode}, working at 2048 px" for mode in ("auto", "tiles", "full")),
+        "width 32, mode auto", "width 32, no gate, the write-up's recipe", "width 16, no gate, the write-up's recipe",
     ]  # fmt: skip
-    assert [(case.network, case.mode, case.backend, case.precision) for case in cases if case.recipe] == [
-        ("width 32, no gate", "tiles", "paddle", "fp32"), ("width 16, no gate", "tiles", "paddle", "fp32")
-    ]  # fmt: skip
-    assert [case.mode for case in cases if case.settings == {"long_side": 2048}] == ["auto", "tiles", "full"]
-    fewer = all_cases("width 32", "width 64", 2048, "cpu", recipe=False)
-    assert not any(case.recipe or case.settings or case.device.startswith("gpu") for case in fewer)
+    fewer = all_cases("width 32", "width 64", 2048, "cpu")
+    assert not any(case.settings or case.device.startswith("gpu") for case in fewer)
 
 
 @pytest.fixture
 def order(tmp_path):
-    """An order for `measure`, of three small photos."""
-    for name in ("pictures", "results", "reference"):
-        (tmp_path / name).mkdir()
-    sample_pictures(tmp_path / "pictures", 3, (150, 200))
+    """What `measure` is asked, with three small photos."""
+    for path in sorted(SAMPLES.iterdir())[:3]:
+        write_image(tmp_path / "pictures" / path.name, cv2.resize(read_rgb(path), (150, 200)))
     weights = lively()
     # Everything is an occluder, so that there is something to compare.
     weights.params["ending.bias"][3] += 5
     save_weights(tmp_path / "w.pdparams", weights)
-    places = {name: str(tmp_path / name) for name in ("pictures", "results", "reference")}
-    return {"weights": str(tmp_path / "w.pdparams"), "threads": 2, **places}
+    return {"weights": str(tmp_path / "w.pdparams"), "folder": str(tmp_path)}
 
 
-def measured(order, case):
-    return json.loads(json.dumps(measure({**order, "case": vars(case)})))
+def measured(order: dict, case: Case) -> dict:
+    return json.loads(json.dumps(measure({**order, **case._asdict()})))
 
 
 def test_a_case_is_measured_and_compared_with_the_reference(order, tmp_path):
-    reference = measured(order, Case("n", "auto", "paddle", "fp32", "cpu"))
-    assert (reference["engine"], reference["difference"]) == ("paddle fp32", None)
-    assert len(reference["steps"]) == 2
-    for steps in reference["steps"]:
-        parts = [steps[name] for name in ("decode", "locate", "restore", "compose", "encode")]
-        assert min(parts) >= 0
-        assert 0.8 * steps["total"] < sum(parts) <= steps["total"]
-    assert 0 < reference["network"] < max(steps["total"] for steps in reference["steps"])
-    assert 0.05 < reference["memory"] < 20
-    assert reference["batch"] > 0
-    assert {path.name for path in (tmp_path / "results").iterdir()} == {f"sample_00{index}.jpg" for index in range(3)}
-
+    first = measured(order, Case("n", "auto", "paddle", "fp32", "cpu", compared=True))
+    assert first["engine"] == "paddle fp32"
+    assert "largest" not in first
+    assert min(first[step] for step in STEPS) >= 0
+    assert 0 < first["network"] < 2 * first["total"]
+    assert 0.7 * first["total"] < sum(first[step] for step in STEPS) < 1.3 * first["total"]
+    assert 0.05 < first["memory"] < 20
+    assert first["batch"] > 0
+    assert len(list((tmp_path / "results").iterdir())) == 3
     network = convert_to_local(network_of(lively()), 32, 1.5)
     # Locating runs on the whole photo at 96 px, in one tile that may be a little larger; nothing is left to restore.
-    assert 1 <= reference["gmac"] / (multiply_adds(network, 96, 72) / 1e9) < 3
+    assert 1 <= first["gmac"] / (multiply_adds(network, 96, 72) / 1e9) < 3
+    assert first["gflops"] == pytest.approx(2 * first["gmac"] / first["network"])
 
-    again = measured(order, Case("n", "auto", "onnxruntime", "fp32", "cpu"))
+    again = measured(order, Case("n", "auto", "onnxruntime", "fp32", "cpu", compared=True))
     assert again["engine"] == "onnxruntime fp32"
-    assert again["difference"]["outside"] == 0
-    assert again["difference"]["largest"] <= 1
-    opened = measured({**order, "pictures": None}, Case("n", "auto", "onnxruntime", "fp32", "cpu"))
-    assert opened.keys() == {"engine", "device", "start"}
+    assert 0 <= again["mean"] <= again["largest"] <= 1
 
 
 def test_the_recipe_is_one_photo_in_four_tiles_of_its_full_size(order):
     recipe = as_recipe(load_weights(order["weights"]))
     save_weights(order["weights"], recipe)
     answer = measured(order, Case("n", "tiles", "paddle", "fp32", recipe=True))
-    assert len(answer["steps"]) == 1
     assert "batch" not in answer
     assert answer["gmac"] == pytest.approx(4 * multiply_adds(network_of(recipe), 100, 75) / 1e9)
 
 
-def test_differences_are_counted_where_they_belong(tmp_path):
-    source = np.full((4, 5, 3), 100, np.uint8)
-    first, second = source.copy(), source.copy()
-    one, two = np.zeros((4, 5), np.uint8), np.zeros((4, 5), np.uint8)
+def test_differences_are_counted_where_a_result_may_have_changed_the_photo(tmp_path):
+    first, second = np.full((2, 4, 5, 3), 100, np.uint8)
+    one, two = np.zeros((2, 4, 5), np.uint8)
     one[1, 1:3], two[1, 1] = 1, 1
-    first[1, 1:3], second[1, 1] = 90, 97
-    second[3, 4, 0] = 104
+    first[1, 1:3], second[1, 1], second[3, 4] = 90, 97, 0
     np.savez(tmp_path / "page.npz", image=first, mask=one)
-    found = compare(Restored(second, two, 1), tmp_path / "page.npz", source)
-    assert found == {"largest": 10.0, "mean": 8.5, "outside": 4.0}
+    assert difference(Restored(second, two, 1), tmp_path / "page.npz") == (10.0, 8.5)
 
 
-def answer(seconds: float, **others) -> dict:
-    steps = {"decode": 0.1, "locate": seconds - 0.4, "restore": 0.0, "compose": 0.1, "encode": 0.2, "total": seconds}
-    return {
-        "engine": "openvino fp32", "device": "cpu", "start": 1.0, "steps": [steps] * 3, "batch": seconds - 0.25,
-        "network": 0.5, "gmac": 10.0, "memory": 1.0, "difference": None, **others,
-    }  # fmt: skip
-
-
-@pytest.fixture
-def results():
-    apart = {"largest": 3.0, "mean": 0.25, "outside": 0.0}
-    recipe = answer(150.0, engine="paddle fp32")
-    del recipe["batch"]
-    return [
-        Result(Case("width 16", "auto", "openvino", "bf16"), [answer(1, engine="openvino bf16", difference=apart)]),
-        Result(Case("width 16"), [answer(3.0, memory=1.5), answer(2.0)]),
-        Result(Case("width 16", "full"), problem="no engine"),
-        Result(Case("width 32, no gate", "tiles", "paddle", "fp32", recipe=True), [recipe]),
+def test_the_tables_hold_what_was_measured_and_name_what_was_not(tmp_path, capsys):
+    numbers = dict.fromkeys(STEPS, 0.1) | {"total": 2.0, "memory": 1.5, "gflops": 40.0, "matmul_gflops": 80.0}
+    numbers |= {"engine": "x", "problem": ""}
+    rows = [
+        {"case": "a", "what": "one", **numbers, "batch": 1.75, "largest": 3, "mean": 0.25},
+        {"case": "b", "what": "two", **numbers, "matmul_gflops": 100.0},
+        {"case": "c", "what": "three", "problem": "no engine"},
     ]
-
-
-def test_the_table_has_the_fastest_round_and_the_largest_memory(results):
-    table = markdown("a machine", "five photos", [80.0, 100.0], results)
-    rows = [[cell.strip() for cell in line.split("|")[1:-1]]
-            for line in table.splitlines() if line.startswith("| width")]
-    assert rows == [
-        ["width 16, mode auto", "openvino bf16", "0.10", "0.60", "0.00", "0.10", "0.20", "1.00", "0.75", "1.00",
-         "40 (40%)", "3 / 0.250"],
-        ["width 16, mode auto", "openvino fp32 (auto)", "0.10", "1.60", "0.00", "0.10", "0.20", "2.00", "1.75", "1.50",
-         "40 (40%)", ""],
-        ["width 32, no gate, the write-up's recipe", "paddle fp32", "0.10", "149.60", "0.00", "0.10", "0.20", "150.00",
-         "", "1.00", "40 (40%)", ""],
-    ]  # fmt: skip
-    for words in ("width 16, mode full, auto: not measured: no engine", "a machine", "80, 100 GFLOP/s"):
+    write_tables(argparse.Namespace(csv=tmp_path / "b.csv", markdown=tmp_path / "b.md"), "a machine", rows)
+    table = (tmp_path / "b.md").read_text()
+    assert table in capsys.readouterr().out
+    steps = "0.10 | 0.10 | 0.10 | 0.10 | 0.10"
+    assert f"| one | x | {steps} | 2.00 | 1.75 | 1.50 | 40 (40%) | 3 / 0.250 |\n" in table
+    assert f"| two | x | {steps} | 2.00 |  | 1.50 | 40 (40%) |  |\n" in table
+    for words in ("a machine", "* c: not measured: no engine", "100 GFLOP/s"):
         assert words in table
-
-
-def test_the_csv_has_a_line_per_round_and_one_for_what_failed(results):
-    rows = list(csv.DictReader(io.StringIO(csv_text("a machine", [80.0, 100.0], results))))
-    assert [(row["case"], row["round"]) for row in rows] == [
-        ("width 16, mode auto, openvino bf16", "1"), ("width 16, mode auto, auto", "1"),
-        ("width 16, mode auto, auto", "2"), ("width 16, mode full, auto", ""),
-        ("width 32, no gate, the write-up's recipe, paddle fp32", "1"),
+    read = list(csv.DictReader((tmp_path / "b.csv").open()))
+    assert [(row["case"], row["total"], row["problem"]) for row in read] == [
+        ("a", "2.0", ""), ("b", "2.0", ""), ("c", "", "no engine")
     ]  # fmt: skip
-    assert [float(row["total"]) for row in rows if row["round"]] == [1, 3, 2, 150]
-    assert rows[0]["largest"] == "3.0"
-    assert rows[3]["problem"] == "no engine"
-    assert {row["machine"] for row in rows} == {"a machine"}
 
 
-def test_the_rate_of_matrix_products_is_that_of_this_machine():
+def test_the_machine_is_described_and_timed():
     assert 1 < matrix_rate(512) < 1e5
     words = describe(2)
     assert f"paddlepaddle {paddle.__version__}" in words or f"paddlepaddle-gpu {paddle.__version__}" in words
@@ -234,38 +165,37 @@ def test_the_rate_of_matrix_products_is_that_of_this_machine():
 
 
 @pytest.mark.long
-def test_the_command_measures_what_it_can_and_names_what_it_cannot(tmp_path, monkeypatch, capsys):
-    save_weights(tmp_path / "tiny.pdparams", lively())
-    (tmp_path / "photos").mkdir()
-    sample_pictures(tmp_path / "photos", 3, (150, 200))
+def test_the_command_measures_what_it_can_and_names_what_it_cannot(order, tmp_path, monkeypatch, capsys):
+    save_weights(order["weights"], lively())
     # Children find no OpenVINO.
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['openvino'] = None\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    files = [tmp_path / "b.csv", tmp_path / "b.md"]
-    code = command.main([
-        "--repeat", "1", "--count", "2", "--weights", str(tmp_path / "tiny.pdparams"), "--csv", str(files[0]),
-        "--pictures", str(tmp_path / "photos"), "--markdown", str(files[1]),
-        "--only", "8, mode auto, onnxruntime", "--only", "8, mode auto, openvino fp32", "--only", "8, no gate",
-    ])  # fmt: skip
-    output = capsys.readouterr().out
-    assert code == 0
-    rows = {row["case"]: row for row in csv.DictReader(io.StringIO(files[0].read_text()))}
+    options = [f"--weights={order['weights']}", f"--pictures={tmp_path}/pictures", f"--csv={tmp_path}/b.csv"]
+    for words in ("8, mode auto, onnxruntime", "8, mode auto, openvino fp32", "8, no gate"):
+        options += ["--only", words]
+    assert benchmark.main(options) == 0
+    rows = {row["case"]: row for row in csv.DictReader((tmp_path / "b.csv").open())}
     assert set(rows) == {
         "width 8, mode auto, onnxruntime fp32", "width 8, mode auto, openvino fp32",
         "width 8, no gate, the write-up's recipe, paddle fp32",
     }  # fmt: skip
     assert "openvino is not installed" in rows["width 8, mode auto, openvino fp32"]["problem"]
     assert float(rows["width 8, mode auto, onnxruntime fp32"]["gmac"]) > 0
-    assert files[1].read_text() in output
-    assert "not measured: " in output
+    assert "Photos: 3 JPEG, 150x200" in capsys.readouterr().out
 
 
-def test_a_wrong_order_is_refused_before_anything_is_measured(tmp_path, capsys):
-    assert command.main(["--weights", str(tmp_path / "none.pdparams")]) == 2
-    assert "none.pdparams" in capsys.readouterr().err
-    save_weights(tmp_path / "tiny.pdparams", lively())
+def test_photos_are_the_bundled_ones_enlarged_or_a_folders(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(benchmark, "SIDES", (60, 80))
+    put_photos(tmp_path / "drawn", None)
+    assert [sorted(upright_size(path)) for path in (tmp_path / "drawn").iterdir()] == [[60, 80]] * benchmark.PHOTOS
+    monkeypatch.setattr(benchmark, "PHOTOS", 2)
+    (tmp_path / "source").mkdir()
+    for name in ("b.jpg", "a.JPG", "c.jpg", "a.png"):
+        (tmp_path / "source" / name).write_bytes(b"")
+    put_photos(tmp_path / "taken", tmp_path / "source")
+    assert sorted(path.name for path in (tmp_path / "taken").iterdir()) == ["a.JPG", "b.jpg"]
     (tmp_path / "empty").mkdir()
-    options = ["--weights", str(tmp_path / "tiny.pdparams"), "--pictures", str(tmp_path / "empty")]
-    assert command.main(options) == 2
-    assert "empty: no *.jpg" in capsys.readouterr().err
-    assert command.main(["--repeat", "0"]) == 2
+    assert benchmark.main(["--pictures", str(tmp_path / "empty")]) == 2
+    assert "empty: 0 photos" in capsys.readouterr().err
+    assert benchmark.main(["--weights", str(tmp_path / "none.pdparams")]) == 2
+    assert "none.pdparams" in capsys.readouterr().err

@@ -11,8 +11,8 @@ from data.contest.lists import PatchPaths, write_list
 from data.images import BadImageError, read_rgb
 from data.masks import read_mask
 from inference.restorer import Restorer
-from inference.validation import MEASURES, validate, validation_pages
-from metrics.score import evaluate
+from inference.validation import validate, validation_pages
+from metrics.score import MEASURES, evaluate
 from models.weights import Weights, arrays_of
 from tests.models.networks import build
 from utils.training.processes import Processes
@@ -33,7 +33,6 @@ def pages(tmp_path_factory) -> list[PatchPaths]:
         for path, picture in zip(trio, (clean, occluded, mask), strict=True):
             cv2.imwrite(str(path), picture)
         entries.append(trio)
-    write_list(folder / "val_pages.txt", entries)
     return entries
 
 
@@ -73,15 +72,14 @@ def test_an_interruption_gives_no_numbers(pages, weights):
     assert len(asked) == 2
 
 
-def test_a_choice_of_pages_is_spread_over_the_list(pages):
-    list_file = pages[0].clean.parent / "val_pages.txt"
-    assert [page.clean.name for page in validation_pages(list_file)] == ["0_gt.png", "1_gt.png", "2_gt.png"]
-    assert [page.clean.name for page in validation_pages(list_file, 2)] == ["0_gt.png", "1_gt.png"]
-    assert len(validation_pages(list_file, 9)) == 3
+def test_a_choice_of_pages_is_spread_over_the_list(pages, tmp_path):
+    def names(limit: int = 0) -> list[str]:
+        return [page.clean.name[0] for page in validation_pages(tmp_path / "pages.txt", limit)]
+
+    write_list(tmp_path / "pages.txt", [pages[number // 4] for number in range(12)])
+    assert (names(3), names(2)) == (["0", "1", "2"], ["0", "1"])
+    assert names() == names(99) == [*"000011112222"]
     assert validation_pages(None) == []
-    many = pages[0].clean.parent / "many.txt"
-    write_list(many, [pages[number // 4] for number in range(12)])
-    assert [page.clean.name for page in validation_pages(many, 3)] == ["0_gt.png", "1_gt.png", "2_gt.png"]
 
 
 def test_a_missing_page_is_named_before_the_training(pages, tmp_path):
@@ -111,9 +109,3 @@ def test_a_photo_that_is_turned_upright_counts_by_its_upright_size(pages, tmp_pa
     write_list(tmp_path / "val_pages.txt", [pages[0]._replace(mask=tmp_path / "mask.png")])
     with pytest.raises(BadImageError, match=r"mask\.png: 170x190 pixels"):
         validation_pages(tmp_path / "val_pages.txt")
-
-
-def test_pages_that_do_not_fit_together_are_named(pages, weights, tmp_path):
-    cv2.imwrite(str(tmp_path / "small.png"), np.zeros((20, 20, 3), np.uint8))
-    with pytest.raises(ValueError, match=r"0_occluded\.png: cannot be compared with .*small\.png"):
-        validate(weights, [pages[0]._replace(clean=tmp_path / "small.png")], "cpu", Processes())
