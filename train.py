@@ -40,6 +40,7 @@ from configs.load import load_config, to_yaml
 from configs.parsing import ConfigError
 from configs.schema import Config
 from data.batches.patches import make_loader
+from data.batches.sampling import lr_at, stage_at
 from data.contest.lists import ListError
 from data.images import BadImageError
 from inference.validation import validate, validation_pages
@@ -49,9 +50,8 @@ from models.nafnet import NAFNet, apply_gate
 from models.weights import Weights, arrays_of, load_arrays, load_weights, save_weights
 from utils.machine import DeviceError, bar_intervals, resolve_device
 from utils.training.checkpoint import CheckpointError, MovingAverage, load_optimizer_arrays, optimizer_arrays
-from utils.training.processes import Processes, StopRequest, device_of_process, join_processes
+from utils.training.processes import Processes, StopRequest, device_of_process, join_processes, seed_iteration
 from utils.training.run_folder import RunFolder
-from utils.training.schedule import lr_at, seed_iteration, stage_at
 
 
 class NotFiniteError(ArithmeticError):

@@ -1,4 +1,4 @@
-"""Which patch an iteration trains on, and with which randomness: pure functions of seed, iteration and index.
+"""What an iteration is: its stage, learning rate, samples and their randomness, as pure functions of its number.
 
 Workers, resuming and the number of processes therefore change nothing: iteration 70,000 sees the same pixels whether
 the run came there in one go, in five sessions, with eight workers or with none.
@@ -6,17 +6,45 @@ the run came there in one go, in five sessions, with eight workers or with none.
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from configs.schema import Stage
-from utils.training.schedule import stage_at
+from configs.schema import ScheduleConfig, Stage
 
 # Separate streams of random numbers: the order of an epoch must not repeat what a sample draws.
 _EPOCH_STREAM, _SAMPLE_STREAM = 0, 1
+
+
+def stage_at(iteration: int, stages: Sequence[Stage]) -> tuple[int, Stage]:
+    """The stage that an iteration (from 0) belongs to, as (index, stage); ValueError outside all of them."""
+    first = 0
+    for index, stage in enumerate(stages):
+        if 0 <= iteration < first + stage.iterations:
+            return index, stage
+        first += stage.iterations
+    raise ValueError(f"iteration {iteration} is outside the {first} iterations of the stages")
+
+
+def lr_at(iteration: int, schedule: ScheduleConfig, base_lr: float, total: int) -> float:
+    """The learning rate of iteration `iteration` (from 0) in a run of `total` iterations; ValueError outside it.
+
+    1. A period begins at 0 and at every restart, and ends where the next one begins, the last at `total`.
+    2. Within a period the rate falls from `base_lr` along half a cosine to the period's `eta_min`, which it would
+       reach at the first iteration after the period (SGDR, Loshchilov and Hutter 2017, with given restarts).
+    3. During the first `warmup` iterations the result is multiplied by a factor that rises linearly to 1.
+    """
+    if not 0 <= iteration < total:
+        raise ValueError(f"iteration {iteration} is outside the run's {total} iterations")
+    borders, period = [0, *schedule.restarts, total], bisect_right(schedule.restarts, iteration)
+    lowest = schedule.eta_min[period if len(schedule.eta_min) > 1 else 0]
+    progress = (iteration - borders[period]) / (borders[period + 1] - borders[period])
+    rate = lowest + (base_lr - lowest) * (1 + math.cos(math.pi * progress)) / 2
+    return rate * min(1.0, (iteration + 1) / schedule.warmup) if schedule.warmup else rate
 
 
 class SampleKey(NamedTuple):

@@ -16,6 +16,7 @@ import generate_meta_info
 import predict
 from configs.load import load_config
 from configs.schema import ModelConfig, PredictConfig
+from data.batches.sampling import lr_at, stage_at
 from data.synthesis.__main__ import main as synthesis
 from inference import Restored, Restorer, restorer
 from inference.engines.exported import Graph, make
@@ -26,7 +27,6 @@ from inference.paste import PasteRules, Patch, paste
 from metrics.__main__ import main as metrics
 from models.nafnet import NAFNet
 from models.weights import Weights, arrays_of, load_weights, save_weights
-from utils.training.schedule import lr_at, stage_at
 
 __all__ = ["Restored", "Restorer", "load_weights", "metrics", "predict", "save_weights", "synthesis"]
 ROOT = Path(__file__).resolve().parent.parent.parent

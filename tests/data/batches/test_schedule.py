@@ -11,7 +11,8 @@ import pytest
 
 from configs.load import load_config
 from configs.schema import ScheduleConfig, Stage
-from utils.training.schedule import lr_at, seed_iteration, stage_at
+from data.batches.sampling import lr_at, stage_at
+from utils.training.processes import seed_iteration
 
 WRITE_UP = load_config("configs/nafnet_phase1_l1.yml")
 
