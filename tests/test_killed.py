@@ -50,12 +50,12 @@ for line in sys.stdin:
 
 
 @contextmanager
-def mother(log: Path, *modules: str) -> Iterator[Callable[..., int]]:
+def mother(log: Path, *modules: str, threads: int = 1) -> Iterator[Callable[..., int]]:
     """Gives a function (arguments, the number of the last file or 0, whether that is half) -> exit code of a run.
 
     The run is `main` of the first module; what the processes write and print ends in `log`.
     """
-    environment, pipe = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, subprocess.PIPE
+    environment, pipe = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(threads)}, subprocess.PIPE
     command = [sys.executable, "-c", MOTHER, *modules]
     with open(log, "wb") as errors, subprocess.Popen(
         command, env=environment, stdin=pipe, stdout=pipe, stderr=errors, text=True, bufsize=1
