@@ -133,8 +133,6 @@ def _faults(config: Config) -> Iterator[str]:
         yield "data.paste.printed_photos: has no effect while data.paste.probability is 0"
     if config.validation.every and data.val_pages is None:
         yield "validation.every: there are no pages to validate on; give data.val_pages or set it to 0"
-    if predict.tlc_ratio and predict.tlc_ratio * predict.tlc_train_size < 1:
-        yield "predict.tlc_ratio: the window is smaller than a pixel; 0 turns TLC off"
     # A network that learnt on halved photos sees everything twice as large at full size. The default bound holds for
     # any network, and so it says nothing about the size that this one learns at.
     default = PredictConfig().long_side
@@ -202,5 +200,3 @@ def _faults_of_schedule(config: Config) -> Iterator[str]:
     for index, lowest in enumerate(schedule.eta_min):
         if lowest > highest:
             yield f"schedule.eta_min.{index}: {lowest} is above optimizer.learning_rate {highest}"
-    if schedule.warmup > borders[1]:
-        yield f"schedule.warmup: {schedule.warmup} is longer than the first period ({borders[1]})"

@@ -69,9 +69,6 @@ def _read_zip(content: bytes) -> Any:
         roots = [entry.removesuffix("/data.pkl") for entry in names if entry.endswith("/data.pkl")]
         if len(roots) != 1:
             raise ValueError("holds no data.pkl, it is some other ZIP file")
-        order = f"{roots[0]}/byteorder"
-        if order in names and archive.read(order) != b"little":
-            raise ValueError("was written on a big-endian machine")
         storages = _Storages()
         tree = RestrictedUnpickler(archive.read(f"{roots[0]}/data.pkl"), _ALLOWED, storages.refer).load()
         for key in storages.arrays:
