@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import io
 import shutil
 import sys
 import tempfile
@@ -30,15 +29,13 @@ from inference.restorer import default_weights
 from inference.timing import STEPS, as_recipe, describe, doubled
 from models.weights import load_weights, save_weights
 from utils.child import ChildError, ask
-from utils.files import write_text
+from utils.files import atomic_path, write_text
 from utils.machine import default_threads
 
 PHOTOS = 5
 MODES = ("auto", "tiles", "full")
-# The working size of the write-up ("2K"), tried beside a smaller one that the weights may ask for.
-LARGE = 2048
-# What most of the contest's photos measure: (short side, long side).
-SIDES = (2811, 3770)
+LARGE = 2048  # The working size of the write-up ("2K"), tried beside a smaller one that the weights may ask for
+SIDES = (2811, 3770)  # What most of the contest's photos measure: short side, long side
 SAMPLES = Path(__file__).resolve().parents[1] / "test_code" / "samples" / "photos"
 
 # Headings of the table for people, and how each is written of what was measured; "" where something of it was not.
@@ -47,14 +44,11 @@ TABLE = {
     "file to file": "{total:.2f}", "in a batch": "{batch:.2f}", "memory GB": "{memory:.2f}",
     "GFLOP/s (of matmul)": "{gflops:.0f} ({share:.0%})", "from eager fp32: max / mean": "{largest:.0f} / {mean:.3f}",
 }  # fmt: skip
-COLUMNS = ("case", "engine", "start", *STEPS, "total", "batch", "network", "gmac", "gflops", "matmul_gflops", "memory",
-           "largest", "mean", "problem", "machine")  # fmt: skip
 REMARKS = """
 * Seconds of one photo: medians over the photos; engines are warm. `in a batch`: from one finished file of the pipeline
-  to the next. Memory: the peak of a process that did nothing else.
-* GFLOP/s of the network count the multiply-adds of its convolutions twice and the time inside the engine; dense float32
-  matrix products reached {rate:.0f} GFLOP/s on this machine.
-* Differences in grey levels of 255 where a result may have changed the photo.
+  to the next. Memory: the peak of a process that did nothing else. Differences: in grey levels of 255 where a result
+  may have changed the photo.
+* GFLOP/s: the multiply-adds of convolutions, twice, by the time inside the engine. Dense matrix products: {rate:.0f}.
 """
 
 
@@ -68,7 +62,6 @@ class Case(NamedTuple):
     device: str = "auto"
     settings: Mapping[str, Any] = {}  # In place of values of the weights' `PredictConfig`
     recipe: bool = False  # The write-up's prediction, of one photo and not through the pipeline
-    compared: bool = False  # Pixel by pixel with those of the first such case
 
     @property
     def what(self) -> str:
@@ -84,19 +77,13 @@ class Case(NamedTuple):
 
 
 def all_cases(network: str, wide: str, long_side: int, device: str) -> list[Case]:
-    """The rows of a run in the order in which they are measured, the one that others are compared with first.
-
-    Args:
-        network, wide: names of the network of the weights, and of the one of twice the width.
-        long_side: of the working size that the weights ask for.
-        device: what `predict.py` takes here: "cpu", or a GPU that works.
-    """
+    """The rows of a run, the one that others are compared with first: of a network whose weights ask to work at
+    `long_side`, of one of twice the width, on the CPU and on `device`, which `predict.py` takes here."""
     engines = [(backend, precision, place) for place in dict.fromkeys(("cpu", device))
                for backend, precisions in PRECISIONS[place.partition(":")[0]].items()
                for precision in precisions]  # fmt: skip
     engines.sort(key=lambda engine: engine != ("paddle", "fp32", "cpu"))
-    cases = [Case(network, "auto", *engine, compared=True) for engine in engines]
-    cases += [Case(network, mode, compared=mode == "auto") for mode in MODES]
+    cases = [Case(network, "auto", *engine) for engine in engines] + [Case(network, mode) for mode in MODES]
     if 0 < long_side < LARGE:
         # Only where the working size is larger than the one that is searched do the modes differ much.
         cases += [Case(network, mode, settings={"long_side": LARGE}) for mode in MODES]
@@ -133,11 +120,10 @@ def write_tables(options: argparse.Namespace, about: str, rows: Sequence[Mapping
     if options.markdown:
         write_text(options.markdown, table)
     if options.csv:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n", extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(options.csv, text.getvalue())
+        with atomic_path(options.csv) as path, path.open("w", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, dict.fromkeys(key for row in rows for key in row), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(rows)
     print(table)
 
 
@@ -149,14 +135,13 @@ def _written(form: str, row: Mapping[str, Any]) -> str:
 
 
 def run(options: argparse.Namespace, folder: Path) -> int:
-    """Measures all cases in turn and writes the tables; 1 when nothing could be measured. `folder` is for everything
-    that is made on the way."""
+    """Measures all cases in turn, with an empty `folder` for what is made on the way; 1 when nothing was measured."""
     threads = default_threads()
     machine = describe(threads)
     weights = load_weights(options.weights or default_weights("tiles"))
     put_photos(folder / "pictures", options.pictures)
-    sizes = [f"{width}x{height}" for width, height in map(upright_size, (folder / "pictures").iterdir())]
-    photos = f"{len(sizes)} JPEG, {', '.join(sorted(set(sizes)))}"
+    sizes = ["{}x{}".format(*upright_size(path)) for path in (folder / "pictures").iterdir()]
+    about = f"Machine: {machine}.\n\nPhotos: {len(sizes)} JPEG, {', '.join(sorted(set(sizes)))}."
     narrow, wide = (f"width {factor * weights.model['width']}" for factor in (1, 2))
     networks = {narrow: weights, wide: doubled(weights)}
     networks |= {f"{name}, no gate": as_recipe(network) for name, network in networks.items()}
@@ -190,7 +175,7 @@ def run(options: argparse.Namespace, folder: Path) -> int:
             said = f"not measured: {error}"
         rows.append(row)
         print(f"{case.name}: {said}", file=sys.stderr, flush=True)
-    write_tables(options, f"Machine: {machine}.\n\nPhotos: {photos}.", rows)
+    write_tables(options, about, rows)
     return 1 if all(row["problem"] for row in rows) else 0
 
 

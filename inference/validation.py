@@ -23,8 +23,8 @@ def validation_pages(list_file: str | os.PathLike[str] | None, limit: int = 0) -
     What is wrong with a page is found now, by the headers of its files, and not after hours of training.
 
     Raises:
-        ListError, FileNotFoundError: no such list or nothing in it; a page of the choice is missing.
-        BadImageError: a file of a page is no picture, or not of the same size as the page's other two.
+        ListError: no such list, or nothing in it.
+        BadImageError: a file of a page is missing, is no picture, or is not of the same size as the other two.
     """
     if list_file is None:
         return []
@@ -32,12 +32,8 @@ def validation_pages(list_file: str | os.PathLike[str] | None, limit: int = 0) -
     if 0 < limit < len(pages):
         pages = [pages[index * len(pages) // limit] for index in range(limit)]
     for page in pages:
-        for path in page:
-            if not path.is_file():
-                raise FileNotFoundError(f"{path}: listed in {os.fspath(list_file)} and not there")
-        with open_picture(page.mask) as mask:  # Read as it lies: its EXIF turns nothing.
-            sizes = {page.occluded: upright_size(page.occluded), page.clean: upright_size(page.clean),
-                     page.mask: mask.size}  # fmt: skip
+        with open_picture(page.mask) as mask:  # Read as it lies: its EXIF turns nothing
+            sizes = {path: upright_size(path) for path in page[:2]} | {page.mask: mask.size}
         width, height = sizes[page.occluded]
         for path, size in sizes.items():
             if size != (width, height):

@@ -34,38 +34,33 @@ def lively(gate: bool = True) -> Weights:
     return Weights(params, network.config, {"long_side": 96, "tlc_train_size": 32})
 
 
-def run(weights: Weights, tile: np.ndarray) -> np.ndarray:
+def run(weights: Weights) -> np.ndarray:
+    tile = np.random.default_rng(1).random((1, 3, 70, 53), dtype=np.float32)
     return Graph.nafnet(weights, PredictConfig.from_dict(weights.predict)).reference()(tile)
 
 
-@pytest.fixture
-def tile():
-    return np.random.default_rng(1).random((1, 3, 70, 53), dtype=np.float32)
-
-
 @pytest.mark.parametrize("gate", [False, True])
-def test_a_doubled_network_has_twice_the_width_and_computes_the_same(gate, tile):
+def test_a_doubled_network_has_twice_the_width_and_computes_the_same(gate):
     weights = lively(gate)
     wide = doubled(weights)
     assert network_of(wide).config == wide.model == {**weights.model, "width": 2 * weights.model["width"]}
-    expected = run(weights, tile)
+    expected = run(weights)
     assert expected.std() > 0.1
-    np.testing.assert_allclose(run(wide, tile), expected, atol=2e-5)
-    np.testing.assert_allclose(run(doubled(wide), tile), expected, atol=4e-5)
+    np.testing.assert_allclose(run(wide), expected, atol=2e-5)
 
 
-def test_the_recipes_network_is_the_same_without_its_gate(tile):
+def test_the_recipes_network_is_the_same_without_its_gate():
     weights = lively()
     weights.predict.update(tlc_ratio=2.5, tlc_train_size=256)
     recipe = as_recipe(weights)
     assert recipe.model["gate"] is False
     assert recipe.predict == RECIPE
-    np.testing.assert_array_equal(run(recipe, tile), run(weights, tile)[:, :3])
+    np.testing.assert_array_equal(run(recipe), run(weights)[:, :3])
 
 
 def test_every_engine_and_precision_is_a_case_and_the_reference_comes_first():
     cases = all_cases("width 16", "width 32", 1024, "gpu:0")
-    assert cases[0] == Case("width 16", "auto", "paddle", "fp32", "cpu", compared=True)
+    assert cases[0] == Case("width 16", "auto", "paddle", "fp32", "cpu")
     assert len({case.name for case in cases}) == len(cases)
     named = [case for case in cases if case.network == "width 16" and case.backend != "auto"]
     assert {(case.device.partition(":")[0], case.backend, case.precision) for case in named} == {
@@ -99,7 +94,7 @@ def measured(order: dict, case: Case) -> dict:
 
 
 def test_a_case_is_measured_and_compared_with_the_reference(order, tmp_path):
-    first = measured(order, Case("n", "auto", "paddle", "fp32", "cpu", compared=True))
+    first = measured(order, Case("n", "auto", "paddle", "fp32", "cpu"))
     assert first["engine"] == "paddle fp32"
     assert "largest" not in first
     assert min(first[step] for step in STEPS) >= 0
@@ -113,7 +108,7 @@ def test_a_case_is_measured_and_compared_with_the_reference(order, tmp_path):
     assert 1 <= first["gmac"] / (multiply_adds(network, 96, 72) / 1e9) < 3
     assert first["gflops"] == pytest.approx(2 * first["gmac"] / first["network"])
 
-    again = measured(order, Case("n", "auto", "onnxruntime", "fp32", "cpu", compared=True))
+    again = measured(order, Case("n", "auto", "onnxruntime", "fp32", "cpu"))
     assert again["engine"] == "onnxruntime fp32"
     assert 0 <= again["mean"] <= again["largest"] <= 1
 
@@ -149,7 +144,7 @@ def test_the_tables_hold_what_was_measured_and_name_what_was_not(tmp_path, capsy
     steps = "0.10 | 0.10 | 0.10 | 0.10 | 0.10"
     assert f"| one | x | {steps} | 2.00 | 1.75 | 1.50 | 40 (40%) | 3 / 0.250 |\n" in table
     assert f"| two | x | {steps} | 2.00 |  | 1.50 | 40 (40%) |  |\n" in table
-    for words in ("a machine", "* c: not measured: no engine", "100 GFLOP/s"):
+    for words in ("a machine", "* c: not measured: no engine", "matrix products: 100."):
         assert words in table
     read = list(csv.DictReader((tmp_path / "b.csv").open()))
     assert [(row["case"], row["total"], row["problem"]) for row in read] == [
