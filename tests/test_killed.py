@@ -13,12 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
-from models.weights import Weights, arrays_of, save_weights
 from tests.inference.painted import page
-from tests.models.networks import build
+from tests.models.networks import plain_weights
 from tests.test_data_preparation import add_group
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -98,15 +96,13 @@ def kill_and_finish(
 
 
 def test_predict_leaves_whole_files_only_and_finishes_as_if_undisturbed(tmp_path):
-    network = build("tiny")
-    arrays = {name: value + np.float32(0.1) for name, value in arrays_of(network).items()}
-    save_weights(tmp_path / "tiny.pdparams", Weights(params=arrays, model=network.config))
     for index, suffix in enumerate((".jpg", ".png", ".tif", ".webp") * 2):
         path = tmp_path / "in" / f"sub{index % 2}" / f"p{index:02}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(page(90 + 5 * index, 120, (20, 30, 60, 70))).save(path)
-    options = ["--weights", str(tmp_path / "tiny.pdparams"), "--mode", "tiles", "--save-mask", "--compare"]
-    options += ["--device", "cpu", "--backend", "paddle", "--threads", "1"]
+    weights = str(plain_weights(tmp_path / "tiny.pdparams"))
+    options = ["--weights", weights, "--mode", "tiles", "--save-mask", "--compare", "--device", "cpu"]
+    options += ["--backend", "paddle", "--threads", "1"]
     modules = ["predict", "inference.folder", "inference.restorer"]
     # Going on at first; then everything is made anew, over results that are there.
     lasts = [1, 2, 4, 3, 8, 13, 23, 24]

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,21 +34,24 @@ def plain(value: Any) -> Any:
     return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
-def differences(found: Any, wanted: Any, absolute: float, relative: float, where: str = "") -> list[str]:
+def leaves(value: Any, where: str) -> Iterator[tuple[str, Any]]:
+    """The numbers, words and empty collections in a value, each with its place."""
+    if not value or not isinstance(value, dict | list):
+        yield where, value
+        return
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+        yield from leaves(item, f"{where}/{key}")
+
+
+def differences(found: Any, wanted: Any, absolute: float, relative: float, name: str) -> list[str]:
     """What differs, in words; numbers may differ by `absolute`, or by `relative` of the recorded one."""
-    if isinstance(found, dict) and isinstance(wanted, dict):
-        told = [f"{where}: {key!r} is recorded or found only" for key in sorted(found.keys() ^ wanted.keys())]
-        pairs = [(key, found[key], wanted[key]) for key in found if key in wanted]
-    elif isinstance(found, list) and isinstance(wanted, list):
-        told = [] if len(found) == len(wanted) else [f"{where}: {len(found)} items, recorded are {len(wanted)}"]
-        pairs = [(index, *pair) for index, pair in enumerate(zip(found, wanted, strict=False))]
-    else:
-        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (found, wanted))
-        allowed = max(absolute, relative * abs(wanted)) if numbers else 0
-        same = abs(found - wanted) <= allowed if numbers else found == wanted
-        return [] if same else [f"{where}: {found!r}, recorded is {wanted!r}"]
-    for key, *pair in pairs:
-        told += differences(*pair, absolute, relative, f"{where}/{key}")
+    found, wanted = dict(leaves(found, name)), dict(leaves(wanted, name))
+    told = [f"{where} is recorded or found only" for where in sorted(found.keys() ^ wanted.keys())]
+    for where in found.keys() & wanted.keys():
+        one, other = found[where], wanted[where]
+        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (one, other))
+        if one != other and not (numbers and abs(one - other) <= max(absolute, relative * abs(other))):
+            told.append(f"{where}: {one!r}, recorded is {other!r}")
     return told
 
 

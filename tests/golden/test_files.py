@@ -18,7 +18,8 @@ import pytest
 import tifffile
 from PIL import Image, ImageCms, TiffImagePlugin
 
-from tests.golden import inside
+import predict
+from inference import Restored, restorer
 from tests.golden.recorded_values import grid, sha
 
 # The time at which it is made stands in bytes 24 to 35.
@@ -136,14 +137,29 @@ def _mask(height: int, width: int) -> np.ndarray:
     return mask
 
 
-def _remove(image: np.ndarray) -> inside.Restored:
+def _remove(image: np.ndarray) -> Restored:
     """A fill of slopes over the mask, and the image beyond."""
     height, width = image.shape[:2]
     mask = _mask(height, width)
     rows, columns = np.mgrid[:height, :width]
     fill = np.dstack([120 + rows // 2, 230 - columns // 3, 90 + (rows + columns) // 4])
     result = np.where(mask[..., None] == 1, fill * (np.iinfo(image.dtype).max // 255), image).astype(image.dtype)
-    return inside.Restored(result, mask, 2, {"locate": 0.25, "restore": 0.5, "compose": 0.125})
+    return Restored(result, mask, 2, {"locate": 0.25, "restore": 0.5, "compose": 0.125})
+
+
+def _stand_in(patch: pytest.MonkeyPatch, function: Callable[[np.ndarray], Restored]) -> None:
+    """predict.py then takes `function` for a restorer, and loads no network."""
+
+    class StandIn:
+        def __init__(self, *arguments: object, **options: object) -> None: ...
+
+        def __call__(self, image: np.ndarray) -> Restored:
+            return function(image)
+
+        def describe(self) -> str:
+            return "a stand-in"
+
+    patch.setattr(restorer, "Restorer", StandIn)
 
 
 def _seen(path: Path) -> np.ndarray:
@@ -177,8 +193,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, write in KINDS.items():
         write(root / "photos" / name, photo)
     with pytest.MonkeyPatch.context() as patch:
-        inside.stand_in_for_restorer(patch, _remove)
-        assert inside.predict.main([str(root / "photos"), str(root / "results")]) == 0
+        _stand_in(patch, _remove)
+        assert predict.main([str(root / "photos"), str(root / "results")]) == 0
     return root
 
 
@@ -207,10 +223,10 @@ def test_a_run_tells_and_writes_what_it_did(golden, tmp_path, monkeypatch, capsy
     KINDS["24.bmp"](photos / "small.bmp", photo[:90])
     (photos / "broken.jpg").write_bytes((photos / "baseline.jpg").read_bytes()[:3000])
     (photos / "notes.txt").write_text("no picture")
-    clean = inside.Restored(photo[:90], np.zeros((90, photo.shape[1]), np.uint8), 0, {})
-    inside.stand_in_for_restorer(monkeypatch, lambda image: clean if len(image) == 90 else _remove(image))
+    clean = Restored(photo[:90], np.zeros((90, photo.shape[1]), np.uint8), 0, {})
+    _stand_in(monkeypatch, lambda image: clean if len(image) == 90 else _remove(image))
     for run in ("first", "second"):
-        code = inside.predict.main([str(photos), str(tmp_path / "out"), "--save-mask", "--compare"])
+        code = predict.main([str(photos), str(tmp_path / "out"), "--save-mask", "--compare"])
         printed = capsys.readouterr()
         said = printed.out.replace(str(tmp_path), "HERE").splitlines()
         said = [re.sub(r"[0-9]+\.[0-9]+|[(][a-z/]+[.][a-z]+[)]", "N", line) for line in said]

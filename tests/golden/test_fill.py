@@ -12,13 +12,16 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.golden import inside, pictures
+from inference.fill.patches import TONE_RING, PageRules, carry_page_on, match_tone
+from inference.paste import PasteRules, Patch, paste
+from tests.golden import pictures
 from tests.golden.pictures import DESK, INK, PAPER
 from tests.golden.recorded_values import grid, psnr
 
 Scene = tuple[np.ndarray, np.ndarray]
 # Grey levels, and decibels. The means that are compared are those of a hundred pixels or more.
 CLOSE = 0.03
+RULES = PasteRules()
 
 
 def _disc(picture: np.ndarray, radius: int = 70) -> Scene:
@@ -164,31 +167,35 @@ def _scenes() -> dict[str, Scene]:
     }  # fmt: skip
 
 
-NAMES = tuple(_scenes())
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", _scenes())
 def test_the_page_is_carried_on_as_recorded(golden, name):
     truth, mask = _scenes()[name]
     picture = np.where(mask[..., None] == 1, np.uint8(pictures.SKIN), truth)
-    filled = inside.page_fill(picture, mask)
-    inside_it = mask == 1
-    beyond = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5) > inside.rules.reach
+    filled = carry_page_on(picture, mask, RULES, PageRules().scaled(max(mask.shape)))
+    within = mask == 1
+    beyond = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5) > RULES.reach
     assert np.array_equal(filled[beyond], picture[beyond])
     left, top, width, height = cv2.boundingRect(mask)
-    found = filled[inside_it].astype(np.float64)
+    found = filled[within].astype(np.float64)
     golden(
         f"fill/{name}",
         {
-            "psnr": psnr(filled[inside_it], truth[inside_it]),
+            "psnr": psnr(filled[within], truth[within]),
             "mean": found.mean(0),
             "std": found.std(0),
             "percentiles": np.percentile(found.mean(1), [2, 10, 25, 50, 75, 90, 98]).round(),
             "parts": grid(filled[top : top + height, left : left + width].mean(2), 7),
-            "rim": filled[~beyond & ~inside_it].mean(),
+            "rim": filled[~beyond & ~within].mean(),
         },
         absolute=CLOSE,
     )
+
+
+def _pasted(image: np.ndarray, fill: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The image with the smaller `fill` in it, and what changed."""
+    result, changed, (height, width) = image.copy(), np.zeros(image.shape[:2], np.uint8), mask.shape
+    paste(result, changed, Patch((0, height, 0, width), mask, fill), (height, width), RULES)
+    return result, changed
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
@@ -197,10 +204,10 @@ def test_a_fill_is_pasted_with_the_recorded_rim(golden, kind):
     mask = pictures.finger((120, 150), (60, 70), (90, 119), 24)
     white = np.iinfo(kind).max
     image = np.zeros((276, 345, 3), kind)
-    result, changed = inside.pasted(image, np.ones((120, 150, 3), np.float32), mask)
+    result, changed = _pasted(image, np.ones((120, 150, 3), np.float32), mask)
     rows, columns = np.mgrid[:120, :150]
     fill = np.dstack([rows % 9 / 8, columns % 7 / 6, (rows + columns) % 11 / 10]).astype(np.float32)
-    patterned, _ = inside.pasted(image + kind(white // 3), fill, mask)
+    patterned, _ = _pasted(image + kind(white // 3), fill, mask)
     golden(f"paste/{kind.__name__}/changed", int(changed.sum()), absolute=2)
     shares = {"white": result, "pattern": patterned}
     parts = {name: grid(picture.astype(np.float64) / white, 8) for name, picture in shares.items()}
@@ -218,7 +225,7 @@ def test_the_networks_fill_takes_the_recorded_tone(golden):
     restored[60:130, 178:184] -= np.float32(0.2)
     restored[90:200, 90:103] -= np.float32(0.09)
     probability = cv2.GaussianBlur(mask.astype(np.float32), (0, 0), 5)
-    fill = inside.network_fill(restored, truth, probability, mask)
+    fill = match_tone(restored, truth, probability, mask, RULES.reach, TONE_RING)
     found = (fill - truth)[mask == 1]
     golden("fill/network", {"mean": found.mean(0), "std": found.std(0)}, absolute=1e-5)
     golden("fill/network/parts", grid((fill - truth) * mask[..., None], 8), absolute=1e-5)

@@ -10,7 +10,10 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.golden import inside, pictures
+from configs.schema import PredictConfig
+from inference.find.locate import OutlineRules, follow_edges
+from inference.find.occlusion import OcclusionRules, occluders_from_probability, visible_changes
+from tests.golden import pictures
 from tests.golden.recorded_values import grid, sha
 
 Boxes = list[tuple[int, int, int, int, float]]
@@ -47,26 +50,31 @@ def _probability(boxes: Boxes, shape: tuple[int, int] = SHAPE) -> np.ndarray:
     return probability
 
 
+def _occluders(probability: np.ndarray, threshold: float = 0.4) -> list[object]:
+    """Of what is removed; the gated weights ask for a threshold of 0.4."""
+    return _told(occluders_from_probability(probability, OcclusionRules(threshold=threshold)))
+
+
 def _told(masks: list[np.ndarray]) -> list[object]:
     return [[int(mask.sum()), [int(side) for side in cv2.boundingRect(mask)], sha(mask)] for mask in masks]
 
 
 @pytest.mark.parametrize("name", SCENES)
 def test_the_recorded_blobs_are_occluders(golden, name):
-    golden(f"find/rules/{name}", _told(inside.occluders(_probability(SCENES[name]))))
+    golden(f"find/rules/{name}", _occluders(_probability(SCENES[name])))
 
 
 def test_blobs_are_joined_over_the_recorded_gap(golden):
     """On 2000 x 1600, where a fifth of the gap is a pixel or more on either side."""
     boxes = [(1400, 200, 1600, 400, 0.7), (1300, 200, 1389, 400, 0.7),
              (1400, 800, 1600, 1000, 0.7), (1300, 800, 1386, 1000, 0.7)]  # fmt: skip
-    golden("find/gap", _told(inside.occluders(_probability(boxes, (1600, 2000)))))
+    golden("find/gap", _occluders(_probability(boxes, (1600, 2000))))
 
 
 def test_without_a_setting_the_threshold_is_the_recorded_one(golden):
-    golden("find/threshold", inside.default_threshold())
+    golden("find/threshold", [OcclusionRules().threshold, PredictConfig().mask_threshold])
     boxes = [(600, 100, 800, 300, 0.55), (600, 500, 800, 700, 0.45), *SCENES["rim"][2:]]
-    golden("find/default", _told(inside.occluders(_probability(boxes), inside.default_threshold()[0])))
+    golden("find/default", _occluders(_probability(boxes), OcclusionRules().threshold))
 
 
 def test_a_network_without_a_gate_has_removed_what_it_visibly_changed(golden):
@@ -76,8 +84,7 @@ def test_a_network_without_a_gate_has_removed_what_it_visibly_changed(golden):
         output[40:90, column : column + 50] += np.float32(steps / 255)
     output[150:153, 20:23] = output[60:75, 80:95] = 0.5
     output[150:152, 60:64] = 0.9
-    mask = inside.visible(picture, output)
-    golden("find/visible", _told([mask]))
+    golden("find/visible", _told([visible_changes(picture, output, OcclusionRules())]))
 
 
 def _outlined() -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -110,6 +117,6 @@ def _outlined() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def test_an_outline_goes_to_the_recorded_edge(golden, name):
     """A few pixels of some twenty thousand may fall to the other side of a float's rounding."""
     picture, mask = _outlined()[name]
-    moved = inside.outline(mask, picture)
+    moved = follow_edges(mask, picture.astype(np.float32) / np.float32(255), OutlineRules())
     golden(f"outline/{name}/area", int(moved.sum()), absolute=4)
     golden(f"outline/{name}/parts", grid(moved, 6), absolute=3e-3)

@@ -16,19 +16,41 @@ import pytest
 import yaml
 from PIL import Image
 
-from tests.golden import inside, pictures
+from configs.load import load_config
+from configs.schema import ModelConfig, PredictConfig
+from data.batches.sampling import lr_at, stage_at
+from inference import Restored, Restorer
+from inference.engines.exported import Graph, make
+from models.nafnet import NAFNet
+from models.weights import Weights, arrays_of, load_weights, save_weights
+from tests.golden import pictures
 from tests.golden.recorded_values import grid, psnr
 
-PAGES = sorted((inside.SAMPLES / "gt").iterdir())
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLES, SHIPPED = ROOT / "test_code" / "samples", ROOT / "test_code" / "gated.pdparams"
+PAGES = sorted((SAMPLES / "gt").iterdir())
 _SMALL = {"tlc_train_size": 16, "tlc_ratio": 1.5}
 
 
-@pytest.fixture(scope="module")
-def onnx_restorer() -> inside.Restorer:
-    return inside.Restorer(inside.SHIPPED, "cpu", backend="onnxruntime", precision="fp32", threads=2)
+def _tiny_weights(**predict_settings: object) -> Weights:
+    """A tiny gated network whose parameters come from NumPy, so that no version of Paddle matters."""
+    model = ModelConfig(preset="tiny", gate=True).arguments()
+    params, rng = arrays_of(NAFNet(**model)), np.random.default_rng(5)
+    for name in sorted(params):
+        shape = params[name].shape
+        scale = 0.3 if len(shape) < 2 else 1 / np.sqrt(np.prod(shape[1:]))
+        middle = 0.5 if name.endswith(("beta", "gamma")) else float(name.endswith(("norm1.weight", "norm2.weight")))
+        params[name] = (middle + rng.normal(0, scale, shape)).astype(np.float32)
+    return Weights(params, model, PredictConfig(**predict_settings).to_dict())
 
 
-def _compare(golden, name: str, restored: inside.Restored, picture: np.ndarray, truth: np.ndarray) -> None:
+@pytest.fixture(scope="module", params={"samples": SHIPPED, "default": None}.items(), ids=lambda item: item[0])
+def onnx_restorer(request) -> tuple[str, Restorer]:
+    name, weights = request.param
+    return name, Restorer(weights, "cpu", backend="onnxruntime", precision="fp32", threads=2)
+
+
+def _compare(golden, name: str, restored: Restored, picture: np.ndarray, truth: np.ndarray) -> None:
     golden(f"{name}/occluders", restored.occluders)
     golden(f"{name}/areas", [int(mask.sum()) for mask in (restored.located, restored.mask)], relative=1e-3)
     golden.mask(f"{name}/located", restored.located)
@@ -41,52 +63,45 @@ def _compare(golden, name: str, restored: inside.Restored, picture: np.ndarray, 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
 def test_the_shipped_weights_find_and_fill_the_samples(golden, onnx_restorer, path):
     """With onnxruntime, since eager Paddle takes twice the time; the next test holds that one."""
-    photo = inside.SAMPLES / "photos" / path.name
+    (name, restorer), photo = onnx_restorer, SAMPLES / "photos" / path.name
     picture, truth = (np.asarray(Image.open(file)) for file in (photo, path))
-    _compare(golden, f"samples/{path.stem}", onnx_restorer(photo), picture, truth)
-
-
-@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
-def test_the_default_finds_and_fills_the_samples(golden, path):
-    restorer = inside.Restorer(device="cpu", backend="onnxruntime", precision="fp32", threads=2)
-    photo = inside.SAMPLES / "photos" / path.name
-    picture, truth = (np.asarray(Image.open(file)) for file in (photo, path))
-    _compare(golden, f"default/{path.stem}", restorer(photo), picture, truth)
+    _compare(golden, f"{name}/{path.stem}", restorer(photo), picture, truth)
 
 
 def test_eager_paddle_finds_and_fills_a_small_sample(golden):
     """At less than half the size, to save time; in mode `tiles`, too; and with a tiny network in 16 bits."""
     picture, truth = (
-        cv2.resize(np.asarray(Image.open(inside.SAMPLES / part / "notes_hand.jpg")), (360, 480),
+        cv2.resize(np.asarray(Image.open(SAMPLES / part / "notes_hand.jpg")), (360, 480),
                    interpolation=cv2.INTER_AREA)
         for part in ("photos", "gt")
     )  # fmt: skip
     options = {"backend": "paddle", "precision": "fp32", "threads": 2}
-    restorer = inside.Restorer(inside.SHIPPED, "cpu", **options)
+    restorer = Restorer(SHIPPED, "cpu", **options)
     golden("eager/described", restorer.describe())
     _compare(golden, "eager/auto", restorer(picture), picture, truth)
-    tiles = inside.Restorer(inside.SHIPPED, "cpu", mode="tiles", rows=1, columns=2, overlap=32, **options)
+    tiles = Restorer(SHIPPED, "cpu", mode="tiles", rows=1, columns=2, overlap=32, **options)
     _compare(golden, "eager/tiles", tiles(picture), picture, truth)
-    tiny = inside.tiny_weights(**_SMALL, fill="network", long_side=256, locate_long_side=192)
+    tiny = _tiny_weights(**_SMALL, fill="network", long_side=256, locate_long_side=192)
     for mode, scale in (("auto", 0.5), ("full", 0.7)):
-        mirrored = inside.Restorer(tiny, "cpu", mode=mode, scale=scale, tta=True, **options)
+        mirrored = Restorer(tiny, "cpu", mode=mode, scale=scale, tta=True, **options)
         result = mirrored(picture.astype(np.uint16) * 257)
         golden(f"eager/tiny/{mode}/areas", [int(result.mask.sum()), result.occluders], relative=1e-3)
         golden(f"eager/tiny/{mode}", grid(result.image / 65535, 6), absolute=1e-4)
-    plain = inside.Restorer(tiny, "cpu", mode="full", scale=1, tlc_ratio=0, **options)(picture[:120, :160])
+    plain = Restorer(tiny, "cpu", mode="full", scale=1, tlc_ratio=0, **options)(picture[:120, :160])
     golden("eager/plain", grid(plain.image, 6), absolute=0.02)
 
 
 @pytest.mark.parametrize("name", ["shipped", "tiny"])
 def test_an_exported_network_computes_the_recorded_values(golden, name):
     """Text under a finger, larger than TLC's windows for the tiny one."""
-    weights = inside.load_weights(inside.SHIPPED) if name == "shipped" else inside.tiny_weights(**_SMALL)
+    weights = load_weights(SHIPPED) if name == "shipped" else _tiny_weights(**_SMALL)
     picture = pictures.text_page(96, 128, 16)
     cv2.line(picture, (60, 50), (80, 95), pictures.SKIN, 24)
     tile = np.ascontiguousarray(picture.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255))
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(inside.exported(weights), options, providers=["CPUExecutionProvider"])
+    graph = Graph.nafnet(weights, PredictConfig.from_dict(weights.predict))
+    session = onnxruntime.InferenceSession(make(graph).content, options, providers=["CPUExecutionProvider"])
     golden(f"onnx/{name}/names", [[item.name, item.shape] for item in (*session.get_inputs(), *session.get_outputs())])
     outputs = session.run(None, {session.get_inputs()[0].name: tile})
     for index, output in enumerate(outputs):
@@ -94,14 +109,28 @@ def test_an_exported_network_computes_the_recorded_values(golden, name):
         golden(f"onnx/{name}/{index}/shape", list(output.shape))
         golden(f"onnx/{name}/{index}/samples", samples, absolute=1e-5, relative=1e-5)
         golden(f"onnx/{name}/{index}/moments", [output.mean(), output.std()], absolute=1e-5, relative=1e-5)
-    eager = inside.eager(weights, tile)
+    eager = graph.reference()(tile)
     golden(f"eager/{name}", grid(eager[0].transpose(1, 2, 0)[..., :3], 6), absolute=1e-4)
     golden(f"eager/{name}/mask", grid(eager[0, 3], 6), absolute=1e-4)
 
 
-@pytest.mark.parametrize("path", sorted(inside.CONFIGS.glob("*.yml")), ids=lambda path: path.stem)
+def _plan(config: Path) -> dict[str, list[object]]:
+    """Learning rate, stage, batch and patch where stages and restarts begin, just before, and 20 times between."""
+    settings = load_config(config)
+    total, places = settings.train.iterations, {settings.schedule.warmup, *settings.schedule.restarts}
+    places |= {sum(stage.iterations for stage in settings.train.stages[:count]) for count in range(20)}
+    places |= {place - 1 for place in places} | {total * part // 20 for part in range(20)}
+    found = {}
+    for iteration in sorted(places & set(range(total))):
+        stage, what = stage_at(iteration, settings.train.stages)
+        rate = lr_at(iteration, settings.schedule, settings.optimizer.learning_rate, total)
+        found[str(iteration)] = [rate, stage, what.batch, what.patch]
+    return found
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.yml")), ids=lambda path: path.stem)
 def test_a_config_asks_for_the_recorded_rates_and_stages(golden, path):
-    golden(f"plan/{path.stem}", inside.plan(path), relative=1e-8)
+    golden(f"plan/{path.stem}", _plan(path), relative=1e-8)
 
 
 def _training_set(root: Path) -> dict[str, object]:
@@ -116,7 +145,7 @@ def _training_set(root: Path) -> dict[str, object]:
         lines.append(f"gt/{number}.png occluded/{number}.png mask/{number}.png\n")
     (root / "train.txt").write_text("".join(lines), encoding="utf-8")
     (root / "val_pages.txt").write_text("".join(lines[:2]), encoding="utf-8")
-    inside.save_weights(root / "start.pdparams", inside.tiny_weights())
+    save_weights(root / "start.pdparams", _tiny_weights())
     return {
         "output": str(root / "run"), "seed": 3, "model": {"preset": "tiny", "gate": True},
         "data": {"train_list": str(root / "train.txt"), "val_pages": str(root / "val_pages.txt"), "crop": 64,
@@ -138,7 +167,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str,
     """The records of a run with one thread, in a process of its own: threads are counted when Paddle starts."""
     root = tmp_path_factory.mktemp("training")
     (root / "config.yml").write_text(yaml.safe_dump(_training_set(root)), encoding="utf-8")
-    command = [sys.executable, str(inside.ROOT / "train.py"), "-c", str(root / "config.yml"), "--device", "cpu"]
+    command = [sys.executable, str(ROOT / "train.py"), "-c", str(root / "config.yml"), "--device", "cpu"]
     done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in (root / "run" / "metrics.jsonl").read_text("utf-8").splitlines()]

@@ -12,7 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.golden import inside, pictures
+import data_preparation
+import generate_meta_info
+from data.synthesis.__main__ import main as synthesis
+from metrics.__main__ import main as metrics
+from tests.golden import pictures
 from tests.golden.recorded_values import grid, sha
 
 
@@ -47,10 +51,10 @@ def test_a_synthesised_set_is_the_recorded_one_for_any_number_of_workers(golden,
     arguments = [str(option) for option in options]
     if style == "contest":
         command = [sys.executable, "-m", "data.synthesis", str(tmp_path / "1"), *arguments, "--workers", "1"]
-        subprocess.run(command, cwd=inside.ROOT, check=True, capture_output=True)
+        subprocess.run(command, cwd=Path(__file__).parents[2], check=True, capture_output=True)
     else:
-        assert inside.synthesis([str(tmp_path / "1"), *arguments, "--workers", "1"]) == 0
-    assert inside.synthesis([str(tmp_path / "2"), *arguments, "--workers", "2"]) == 0
+        assert synthesis([str(tmp_path / "1"), *arguments, "--workers", "1"]) == 0
+    assert synthesis([str(tmp_path / "2"), *arguments, "--workers", "2"]) == 0
     files = [{path.relative_to(tmp_path / run).as_posix(): path.read_bytes() for path in (tmp_path / run).rglob("*.*")}
              for run in "12"]
     assert files[0] == files[1]
@@ -68,8 +72,8 @@ def test_preparation_cuts_and_lists_the_recorded_patches(golden, tmp_path):
     small = ["--size", "64", "--workers", "1"]
     choice = ["--threshold", "235", "--keep-occluded", "0.33", "--workers", "1"]
     for name, more in {"divided": [], "all": ["--all"]}.items():
-        assert inside.prepare([str(root), str(out), *small, *more]) == 0
-        assert inside.list_patches([str(out), *choice, *more]) == 0
+        assert data_preparation.main([str(root), str(out), *small, *more]) == 0
+        assert generate_meta_info.main([str(out), *choice, *more]) == 0
         lists = {path.name: path.read_text("utf-8") for path in sorted(out.glob("*.txt"))}
         golden(f"prepare/{name}/lists", {key: text.replace(str(tmp_path), "HERE") for key, text in lists.items()})
     golden("prepare/patches", _pixels(out))
@@ -77,7 +81,7 @@ def test_preparation_cuts_and_lists_the_recorded_patches(golden, tmp_path):
         rows = [[_value(cell) for cell in row] for row in csv.reader(file)]
     golden("prepare/gradients", rows, relative=1e-4)
     halves = ["--size", "48", "--downscale", "2", "--workers", "1"]
-    assert inside.prepare([str(root), str(tmp_path / "halves"), *halves]) == 0
+    assert data_preparation.main([str(root), str(tmp_path / "halves"), *halves]) == 0
     golden("prepare/halves", _pixels(tmp_path / "halves"))
 
 
@@ -100,7 +104,7 @@ def test_the_metrics_command_measures_the_recorded_values(golden, tmp_path, caps
     cases = {"folder": ["truth"], "masks": ["truth", "--masks", str(tmp_path / "masks")], "contest": ["contest"]}
     for name, (truths, *more) in cases.items():
         table = tmp_path / f"{name}.csv"
-        code = inside.metrics([str(tmp_path / "results"), str(tmp_path / truths), *more, "--csv", str(table)])
+        code = metrics([str(tmp_path / "results"), str(tmp_path / truths), *more, "--csv", str(table)])
         with open(table, newline="", encoding="utf-8") as file:
             rows = [{key: _value(cell) for key, cell in row.items()} for row in csv.DictReader(file)]
         golden(f"metrics/{name}", json.loads(json.dumps(rows).replace(str(tmp_path), "HERE")), absolute=1e-4)

@@ -138,21 +138,6 @@ def test_a_second_run_skips_what_is_done_with_all_that_was_asked_for_and_overwri
     assert set(states(source, results, save_mask=True, compare=True).values()) == {"skipped"}
 
 
-def test_masks_and_sheets_lie_beside_the_results_and_never_meet(source, tmp_path):
-    results = tmp_path / "results"
-    run(source, results, save_mask=True, compare=True)
-    restored = [name for name, status in ALL_DONE.items() if status == "restored"]
-    expected = [*ALL_DONE, *(f"{name}.mask.png" for name in ALL_DONE), *(f"{name}.compare.jpg" for name in restored)]
-    assert files(results) == sorted(expected)
-    mask = np.asarray(Image.open(results / "a.png.mask.png").convert("L"))
-    assert np.array_equal(mask > 0, paint_over(page()).mask > 0)
-    assert not np.asarray(Image.open(results / "sub" / "clean.jpg.mask.png")).any()
-    sheet = np.asarray(Image.open(results / "a.png.compare.jpg")).astype(int)
-    # Three panels of 420 x 300 below their captions: the red rectangle, the paint, and the tinted mask.
-    colours = [sheet[38 + 250, 12 + 200 + panel * 432] for panel in range(3)]
-    assert np.abs(np.array(colours) - [(230, 20, 20), (127, 127, 127), (241, 11, 51)]).max() < 25
-
-
 def test_a_sheet_of_other_weights_goes_when_nothing_is_found_any_more(source, tmp_path):
     run(source, tmp_path / "results", compare=True)
     blind = states(source, tmp_path / "results", lambda image: paint_over(0 * image), compare=True, overwrite=True)
@@ -165,21 +150,6 @@ def test_a_picture_named_like_the_mask_of_another_is_refused_before_anything_is_
     with pytest.raises(ValueError, match=r"a\.jpg\.mask\.png"):
         run(source, tmp_path / "results", save_mask=True)
     assert states(source, tmp_path / "results") == {**ALL_DONE, "a.jpg.mask.png": "restored"}
-
-
-def test_ctrl_c_lets_the_result_that_is_being_written_become_whole(source, tmp_path):
-    seen = []
-
-    def interrupted(image):
-        seen.append(image)
-        if len(seen) == 3:
-            raise KeyboardInterrupt
-        return paint_over(image)
-
-    with pytest.raises(KeyboardInterrupt):
-        run(source, tmp_path / "results", interrupted)
-    assert files(tmp_path / "results") == ["a.jpg", "a.png"]
-    assert states(source, tmp_path / "results") == {**ALL_DONE, "a.jpg": "skipped", "a.png": "skipped"}
 
 
 @pytest.mark.parametrize(
@@ -210,14 +180,3 @@ def test_a_full_disk_fails_a_picture_and_three_in_a_row_stop_it(source, tmp_path
     assert "".join(outcome.status[0].upper() for outcome in told) == expected
     assert all(os.strerror(number) in outcome.message for outcome in told if outcome.status == "failed")
     assert not any(".tmp" in name for name in files(tmp_path / "r"))
-
-
-def test_what_a_killed_run_left_is_removed(source):
-    left = source / "results" / "sub" / f".{2**22 + 1}-a1b2.tmp.jpg"
-    left.parent.mkdir(parents=True)
-    left.write_bytes(b"half")
-    os.utime(left, (0, 0))
-    run(source, source / "results")
-    assert files(source / "results") == sorted(ALL_DONE)
-    # Results inside the source are not restored again.
-    assert set(run(source, source / "results")) == set(ALL_DONE)

@@ -9,11 +9,10 @@ import pytest
 
 from configs.schema import PredictConfig
 from inference import Restorer
-from inference.tiles import equal_cut, mean_over_flips, run_cut
-from models.weights import Weights, arrays_of
+from inference.tiles import equal_cut, run_cut
 from tests.inference.painted import page
 from tests.inference.stand_ins import StandIn, paint_red_over
-from tests.models.networks import build
+from tests.models.networks import plain_weights
 
 
 def red_page(height: int, width: int, *boxes: tuple[int, int, int, int], kind: type = np.uint8) -> np.ndarray:
@@ -31,16 +30,16 @@ def test_over_random_shapes_every_bit_outside_the_mask_stays(mode, kind):
     for _ in range(12):
         height, width = (int(2 ** generator.uniform(0, 9.5)) for _ in range(2))
         image = red_page(height, width, (height * 2 // 3, width // 3, height, width), kind=kind)
+        before = image.copy()
         settings = PredictConfig(
             long_side=int(generator.choice([0, 37, 200, 500])), locate_long_side=int(generator.choice([0, 30, 150])),
             tile=128, overlap=int(generator.choice([0, 16, 64])),
         )
-        backend = StandIn(paint_red_over)
-        result = Restorer.from_backend(backend, settings, mode=mode)(image)
+        result = Restorer.from_backend(StandIn(paint_red_over), settings, mode=mode)(image)
         assert result.image.dtype == kind
         assert result.image.shape == image.shape
         assert np.array_equal(result.image[result.mask == 0], image[result.mask == 0])
-        assert result.image is not image
+        assert np.array_equal(image, before)
         assert set(np.unique(result.mask)) <= {0, 1}
         if min(height, width) > 60:
             assert result.occluders == 1
@@ -99,22 +98,14 @@ def test_corners_pairs_strips_and_whole_pictures_are_restored(size, boxes, count
         assert np.abs(middle - 128).max() <= 3
 
 
-@pytest.fixture(scope="module")
-def tiny() -> Weights:
-    """A small network without a gate that changes what it sees."""
-    network, generator = build("tiny"), np.random.default_rng(3)
-    arrays = arrays_of(network).items()
-    arrays = {name: array + generator.normal(0, 0.05, array.shape).astype(np.float32) for name, array in arrays}
-    return Weights(arrays, network.config, {"tlc_train_size": 64, "overlap": 0})
-
-
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 @pytest.mark.parametrize(("mode", "tlc_ratio", "parts"), [("full", 0, 1), ("tiles", None, 2)])
 def test_full_is_the_plain_network_and_tiles_are_the_write_ups_four_tiles_and_nothing_else(
-    tiny, kind, mode, tlc_ratio, parts
+    tmp_path, kind, mode, tlc_ratio, parts
 ):
     image, white = red_page(77, 103, (40, 0, 77, 50), kind=kind), np.float32(np.iinfo(kind).max)
-    restorer = Restorer(tiny, "cpu", backend="paddle", mode=mode, scale=1, tlc_ratio=tlc_ratio)
+    weights = plain_weights(tmp_path / "tiny.pdparams")
+    restorer = Restorer(weights, "cpu", backend="paddle", mode=mode, scale=1, tlc_ratio=tlc_ratio)
     assert ("TLC windows" in restorer.tlc) == (mode == "tiles")
     output = run_cut(image.transpose(2, 0, 1), lambda tile: restorer._backend(tile.astype(np.float32) / white),
                      equal_cut(77, 103, parts, parts, 0))
@@ -130,37 +121,15 @@ def erase_dark(tile: np.ndarray) -> np.ndarray:
     return np.where(tile.max(1, keepdims=True) < 0.3, np.float32(0.5), tile + np.float32(0.004))
 
 
-def test_without_a_gate_the_visible_change_is_the_mask_without_specks_and_holes():
+def test_without_a_gate_the_visible_change_is_the_mask():
     image = red_page(500, 700)
     image[300:, 200:400] = 20
-    image[350:360, 250:260] = 130  # a hole
-    image[100:103, 100:103] = 20  # a speck
     result = Restorer.from_backend(StandIn(erase_dark, gated=False), PredictConfig(long_side=350))(image)
     assert result.occluders == 0
     assert np.array_equal(result.image[result.mask == 0], image[result.mask == 0])
     assert result.mask[300:, 200:400].all()
     assert not result.mask[:280].any()
-    assert not result.mask[:, :180].any()
     assert np.abs(result.image[310:, 210:390].astype(int) - 128).max() <= 20
-
-
-@pytest.mark.parametrize("mode", ["auto", "tiles", "full"])
-def test_flips_are_averaged_in_every_mode(mode):
-    """A network that leans to the right is level only when its mirrorings count as well."""
-
-    def leaning(tile: np.ndarray) -> np.ndarray:
-        output = paint_red_over(tile)
-        output[:, :3] += np.linspace(-0.2, 0.2, tile.shape[3], dtype=np.float32)
-        return output
-
-    image = red_page(300, 420, (200, 150, 300, 260))
-    settings = PredictConfig(long_side=300, locate_long_side=150, tile=128, overlap=0)
-    one, four = StandIn(leaning), StandIn(leaning)
-    Restorer.from_backend(one, settings, mode=mode)(image)
-    result = Restorer.from_backend(four, settings, mode=mode, tta=True)(image)
-    assert len(four.tiles) == 4 * len(one.tiles)
-    level = Restorer.from_backend(StandIn(mean_over_flips(leaning)), settings, mode=mode)(image)
-    assert np.array_equal(result.image, level.image)
 
 
 def test_four_threads_and_less_memory_give_the_same_pictures():
@@ -183,6 +152,4 @@ def test_four_threads_and_less_memory_give_the_same_pictures():
 
 def test_it_describes_itself_in_one_line():
     text = Restorer.from_backend(StandIn(paint_red_over), PredictConfig(), 0.5, "tiles", tta=True).describe()
-    assert "\n" not in text
-    for part in ("stand-in fp32 on cpu", "mode tiles", "scale 0.5", "mirrorings", "none"):
-        assert part in text
+    assert text == "stand-in fp32 on cpu, mode tiles, scale 0.5, mean over four mirrorings; none"

@@ -10,16 +10,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from inference import folder
 from inference.folder import Job, overlap
 from inference.sources import Listing
-from models.weights import Weights, arrays_of, save_weights
 from tests.inference.painted import page
-from tests.models.networks import build
+from tests.models.networks import plain_weights
 
 STEP = 0.03
 ROOT = Path(__file__).resolve().parents[2]
@@ -149,9 +147,7 @@ for number, outcome in enumerate(restore_folder(restorer, listing, results), 1):
 
 
 def test_memory_stays_flat_over_many_pictures(tmp_path):
-    network = build("tiny")
-    arrays = {name: value + np.float32(0.1) for name, value in arrays_of(network).items()}
-    save_weights(tmp_path / "tiny.pdparams", Weights(params=arrays, model=network.config))
+    plain_weights(tmp_path / "tiny.pdparams")
     (tmp_path / "in").mkdir()
     for index in range(20):
         # Sizes differ, so that memory of one cannot simply serve the next.

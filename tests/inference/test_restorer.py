@@ -36,20 +36,12 @@ RGB = np.random.default_rng(1).integers(0, 256, (5, 7, 3), np.uint8)
 
 
 @pytest.mark.parametrize("long_side", [0, 211, 100])
-def test_only_the_covered_part_changes_and_everything_else_is_bit_identical(long_side):
-    image = page()
-    before = image.copy()
+def test_what_was_found_is_the_occluder_and_the_paste_takes_its_rim_along_and_no_more(long_side):
+    image, reach = page(), int(np.ceil(6 * (420 / long_side if long_side else 1))) + 1
     result = Restorer.from_backend(StandIn(paint_red_over), PredictConfig(long_side=long_side, overlap=16))(image)
-    assert np.array_equal(image, before)
-    assert result.image.dtype == result.mask.dtype == np.uint8
-    assert result.occluders == 1
-    assert np.array_equal(result.image[result.mask == 0], image[result.mask == 0])
     assert result.mask[200:300, 150:260].all()
-    reach = int(np.ceil(6 * (420 / long_side if long_side else 1))) + 1
     assert not result.mask[: 200 - reach].any()
     assert not result.mask[:, : 150 - reach].any()
-    assert np.abs(result.image[205:, 155:255].astype(int) - 128).max() <= 12
-    # What was found is the rectangle itself, without the rim that the paste takes along.
     height, width = result.located.shape
     assert max(height, width) == (long_side or 420)
     assert result.located.sum() == pytest.approx(100 * 110 * (height / 300) * (width / 420), rel=0.05)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import paddle
 
 from configs.schema import PRESETS
 from models.locator import Locator
 from models.nafnet import NAFNet
-from models.weights import Weights, arrays_of, load_arrays
+from models.weights import Weights, arrays_of, load_arrays, save_weights
 
 TINY = {"width": 4, "encoder_blocks": [1], "middle_blocks": 1, "decoder_blocks": [1]}
 # Uneven numbers of blocks, so that a swapped level or a reversed list shows.
@@ -18,6 +20,14 @@ SMALL = {"width": 4, "encoder_blocks": [1, 2], "middle_blocks": 2, "decoder_bloc
 def build(preset: str, **changes: object) -> NAFNet:
     """A new network of a preset with single values changed."""
     return NAFNet(**{**PRESETS[preset], **changes})
+
+
+def plain_weights(path: Path) -> Path:
+    """A file with a tiny network without a gate, which changes every pixel."""
+    network = build("tiny")
+    arrays = {name: values + np.float32(0.1) for name, values in arrays_of(network).items()}
+    save_weights(path, Weights(arrays, network.config, {"tlc_train_size": 64, "overlap": 0}))
+    return path
 
 
 def random_network(seed: int = 0, **arguments: object) -> NAFNet:

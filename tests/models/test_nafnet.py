@@ -14,7 +14,7 @@ from configs.schema import PRESETS
 from models import nafnet
 from models.nafnet import Convolution, NAFBlock, NAFNet, apply_gate, eager_on_cpu, joined, multiply_adds
 from models.tlc import convert_to_local
-from tests.models.networks import SMALL, build, random_network, random_picture
+from tests.models.networks import SMALL, TINY, build, random_network, random_picture
 
 
 @pytest.mark.parametrize(("height", "width"), [(13, 21), (1, 1), (3, 50)])
@@ -87,17 +87,14 @@ def test_presets_have_the_write_ups_sizes(preset, parameters, billions):
     assert count(build(preset, gate=True)) == parameters + PRESETS[preset]["width"] * 9 + 1
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
+def test_impossible_networks_are_refused():
+    for arguments, words in (
         ({"encoder_blocks": [1, 1], "decoder_blocks": [1]}, "same number of levels"),
         ({"width": 0}, "width must be at least 1"),
         ({"encoder_blocks": [1, -1], "decoder_blocks": [1, 1]}, "negative"),
-    ],
-)
-def test_impossible_networks_are_refused(arguments, words):
-    with pytest.raises(ValueError, match=words):
-        NAFNet(**arguments)
+    ):
+        with pytest.raises(ValueError, match=words):
+            NAFNet(**arguments)
 
 
 def test_covered_pixels_are_restored_and_the_others_stay():
@@ -112,7 +109,7 @@ def test_covered_pixels_are_restored_and_the_others_stay():
 @pytest.mark.parametrize("local", [False, True])
 def test_traced_network_equals_the_eager_one_and_holds_no_matrix_product(local):
     """oneDNN gives wrong numbers for a matrix product fed by a convolution, without a word."""
-    network = random_network(**SMALL, gate=True)
+    network = random_network(**TINY, gate=True)
     if local:
         convert_to_local(network, 8, 1.5)
     x = paddle.to_tensor(random_picture(21, 30))
@@ -129,13 +126,9 @@ def test_traced_network_equals_the_eager_one_and_holds_no_matrix_product(local):
     assert ("cumsum" in program) == local
 
 
-@pytest.mark.parametrize("windows_from", [None, 16, 64])
-@pytest.mark.parametrize("gate", [False, True])
+@pytest.mark.parametrize(("windows_from", "gate"), [(16, False), (64, True)])
 def test_every_convolution_counts_as_often_as_it_runs(windows_from, gate):
-    network = build("tiny", gate=gate, width=4)
-    if windows_from is not None:
-        convert_to_local(network, windows_from, 1.5)
-    seen = []
+    network, seen = convert_to_local(build("tiny", gate=gate, width=4), windows_from, 1.5), []
 
     def count(layer: Convolution, _: object, output: paddle.Tensor) -> None:
         seen.append(int(paddle.numel(output)) * int(np.prod(layer.weight.shape[1:])))
