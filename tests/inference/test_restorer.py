@@ -16,6 +16,8 @@ from tests.inference.painted import page
 from tests.inference.stand_ins import StandIn, brighten, paint_red_over
 from tests.models.networks import build
 
+RGB = np.random.default_rng(1).integers(0, 256, (5, 7, 3), np.uint8)
+
 
 def test_a_mask_that_is_given_is_filled_and_nothing_is_looked_for():
     picture, mask = np.full((120, 160, 3), 200, np.uint8), np.zeros((120, 160), np.uint8)
@@ -30,9 +32,6 @@ def test_a_mask_that_is_given_is_filled_and_nothing_is_looked_for():
     assert np.array_equal(restorer(picture).image, picture)
     with pytest.raises(ValueError, match=r"a mask of \(9, 9\) for a picture of \(120, 160\)"):
         restorer(picture, mask[:9, :9])
-
-
-RGB = np.random.default_rng(1).integers(0, 256, (5, 7, 3), np.uint8)
 
 
 @pytest.mark.parametrize("long_side", [0, 211, 100])
