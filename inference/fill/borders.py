@@ -21,6 +21,8 @@ _REFINEMENTS = (np.arange(-4, 5) * (pi / 180), np.arange(-4, 5) * (pi / 720))
 _DIRECTIONS = 90
 _ALL_ROUND = np.arange(_DIRECTIONS) * (2 * pi / _DIRECTIONS)
 _CORNER_STARTS = 18
+# Corners are looked for by one point of so many.
+_FEW = 4
 # Points nearer to each other than this, in pixels along a direction, are equally far.
 _APART = 1e-6
 
@@ -133,32 +135,35 @@ def _best_corner(points: np.ndarray, colours: np.ndarray, border: _Border) -> _B
     """The corner that best divides the two colours that `border` has found."""
     beyond = _beyond(border, points)
     far, near = (((colours - colours[side].mean(0)) ** 2).sum(1) for side in (beyond, ~beyond))
-    directions = _Directions(points, _ALL_ROUND)
-    corners = [_fit_corner(points, worth, directions) for worth in (near - far, far - near)]
+    few = slice(None, None, _FEW)
+    directions = _Directions(points[few], _ALL_ROUND)
+    corners = [_fit_corner(points, worth, directions, few) for worth in (near - far, far - near)]
     return min(corners, key=lambda corner: _unexplained(points, colours, corner))
 
 
-def _fit_corner(points: np.ndarray, worth: np.ndarray, directions: _Directions) -> _Border:
-    """Two lines, beyond both of which lies as much worth as possible; each in turn, from several starts."""
+def _fit_corner(points: np.ndarray, worth: np.ndarray, directions: _Directions, few: slice) -> _Border:
+    """Two lines, beyond both of which lies as much worth as possible; each in turn, from several starts, by a few of
+    the points, and then finer by all.
+    """
 
-    def second(first: _Border, among: _Directions) -> _Line:
-        inside = worth * _beyond(first, points) if first else worth
+    def second(first: _Border, among: _Directions, chosen: slice) -> _Line:
+        inside = worth[chosen] * _beyond(first, points[chosen]) if first else worth[chosen]
         # Without the sum up to a place, what is left lies beyond it.
         return among.best(lambda order: inside.sum() - np.cumsum(inside[order][:, :-1], axis=1))
 
     best, most = (), -np.inf
     for angle in np.arange(_CORNER_STARTS) * (2 * pi / _CORNER_STARTS):
-        one = second((), _Directions(points, np.array([angle])))
+        one = second((), _Directions(points[few], np.array([angle])), few)
         for _ in range(2):
-            other = second((one,), directions)
-            one = second((other,), directions)
+            other = second((one,), directions, few)
+            one = second((other,), directions, few)
         value = worth[_beyond((one, other), points)].sum()
         if value > most:
             best, most = (one, other), value
     one, other = best
     for finer in _REFINEMENTS:
-        one = second((other,), _Directions(points, one.angle + finer))
-        other = second((one,), _Directions(points, other.angle + finer))
+        one = second((other,), _Directions(points, one.angle + finer), np.s_[:])
+        other = second((one,), _Directions(points, other.angle + finer), np.s_[:])
     return one, other
 
 
