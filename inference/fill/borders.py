@@ -22,7 +22,7 @@ _DIRECTIONS = 90
 _ALL_ROUND = np.arange(_DIRECTIONS) * (2 * pi / _DIRECTIONS)
 _CORNER_STARTS = 18
 # Corners are looked for by one point of so many.
-_FEW = 4
+_FEW = 2
 # Points nearer to each other than this, in pixels along a direction, are equally far.
 _APART = 1e-6
 
