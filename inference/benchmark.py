@@ -76,14 +76,17 @@ class Case(NamedTuple):
         return f"{self.what}, " + ("auto" if self.backend == "auto" else f"{self.backend} {self.precision}{device}")
 
 
-def all_cases(network: str, wide: str, long_side: int, device: str) -> list[Case]:
+def all_cases(network: str, wide: str, long_side: int, device: str, locator: str = "") -> list[Case]:
     """The rows of a run, the one that others are compared with first: of a network whose weights ask to work at
-    `long_side`, of one of twice the width, on the CPU and on `device`, which `predict.py` takes here."""
+    `long_side`, of one of twice the width, and of a locator, on the CPU and on `device`, which `predict.py` takes here.
+    """
     engines = [(backend, precision, place) for place in dict.fromkeys(("cpu", device))
                for backend, precisions in PRECISIONS[place.partition(":")[0]].items()
                for precision in precisions]  # fmt: skip
     engines.sort(key=lambda engine: engine != ("paddle", "fp32", "cpu"))
     cases = [Case(network, "auto", *engine) for engine in engines] + [Case(network, mode) for mode in MODES]
+    if locator:
+        cases += [Case(locator), *(Case(locator, "auto", *engine) for engine in engines)]
     if 0 < long_side < LARGE:
         # Only where the working size is larger than the one that is searched do the modes differ much.
         cases += [Case(network, mode, settings={"long_side": LARGE}) for mode in MODES]
@@ -112,7 +115,8 @@ def write_tables(options: argparse.Namespace, about: str, rows: Sequence[Mapping
     lines = [about, "", f"| {' | '.join(TABLE)} |", "|" + " --- |" * len(TABLE)]
     for row in rows:
         if not row["problem"]:
-            cells = (_written(form, {**row, "share": row["gflops"] / rate}) for form in TABLE.values())
+            share = {"share": row["gflops"] / rate} if "gflops" in row else {}
+            cells = (_written(form, {**row, **share}) for form in TABLE.values())
             lines.append(f"| {' | '.join(cells)} |")
     lines.append(REMARKS.format(rate=rate))
     lines += [f"* {row['case']}: not measured: {row['problem']}" for row in rows if row["problem"]]
@@ -138,13 +142,15 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     """Measures all cases in turn, with an empty `folder` for what is made on the way; 1 when nothing was measured."""
     threads = default_threads()
     machine = describe(threads)
-    weights = load_weights(options.weights or default_weights("tiles"))
+    shipped, weights = (load_weights(options.weights or default_weights(mode)) for mode in ("auto", "tiles"))
     put_photos(folder / "pictures", options.pictures)
     sizes = ["{}x{}".format(*upright_size(path)) for path in (folder / "pictures").iterdir()]
     about = f"Machine: {machine}.\n\nPhotos: {len(sizes)} JPEG, {', '.join(sorted(set(sizes)))}."
     narrow, wide = (f"width {factor * weights.model['width']}" for factor in (1, 2))
     networks = {narrow: weights, wide: doubled(weights)}
     networks |= {f"{name}, no gate": as_recipe(network) for name, network in networks.items()}
+    locator = "locator" if shipped.locator else ""
+    networks |= {locator: shipped} if locator else {}
     for name, network in networks.items():
         save_weights(folder / f"{name}.pdparams", network)
 
@@ -155,14 +161,14 @@ def run(options: argparse.Namespace, folder: Path) -> int:
 
     # Networks are exported once, by others: that is part of no photo, nor is its memory.
     device = answer("device_of", Case(narrow))
-    cases = all_cases(narrow, wide, PredictConfig.from_dict(weights.predict).long_side, device)
+    cases = all_cases(narrow, wide, PredictConfig.from_dict(weights.predict).long_side, device, locator)
     chosen = [case for case in cases if (options.recipe or not case.recipe)
               and (not options.only or any(words in case.name for words in options.only))]  # fmt: skip
     if not chosen:
         raise ValueError(f"--only {', '.join(options.only)}: no case holds that; there are: "
                          + "; ".join(case.name for case in cases))
-    if any(case.network == wide for case in chosen):
-        answer("device_of", Case(wide))
+    for network in {case.network for case in chosen} & {wide, locator}:
+        answer("device_of", Case(network))
     rows = []
     for case in chosen:
         row = {"case": case.name, "what": case.what, "machine": machine, "problem": ""}
@@ -184,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     add = parser.add_argument
     add("--pictures", type=Path, help=f"folder of JPEG photos, {PHOTOS} are taken; default: the bundled ones, enlarged")
-    add("--weights", type=Path, help="file of weights; default: as predict.py")
+    add("--weights", type=Path, help="file of weights of a NAFNet; default: as predict.py, and its locator too")
     add("--only", action="append", metavar="WORDS", help="only cases whose name holds them; may be given again")
     add("--no-recipe", dest="recipe", action="store_false", help="without the write-up's recipe")
     add("--csv", type=Path, help="file for every number")

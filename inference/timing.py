@@ -55,11 +55,12 @@ class Counted:
         return output
 
 
-def open_case(case: Mapping[str, Any]) -> tuple[Backend, Graph]:
-    """The engine of a case, and what it runs."""
+def open_case(case: Mapping[str, Any]) -> tuple[Backend, Graph, PredictConfig]:
+    """The engine of a case, what it runs, and how photos are restored with it."""
     weights = load_weights(case["weights"])
-    graph = Graph.nafnet(weights, PredictConfig.from_dict({**weights.predict, **case["settings"]}))
-    return open_backend(graph, case["backend"], case["precision"], case["device"]), graph
+    settings = PredictConfig.from_dict({**weights.predict, **case["settings"]})
+    graph = Graph.locator(weights) if weights.locator else Graph.nafnet(weights, settings)
+    return open_backend(graph, case["backend"], case["precision"], case["device"]), graph, settings
 
 
 def device_of(case: Mapping[str, Any]) -> str:
@@ -79,13 +80,15 @@ def measure(case: Mapping[str, Any]) -> dict[str, Any]:
         batch: seconds per photo in the middle of the pipeline; not of the recipe.
         memory: peak of the process in 10^9 bytes.
         network: seconds per photo inside the engine; gmac: 10^9 multiply-adds of convolutions that it did in them.
-        gflops, matmul_gflops: of the engine, and of dense matrix products on this machine.
+        gflops, matmul_gflops: of the engine (not of a locator's), and of dense matrix products on this machine.
         largest, mean: difference from the reference in grey levels of 255, where either may have changed the photo.
     """
-    backend, graph = open_case(case)
+    backend, graph, settings = open_case(case)
     answer = {"engine": f"{backend.name} {backend.precision}" + f" {backend.device}".removesuffix(" cpu")}
     backend = Counted(backend)
-    restorer = Restorer.from_backend(backend, graph.settings, mode=case["mode"])
+    locates = graph.name == "locator"
+    roles = {"locator": backend} if locates else {}
+    restorer = Restorer.from_backend(None if locates else backend, settings, mode=case["mode"], **roles)
     pictures, results, reference = (Path(case["folder"], name) for name in ("pictures", "results", "reference"))
     came_back = []
 
@@ -110,7 +113,7 @@ def measure(case: Mapping[str, Any]) -> dict[str, Any]:
     answer |= {step: median(outcome.steps.get(step, 0.0) for outcome in outcomes) for step in STEPS}
     answer |= {"total": median(outcome.seconds for outcome in outcomes), "memory": peak / 1e9,
                "network": backend.seconds / len(photos), "matmul_gflops": matrix_rate()}  # fmt: skip
-    if case["mode"] == "auto" and not case["settings"]:
+    if case["mode"] == "auto" and not case["settings"] and not locates:
         places = [reference / f"{path.name}.npz" for path in photos]
         if reference.is_dir():
             apart = map(difference, came_back, places)
@@ -119,6 +122,8 @@ def measure(case: Mapping[str, Any]) -> dict[str, Any]:
             reference.mkdir()
             for place, result in zip(places, came_back, strict=True):
                 np.savez(place, image=result.image, mask=result.mask)
+    if locates:
+        return answer
     # Imports Paddle, which many engines do without, now that everything is measured.
     network = graph.reference().network
     from models.nafnet import multiply_adds

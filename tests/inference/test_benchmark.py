@@ -73,6 +73,9 @@ def test_every_engine_and_precision_is_a_case_and_the_reference_comes_first():
         *(f"width 16, mode {mode}, working at 2048 px" for mode in ("auto", "tiles", "full")),
         "width 32, mode auto", "width 32, no gate, the write-up's recipe", "width 16, no gate, the write-up's recipe",
     ]  # fmt: skip
+    located = [case for case in all_cases("width 16", "width 32", 1024, "cpu", "locator") if case.network == "locator"]
+    assert {case.backend for case in located} >= {"auto", "paddle", "onnxruntime"}
+    assert {case.mode for case in located} == {"auto"}
     fewer = all_cases("width 32", "width 64", 2048, "cpu")
     assert not any(case.settings or case.device.startswith("gpu") for case in fewer)
 
