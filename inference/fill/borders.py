@@ -20,9 +20,9 @@ import numpy as np
 _REFINEMENTS = (np.arange(-4, 5) * (pi / 180), np.arange(-4, 5) * (pi / 720))
 _DIRECTIONS = 90
 _ALL_ROUND = np.arange(_DIRECTIONS) * (2 * pi / _DIRECTIONS)
-_CORNER_STARTS = 18
+_CORNER_STARTS = 9
 # Corners are looked for by one point of so many.
-_FEW = 2
+_FEW = 3
 # Points nearer to each other than this, in pixels along a direction, are equally far.
 _APART = 1e-6
 
