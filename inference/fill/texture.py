@@ -27,18 +27,18 @@ def texture_over(page: np.ndarray, hole: np.ndarray, source: np.ndarray, light: 
     """
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(hole.astype(np.uint8), connectivity=8)
     before = page - light
-    for label, (left, top, width, height, _) in enumerate(boxes[1:count], 1):
+    pieces = _Pieces(before, source, rim)
+    for label in range(1, count):
+        left, top, width, height = boxes[label, :4].tolist()
         parts = [(top, top + height, left, left + width)]
         while parts:
             top, bottom, left, right = parts.pop()
-            part = np.zeros_like(hole)
-            part[top:bottom, left:right] = labels[top:bottom, left:right] == label
-            if not part.any():
+            places = np.stack(np.nonzero(labels[top:bottom, left:right] == label)) + np.array([[top], [left]])
+            if not places.size:
                 continue
-            shift = _best_shift(before, part, source, rim)
+            shift = pieces.best_shift(places)
             if shift is not None:
-                rows, columns = np.nonzero(part)
-                page[rows, columns] = light[rows, columns] + before[rows + shift[0], columns + shift[1]]
+                page[tuple(places)] = light[tuple(places)] + before[tuple(places + shift[:, None])]
             elif max(bottom - top, right - left) > 2 * _SMALLEST:
                 tall, middle = bottom - top > right - left, ((top + bottom) // 2, (left + right) // 2)
                 parts += (
@@ -47,37 +47,52 @@ def texture_over(page: np.ndarray, hole: np.ndarray, source: np.ndarray, light: 
                 )  # fmt: skip
 
 
-def _best_shift(rest: np.ndarray, part: np.ndarray, source: np.ndarray, rim: int) -> tuple[int, int] | None:
-    """(down, right) from a part of the hole to where its piece lies, all of it in the source; None if there is none."""
-    ring = (cv2.dilate(part.astype(np.uint8), np.ones((2 * rim + 1, 2 * rim + 1), np.uint8)) > 0) & source
-    size = tuple(-(-side // _COARSE) for side in part.shape)
+class _Pieces:
+    """Where pieces may come from, and what they look like: on a small copy, made once for all parts of a hole."""
 
-    def small(plane: np.ndarray) -> np.ndarray:
-        return cv2.resize(plane.astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
+    def __init__(self, rest: np.ndarray, source: np.ndarray, rim: int) -> None:
+        self._source, self._rim = source, rim
+        # A rim may reach beyond the picture, where nothing is known.
+        self._margin = -(-rim // _COARSE)
+        sides = [(self._margin, self._margin)] * 2
+        self._known = np.pad(_small(source), sides)
+        self._values = np.pad(_small(np.where(source[..., None], rest, 0)), [*sides, (0, 0)])
+        self._whole = (self._known > 0.99).astype(np.float32)
+        self._squares = (self._values**2).sum(2)
 
-    known, wanted, unknown = small(ring), small(part) > 0, small(source) < 0.99
-    values = small(np.where(source[..., None], rest, 0))
-    # Beyond the picture nothing is known either.
-    missing = wanted.sum() - _correlation(wanted, ~unknown)
-    squares = _correlation(known, (values**2).sum(2))
-    products = sum(_correlation(known * values[..., channel], values[..., channel]) for channel in range(3))
-    cost = squares - 2 * products
-    # The same for the rim, but for a little.
-    covered = _correlation(known > 0, ~unknown)
-    cost[(missing > 0.5) | (covered < 0.75 * (known > 0).sum())] = np.inf
-    down, right = np.unravel_index(int(cost.argmin()), cost.shape)
-    if not np.isfinite(cost[down, right]):
-        return None
-    down, right = (int(step) - (2 * span if step >= span else 0) for step, span in ((down, size[0]), (right, size[1])))
-    rows, columns = np.nonzero(part)
-    down, right = down * _COARSE, right * _COARSE
-    inside = rows.min() + down >= 0 and rows.max() + down < part.shape[0]
-    inside &= columns.min() + right >= 0 and columns.max() + right < part.shape[1]
-    return (down, right) if inside and source[rows + down, columns + right].all() else None
+    def best_shift(self, places: np.ndarray) -> np.ndarray | None:
+        """int [2], down and right from a part of the hole (its pixels, int [2, n] of rows and columns) to where its
+        piece lies, all of it in the source; None if there is none."""
+        first, last = places.min(1) // _COARSE, places.max(1) // _COARSE + 1
+        part = np.zeros((last - first + 2 * self._margin) * _COARSE, np.float32)
+        part[tuple(places - (first - self._margin)[:, None] * _COARSE)] = 1
+        wanted = _small(part) > 0
+        missing = wanted.sum() - _correlation(self._whole, wanted)
+        if missing.min() > 0.5:
+            return None
+        rim = _small(cv2.dilate(part, np.ones((2 * self._rim + 1, 2 * self._rim + 1), np.uint8)))
+        here = tuple(slice(start, stop + 2 * self._margin) for start, stop in zip(first, last, strict=True))
+        known = rim * self._known[here]
+        products = _correlation(self._values, known[..., None] * self._values[here])
+        cost = _correlation(self._squares, known) - 2 * products
+        # The same for the rim, but for a little.
+        covered = _correlation(self._whole, known > 0)
+        cost[(missing > 0.5) | (covered < 0.75 * (known > 0).sum())] = np.inf
+        best = np.unravel_index(int(cost.argmin()), cost.shape)
+        shift = (np.array(best) - first) * _COARSE
+        moved = places + shift[:, None]
+        inside = np.isfinite(cost[best]) and moved.min() >= 0 and np.less(moved.T, self._source.shape).all()
+        return shift if inside and self._source[tuple(moved)].all() else None
 
 
-def _correlation(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """float64 [2 h, 2 w]: sum of one(x) * other(x + shift) for every shift; negative ones count from the end."""
-    size = tuple(2 * side for side in one.shape)
-    product = np.conj(np.fft.rfft2(one.astype(np.float64), size)) * np.fft.rfft2(other.astype(np.float64), size)
-    return np.fft.irfft2(product, size)
+def _small(plane: np.ndarray) -> np.ndarray:
+    """float32 [ceil(h / _COARSE), ceil(w / _COARSE)] or with channels behind: means, beyond the picture of zeros."""
+    height, width = (-(-side // _COARSE) for side in plane.shape[:2])
+    beyond = [(0, height * _COARSE - plane.shape[0]), (0, width * _COARSE - plane.shape[1])]
+    whole = np.pad(plane.astype(np.float32), beyond + [(0, 0)] * (plane.ndim - 2))
+    return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _correlation(plane: np.ndarray, piece: np.ndarray) -> np.ndarray:
+    """float32: sum of plane(x + place) * piece(x), over channels too, for every place where the piece lies within."""
+    return cv2.matchTemplate(plane, piece.astype(np.float32), cv2.TM_CCORR)

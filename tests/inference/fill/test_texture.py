@@ -54,3 +54,18 @@ def test_a_hole_larger_than_any_piece_is_halved_and_one_without_any_source_stays
     alone = np.where(wide[..., None], 0, page)
     texture_over(alone, wide, np.zeros_like(wide), np.full_like(page, 110), 12)
     assert not alone[wide].any()
+
+
+def test_a_piece_fits_to_the_pixel_whatever_the_pictures_size():
+    rows, columns = np.mgrid[:299, :1021]
+    tones = 110 + 50 * np.sin(columns * (np.pi / 8)) + 40 * np.sin(rows * (np.pi / 12))
+    page, hole, source = (
+        np.float32(tones)[..., None].repeat(3, 2),
+        np.zeros(tones.shape, bool),
+        np.zeros(tones.shape, bool),
+    )
+    hole[100:180, 940:1010] = True
+    source[:, :300] = source[85:195, 925:] = True
+    filled = np.where(hole[..., None], 0, page)
+    texture_over(filled, hole, source & ~hole, np.full_like(page, 110), 12)
+    assert np.abs(filled - page).max() < 1e-3
