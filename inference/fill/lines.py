@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 from math import cos, radians, sin
+from operator import itemgetter
 
 import cv2
 import numpy as np
@@ -65,7 +66,7 @@ class Line:
         place, way: float64 [2], x and y; `way` has length 1.
         ends: how it stops at `first` and `last`; limits: how far the hole hides it there.
         crossings: (from, to) of each hidden stretch behind which it shows again, outwards.
-        steps, shows: positions a pixel apart, and where it is in sight and part of the line.
+        steps: whole positions between the ends where it is in sight; steady: over which share of them it is on.
         profiles: float32 [steps, 4 * reach + 1, 3], how the picture differs from the paper across it in half pixels.
     """
 
@@ -77,9 +78,9 @@ class Line:
     limits: tuple[float, float]
     crossings: list[tuple[float, float]]
     steps: np.ndarray
-    shows: np.ndarray
-    profiles: np.ndarray
-    reach: int
+    steady: float
+    profiles: np.ndarray | None = None
+    reach: int = 0
 
     @property
     def across(self) -> np.ndarray:
@@ -92,8 +93,8 @@ class Line:
         """float32 [4 * reach + 1, 3]: the median before `position`, coming from the other side; of all for a bar, on
         which letters may stand."""
         back = (position - self.steps) * side
-        close = self.shows & (back > 0) & (back <= near)
-        return np.median(self.profiles[close if close.sum() >= 4 and near else self.shows], axis=0)
+        close = (back > 0) & (back <= near)
+        return np.median(self.profiles[close] if close.sum() >= 4 else self.profiles, axis=0)
 
 
 def find_lines(picture: np.ndarray, rest: np.ndarray, hole: np.ndarray, rules: LineRules) -> list[Line]:
@@ -237,15 +238,12 @@ def _follow(
         line = _trace(grey, hole, place, way, length / 2, contrast, rules)
     if line is None:
         return None
-    inside = (line.steps >= line.first) & (line.steps <= line.last)
-    places = line.place + line.steps[:, None] * line.way
-    in_sight = inside & ~_at(hole, places)
-    if in_sight.sum() < rules.piece or line.shows[in_sight].mean() < rules.steady:
+    if len(line.steps) < rules.piece or line.steady < rules.steady:
         return None
     widths = np.arange(-2 * reach, 2 * reach + 1) / 2
-    line.profiles = _sample(rest, places[:, None] + widths[:, None] * line.across)
-    line.reach, line.shows = reach, in_sight
-    middle, rims = (np.median(line.profiles[in_sight], 0)[index].mean(-1) for index in (2 * reach, [0, -1]))
+    places = line.place + line.steps[:, None] * line.way
+    line.profiles, line.reach = _sample(rest, places[:, None] + widths[:, None] * line.across), reach
+    middle, rims = (np.median(line.profiles[:, index], axis=0).mean(-1) for index in (2 * reach, [0, -1]))
     return line if (np.abs(rims) <= rules.thin * abs(middle)).all() else None
 
 
@@ -272,15 +270,11 @@ def _trace(
     states = np.where(hidden, _HIDDEN, np.where(is_on, _ON, _OFF))
     if states[here] != _ON:
         return None
-    (low, how_low, back, far_low), (high, how_high, forth, far_high) = (
-        _walk(states[here::-1], rules), _walk(states[here:], rules),
-    )  # fmt: skip
-    last = len(steps) - 1
-    crossings = [(steps[here - a], steps[max(here - b, 0)]) for a, b in back]
-    crossings += [(steps[here + a], steps[min(here + b, last)]) for a, b in forth]
-    limits = steps[max(here - far_low, 0)], steps[min(here + far_high, last)]
-    first, last_on = float(steps[here - low]), float(steps[here + high])
-    return Line(place, way, first, last_on, [how_low, how_high], limits, crossings, steps, is_on & ~hidden, steps, 0)
+    first, how_first, back, near = _walk(states[here::-1], steps[here::-1], rules)
+    last, how_last, forth, far = _walk(states[here:], steps[here:], rules)
+    in_sight = (steps >= first) & (steps <= last) & ~hidden
+    steady = float(is_on[in_sight].mean())
+    return Line(place, way, first, last, [how_first, how_last], (near, far), back + forth, steps[in_sight], steady)
 
 
 def _steps(place: np.ndarray, way: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -298,44 +292,40 @@ def _at(plane: np.ndarray, places: np.ndarray) -> np.ndarray:
     return plane[rows.clip(0, plane.shape[0] - 1), columns.clip(0, plane.shape[1] - 1)]
 
 
-def _walk(states: np.ndarray, rules: LineRules) -> tuple[int, int, list[tuple[int, int]], int]:
+def _walk(
+    states: np.ndarray, steps: np.ndarray, rules: LineRules
+) -> tuple[float, int, list[tuple[float, float]], float]:
     """Follows a line outwards, from on.
 
     Returns:
-        The index of its last pixel, how it stops there, the hidden stretches that it crosses, and the index up to which
-        it may go on in hiding.
+        Its last position, how it stops there, the hidden stretches that it crosses, and the position up to which it may
+        go on in hiding.
     """
     runs = [[state, len(list(group))] for state, group in groupby(states.tolist())]
     for index in range(1, len(runs) - 1):
         # What is missing for a moment is the line's, and beside a hole the hole's.
         if runs[index][0] == _OFF and runs[index][1] <= rules.gap:
             runs[index][0] = _HIDDEN if _HIDDEN in (runs[index - 1][0], runs[index + 1][0]) else _ON
-    joined: list[list[int]] = []
-    for state, count in runs:
-        if joined and joined[-1][0] == state:
-            joined[-1][1] += count
-        else:
-            joined.append([state, count])
+    joined = [(state, sum(count for _, count in group)) for state, group in groupby(runs, itemgetter(0))]
+    behind = [*joined[1:], (None, 0), (None, 0)]
     position, end, crossings = 0, 0, []
-    for index, (state, count) in enumerate(joined):
+    for (state, count), (next_state, shown), (after, _) in zip(joined, behind, behind[1:], strict=False):
         if state == _OFF:
-            return end, _SEEN, crossings, end
+            return float(steps[end]), _SEEN, crossings, float(steps[end])
         if state == _HIDDEN:
-            behind, shown = joined[index + 1] if index + 1 < len(joined) else (_OFF, 0)
-            after = joined[index + 2][0] if index + 2 < len(joined) else None
             # Between two fingers, and at the picture's side, it can show no longer than it does.
-            if behind != _ON or not (shown >= rules.support or after is None or (after == _HIDDEN and shown >= 2)):
-                return end, _LOST, crossings, position + count - 1
-            crossings.append((end, position + count))
+            if next_state != _ON or not (shown >= rules.support or after is None or (after == _HIDDEN and shown >= 2)):
+                return float(steps[end]), _LOST, crossings, float(steps[position + count - 1])
+            crossings.append((float(steps[end]), float(steps[position + count])))
         position += count
         end = position - 1 if state == _ON else end
-    return end, _SIDE, crossings, end
+    return float(steps[end]), _SIDE, crossings, float(steps[end])
 
 
 def _is_rim(picture: np.ndarray, line: Line, rules: LineRules) -> bool:
     """Whether a line is what a median leaves beside something broad: its two sides differ as much as it stands out."""
-    level = float(np.median(line.profiles[line.shows, 2 * line.reach].mean(1)))
-    places = line.place + line.steps[line.shows, None] * line.way
+    level = float(np.median(line.profiles[:, 2 * line.reach].mean(1)))
+    places = line.place + line.steps[:, None] * line.way
     one, other = (
         np.median(_sample(picture, places + side * (line.reach + 1) * line.across), axis=0) for side in (-1, 1)
     )
@@ -348,7 +338,7 @@ def _find_ends(lines: list[Line], rules: LineRules) -> Iterator[tuple[Line, int,
         told = [
             (line, side, line.end(side), end)
             for line in lines
-            if line.shows.sum() >= rules.longest
+            if len(line.steps) >= rules.longest
             for side in (-1, 1)
             if line.ends[side > 0] == _LOST and (end := _end_by_others(line, side, lines, rules)) is not None
         ]
