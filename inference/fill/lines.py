@@ -127,27 +127,29 @@ def find_bars(rest: np.ndarray, hole: np.ndarray, rules: LineRules) -> list[Line
     rest = np.where(hole[..., None], np.float32(0), rest)
     grey = rest.mean(2)
     pieces = _pieces(grey, rules.piece)
+    middles = np.array([place + way * length / 2 for place, way, length in pieces]).reshape(-1, 2)
+    ways = np.array([way for _, way, _ in pieces]).reshape(-1, 2)
     found: list[Line] = []
     for place, way, length in pieces:
-        for other, other_way, other_length in pieces:
-            across = _across(way)
-            breadth = (other + other_way * other_length / 2 - place) @ across
-            if abs(way @ other_way) < 0.999 or not rules.narrowest <= breadth <= rules.broadest:
-                continue
+        across = _across(way)
+        breadths = (middles - place) @ across
+        opposite = (np.abs(ways @ way) >= 0.999) & (breadths >= rules.narrowest) & (breadths <= rules.broadest)
+        for index in np.flatnonzero(opposite):
+            (other, other_way, other_length), breadth = pieces[index], breadths[index]
             start, stop = sorted([(other - place) @ way, (other + other_way * other_length - place) @ way])
             start, stop = max(start, 0), min(stop, length)
-            middle = place + across * breadth / 2
             if stop - start < max(rules.piece, 0.6 * min(length, other_length)):
                 continue
+            middle = place + across * breadth / 2
             if any(_lies_on(middle + way * (start + stop) / 2, way, bar, breadth / 2) for bar in found):
                 break
             along = middle + np.linspace(start, stop, 24)[:, None] * way
-            inside, *beside = (_sample(grey, along + across * shift * (breadth / 2 + 4))[...] for shift in (0, -1, 1))
+            inside, *beside = (_sample(grey, along + across * shift * (breadth / 2 + 4)) for shift in (0, -1, 1))
             colour = np.median(inside)
             alike = np.median(np.abs(inside - colour)) <= 0.25 * abs(colour)
             if alike and max(abs(np.median(side)) for side in beside) <= rules.thin * abs(colour):
-                reach, corner = round(breadth / 2) + rules.reach, middle + way * start
-                bar = _follow(rest, grey, hole, corner, way, stop - start, reach, rules.bar_contrast, rules)
+                reach, begin = round(breadth / 2) + rules.reach, middle + way * start
+                bar = _follow(rest, grey, hole, begin, way, stop - start, reach, rules.bar_contrast, rules)
                 if bar is not None:
                     found.append(bar)
                     break
