@@ -69,3 +69,10 @@ def test_few_points_or_none_are_one_area(shape):
         areas = straight_areas(picture, seen, BorderRules(fewest=10_000))
         assert areas.shape == shape
         assert areas.max() == 0
+
+
+@pytest.mark.parametrize("count", range(1, 9))
+def test_a_rule_that_allows_few_points_is_no_trap(count):
+    picture = np.array([[[0] * 3, [255] * 3, [90, 0, 200]] * 3], np.uint8)[:, :count]
+    areas = straight_areas(picture, np.ones((1, count), bool), BorderRules(fewest=1))
+    assert areas.shape == (1, count)
