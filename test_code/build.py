@@ -134,7 +134,7 @@ def _check_results(source: Path, results: Path) -> list[float]:
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--weights", type=Path, default=ROOT / "test_code" / "model.pdparams", help="file of weights")
+    parser.add_argument("--weights", type=Path, default=ROOT / "test_code" / "gated.pdparams", help="file of weights")
     parser.add_argument("--out", type=Path, default=Path("submission.zip"), help="the ZIP to write")
     parser.add_argument("--images", type=Path, default=SAMPLES, help="folder whose *.jpg are tried")
     options = parser.parse_args(arguments)

@@ -39,6 +39,8 @@ class BorderRules:
     corner_gain: float = 0.8  # It must leave less than this fraction of what the line leaves
     smallest: float = 0.08  # Share of the points that lies on the smaller side of a line, at least
     smallest_corner: float = 0.15  # The same for a corner, whose lines fit more
+    entry: float = 8.0  # A line is looked at so far to either side where it is seen, in pixels
+    entry_step: float = 0.35  # There the colour steps by this share of what it changes in all, at least
     depth: int = 3  # Levels of division; 2**depth areas at most, and one at depth 0
     points: int = 2500  # About so many points are looked at, at most: those of a grid
     fewest: int = 60  # A side of fewer points is not divided
@@ -101,7 +103,32 @@ def _best_border(points: np.ndarray, colours: np.ndarray, rules: BorderRules) ->
             border, left = corner, left_by_corner
     slope = np.column_stack([np.ones(len(points)), points])
     left_by_slope = ((colours - slope @ np.linalg.lstsq(slope, colours, rcond=None)[0]) ** 2).sum()
-    return border if left <= min(rules.unexplained * total, left_by_slope) else None
+    if left > min(rules.unexplained * total, left_by_slope):
+        return None
+    return border if _shows_where_it_enters(points, colours, border, rules) else None
+
+
+def _shows_where_it_enters(points: np.ndarray, colours: np.ndarray, border: _Border, rules: BorderRules) -> bool:
+    """Whether the colours step at each line wherever it is seen: a shadow's end or a spot of colour divides the points
+    well, too, and is no border of what lies under the occluder.
+    """
+    beyond = _beyond(border, points)
+    change = colours[beyond].mean(0) - colours[~beyond].mean(0)
+    spacing = np.sqrt(np.prod(np.ptp(points, axis=0) + 1) / len(points))
+    reach = max(rules.entry, 3 * spacing)
+    for line in border:
+        others = _beyond(tuple(other for other in border if other is not line), points) if len(border) > 1 else True
+        across = points @ np.array([np.cos(line.angle), np.sin(line.angle)]) - line.offset
+        near = np.flatnonzero((np.abs(across) <= reach) & others)
+        along = points[near] @ np.array([-np.sin(line.angle), np.cos(line.angle)])
+        order = np.argsort(along, kind="stable")
+        for place in np.split(near[order], np.flatnonzero(np.diff(along[order]) > 2 * reach) + 1):
+            far = across[place] > 0
+            if min(far.sum(), (~far).sum()) >= 3:
+                step = np.median(colours[place[far]], 0) - np.median(colours[place[~far]], 0)
+                if step @ change < rules.entry_step * (change @ change):
+                    return False
+    return True
 
 
 def _unexplained(points: np.ndarray, colours: np.ndarray, border: _Border) -> float:
