@@ -76,8 +76,9 @@ class Learner:
                     raise ValueError(f"{init} holds no locator; `python -m models.convert` makes one to start from")
                 load_arrays(self.network, weights.locator.params if self.finds else weights.params)
             except OSError as error:
-                raise ConfigError(f"train.init: {init}: {error.strerror}; train the config that it comes from first, "
-                                  "give other weights (.pdparams), or null for random ones") from error
+                first = "`python -m models.convert` makes it" if self.finds else "train the config that it comes from"
+                raise ConfigError(f"train.init: {init}: {error.strerror}; {first} first, give other weights "
+                                  "(.pdparams), or null for random ones") from error
             except ValueError as error:
                 raise ConfigError(f"train.init: {error}") from error
         if self.finds:

@@ -102,6 +102,7 @@ class Restorer:
         settings: the `PredictConfig` in use.
         gated: a network says what is covered, the restorer in a fourth channel, or a locator.
         tlc: TLC's windows in words, for a log line.
+        weights: the file's name, if there is one.
     """
 
     def __init__(
@@ -147,7 +148,7 @@ class Restorer:
         self, backend: Backend | None, settings: PredictConfig, scale: str | float, mode: Mode, tta: bool,
         locator: Backend | None, width: int = 0,
     ) -> None:  # fmt: skip
-        self.settings, self.scale, self.mode, self.tta = settings, scale, mode, tta
+        self.settings, self.scale, self.mode, self.tta, self.weights = settings, scale, mode, tta, ""
         self._backend = locator or backend
         self.gated, self.tlc = locator is not None or backend.gated, self._backend.tlc
         self._network = None if backend is None else Network(backend, tta, width)
@@ -163,7 +164,8 @@ class Restorer:
         how = f"mode {self.mode}{scale}{flips}{plain}"
         sides = " and ".join(map(str, self.settings.locator_sides))
         tells = f"a locator looks at {sides} px" if self._locator is not None else self.tlc
-        return f"{backend.name} {backend.precision} on {backend.device}, {how}; {tells}"
+        file = f"; {self.weights}" if self.weights else ""
+        return f"{backend.name} {backend.precision} on {backend.device}, {how}; {tells}{file}"
 
     def __call__(self, image: Picture, mask: np.ndarray | None = None) -> Restored:
         """Restores one picture.

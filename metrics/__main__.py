@@ -193,6 +193,9 @@ def main(arguments: list[str] | None = None) -> int:
     too_small = [row.name for row in rows if not row.problem and row.measures["ms_ssim"] is None]
     if too_small:
         print(f"no MS-SSIM and no score (a side under 161 pixels): {', '.join(too_small)}")
+    spare = sum(path.suffix.lower() in IMAGE_SUFFIXES for path in options.results.iterdir()) - len(rows)
+    if spare > 0:
+        print(f"left out: {spare} results without a truth in {options.truth}", file=sys.stderr)
     problems = [row.name for row in rows if row.problem]
     if problems:
         print(f"not measured: {len(problems)} of {len(rows)}, the mean leaves them out", file=sys.stderr)
