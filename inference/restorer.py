@@ -132,6 +132,7 @@ class Restorer:
                 raise ValueError(f"mode {mode} needs a network that restores; {where}: a locator and nothing else")
             restorer = open_backend(Graph.nafnet(weights, settings), *how)
         self._set_up(restorer, settings, scale, mode, tta, locator, weights.model.get("width", 0))
+        self.weights = weights.file.name if weights.file else ""
 
     @classmethod
     def from_backend(

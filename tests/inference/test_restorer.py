@@ -104,8 +104,9 @@ def test_the_shipped_weights_say_how_they_want_to_be_used():
     """The default finds and the page fills; the modes that restore whole pictures take the file with a NAFNet."""
     found = Restorer(device="cpu", backend="paddle")
     assert (found.gated, found.settings.fill, found.tlc) == (True, "page", "none")
-    assert "a locator looks at 512 and 320 px" in found.describe()
+    assert "a locator looks at 512 and 320 px; model.pdparams" in found.describe()
     restorer = Restorer(device="cpu", backend="paddle", mode="tiles")
+    assert restorer.describe().endswith("; gated.pdparams")
     assert restorer.gated
     assert restorer.settings.long_side > 0
     assert "384x384" in restorer.tlc or restorer.settings.tlc_ratio != 1.5
