@@ -16,6 +16,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -142,7 +143,9 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     """Measures all cases in turn, with an empty `folder` for what is made on the way; 1 when nothing was measured."""
     threads = default_threads()
     machine = describe(threads)
-    shipped, weights = (load_weights(options.weights or default_weights(mode)) for mode in ("auto", "tiles"))
+    shipped = load_weights(options.weights or default_weights())
+    # The rows of a NAFNet are of that alone, of what else its file may hold the locator's.
+    weights = replace(shipped if shipped.model else load_weights(default_weights("tiles")), locator=None)
     put_photos(folder / "pictures", options.pictures)
     sizes = ["{}x{}".format(*upright_size(path)) for path in (folder / "pictures").iterdir()]
     about = f"Machine: {machine}.\n\nPhotos: {len(sizes)} JPEG, {', '.join(sorted(set(sizes)))}."

@@ -69,8 +69,9 @@ def default_weights(mode: Mode = "auto") -> Path:
     Raises:
         FileNotFoundError: neither exists.
     """
-    own, shipped = _ROOT / "model.pdparams", _ROOT / "test_code" / ("model" if mode == "auto" else "gated")
-    for path in (own, shipped := shipped.with_suffix(".pdparams")):
+    own = _ROOT / "model.pdparams"
+    shipped = _ROOT / "test_code" / ("model.pdparams" if mode == "auto" else "gated.pdparams")
+    for path in (own, shipped):
         if path.is_file():
             return path
     raise FileNotFoundError(f"no weights: neither {own} nor {shipped} exists; name a file of weights")
@@ -104,6 +105,8 @@ class Restorer:
         tlc: TLC's windows in words, for a log line.
         weights: the file's name, if there is one.
     """
+
+    weights = ""
 
     def __init__(
         self,
@@ -149,7 +152,7 @@ class Restorer:
         self, backend: Backend | None, settings: PredictConfig, scale: str | float, mode: Mode, tta: bool,
         locator: Backend | None, width: int = 0,
     ) -> None:  # fmt: skip
-        self.settings, self.scale, self.mode, self.tta, self.weights = settings, scale, mode, tta, ""
+        self.settings, self.scale, self.mode, self.tta = settings, scale, mode, tta
         self._backend = locator or backend
         self.gated, self.tlc = locator is not None or backend.gated, self._backend.tlc
         self._network = None if backend is None else Network(backend, tta, width)

@@ -90,6 +90,7 @@ class NameIndex:
         self._by_stem: dict[Path, list[str]] = defaultdict(list)
         for path in pictures_below(folder):
             self._by_stem[path.with_suffix("")].append(path.as_posix())
+        self._found: set[str] = set()
 
     def find(self, names: Iterable[str], taken: Iterable[str] = ()) -> Path:
         """The file of the first of `names` that exists: by that name, or the only one with another suffix.
@@ -103,8 +104,16 @@ class NameIndex:
             if len(similar) > 1:
                 raise ValueError(f"{' and '.join(similar)} could all stand for {name}; leave one of them there")
             if similar:
+                self._found.add(similar[0])
                 return self.folder / similar[0]
         raise ValueError(f"no {self.what}: expected {' or '.join(names)} in {self.folder}")
+
+    def unasked(self) -> list[str]:
+        """The pictures that nobody has found; what has the whole name of another in front, as its mask, lies beside it.
+        """
+        names = {name for there in self._by_stem.values() for name in there}
+        beside = {name for name in names if Path(name).with_suffix("").with_suffix("").as_posix() in names}
+        return sorted(names - beside - self._found)
 
 
 def measure_folder(truths: list[Truth], results: NameIndex, masks: NameIndex | None, workers: int) -> Iterator[Row]:
@@ -193,9 +202,8 @@ def main(arguments: list[str] | None = None) -> int:
     too_small = [row.name for row in rows if not row.problem and row.measures["ms_ssim"] is None]
     if too_small:
         print(f"no MS-SSIM and no score (a side under 161 pixels): {', '.join(too_small)}")
-    spare = sum(path.suffix.lower() in IMAGE_SUFFIXES for path in options.results.iterdir()) - len(rows)
-    if spare > 0:
-        print(f"left out: {spare} results without a truth in {options.truth}", file=sys.stderr)
+    if spare := results.unasked():
+        print(f"left out: {len(spare)} pictures without a truth in {options.truth}, {spare[0]} first", file=sys.stderr)
     problems = [row.name for row in rows if row.problem]
     if problems:
         print(f"not measured: {len(problems)} of {len(rows)}, the mean leaves them out", file=sys.stderr)

@@ -1,18 +1,15 @@
-"""Straight lines that go on under an occluder: the rules of a table, of writing paper and forms, and bars of colour.
+"""Straight lines that pass under an occluder: the rules of a table, of writing paper and forms, and bars of colour.
 
 Pieces of lines are found by OpenCV's segment detector (R. Grompone von Gioi et al., "LSD: a Line Segment Detector",
 IPOL 2012), moved to where they show best and followed both ways: over gaps between fingers, and through the hole where
-the same line shows behind it. A line that is lost in the hole ends where its neighbours end that run beside it (the
-rows of a table, the lines of a page), at the frame or column that crosses it there, and otherwise where it was lost.
-A bar of colour between two parallel borders is a line as well, a broad one.
+the same line shows behind it. A bar of colour between two parallel borders is a line as well, a broad one. What is
+drawn of them, `inference.fill.strokes` says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
-from math import cos, radians, sin
 from operator import itemgetter
 
 import cv2
@@ -20,7 +17,7 @@ import numpy as np
 
 _OFF, _ON, _HIDDEN = range(3)
 # Where a line stops being followed: it ends in sight, is lost in the hole, or leaves the picture.
-_SEEN, _LOST, _SIDE = range(3)
+SEEN, LOST, SIDE = range(3)
 
 
 @dataclass(frozen=True)
@@ -154,27 +151,6 @@ def find_bars(rest: np.ndarray, hole: np.ndarray, rules: LineRules) -> list[Line
                     found.append(bar)
                     break
     return found
-
-
-def draw_lines(page: np.ndarray, hole: np.ndarray, bars: list[Line], lines: list[Line], rules: LineRules) -> None:
-    """Draws lines into the hole.
-
-    Args:
-        page: float32 [h, w, 3], the paper, changed.
-        hole: bool [h, w]; nothing beyond it changes.
-        bars, lines: changed: those that were lost get their ends. Where two cross, a pixel is that of the one that
-            stands out more; lines lie on bars.
-    """
-    lost = list(_find_ends(bars + lines, rules))
-    for group, near in ((bars, 0), (lines, rules.near)):
-        paper, strongest = page.copy(), np.zeros(hole.shape, np.float32)
-        for line in group:
-            strokes = [(a, b, [(a, np.sign(b - a)), (b, np.sign(a - b))]) for a, b in line.crossings]
-            strokes += [(a, b, [(a, side), (a, side)]) for other, side, a, b in lost if other is line]
-            for start, stop, shown in strokes:
-                profiles = [line.profile(position, side, near) for position, side in shown]
-                # A pixel more, where the hole's rim is oblique.
-                _stroke(page, paper, hole, strongest, line, (start - shown[0][1], stop), profiles)
 
 
 def _across(way: np.ndarray) -> np.ndarray:
@@ -313,15 +289,15 @@ def _walk(
     position, end, crossings = 0, 0, []
     for (state, count), (next_state, shown), (after, _) in zip(joined, behind, behind[1:], strict=False):
         if state == _OFF:
-            return float(steps[end]), _SEEN, crossings, float(steps[end])
+            return float(steps[end]), SEEN, crossings, float(steps[end])
         if state == _HIDDEN:
             # Between two fingers, and at the picture's side, it can show no longer than it does.
             if next_state != _ON or not (shown >= rules.support or after is None or (after == _HIDDEN and shown >= 2)):
-                return float(steps[end]), _LOST, crossings, float(steps[position + count - 1])
+                return float(steps[end]), LOST, crossings, float(steps[position + count - 1])
             crossings.append((float(steps[end]), float(steps[position + count])))
         position += count
         end = position - 1 if state == _ON else end
-    return float(steps[end]), _SIDE, crossings, float(steps[end])
+    return float(steps[end]), SIDE, crossings, float(steps[end])
 
 
 def _is_rim(picture: np.ndarray, line: Line, rules: LineRules) -> bool:
@@ -332,84 +308,3 @@ def _is_rim(picture: np.ndarray, line: Line, rules: LineRules) -> bool:
         np.median(_sample(picture, places + side * (line.reach + 1) * line.across), axis=0) for side in (-1, 1)
     )
     return bool(np.abs(one - other).mean() > (rules.halo if level > 0 else rules.step) * abs(level))
-
-
-def _find_ends(lines: list[Line], rules: LineRules) -> Iterator[tuple[Line, int, float, float]]:
-    """(line, side, from, to) for each line that was lost and whose end can be told; then its end is known to others."""
-    for _ in range(3):
-        told = [
-            (line, side, line.end(side), end)
-            for line in lines
-            if len(line.steps) >= rules.longest
-            for side in (-1, 1)
-            if line.ends[side > 0] == _LOST and (end := _end_by_others(line, side, lines, rules)) is not None
-        ]
-        for line, side, _, end in told:
-            line.ends[side > 0] = _SEEN
-            line.first, line.last = (line.first, end) if side > 0 else (end, line.last)
-        yield from told
-
-
-def _end_by_others(line: Line, side: int, lines: list[Line], rules: LineRules) -> float | None:
-    """Where a line ends in the hole by those that run beside it and those that cross it; None if they do not tell."""
-    lost_at, limit = line.end(side), line.limits[side > 0] + side * rules.gap
-    beside: dict[bool, list[tuple[float, float, bool]]] = {False: [], True: []}
-    crossing = []
-    for other in lines:
-        turn = float(other.way @ line.way)
-        if other is line:
-            continue
-        if abs(turn) > cos(radians(rules.parallel)):
-            far_side = side if turn > 0 else -side
-            far, near = (other.place + other.end(s) * other.way - line.place for s in (far_side, -far_side))
-            distance, end, begin = far @ line.across, far @ line.way, near @ line.way
-            alike = abs(begin - line.end(-side)) <= rules.agree and line.ends[side < 0] != _LOST
-            within = 3 < abs(distance) < rules.neighbour * (3 if alike else 1)
-            runs_beside = side * (end - lost_at) > 0 >= side * (begin - lost_at) and side * (limit - end) >= 0
-            if other.ends[far_side > 0] != _LOST and within and runs_beside:
-                beside[distance > 0].append((abs(distance), end, alike))
-        elif abs(turn) < sin(radians(3 * rules.parallel)):
-            position, on_other = np.linalg.solve(np.stack([line.way, -other.way], 1), other.place - line.place)
-            before, behind = other.first - on_other > rules.snap, on_other - other.last > rules.snap
-            met = not (before or behind) or (before and other.ends[0] == _LOST) or (behind and other.ends[1] == _LOST)
-            if met and side * (position - lost_at) > -2 and side * (limit - position) >= 0:
-                crossing.append(float(position))
-    nearest = sorted(min(those) for those in beside.values() if those)
-    agree = len(nearest) == 2 and abs(nearest[0][1] - nearest[1][1]) <= rules.agree + 0.05 * sum(n[0] for n in nearest)
-    if agree:
-        (one, one_end, _), (other, other_end, _) = nearest
-        end = (one_end * other + other_end * one) / (one + other)
-    elif nearest and (min(abs(line.way)) < rules.upright or nearest[0][2]):
-        end = nearest[0][1]
-    else:
-        return max(crossing, key=lambda position: side * position, default=None)
-    frame = min(crossing, key=lambda position: abs(position - end), default=end)
-    return frame if abs(frame - end) <= rules.snap else float(end)
-
-
-def _stroke(
-    page: np.ndarray, paper: np.ndarray, hole: np.ndarray, strongest: np.ndarray, line: Line,
-    span: tuple[float, float], profiles: list[np.ndarray],
-) -> None:  # fmt: skip
-    """Draws the hole's pixels of a line between two positions, its profile passing from the first to the second."""
-    height, width = hole.shape
-    corners = line.place + np.array(span)[:, None] * line.way
-    left, top = np.maximum(np.floor(corners.min(0)).astype(int) - line.reach, 0)
-    right, bottom = np.minimum(np.ceil(corners.max(0)).astype(int) + line.reach + 1, (width, height))
-    box = (slice(top, max(top, bottom)), slice(left, max(left, right)))
-    rows, columns = np.nonzero(hole[box])
-    from_start = np.stack([columns + left, rows + top], 1) - line.place
-    along, across = from_start @ line.way, from_start @ line.across
-    inside = (np.abs(across) < line.reach) & (along >= min(span) - 0.5) & (along <= max(span) + 0.5)
-    rows, columns, along, across = rows[inside], columns[inside], along[inside], across[inside]
-    share = ((along - span[0]) / (span[1] - span[0] or 1)).clip(0, 1)[:, None]
-    halves = 2 * (across + line.reach)
-    below = np.floor(halves).astype(int)
-    part = (halves - below)[:, None]
-    one, other = (profile[below] * (1 - part) + profile[below + 1] * part for profile in profiles)
-    stroke = one * (1 - share) + other * share
-    strength = np.abs(stroke).max(1)
-    wins = strength > strongest[box][rows, columns]
-    rows, columns = rows[wins], columns[wins]
-    page[box][rows, columns] = paper[box][rows, columns] + stroke[wins]
-    strongest[box][rows, columns] = strength[wins]

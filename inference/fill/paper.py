@@ -59,6 +59,11 @@ def without_ink(picture: np.ndarray, mask: np.ndarray, rules: PaperRules) -> tup
     return closed, (closed.astype(np.int16) - calm).max(2)
 
 
+def _is_ink(darkness: np.ndarray, seen: np.ndarray, by: float) -> np.ndarray:
+    """bool [h, w]: what is darker by so much than most of what is seen."""
+    return darkness > (np.median(darkness[seen]) if seen.any() else 0) + by
+
+
 def with_remains(mask: np.ndarray, darkness: np.ndarray, beyond: np.ndarray, rules: PaperRules) -> np.ndarray:
     """The mask (uint8 [h, w]) with what is left of the letters that it cuts, where that is small.
 
@@ -66,9 +71,7 @@ def with_remains(mask: np.ndarray, darkness: np.ndarray, beyond: np.ndarray, rul
         darkness: as `without_ink` returns it.
         beyond: float32 [h, w], how far a pixel is from the last one that is pasted.
     """
-    seen = beyond > 0
-    usual = np.median(darkness[seen]) if seen.any() else 0
-    ink = ((darkness > usual + rules.remain_ink) & (mask == 0)).astype(np.uint8)
+    ink = (_is_ink(darkness, beyond > 0, rules.remain_ink) & (mask == 0)).astype(np.uint8)
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
     small = (boxes[:, cv2.CC_STAT_WIDTH] <= rules.remain) & (boxes[:, cv2.CC_STAT_HEIGHT] <= rules.remain)
     touched = np.zeros(count, bool)
@@ -86,8 +89,7 @@ def paper_under(
     which is where `beyond` is negative; the other arguments as above.
     """
     seen = near & (beyond > 0)
-    usual = np.median(darkness[seen]) if seen.any() else 0
-    clear = cv2.erode((darkness <= usual + rules.ink).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    clear = cv2.erode((~_is_ink(darkness, seen, rules.ink)).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     ring = seen & (beyond <= rules.ring)
     areas = straight_areas(cv2.medianBlur(inkless, rules.text), seen & (beyond <= rules.around), rules.borders)
     page = picture.astype(np.float32)

@@ -1,8 +1,9 @@
 """What is pasted over the covered parts of a picture: the page around carried on, or the network's own picture.
 
-The page around gives plain paper (`inference.fill.paper`), on which the lines and bars go on that show around
-(`inference.fill.lines`). The network's result is its input plus a correction, and so a tint stays in its fill: it is
-measured on the page around. A ghost of the hand's fine detail stays as well. MODEL_CARD.md tells what each is worth.
+The page around gives plain paper (`inference.fill.paper`), on which the lines and bars that show around go on
+(`inference.fill.lines`, `strokes`). The network's result is its input plus a correction, and so a tint stays in its
+fill: it is measured on the page around. A ghost of the hand's fine detail stays as well. MODEL_CARD.md tells what each
+is worth.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from math import ceil
 import cv2
 import numpy as np
 
-from inference.fill.lines import LineRules, draw_lines, find_bars, find_lines
+from inference.fill.lines import LineRules, find_bars, find_lines
 from inference.fill.paper import PaperRules, carry_on, paper_under, with_remains, without_ink
+from inference.fill.strokes import draw_lines
 from inference.find.locate import to_float
 from inference.paste import PasteRules, Patch, covered_boxes
 from inference.tiles import Box, Network, region_cut

@@ -1,5 +1,5 @@
-"""Texture in place of paper where an occluder lies on gravel, cloth, wood or a printed picture: a piece of the same
-area from beside the hole, moved as a whole.
+"""Texture in place of paper where an occluder lies on gravel, cloth or wood: a piece of the same area from beside the
+hole, moved as a whole.
 
 As in shift-map editing (Y. Pritch, E. Kav-Venaki and S. Peleg, ICCV 2009), but with one shift for a hole, the one that
 fits its rim best; a hole for which no piece is large enough is halved.
@@ -75,7 +75,7 @@ class _Pieces:
         known = rim * self._known[here]
         products = _correlation(self._values, known[..., None] * self._values[here])
         cost = _correlation(self._squares, known) - 2 * products
-        # The same for the rim, but for a little.
+        # All of the piece must be known, and its rim but for a little.
         covered = _correlation(self._whole, known > 0)
         cost[(missing > 0.5) | (covered < 0.75 * (known > 0).sum())] = np.inf
         best = np.unravel_index(int(cost.argmin()), cost.shape)

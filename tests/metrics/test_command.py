@@ -121,6 +121,18 @@ def test_another_suffix_will_do_but_not_two(tmp_path):
         results.find(["d.jpg"], taken)
 
 
+def test_results_without_a_truth_are_told_and_what_lies_beside_a_result_is_none(tmp_path, capsys):
+    for name in ("a.png", "a.png.mask.png", "a.png.compare.jpg"):
+        save(tmp_path / "results" / name, CLEAN)
+    save(tmp_path / "gt" / "a.png", CLEAN)
+    assert main([str(tmp_path / "results"), str(tmp_path / "gt")]) == 0
+    assert "left out" not in capsys.readouterr().err
+    for name in ("b.png", "b.png.mask.png", "sub/c.jpg"):
+        save(tmp_path / "results" / name, CLEAN)
+    assert main([str(tmp_path / "results"), str(tmp_path / "gt")]) == 0
+    assert "left out: 2 pictures without a truth" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("depth", ["train_data_1/hand/", "hand/", ""])
 def test_a_contest_folder_gives_truth_and_masks_to_every_occlusion(tmp_path, depth):
     contest(tmp_path / "contest", "train_data_1", ["hand/page_0_000", "hand/page_0_001"])

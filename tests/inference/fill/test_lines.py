@@ -6,7 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.fill.lines import Line, LineRules, draw_lines, find_bars, find_lines
+from inference.fill.lines import Line, LineRules, find_bars, find_lines
+from inference.fill.strokes import draw_lines
 
 HEIGHT, WIDTH = 200, 260
 PAPER = 220
