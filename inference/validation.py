@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from data.contest.lists import PatchPaths, read_list
-from data.images import BadImageError, open_picture, read_rgb, upright_size
+from data.images import BadImageError, read_rgb, upright_size
 from data.masks import read_mask
 from inference.restorer import Restorer
 from metrics.score import MEASURES, counted, evaluate
@@ -32,8 +32,7 @@ def validation_pages(list_file: str | os.PathLike[str] | None, limit: int = 0) -
     if 0 < limit < len(pages):
         pages = [pages[index * len(pages) // limit] for index in range(limit)]
     for page in pages:
-        with open_picture(page.mask) as mask:  # Read as it lies: its EXIF turns nothing
-            sizes = {path: upright_size(path) for path in page[:2]} | {page.mask: mask.size}
+        sizes = {path: upright_size(path) for path in page}
         width, height = sizes[page.occluded]
         for path, size in sizes.items():
             if size != (width, height):

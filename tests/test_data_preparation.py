@@ -250,6 +250,24 @@ def test_broken_and_missing_files_are_named_counted_and_left_out(contest, tmp_pa
     assert len(patches(out / "all/gt")) == 11
 
 
+@pytest.mark.parametrize(("change", "told"), [
+    (lambda mask: 1 - mask, "inverted"),
+    (lambda mask: mask[::-1, ::-1], "inverted, turned"),
+    (lambda mask: mask * 0 + 1, "marks 100.0%"),
+    (lambda mask: mask * 0, "marks 0.0%"),
+    (lambda mask: mask.T, "mask.png 150x110"),
+    (lambda mask: mask + 100, "100, 101"),
+])  # fmt: skip
+def test_a_mask_that_is_not_where_the_occluder_is_is_refused_by_name(tmp_path, capsys, change, told):
+    _, _, mask = add_group(tmp_path / "contest", "train_data_1", "page", 0, (10, 200, 50, 60), suffix="png")
+    Image.fromarray(change(mask)).save(tmp_path / "contest/train_data_1/hand/page_0_000_mask.png")
+    assert run(tmp_path / "contest", tmp_path / "out", "--all", "--size", 64) == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out: ")]
+    assert "page_0_000_mask.png" in line
+    assert told in line
+    assert not patches(tmp_path / "out/all/mask")
+
+
 def test_wrong_places_and_values_say_what_was_expected(tmp_path):
     with pytest.raises(SystemExit, match="train_data_1"):
         run(tmp_path, tmp_path / "out")

@@ -27,6 +27,8 @@ from utils.child import run_parallel
 SETS = {ALL_DATA: ("all",), DIVIDED_DATA: ("train", "val")}
 # A blob below this share of the largest one (a sliver, a second finger's tip) does not move a crop.
 LARGE_BLOB = 0.05
+# Grey levels by which an occluder differs from the page, and the share of a picture that may do so beside it.
+UNLIKE, SAME_PAGE = 24, 0.005
 
 
 class Picture(NamedTuple):
@@ -138,10 +140,7 @@ def cut_page(job: tuple[list[Picture], argparse.Namespace]) -> list[Picture]:
             mask = shrink_mask(read_mask(group.mask), options.downscale)
             occluded = read_rgb(group.occluded, options.downscale)
             clean = read_rgb(group.clean, options.downscale) if clean is None else clean
-            if not clean.shape[:2] == occluded.shape[:2] == mask.shape:
-                parts = {"clean": clean, "occluded": occluded, "mask": mask}
-                told = ", ".join(f"{part} {array.shape[1]}x{array.shape[0]}" for part, array in parts.items())
-                raise BadImageError(f"{group.occluded}: clean, occluded and mask differ in size (as reduced: {told})")
+            check_group(group, clean, occluded, mask)
         except BadImageError as error:
             outcomes.append(picture._replace(problem=f"{group.occluded.name}, since {error}"))
             continue
@@ -153,6 +152,25 @@ def cut_page(job: tuple[list[Picture], argparse.Namespace]) -> list[Picture]:
             write_mask(picture.folder / "mask" / file, take(mask, box))
         outcomes.append(picture._replace(patches=len(boxes), covered=bool(mask.any())))
     return outcomes
+
+
+def check_group(group: Group, clean: np.ndarray, occluded: np.ndarray, mask: np.ndarray) -> None:
+    """`BadImageError` where the three are of different sizes, or the mask is not where the two pictures differ.
+
+    A mask that is inverted, turned or another picture's looks like any other. RGB uint8 [H, W, 3], mask 0/1 [H, W].
+    """
+    parts = {group.clean: clean, group.occluded: occluded, group.mask: mask}
+    if len({array.shape[:2] for array in parts.values()}) > 1:
+        told = ", ".join(f"{path} {array.shape[1]}x{array.shape[0]}" for path, array in parts.items())
+        raise BadImageError(f"clean, occluded and mask differ in size (as reduced: {told})")
+    greys = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (clean, occluded))
+    differs, marked = cv2.absdiff(*greys) > UNLIKE, mask > 0
+    # Nothing marked is wrong where anything differs, all of it unless most of it does.
+    inside, outside = (float(differs[part].mean()) if part.any() else default
+                       for part, default in ((marked, 0.0), (~marked, 0.5)))
+    if inside < outside > SAME_PAGE:
+        raise BadImageError(f"{group.mask}: marks {mask.mean():.1%} of the picture, of which {inside:.1%} differ from "
+                            f"the clean page, and of the rest {outside:.1%}; is it inverted, turned or another's?")
 
 
 def crop_boxes(mask: np.ndarray, size: int) -> list[Box]:

@@ -98,8 +98,10 @@ def test_a_photo_that_is_turned_upright_counts_by_its_upright_size(pages, tmp_pa
     assert read_rgb(tmp_path / "lying.jpg").shape == (170, 190, 3)
     write_list(tmp_path / "val_pages.txt", [pages[0]._replace(clean=tmp_path / "lying.jpg")])
     assert len(validation_pages(tmp_path / "val_pages.txt")) == 1
-    # A mask is taken as it lies: turned by its EXIF, it would not cover what it means.
+    # A mask is turned as photos are.
     Image.new("L", (170, 190)).save(tmp_path / "mask.png", exif=exif)
     write_list(tmp_path / "val_pages.txt", [pages[0]._replace(mask=tmp_path / "mask.png")])
+    assert len(validation_pages(tmp_path / "val_pages.txt")) == 1
+    Image.new("L", (170, 190)).save(tmp_path / "mask.png")
     with pytest.raises(BadImageError, match=r"mask\.png: 170x190 pixels"):
         validation_pages(tmp_path / "val_pages.txt")
