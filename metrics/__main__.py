@@ -1,6 +1,6 @@
 """Measures restored pictures against the truth.
 
-python -m metrics RESULTS GT [--masks DIR] [--csv FILE]
+    python -m metrics RESULTS GT [--masks DIR] [--csv FILE]
 
 GT is a folder of clean pictures with the results' names (another suffix will do), a folder in the contest's layout, its
 annotation.txt, or a list file with lines of `clean occluded mask`; the last three bring the masks and take results
@@ -26,6 +26,7 @@ from data.contest.lists import ANNOTATION, is_contest, read_contest, read_list
 from data.images import IMAGE_SUFFIXES, pictures_below, read_rgb
 from data.masks import read_mask
 from metrics.score import MEASURES, evaluate, mean
+from utils.command import program
 from utils.files import write_text
 from utils.machine import available_cores
 
@@ -174,7 +175,7 @@ def write_csv(path: Path, rows: list[Row]) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m metrics", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog=program("python -m metrics"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("results", type=Path, help="folder of restored pictures")
     parser.add_argument("truth", type=Path, metavar="GT", help="folder of clean pictures, contest folder or list file")

@@ -1,4 +1,6 @@
-"""Brings the weights of a PyTorch network over: python -m models.convert IN OUT.pdparams [--predict KEY=VALUE ...]
+"""Brings the weights of a PyTorch network over.
+
+    python -m models.convert IN OUT.pdparams [--predict KEY=VALUE ...]
 
 IN is a `.pth` (a dictionary `params_ema` or `params`, or the parameters themselves) or a `.safetensors` file, of an
 official NAFNet, of this project's locator, or the ImageNet weights of EfficientNet-Lite0 that a locator starts from.
@@ -26,6 +28,7 @@ import numpy as np
 import yaml
 
 from models.weights import Weights, arrays_of, load_arrays, network_of, save_weights
+from utils.command import program
 from utils.files import RestrictedUnpickler, UnsafeFileError
 
 # The storages that files of weights use. NumPy has no bfloat16, it is widened to float32.
@@ -223,7 +226,9 @@ def _setting(text: str) -> tuple[str, Any]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m models.convert", description=__doc__.split("\n", 1)[0])
+    parser = argparse.ArgumentParser(
+        program("python -m models.convert"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("source", metavar="IN", type=Path, help="official .pth, or .safetensors")
     parser.add_argument("target", metavar="OUT.pdparams", type=Path, help="file of weights to write")
     parser.add_argument(

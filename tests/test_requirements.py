@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("configs", "data", "inference", "losses", "metrics", "models", "test_code", "utils")
+PACKAGES = ("configs", "data", "inference", "losses", "metrics", "models", "test_code", "uncover", "utils")
 # Used when the user has installed them, and never needed.
 OPTIONAL = {"visualdl", "tensorboardX"}
 DISTRIBUTION_OF = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml", "paddle": "paddlepaddle"}

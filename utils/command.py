@@ -33,6 +33,11 @@ def starting() -> None:
         signal.signal(signal.SIGINT, stop)
 
 
+def program(script: str) -> str:
+    """How the user called this: "uncover NAME", else `script`, such as "python -m metrics"."""
+    return sys.argv[0] if sys.argv[0].startswith("uncover ") else script
+
+
 def command(*expected: type[Exception]) -> Callable[[Main], Main]:
     """Decorates `main(arguments) -> exit code`: OSError, MemoryError and the `expected` errors become one sentence.
 

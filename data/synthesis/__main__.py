@@ -17,13 +17,14 @@ from pathlib import Path
 
 from data.synthesis.sets import SetOptions, make_set
 from utils.child import WorkerKilledError
+from utils.command import program
 from utils.machine import available_cores
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns 0, 1 when sources were broken, 2 when no set was made, 130 when stopped."""
     parser = argparse.ArgumentParser(
-        prog="python -m data.synthesis", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        program("python -m data.synthesis"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the new set")
     for option in fields(SetOptions):

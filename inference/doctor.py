@@ -1,0 +1,209 @@
+"""Says what this machine can do, and for everything that is wrong, what to mend.
+
+    python -m utils.doctor
+    python -m utils.doctor --weights runs/phase2/model_best.pdparams
+
+Every engine on every device restores a drawn page with the weights, in a process of its own, after its numbers were
+compared with the eager network's. Times are in seconds, memory in GB (10^9 bytes). The exit code is 0 when prediction
+works, whatever else is missing, and 1 when it does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+
+from data.photos.jpeg_file import JPEGLIB_VERSION
+from inference.engines.choice import PRECISIONS
+from inference.engines.exported import FOLDER_VARIABLE, cache_folder
+from inference.restorer import Restorer, default_weights
+from models.weights import load_weights
+from utils.child import ChildError, ask
+from utils.command import command, sentence
+from utils.machine import available_bytes, available_cores, default_threads, gpu_shows
+
+_ROOT = Path(__file__).resolve().parent.parent
+CHECKSUMS = _ROOT / "test_code" / "weights.sha256"
+GOOD, NOTE, WRONG = "ok", "note", "WRONG"
+# Distribution: what goes without it. Those of `EXTRAS` come with `pip install 'uncover[EXTRA]'`.
+PARTS = {
+    "jpeglib": "JPEGs are encoded anew, instead of by blocks", "tifffile": "no TIFF is written",
+    "imagecodecs": "no TIFF is written", "onnx": "networks cannot be exported, only Paddle runs other weights",
+    "matplotlib": "no curves, no drawn pages (python -m data.synthesis)", "safetensors": "no .safetensors is converted",
+}  # fmt: skip
+EXTRAS = {"heif": ("pillow-heif",), "pdf": ("pikepdf",), "web": ("fastapi", "uvicorn", "python-multipart"),
+          "ray": ("ray", "fsspec")}  # fmt: skip
+# One photo of 12 megapixels on its way, with the engine (README.md, Speed and memory).
+_NEEDED_BYTES = 1.5e9
+# Workers of a training hand their batches over there; Docker gives 64 MB unless told otherwise.
+_SHARED_BYTES = 256e6
+
+
+class Finding(NamedTuple):
+    """One line of the report."""
+
+    state: str  # GOOD; NOTE: something optional is missing; WRONG: to be mended
+    subject: str
+    words: str
+    mend: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.state:<6}{self.subject:<17}{self.words}" + (f"\n{'':23}-> {self.mend}" if self.mend else "")
+
+
+def check_versions() -> Iterator[Finding]:
+    names = ("paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "onnxruntime-gpu", "openvino", "numpy",
+             "opencv-python-headless", "pillow")  # fmt: skip
+    known = [f"{name} {version}" for name in names if (version := _version(name))]
+    system = f"{platform.system()} {platform.machine()}"
+    yield Finding(GOOD, "versions", f"Python {platform.python_version()} on {system}, {', '.join(known)}")
+    for name, loss in PARTS.items():
+        if not _version(name):
+            yield Finding(NOTE, "packages", f"{name} is not installed: {loss}", f"pip install {name}")
+    if _version("jpeglib") not in (None, JPEGLIB_VERSION):
+        words = f"jpeglib is {_version('jpeglib')}, and {JPEGLIB_VERSION} is needed: {PARTS['jpeglib']}"
+        yield Finding(NOTE, "packages", words, f"pip install jpeglib=={JPEGLIB_VERSION}")
+    for extra, names in EXTRAS.items():
+        missing = [name for name in names if not _version(name)]
+        mend = f"pip install {' '.join(missing)}" if missing else ""
+        words = f"not installed: {', '.join(missing)}" if missing else ", ".join(f"{n} {_version(n)}" for n in names)
+        yield Finding(NOTE if missing else GOOD, f"extra {extra}", words, mend)
+
+
+def check_machine() -> Iterator[Finding]:
+    free, total = available_bytes(), os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if free is not None:
+        state, mend = (GOOD, "") if free >= _NEEDED_BYTES else (WRONG, "end other programs, or raise the group's limit")
+        yield Finding(state, "memory", f"{free / 1e9:.1f} GB free for this process, of {total / 1e9:.1f} GB; "
+                      f"a photo of 12 megapixels takes up to {_NEEDED_BYTES / 1e9:g} GB", mend)
+    threads = default_threads()
+    said = " (OMP_NUM_THREADS)" if os.environ.get("OMP_NUM_THREADS") else ""
+    yield Finding(GOOD, "processors", f"{available_cores()} of {os.cpu_count()} usable, {threads} threads{said}")
+    shared = Path("/dev/shm")
+    if not shared.is_dir() or shutil.disk_usage(shared).free < _SHARED_BYTES:
+        size = f"{shutil.disk_usage(shared).free / 1e6:.0f} MB free" if shared.is_dir() else "not there"
+        yield Finding(NOTE, "/dev/shm", f"{size}; workers of a training need {_SHARED_BYTES / 1e6:.0f} MB",
+                      "docker run --shm-size 1g, or -o data.workers=0")
+    else:
+        yield Finding(GOOD, "/dev/shm", f"{shutil.disk_usage(shared).free / 1e9:.1f} GB free")
+    for subject, folder, variable in (("cache", cache_folder(), FOLDER_VARIABLE),
+                                      ("temporary", Path(tempfile.gettempdir()), "TMPDIR")):  # fmt: skip
+        problem = write_problem(folder)
+        yield (Finding(WRONG, subject, problem, f"set {variable} to a folder that can be written to") if problem
+               else Finding(GOOD, subject, f"{folder}, {shutil.disk_usage(folder).free / 1e9:.1f} GB free"))
+    spec = importlib.util.find_spec("matplotlib")
+    fonts = spec and Path(spec.origin).with_name("mpl-data") / "fonts" / "ttf" / "DejaVuSans.ttf"
+    if fonts and fonts.is_file():
+        yield Finding(GOOD, "fonts", "those of matplotlib, for pages that are drawn")
+    else:
+        yield Finding(NOTE, "fonts", "matplotlib's are missing: no pages can be drawn (python -m data.synthesis)",
+                      "pip install --force-reinstall matplotlib")
+
+
+def write_problem(folder: Path) -> str:
+    """Why nothing can be written to `folder`, which is made where it is missing; "" when it can."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        return f"{folder}: cannot be written to ({error.strerror})"
+    return ""
+
+
+def check_weights(file: Path | None) -> Iterator[Finding]:
+    try:
+        file = file or default_weights()
+        weights = load_weights(file)
+    except (OSError, ValueError) as error:
+        yield Finding(WRONG, "weights", sentence(error), "fetch the file again, or name another one with --weights")
+        return
+    held = " and ".join(filter(None, (weights.locator and "a locator", weights.model and "a NAFNet")))
+    expected = dict(reversed(line.split()) for line in CHECKSUMS.read_text("utf-8").splitlines())
+    known = expected.get(file.name) if file.resolve().parent == CHECKSUMS.parent else None
+    if known in (None, hashlib.sha256(file.read_bytes()).hexdigest()):
+        yield Finding(GOOD, "weights", f"{file}: {held}" + (", as shipped" if known else ""))
+    else:
+        yield Finding(WRONG, "weights", f"{file}: {held}, but its SHA-256 is not that of {CHECKSUMS.name}",
+                      "fetch it again, unless you have replaced it yourself")
+
+
+def check_engines(file: Path | None) -> Iterator[Finding]:
+    """Each engine on each device, in a process of its own."""
+    for device, engines in PRECISIONS.items():
+        if device == "gpu" and not gpu_shows():
+            yield Finding(GOOD, "gpu", "none shows, the CPU does the work")
+            continue
+        for name in engines:
+            subject, gpu = f"{device} {name}", device == "gpu"
+            if importlib.util.find_spec(name) is None:
+                yield Finding(NOTE, subject, f"{name} is not installed", f"pip install {name}" if not gpu else "")
+                continue
+            try:
+                said = ask("inference.doctor:restore_page", [file and str(file.absolute()), device, name])
+            except ChildError as error:
+                # Without how the process ended, and the name of its error.
+                reason = re.sub(r"^.*?: (?:[\w.]+Error: )?", "", str(error), count=1)
+                mend = "the CPU does the work meanwhile; see Versions in README.md" if gpu else f"reinstall {name}"
+                yield Finding(WRONG, subject, reason, mend)
+                continue
+            yield Finding(GOOD, subject, f"{said['line']}: a page in {said['seconds']:.2f} s")
+
+
+def restore_page(order: list[Any]) -> dict[str, Any]:
+    """In a process of its own: a drawn page, with a disc in the colour of skin over it, as an engine restores it."""
+    weights, device, backend = order
+    page = np.full((384, 288, 3), 235, np.uint8)
+    for top in range(40, 340, 20):
+        cv2.line(page, (30, top), (250, top), (40, 40, 40), 2)
+    cv2.circle(page, (288, 200), 70, (214, 160, 130), -1)
+    restorer = Restorer(weights, device, backend=backend, mode="auto")
+    restorer(page)
+    start = time.perf_counter()
+    restorer(page)
+    return {"line": restorer.describe().partition(",")[0], "seconds": time.perf_counter() - start}
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+@command(ValueError)
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--weights", type=Path, help="file of weights; default: those that predict.py takes")
+    file = parser.parse_args(arguments).weights
+    findings: list[Finding] = []
+
+    def tell(told: Iterable[Finding]) -> str:
+        """Prints them; the state of the last one."""
+        for finding in told:
+            print(finding, flush=True)
+            findings.append(finding)
+        return findings[-1].state
+
+    tell(check_versions())
+    tell(check_machine())
+    # Without weights no engine has anything to run.
+    works = tell(check_weights(file)) == GOOD
+    tell(check_engines(file) if works else ())
+    works = any(one.state == GOOD and one.subject.startswith(("cpu ", "gpu ")) for one in findings)
+    wrong = sum(one.state == WRONG for one in findings)
+    print(f"\nprediction {'works' if works else 'does not work'}" + (f"; to be mended: {wrong}" if wrong else ""))
+    return 0 if works else 1

@@ -1,0 +1,73 @@
+"""The doctor: what works, what is wrong and how it is mended, and an exit code that scripts can trust."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from inference import doctor
+from inference.doctor import GOOD, NOTE, WRONG
+from utils.child import ChildError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.long
+def test_every_engine_restores_a_page_and_the_shipped_weights_are_those_on_record():
+    told = subprocess.run([sys.executable, "-m", "utils.doctor"], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stdout + told.stderr
+    for words in ("ok    cpu onnxruntime", "ok    cpu paddle", ": a locator, as shipped", "ok    memory", "extra ray"):
+        assert words in told.stdout
+    assert told.stdout.splitlines()[-1].startswith("prediction works")
+
+
+def test_the_record_of_checksums_is_that_of_the_shipped_weights():
+    lines = [line.split() for line in doctor.CHECKSUMS.read_text().splitlines()]
+    shipped = {path.name: path for path in doctor.CHECKSUMS.parent.glob("*.pdparams")}
+    assert {name for _, name in lines} == set(shipped)
+    for digest, name in lines:
+        assert digest == hashlib.sha256(shipped[name].read_bytes()).hexdigest(), "sha256sum *.pdparams > weights.sha256"
+
+
+@pytest.mark.parametrize("broken", ["engines", "weights"])
+def test_a_machine_that_cannot_predict_gives_1_and_what_to_mend(broken, monkeypatch, capsys, tmp_path):
+    def fails(*_):
+        raise ChildError("ended with code 1", "ImportError: libgomp.so.1: cannot open shared object file")
+
+    monkeypatch.setattr(doctor, "ask", fails)
+    (tmp_path / "w.pdparams").write_text("torn")
+    assert doctor.main(["--weights", str(tmp_path / "w.pdparams")] if broken == "weights" else []) == 1
+    told = capsys.readouterr().out
+    assert "prediction does not work; to be mended:" in told
+    if broken == "engines":
+        assert "WRONG cpu paddle       libgomp.so.1: cannot open shared object file\n" in told
+        assert "-> reinstall" in told
+    else:
+        assert f"WRONG weights          {tmp_path / 'w.pdparams'}: not a whole file" in told
+        assert "cpu paddle" not in told
+
+
+def test_little_memory_a_small_dev_shm_and_a_closed_cache_are_told_with_their_mending(monkeypatch, tmp_path):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("UNCOVER_CACHE", str(tmp_path / "file"))
+    monkeypatch.setattr(doctor, "available_bytes", lambda: 400_000_000)
+    monkeypatch.setattr(doctor, "_SHARED_BYTES", 1e18)
+    found = {one.subject: one for one in doctor.check_machine()}
+    assert {name: found[name].state for name in ("memory", "/dev/shm", "cache")} == {
+        "memory": WRONG, "/dev/shm": NOTE, "cache": WRONG
+    }  # fmt: skip
+    assert "0.4 GB free" in found["memory"].words
+    assert "UNCOVER_CACHE" in found["cache"].mend
+    assert found["temporary"].state == GOOD
+
+
+def test_packages_that_are_missing_are_named_with_what_goes_without_them(monkeypatch):
+    monkeypatch.setattr(doctor, "_version", lambda name: {"jpeglib": "0.9"}.get(name))
+    told = [str(one) for one in doctor.check_versions()]
+    assert any("onnx is not installed" in line and "-> pip install onnx" in line for line in told)
+    assert any("jpeglib is 0.9, and 1.0.2 is needed" in line for line in told)
+    assert any("extra ray" in line and "-> pip install ray fsspec" in line for line in told)

@@ -1,0 +1,143 @@
+"""The package: what a wheel holds, the command `uncover`, `import uncover` beside others of such names, completion."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import predict
+import uncover
+from uncover.__main__ import COMMANDS, main
+
+ROOT = Path(__file__).resolve().parents[1]
+PHOTOS = ROOT / "test_code" / "samples" / "photos"
+# What somebody's own project may be called.
+OTHERS = ("utils", "data", "models", "metrics", "inference", "train")
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """A folder for PYTHONPATH that holds what a wheel installs, and nothing of the repository."""
+    folder = tmp_path_factory.mktemp("wheel")
+    left_out = shutil.ignore_patterns(".*", "tests", "runs", "datasets", "demo", "results", "build", "__pycache__")
+    shutil.copytree(ROOT, folder / "source", ignore=left_out)
+    pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-index", "--no-build-isolation"]
+    subprocess.run([*pip, "--no-cache-dir", "-w", str(folder), str(folder / "source")], check=True)
+    (wheel,) = folder.glob("uncover-*-py3-none-any.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "site")
+    return folder / "site"
+
+
+def run(site: Path, folder: Path, *arguments: object) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.long
+def test_a_wheel_takes_one_name_and_holds_all_rooms_the_weights_and_the_configs(installed):
+    assert {path.name.partition("-")[0] for path in installed.iterdir()} == {"uncover"}
+    below = installed / "uncover" / "_rooms"
+    files = {path.relative_to(below) for path in below.rglob("*")}
+    rooms = [path.parent for path in ROOT.glob("*/__init__.py") if path.parent.name not in ("tests", "uncover")]
+    kinds = (".py", ".yml", ".pdparams", ".webp", ".sha256", ".html", ".js", ".css")
+    wanted = {path.relative_to(ROOT) for room in rooms for path in room.rglob("*") if path.suffix in kinds}
+    assert len(wanted) > 100
+    assert wanted | {Path("predict.py"), Path("train.py")} <= files
+    (metadata,) = installed.glob("*.dist-info")
+    assert "uncover = uncover.__main__:main" in (metadata / "entry_points.txt").read_text()
+    assert f"Version: {uncover.__version__}\n" in (metadata / "METADATA").read_text()
+
+
+@pytest.mark.long
+def test_the_installed_command_writes_the_bytes_that_the_script_writes(installed, tmp_path):
+    where = [PHOTOS, "--include", "*s_hand.jpg", "--device", "cpu"]
+    told = run(installed, tmp_path, "-m", "uncover", "restore", *where[:1], "ours", *where[1:])
+    assert told.returncode == 0, told.stderr
+    assert "2 restored" in told.stdout
+    assert predict.main([str(PHOTOS), str(tmp_path / "theirs"), *map(str, where[1:])]) == 0
+    for path in (tmp_path / "theirs").iterdir():
+        assert path.read_bytes() == (tmp_path / "ours" / path.name).read_bytes()
+
+
+@pytest.mark.long
+def test_the_library_lives_beside_packages_of_the_same_names(installed, tmp_path):
+    for name in OTHERS:
+        (tmp_path / f"{name}.py").write_text("mine = True\n")
+    script = f"""
+import pickle, sys
+import {OTHERS[0]}, uncover
+from PIL import Image
+result = uncover.restore({str(PHOTOS / "pens_hand.jpg")!r}, device="cpu")
+assert result.mask.any() and isinstance(result, uncover.Restored)
+assert pickle.loads(pickle.dumps(uncover.Restored)) is uncover.Restored
+import {", ".join(OTHERS)}
+assert all(module.mine for module in ({", ".join(OTHERS)}))
+assert not [name for name in ("configs", "losses", "inference.restorer") if name in sys.modules]
+assert not [path for path in sys.path if "_rooms" in path]
+"""
+    told = run(installed, tmp_path, "-c", script)
+    assert told.returncode == 0, told.stderr
+
+
+@pytest.mark.long
+def test_worker_processes_find_the_installed_rooms(installed, tmp_path):
+    made = run(installed, tmp_path, "-m", "uncover", "synthesis", "set", "--groups", 3, "--long-side", 300)
+    assert made.returncode == 0, made.stderr
+    cut = run(installed, tmp_path, "-m", "uncover", "prepare", "set", "cut", "--size", 128, "--workers", 2)
+    assert cut.returncode == 0, cut.stderr
+    assert any((tmp_path / "cut" / "train" / "gt").iterdir())
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_tells_of_itself(name, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--help"])
+    assert not ended.value.code
+    told = capsys.readouterr().out
+    assert told.startswith(f"usage: uncover {name} ")
+    assert f"\n    uncover {name} " in told, "an example"
+    assert main([name, "--version"]) == 0
+    assert capsys.readouterr().out == f"uncover {uncover.__version__}\n"
+
+
+def test_without_a_command_there_is_help_and_code_2(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([])
+    assert ended.value.code == 2
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert all(f"\n    {name} " in told for told in [capsys.readouterr().out] for name in COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("uncover re", "restore"),
+        ("uncover restore --sa", "--save-mask"),
+        ("uncover restore photos results --mode f", "full"),
+        ("uncover completion z", "zsh"),
+        ("uncover restore pho", ""),
+    ],
+)
+def test_bash_completes_commands_options_and_choices(typed, offered, capsys, tmp_path):
+    assert main(["completion", "bash"]) == 0
+    (tmp_path / "uncover.bash").write_text(capsys.readouterr().out)
+    words = f"COMP_WORDS=({typed}); COMP_CWORD={len(typed.split()) - 1}"
+    script = f'. ./uncover.bash; {words}; _uncover; echo "${{COMPREPLY[@]}}"'
+    told = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == offered
+
+
+def test_fish_is_told_every_option(capsys):
+    assert main(["completion", "fish"]) == 0
+    told = capsys.readouterr().out
+    assert "-n '__fish_seen_subcommand_from restore' -l mode -x -a 'auto tiles full'" in told
+    assert "-a doctor -d " in told

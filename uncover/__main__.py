@@ -1,0 +1,80 @@
+"""The command `uncover`: the project's scripts under one name, from any folder.
+
+    uncover restore photos results          # every photo of a folder; results keep names and formats
+    uncover restore photo.jpg results --save-mask
+    uncover doctor                          # what this machine can do, and what to mend
+    uncover COMMAND --help                  # examples and options, with their units
+    uncover completion bash --help          # commands and options by the tab key; also zsh and fish
+
+Exit codes, of all commands: 0 all done; 1 some inputs failed, each by name; 2 could not begin or go on; 130 stopped by
+ctrl-C; 141 the reader of standard output went away.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import re
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import uncover
+
+
+class Command(NamedTuple):
+    """A command: the module whose main(arguments) it is, how that is started in the repository, what it does."""
+
+    module: str
+    script: str
+    does: str
+
+
+_ROOM = "uncover._rooms."
+COMMANDS = {
+    "restore": Command(f"{_ROOM}predict", "python predict.py", "removes what covers photographed documents"),
+    "train": Command(f"{_ROOM}train", "python train.py", "trains a network as a config says"),
+    "synthesis": Command(f"{_ROOM}data.synthesis.__main__", "python -m data.synthesis", "makes photos to train on"),
+    "prepare": Command(f"{_ROOM}data_preparation", "python data_preparation.py", "cuts patches to train on"),
+    "list": Command(f"{_ROOM}generate_meta_info", "python generate_meta_info.py", "lists patches worth training on"),
+    "metrics": Command(f"{_ROOM}metrics.__main__", "python -m metrics", "measures results against the truth"),
+    "export": Command(f"{_ROOM}inference.export", "python -m inference.export", "writes weights as ONNX files"),
+    "convert": Command(f"{_ROOM}models.convert", "python -m models.convert", "brings in other people's weights"),
+    "doctor": Command(f"{_ROOM}inference.doctor", "python -m utils.doctor", "what this machine can do, what to mend"),
+    "completion": Command("uncover.completion", "", "prints what lets bash, zsh or fish complete commands"),
+}
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    words = "\n".join(f"    {name:<12}{command.does}" for name, command in COMMANDS.items())
+    parser = argparse.ArgumentParser(
+        "uncover", "uncover [--version] COMMAND ...", f"{__doc__}\nCommands:\n\n{words}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"uncover {uncover.__version__}")
+    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="one of those above")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="those of the command; --help tells them")
+    return parser.parse_args(arguments)
+
+
+def start(name: str, arguments: Sequence[str]) -> int:
+    """Runs a command as its script would; its help tells of `uncover NAME`."""
+    command = COMMANDS[name]
+    # What argparse takes for the name of the program.
+    sys.argv = [f"uncover {name}", *arguments]
+    module = importlib.import_module(command.module)
+    if command.script and module.__doc__:
+        module.__doc__ = re.sub(rf"{re.escape(command.script)}\b", f"uncover {name}", module.__doc__)
+    return module.main(list(arguments))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse(arguments)
+    if "--version" in options.arguments:
+        print(f"uncover {uncover.__version__}")
+        return 0
+    return start(options.command, options.arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
