@@ -6,7 +6,7 @@
 A NAFNet becomes model.onnx, for tiles of any size, and static-512x512/ for tiles of that size (in Paddle Inference
 leave oneDNN off: it gets some sizes wrong); a locator becomes locator.onnx. An ONNX file's notes lie beside it, in
 model.onnx.json. Every engine that is installed runs it in a process of its own; a difference above
-1e-3 from the eager network (white is 1), or an engine that fails, leaves everything as it was, with exit code 1.
+1e-3 from the eager network (white is 1), or an engine that fails, leaves everything as it was, with exit code 2.
 Prediction exports for itself; with these files beside the weights it needs neither Paddle nor onnx.
 """
 
@@ -30,6 +30,7 @@ from inference.engines.runtimes import ONNX_ENGINES, BackendError
 from inference.restorer import default_weights
 from models.weights import Weights, load_weights
 from utils.child import ChildError, ask
+from utils.command import DONE, command
 from utils.machine import available_cores, start_paddle
 
 # A multiple of every network's.
@@ -138,21 +139,17 @@ def measure(order: dict[str, Any]) -> float:
     return max(Proof.from_json(proof).difference(run) for proof in order["proofs"])
 
 
+@command(ValueError, RuntimeError)
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, help="file of weights; default: those that predict.py takes")
     parser.add_argument("--out", type=Path, help="folder to write to; default: that of the weights")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    try:
-        file = options.weights or default_weights()
-        checked = export(load_weights(file), options.out or file.parent)
-    except (OSError, ValueError, RuntimeError, MemoryError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    for path, engine, difference in checked:
+    file = options.weights or default_weights()
+    for path, engine, difference in export(load_weights(file), options.out or file.parent):
         print(f"{path}: off by {difference:.1e} in {engine}")
-    return 0
+    return DONE
 
 
 if __name__ == "__main__":

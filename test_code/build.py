@@ -7,7 +7,7 @@ The ZIP's root holds predict.py, model.pdparams, its networks as model.onnx and 
 against the eager ones, the modules that predict.py imports, and nothing else. It is then unpacked in an empty folder
 and run there as `python predict.py src_image_dir save_dir` in a fresh process that sees neither the project nor any
 package that the contest does not have: onnxruntime has to run the network, or Paddle on a GPU; in a second trial Paddle
-alone. The exit code is 1 when a trial fails, or a result is missing, misnamed or of another size.
+alone. The exit code is 2 when a trial fails, or a result is missing, misnamed or of another size.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from PIL import Image
 from inference.export import export
 from models.weights import load_weights
 from utils.child import ChildError, run_child
+from utils.command import DONE, command
 from utils.files import atomic_path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -132,28 +133,25 @@ def _check_results(source: Path, results: Path) -> list[float]:
     return sorted((results / name).stat().st_mtime for name in names)
 
 
+@command(ValueError, RuntimeError)
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, default=ROOT / "test_code" / "gated.pdparams", help="file of weights")
     parser.add_argument("--out", type=Path, default=Path("submission.zip"), help="the ZIP to write")
     parser.add_argument("--images", type=Path, default=SAMPLES, help="folder whose *.jpg are tried")
     options = parser.parse_args(arguments)
-    try:
-        # The contest hands over *.jpg and nothing else.
-        images = sorted(options.images.glob("*.jpg"))
-        if not images:
-            raise FileNotFoundError(f"{options.images}: no *.jpg to try the submission on; name a folder with --images")
-        # What has not passed its trial must not lie about under the submission's name.
-        with atomic_path(options.out) as candidate:
-            names = pack(options.weights, candidate)
-            result = dry_run(candidate, images)
-            require_engine(result, "onnxruntime", "everything that the contest has")
-            # Slow, and only has to work: one picture.
-            bare = dry_run(candidate, images[:1], (*MISSING_THERE, "onnxruntime"))
-            require_engine(bare, "paddle", "no onnxruntime")
-    except (OSError, ValueError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    # The contest hands over *.jpg and nothing else.
+    images = sorted(options.images.glob("*.jpg"))
+    if not images:
+        raise FileNotFoundError(f"{options.images}: no *.jpg to try the submission on; name a folder with --images")
+    # What has not passed its trial must not lie about under the submission's name.
+    with atomic_path(options.out) as candidate:
+        names = pack(options.weights, candidate)
+        result = dry_run(candidate, images)
+        require_engine(result, "onnxruntime", "everything that the contest has")
+        # Slow, and only has to work: one picture.
+        bare = dry_run(candidate, images[:1], (*MISSING_THERE, "onnxruntime"))
+        require_engine(bare, "paddle", "no onnxruntime")
     print(f"{options.out}: {len(names)} files, {options.out.stat().st_size / 1e6:.1f} MB")
     print(f"without onnxruntime: {bare.engine}, {bare.seconds:.1f} s for one picture with start-up")
     how = f"restored by {result.engine}, names and sizes right; {result.seconds:.1f} s with start-up"
@@ -163,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
         ("peak memory in GB", result.memory_gb, LIMIT_MEMORY_GB, "main memory of the process"),
     ):
         print(f"{name}: {value:.2f}, limit {limit:g} ({note}): {'EXCEEDED' if value > limit else 'kept'}")
-    return 0
+    return DONE
 
 
 def require_engine(result: DryRun, name: str, where: str) -> None:

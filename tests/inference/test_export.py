@@ -71,7 +71,7 @@ def test_a_locator_alone_is_exported_for_any_size_and_used_or_refused_when_wrong
     other = Graph.locator(Weights({}, {}, locator=locator))
     with monkeypatch.context() as patch:
         patch.setattr(export, "make", lambda graph: make(other))
-        assert main(["--weights", str(file)]) == 1
+        assert main(["--weights", str(file)]) == 2
     assert "locator.onnx is wrong" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
     assert main(["--weights", str(file)]) == 0
@@ -101,7 +101,7 @@ def test_a_broken_export_is_refused_and_leaves_the_old_files(weights_file, old, 
         monkeypatch.setattr(export, "make", lambda graph: make(other))
     else:
         monkeypatch.setattr(paddle.jit, "to_static", trace_other)
-    assert main(["--weights", str(weights_file), "--out", str(old)]) == 1
+    assert main(["--weights", str(weights_file), "--out", str(old)]) == 2
     assert "off by" in capsys.readouterr().err
     assert {path.name for path in old.rglob("*")} == {"model.onnx", "static-32x32", "old"}
     assert (old / "model.onnx").read_bytes() == b"old"
@@ -111,9 +111,9 @@ def test_what_cannot_be_opened_checked_or_found_is_named(weights_file, tmp_path,
     (tmp_path / "model.onnx").write_bytes(b"nothing")
     with pytest.raises(BackendError, match=r"onnxruntime cannot run model\.onnx: .*[Pp]rotobuf"):
         export._check(tmp_path / "model.onnx", "onnxruntime", [Proof.of(eager(small_weights()), 3, 3)])
-    assert main(["--weights", str(tmp_path / "none.pdparams")]) == 1
+    assert main(["--weights", str(tmp_path / "none.pdparams")]) == 2
     assert "none.pdparams" in capsys.readouterr().err
     monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
-    assert main(["--weights", str(weights_file), "--out", str(tmp_path / "out")]) == 1
+    assert main(["--weights", str(weights_file), "--out", str(tmp_path / "out")]) == 2
     assert "install one of them" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -138,10 +138,10 @@ def test_a_right_submission_is_measured_and_its_engine_read_from_what_predict_pr
 
 
 def test_missing_weights_and_missing_pictures_are_named(weights, tmp_path, capsys):
-    assert build.main(["--weights", str(tmp_path / "none"), "--out", str(tmp_path / "a.zip")]) == 1
+    assert build.main(["--weights", str(tmp_path / "none"), "--out", str(tmp_path / "a.zip")]) == 2
     assert str(tmp_path / "none") in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
     arguments = ["--weights", str(weights), "--out", str(tmp_path / "a.zip"), "--images", str(tmp_path / "empty")]
-    assert build.main(arguments) == 1
+    assert build.main(arguments) == 2
     assert "--images" in capsys.readouterr().err
     assert not (tmp_path / "a.zip").exists()
