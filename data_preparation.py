@@ -3,6 +3,7 @@
     python data_preparation.py CONTEST OUT                 # OUT/train and OUT/val, divided by page
     python data_preparation.py CONTEST OUT --all           # OUT/all, everything for the last phase of training
     python data_preparation.py CONTEST OUT --size 1024 --downscale 2 --workers 8
+    python data_preparation.py CONTEST OUT --shard 1/3     # and 2/3 and 3/3, on machines that share OUT
 
 Writes OUT/SET/{gt,occluded,mask}/NAME.png, lossless, and the whole pages of each set as OUT/SET_pages.txt. A second
 run skips what is done, and what OUT/train and OUT/val hold, cut with the same settings, becomes part of OUT/all by hard
@@ -20,6 +21,8 @@ from data.contest.cutting import prepare
 from data.contest.lists import ListError
 from data.contest.patch_files import RecordError
 from utils.child import WorkerKilledError
+from utils.command import AT_ONCE, DONE, SOME_FAILED, STOPPED, command, number, whole
+from utils.files import printable, quoted
 from utils.machine import available_cores
 
 
@@ -28,34 +31,41 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add, default = parser.add_argument, " (default %(default)s)"
     add("contest", type=Path, help="folder with train_data_1, train_data_2, ..., or one of them")
     add("out", type=Path, help="folder for the patches")
-    add("--size", type=int, default=1024, help="side of a patch in pixels" + default)
+    add("--size", type=whole(1, 8192), default=1024, help="side of a patch in pixels" + default)
     add("--downscale", type=int, choices=(1, 2, 4, 8), default=2, help="reduce pictures first" + default)
     add("--all", action="store_true", help="no validation: everything into OUT/all")
-    add("--held-out", type=float, default=0.1, help="share of pages for validation" + default)
-    add("--workers", type=int, default=available_cores(), help="processes" + default)
+    add("--held-out", type=number(0, 0.99), default=0.1, help="share of pages for validation" + default)
+    add("--shard", type=_shard, default=(1, 1), metavar="I/N", help="cut only this part of the pages, 1/N to N/N")
+    add("--workers", type=AT_ONCE, default=available_cores(), help="processes" + default)
     add("--overwrite", action="store_true", help="cut again what is there, also with other settings")
     options = parser.parse_args(arguments)
-    if options.size < 1:
-        parser.error(f"--size is {options.size}, expected at least 1")
-    if not 0 <= options.held_out < 1:
-        parser.error(f"--held-out is {options.held_out}, expected at least 0 and below 1")
+    if options.overwrite and options.shard[1] > 1:
+        parser.error("--overwrite would remove what the other parts have cut; delete the folder instead")
     return options
 
 
+def _shard(text: str) -> tuple[int, int]:
+    part, divided, parts = text.partition("/")
+    if not divided:
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not I/N, such as 1/3")
+    parts = whole(1, 10_000)(parts)
+    return whole(1, parts)(part), parts
+
+
+@command(ListError, RecordError, WorkerKilledError)
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     try:
         summaries, problems = prepare(options)
-    except (ListError, RecordError, WorkerKilledError) as error:
-        sys.exit(f"data_preparation.py: {error}")
     except KeyboardInterrupt:
-        sys.exit("data_preparation.py: stopped; run it again to go on with what is missing")
-    print(*summaries, sep="\n")
+        print("stopped; run it again to go on with what is missing", file=sys.stderr)
+        return STOPPED
+    print(*map(printable, summaries), sep="\n")
     for problem in problems:
-        print(f"left out: {problem}", file=sys.stderr)
+        print(f"left out: {printable(problem)}", file=sys.stderr)
     if problems:
         print(f"{len(problems)} problems, each named above; mend them and run again", file=sys.stderr)
-    return 1 if problems else 0
+    return SOME_FAILED if problems else DONE
 
 
 if __name__ == "__main__":

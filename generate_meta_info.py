@@ -19,6 +19,8 @@ from pathlib import Path
 from data.contest.choosing import choose
 from data.contest.lists import ListError
 from utils.child import WorkerKilledError
+from utils.command import AT_ONCE, DONE, SOME_FAILED, STOPPED, command, number
+from utils.files import printable
 from utils.machine import available_cores
 
 
@@ -27,29 +29,27 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add, default = parser.add_argument, " (default %(default)s)"
     kept = "covered share from which a patch is kept anyway; 0 for the authors' rule"
     add("out", type=Path, help="folder that data_preparation.py has written")
-    add("--threshold", type=float, default=10, help="mean gradient above which a patch is kept" + default)
-    add("--keep-occluded", type=float, default=0.02, help=kept + default)
+    add("--threshold", type=number(0, 10_000), default=10, help="mean gradient above which a patch is kept" + default)
+    add("--keep-occluded", type=number(0, 1), default=0.02, help=kept + default)
     add("--all", action="store_true", help="list OUT/all in place of OUT/train and OUT/val")
-    add("--workers", type=int, default=available_cores(), help="processes" + default)
+    add("--workers", type=AT_ONCE, default=available_cores(), help="processes" + default)
     options = parser.parse_args(arguments)
-    if not 0 <= options.keep_occluded <= 1:
-        parser.error(f"--keep-occluded is {options.keep_occluded}, expected a share from 0 to 1")
     options.sets = ("all",) if options.all else ("train", "val")
     return options
 
 
+@command(ListError, WorkerKilledError)
 def main(arguments: list[str] | None = None) -> int:
     options = parse(arguments)
     try:
         said, problems = choose(options)
-    except (ListError, WorkerKilledError) as error:
-        sys.exit(f"generate_meta_info.py: {error}")
     except KeyboardInterrupt:
-        sys.exit("generate_meta_info.py: stopped; run it again, the measuring begins anew")
-    print(*said, sep="\n")
+        print("stopped; run it again, the measuring begins anew", file=sys.stderr)
+        return STOPPED
+    print(*map(printable, said), sep="\n")
     for problem in problems:
-        print(f"left out: {problem}", file=sys.stderr)
-    return 1 if problems else 0
+        print(f"left out: {printable(problem)}", file=sys.stderr)
+    return SOME_FAILED if problems else DONE
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import io
 import shutil
 import sys
 import tempfile
@@ -30,7 +31,8 @@ from inference.restorer import default_weights
 from inference.timing import STEPS, as_recipe, describe, doubled
 from models.weights import load_weights, save_weights
 from utils.child import ChildError, ask
-from utils.files import atomic_path, write_text
+from utils.command import command
+from utils.files import check_writable, write_text
 from utils.machine import default_threads
 
 PHOTOS = 5
@@ -125,10 +127,11 @@ def write_tables(options: argparse.Namespace, about: str, rows: Sequence[Mapping
     if options.markdown:
         write_text(options.markdown, table)
     if options.csv:
-        with atomic_path(options.csv) as path, path.open("w", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, dict.fromkeys(key for row in rows for key in row), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
+        text = io.StringIO()
+        writer = csv.DictWriter(text, dict.fromkeys(key for row in rows for key in row), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_text(options.csv, text.getvalue())
     print(table)
 
 
@@ -188,6 +191,7 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     return 1 if all(row["problem"] for row in rows) else 0
 
 
+@command(ValueError, ChildError)
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m inference.benchmark", description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
@@ -199,12 +203,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--csv", type=Path, help="file for every number")
     add("--markdown", type=Path, help="file for the table")
     options = parser.parse_args(arguments)
-    try:
-        with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-            return run(options, Path(folder))
-    except (OSError, ValueError, ChildError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    for path in filter(None, (options.csv, options.markdown)):
+        check_writable(path)
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        return run(options, Path(folder))
 
 
 if __name__ == "__main__":

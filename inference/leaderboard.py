@@ -31,7 +31,8 @@ from inference.restorer import default_weights
 from inference.sheet import CELL_SIDE, draw_sheet, shrink, tint
 from inference.timing import describe
 from metrics.score import HIGHEST_PSNR, mean
-from utils.files import write_text
+from utils.command import AT_ONCE, DONE, STOPPED, command, whole
+from utils.files import check_writable, printable, write_text
 from utils.machine import available_cores
 
 # The names of a row, then what `judge` measured.
@@ -88,7 +89,7 @@ def list_scenes(folder: Path, limit: int = 0) -> list[Scene]:
 
 def read_rows(path: Path) -> dict[tuple[str, ...], Row]:
     """What a file of JSON lines holds; the line that a killed run left half written is cut off in the file, too."""
-    text = path.read_text("utf-8") if path.exists() else ""
+    text = path.read_text("utf-8", "surrogateescape") if path.exists() else ""
     text = text[: text.rfind("\n") + 1]
     rows = {}
     for number, line in enumerate(text.splitlines(), 1):
@@ -104,7 +105,8 @@ def read_rows(path: Path) -> dict[tuple[str, ...], Row]:
 def measure(path: Path, scenes: Sequence[Scene], methods: Sequence[str], tools: Tools) -> list[Row]:
     """The rows of all scenes and methods, as `path` has them; those that it lacks are measured and appended."""
     rows = read_rows(path)
-    with ThreadPoolExecutor(available_cores()) as pool, open(path, "a", encoding="utf-8") as file:
+    pool = ThreadPoolExecutor(available_cores())
+    with pool, open(path, "a", encoding="utf-8", errors="surrogateescape") as file:
         for scene in scenes:
             missing = [method for method in methods if scene.key(method, tools) not in rows]
             if not missing:
@@ -117,7 +119,8 @@ def measure(path: Path, scenes: Sequence[Scene], methods: Sequence[str], tools: 
                 rows[key] = dict(zip(KEY, key, strict=True)) | measures
                 file.write(json.dumps(rows[key], ensure_ascii=False) + "\n")
                 file.flush()
-                print(f"{scene.set} {scene.name}: {method} {measures['score'] or 0:.4f}", file=sys.stderr, flush=True)
+                print(f"{scene.set} {printable(scene.name)}: {method} {measures['score'] or 0:.4f}", file=sys.stderr,
+                      flush=True)  # fmt: skip
     return [rows[scene.key(method, tools)] for scene in scenes for method in methods]
 
 
@@ -190,11 +193,11 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("out", type=Path, metavar="OUT", help="folder for what is measured")
     add("--sets", dest="only", default="", metavar="A,B", help="these sets (default: all in SETS)")
     add("--methods", default="", metavar="A,B", help=f"these methods (default: all of {', '.join(METHODS)})")
-    add("--limit", type=int, default=0, help="pictures per set (default: all)")
+    add("--limit", type=whole(0, 1_000_000), default=0, help="pictures per set (default: all)")
     add("--weights", type=Path, help="weights of the rows of predict.py (default: those that it takes)")
     add("--gated-weights", type=Path, help="weights of a gated network (default: those of predict.py --mode tiles)")
     add("--plain-weights", type=Path, help="weights of a network without a gate, for plain and plain-pasted")
-    add("--threads", type=int, default=available_cores(), help="threads of the network (default: all cores)")
+    add("--threads", type=AT_ONCE, default=available_cores(), help="threads of the network (default: all cores)")
     add("--worst", type=Path, metavar="SHEET", help=f"also draw the {_WORST} pictures with the lowest scores of `auto`")
     return parser.parse_args(arguments)
 
@@ -221,6 +224,8 @@ def run(options: argparse.Namespace) -> None:
              "gated": options.gated_weights or default_weights("tiles")}  # fmt: skip
     tools = Tools({kind: path for kind, path in files.items() if path}, options.threads)
     scenes = [scene for name in sets for scene in list_scenes(options.sets / name, options.limit)]
+    for path in (options.out / "leaderboard.md", *([options.worst] if options.worst else [])):
+        check_writable(path)
     rows = measure(options.out / "pictures.jsonl", scenes, methods, tools)
     rows.sort(key=lambda row: (row["set"], methods.index(row["method"])))
     remarks = [f"Machine: {describe(options.threads)}."]
@@ -234,17 +239,15 @@ def run(options: argparse.Namespace) -> None:
         print(f"Sheet: {options.worst}")
 
 
+@command(BackendError, ValueError)
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns 0, 2 when it cannot be done, 130 when stopped."""
     try:
         run(parse_arguments(arguments))
-    except (BackendError, OSError, ValueError, MemoryError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print("stopped: the same command goes on", file=sys.stderr)
-        return 130
-    return 0
+        return STOPPED
+    return DONE
 
 
 if __name__ == "__main__":

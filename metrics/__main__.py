@@ -26,8 +26,8 @@ from data.contest.lists import ANNOTATION, is_contest, read_contest, read_list
 from data.images import IMAGE_SUFFIXES, pictures_below, read_rgb
 from data.masks import read_mask
 from metrics.score import MEASURES, evaluate, mean
-from utils.command import program
-from utils.files import write_text
+from utils.command import DONE, SOME_FAILED, command, program
+from utils.files import check_writable, printable, write_text
 from utils.machine import available_cores
 
 HEADS = dict(zip(MEASURES, ("PSNR", "MS-SSIM", "score", "inside", "outside"), strict=True))
@@ -154,11 +154,12 @@ def _text(value: float | None, decimals: int) -> str:
 def format_table(rows: list[Row]) -> str:
     """Headings and one line per row; columns in which nothing was measured are left out of this."""
     shown = [measure for measure in MEASURES if rows[-1].measures[measure] is not None]
-    width = max(len(row.name) for row in rows)
+    names = [printable(row.name) for row in rows]
+    width = max(map(len, names))
     lines = [" ".join([" " * width, *(f"{HEADS[measure]:>8}" for measure in shown)]).rstrip()]
-    for row in rows:
+    for shown_name, row in zip(names, rows, strict=True):
         cells = [f"{_text(row.measures.get(name), 2 if 'psnr' in name else 4) or '-':>8}" for name in shown]
-        lines.append(f"{row.name:<{width}} " + (row.problem or " ".join(cells)))
+        lines.append(f"{shown_name:<{width}} " + (printable(row.problem) or " ".join(cells)))
     return "\n".join(lines)
 
 
@@ -172,6 +173,7 @@ def write_csv(path: Path, rows: list[Row]) -> None:
     write_text(path, buffer.getvalue())
 
 
+@command(ValueError)
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     parser = argparse.ArgumentParser(
@@ -185,10 +187,9 @@ def main(arguments: list[str] | None = None) -> int:
     for folder in (options.results, options.masks):
         if folder is not None and not folder.is_dir():
             parser.error(f"{folder}: no such folder")
-    try:
-        truths = read_truths(options.truth)
-    except ValueError as error:
-        parser.error(str(error))
+    if options.csv is not None:
+        check_writable(options.csv)
+    truths = read_truths(options.truth)
     if options.masks is not None and truths[0].mask is not None:
         parser.error(f"--masks {options.masks}: {options.truth} names the masks already")
     masks = None if options.masks is None else NameIndex(options.masks, "mask")
@@ -202,13 +203,15 @@ def main(arguments: list[str] | None = None) -> int:
         write_csv(options.csv, table)
     too_small = [row.name for row in rows if not row.problem and row.measures["ms_ssim"] is None]
     if too_small:
-        print(f"no MS-SSIM and no score (a side under 161 pixels): {', '.join(too_small)}")
+        print(f"no MS-SSIM and no score (a side under 161 pixels): "
+              f"{', '.join(map(printable, too_small[:3]))}{f' and {len(too_small) - 3} more' * (len(too_small) > 3)}")
     if spare := results.unasked():
-        print(f"left out: {len(spare)} pictures without a truth in {options.truth}, {spare[0]} first", file=sys.stderr)
+        told = f"left out: {len(spare)} pictures without a truth in {options.truth}, {spare[0]} first"
+        print(printable(told), file=sys.stderr)
     problems = [row.name for row in rows if row.problem]
     if problems:
         print(f"not measured: {len(problems)} of {len(rows)}, the mean leaves them out", file=sys.stderr)
-    return 1 if problems else 0
+    return SOME_FAILED if problems else DONE
 
 
 if __name__ == "__main__":

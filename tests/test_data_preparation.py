@@ -1,6 +1,8 @@
 import errno
 import json
 import os
+import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -167,10 +169,9 @@ def test_a_second_run_does_only_what_is_missing(contest, tmp_path, capsys):
 def test_other_settings_are_not_mixed_into_the_same_folder_nor_shared(contest, tmp_path, capsys):
     out = tmp_path / "out"
     run(contest, out, "--size", 64)
-    with pytest.raises(SystemExit, match=r"size was 64.*--overwrite"):
-        run(contest, out, "--size", 32)
-    with pytest.raises(SystemExit, match="validation_pages"):
-        run(contest, out, "--size", 64, "--held-out", 0.3)
+    for options, told in (("--size", 32), r"size was 64.*--overwrite"), (("--held-out", 0.3, "--size", 64), "pages"):
+        assert run(contest, out, *options) == 2
+        assert re.search(told, capsys.readouterr().err)
     assert run(contest, out, "--size", 32, "--overwrite") == 0
     assert {read_rgb(path).shape for path in out.glob("*/gt/*.png")} == {(32, 32, 3)}
     assert json.loads((out / "preparation.json").read_text())["train and val"]["size"] == 32
@@ -180,13 +181,13 @@ def test_other_settings_are_not_mixed_into_the_same_folder_nor_shared(contest, t
     assert len(patches(out / "all/gt")) == len(read_list(out / "all_pages.txt")) == 20
 
 
-def test_a_record_that_cannot_be_read_stops_in_words(contest, tmp_path):
+def test_a_record_that_cannot_be_read_stops_in_words(contest, tmp_path, capsys):
     out = tmp_path / "out"
     run(contest, out, "--size", 64)
     for content in ("{", "[1]", '{"all": {"size": 64}}'):
         (out / "preparation.json").write_text(content)
-        with pytest.raises(SystemExit, match=r"preparation\.json is not the record .*delete it and use --overwrite"):
-            run(contest, out, "--size", 64)
+        assert run(contest, out, "--size", 64) == 2
+        assert re.search(r"preparation\.json is not the record .*delete it and use", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("links", [True, False])
@@ -268,14 +269,70 @@ def test_a_mask_that_is_not_where_the_occluder_is_is_refused_by_name(tmp_path, c
     assert not patches(tmp_path / "out/all/mask")
 
 
-def test_wrong_places_and_values_say_what_was_expected(tmp_path):
-    with pytest.raises(SystemExit, match="train_data_1"):
-        run(tmp_path, tmp_path / "out")
-    with pytest.raises(SystemExit):
-        run(tmp_path, tmp_path / "out", "--held-out", 1.5)
+def test_wrong_places_and_values_say_what_was_expected(tmp_path, capsys):
     add_group(tmp_path / "one", "train_data_1", "page", 0, (0, 0, 30, 30))
-    with pytest.raises(SystemExit, match="--all"):
-        run(tmp_path / "one", tmp_path / "out")
+    (tmp_path / "file").touch()
+    for source, out, told in (".", "out", "train_data_1"), ("one", "out", "--all"), ("one", "file", "file"):
+        options = ["--all"] if out == "file" else []
+        assert run(tmp_path / source, tmp_path / out, *options) == 2
+        assert re.fullmatch(f"error: .*{told}.*\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("option", [
+    "size 100000", "size 0", "size -1", "size 1e3", "workers 0", "workers -3", "workers 1000000000", "shard 4/3",
+    "shard 0/3", "shard x", "held-out nan", "held-out 1", "downscale 3"])  # fmt: skip
+def test_options_out_of_range_are_refused_by_name(tmp_path, capsys, option):
+    name, value = option.split()
+    with pytest.raises(SystemExit) as stopped:
+        data_preparation.main([str(tmp_path), str(tmp_path / "out"), f"--{name}", value])
+    assert stopped.value.code == 2
+    assert re.search(f"error: argument --{name}: .*{value[0]}", capsys.readouterr().err)
+
+
+def test_parts_of_the_pages_make_what_one_run_makes(contest, tmp_path):
+    assert run(contest, tmp_path / "one", "--size", 64) == 0
+    for part, count in ("2/3", 6), ("3/3", 12), ("1/3", 18):
+        assert run(contest, tmp_path / "parts", "--size", 64, "--shard", part) == 0
+        assert len(patches(tmp_path / "parts/train/gt")) == len(read_list(tmp_path / "parts/train_pages.txt")) == count
+    one, parts = ({path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.*")}
+                  for name in ("one", "parts"))
+    assert one == parts
+    with pytest.raises(SystemExit):
+        run(contest, tmp_path / "parts", "--size", 64, "--shard", "1/3", "--overwrite")
+
+
+@pytest.mark.parametrize("name", ["页 1", os.fsdecode(b"p\xff\xfe"), "\x1b[31m"])
+def test_names_that_terminal_or_text_cannot_show_are_cut_listed_and_told(tmp_path, name):
+    root = tmp_path / name
+    add_group(root, "train_data_1", "page", 0, (10, 200, 50, 100))
+    for path in (root / "train_data_1").glob("*/*"):
+        path.rename(path.with_name(path.name.replace("page", name)))
+    lines = os.fsencode(f"gt/{name}.jpg hand/{name}_0_000.jpg hand/{name}_0_000.png\nno line of {name}\n")
+    (root / "train_data_1/annotation.txt").write_bytes(lines)
+    command = [sys.executable, ROOT / "data_preparation.py", root, "out", "--all", "--size", "64", "--workers", "1"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert ended.returncode == 1, ended.stderr
+    assert b"line 2: expected" in ended.stderr
+    assert b"\x1b" not in ended.stderr.splitlines()[-1] + ended.stderr.splitlines()[-2]
+    (entry,) = read_list(tmp_path / "out/all_pages.txt")
+    assert read_mask(entry.mask).any()
+    assert len(patches(tmp_path / "out/all/gt")) == 1
+
+
+def test_a_disk_that_is_full_ends_in_a_sentence_and_what_was_half_written_goes(contest, tmp_path):
+    command = [sys.executable, ROOT / "data_preparation.py", contest, "out", "--all", "--size", "96", "--workers", "2"]
+    limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1_500, 1_500))  # noqa: E731
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, preexec_fn=limit, text=True)
+    assert ended.returncode == 2
+    assert "Traceback" not in ended.stderr
+    assert re.fullmatch(r"error: out/all/\w+/\S+\.png: File too large", ended.stderr.splitlines()[-1])
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    assert len(read_list(tmp_path / "out/all_pages.txt")) == 20
+    # Its workers were killed, and may have been in the middle of a file; a minute later nothing of that is left.
+    for path in (tmp_path / "out").rglob(".*"):
+        os.utime(path, (0, 0))
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    assert not [*(tmp_path / "out").rglob(".*")]
 
 
 def test_two_processes_write_the_same_files_as_one(contest, tmp_path):

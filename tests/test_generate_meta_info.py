@@ -128,18 +128,26 @@ def test_a_set_that_has_become_empty_loses_its_list(out, capsys):
     assert "val: no patches, so the list of an earlier run is removed" in capsys.readouterr().out
     for path in (out / "train").glob("*/*.png"):
         path.unlink()
-    with pytest.raises(SystemExit, match=r"no patches .*data_preparation\.py first"):
-        run(out)
+    assert run(out) == 2
+    assert "make them with data_preparation.py first" in capsys.readouterr().err
     assert not (out / "train.txt").exists()
 
 
-def test_ctrl_c_ends_with_a_sentence(out, monkeypatch):
+@pytest.mark.parametrize("option", ["threshold inf", "threshold nan", "threshold -1", "keep-occluded nan", "workers 0"])
+def test_options_out_of_range_are_refused_by_name(out, capsys, option):
+    name, value = option.split()
+    with pytest.raises(SystemExit):
+        generate_meta_info.main([str(out), f"--{name}", value])
+    assert f"argument --{name}: '{value}' is not a" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_with_a_sentence(out, monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(choosing, "run_parallel", interrupted)
-    with pytest.raises(SystemExit, match="stopped; run it again"):
-        run(out)
+    assert run(out) == 130
+    assert "stopped; run it again" in capsys.readouterr().err
 
 
 def test_broken_and_incomplete_patches_are_named_and_left_out(out, capsys):

@@ -6,16 +6,18 @@ disk that is full). 130: stopped by ctrl-C. 141: the reader of standard output w
 
 from __future__ import annotations
 
+import argparse
 import errno
 import functools
 import io
+import math
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from utils.files import printable
+from utils.files import printable, quoted
 
 DONE, SOME_FAILED, REFUSED, STOPPED, NO_READER = 0, 1, 2, 130, 141
 Main = Callable[[Sequence[str] | None], int]
@@ -71,6 +73,30 @@ def command(*expected: type[Exception]) -> Callable[[Main], Main]:
         return guarded
 
     return decorate
+
+
+def whole(lowest: int, highest: int) -> Callable[[str], int]:
+    """An argparse type: a whole number from `lowest` to `highest`."""
+    return lambda text: _within(int, text, f"a whole number from {lowest} to {highest}", lowest, highest)
+
+
+def number(lowest: float, highest: float) -> Callable[[str], float]:
+    """An argparse type: a number from `lowest` to `highest`, which "nan" is not."""
+    return lambda text: _within(float, text, f"a number from {lowest:g} to {highest:g}", lowest, highest)
+
+
+def _within(kind: type, text: str, expected: str, lowest: float, highest: float) -> Any:
+    try:
+        value = kind(text)
+    except ValueError:
+        value = math.nan
+    if not lowest <= value <= highest:
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not {expected}")
+    return value
+
+
+# Of processes or threads: more than any machine has would only fill its memory.
+AT_ONCE = whole(1, 1024)
 
 
 def sentence(error: BaseException) -> str:

@@ -8,10 +8,12 @@ rebuild an array and refuses everything else.
 from __future__ import annotations
 
 import codecs
+import errno
 import io
 import os
 import pickle
 import re
+import tempfile
 import threading
 import time
 import unicodedata
@@ -44,7 +46,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     and thread, so that parallel writers and folder listings do not meet it. Missing parent folders are created.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     # A name may be as long as the file system allows, so the temporary one must not grow with it.
     mark = abs(hash((path.name, threading.get_ident())))
     temporary = path.with_name(f".{os.getpid()}-{mark:x}.tmp{path.suffix}")
@@ -54,8 +56,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno and error.filename in (None, os.fspath(temporary)):
-            # The name that the caller knows; a full disk comes without any.
-            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+            error.filename, error.filename2 = os.fspath(path), None  # the file that was asked for
         raise
 
 
@@ -68,8 +69,27 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Writes `text` as UTF-8 with Unix line ends to `path` atomically."""
-    write_bytes(path, text.encode("utf-8"))
+    """Writes `text` as UTF-8 with Unix line ends to `path` atomically; names that are no UTF-8 keep their bytes."""
+    write_bytes(path, text.encode("utf-8", "surrogateescape"))
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder and those above it where they are missing; OSError with plain words where a file is in the way."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, "is a file, expected a folder", os.fspath(path)) from error
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """OSError, before hours of work, where a file `path` cannot be written; makes its folder."""
+    path = Path(path)
+    if path.is_dir() or (path.exists() and not os.access(path, os.W_OK)):
+        number = errno.EISDIR if path.is_dir() else errno.EACCES
+        raise OSError(number, os.strerror(number), os.fspath(path))
+    if path.is_file() or not path.exists():  # no device or pipe, which needs no folder
+        make_folder(path.parent)
+        tempfile.TemporaryFile(dir=path.parent).close()
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> list[Path]:
@@ -111,9 +131,9 @@ def printable(text: object) -> str:
     )
 
 
-def looked_for(path: str | os.PathLike[str]) -> str:
-    """Where a relative path was looked for, in words to put behind a message; nothing for an absolute one."""
-    return "" if os.path.isabs(path) else f" (looked for from {os.getcwd()})"
+def quoted(text: str, most: int = 80) -> str:
+    """`text` in quotes on one line; of one that is longer than `most` characters the beginning, and how long it is."""
+    return printable(repr(text)) if len(text) <= most else f"{printable(repr(text[:most]))}... ({len(text)} characters)"
 
 
 class UnsafeFileError(ValueError):
@@ -166,15 +186,3 @@ def load_tree(path: str | os.PathLike[str]) -> Any:
     except Exception as error:
         raise ValueError(f"{os.fspath(path)}: not a whole file of weights or checkpoints ({type(error).__name__}: "
                          f"{error}); it may be cut short: copy or make it again") from error
-
-
-def array_fault(arrays: Mapping[str, Any]) -> str | None:
-    """What is wrong with the first of named `arrays` that is none, or not finite in float32; None: all are good."""
-    for name, values in arrays.items():
-        if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
-            return f"{printable(name)}: expected an array of numbers"
-        with np.errstate(over="ignore"):
-            broken = values.size - np.count_nonzero(np.isfinite(values.astype(np.float32, copy=False)))
-        if broken:
-            return f"{printable(name)}: {broken} of its {values.size} numbers are NaN or infinite"
-    return None

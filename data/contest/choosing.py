@@ -21,7 +21,7 @@ from data.contest.patch_files import names_by_part
 from data.images import BadImageError, read_rgb
 from data.masks import read_mask
 from utils.child import run_parallel
-from utils.files import atomic_path, write_text
+from utils.files import atomic_path, check_writable, write_text
 
 # What becomes of a patch, with its colour in the histogram.
 DETAILED, OCCLUDED, LEFT_OUT = FATES = ("above the threshold", "kept for the occluder", "left out")
@@ -52,6 +52,8 @@ def choose(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     `options` are those of generate_meta_info.py, and `sets`, the names of the sets to list; ListError: no patch there.
     """
     said, problems = [], []
+    if options.out.is_dir():  # before the measuring, which takes a while
+        check_writable(options.out / "gradients.csv")
     patches = [patch for name in options.sets for patch in _find_patches(options.out / name, problems)]
     work = run_parallel(measure, patches, options.workers)
     measured = list(tqdm(work, total=len(patches), unit="patch", desc="measuring", disable=not patches))

@@ -22,6 +22,7 @@ from data.contest.patch_files import ALL_DATA, DIVIDED_DATA, RecordError, finish
 from data.images import BadImageError, read_rgb, write_image
 from data.masks import blobs, read_mask, write_mask
 from utils.child import run_parallel
+from utils.files import remove_leftovers
 
 # The sets of each entry of the record.
 SETS = {ALL_DATA: ("all",), DIVIDED_DATA: ("train", "val")}
@@ -68,11 +69,15 @@ def prepare(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     done = {name: count for folder in sets for name, count in finished(options.out / folder).items()}
     waiting = [picture for picture in pictures if picture.name not in done]
     shared = [picture for picture in waiting if picture.name in elsewhere]
-    # Page by page, so that a clean page is decoded once for all its occlusions.
-    to_cut = [picture for picture in waiting if picture.name not in elsewhere]
+    # Page by page, so that a clean page is decoded once for all its occlusions; every N-th page where N share the work.
+    part, shards = options.shard
+    number_of = {page: number for number, page in enumerate(dict.fromkeys(group.clean for group in groups), start=1)}
+    to_cut = [picture for picture in waiting
+              if picture.name not in elsewhere and number_of[picture.group.clean] % shards == part % shards]
     jobs = [(list(same), options) for _, same in groupby(to_cut, key=lambda picture: picture.group.clean)]
     outcomes = {picture.name: picture._replace(patches=done[picture.name]) for picture in pictures
                 if picture.name in done}
+    remove_leftovers(options.out)
     with tqdm(total=len(pictures), initial=len(outcomes), unit="picture", desc="cutting") as bar:
         for picture in shared:
             folder, count = elsewhere[picture.name]
@@ -82,8 +87,11 @@ def prepare(options: argparse.Namespace) -> tuple[list[str], list[str]]:
         for cut in run_parallel(cut_page, jobs, options.workers):
             outcomes |= {picture.name: picture for picture in cut}
             bar.update(len(cut))
+    if shards > 1:  # What the others have cut meanwhile
+        now = {name: count for folder in sets for name, count in finished(options.out / folder).items()}
+        outcomes = {one.name: one._replace(patches=now[one.name]) for one in pictures if one.name in now} | outcomes
     # As the annotations have them, however many runs it took.
-    ordered = [outcomes[picture.name] for picture in pictures]
+    ordered = [outcomes[picture.name] for picture in pictures if picture.name in outcomes]
     problems += [picture.problem for picture in ordered if picture.problem]
     summaries = []
     for name in sets:
@@ -97,6 +105,8 @@ def prepare(options: argparse.Namespace) -> tuple[list[str], list[str]]:
             f"done before, {sum(one.folder.name == name for one in shared)} taken over from another set, "
             f"{sum(not one.covered for one in whole)} have no occluder, {len(of_set) - len(whole)} left out)"
         )
+    if len(ordered) < len(pictures):
+        summaries.append(f"{len(pictures) - len(ordered)} pictures are for other parts than {part}/{shards}")
     return summaries, problems
 
 
@@ -107,7 +117,7 @@ def _open_record(options: argparse.Namespace, key: str, validation_pages: list[s
     """
     alike = {"contest": str(options.contest.resolve()), "size": options.size, "downscale": options.downscale}
     # A page that moved from one set to the other would stay in both.
-    digest = hashlib.sha256("\n".join(validation_pages).encode()).hexdigest()[:16]
+    digest = hashlib.sha256("\n".join(validation_pages).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     now = {**alike, "validation_pages": {"count": len(validation_pages), "digest": digest}}
     record = patch_files.read_record(options.out)
     before = record.get(key, {})

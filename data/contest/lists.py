@@ -3,6 +3,8 @@
 Patches (`train.txt`) and whole pages (`val_pages.txt`) are listed alike, with paths relative to the list's own folder.
 The contest has `train_data_1` .. `train_data_5`, each with `annotation.txt`, `gt/`, `hand/` and `head/`. Many
 occlusions share one clean page, so anything that divides the set must divide it by page.
+
+A list is UTF-8 (a file name that is no text keeps its bytes); a line that begins with # is a comment.
 """
 
 from __future__ import annotations
@@ -14,13 +16,16 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from data.images import IMAGE_SUFFIXES
-from utils.files import write_text
+from utils.files import quoted, write_text
 
 # Where the patches of a set lie, in the order of `PatchPaths`: SET/gt/NAME.png, SET/occluded/NAME.png, ...
 PATCH_FOLDERS = ("gt", "occluded", "mask")
 ANNOTATION = "annotation.txt"
 _FOLDER = re.compile(r"train_data_\w+")
 _PICTURE = rf"(.+?(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))}))"
+# No system opens a longer path.
+_LONGEST = 4096
+_THREE_TABBED = re.compile(r" *([^\t]+?) *\t *([^\t]+?) *\t *([^\t]+)")
 _THREE = re.compile(r"(\S+) (\S+) (\S+)")
 _THREE_PICTURES = re.compile(f"{_PICTURE} {_PICTURE} {_PICTURE}", re.IGNORECASE)
 
@@ -50,34 +55,42 @@ def read_list(path: str | os.PathLike[str]) -> list[PatchPaths]:
 def write_list(path: str | os.PathLike[str], entries: Iterable[PatchPaths]) -> None:
     """Writes a list file atomically; paths become relative to its folder, so that the folder can be moved."""
     folder = os.path.abspath(Path(path).parent)
-    lines = [" ".join(Path(os.path.relpath(part, folder)).as_posix() for part in entry) for entry in entries]
-    for line in lines:
-        if "\n" in line or "\r" in line:
-            raise ListError(f"{path}: a line break in a file name cannot be listed: {line!r}; rename the file")
+    parts = [tuple(Path(os.path.relpath(part, folder)).as_posix() for part in entry) for entry in entries]
+    lines = [f"{'./' * one[0].startswith('#')}{' '.join(one)}" for one in parts]
+    for line, one in zip(lines, parts, strict=True):
+        if "\n" in line or "\r" in line or _split(line.strip("\t ").removeprefix("./")) != one:
+            raise ListError(f"{path}: blanks, tabs or line breaks in a file name keep it from being listed: "
+                            f"{quoted(line)}; rename the file")
     write_text(path, "".join(f"{line}\n" for line in lines))
 
 
 def numbered_lines(path: Path) -> list[tuple[int, str]]:
-    """The lines that are not blank, each with its number from 1; `ListError` for no such file, or no UTF-8 text."""
+    """The lines but blank ones and comments, each with its number from 1; `ListError` for no such file, or no text."""
     try:
         # "utf-8-sig" drops the mark that Windows editors put at the beginning.
-        text = path.read_text("utf-8-sig")
+        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
     except OSError as error:
         raise ListError(f"{path}: cannot be opened ({error.strerror}); data_preparation.py and "
                         "generate_meta_info.py write the lists") from error
-    except UnicodeDecodeError as error:
-        raise ListError(f"{path}: cannot be read as a list ({error})") from error
+    if "\0" in text:
+        raise ListError(f"{path}: cannot be read as a list: holds zero bytes, expected text in UTF-8")
     # Not str.splitlines(), which would also break lines at characters that file names may hold.
-    return [(number, line.strip("\r\n\t ")) for number, line in enumerate(text.split("\n"), start=1) if line.strip()]
+    lines = [(number, line.strip("\r\t ")) for number, line in enumerate(text.split("\n"), start=1)]
+    return [(number, line) for number, line in lines if line and line[0] != "#"]
 
 
 def split_line(line: str, path: Path, number: int) -> tuple[str, ...]:
-    """Takes `clean occluded mask` apart at single spaces, also where names hold spaces; else `ListError`."""
-    found = _THREE.fullmatch(line) or _THREE_PICTURES.fullmatch(line)
-    if found is None:
-        expected = "three picture files `clean occluded mask` split by one space"
-        raise ListError(f"{path}, line {number}: expected {expected}, got {line!r}")
-    return found.groups()
+    """Takes `clean occluded mask` apart at tabs or single spaces, also where names hold spaces; else `ListError`."""
+    parts = _split(line)
+    if parts is None or len(line) > _LONGEST:
+        expected = "three picture files `clean occluded mask` split by one space or tab"
+        raise ListError(f"{path}, line {number}: expected {expected}, got {quoted(line)}")
+    return parts
+
+
+def _split(line: str) -> tuple[str, ...] | None:
+    found = _THREE_TABBED.fullmatch(line) or _THREE.fullmatch(line) or _THREE_PICTURES.fullmatch(line)
+    return found and found.groups()
 
 
 class Group(NamedTuple):
@@ -131,7 +144,7 @@ def read_contest(root: str | os.PathLike[str], problems: list[str] | None = None
     elif found:
         raise ListError(found[0])
     if not groups:
-        raise ListError("; ".join(found))
+        raise ListError(found[0] + (f"; and {len(found) - 1} more problems" if len(found) > 1 else ""))
     return groups
 
 

@@ -90,7 +90,7 @@ def read_record(folder: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
     try:
-        record = json.loads(path.read_text("utf-8"))
+        record = json.loads(path.read_text("utf-8", "surrogateescape"))
         for entry in record.values():
             int(entry["size"]), int(entry["downscale"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data.heldout import RECORDS, SOURCES, DifferenceError, compare, files_of_set, read_recipes, record, source_files
-from data.images import BadImageError
 from data.synthesis.sets import MANIFEST, SetOptions, make_set
 from utils.child import WorkerKilledError
+from utils.command import AT_ONCE, DONE, SOME_FAILED, STOPPED, command
 from utils.machine import available_cores
 
 
@@ -32,10 +32,11 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("--check", action="store_true", help="make nothing")
     what.add_argument("--record", action="store_true", help="write new checksums down instead of comparing")
     parser.add_argument("--records", type=Path, default=RECORDS, help="folder of recipes and checksums (default: ours)")
-    parser.add_argument("--workers", type=int, default=available_cores(), help="processes (default: all cores)")
+    parser.add_argument("--workers", type=AT_ONCE, default=available_cores(), help="processes (default: all cores)")
     return parser
 
 
+@command(ValueError, WorkerKilledError)
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns 0, 1 when something differs, 2 when it cannot be done."""
     parser = _parser()
@@ -53,13 +54,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return max([_do(name, recipes[name], options) for name in options.only or recipes])
     except DifferenceError as error:
         print(f"these are not the recorded sources: {error}", file=sys.stderr)
-        return 1
-    except (BadImageError, OSError, ValueError, WorkerKilledError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return SOME_FAILED
     except KeyboardInterrupt:
         print("stopped: delete the set that is not whole and run again", file=sys.stderr)
-        return 130
+        return STOPPED
 
 
 def _do(name: str, recipe: SetOptions, options: argparse.Namespace) -> int:
@@ -74,8 +72,8 @@ def _do(name: str, recipe: SetOptions, options: argparse.Namespace) -> int:
         print(f"{name}: {count} files, all as recorded", flush=True)
     except DifferenceError as error:
         print(f"{name}: {error}; the record's first line names the versions that it was made with", file=sys.stderr)
-        return 1
-    return 0
+        return SOME_FAILED
+    return DONE
 
 
 if __name__ == "__main__":

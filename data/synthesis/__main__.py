@@ -17,10 +17,12 @@ from pathlib import Path
 
 from data.synthesis.sets import SetOptions, make_set
 from utils.child import WorkerKilledError
-from utils.command import program
+from utils.command import AT_ONCE, DONE, SOME_FAILED, STOPPED, command, number, program, whole
+from utils.files import printable
 from utils.machine import available_cores
 
 
+@command(ValueError, WorkerKilledError)
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns 0, 1 when sources were broken, 2 when no set was made, 130 when stopped."""
     parser = argparse.ArgumentParser(
@@ -34,23 +36,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             choices = option.metadata["allowed"] if isinstance(default, str) else None
             meaning += f" (default {default})"
-            parser.add_argument(flag, type=type(default), default=default, choices=choices, help=meaning)
-    parser.add_argument("--workers", type=int, default=available_cores(), help="processes (default: all cores)")
+            kinds = {str: lambda *_: str, int: whole, float: number}
+            kind = kinds[type(default)](*option.metadata["allowed"])
+            parser.add_argument(flag, type=kind, default=default, choices=choices, help=meaning)
+    parser.add_argument("--workers", type=AT_ONCE, default=available_cores(), help="processes (default: all cores)")
     given = vars(parser.parse_args(arguments))
     out, workers = given.pop("out"), given.pop("workers")
     try:
         options = SetOptions(**{**given, "pages": tuple(given["pages"]), "occluders": tuple(given["occluders"])})
         broken = make_set(options, out, workers, progress=True)
-    except (FileExistsError, FileNotFoundError, ValueError, WorkerKilledError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         print(f"stopped: the set is not whole; delete {out} and run again", file=sys.stderr)
-        return 130
+        return STOPPED
     print(f"{out}: {options.groups} groups")
     for message in broken:
-        print(f"broken source, another one was taken: {message}", file=sys.stderr)
-    return 1 if broken else 0
+        print(f"broken source, another one was taken: {printable(message)}", file=sys.stderr)
+    return SOME_FAILED if broken else DONE
 
 
 if __name__ == "__main__":

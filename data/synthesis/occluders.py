@@ -66,7 +66,7 @@ def split_sources(sources: Sequence[Path | OccluderEntry]) -> tuple[list, list]:
     for source in sources:
         path = (source.path if isinstance(source, OccluderEntry) else source).resolve()
         named = (tables(folder).get(path) for folder in path.parents)
-        number = int.from_bytes(hashlib.sha256(path.name.encode("utf-8")).digest()[:8], "big")
+        number = int.from_bytes(hashlib.sha256(path.name.encode("utf-8", "surrogateescape")).digest()[:8], "big")
         by_hash = "heldout" if number / 2**64 < _HELD_OUT else "train"
         parts[next(filter(None, named), by_hash)].append(source)
     return parts["train"], parts["heldout"]

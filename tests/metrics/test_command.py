@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import csv
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -184,7 +188,30 @@ def test_wrong_usage_ends_with_2_and_words(tmp_path, capsys):
         ([gt, gt, "--masks", nowhere], "nowhere: no such folder"),
         ([gt, str(tmp_path / "contest"), "--masks", gt], "names the masks already"),
     ):
-        with pytest.raises(SystemExit) as stopped:
-            main(arguments)
-        assert stopped.value.code == 2
+        assert ended(arguments) == 2
         assert message in capsys.readouterr().err
+
+
+def ended(arguments: list[str]) -> int:
+    try:
+        return main(arguments)
+    except SystemExit as stopped:
+        return stopped.code
+
+
+def test_a_table_that_cannot_be_written_is_told_before_anything_is_measured(tmp_path, capsys, monkeypatch):
+    save(tmp_path / "gt" / "a.png", CLEAN)
+    monkeypatch.setattr("metrics.__main__.measure_folder", lambda *_, **__: pytest.fail("measured"))
+    for table in (tmp_path / "gt", tmp_path / "gt/a.png/table.csv"):
+        assert ended([str(tmp_path / "gt"), str(tmp_path / "gt"), "--csv", str(table)]) == 2
+        assert re.fullmatch(r"error: .*(Is a directory|is a file, expected a folder)\n", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize("name", ["页.png", os.fsdecode(b"p\xff.png"), "a\nb.png"])
+def test_names_that_are_no_text_stand_in_table_and_csv(tmp_path, name):
+    save(tmp_path / "gt" / name, CLEAN)
+    command = [sys.executable, "-m", "metrics", tmp_path / "gt", tmp_path / "gt", "--csv", tmp_path / "table.csv"]
+    child = subprocess.run(command, capture_output=True, check=True, env=os.environ | {"PYTHONIOENCODING": "ascii"})
+    assert len(child.stdout.splitlines()) == 3
+    with open(tmp_path / "table.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        assert [row["name"] for row in csv.DictReader(file)] == [name, "mean"]

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -36,12 +37,38 @@ def test_windows_line_ends_byte_order_mark_and_blank_lines(tmp_path):
     assert [entry.clean.name for entry in read_list(tmp_path / "x.txt")] == ["a.jpg", "d.jpg"]
 
 
+def test_comments_tabs_and_names_that_are_no_text(tmp_path):
+    lines = b"# clean occluded\ngt/a b.jpg\thand/a.jpg\thand/a.png\t \n./#a.jpg \xb0\xa1.jpg c.png\n#a b c"
+    (tmp_path / "x.txt").write_bytes(lines)
+    entries = read_list(tmp_path / "x.txt")
+    assert [entry.clean.name for entry in entries] == ["a b.jpg", "#a.jpg"]
+    assert os.fsencode(entries[1].occluded.name) == b"\xb0\xa1.jpg"
+    write_list(tmp_path / "y.txt", entries)
+    assert read_list(tmp_path / "y.txt") == entries
+
+
+def test_what_is_wrong_with_a_long_list_is_a_short_line(tmp_path):
+    write_annotation(tmp_path, "train_data_1", *["x" * 5000] * 50)
+    with pytest.raises(ListError, match=r"line 1: .*5000 characters\); and 49 more problems") as caught:
+        read_contest(tmp_path, [])
+    assert len(str(caught.value)) < 400 + len(str(tmp_path))
+    write_annotation(tmp_path, "train_data_1", "a.jpg b.jpg " + "c" * 5000)
+    with pytest.raises(ListError, match=r"line 1: .*characters"):
+        read_contest(tmp_path)
+
+
 def test_names_with_spaces_are_cut_where_pictures_end(tmp_path):
     assert split_line("gt/my page.jpg hand/my page 0.jpg hand/my page 0.png", tmp_path / "x.txt", 1) == (
         "gt/my page.jpg",
         "hand/my page 0.jpg",
         "hand/my page 0.png",
     )
+
+
+@pytest.mark.parametrize("name", ["a  b", "a b", " a.jpg", "a\tb\tc.jpg", "a.jpg b.jpg"])
+def test_a_name_that_would_not_be_read_back_is_not_listed(tmp_path, name):
+    with pytest.raises(ListError, match="rename the file"):
+        write_list(tmp_path / "x.txt", [PatchPaths(tmp_path / name, tmp_path / "b.jpg", tmp_path / "c.png")])
 
 
 @pytest.mark.parametrize("line", ["a.jpg", "a.jpg b.jpg", "a.jpg  b.jpg", "a b c d"])
@@ -57,7 +84,7 @@ def test_missing_empty_and_binary_lists_are_errors(tmp_path):
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(ListError, match="empty"):
         read_list(tmp_path / "empty.txt")
-    (tmp_path / "binary.txt").write_bytes(b"\xff\xd8\xff")
+    (tmp_path / "binary.txt").write_bytes("a.jpg b.jpg c.png".encode("utf-16"))
     with pytest.raises(ListError, match="cannot be read"):
         read_list(tmp_path / "binary.txt")
 
