@@ -25,6 +25,7 @@ _FOLDER = re.compile(r"train_data_\w+")
 _PICTURE = rf"(.+?(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))}))"
 # No system opens a longer path.
 _LONGEST = 4096
+_BOM = "\ufeff"
 _THREE_TABBED = re.compile(r" *([^\t]+?) *\t *([^\t]+?) *\t *([^\t]+)")
 _THREE = re.compile(r"(\S+) (\S+) (\S+)")
 _THREE_PICTURES = re.compile(f"{_PICTURE} {_PICTURE} {_PICTURE}", re.IGNORECASE)
@@ -56,7 +57,8 @@ def write_list(path: str | os.PathLike[str], entries: Iterable[PatchPaths]) -> N
     """Writes a list file atomically; paths become relative to its folder, so that the folder can be moved."""
     folder = os.path.abspath(Path(path).parent)
     parts = [tuple(Path(os.path.relpath(part, folder)).as_posix() for part in entry) for entry in entries]
-    lines = [f"{'./' * one[0].startswith('#')}{' '.join(one)}" for one in parts]
+    # Not to be taken for a comment, or for a byte order mark.
+    lines = [f"{'./' * one[0].startswith(('#', _BOM))}{' '.join(one)}" for one in parts]
     for line, one in zip(lines, parts, strict=True):
         if "\n" in line or "\r" in line or _split(line.strip("\t ").removeprefix("./")) != one:
             raise ListError(f"{path}: blanks, tabs or line breaks in a file name keep it from being listed: "
