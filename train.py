@@ -11,12 +11,18 @@ model_last.pdparams and model_best.pdparams; predict.py takes either of the last
 checkpoint first. A run that was interrupted and resumed ends with the same weights, bit for bit, as one that was not,
 on the same machine with the same OMP_NUM_THREADS (on a GPU also with FLAGS_cudnn_deterministic=1).
 
-Exit codes: 0 finished, 1 NaN or Inf, 2 a setting or file that is refused, 130 and 143 stopped by ctrl-C and SIGTERM.
+Exit codes: 0 finished, 1 NaN or Inf, 2 a setting or file that is refused, or a disk or data worker that fails, 130 and
+143 stopped by ctrl-C and SIGTERM.
 """
 
-# ruff: noqa: E402 - Paddle has to be started before anything else imports it
+# ruff: noqa: E402 - ctrl-C is looked after first, and Paddle has to be started before anything else imports it
 
 from __future__ import annotations
+
+from utils.command import DONE, SOME_FAILED, command, starting
+
+if __name__ == "__main__":
+    starting()
 
 import argparse
 import math
@@ -39,7 +45,7 @@ import paddle
 from configs.load import load_config, to_yaml
 from configs.parsing import ConfigError
 from configs.schema import Config
-from data.batches.patches import make_loader
+from data.batches.patches import WorkerError, make_loader
 from data.batches.sampling import lr_at, stage_at
 from data.contest.lists import ListError
 from data.images import BadImageError
@@ -48,6 +54,7 @@ from losses import TotalLoss
 from models.locator import Locator
 from models.nafnet import NAFNet, apply_gate
 from models.weights import Weights, arrays_of, load_arrays, load_weights, save_weights
+from utils.files import looked_for
 from utils.machine import DeviceError, bar_intervals, resolve_device
 from utils.training.checkpoint import CheckpointError, MovingAverage, load_optimizer_arrays, optimizer_arrays
 from utils.training.processes import Processes, StopRequest, device_of_process, join_processes, seed_iteration
@@ -77,8 +84,8 @@ class Learner:
                 load_arrays(self.network, weights.locator.params if self.finds else weights.params)
             except OSError as error:
                 first = "`python -m models.convert` makes it" if self.finds else "train the config that it comes from"
-                raise ConfigError(f"train.init: {init}: {error.strerror}; {first} first, give other weights "
-                                  "(.pdparams), or null for random ones") from error
+                raise ConfigError(f"train.init: {init}: {error.strerror}{looked_for(init)}; {first} first, give other "
+                                  "weights (.pdparams), or null for random ones") from error
             except ValueError as error:
                 raise ConfigError(f"train.init: {error}") from error
         if self.finds:
@@ -171,12 +178,19 @@ def train(config: Config, options: argparse.Namespace) -> int:
     """Trains from the start or from a checkpoint to the end; returns the exit code."""
     device = resolve_device(device_of_process(options.device))
     processes = join_processes(device)
-    run = RunFolder(config.output, asdict(config), processes, THREADS)
-    saved = run.find_start(options.resume, options.auto_resume)
+    with closing(RunFolder(config.output, asdict(config), processes, THREADS)) as run:
+        return _train_in(run, config, options, device)
+
+
+def _train_in(run: RunFolder, config: Config, options: argparse.Namespace, device: str) -> int:
+    processes, saved = run.processes, run.find_start(options.resume, options.auto_resume)
+    start, total, every = saved["iteration"] if saved else 0, config.train.iterations, config.validation.every
+    if start >= total:
+        run.say(f"{run.output}: has {start} iterations already, train.iterations is {total}: nothing was done")
+        return DONE
     learner = Learner(config, device, processes, init=None if saved else config.train.init)
     if saved:
         learner.load_state(saved)
-    start, total, every = saved["iteration"] if saved else 0, config.train.iterations, config.validation.every
     pages = validation_pages(config.data.val_pages, config.validation.pages) if every else []
     loader = make_loader(config, start, processes.rank, processes.world)
     if config.train.amp != "none" and device == "cpu":
@@ -188,7 +202,7 @@ def train(config: Config, options: argparse.Namespace) -> int:
     intervals = bar_intervals(sys.stderr)
     bar = tqdm(total=total, initial=start, unit="it", dynamic_ncols=True, disable=not processes.first, **intervals)
     window, patches, seconds = [], 0, 0.0
-    with closing(run), bar, StopRequest() as stop:
+    with bar, StopRequest() as stop:
         batches = iter(loader)
         for iteration in range(start, total):
             begin = time.perf_counter()
@@ -232,9 +246,10 @@ def train(config: Config, options: argparse.Namespace) -> int:
                 return stop.exit_code
     best = f", best {run.best['measure']} {run.best['value']:.4f} at {run.best['iteration']}" if run.best else ""
     run.say(f"finished: {run.output}{best}")
-    return 0
+    return DONE
 
 
+@command(ConfigError, CheckpointError, DeviceError, ListError, BadImageError, WorkerError)
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -249,10 +264,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return train(load_config(options.config, options.override), options)
-    except (NotFiniteError, ConfigError, CheckpointError, DeviceError, ListError, BadImageError,
-            FileNotFoundError) as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 1 if isinstance(error, NotFiniteError) else 2
+    except NotFiniteError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return SOME_FAILED
 
 
 if __name__ == "__main__":

@@ -13,21 +13,43 @@ import yaml
 
 from configs.parsing import ConfigError, describe, join, parse_dataclass
 from configs.schema import Config, PredictConfig
+from utils.files import looked_for, printable
 
 BASE_KEY = "_base_"
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads 2e-4 as a number (YAML 1.1 takes it for text) and refuses a key that stands twice."""
+_MERGE = "tag:yaml.org,2002:merge"
+_LARGEST = 100_000
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} stands twice", key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that reads 2e-4 as a number (YAML 1.1 takes it for text).
+
+    It refuses keys that are no text or stand twice, and aliases that hold themselves or blow a small file up.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.sizes: dict[yaml.Node, int] = {}  # how many values stand below a node, aliases written out
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
+        is_alias, mark = self.check_event(yaml.AliasEvent), self.peek_event().start_mark
+        node = super().compose_node(parent, index)
+        if is_alias and node not in self.sizes:
+            raise yaml.composer.ComposerError(None, None, "an alias stands inside what it names", mark)
+        if not is_alias:
+            pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+            keys = [key.value for key, _ in pairs if isinstance(key, yaml.ScalarNode)]
+            if len(keys) < len(pairs):
+                raise yaml.composer.ComposerError(None, None, "a key has to be a plain text, no list and no keys", mark)
+            if len(set(keys)) < len(keys):
+                twice = next(key for key in keys if keys.count(key) > 1)
+                raise yaml.composer.ComposerError(None, None, f"key {describe(twice)} stands twice", mark)
+            below = [value for _, value in pairs] if pairs else node.value if node.id == "sequence" else ()
+            self.sizes[node] = 1 + sum(self.sizes[value] for value in below)
+            if self.sizes[node] > _LARGEST:
+                raise yaml.composer.ComposerError(None, None, f"more than {_LARGEST} values, aliases written out", mark)
+        return node
 
 
 _Loader.add_implicit_resolver(
@@ -38,19 +60,37 @@ _Loader.add_implicit_resolver(
 def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Config:
     """Reads a config file, its bases, and overrides such as `train.stages.0.batch=2`.
 
-    FileNotFoundError for the file or a base, ConfigError (which names file and key) for whatever is refused.
+    FileNotFoundError for the file or a base, ConfigError for whatever is refused; it names the key, and the override
+    where that is to blame, else the file.
     """
-    tree = _read_tree(Path(path), ())
-    try:
-        for override in overrides:
-            name, separator, text = override.partition("=")
-            keys = name.strip().split(".")
+    own = tree = _read_tree(Path(path), ())
+    given = []
+    for override in overrides:
+        name, separator, text = override.partition("=")
+        keys = name.strip().split(".")
+        try:
             if not separator or not all(keys):
-                raise ConfigError(f"override {override!r}: expected key=value, such as train.stages.0.batch=2")
-            tree = _replace(tree, keys, _parse_yaml(text, f"override {override!r}"))
+                raise ConfigError("expected key=value, such as train.stages.0.batch=2")
+            tree = _replace(tree, keys, _parse_yaml(text))
+        except ConfigError as error:
+            raise ConfigError(f"-o {printable(override)[:80]}: {error}") from error
+        given.append((".".join(keys), printable(override)[:80]))
+    try:
         return parse_config(tree)
     except ConfigError as error:
-        raise ConfigError(f"{os.fspath(path)}: {error}") from error
+        key = f"{str(error).partition(':')[0]}."
+        blamed = [text for name, text in given if key.startswith(f"{name}.") or f"{name}.".startswith(key)][-1:]
+        if given and not blamed and _is_accepted(own):
+            blamed = [text for _, text in given]
+        raise ConfigError(f"{'-o ' + ' '.join(blamed) if blamed else os.fspath(path)}: {error}") from error
+
+
+def _is_accepted(tree: dict[str, Any]) -> bool:
+    try:
+        parse_config(tree)
+    except ConfigError:
+        return False
+    return True
 
 
 def parse_config(tree: dict[str, Any]) -> Config:
@@ -66,11 +106,19 @@ def to_yaml(config: Config) -> str:
     return yaml.safe_dump(asdict(config), default_flow_style=None, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _parse_yaml(text: str, where: str) -> Any:
+def _parse_yaml(text: str) -> Any:
     try:
         return yaml.load(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not valid YAML: {error}") from error
+        mark, words = getattr(error, "problem_mark", None), vars(error)
+        place = f"line {mark.line + 1}: " if mark else ""
+        raise ConfigError(f"not valid YAML: {place}{printable(words.get('problem') or words['reason'])}") from error
+    except RecursionError as error:
+        raise ConfigError("not valid YAML: lists or keys within one another, too deep") from error
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        # What PyYAML makes of a value is Python's: a date in month 13, a number of 5000 digits, `!!bool maybe`.
+        why = printable(error).partition(";")[0]
+        raise ConfigError(f"not valid YAML: a value that is none of its kind ({why})") from error
 
 
 def _read_tree(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
@@ -81,14 +129,21 @@ def _read_tree(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
         raise ConfigError(f"{path}: {BASE_KEY} leads back to a file that is being read: {chain}")
     if not path.is_file():
         wanted_by = f" (the {BASE_KEY} of {children[-1]})" if children else ""
-        raise FileNotFoundError(f"{path}: no such config file{wanted_by}")
-    tree = _parse_yaml(path.read_text(encoding="utf-8"), str(path))
+        raise FileNotFoundError(f"{path}: no such config file{wanted_by or looked_for(path)}")
+    try:
+        tree = _parse_yaml(path.read_bytes().decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start + 1}); save it as UTF-8") from error
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
     tree = {} if tree is None else tree
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected keys and values, got {describe(tree)}")
+    # Keys that begin with "x-" only hold values for aliases.
+    tree = {key: value for key, value in tree.items() if not str(key).startswith("x-")}
     bases = tree.pop(BASE_KEY, [])
     bases = [bases] if isinstance(bases, str) else bases
-    if not isinstance(bases, list) or not all(isinstance(base, str) for base in bases):
+    if not isinstance(bases, list) or not all(isinstance(base, str) and base == printable(base) for base in bases):
         raise ConfigError(f"{path}: {BASE_KEY}: expected a file name or a list of them, got {describe(bases)}")
     merged: dict[str, Any] = {}
     for base in bases:

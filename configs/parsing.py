@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
+import reprlib
 import types
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from utils.files import printable
 
 Parsed = TypeVar("Parsed")
 
 _KINDS = {type(None): "null", bool: "true or false", int: "a whole number", float: "a number", str: "text",
           dict: "keys and values", list: "a list", tuple: "a list"}  # fmt: skip
+
+
+# Above them a number is a slip, and what is computed from it would overflow.
+_MAXIMA = {int: 2**31 - 1, float: 1e9}
+_short = reprlib.Repr()
+_short.maxlevel, _short.maxlist, _short.maxdict, _short.maxstring, _short.maxlong, _short.maxother = 2, 4, 4, 80, 40, 80
 
 
 class ConfigError(ValueError):
@@ -24,7 +33,14 @@ def join(path: str, key: str | int) -> str:
 
 def describe(value: Any) -> str:
     """A value and its kind in the words of YAML, for error messages."""
-    return "null" if value is None else f"{value!r} ({_KINDS.get(type(value), type(value).__name__)})"
+    return "null" if value is None else f"{_in_short(value)} ({_KINDS.get(type(value), type(value).__name__)})"
+
+
+def _in_short(value: Any) -> str:
+    try:
+        return _short.repr(value)
+    except ValueError:
+        return "a number of thousands of digits"  # Python writes none that are so long.
 
 
 def parse_dataclass(cls: type[Parsed], tree: Any, path: str = "") -> Parsed:
@@ -37,7 +53,7 @@ def parse_dataclass(cls: type[Parsed], tree: Any, path: str = "") -> Parsed:
     known = {item.name: item for item in fields(cls)}  # type: ignore[arg-type]
     for key in tree:
         if key not in known:
-            raise ConfigError(f"{join(path, key)}: unknown key; known here: {', '.join(known)}")
+            raise ConfigError(f"{printable(join(path, key))[:200]}: unknown key; known here: {', '.join(known)}")
     hints, values = get_type_hints(cls), {}
     for name, item in known.items():
         if name in tree:
@@ -76,12 +92,14 @@ def _parse(kind: Any, value: Any, path: str, limits: Any) -> Any:
     # bool is an int in Python, but `batch: true` is a mistake.
     if type(value) is not kind and not (kind is float and type(value) is int):
         raise ConfigError(f"{path}: expected {_KINDS[kind]}, got {describe(value)}")
+    if kind is str and (not value or value != printable(value)):
+        raise ConfigError(f"{path}: expected a text on one line that is not empty, got {describe(value)}")
     if kind in (int, float):
-        minimum, maximum = limits["minimum"], limits["maximum"]
-        if not math.isfinite(value):
+        minimum, maximum = limits["minimum"], _MAXIMA[kind] if limits["maximum"] is None else limits["maximum"]
+        if isinstance(value, float) and not math.isfinite(value):
             raise ConfigError(f"{path}: expected a finite number, got {value}")
         if minimum is not None and value < minimum:
-            raise ConfigError(f"{path}: {value} is too small, expected at least {minimum}")
-        if maximum is not None and value > maximum:
-            raise ConfigError(f"{path}: {value} is too large, expected at most {maximum}")
+            raise ConfigError(f"{path}: {_in_short(value)} is too small, expected at least {minimum}")
+        if value > maximum:
+            raise ConfigError(f"{path}: {_in_short(value)} is too large, expected at most {maximum}")
     return kind(value)

@@ -35,10 +35,10 @@ class ModelConfig:
 
     network: Literal["nafnet", "locator"] = setting("NAFNet restores; a locator finds, and another restores.", "nafnet")
     preset: Literal[*PRESETS] = setting("The network by name: width and blocks per level.", "w32_middle10")
-    width: int | None = setting("Channels of the first level; null keeps the preset's.", None, minimum=1)
-    encoder_blocks: tuple[int, ...] | None = setting("Blocks of each level on the way down.", None, minimum=0)
-    middle_blocks: int | None = setting("Blocks at the deepest level.", None, minimum=0)
-    decoder_blocks: tuple[int, ...] | None = setting("Blocks of each level on the way up.", None, minimum=0)
+    width: int | None = setting("Channels of the first level; null keeps the preset's.", None, 1, 1024)
+    encoder_blocks: tuple[int, ...] | None = setting("Blocks of each level on the way down.", None, 0, 100)
+    middle_blocks: int | None = setting("Blocks at the deepest level.", None, 0, 100)
+    decoder_blocks: tuple[int, ...] | None = setting("Blocks of each level on the way up.", None, 0, 100)
     gate: bool = setting("Adds the occlusion mask as an output; what is not covered stays as it is.", False)
 
     def arguments(self) -> dict[str, Any]:
@@ -65,8 +65,8 @@ class DataConfig:
     train_list: str = setting("List file of training patches that generate_meta_info.py wrote.")
     val_pages: str | None = setting("List file of whole validation pages that data_preparation.py wrote.", None)
     whole: bool = setting("The list holds whole photographs, which are shrunk to a stage's patch.", False)
-    crop: int = setting("Side of the stored patches in pixels; a stage cannot cut larger ones.", 1024, minimum=1)
-    downscale: int = setting("By how much data_preparation.py shrank the photos.", 2, minimum=1)
+    crop: int = setting("Side of the stored patches in pixels; a stage cannot cut larger ones.", 1024, 1, 16384)
+    downscale: int = setting("By how much data_preparation.py shrank the photos.", 2, 1, 64)
     flips: bool = setting("Mirrors patch and mask at random, left-right and upside down.", True)
     rotations: bool = setting("Turns patch and mask at random by multiples of 90 degrees.", True)
     workers: int = setting("Processes that load patches; 0 loads in the training process.", 4, minimum=0, maximum=256)
@@ -79,8 +79,8 @@ class Stage:
     """One row of the progressive table: the patch grows while the batch shrinks."""
 
     iterations: int = setting("How many iterations the stage lasts.", minimum=1)
-    batch: int = setting("Patches per iteration in each training process.", minimum=1)
-    patch: int = setting("Side of the square cut from the stored patch, or long side of a whole photo.", minimum=1)
+    batch: int = setting("Patches per iteration in each training process.", minimum=1, maximum=4096)
+    patch: int = setting("Side of the square cut out, or long side of a whole photo.", minimum=1, maximum=16384)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,12 +166,12 @@ class ValidationConfig:
 class PredictConfig:
     """How the trained network is used on a whole photo; travels inside the weights file."""
 
-    rows: int = setting("Rows of tiles in mode `tiles`.", 2, minimum=1)
-    columns: int = setting("Columns of tiles in mode `tiles`.", 2, minimum=1)
+    rows: int = setting("Rows of tiles in mode `tiles`.", 2, 1, 64)
+    columns: int = setting("Columns of tiles in mode `tiles`.", 2, 1, 64)
     overlap: int = setting("Pixels by which tiles overlap and are blended.", 64, minimum=0, maximum=4096)
     tlc_train_size: int = setting("Patch side that the local windows of TLC are derived from.", 256, minimum=1)
     tlc_ratio: float = setting("TLC window in units of tlc_train_size; 0 means no TLC.", 1.5, minimum=0)
-    downscale: int = setting("The network sees the photo at 1/downscale of its size.", 1, minimum=1)
+    downscale: int = setting("The network sees the photo at 1/downscale of its size.", 1, 1, 64)
     long_side: int = setting("What is longer after downscale is shrunk to this for the network; 0: no bound.", 2048, 0)
     locate_long_side: int = setting("Long side of the copy on which `auto` finds; 0: the size restored at.", 1024, 0)
     overview_long_side: int = setting("Long side of a smaller copy on which `auto` looks as well; 0 looks once.", 0, 0)

@@ -6,7 +6,7 @@
 A NAFNet becomes model.onnx, for tiles of any size, and static-512x512/ for tiles of that size (in Paddle Inference
 leave oneDNN off: it gets some sizes wrong); a locator becomes locator.onnx. An ONNX file's notes lie beside it, in
 model.onnx.json. Every engine that is installed runs it in a process of its own; a difference above
-1e-3 from the eager network (white is 1), or an engine that fails, leaves everything as it was, with exit code 1.
+1e-3 from the eager network (white is 1), or an engine that fails, leaves everything as it was, with exit code 2.
 Prediction exports for itself; with these files beside the weights it needs neither Paddle nor onnx.
 """
 
@@ -30,7 +30,7 @@ from inference.engines.runtimes import ONNX_ENGINES, BackendError
 from inference.restorer import default_weights
 from models.weights import Weights, load_weights
 from utils.child import ChildError, ask
-from utils.command import command
+from utils.command import DONE, command
 from utils.machine import available_cores, start_paddle
 
 # A multiple of every network's.
@@ -147,10 +147,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     file = options.weights or default_weights()
-    checked = export(load_weights(file), options.out or file.parent)
-    for path, engine, difference in checked:
+    for path, engine, difference in export(load_weights(file), options.out or file.parent):
         print(f"{path}: off by {difference:.1e} in {engine}")
-    return 0
+    return DONE
 
 
 if __name__ == "__main__":

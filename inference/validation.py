@@ -51,20 +51,25 @@ def validate(
 
     Returns:
         The mean of each of `MEASURES` over the pages that have it (None when none has), with a PSNR counted as at most
-        100 dB; None in place of the dictionary when `interrupted`, asked before every page, said so in any process.
+        100 dB, and of a locator `found`, the share of pages on which it finds anything; None in place of the dictionary
+        when `interrupted`, asked before every page, said so in any process.
     """
     # The eager network: these weights live for one validation, and exporting them would only fill the cache.
     restorer = Restorer(weights, device, backend="paddle")
     sums, counts, unfinished = np.zeros(len(MEASURES)), np.zeros(len(MEASURES)), False
+    found = seen = 0
     for page in pages[processes.rank :: processes.world]:
         unfinished = interrupted()
         if unfinished:
             break
-        measures = evaluate(restorer(read_rgb(page.occluded)).image, read_rgb(page.clean), read_mask(page.mask))
+        restored = restorer(read_rgb(page.occluded))
+        found, seen = found + restored.mask.any(), seen + 1
+        measures = evaluate(restored.image, read_rgb(page.clean), read_mask(page.mask))
         sums += [0 if measures[name] is None else counted(name, measures[name]) for name in MEASURES]
         counts += [measures[name] is not None for name in MEASURES]
-    *both, unfinished = processes.total([*sums, *counts, unfinished])
+    *both, found, seen, unfinished = processes.total([*sums, *counts, found, seen, unfinished])
     if unfinished:
         return None
     pairs = zip(MEASURES, both[: len(MEASURES)], both[len(MEASURES) :], strict=True)
-    return {name: total / count if count else None for name, total, count in pairs}
+    means = {name: total / count if count else None for name, total, count in pairs}
+    return means if weights.locator is None else {**means, "found": found / seen}

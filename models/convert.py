@@ -2,10 +2,12 @@
 
     python -m models.convert IN OUT.pdparams [--predict KEY=VALUE ...]
 
-IN is a `.pth` (a dictionary `params_ema` or `params`, or the parameters themselves) or a `.safetensors` file, of an
-official NAFNet, of this project's locator, or the ImageNet weights of EfficientNet-Lite0 that a locator starts from.
+IN is a `.pth` or a `.safetensors` file of an official NAFNet, of this project's locator, or the ImageNet weights of
+EfficientNet-Lite0 that a locator starts from. The parameters may lie in dictionaries (`params_ema`, `state_dict`, ...)
+and below prefixes (`module.`, `net_g.`, ...); of several copies the moving average is taken, as BasicSR does.
 Convolutions have the same layout in both frameworks and parameters the same names but for a norm's running statistics;
-which network it is, is read off names and shapes. A file with a missing, unexpected or misshaped key is refused.
+which network it is, is read off names and shapes. A file with a missing, unexpected or misshaped key is refused, and so
+is one with a value that is NaN or infinite.
 
 Neither PyTorch nor anything inside the file is run: pickles are read with a short list of allowed names.
 """
@@ -16,20 +18,22 @@ import argparse
 import hashlib
 import io
 import math
+import os
 import re
 import sys
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
-from models.weights import Weights, arrays_of, load_arrays, network_of, save_weights
-from utils.command import command, program
-from utils.files import RestrictedUnpickler, UnsafeFileError, check_writable
+from models.weights import Weights, arrays_of, infer_model, load_arrays, network_of, save_weights, widths_of
+from utils.command import DONE, command, program
+from utils.files import RestrictedUnpickler, UnsafeFileError, array_fault, check_writable, printable
+from utils.machine import start_paddle
 
 # The storages that files of weights use. NumPy has no bfloat16, it is widened to float32.
 _STORAGES = {
@@ -38,6 +42,8 @@ _STORAGES = {
     "ShortStorage": np.dtype("<i2"), "CharStorage": np.dtype("i1"), "ByteStorage": np.dtype("u1"),
     "BoolStorage": np.dtype("?"),
 }  # fmt: skip
+# The same by the names of safetensors.
+_SAFETENSORS = dict(zip(("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL"), _STORAGES, strict=True))
 
 
 def _rebuild_tensor(
@@ -55,6 +61,9 @@ def _rebuild_tensor(
 
 
 _ENCODER = ("_conv_stem.", "_bn0.", "_blocks.")
+# The key that shows a network, and what stands before it: dictionaries and wrappers.
+_FIRST = re.compile(r"((?:.+\.)??)(?:intro\.weight|(?:encoder\.)?_conv_stem\.weight)", re.DOTALL)
+_AVERAGE = re.compile(r"(?:^|[._])ema(?:$|[._])", re.IGNORECASE)
 _MAGIC = 0x1950A86A20F9469CFC6C
 _ALLOWED = {
     ("collections", "OrderedDict"): OrderedDict,
@@ -117,59 +126,74 @@ class _Storages:
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The parameters of a `.pth` or `.safetensors` file by name, floats as float32.
+    """The arrays of a `.pth` or `.safetensors` file, floats as float32, by the dotted names of all dictionaries around.
 
-    ValueError: another kind of file, torn, without parameters, or (`UnsafeFileError`) with more than plain values.
+    ValueError: another kind of file, torn, without arrays, or (`UnsafeFileError`) with more than plain values.
     """
     if path.suffix not in (".pth", ".pt", ".safetensors"):
         raise ValueError(f"{path}: suffix {path.suffix!r}, expected .pth, .pt or .safetensors")
     content = path.read_bytes()
     try:
         if path.suffix == ".safetensors":
-            # Imported here: predicting needs this module's neighbours but never this library.
-            from safetensors.numpy import load
-
-            tree: Any = load(content)
+            tree = _read_safetensors(content)
         else:
             tree = _read_zip(content) if content[:2] == b"PK" else _read_sequence(content)
-            if isinstance(tree, dict):
-                # BasicSR, which the official repository builds on, keeps the averaged weights under `params_ema`.
-                tree = tree.get("params_ema", tree.get("params", tree))
+        named = dict(_named_arrays(tree, "", set()))
     except UnsafeFileError as error:
         raise UnsafeFileError(f"{path}: {error}") from error
     except Exception as error:
         kind = "safetensors" if path.suffix == ".safetensors" else "torch.save"
         raise ValueError(f"{path}: not a whole file of {kind} ({type(error).__name__}: {error})") from error
-    if not isinstance(tree, dict) or not tree or not all(isinstance(value, np.ndarray) for value in tree.values()):
-        raise ValueError(f"{path}: holds no parameters (looked at params_ema, at params, then at the whole file)")
-    floats = {name for name, values in tree.items() if np.issubdtype(values.dtype, np.floating)}
-    return {name: values.astype(np.float32) if name in floats else values.copy() for name, values in tree.items()}
+    if not named:
+        raise ValueError(f"{path}: holds no parameters, in none of its dictionaries")
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is looked for later
+        return {name: values.astype(np.float32 if values.dtype.kind == "f" else values.dtype)
+                for name, values in named.items()}
 
 
-def infer_model(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The arguments of `NAFNet` that fit the names and shapes of `arrays`; ValueError with the key that fits none."""
-    for name in ("intro.weight", "ending.weight"):
-        if name not in arrays or arrays[name].ndim != 4:
-            raise ValueError(f"no NAFNet: no four-dimensional {name!r} among {len(arrays)} keys")
-    outputs = arrays["ending.weight"].shape[0]
-    if outputs not in (3, 4):
-        raise ValueError(f"'ending.weight' makes {outputs} channels, expected 3 (RGB) or 4 (RGB and the mask)")
-    levels = _count(arrays, r"downs\.(\d+)\.")
-    return {
-        "width": int(arrays["intro.weight"].shape[0]),
-        "encoder_blocks": [_count(arrays, rf"encoders\.{level}\.(\d+)\.") for level in range(levels)],
-        "middle_blocks": _count(arrays, r"middle_blks\.(\d+)\."),
-        "decoder_blocks": [_count(arrays, rf"decoders\.{level}\.(\d+)\.") for level in range(levels)],
-        "gate": outputs == 4,
-    }
+def _read_safetensors(content: bytes) -> dict[str, np.ndarray]:
+    # Imported here: predicting needs this module's neighbours but never this library. Its own reader for NumPy knows
+    # no bfloat16.
+    from safetensors import deserialize
+
+    tree, storages = {}, _Storages()
+    for name, tensor in deserialize(content):
+        if tensor["dtype"] not in _SAFETENSORS:
+            raise ValueError(f"{name} is of {tensor['dtype']}, expected one of {', '.join(_SAFETENSORS)}")
+        storages.refer(("storage", _SAFETENSORS[tensor["dtype"]], name, "cpu", math.prod(tensor["shape"])))
+        storages.fill(name, tensor["data"])
+        tree[name] = storages.arrays[name].reshape(tensor["shape"])
+    return tree
 
 
-def _count(arrays: Mapping[str, np.ndarray], pattern: str) -> int:
-    """How many numbered parts match: the highest number found and one; a gap shows up as missing keys later."""
-    numbers = [int(found[1]) for name in arrays if (found := re.match(pattern, name))]
-    if not numbers:
-        raise ValueError(f"no NAFNet, or a part of one: no key matches {pattern!r} among {len(arrays)} keys")
-    return 1 + max(numbers)
+def _named_arrays(tree: Any, prefix: str, seen: set[int]) -> Iterator[tuple[str, np.ndarray]]:
+    """Every array below `tree` with its dotted name; what stands at several places once, or it could have no end."""
+    for key, value in tree.items() if isinstance(tree, dict) else ():
+        if isinstance(value, np.ndarray):
+            yield f"{prefix}{key}", value
+        elif isinstance(value, dict) and id(value) not in seen:
+            seen.add(id(value))
+            yield from _named_arrays(value, f"{prefix}{key}.", seen)
+
+
+def network_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The parameters of the one network in a file, by their own names: without what stands before all of them.
+
+    ValueError: no network that this project knows, or several of them, none of which is called the moving average.
+    """
+    found = dict.fromkeys(match[1] for name in arrays if (match := _FIRST.fullmatch(name)))
+    averages = [prefix for prefix in found if _AVERAGE.search(prefix)]
+    # `params` beside `params_ema`; else a discriminator beside a generator has other names, and is not found at all.
+    prefixes = averages or list(found)
+    if not prefixes:
+        first = ", ".join(printable(name)[:80] for name in list(arrays)[:3])
+        raise ValueError(f"no NAFNet and no locator: none of {len(arrays)} keys ends in intro.weight or "
+                         f"_conv_stem.weight; the first are {first}")
+    if len(prefixes) > 1:
+        first = ", ".join(f"{printable(prefix)[:80]}*" for prefix in prefixes[:3])
+        raise ValueError(f"holds {len(prefixes)} networks ({first}); save the one to convert in a file of its own")
+    length = len(prefixes[0])
+    return {name[length:]: values for name, values in arrays.items() if name.startswith(prefixes[0])}
 
 
 def convert(source: Path, predict: Mapping[str, Any] | None = None) -> Weights:
@@ -180,6 +204,10 @@ def convert(source: Path, predict: Mapping[str, Any] | None = None) -> Weights:
     arrays, predict = read_arrays(source), dict(predict or {})
     origin = {"converted_from": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
     try:
+        arrays = network_arrays(arrays)
+        fault = array_fault(arrays)
+        if fault:
+            raise ValueError(f"{fault}; a network with such weights answers nothing, take an earlier file")
         if any(name.endswith("_conv_stem.weight") for name in arrays):
             return Weights({}, {}, predict, origin, locator=_locator(arrays))
         weights = Weights(arrays, infer_model(arrays), predict, origin)
@@ -199,8 +227,7 @@ def _locator(arrays: Mapping[str, np.ndarray]) -> Weights:
     if "_conv_stem.weight" in renamed:
         # What belongs to its classifier is of no use here.
         return fresh_locator({f"encoder.{name}": renamed[name] for name in renamed if name.startswith(_ENCODER)})
-    widths = [len(renamed[f"merges.{step}.pointwise.weight"]) for step in range(_count(renamed, r"merges\.(\d+)\."))]
-    locator = Weights(renamed, {"widths": widths})
+    locator = Weights(renamed, {"widths": widths_of(renamed)})
     network_of(locator)
     return locator
 
@@ -240,12 +267,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.target.suffix != ".pdparams":
         parser.error(f"{options.target}: the name must end in .pdparams")
     check_writable(options.target)
+    # Keeps Paddle's own log to itself, and the settings are checked before anything is read.
+    os.environ.setdefault("GLOG_minloglevel", "2")
+    start_paddle()
     weights = convert(options.source, dict(options.predict))
     save_weights(options.target, weights)
     kind, network = ("locator", weights.locator) if weights.locator else ("NAFNet", weights)
     count = sum(values.size for values in network.params.values())
     print(f"{options.target}: {kind}, {count / 1e6:.2f} M parameters, {network.model}, predict {weights.predict}")
-    return 0
+    return DONE
 
 
 if __name__ == "__main__":

@@ -80,6 +80,14 @@ class Encoder(nn.Layer):
         return features
 
 
+class Norm(nn.BatchNorm2D):
+    """Paddle's, without the warning of its `forward` that training tracks the statistics, which is what it is for."""
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return F.batch_norm(x, self._mean, self._variance, self.weight, self.bias, self.training, self._momentum,
+                            self._epsilon)  # fmt: skip
+
+
 class Merge(nn.Layer):
     """One step of the decoder: coarse features, enlarged twice, join finer ones."""
 
@@ -87,9 +95,9 @@ class Merge(nn.Layer):
         super().__init__()
         self.reduce, self.lateral = Convolution(coarse, outputs, 1), Convolution(fine, outputs, 1)
         self.depthwise = Convolution(outputs, outputs, 3, padding=1, groups=outputs, bias=False)
-        self.norm1 = nn.BatchNorm2D(outputs)
+        self.norm1 = Norm(outputs)
         self.pointwise = Convolution(outputs, outputs, 1, bias=False)
-        self.norm2 = nn.BatchNorm2D(outputs)
+        self.norm2 = Norm(outputs)
 
     def forward(self, coarse: paddle.Tensor, fine: paddle.Tensor) -> paddle.Tensor:
         y = twice(self.reduce(coarse)) + self.lateral(fine)

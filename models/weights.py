@@ -7,6 +7,7 @@ with nothing left over and nothing left out.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from utils.files import load_tree, save_tree
+from utils.files import array_fault, load_tree, save_tree
 
 if TYPE_CHECKING:
     from paddle import nn
@@ -56,18 +57,61 @@ def save_weights(path: str | os.PathLike[str], weights: Weights) -> None:
 
 
 def load_weights(path: str | os.PathLike[str]) -> Weights:
-    """Reads a file of `save_weights`; `ValueError`: torn, of another kind, or of a newer version of this project."""
-    tree = load_tree(path)
+    """Reads a file of `save_weights`; `ValueError`: torn, of another kind or a newer version, or NaN and infinite."""
+    tree, name = load_tree(path), os.fspath(path)
     if not isinstance(tree, dict) or "params" not in tree or "model" not in tree:
-        raise ValueError(f"{os.fspath(path)}: holds no 'model' and 'params'; weights of other projects are brought in "
+        raise ValueError(f"{name}: holds no 'model' and 'params'; weights of other projects are brought in "
                          "with `python -m models.convert IN OUT.pdparams`")
     if tree.get("format") != FORMAT:
-        raise ValueError(f"{os.fspath(path)}: format {tree.get('format')!r}, this version reads format {FORMAT}")
-    locator = tree.get("locator")
+        raise ValueError(f"{name}: format {tree.get('format')!r}, this version reads format {FORMAT}")
+    tree = {"predict": {}, "origin": {}, **tree}
+    locator = tree.get("locator") or None
+    for place, part in (("", tree), ("locator.", {"model": {}, "params": {}} if locator is None else locator)):
+        for key in ("model", "params", "predict", "origin") if part is tree else ("model", "params"):
+            if not isinstance(part, dict) or not isinstance(part.get(key), dict):
+                raise ValueError(f"{name}: {place}{key}: expected names and values; this file was not written by "
+                                 "train.py or models.convert")
+        fault = array_fault(part["params"])
+        if fault:
+            raise ValueError(f"{name}: {place}params: {fault}; take an earlier file, or train it anew")
     return Weights(
-        tree["params"], tree["model"], tree.get("predict", {}), tree.get("origin", {}), Path(path).absolute(),
+        tree["params"], tree["model"], tree["predict"], tree["origin"], Path(path).absolute(),
         Weights(locator["params"], locator["model"]) if locator else None,
     )  # fmt: skip
+
+
+def infer_model(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The arguments of `NAFNet` that fit the names and shapes of `arrays`; ValueError with the key that fits none."""
+    for name in ("intro.weight", "ending.weight"):
+        if name not in arrays or arrays[name].ndim != 4:
+            raise ValueError(f"no NAFNet: no four-dimensional {name!r} among {len(arrays)} keys")
+    outputs = arrays["ending.weight"].shape[0]
+    if outputs not in (3, 4):
+        raise ValueError(f"'ending.weight' makes {outputs} channels, expected 3 (RGB) or 4 (RGB and the mask)")
+    levels = count_of(arrays, r"downs\.(\d+)\.")
+    return {
+        "width": int(arrays["intro.weight"].shape[0]),
+        "encoder_blocks": [count_of(arrays, rf"encoders\.{level}\.(\d+)\.") for level in range(levels)],
+        "middle_blocks": count_of(arrays, r"middle_blks\.(\d+)\."),
+        "decoder_blocks": [count_of(arrays, rf"decoders\.{level}\.(\d+)\.") for level in range(levels)],
+        "gate": outputs == 4,
+    }
+
+
+def widths_of(arrays: Mapping[str, np.ndarray]) -> list[int]:
+    """The argument of `Locator` that fits; ValueError as of `infer_model`."""
+    try:
+        return [len(arrays[f"merges.{step}.pointwise.weight"]) for step in range(count_of(arrays, r"merges\.(\d+)\."))]
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"no locator, or a part of one: {error} is missing among {len(arrays)} keys") from error
+
+
+def count_of(arrays: Mapping[str, np.ndarray], pattern: str) -> int:
+    """How many numbered parts match: the highest number found and one; a gap shows up as missing keys later."""
+    numbers = [int(found[1]) for name in arrays if (found := re.match(pattern, name))]
+    if not numbers:
+        raise ValueError(f"no NAFNet, or a part of one: no key matches {pattern!r} among {len(arrays)} keys")
+    return 1 + max(numbers)
 
 
 def arrays_of(network: nn.Layer) -> dict[str, np.ndarray]:
@@ -108,8 +152,15 @@ def network_of(weights: Weights) -> NAFNet | Locator:
 
     if not weights.model:
         raise ValueError("the weights hold no network that restores; name a file with one")
+    locates = "widths" in weights.model
     try:
-        network = (Locator if "widths" in weights.model else NAFNet)(**weights.model)
+        # What the arrays show comes first: a network of another size could fill the memory before they are compared.
+        shown = {"widths": widths_of(weights.params)} if locates else infer_model(weights.params)
+        told = {key: list(value) if isinstance(value, tuple) else value for key, value in weights.model.items()}
+        differing = {key: value for key, value in told.items() if key in shown and value != shown[key]}
+        if differing:
+            raise ValueError(f"the weights describe a network with {differing}, but their arrays show {shown}")
+        network = (Locator if locates else NAFNet)(**weights.model)
     except TypeError as error:
         raise ValueError(f"the weights describe a network {weights.model} that this version cannot build ({error}); "
                          "update the project, or convert the original weights again") from error

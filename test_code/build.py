@@ -7,7 +7,7 @@ The ZIP's root holds predict.py, model.pdparams, its networks as model.onnx and 
 against the eager ones, the modules that predict.py imports, and nothing else. It is then unpacked in an empty folder
 and run there as `python predict.py src_image_dir save_dir` in a fresh process that sees neither the project nor any
 package that the contest does not have: onnxruntime has to run the network, or Paddle on a GPU; in a second trial Paddle
-alone. The exit code is 1 when a trial fails, or a result is missing, misnamed or of another size.
+alone. The exit code is 2 when a trial fails, or a result is missing, misnamed or of another size.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from PIL import Image
 from inference.export import export
 from models.weights import load_weights
 from utils.child import ChildError, run_child
-from utils.command import command
+from utils.command import DONE, command
 from utils.files import atomic_path, check_writable
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -162,7 +162,7 @@ def main(arguments: list[str] | None = None) -> int:
         ("peak memory in GB", result.memory_gb, LIMIT_MEMORY_GB, "main memory of the process"),
     ):
         print(f"{name}: {value:.2f}, limit {limit:g} ({note}): {'EXCEEDED' if value > limit else 'kept'}")
-    return 0
+    return DONE
 
 
 def require_engine(result: DryRun, name: str, where: str) -> None:

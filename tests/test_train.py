@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import multiprocessing
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import cv2
@@ -21,7 +25,6 @@ import utils.machine
 from configs.load import load_config
 from configs.parsing import ConfigError
 from data.contest.lists import PatchPaths, write_list
-from inference import Restorer
 from models.weights import load_weights
 from tests.test_killed import mother
 from utils.training import run_folder
@@ -31,6 +34,7 @@ from utils.training.run_folder import read_metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 QUIET = ("validation.every=0",)
+NOTHING = ("predict.mask_threshold=1",)
 # For `mother`: the script, and what else is imported once for all of its runs.
 TRAINING = ("train", "matplotlib.figure", "matplotlib.backends.backend_agg")
 
@@ -110,47 +114,41 @@ def no_curves(straight, monkeypatch):
     monkeypatch.setattr(run_folder, "draw_curves", lambda path, records: None)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_ten_iterations_equal_five_a_kill_a_new_process_and_five(prepared, straight, tmp_path, workers):
-    log, output, overrides = tmp_path / "log", tmp_path / "run", (*QUIET, f"data.workers={workers}")
+@pytest.mark.parametrize(
+    ("workers", "every", "kills"),
+    # config.yml, command.txt and metrics.jsonl come first; then model_last.pdparams, the checkpoint under its first
+    # name and its own, the curves. From the second checkpoint on, the sixth makes the last one the previous one.
+    [(2, 5, [(6, False)]), (0, 4, [(4, True), (5, True), (6, False), (5, False), (6, False)])],
+)  # fmt: skip
+def test_killed_at_one_file_after_the_other_a_run_still_ends_the_same(
+    prepared, straight, tmp_path, capsys, workers, every, kills
+):
+    log, output = tmp_path / "log", tmp_path / "run"
+    overrides = (f"train.save_every={every}", f"data.workers={workers}", *QUIET)
+    arguments = command(prepared, output, *overrides, flags=("--auto-resume",))
     with mother(log, *TRAINING, threads=train.THREADS) as run:
-        # config.yml, command.txt, metrics.jsonl, and the checkpoint under its first name and its own.
-        assert run(*command(prepared, output, *overrides), last=5) == -signal.SIGKILL, log.read_text()
-        assert last(output)["iteration"] == 5
-        assert run(*command(prepared, output, *overrides, flags=("--resume",))) == 0, log.read_text()
-    assert "going on from" in log.read_text()
+        for kill, half in kills:
+            assert run(*arguments, last=kill, half=half) == -signal.SIGKILL, log.read_text()
+        assert run(*arguments) == 0, log.read_text()
+    assert f"{'last' if workers else 'previous'}.pdckpt, iteration {every}" in log.read_text()
     assert_same_training(last(straight), last(output))
     losses = [[item["loss"] for item in records(folder)] for folder in (straight, output)]
     assert losses[0] == losses[1]
-    assert len(losses[0]) == 10
-
-
-
-def test_killed_at_one_file_after_the_other_a_run_still_ends_the_same(prepared, straight, tmp_path):
-    log, output = tmp_path / "log", tmp_path / "run"
-    arguments = command(prepared, output, "train.save_every=4", *QUIET, flags=("--auto-resume",))
-    with mother(log, *TRAINING, threads=train.THREADS) as run:
-        # The fourth file is half a checkpoint; the fifth gets its name; later, the fifth takes the name of the last.
-        for kill, half in ((4, True), (5, False), (4, False), (5, False)):
-            assert run(*arguments, last=kill, half=half) == -signal.SIGKILL, log.read_text()
-        assert run(*arguments) == 0, log.read_text()
-    assert "previous.pdckpt, iteration 4" in log.read_text()
-    assert_same_training(last(straight), last(output))
-    assert load_weights(output / "model_last.pdparams").origin["iteration"] == 10
-
-
-def test_auto_resume_starts_then_passes_over_a_torn_file_and_ends_the_same(prepared, straight, tmp_path, capsys):
-    assert train.main(command(prepared, tmp_path, *QUIET, flags=("--auto-resume",))) == 0
-    newest = tmp_path / "checkpoints" / "last.pdckpt"
+    assert load_weights(output / "model_last.pdparams").origin["iteration"] == len(losses[0]) == 10
+    # A torn file is passed over.
+    newest = output / "checkpoints" / "last.pdckpt"
     newest.write_bytes(newest.read_bytes()[:-1000])
-    capsys.readouterr()
-    assert train.main(command(prepared, tmp_path, *QUIET, flags=("--auto-resume",))) == 0
-    assert "previous.pdckpt, iteration 5" in capsys.readouterr().out
-    assert_same_training(last(straight), last(tmp_path))
-    # Finished: nothing more to do, and nothing is touched.
-    before = newest.stat().st_mtime_ns
-    assert train.main(command(prepared, tmp_path, *QUIET, flags=("--auto-resume",))) == 0
-    assert newest.stat().st_mtime_ns == before
+    arguments = command(prepared, output, *QUIET, flags=("--auto-resume",))
+    assert train.main(arguments) == 0
+    assert f"previous.pdckpt, iteration {10 // every * every - (10 % every == 0) * every}" in capsys.readouterr().out
+    assert_same_training(last(straight), last(output))
+    # Finished: nothing more to do, and nothing is touched, also when less is asked for than is done.
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("*.*") if path.name != ".lock"}
+    less = ("train.iterations=7", "train.stages.1.iterations=1")
+    for overrides, total in ((QUIET, 10), ((*QUIET, *less), 7)):
+        assert train.main(command(prepared, output, *overrides, flags=("--auto-resume",))) == 0
+        assert f"has 10 iterations already, train.iterations is {total}: nothing was done" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
 def test_the_folder_holds_all_that_a_user_needs(straight):
@@ -201,6 +199,7 @@ def test_resume_announces_what_has_changed(prepared, straight, tmp_path, capsys)
     [((), ("--resume",), "no checkpoint to resume"),
      ((), ("--resume", "/no/such.pdckpt"), "--resume: /no/such.pdckpt does not exist; give"),
      (("train.init=/no/weights.pdparams",), (), "train.init: /no/weights.pdparams: No such file or directory; train"),
+     (("train.init=no.pdparams",), (), f"no.pdparams: No such file or directory (looked for from {ROOT}); "),
      (("data.train_list=/no/list.txt",), (), "/no/list.txt: cannot be opened (No such file or directory); data_prep"),
      (("data.val_pages=/no/pages.txt",), (), "/no/pages.txt: cannot be opened (No such file or directory); data_prep"),
      (("trian.amp=fp16",), (), "trian"),
@@ -211,8 +210,36 @@ def test_what_is_missing_is_named_and_nothing_is_left_behind(prepared, tmp_path,
     assert train.main(command(prepared, tmp_path / "run", *overrides, flags=flags)) == 2
     said = capsys.readouterr()
     assert named in said.err
+    assert said.err.startswith("error: ")
     assert said.out == ""
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("output", "said"), [
+    ("/dev/null", "error: /dev/null is a file, and a run needs a folder; choose another output\n"),
+    ("/dev/null/run", "error: /dev/null/run: Not a directory\n"),
+    ("/proc/run", "error: /proc/run: No such file or directory\n"),
+])  # fmt: skip
+def test_an_output_that_cannot_be_written_is_a_sentence(prepared, capsys, output, said):
+    assert train.main(command(prepared, Path(output))) == 2
+    assert capsys.readouterr().err == said
+
+
+def test_a_full_disk_ends_the_run_with_the_file_and_leaves_what_was_whole(prepared, tmp_path, capsys, monkeypatch):
+    fsync = os.fsync
+
+    def full(descriptor):
+        # From the second checkpoint on.
+        if (tmp_path / "checkpoints" / "last.pdckpt").exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        assert train.main(command(prepared, tmp_path, *QUIET)) == 2
+    assert f"error: {tmp_path / 'model_last.pdparams'}: No space left on device\n" in capsys.readouterr().err
+    assert last(tmp_path)["iteration"] == 5
+    assert not list(tmp_path.rglob("*.tmp*"))
 
 
 def test_a_validation_page_of_unequal_sizes_is_refused_at_the_start(prepared, tmp_path, capsys):
@@ -269,30 +296,29 @@ def test_nan_stops_with_iteration_files_and_the_last_good_checkpoint(prepared, t
 
 
 class Scaler:
-    """What `paddle.amp.GradScaler` does on a GPU, with an overflow in the fourth iteration: Paddle's is off on CPUs."""
+    """What `paddle.amp.GradScaler` does on a GPU, perhaps with an overflow in the fourth iteration; off on CPUs."""
 
     overflow = False
 
     def __init__(self):
-        self.factor, self.calls, self.found_infinite = 2.0**15, 0, False
+        self.factor, self.calls, self.infinite = 2.0**15, 0, False
 
     def scale(self, loss):
         return loss * self.factor
 
     def unscale_(self, optimizer):
         self.calls += 1
+        self.infinite = self.overflow and self.calls == 4
         with paddle.no_grad():
             for parameter in optimizer._parameter_list:
-                parameter.grad.scale_(float("inf") if self.overflow and self.calls == 4 else 1 / self.factor)
-        self.found_infinite = self.overflow and self.calls == 4
+                parameter.grad.scale_(float("inf") if self.infinite else 1 / self.factor)
 
     def step(self, optimizer):
-        if not self.found_infinite:
+        if not self.infinite:
             optimizer.step()
 
     def update(self):
-        if self.found_infinite:
-            self.factor /= 2
+        self.factor /= 2 if self.infinite else 1
 
     def state_dict(self):
         return {"scale": np.array([self.factor], np.float32)}
@@ -301,40 +327,28 @@ class Scaler:
         self.factor = float(state["scale"][0])
 
 
-@pytest.fixture
-def scaled(monkeypatch):
-    """Makes every learner scale its loss as fp16 on a GPU does."""
-    build_learner = train.Learner.__init__
-
-    def build_with_scaler(self, *arguments, **keywords):
-        build_learner(self, *arguments, **keywords)
-        self.scaler = Scaler()
-
-    monkeypatch.setattr(train.Learner, "__init__", build_with_scaler)
-
-
-def test_amp_on_a_cpu_is_a_word_and_gradients_are_unscaled_before_they_are_clipped(
-    prepared, straight, tmp_path, scaled, capsys
+def test_a_loss_that_is_scaled_as_for_fp16_trains_the_same_and_passes_over_overflows(
+    prepared, straight, tmp_path, capsys, monkeypatch
 ):
-    assert train.main(command(prepared, tmp_path, "train.amp=fp16", *QUIET)) == 0
+    build = train.Learner.__init__
+    monkeypatch.setattr(train.Learner, "__init__", lambda self, *rest, **named: (
+        build(self, *rest, **named), setattr(self, "scaler", Scaler()))[0])  # fmt: skip
+    assert train.main(command(prepared, tmp_path / "same", "train.amp=fp16", *QUIET)) == 0
     assert "fp16 needs a GPU" in capsys.readouterr().out
     # A factor of a power of two leaves no trace, if it is taken out again before the clip.
-    assert_same_training(last(straight), last(tmp_path))
-
-
-def test_an_overflow_of_the_loss_scale_is_passed_over_and_the_scale_is_saved(prepared, tmp_path, scaled, monkeypatch):
+    assert_same_training(last(straight), last(tmp_path / "same"))
     monkeypatch.setattr(Scaler, "overflow", True)
-    assert train.main(command(prepared, tmp_path, *QUIET)) == 0
-    state = last(tmp_path)
+    assert train.main(command(prepared, tmp_path / "over", *QUIET)) == 0
+    state = last(tmp_path / "over")
     assert state["scaler"]["scale"] == 2.0**14
     assert all(np.isfinite(array).all() for array in state["params"].values())
-    norms = [item["gradient_norm"] for item in records(tmp_path)]
+    norms = [item["gradient_norm"] for item in records(tmp_path / "over")]
     assert [norm is None for norm in norms] == [number == 3 for number in range(10)]
     # A resumed run takes the scale over; the stand-in starts at twice that.
     monkeypatch.setattr(Scaler, "overflow", False)
-    previous = str(tmp_path / "checkpoints" / "previous.pdckpt")
+    previous = str(tmp_path / "over" / "checkpoints" / "previous.pdckpt")
     assert train.main(command(prepared, tmp_path / "more", *QUIET, flags=("--resume", previous))) == 0
-    assert load_checkpoint(tmp_path / "more" / "checkpoints" / "last.pdckpt")["scaler"]["scale"] == 2.0**14
+    assert last(tmp_path / "more")["scaler"]["scale"] == 2.0**14
 
 
 def test_bf16_is_refused_on_a_card_without_it(prepared, monkeypatch):
@@ -407,7 +421,13 @@ def test_a_request_to_stop_cuts_a_validation_short(prepared, tmp_path, monkeypat
     assert last(tmp_path)["iteration"] == 3
 
 
-def test_sigterm_to_the_whole_group_saves_although_there_are_workers(prepared, tmp_path):
+@pytest.mark.parametrize(
+    ("shot", "code", "words"),
+    [("group", 143, ""), ("worker", 2, r"error: a data worker \(process \d+\) has ended by SIGKILL, .*--auto-resume")],
+)
+def test_a_signal_to_all_saves_although_there_are_workers_and_a_killed_worker_is_a_sentence(
+    prepared, tmp_path, shot, code, words
+):
     long_run = ("train.iterations=100000", "train.stages=[{iterations: 100000, batch: 1, patch: 16}]",
                 "train.save_every=100000", "data.workers=2", *QUIET)
     process = subprocess.Popen(
@@ -419,48 +439,68 @@ def test_sigterm_to_the_whole_group_saves_although_there_are_workers(prepared, t
         while not (metrics.exists() and len(metrics.read_bytes().splitlines()) > 5):
             assert process.poll() is None, process.stderr.read()
             time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGTERM)
-        output, errors = process.communicate()
+        if shot == "group":
+            os.killpg(process.pid, signal.SIGTERM)
+        else:
+            children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            os.kill(int(children[-1]), signal.SIGKILL)
+        output, errors = process.communicate(timeout=60)
     finally:
         process.kill()
-    assert process.returncode == 143, errors
-    assert "stopped after iteration" in output
-    assert last(tmp_path)["iteration"] >= 5
+    assert process.returncode == code, errors
+    assert re.search(words, errors), errors
+    assert "Traceback" not in errors
+    assert "Exception ignored" not in errors
+    if shot == "group":
+        assert "stopped after iteration" in output
+        assert last(tmp_path)["iteration"] >= 5
+
+
+def test_without_semaphores_the_training_process_loads(prepared, straight, tmp_path, monkeypatch, caplog):
+    def refuse():
+        raise PermissionError(errno.EACCES, "Permission denied", "/dev/shm")
+
+    monkeypatch.setattr(multiprocessing, "Semaphore", refuse)
+    assert train.main(command(prepared, tmp_path, "data.workers=2", *QUIET)) == 0
+    assert "as with data.workers=0" in caplog.text
+    assert_same_training(last(straight), last(tmp_path))
 
 
 @pytest.mark.long
-def test_two_processes_average_their_gradients_and_one_writes(prepared, tmp_path):
-    """Two processes with a batch of 2 train as one with a batch of 4: the same samples, the same norms and losses."""
-    shared = ("train.iterations=4", "loss=[{name: l1}, {name: mask_bce}]", *QUIET)
-    twice = (*shared, "train.stages=[{iterations: 4, batch: 2, patch: 16}]")
+def test_two_processes_have_the_curve_of_one_with_the_same_global_batch(prepared, tmp_path):
+    """The same samples, the same norms and losses, up to the order of a sum; and only the first process writes."""
+    shared = ("train.iterations=50", "loss=[{name: l1}, {name: mask_bce}]", *QUIET)
+    stages = "train.stages=[{iterations: 50, batch: %d, patch: 16}]"
     launched = subprocess.run(
         [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--log_dir", str(tmp_path / "log"),
-         "train.py", *command(prepared, tmp_path / "two", *twice)],
+         "train.py", *command(prepared, tmp_path / "two", *shared, stages % 2)],
         cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     logs = "\n".join(path.read_text() for path in sorted((tmp_path / "log").glob("workerlog.*")))
     assert launched.returncode == 0, launched.stderr + logs
     assert logs.count("finished:") == 1
-    once = (*shared, "train.stages=[{iterations: 4, batch: 4, patch: 16}]")
-    assert train.main(command(prepared, tmp_path / "one", *once)) == 0
+    assert train.main(command(prepared, tmp_path / "one", *shared, stages % 4)) == 0
     two, one = (records(tmp_path / name) for name in ("two", "one"))
-    assert len(two) == len(one) == 4
-    for name in ("loss", "gradient_norm"):
-        np.testing.assert_allclose([item[name] for item in two], [item[name] for item in one], rtol=2e-4)
+    assert len(two) == len(one) == 50
+    np.testing.assert_allclose([item["loss"] for item in two], [item["loss"] for item in one], atol=1e-5)
     pair, single = (load_weights(tmp_path / name / "model_last.pdparams").params for name in ("two", "one"))
     for name, array in single.items():
         np.testing.assert_allclose(pair[name], array, atol=2e-4)
 
 
-def test_a_locator_learns_from_whole_photos_and_goes_on_bit_for_bit(prepared, tmp_path):
-    """Its norms' running means belong to a checkpoint as well; its weights go straight into `Restorer`."""
+def test_a_locator_learns_from_whole_photos_and_goes_on_bit_for_bit(prepared, tmp_path, capsys):
+    """Its norms' running means belong to a checkpoint as well; finding nothing is never the best."""
     locator = (
         "model={network: locator}", "data.whole=true", "predict.fill=page", "train.ema_decay=0.5",
         "train.iterations=4",
         "train.stages=[{iterations: 2, batch: 2, patch: 64}, {iterations: 2, batch: 1, patch: 96}]",
         "loss=[{name: mask_bce}, {name: mask_dice, weight: 0.5}]", "data.paste={probability: 0.5}", *QUIET,
     )  # fmt: skip
-    assert train.main(command(prepared, tmp_path / "straight", *locator)) == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        assert train.main(command(prepared, tmp_path / "straight", *locator, "validation.every=2", *NOTHING)) == 0
+    assert capsys.readouterr().out.count("(finds nothing yet, not a best)") == 2
+    assert not (tmp_path / "straight" / "model_best.pdparams").exists()
     assert train.main(command(prepared, tmp_path / "halves", *locator, "train.save_every=2")) == 0
     halves = tmp_path / "halves" / "checkpoints"
     (halves / "previous.pdckpt").replace(halves / "last.pdckpt")
@@ -468,5 +508,4 @@ def test_a_locator_learns_from_whole_photos_and_goes_on_bit_for_bit(prepared, tm
     assert_same_training(last(tmp_path / "straight"), last(tmp_path / "halves"))
     weights = load_weights(tmp_path / "straight" / "model_last.pdparams")
     assert weights.params == {}
-    photo = cv2.imread(str(prepared / "occluded" / "0.png"))
-    assert Restorer(weights, "cpu", backend="paddle")(photo).image.shape == photo.shape
+    assert weights.locator.model["widths"]

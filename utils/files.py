@@ -56,7 +56,8 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno and error.filename in (None, os.fspath(temporary)):
-            error.filename, error.filename2 = os.fspath(path), None  # the file that was asked for
+            # The name that the caller knows; a full disk comes without any.
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
 
 
@@ -136,6 +137,11 @@ def quoted(text: str, most: int = 80) -> str:
     return printable(repr(text)) if len(text) <= most else f"{printable(repr(text[:most]))}... ({len(text)} characters)"
 
 
+def looked_for(path: str | os.PathLike[str]) -> str:
+    """Where a relative path was looked for, in words to put behind a message; nothing for an absolute one."""
+    return "" if os.path.isabs(path) else f" (looked for from {os.getcwd()})"
+
+
 class UnsafeFileError(ValueError):
     """The file asks for code that a file of weights has no use for."""
 
@@ -186,3 +192,15 @@ def load_tree(path: str | os.PathLike[str]) -> Any:
     except Exception as error:
         raise ValueError(f"{os.fspath(path)}: not a whole file of weights or checkpoints ({type(error).__name__}: "
                          f"{error}); it may be cut short: copy or make it again") from error
+
+
+def array_fault(arrays: Mapping[str, Any]) -> str | None:
+    """What is wrong with the first of named `arrays` that is none, or not finite in float32; None: all are good."""
+    for name, values in arrays.items():
+        if not isinstance(values, np.ndarray) or values.dtype.kind not in "fiub":
+            return f"{printable(name)}: expected an array of numbers"
+        with np.errstate(over="ignore"):
+            broken = values.size - np.count_nonzero(np.isfinite(values.astype(np.float32, copy=False)))
+        if broken:
+            return f"{printable(name)}: {broken} of its {values.size} numbers are NaN or infinite"
+    return None

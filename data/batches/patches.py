@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from data.contest.lists import PatchPaths, read_list
 from data.contest.patch_files import check_preparation
 from data.images import BadImageError, read_rgb
 from data.masks import read_mask
+from utils.command import sentence
 from utils.training.processes import kill_workers_at_exit, leave_stopping_to_parent
 
 _log = logging.getLogger(__name__)
@@ -28,6 +31,10 @@ _BATCHES_PER_WORKER = 4
 _SECONDS_FOR_WORKERS_TO_END = 5
 _BYTES_PER_PIXEL = 4 * (3 + 3 + 1)
 _PARTS = ("occluded", "clean", "mask")
+
+
+class WorkerError(RuntimeError):
+    """A data worker has ended before its time; the message says how, and what to do."""
 
 
 class PatchDataset(paddle.io.Dataset):
@@ -86,13 +93,15 @@ class PatchLoader:
     """One batch per iteration, made by worker processes or in the training process itself, the same either way.
 
     A batch is a dictionary of tensors `occluded` and `clean` [batch, 3, patch, patch], `mask` [batch, 1, patch, patch]
-    and a list `name` of files. Iterating raises `BadImageError` where a patch cannot be used.
+    and a list `name` of files. Iterating raises `BadImageError` where a patch cannot be used, and `WorkerError` where a
+    worker was killed.
     """
 
     def __init__(
         self, dataset: PatchDataset, sampler: StageBatchSampler, workers: int = 0, shared_memory: bool = True
     ) -> None:
-        self.dataset, self.sampler, self.workers = dataset, sampler, workers
+        self.dataset, self.sampler = dataset, sampler
+        self.workers = workers = workers if workers and semaphores_work() else 0
         self.shared_memory = bool(workers and shared_memory and shared_memory_suffices(sampler.stages, workers))
 
     def __len__(self) -> int:
@@ -115,8 +124,16 @@ class PatchLoader:
             worker_init_fn=_start_worker,
         )
         batches = iter(loader)
+        # Paddle's handler would throw wherever the training is just then, and not in words.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:
-            for batch in batches:
+            for _ in range(len(self.sampler)):
+                _require_alive(batches._workers)
+                try:
+                    batch = next(batches)
+                except (StopIteration, SystemError, RuntimeError):
+                    _require_alive(batches._workers)
+                    raise
                 if "failure" in batch:
                     raise BadImageError(batch["failure"])
                 yield batch
@@ -133,8 +150,8 @@ class PatchLoader:
         """A batch, or why there is none: what a worker raises reaches the training process without type and words."""
         try:
             return self._batch(keys)
-        except BadImageError as error:
-            return {"failure": str(error), "occluded": np.zeros(1, np.float32)}
+        except (BadImageError, OSError, MemoryError) as error:
+            return {"failure": sentence(error), "occluded": np.zeros(1, np.float32)}
 
 
 class _Keys(paddle.io.Dataset):
@@ -175,6 +192,25 @@ def _start_worker(worker: int) -> None:
     leave_stopping_to_parent()
     # The workers are the parallelism; OpenCV's own threads would only fight with them for the cores.
     cv2.setNumThreads(0)
+
+
+def _require_alive(workers: Sequence[multiprocessing.Process]) -> None:
+    for worker in workers:
+        if worker.exitcode:
+            how = signal.Signals(-worker.exitcode).name if worker.exitcode < 0 else f"exit code {worker.exitcode}"
+            raise WorkerError(f"a data worker (process {worker.pid}) has ended by {how}, as where memory runs out; "
+                              "go on with --auto-resume, perhaps with fewer data.workers or data.shared_memory=false")
+
+
+def semaphores_work() -> bool:
+    """Whether the system gives what processes need to hand work over; warns in words when it does not."""
+    try:
+        multiprocessing.Semaphore()
+    except OSError as error:
+        _log.warning("%s is of no use (%s): patches are loaded in the training process, as with data.workers=0",
+                     SHARED_MEMORY, error.strerror)
+        return False
+    return True
 
 
 def shared_memory_suffices(stages: Sequence[Stage], workers: int, folder: Path = SHARED_MEMORY) -> bool:

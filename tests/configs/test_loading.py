@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
 from dataclasses import asdict
@@ -10,12 +12,16 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from configs.load import load_config, parse_config, to_yaml
 from configs.parsing import ConfigError
 from configs.schema import AnyTerm, CharbonnierTerm, FillTerm, L1Term, PredictConfig, Stage
 from losses import LOSSES
 from metrics.score import MINIMUM_SIDE
+from utils.files import printable
 
 TINY, LOCATOR = "configs/smoke.yml", "configs/locator.yml"
 PHASE1, PHASE2 = "configs/nafnet_phase1_l1.yml", "configs/nafnet_phase2_msssim.yml"
@@ -87,15 +93,27 @@ def test_overrides_reach_lists_nested_keys_and_nulls(minimal):
         ("train.amp=fp8", r"train\.amp: expected one of none, fp16, bf16, got 'fp8'"),
         ("model=tiny", r"model: expected keys and values, got 'tiny'"),
         ("output.name=x", r"output\.name: output is 'runs/x' \(text\) and has no keys below it"),
-        ("seed", r"override 'seed': expected key=value"),
-        ("a..b=1", r"override 'a\.\.b=1': expected key=value"),
-        ("seed=[1", r"override 'seed=\[1': not valid YAML"),
+        ("seed", "-o seed: expected key=value"),
+        ("a..b=1", r"-o a\.\.b=1: expected key=value"),
+        ("seed=[1", r"-o seed=\[1: not valid YAML: line 1: expected ',' or ']'"),
+        (f"optimizer.learning_rate=1{'0' * 400}", r"optimizer\.learning_rate: 10+\.\.\.0+ is too large, .* 1000000000"),
+        pytest.param(f"seed=1{'0' * 5000}", "none of its kind .*4300 digits", id="digits"),
+        pytest.param(f"seed=0x{'f' * 9999}", "seed: a number of thousands of digits is too large", id="hexadecimal"),
+        ("seed=2147483648", "seed: 2147483648 is too large, expected at most 2147483647"),
+        ("seed=2001-13-01", "not valid YAML: a value that is none of its kind .*month"),
+        ("seed=!!bool maybe", "not valid YAML: a value that is none of its kind"),
+        pytest.param(f"seed={'[' * 3000}", "not valid YAML: lists or keys within one another, too deep", id="deep"),
+        ("output=''", r"output: expected a text on one line that is not empty, got ''"),
+        ('data.train_list="a\\0b"', r"data\.train_list: expected a text on one line"),
+        ("data.crop=127", r"train\.stages\.1\.patch: 128 is larger"),
     ],
 )
-def test_refusals_name_file_key_and_expectation(minimal, override, message):
+def test_refusals_name_override_key_and_expectation(minimal, override, message):
     with pytest.raises(ConfigError, match=message) as caught:
-        load_config(minimal, [override])
-    assert str(caught.value).startswith(str(minimal))
+        load_config(minimal, ["seed=1", override])
+    assert str(caught.value).startswith((f"-o {override[:80]}: ", f"-o seed=1 {override}: "))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
 
 
 @pytest.mark.parametrize(
@@ -154,19 +172,84 @@ def test_what_is_just_possible_is_accepted():
         assert load_config(PHASE1, [f"loss=[{{name: {name}}}]", "model.gate=true"]).model.arguments()["gate"]
 
 
+BOMB = "x-0: &a0 [1]\n" + "".join(f"x-{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         (MINIMAL.replace("output: runs/x", ""), r"output: missing; The run's folder"),
-        (MINIMAL + "seed: 1\nseed: 2\n", r"bad\.yml: not valid YAML: key 'seed' stands twice"),
-        ("output: !!python/object/apply:os.getcwd []\n", r"bad\.yml: not valid YAML"),
-        ("- a list\n", r"bad\.yml: expected keys and values, got \['a list'\]"),
+        (MINIMAL + "seed: 1\nseed: 2\n", "not valid YAML: line 3?2?1?0?.*key 'seed' .text. stands twice"),
+        (MINIMAL + "optimizer:\n\tclip_norm: 1\n", r"not valid YAML: line \d+: found character '\\t'"),
+        (MINIMAL + "? [a, b]\n: 3\n", r"not valid YAML: line \d+: a key has to be a plain text"),
+        (MINIMAL + "a: &a [*a]\n", "not valid YAML: line .*an alias stands inside what it names"),
+        (MINIMAL + "optimizer: {<<: 3}\n", "not valid YAML: line .*expected a mapping or list of mappings for merging"),
+        (MINIMAL + "optimizer: {<<: {lr: 3}}\n", r"optimizer\.lr: unknown key"),
+        (MINIMAL + BOMB + "seed: *a8\n", "not valid YAML: line .*more than 100000 values, aliases written out"),
+        (MINIMAL + "_base_: [3]\n", "_base_: expected a file name or a list of them, got "),
+        ("output: !!python/object/apply:os.getcwd []\n", "not valid YAML: line 1: could not determine a constructor"),
+        ("- a list\n", r"expected keys and values, got \['a list'\]"),
+        ("# r\xe9sum\xe9\n" + MINIMAL, r"not UTF-8 text \(byte 4\); save it as UTF-8"),
+        (MINIMAL.encode("utf-16"), "not UTF-8 text"),
+        (MINIMAL.encode("utf-16-le"), "not valid YAML: special characters are not allowed"),
     ],
 )
 def test_files_that_are_refused(tmp_path, text, message):
-    (tmp_path / "bad.yml").write_text(text)
-    with pytest.raises(ConfigError, match=message):
-        load_config(tmp_path / "bad.yml")
+    path = tmp_path / "bad.yml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode("latin-1"))
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_config(path, ["model.gate=false"])
+    # An override that is good is not to blame.
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_merges_take_over_what_an_alias_names_and_a_byte_order_mark_is_no_matter(tmp_path):
+    text = MINIMAL.replace("- {iterations: 20,", "- &first {iterations: 20,").replace(
+        "- {iterations: 10, batch: 2, patch", "- {<<: *first, iterations: 10, patch"
+    )
+    shared = "x-shared: &shared {clip_norm: 1}\noptimizer: {<<: [*shared, {clip_norm: 2, weight_decay: 0}]}\n"
+    (tmp_path / "merge.yml").write_text(text + shared, encoding="utf-8-sig")
+    config = load_config(tmp_path / "merge.yml")
+    assert config.train.stages[1] == Stage(iterations=10, batch=4, patch=128)
+    assert (config.optimizer.clip_norm, config.optimizer.weight_decay) == (1.0, 0.0)
+
+
+def mutated(text: str) -> st.SearchStrategy[bytes]:
+    """The text with a few of its tokens replaced by others of its own, or by what does harm; then perhaps cut."""
+    tokens = re.findall(r"\w+|[^\w]", text)
+    harm = ["{", "[", "]", ": ", "\n", "\t", "- ", "&a ", "*a", "<<: ", "null", "true", ".nan", "-.inf", "1e999",
+            "9" * 400, "'", "!!int ", "0x", "1:99", "2001-02-30", "? ", "\0", "\udcff", "\xe9",
+            "_base_", "x-a", "[" * 2000, "-1"]
+    piece = st.sampled_from(tokens) | st.sampled_from(harm)
+    changes = st.lists(st.tuples(st.integers(0, len(tokens) - 1), piece), max_size=6)
+    encoding = st.sampled_from(["utf-8", "utf-8", "utf-8", "latin-1", "utf-16"])
+
+    def apply(changes: list[tuple[int, str]], encoding: str, end: int) -> bytes:
+        changed = dict(changes)
+        text = "".join(changed.get(place, token) for place, token in enumerate(tokens))
+        content = text.encode(encoding, "replace" if encoding == "latin-1" else "surrogatepass")
+        return content[: end or None]
+
+    return st.builds(apply, changes, encoding, st.just(0) | st.integers(0, len(text)))
+
+
+@settings(max_examples=int(os.environ.get("UNCOVER_EXAMPLES", "60")), derandomize=True, deadline=None, database=None,
+          suppress_health_check=list(HealthCheck))  # fmt: skip
+@given(content=mutated(Path(TINY).read_text()))
+def test_a_config_is_read_whole_or_refused_in_one_sentence(content, tmp_path_factory):
+    path = tmp_path_factory.getbasetemp() / "mutated.yml"
+    path.write_bytes(content)
+    try:
+        config = load_config(path)
+    except (ConfigError, FileNotFoundError) as error:
+        words = str(error)
+    else:
+        words = f"{path.parent}: whole"
+        assert parse_config(yaml.safe_load(to_yaml(config))) == config
+    assert words.startswith(str(path.parent))
+    assert printable(words) == words
+    assert len(words) < 600
 
 
 def test_bases_chain_merge_keys_and_replace_lists(minimal, tmp_path):

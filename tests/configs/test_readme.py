@@ -37,7 +37,7 @@ def test_the_tables_hold_every_key_with_its_default() -> None:
         if default is MISSING:
             assert rows[key] == ("see below" if key == "loss" else "required"), key
         else:
-            found = _parse_yaml(rows[key].strip("`"), key)
+            found = _parse_yaml(rows[key].strip("`"))
             assert (tuple(found) if isinstance(found, list) else found) == default, key
 
 

@@ -15,10 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import serialize_file
 from safetensors.numpy import save_file
 
-from models.convert import convert, infer_model, main, read_arrays
-from models.weights import load_weights, network_of
+from models.convert import convert, main, network_arrays, read_arrays
+from models.weights import infer_model, load_weights, network_of
 from tests.models.networks import TINY, drawn_arrays
 from utils.files import UnsafeFileError
 
@@ -50,7 +51,7 @@ def test_command_line_converts_safetensors_with_settings(tmp_path):
     command = [sys.executable, "-m", "models.convert", str(tmp_path / "in.safetensors"), str(target)]
     command += ["--predict", "long_side=1024", "tlc_ratio=1.5"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert (done.returncode, done.stderr) == (0, "")
     weights = load_weights(target)
     assert weights.predict == {"long_side": 1024, "tlc_ratio": 1.5}
     assert weights.model["gate"]
@@ -66,7 +67,8 @@ def test_command_line_converts_safetensors_with_settings(tmp_path):
         (None, {"head.bias": (2,)}, "unexpected head.bias"),
         (None, {"intro.bias": (9,)}, "misshaped intro.bias"),
         (None, {"ending.weight": (5, 4, 3, 3)}, "5 channels"),
-        ("", {"conv.weight": (4, 3, 3, 3)}, "no NAFNet"),
+        ("", {"conv.weight": (4, 3, 3, 3)}, "no NAFNet and no locator: none of 1 keys .* the first are conv.weight"),
+        (None, {"teacher.intro.weight": (4, 3, 3, 3)}, r"holds 2 networks \(teacher\.\*, \*\)"),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(tmp_path, capsys, left_out, added, words):
@@ -119,16 +121,56 @@ def dictionary(**values: bytes) -> bytes:
     return b"(" + b"".join(f"S'{name}'\n".encode() + value for name, value in values.items()) + b"d"
 
 
-def test_two_copies_of_the_parameters_prefer_the_average(tmp_path):
+def test_a_tree_of_dictionaries_is_read_by_dotted_names_and_has_an_end(tmp_path):
     plain, average = (dictionary(bias=tensor(number, 0, (2, 2), (1, 2))) for number in (0, 1))
     storages = [0, 1, 2, 3], [4, 5, 6, 7]
-    write_archive(tmp_path / "both.pth", dictionary(params=plain, params_ema=average), *storages)
-    np.testing.assert_array_equal(read_arrays(tmp_path / "both.pth")["bias"], [[4, 6], [5, 7]])
-    write_archive(tmp_path / "flat.pth", plain, *storages)
-    np.testing.assert_array_equal(read_arrays(tmp_path / "flat.pth")["bias"], [[0, 2], [1, 3]])
+    # The last one is the dictionary itself.
+    tree = b"}p9\nS'params'\n" + plain + b"sS'ema'\n" + average + b"sS'epoch'\nI3\nsS'again'\ng9\ns"
+    write_archive(tmp_path / "both.pth", tree, *storages)
+    arrays = read_arrays(tmp_path / "both.pth")
+    np.testing.assert_equal(arrays, {"params.bias": [[0, 2], [1, 3]], "ema.bias": [[4, 6], [5, 7]]})
     write_archive(tmp_path / "none.pth", dictionary(params=dictionary(), step=b"I3\n"))
     with pytest.raises(ValueError, match="holds no parameters"):
         read_arrays(tmp_path / "none.pth")
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "taken"),
+    [
+        *(([prefix], 0) for prefix in ("", "module.", "net_g.", "state_dict.", "params_ema.module.", "model.params.",
+                                       "generator.module.net_g.", "state_dict.model.module.", "any.name.")),
+        (["params.", "params_ema."], 1),
+        (["model.params_ema.module.", "model.params.module."], 0),
+        (["state_dict.net_g.", "state_dict.ema_net_g."], 1),
+    ],
+)  # fmt: skip
+def test_prefixes_go_and_of_several_copies_the_average_is_taken(prefixes, taken):
+    copies = [drawn_arrays(number, **TINY) for number in range(len(prefixes))]
+    arrays = {"optimizer.step": np.zeros(1), "net_d.conv.weight": np.zeros(2)} if "" not in prefixes else {}
+    for prefix, copy in zip(prefixes, copies, strict=True):
+        arrays |= {f"{prefix}{name}": values for name, values in copy.items()}
+    np.testing.assert_equal(network_arrays(arrays), copies[taken])
+
+
+@pytest.mark.parametrize("kind", ["BF16", "F16", "F64"])
+def test_safetensors_of_other_precisions_become_float32(tmp_path, kind):
+    arrays, tensors = drawn_arrays(5, **TINY), {}
+    for name, values in arrays.items():
+        data = values.view(np.uint32) >> 16 if kind == "BF16" else values
+        data = data.astype({"BF16": np.uint16, "F16": np.float16, "F64": np.float64}[kind])
+        tensors[f"module.{name}"] = {"dtype": {"BF16": "bfloat16", "F16": "float16", "F64": "float64"}[kind],
+                                     "shape": values.shape, "data": data.tobytes()}  # fmt: skip
+    serialize_file(tensors, tmp_path / "in.safetensors")
+    np.testing.assert_equal(convert(tmp_path / "in.safetensors").params, arrays)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
+def test_weights_that_are_not_finite_in_float32_are_refused(tmp_path, value):
+    arrays = {name: values.astype(np.float64) for name, values in drawn_arrays(1, **TINY).items()}
+    arrays["ups.0.0.weight"].flat[3] = value
+    save_file(arrays, tmp_path / "in.safetensors")
+    with pytest.raises(ValueError, match=r"in\.safetensors: ups\.0\.0\.weight: 1 of its \d+ numbers are NaN or inf"):
+        convert(tmp_path / "in.safetensors")
 
 
 @pytest.mark.parametrize(

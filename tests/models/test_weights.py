@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import paddle
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from configs.schema import PRESETS
+from configs.schema import PRESETS, PredictConfig
 from models.nafnet import NAFNet
 from models.weights import Weights, arrays_of, load_arrays, load_weights, network_of, save_weights
-from tests.models.networks import TINY, random_network, random_picture
+from tests.models.networks import TINY, drawn_arrays, random_network, random_picture
 from utils.files import load_tree, save_tree
 
 # `shipped_weights_check.npz` holds a random input of 97x131 and the two outputs, in float32, of the PyTorch network
@@ -50,8 +54,55 @@ def test_other_files_are_refused_with_a_way_out(tmp_path):
         load_weights(tmp_path / "new.pdparams")
     with pytest.raises(ValueError, match="cannot build"):
         network_of(dataclasses.replace(weights, model={**TINY, "transformer": True}))
-    with pytest.raises(ValueError, match="misshaped ending"):
-        network_of(dataclasses.replace(weights, model={**TINY, "gate": True}))
+    # Before a network that fills the memory is built.
+    with pytest.raises(ValueError, match=r"a network with {'width': 100000000}, but their arrays show .*'width': 4"):
+        network_of(dataclasses.replace(weights, model={**TINY, "width": 10**8}))
+
+
+BROKEN = {"params": 3, "model": None, "predict": None, "origin": [], "format": "1", "locator": 7}
+
+
+@pytest.mark.parametrize("key", [*BROKEN, "nan", "object", "locator.params"])
+def test_a_part_that_is_none_is_refused_by_file_and_name(tmp_path, key):
+    arrays, path = arrays_of(random_network(**TINY)), tmp_path / "bad.pdparams"
+    weights = Weights(arrays, TINY, locator=Weights({"a": np.zeros(1)}, {}))
+    save_weights(path, weights)
+    tree = load_tree(path)
+    if key in BROKEN:
+        tree[key] = BROKEN[key]
+    elif key == "locator.params":
+        tree["locator"]["params"] = {"head.bias": np.float16([0, np.inf])}
+    else:
+        arrays["intro.bias"] = np.float32([0, np.nan, -np.inf, 1]) if key == "nan" else [1.0]
+        tree["params"] = arrays
+    save_tree(path, tree)
+    named = {"nan": r"params: intro\.bias: 2 of its 4 numbers are NaN or infinite", "format": "format '1'",
+             "object": r"params: intro\.bias: expected an array of numbers", "locator": r"locator\.model",
+             "locator.params": r"locator\.params: head\.bias: 1 of its 2"}  # fmt: skip
+    with pytest.raises(ValueError, match=rf"bad\.pdparams: {named.get(key, key)}"):
+        load_weights(path)
+
+
+@settings(max_examples=int(os.environ.get("UNCOVER_EXAMPLES", "60")), derandomize=True, deadline=None, database=None,
+          suppress_health_check=list(HealthCheck))  # fmt: skip
+@given(data=st.data())
+def test_a_file_of_weights_is_read_whole_or_refused_by_name(data, tmp_path_factory):
+    """Bytes of a whole file are changed or cut off; what is then read makes a network, or is refused in words."""
+    folder = tmp_path_factory.getbasetemp()
+    path, whole = folder / "mutated.pdparams", folder / "whole.pdparams"
+    if not whole.exists():
+        save_weights(whole, Weights(drawn_arrays(0, **TINY), TINY, {"rows": 2}))
+    content = bytearray(whole.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        # Half of the changes into the first bytes, where the structure lies.
+        place = data.draw(st.integers(0, 600) | st.integers(0, len(content) - 1))
+        content[place] = data.draw(st.integers(0, 255))
+    path.write_bytes(content[: data.draw(st.just(len(content)) | st.integers(0, len(content)))])
+    # Refused in words, or whole; another error would end a command in a traceback.
+    with suppress(ValueError):
+        weights = load_weights(path)
+        PredictConfig.from_dict(weights.predict)
+        network_of(weights)
 
 
 def test_arrays_are_copies_and_half_precision_loads_as_float32():

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from utils.files import load_tree, save_tree
+from utils.files import array_fault, load_tree, save_tree
 
 FORMAT = 1
 _log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Reads the state that `save_checkpoint` wrote; CheckpointError: torn, of another kind or of a newer format."""
+    """Reads the state that `save_checkpoint` wrote; CheckpointError: torn, of another kind or format, or not finite."""
     try:
         tree = load_tree(path)
     except ValueError as error:
@@ -42,6 +42,11 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(f"{name}: not a checkpoint of train.py (weights alone go to train.init in the config)")
     if tree.get("format") != FORMAT:
         raise CheckpointError(f"{name}: format {tree.get('format')!r}, this version reads format {FORMAT}")
+    for part in ("params", "ema"):
+        arrays = tree["state"].get(part) if isinstance(tree["state"], dict) else 0
+        fault = array_fault(arrays or {}) if isinstance(arrays, dict | None) else "expected names and values"
+        if fault:
+            raise CheckpointError(f"{name}: {part}: {fault}; go on from an earlier checkpoint")
     return tree["state"]
 
 

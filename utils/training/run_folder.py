@@ -1,7 +1,7 @@
 """The folder of a training run: where it starts from, what is saved, recorded and said.
 
 It holds config.yml and command.txt, metrics.jsonl, curves.png and events, checkpoints/, model_last.pdparams and
-model_best.pdparams.
+model_best.pdparams. While a run writes it, it is locked, and other runs are refused.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import json
 import logging
 import math
 import os
+import platform
 import shlex
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +32,9 @@ FIXED_KEYS = ("seed", "model", "optimizer", "train.ema_decay")
 _NOT_DRAWN = ("kind", "iteration", "stage", "batch")
 _EVENT_WRITERS = (("visualdl", "LogWriter"), ("tensorboardX", "SummaryWriter"))
 _log = logging.getLogger(__name__)
+fcntl = None
+with suppress(ImportError):  # not on Windows, where nothing is locked
+    import fcntl
 
 
 class RunFolder:
@@ -44,18 +49,23 @@ class RunFolder:
         self.checkpoints = CheckpointFolder(self.output / "checkpoints")
         self.best: dict[str, Any] | None = None
         self._journal: Journal | None = None
+        self._lock: Any = None
+        self._is_new = False
 
     def find_start(self, resume: str | None, auto: bool = False) -> dict[str, Any] | None:
         """The state to go on from, checked against the config; None to start anew.
 
         `resume` is a checkpoint file, "" for the newest whole one of this folder, None not to resume; with `auto` that
-        one is taken if there is any. CheckpointError: nothing to resume, a damaged file, a changed config, a start over
-        an existing run, or processes that would start from different iterations.
+        one is taken if there is any. The folder is locked until `close`. CheckpointError: another run holds it, nothing
+        to resume, a damaged file, a changed config, a start over an existing run, or processes that would start from
+        different iterations.
         """
         state, refusal, folder = None, None, self.checkpoints.folder
         try:
+            if self.processes.first:
+                self._take()
             state = self._read_start(resume, auto)
-        except CheckpointError as error:
+        except (CheckpointError, OSError) as error:
             refusal = error
         start = state["iteration"] if state is not None else 0
         # A process that left here by itself would let the others wait for it.
@@ -71,6 +81,29 @@ class RunFolder:
             )
         self.best = state["best"] if state is not None else None
         return state
+
+    def _take(self) -> None:
+        """Keeps other runs out until this process ends, in whatever way; CheckpointError says who is in there."""
+        if self.output.exists() and not self.output.is_dir():
+            raise CheckpointError(f"{self.output} is a file, and a run needs a folder; choose another output")
+        self._is_new = not self.output.exists()
+        self.output.mkdir(parents=True, exist_ok=True)
+        if fcntl is None:
+            return
+        # A lock of this process alone: data workers that outlive it do not hold it.
+        self._lock = open(self.output / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 - open for the whole run
+        try:
+            fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
+            self._lock.seek(0)
+            holder = self._lock.read().strip() or "another run"
+            raise CheckpointError(f"{self.output} is being written by {holder}; wait until that has ended, or choose "
+                                  "another output") from error
+        except OSError as error:
+            _log.warning("%s cannot be locked (%s): start no second run there", self.output, error.strerror)
+        self._lock.truncate(0)
+        self._lock.write(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+        self._lock.flush()
 
     def _read_start(self, resume: str | None, auto: bool) -> dict[str, Any] | None:
         """What `find_start` answers, as this process sees the folder."""
@@ -131,11 +164,12 @@ class RunFolder:
         random = {"seed": self.config["seed"], "threads": self.threads, "processes": self.processes.world}
         state = {"iteration": iteration, "best": self.best, "config": self.config, "random": random,
                  "made_with": {"paddle": paddle.__version__}, **learner.state()}  # fmt: skip
+        # First, since a run that was killed goes on from its checkpoint: weights behind the last one would stay behind.
+        learner.save_weights(self.output / f"model_{'best' if best else 'last'}.pdparams", iteration)
         if best:
             save_checkpoint(self.checkpoints.best, state)
         else:
             self.checkpoints.save_last(state)
-        learner.save_weights(self.output / f"model_{'best' if best else 'last'}.pdparams", iteration)
         if self._journal is not None and not best:
             draw_curves(self.output / "curves.png", self._journal.records)
 
@@ -148,15 +182,21 @@ class RunFolder:
             self._journal.record("train", done, **means, **values)
 
     def record_validation(self, done: int, measures: Mapping[str, float | None]) -> bool:
-        """Records a validation; returns whether it is the best by score, or PSNR where pages are too small for one."""
+        """Records a validation; returns whether it is the best by score, or PSNR where pages are too small for one.
+
+        A locator that finds nothing on any page leaves it as it is, which scores well and is of no use: never the best.
+        """
         name = "score" if measures["score"] is not None else "psnr"
-        better = self.best is None or self.best["measure"] != name or measures[name] > self.best["value"]
+        useless = measures.get("found") == 0
+        first = self.best is None or self.best["measure"] != name
+        better = not useless and (first or measures[name] > self.best["value"])
         if better:
             self.best = {"measure": name, "value": measures[name], "iteration": done}
         if self._journal is not None:
             self._journal.record("validation", done, **measures)
         known = ", ".join(f"{key} {value:.4g}" for key, value in measures.items() if value is not None)
-        self.say(f"iteration {done}: {known}{' (best so far)' if better else ''}")
+        self.say(f"iteration {done}: {known}"
+                 f"{' (best so far)' if better else ' (finds nothing yet, not a best)' if useless else ''}")
         return better
 
     def say(self, text: str) -> None:
@@ -165,8 +205,15 @@ class RunFolder:
             tqdm.write(text)
 
     def close(self) -> None:
+        """Ends writing and lets others in; of a run that never began in a new folder, nothing is left."""
         if self._journal is not None:
             self._journal.close()
+        elif self._is_new:
+            with suppress(OSError):  # never made, or no longer empty: another process's
+                (self.output / ".lock").unlink(missing_ok=True)
+                self.output.rmdir()
+        if self._lock is not None:
+            self._lock.close()
 
 
 def differing_keys(saved: Any, current: Any, path: str = "") -> list[tuple[str, Any, Any]]:
@@ -214,16 +261,24 @@ class Journal:
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The records of a `metrics.jsonl`, if it is there; a last line that a kill cut short is left out.
 
-    ValueError names any other line that is no record.
+    CheckpointError names any other line that is no record.
     """
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    lines = path.read_bytes().splitlines() if path.exists() else []
     records = []
     for number, line in enumerate(lines, 1):
         try:
-            records.append(json.loads(line))
-        except ValueError as error:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            record = None
+        numbers = {name: value for name, value in record.items() if name != "kind"} if isinstance(record, dict) else {}
+        if isinstance(numbers.get("iteration"), int) and isinstance(record.get("kind"), str) and all(
+            value is None or isinstance(value, int | float) for value in numbers.values()
+        ):
+            records.append(record)
+        else:
             if number < len(lines):
-                raise ValueError(f"{path}:{number}: not a record of a run ({error}); remove the line") from error
+                raise CheckpointError(f"{path}, line {number}: not a record of a run; remove the line")
+            _log.warning("%s: the last line was cut short, and is left out", path)
     return records
 
 

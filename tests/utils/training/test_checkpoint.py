@@ -68,6 +68,17 @@ def test_the_last_two_are_kept_and_a_torn_one_gives_way_and_is_set_aside(tmp_pat
     assert load_checkpoint(folder.last)["iteration"] == 3
 
 
+@pytest.mark.parametrize(("part", "value", "words"), [
+    ("params", {"x": np.float32([1, np.nan])}, "params: x: 1 of its 2 numbers are NaN"),
+    ("ema", [], "ema: expected names"),
+    ("ema", {"x": np.float32([np.inf])}, "ema: x: 1 of its 1"),
+])  # fmt: skip
+def test_weights_that_are_not_finite_are_no_start(tmp_path, part, value, words):
+    save_checkpoint(tmp_path / "a.pdckpt", {"iteration": 1, "params": {}, "ema": None, part: value})
+    with pytest.raises(CheckpointError, match=rf"a\.pdckpt: {words}.*go on from an earlier"):
+        load_checkpoint(tmp_path / "a.pdckpt")
+
+
 def test_a_crash_between_writing_and_renaming_leaves_a_whole_one(tmp_path, monkeypatch):
     folder = CheckpointFolder(tmp_path)
     folder.save_last(state(1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import types
 
@@ -150,10 +151,50 @@ def test_lines_are_json_flushed_at_once_and_a_resumed_run_drops_what_will_be_mad
     resumed.close()
     records = read_metrics(tmp_path / "metrics.jsonl")
     assert [(item["iteration"], item["loss"]) for item in records] == [(5, 0.2), (10, 0.1), (15, 0.25)]
-    # A damaged line in the middle is named.
-    (tmp_path / "metrics.jsonl").write_text('{"kind": "a", "iteration": 1}\nnonsense\n{"kind": "a", "iteration": 2}\n')
-    with pytest.raises(ValueError, match=r"metrics\.jsonl:2"):
-        read_metrics(tmp_path / "metrics.jsonl")
+
+
+@pytest.mark.parametrize("line", [b"nonsense", b"\xff\0", b"null", b"[]", b'{"kind": "a"}', b'{"iteration": 1}',
+                                  b'{"kind": "a", "iteration": "1"}', b'{"kind": "a", "iteration": 1, "loss": []}',
+                                  b"[" * 100_000])  # fmt: skip
+def test_a_line_that_is_no_record_is_left_out_at_the_end_and_named_elsewhere(tmp_path, line, caplog):
+    good, path = b'{"kind": "a", "iteration": 1}\n', tmp_path / "metrics.jsonl"
+    path.write_bytes(good + line)
+    assert read_metrics(path) == [{"kind": "a", "iteration": 1}]
+    assert "the last line was cut short" in caplog.text
+    path.write_bytes(good + line + b"\n" + good)
+    with pytest.raises(CheckpointError, match=r"metrics\.jsonl, line 2: not a record of a run"):
+        read_metrics(path)
+
+
+def test_a_folder_that_a_run_writes_is_refused_to_others_until_that_ends_in_whatever_way(tmp_path):
+    code = ("import sys; from utils.training.run_folder import *; "
+            f"run = RunFolder({str(tmp_path / 'run')!r}, {{}}, Processes(), 1); run.find_start(None, True); "
+            "print('taken', flush=True); sys.stdin.read()")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], **pipes, text=True) as other:
+        assert other.stdout.readline() == "taken\n"
+        run = folder(tmp_path / "run")
+        with pytest.raises(CheckpointError, match=rf"run is being written by process {other.pid} on .*, since 2.*wait"):
+            run.find_start(None, auto=True)
+        run.close()
+        other.kill()
+    assert folder(tmp_path / "run").find_start(None, auto=True) is None
+    # One that is refused its start leaves no folder behind; other processes of a run take nothing.
+    run = folder(tmp_path / "new")
+    with pytest.raises(CheckpointError, match="no checkpoint to resume"):
+        run.find_start("")
+    run.close()
+    folder(tmp_path / "new", Processes(rank=1)).find_start(None)
+    assert not (tmp_path / "new").exists()
+
+
+def test_what_finds_nothing_is_never_the_best(tmp_path, capsys):
+    run = folder(tmp_path)
+    assert not run.record_validation(1, {**measures(0.6, 20.0), "found": 0.0})
+    assert run.record_validation(2, {**measures(0.5, 19.0), "found": 0.25})
+    assert not run.record_validation(3, {**measures(0.6, 20.0), "found": 0.0})
+    assert run.best["iteration"] == 2
+    assert capsys.readouterr().out.count("(finds nothing yet, not a best)") == 2
 
 
 def test_curves_are_a_picture_with_something_on_it(tmp_path):
