@@ -157,7 +157,7 @@ def _read_safetensors(content: bytes) -> dict[str, np.ndarray]:
     from safetensors import deserialize
 
     tree, storages = {}, _Storages()
-    for name, tensor in deserialize(content):
+    for name, tensor in sorted(deserialize(content), key=lambda pair: pair[0]):  # it gives them in any order
         if tensor["dtype"] not in _SAFETENSORS:
             raise ValueError(f"{name} is of {tensor['dtype']}, expected one of {', '.join(_SAFETENSORS)}")
         storages.refer(("storage", _SAFETENSORS[tensor["dtype"]], name, "cpu", math.prod(tensor["shape"])))
