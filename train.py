@@ -30,6 +30,7 @@ import sys
 import time
 from contextlib import closing
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ from data.batches.patches import WorkerError, make_loader
 from data.batches.sampling import lr_at, stage_at
 from data.contest.lists import ListError
 from data.images import BadImageError
+from inference.fill.restored import fill_patch
 from inference.validation import validate, validation_pages
 from losses import TotalLoss
 from models.locator import Locator
@@ -108,7 +110,8 @@ class Learner:
         """Computes the gradients of one batch; returns the scalars loss, gradient_norm and every term of the loss."""
         result, restored, logit = batch["occluded"], None, None
         with paddle.amp.auto_cast(enable=self.autocast is not None, dtype=self.autocast or "float16"):
-            output = self.forward(result)
+            told = not self.finds and self.network.mask_input
+            output = self.forward(paddle.concat([result, batch["mask"]], axis=1) if told else result)
         if self.finds:
             logit = output.astype("float32")
         elif self.network.gate:
@@ -116,6 +119,7 @@ class Learner:
             result = apply_gate(result, restored, logit)
         else:
             result = output.astype("float32")
+            restored = result if told else None
         loss, terms = self.loss(result, batch["clean"], restored, logit, batch["mask"])
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
@@ -192,7 +196,9 @@ def _train_in(run: RunFolder, config: Config, options: argparse.Namespace, devic
     if saved:
         learner.load_state(saved)
     pages = validation_pages(config.data.val_pages, config.validation.pages) if every else []
-    loader = make_loader(config, start, processes.rank, processes.world)
+    # What the restorer starts from is filled as it is in prediction.
+    fill = partial(fill_patch, long_side=config.predict.long_side) if config.model.mask_input else None
+    loader = make_loader(config, start, processes.rank, processes.world, fill)
     if config.train.amp != "none" and device == "cpu":
         run.say(f"train.amp: {config.train.amp} needs a GPU; this run computes in float32")
     count = sum(math.prod(parameter.shape) for parameter in learner.network.parameters())

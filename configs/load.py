@@ -186,6 +186,9 @@ def _faults(config: Config) -> Iterator[str]:
         yield f"model.decoder_blocks: {up} levels up, but {down} down (model.encoder_blocks, preset {model.preset})"
     if data.paste.printed_photos and not data.paste.probability:
         yield "data.paste.printed_photos: has no effect while data.paste.probability is 0"
+    if model.mask_input and (model.gate or model.network == "locator" or predict.fill != "network"):
+        yield ("model.mask_input: true is for a NAFNet that is told the mask and paints; set model.network: nafnet, "
+               "model.gate: false and predict.fill: network")
     if config.validation.every and data.val_pages is None:
         yield "validation.every: there are no pages to validate on; give data.val_pages or set it to 0"
     # A network that learnt on halved photos sees everything twice as large at full size. The default bound holds for
@@ -227,7 +230,7 @@ def _faults_of_loss(config: Config) -> Iterator[str]:
             yield f"{key} is listed twice; give one term the sum of the weights"
         if finds and set(term.inputs) != {"mask_logit", "mask"}:
             yield f"{key} compares pictures, and a locator paints none; take mask_bce and mask_dice"
-        if term.needs_gate and not gate and not finds:
+        if term.needs_gate and not gate and not finds and not (config.model.mask_input and "restored" in term.inputs):
             yield f"{key} needs the occlusion mask; set model.gate: true or remove the term"
         for number, stage in enumerate(config.train.stages):
             if stage.patch < term.minimum_patch:

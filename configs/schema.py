@@ -40,6 +40,7 @@ class ModelConfig:
     middle_blocks: int | None = setting("Blocks at the deepest level.", None, 0, 100)
     decoder_blocks: tuple[int, ...] | None = setting("Blocks of each level on the way up.", None, 0, 100)
     gate: bool = setting("Adds the occlusion mask as an output; what is not covered stays as it is.", False)
+    mask_input: bool = setting("A restorer: the page fill and the mask go in, and only the hole is painted.", False)
 
     def arguments(self) -> dict[str, Any]:
         """The arguments of `models.nafnet.NAFNet`: the preset's, but for the values that are not null."""
@@ -120,7 +121,8 @@ class LossTerm:
     """One term of the loss, chosen by its `name`; white is 1.0 in what it compares, as everywhere in training.
 
     `inputs` are the tensors of the training step that it compares (see `losses.TotalLoss`); those of a `needs_gate`
-    are only given by a network with `model.gate: true`; `minimum_patch` is the smallest side that it is defined on.
+    are only given by a network with `model.gate: true` (the picture also with `mask_input`); `minimum_patch` is the
+    smallest side that it is defined on.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("result", "clean")

@@ -76,7 +76,7 @@ def _write_onnx(
 ) -> list[tuple[Path, str, float]]:
     make(graph).save(file)
     reference = graph.reference()
-    proofs = [Proof.of(reference, *tile, kept=tile) for tile in tiles]
+    proofs = [Proof.of(reference, *tile, kept=tile, inputs=graph.inputs) for tile in tiles]
     return [(file, engine, _check(file, engine, proofs)) for engine in engines]
 
 
@@ -104,9 +104,10 @@ def _write_static(graph: Graph, out: Path) -> tuple[Path, str, float]:
         def answer(self, tile: paddle.Tensor) -> paddle.Tensor:
             return joined(self.network(tile))
 
-    spec = paddle.static.InputSpec([1, 3, STATIC_SIDE, STATIC_SIDE], "float32", "tile")
+    spec = paddle.static.InputSpec([1, graph.inputs, STATIC_SIDE, STATIC_SIDE], "float32", "tile")
     paddle.jit.save(paddle.jit.to_static(Head(), input_spec=[spec], full_graph=True), str(folder / "model"))
-    return folder, "paddle", _check(folder, "paddle", [Proof.of(reference, STATIC_SIDE, STATIC_SIDE)])
+    proof = Proof.of(reference, STATIC_SIDE, STATIC_SIDE, inputs=graph.inputs)
+    return folder, "paddle", _check(folder, "paddle", [proof])
 
 
 def _check(file: Path, engine: str, proofs: list[Proof]) -> float:

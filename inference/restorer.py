@@ -29,6 +29,7 @@ from inference.engines.choice import open_backend
 from inference.engines.exported import Graph
 from inference.engines.runtimes import Backend
 from inference.fill.patches import network_patches, page_patches
+from inference.fill.restored import restored_patches
 from inference.find.locate import Located, enlarge_mask, locate, locate_whole, shrink, to_float
 from inference.find.occlusion import LOCATOR_RULES, OcclusionRules
 from inference.paste import PasteRules, Patch, add_difference, paste
@@ -127,6 +128,10 @@ class Restorer:
         settings = PredictConfig.from_dict({**weights.predict, **wanted})
         how = (backend, precision, device, threads)
         locator = restorer = None
+        told = bool(weights.model.get("mask_input"))
+        if told and mode != "auto":
+            raise ValueError(f"mode {mode} shows a network the whole photo; that of {weights.file or 'the weights'} "
+                             "paints what a mask tells it; use mode auto, or other weights")
         if weights.locator is not None and mode == "auto":
             locator = open_backend(Graph.locator(weights), *how)
         if locator is None or settings.fill == "network":
@@ -134,29 +139,33 @@ class Restorer:
                 where = weights.file or "the weights"
                 raise ValueError(f"mode {mode} needs a network that restores; {where}: a locator and nothing else")
             restorer = open_backend(Graph.nafnet(weights, settings), *how)
-        self._set_up(restorer, settings, scale, mode, tta, locator, weights.model.get("width", 0))
+        self._set_up(restorer, settings, scale, mode, tta, locator, weights.model.get("width", 0), told)
         self.weights = weights.file.name if weights.file else ""
 
     @classmethod
     def from_backend(
         cls, backend: Backend | None, settings: PredictConfig,
         scale: str | float = "auto", mode: Mode = "auto", tta: bool = False, locator: Backend | None = None,
+        told: bool = False,
     ) -> Restorer:  # fmt: skip
-        """A restorer over any `inference.engines.runtimes.Backend`, a locator's beside it or in its place."""
+        """A restorer over any `inference.engines.runtimes.Backend`, a locator's beside it or in its place; `told`: it
+        takes the mask as a fourth channel.
+        """
         _check(mode, scale)
         restorer = cls.__new__(cls)
-        restorer._set_up(backend, settings, scale, mode, tta, locator)
+        restorer._set_up(backend, settings, scale, mode, tta, locator, told=told)
         return restorer
 
     def _set_up(
         self, backend: Backend | None, settings: PredictConfig, scale: str | float, mode: Mode, tta: bool,
-        locator: Backend | None, width: int = 0,
+        locator: Backend | None, width: int = 0, told: bool = False,
     ) -> None:  # fmt: skip
         self.settings, self.scale, self.mode, self.tta = settings, scale, mode, tta
         self._backend = locator or backend
         self.gated, self.tlc = locator is not None or backend.gated, self._backend.tlc
         self._network = None if backend is None else Network(backend, tta, width)
         self._locator = mean_over_flips(locator) if locator and tta else locator
+        self._painter = (mean_over_flips(backend) if tta else backend) if told else None
         self._is_plain = mode == "full" and scale == 1 and settings.tlc_ratio == 0
 
     def describe(self) -> str:
@@ -192,6 +201,9 @@ class Restorer:
             raise ValueError(f"a mask of {mask.shape} for a picture of {picture.shape[:2]}: expected the same")
         if mask is None and (self._is_plain or (self.mode != "auto" and not self.gated)):
             return self._whole(picture, seconds)
+        if mask is None and self._locator is None and self._painter is not None:
+            raise ValueError("these weights paint what a mask tells them and find nothing: give the mask, or take "
+                             "weights that carry a locator as well")
         working = self.working_size(*picture.shape[:2])
         with _timed(seconds, "locate"):
             located = self._find(picture) if mask is None else _told(picture, mask, working)
@@ -226,6 +238,8 @@ class Restorer:
         mask = enlarge_mask(located.mask, working)
         if self.settings.fill == "page":
             return page_patches(small, mask, rules)
+        if self._painter is not None:
+            return restored_patches(self._painter, small, mask, rules, self.settings.tile, self.settings.overlap)
         output = located.output if seen else None
         return network_patches(self._network, small, mask, rules, self.settings.tile, self.settings.overlap, output)
 

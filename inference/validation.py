@@ -47,7 +47,8 @@ def validate(
     weights: Weights, pages: Sequence[PatchPaths], device: str, processes: Processes,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> dict[str, float | None] | None:  # fmt: skip
-    """Restores pages with `weights` and averages the measures; every process does its share and gets the answer.
+    """Restores pages with `weights` and averages the measures; every process does its share and gets the answer. A
+    network that takes a mask is told the true one.
 
     Returns:
         The mean of each of `MEASURES` over the pages that have it (None when none has), with a PSNR counted as at most
@@ -62,9 +63,10 @@ def validate(
         unfinished = interrupted()
         if unfinished:
             break
-        restored = restorer(read_rgb(page.occluded))
+        mask = read_mask(page.mask)
+        restored = restorer(read_rgb(page.occluded), mask if weights.model.get("mask_input") else None)
         found, seen = found + restored.mask.any(), seen + 1
-        measures = evaluate(restored.image, read_rgb(page.clean), read_mask(page.mask))
+        measures = evaluate(restored.image, read_rgb(page.clean), mask)
         sums += [0 if measures[name] is None else counted(name, measures[name]) for name in MEASURES]
         counts += [measures[name] is not None for name in MEASURES]
     *both, found, seen, unfinished = processes.total([*sums, *counts, found, seen, unfinished])

@@ -24,13 +24,23 @@ import sys
 import zipfile
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
-from models.weights import Weights, arrays_of, infer_model, load_arrays, network_of, save_weights, widths_of
+from models.weights import (
+    Weights,
+    arrays_of,
+    infer_model,
+    load_arrays,
+    load_weights,
+    network_of,
+    save_weights,
+    widths_of,
+)
 from utils.command import DONE, command, program
 from utils.files import RestrictedUnpickler, UnsafeFileError, array_fault, check_writable, printable
 from utils.machine import start_paddle
@@ -263,6 +273,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--predict", nargs="+", action="extend", type=_setting, default=[], metavar="KEY=VALUE",
         help="settings of prediction to store, as in the config's `predict` (long_side=1024 rows=2 ...)",
     )  # fmt: skip
+    parser.add_argument("--locator", metavar="FILE.pdparams", type=Path, help="file whose locator comes along, with "
+                        "its settings of prediction; IN may then be a .pdparams as well")
     options = parser.parse_args(arguments)
     if options.target.suffix != ".pdparams":
         parser.error(f"{options.target}: the name must end in .pdparams")
@@ -270,7 +282,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Keeps Paddle's own log to itself, and the settings are checked before anything is read.
     os.environ.setdefault("GLOG_minloglevel", "2")
     start_paddle()
-    weights = convert(options.source, dict(options.predict))
+    own = options.locator is not None and options.source.suffix == ".pdparams"
+    weights = load_weights(options.source) if own else convert(options.source)
+    finds = Weights({}, {}) if options.locator is None else load_weights(options.locator)
+    predict = {**weights.predict, **finds.predict, **dict(options.predict)}
+    weights = replace(weights, predict=predict, locator=finds.locator or weights.locator)
     save_weights(options.target, weights)
     kind, network = ("locator", weights.locator) if weights.locator else ("NAFNet", weights)
     count = sum(values.size for values in network.params.values())

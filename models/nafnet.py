@@ -2,9 +2,10 @@
 
 Attribute names are those of the authors' PyTorch code (github.com/megvii-research/NAFNet, MIT licence), so that their
 weights load without a table of names. The occlusion gate is this project's: a fourth output channel, the mask of what
-is covered, says where the restored picture counts. In eager mode on a CPU, convolutions and norms go around two slow
-spots of Paddle's kernels, which makes a training step of the width-16 network 2.2 times faster (CPU time, 3.2.2; 2.1
-times on 2.6.2); everywhere else they are the plain operators, which every backend knows and fuses.
+is covered, says where the restored picture counts. So is the mask as a fourth input. In eager mode on a CPU,
+convolutions and norms go around two slow spots of Paddle's kernels, which makes a training step of the width-16 network
+2.2 times faster (CPU time, 3.2.2; 2.1 times on 2.6.2); everywhere else they are the plain operators, which every
+backend knows and fuses.
 """
 
 from __future__ import annotations
@@ -125,6 +126,7 @@ class NAFNet(nn.Layer):
         encoder_blocks, decoder_blocks: blocks per level on the way down and up again; equally many levels.
         middle_blocks: blocks at the deepest level.
         gate: one more output channel, the occlusion mask before the sigmoid.
+        mask_input: one more input channel, the mask of what is to be painted (1) beside what stays (0).
 
     Attributes:
         config: the arguments, for the file of weights.
@@ -134,21 +136,23 @@ class NAFNet(nn.Layer):
 
     def __init__(
         self, width: int = 32, encoder_blocks: Sequence[int] = (1, 1, 1, 1), middle_blocks: int = 10,
-        decoder_blocks: Sequence[int] = (1, 1, 1, 1), gate: bool = False,
+        decoder_blocks: Sequence[int] = (1, 1, 1, 1), gate: bool = False, mask_input: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
         self.config = {
             "width": width, "encoder_blocks": list(encoder_blocks), "middle_blocks": middle_blocks,
-            "decoder_blocks": list(decoder_blocks), "gate": gate,
+            "decoder_blocks": list(decoder_blocks), "gate": gate, **({"mask_input": True} if mask_input else {}),
         }  # fmt: skip
         if width < 1 or min([middle_blocks, *encoder_blocks, *decoder_blocks]) < 0:
             raise ValueError(f"width must be at least 1, and no number of blocks negative: {self.config}")
         if len(encoder_blocks) != len(decoder_blocks):
             raise ValueError(f"encoder_blocks and decoder_blocks must have the same number of levels: {self.config}")
-        self.gate, self.multiple = gate, 2 ** len(encoder_blocks)
+        if gate and mask_input:
+            raise ValueError("a network that is told the mask (mask_input) has none to say (gate)")
+        self.gate, self.mask_input, self.multiple = gate, mask_input, 2 ** len(encoder_blocks)
         self.tlc_windows: list[int] | None = None
 
-        self.intro = Convolution(3, width, 3, padding=1)
+        self.intro = Convolution(4 if mask_input else 3, width, 3, padding=1)
         self.ending = Convolution(width, 4 if gate else 3, 3, padding=1)
         self.encoders, self.downs = nn.LayerList(), nn.LayerList()
         self.decoders, self.ups = nn.LayerList(), nn.LayerList()
@@ -174,7 +178,8 @@ class NAFNet(nn.Layer):
 
         Returns:
             restored [N, 3, H, W], not clipped; with the gate (restored, mask_logit [N, 1, H, W]), where `restored` is
-            meant to count inside the mask only: `apply_gate`.
+            meant to count inside the mask only: `apply_gate`. With `mask_input` x is [N, 4, H, W], the mask last, and
+            nothing changes where that is 0.
         """
         height, width = x.shape[-2:]
         padding = [0, 0, 0, 0, 0, -height % self.multiple, 0, -width % self.multiple]
@@ -192,7 +197,10 @@ class NAFNet(nn.Layer):
             features = decoder(up(features) + skip)
         output = self.ending(features)
 
-        restored = (output[:, :3] + padded)[:, :, :height, :width]
+        residual, colours = output[:, :3], padded
+        if self.mask_input:
+            residual, colours = residual * padded[:, 3:], padded[:, :3]
+        restored = (residual + colours)[:, :, :height, :width]
         return (restored, output[:, 3:, :height, :width]) if self.gate else restored
 
 

@@ -88,13 +88,16 @@ def infer_model(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     outputs = arrays["ending.weight"].shape[0]
     if outputs not in (3, 4):
         raise ValueError(f"'ending.weight' makes {outputs} channels, expected 3 (RGB) or 4 (RGB and the mask)")
+    inputs = arrays["intro.weight"].shape[1]
+    if inputs not in (3, 4):
+        raise ValueError(f"'intro.weight' takes {inputs} channels, expected 3 (RGB) or 4 (RGB and the mask)")
     levels = count_of(arrays, r"downs\.(\d+)\.")
     return {
         "width": int(arrays["intro.weight"].shape[0]),
         "encoder_blocks": [count_of(arrays, rf"encoders\.{level}\.(\d+)\.") for level in range(levels)],
         "middle_blocks": count_of(arrays, r"middle_blks\.(\d+)\."),
         "decoder_blocks": [count_of(arrays, rf"decoders\.{level}\.(\d+)\.") for level in range(levels)],
-        "gate": outputs == 4,
+        "gate": outputs == 4, **({"mask_input": True} if inputs == 4 else {}),
     }
 
 

@@ -24,6 +24,7 @@ import train
 import utils.machine
 from configs.load import load_config
 from configs.parsing import ConfigError
+from data.batches.patches import make_loader
 from data.contest.lists import PatchPaths, write_list
 from models.weights import load_weights
 from tests.test_killed import mother
@@ -149,6 +150,29 @@ def test_killed_at_one_file_after_the_other_a_run_still_ends_the_same(
         assert train.main(command(prepared, output, *overrides, flags=("--auto-resume",))) == 0
         assert f"has 10 iterations already, train.iterations is {total}: nothing was done" in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_a_restorer_is_shown_what_was_filled_resumes_and_is_validated_with_the_true_mask(prepared, tmp_path):
+    overrides = ("model.gate=false", "model.mask_input=true", "predict.fill=network", "loss=[{name: fill, radius: 0}]")
+    runs = [tmp_path / name for name in ("straight", "resumed")]
+    assert train.main(command(prepared, runs[0], *overrides)) == 0
+    half = str(runs[0] / "checkpoints" / "previous.pdckpt")
+    assert train.main(command(prepared, runs[1], *overrides, flags=("--resume", half))) == 0
+    assert_same_training(*map(last, runs))
+    assert records(runs[0], "validation")[-1]["psnr_inside"] > 9
+    weights = load_weights(runs[0] / "model_last.pdparams")
+    assert weights.model["mask_input"] is True
+    assert weights.params["intro.weight"].shape[1] == 4
+    config = load_config(prepared / "config.yml", overrides)
+    batch, plain = (next(iter(make_loader(config, fill=fill))) for fill in (fill_grey, None))
+    covered = batch["mask"].numpy() > 0
+    assert covered.any()
+    assert np.array_equal(batch["mask"].numpy(), plain["mask"].numpy())
+    assert (batch["occluded"].numpy()[np.repeat(covered, 3, 1)] == np.float32(128) / np.float32(255)).all()
+
+
+def fill_grey(occluded: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.where(mask[..., None] > 0, np.uint8(128), occluded), mask
 
 
 def test_the_folder_holds_all_that_a_user_needs(straight):

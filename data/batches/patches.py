@@ -6,7 +6,7 @@ import logging
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ from data.masks import read_mask
 from utils.command import sentence
 from utils.training.processes import kill_workers_at_exit, leave_stopping_to_parent
 
+# What covers a patch is filled: (occluded RGB uint8 [h, w, 3], mask uint8 [h, w]) -> (filled, mask of what was filled).
+Fill = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 _log = logging.getLogger(__name__)
 SHARED_MEMORY = Path("/dev/shm")
 # Paddle keeps two batches per worker waiting, while another is being written and one is being read.
@@ -41,7 +43,8 @@ class PatchDataset(paddle.io.Dataset):
     """Stored trios of patches, asked for by `SampleKey`.
 
     An item is a dictionary of `occluded` and `clean`, float32 [3, patch, patch] in [0, 1], `mask`, float32
-    [1, patch, patch] with 1 = occluder, and `name`, the file of the occluded patch.
+    [1, patch, patch] with 1 = occluder, and `name`, the file of the occluded patch. With `fill` the occluded picture is
+    filled, and the mask is that of what was filled.
     """
 
     def __init__(
@@ -51,11 +54,12 @@ class PatchDataset(paddle.io.Dataset):
         rotations: bool = True,
         fresh_occlusion: FreshOcclusion | None = None,
         whole: bool = False,
+        fill: Fill | None = None,
     ) -> None:
         super().__init__()
         self.entries = list(entries)
         self.flips, self.rotations = flips, rotations
-        self.fresh_occlusion, self.whole = fresh_occlusion, whole
+        self.fresh_occlusion, self.whole, self.fill = fresh_occlusion, whole, fill
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -73,6 +77,8 @@ class PatchDataset(paddle.io.Dataset):
             raise BadImageError(f"{entry.occluded}: {error}; prepare the patches anew or lower train.stages") from error
         if self.fresh_occlusion is not None:
             clean, occluded, mask = self.fresh_occlusion(clean, occluded, mask, rng)
+        if self.fill is not None:
+            occluded, mask = self.fill(np.ascontiguousarray(occluded), np.ascontiguousarray(mask))
         clean, occluded, mask = random_orientation(
             [clean, occluded, mask], rng, self.flips, self.rotations and not self.whole
         )
@@ -168,8 +174,10 @@ class _Keys(paddle.io.Dataset):
         return key
 
 
-def make_loader(config: Config, start_iteration: int = 0, rank: int = 0, world: int = 1) -> PatchLoader:
-    """The batches of one process from `start_iteration` to the end of the run.
+def make_loader(
+    config: Config, start_iteration: int = 0, rank: int = 0, world: int = 1, fill: Fill | None = None
+) -> PatchLoader:
+    """The batches of one process from `start_iteration` to the end of the run; `fill` as in `PatchDataset`.
 
     Raises:
         ListError: the list of patches cannot be read.
@@ -183,7 +191,7 @@ def make_loader(config: Config, start_iteration: int = 0, rank: int = 0, world: 
     fresh_occlusion = FreshOcclusion.from_config(
         data.paste, max(stage.patch for stage in stages), "page" if data.whole else "patch"
     )
-    dataset = PatchDataset(entries, data.flips, data.rotations, fresh_occlusion, data.whole)
+    dataset = PatchDataset(entries, data.flips, data.rotations, fresh_occlusion, data.whole, fill)
     sampler = StageBatchSampler(stages, len(entries), config.seed, start_iteration, rank, world)
     return PatchLoader(dataset, sampler, data.workers, data.shared_memory)
 

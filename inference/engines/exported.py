@@ -54,25 +54,28 @@ class Proof:
     height: int
     width: int
     samples: np.ndarray
+    inputs: int = 3  # channels of the tile
 
     @classmethod
-    def of(cls, reference: Engine, height: int, width: int, kept: tuple[int, int] = _KEPT) -> Proof:
+    def of(
+        cls, reference: Engine, height: int, width: int, kept: tuple[int, int] = _KEPT, inputs: int = 3
+    ) -> Proof:
         """Asks `reference`, and keeps at most so many rows and columns of its answer."""
         rows, columns = min(height, kept[0]), min(width, kept[1])
-        return cls(height, width, _samples(reference(random_tile(height, width)), rows, columns))
+        return cls(height, width, _samples(reference(random_tile(height, width, inputs)), rows, columns), inputs)
 
     @classmethod
     def from_json(cls, value: Sequence[Any]) -> Proof:
         """Reads what `to_json` wrote; ValueError or TypeError for something else."""
-        height, width, samples = value
-        return cls(int(height), int(width), np.array(samples, np.float32))
+        height, width, samples, inputs = value
+        return cls(int(height), int(width), np.array(samples, np.float32), int(inputs))
 
     def to_json(self) -> list[Any]:
-        return [self.height, self.width, self.samples.tolist()]
+        return [self.height, self.width, self.samples.tolist(), self.inputs]
 
     def difference(self, engine: Callable[[np.ndarray], np.ndarray]) -> float:
         """The largest difference, in units of white or of the largest expected value; infinite for another shape."""
-        found = _samples(engine(random_tile(self.height, self.width)), *self.samples.shape[1:])
+        found = _samples(engine(random_tile(self.height, self.width, self.inputs)), *self.samples.shape[1:])
         if found.shape != self.samples.shape or not np.isfinite(found - self.samples).all():
             return float("inf")
         return float(np.abs(found - self.samples).max()) / max(1.0, float(np.abs(self.samples).max()))
@@ -87,9 +90,9 @@ class Proof:
             )
 
 
-def random_tile(height: int, width: int) -> np.ndarray:
-    """float32 [1, 3, height, width] in [0, 1), the same every time."""
-    return np.random.default_rng(height * 65537 + width).random((1, 3, height, width), dtype=np.float32)
+def random_tile(height: int, width: int, channels: int = 3) -> np.ndarray:
+    """float32 [1, channels, height, width] in [0, 1), the same every time."""
+    return np.random.default_rng(height * 65537 + width).random((1, channels, height, width), dtype=np.float32)
 
 
 def _samples(output: np.ndarray, rows: int, columns: int) -> np.ndarray:
@@ -125,6 +128,11 @@ class Graph:
     def locator(cls, weights: Weights) -> Graph:
         beside = weights.file and weights.file.with_name("locator.onnx")
         return cls("locator", weights.locator, None, (96, 64), beside)
+
+    @property
+    def inputs(self) -> int:
+        """How many channels a tile has."""
+        return 4 if self.weights.model.get("mask_input") else 3
 
     @functools.cached_property
     def fingerprint(self) -> str:
@@ -202,7 +210,7 @@ def make(graph: Graph) -> OnnxFile:
         raise BackendError(f"no exported network is at hand, and none can be made here ({error}); install the package "
                            "onnx, or put the .onnx and .onnx.json of `python -m inference.export` beside the weights"
                            ) from error
-    proof = Proof.of(reference, *graph.proof_size)
+    proof = Proof.of(reference, *graph.proof_size, inputs=graph.inputs)
     return OnnxFile(build_onnx(reference.network), graph.fingerprint, reference.gated, reference.tlc, proof)
 
 

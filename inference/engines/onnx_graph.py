@@ -67,13 +67,13 @@ class _GraphWriter:
         weight, bias = self._parameters[f"{name}.weight"], self._parameters.get(f"{name}.bias")
         return self.convolve(x, name, weight, bias, pads=[padding] * 4, strides=[stride] * 2)
 
-    def file(self, name: str, result: str, channels: int) -> bytes:
+    def file(self, name: str, result: str, channels: int, inputs: int = 3) -> bytes:
         """All that was written as the graph `name`, whose output is `result`."""
         sides = "height", "width"
         graph = helper.make_graph(
             [*self._nodes, helper.make_node("Identity", [result], [OUTPUT], name=OUTPUT)],
             name,
-            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [1, 3, *sides])],
+            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [1, inputs, *sides])],
             [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [1, channels, *sides])],
             list(self._constants.values()),
         )
@@ -108,10 +108,13 @@ class _NafnetWriter(_GraphWriter):
             residual = self.node("Split", output, self.constant([3, 1]), more=["logit"], axis=1)
             restored = self.node("Add", residual, padded)
             output = self.node("Concat", restored, self.node("Sigmoid", "logit"), axis=1)
+        elif network.mask_input:
+            colours = self.node("Split", padded, self.constant([3, 1]), more=["mask"], axis=1)
+            output = self.node("Add", self.node("Mul", output, "mask"), colours)
         else:
             output = self.node("Add", output, padded)
         cut = self.node("Slice", output, self.constant([0, 0]), sides, self.constant([2, 3]))
-        return self.file("nafnet", cut, 4 if network.gate else 3)
+        return self.file("nafnet", cut, 4 if network.gate else 3, 4 if network.mask_input else 3)
 
     def block(self, x: str, name: str, window: int | None) -> str:
         """`models.nafnet.NAFBlock`."""

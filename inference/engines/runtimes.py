@@ -45,7 +45,8 @@ class Engine(Protocol):
     precision: str  # "fp32", "bf16" or "fp16"
 
     def __call__(self, tile: np.ndarray) -> np.ndarray:
-        """Runs float32 [1, 3, h, w], RGB in [0, 1], C-contiguous, of any size (of a locator, multiples of 32).
+        """Runs float32 [1, 3, h, w], RGB in [0, 1], C-contiguous, of any size (of a locator, multiples of 32); with a
+        fourth channel, the mask, for a network that takes one.
 
         Returns:
             float32 [1, channels, h, w]. Of NAFNet: the restored colours, before the gate and not clipped, and with a
@@ -68,8 +69,8 @@ class Backend(Engine, Protocol):
 @contextmanager
 def running(name: str, tile: np.ndarray) -> Iterator[None]:
     """Around an engine's run: refuses what is no tile, and turns each engine's "out of memory" into `MemoryError`."""
-    if tile.dtype != np.float32 or tile.ndim != 4 or tile.shape[:2] != (1, 3) or tile.size == 0:
-        raise ValueError(f"expected a tile of float32 [1, 3, height, width], got {tile.dtype} {list(tile.shape)}")
+    if tile.dtype != np.float32 or tile.ndim != 4 or tile.shape[:2] not in ((1, 3), (1, 4)) or tile.size == 0:
+        raise ValueError(f"expected a tile of float32 [1, 3 or 4, height, width], got {tile.dtype} {list(tile.shape)}")
     try:
         yield
     except Exception as error:
@@ -169,18 +170,18 @@ class OpenVinoEngine:
             "INFERENCE_NUM_THREADS": threads,
         }
         self._model = self._core.read_model(content)
-        # By (height, width), the one that ran last at the end.
-        self._requests: OrderedDict[tuple[int, int], openvino.InferRequest] = OrderedDict()
+        # By a tile's shape, the one that ran last at the end.
+        self._requests: OrderedDict[tuple[int, ...], openvino.InferRequest] = OrderedDict()
         self._lock = threading.Lock()
 
     def __call__(self, tile: np.ndarray) -> np.ndarray:
         with self._lock, running(self.name, tile):
-            request = self._request(tile.shape[2:])
+            request = self._request(tile.shape)
             request.infer({INPUT: tile}, share_inputs=True)
             # A copy: the request writes its next result over this one.
             return np.array(request.get_output_tensor().data)
 
-    def _request(self, size: tuple[int, int]) -> openvino.InferRequest:
+    def _request(self, size: tuple[int, ...]) -> openvino.InferRequest:
         """The one for this size; before another size runs, the last one gives the memory of its maps back."""
         last = next(reversed(self._requests), size)
         if last != size:
@@ -190,7 +191,7 @@ class OpenVinoEngine:
                 # Dropped before the new one is made, so that there are never more in memory.
                 self._requests.popitem(last=False)
             model = self._model.clone()
-            model.reshape({INPUT: [1, 3, *size]})
+            model.reshape({INPUT: [*size]})
             self._requests[size] = self._core.compile_model(model, "CPU", self._properties).create_infer_request()
         self._requests.move_to_end(size)
         return self._requests[size]

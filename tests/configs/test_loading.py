@@ -23,7 +23,7 @@ from losses import LOSSES
 from metrics.score import MINIMUM_SIDE
 from utils.files import printable
 
-TINY, LOCATOR = "configs/smoke.yml", "configs/locator.yml"
+TINY, LOCATOR, RESTORER = (f"configs/{name}.yml" for name in ("smoke", "locator", "restorer_phase1"))
 PHASE1, PHASE2 = "configs/nafnet_phase1_l1.yml", "configs/nafnet_phase2_msssim.yml"
 MINIMAL = """
 output: runs/x
@@ -123,6 +123,8 @@ def test_refusals_name_override_key_and_expectation(minimal, override, message):
         (LOCATOR, ["data.whole=false"], r"model\.network: .* sees whole photographs"),
         (LOCATOR, ["predict.fill=network"], r"model\.network: .* paints nothing"),
         (LOCATOR, ["train.stages.0.patch=100"], "multiple of 32"),
+        (RESTORER, ["predict.fill=page"], r"model\.mask_input: .* predict\.fill: network"),
+        (RESTORER, ["loss=[{name: mask_bce}]"], r"loss\.0\.name: mask_bce needs"),
         (TINY, ["model.encoder_blocks=[1]"], r"model\.decoder_blocks: 2 levels up, but 1 down"),
         (PHASE1, ["data.crop=512"], r"train\.stages\.5\.patch: 1024 is larger than .*data\.crop: 512"),
         (PHASE1, ["train.stages=[]"], r"train\.stages: empty"),

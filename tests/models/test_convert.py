@@ -19,8 +19,8 @@ from safetensors import serialize_file
 from safetensors.numpy import save_file
 
 from models.convert import convert, main, network_arrays, read_arrays
-from models.weights import infer_model, load_weights, network_of
-from tests.models.networks import TINY, drawn_arrays
+from models.weights import Weights, infer_model, load_weights, network_of, save_weights
+from tests.models.networks import TINY, drawn_arrays, lively_locator
 from utils.files import UnsafeFileError
 
 DATA = Path(__file__).parent / "data"
@@ -37,9 +37,9 @@ def test_a_file_of_pytorch_becomes_the_same_network():
     assert weights.origin["converted_from"] == "torch_nafnet.pth"
 
 
-@pytest.mark.parametrize("gate", [False, True])
-def test_shape_of_the_network_is_read_off_the_keys(gate):
-    model = {"width": 3, "encoder_blocks": [1, 2, 4], "middle_blocks": 5, "decoder_blocks": [3, 1, 2], "gate": gate}
+@pytest.mark.parametrize("kind", [{"gate": False}, {"gate": True}, {"gate": False, "mask_input": True}])
+def test_shape_of_the_network_is_read_off_the_keys(kind):
+    model = {"width": 3, "encoder_blocks": [1, 2, 4], "middle_blocks": 5, "decoder_blocks": [3, 1, 2], **kind}
     assert infer_model(drawn_arrays(0, **model)) == model
 
 
@@ -59,6 +59,21 @@ def test_command_line_converts_safetensors_with_settings(tmp_path):
     network_of(weights)
 
 
+def test_a_locator_of_another_file_comes_along_with_its_settings(tmp_path):
+    save_file(drawn_arrays(1, **TINY, mask_input=True), tmp_path / "in.safetensors")
+    predict = {"fill": "page", "mask_threshold": 0.55}
+    save_weights(tmp_path / "finds.pdparams", Weights({}, {}, predict, locator=lively_locator()))
+    source, target = tmp_path / "in.safetensors", tmp_path / "out.pdparams"
+    options = ["--predict", "fill=network", "tlc_ratio=1.5", "--locator", str(tmp_path / "finds.pdparams")]
+    for each in (source, target):  # From PyTorch's file, and from that of this project which came of it
+        assert main([str(each), str(target), *options]) == 0
+        weights = load_weights(target)
+        assert weights.predict == {"fill": "network", "mask_threshold": 0.55, "tlc_ratio": 1.5}
+        assert weights.model == {**TINY, "gate": False, "mask_input": True}
+        assert weights.locator.model == lively_locator().model
+    assert main([str(target), str(target), "--locator", str(source)]) == 1
+
+
 @pytest.mark.parametrize(
     ("left_out", "added", "words"),
     [
@@ -66,7 +81,8 @@ def test_command_line_converts_safetensors_with_settings(tmp_path):
         ("decoders", {}, r"no key matches .*decoders"),
         (None, {"head.bias": (2,)}, "unexpected head.bias"),
         (None, {"intro.bias": (9,)}, "misshaped intro.bias"),
-        (None, {"ending.weight": (5, 4, 3, 3)}, "5 channels"),
+        (None, {"ending.weight": (5, 4, 3, 3)}, "makes 5 channels"),
+        (None, {"intro.weight": (4, 5, 3, 3)}, "takes 5 channels"),
         ("", {"conv.weight": (4, 3, 3, 3)}, "no NAFNet and no locator: none of 1 keys .* the first are conv.weight"),
         (None, {"teacher.intro.weight": (4, 3, 3, 3)}, r"holds 2 networks \(\*, teacher\.\*\)"),
     ],
