@@ -71,7 +71,7 @@ def test_a_locator_of_another_file_comes_along_with_its_settings(tmp_path):
         assert weights.predict == {"fill": "network", "mask_threshold": 0.55, "tlc_ratio": 1.5}
         assert weights.model == {**TINY, "gate": False, "mask_input": True}
         assert weights.locator.model == lively_locator().model
-    assert main([str(target), str(target), "--locator", str(source)]) == 1
+    assert main([str(target), str(target), "--locator", str(source)]) == 2
 
 
 @pytest.mark.parametrize(
