@@ -16,8 +16,8 @@ import numpy as np
 from inference.fill.borders import BorderRules, straight_areas
 from inference.fill.texture import texture_over
 
-# An area of which less than this many pixels show takes its tone from all that shows.
-_FEWEST_SEEN = 30
+# An area of which less than this many pixels show, or than this share of all that shows, is none of its own.
+_FEWEST_SEEN, _LEAST_SHARE = 30, 0.01
 _ROUNDS = 6
 
 
@@ -92,12 +92,14 @@ def paper_under(
     clear = cv2.erode((~_is_ink(darkness, seen, rules.ink)).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     ring = seen & (beyond <= rules.ring)
     areas = straight_areas(cv2.medianBlur(inkless, rules.text), seen & (beyond <= rules.around), rules.borders)
+    shown = ring & clear if (ring & clear).sum() >= _FEWEST_SEEN else ring
     page = picture.astype(np.float32)
+    if not shown.any():
+        return page
+    areas = without_slivers(areas, shown)
     for area in np.unique(areas[near & (beyond < 0)]):
         here = areas == area
-        used = next((used for used in (ring & clear & here, ring & clear) if used.sum() >= _FEWEST_SEEN), ring)
-        if not used.any():
-            continue
+        used = shown & here
         light, trust = _light(picture, used, rules)
         paper = light + carry_on(np.where(used[..., None], picture - light, 0), trust)
         filled = here & near & (beyond < 0)
@@ -105,6 +107,19 @@ def paper_under(
         if _is_texture(picture - light, ring & here, used, rules):
             texture_over(page, filled, here & (beyond > 0), light, round(rules.ring))
     return page
+
+
+def without_slivers(areas: np.ndarray, shown: np.ndarray) -> np.ndarray:
+    """The areas (int32 [h, w]), those of which hardly anything is `shown` (bool [h, w]) given to the nearest other."""
+    counts = np.bincount(areas[shown], minlength=areas.max() + 1)
+    known = (counts >= min(max(_FEWEST_SEEN, _LEAST_SHARE * counts.sum()), counts.max()))[areas]
+    if known.all():
+        return areas
+    far = (~known).astype(np.uint8)
+    _, labels = cv2.distanceTransformWithLabels(far, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    own = np.zeros(labels.max() + 1, np.int32)
+    own[labels[known]] = areas[known]
+    return own[labels]
 
 
 def carry_on(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
