@@ -3,9 +3,9 @@
     python -m inference.benchmark --csv benchmark.csv --markdown benchmark.md
     python -m inference.benchmark --pictures photos --only "mode auto" --no-recipe
 
-Every case runs once, in a process of its own (`inference.timing`), with OMP_NUM_THREADS threads or one for each core;
-stop other programs first, and run it twice to see what they change. The write-up's recipe (eager Paddle, the full-size
-photo in four tiles) takes minutes and several gigabytes.
+Every case runs once, in a process of its own, so that no engine's memory or threads weigh on another's, with
+OMP_NUM_THREADS threads or one for each core; stop other programs first, and run it twice to see what they change. The
+write-up's recipe (eager Paddle, the full-size photo in four tiles) takes minutes and several gigabytes.
 """
 
 from __future__ import annotations
@@ -13,46 +13,57 @@ from __future__ import annotations
 import argparse
 import csv
 import io
+import os
+import platform
+import re
+import resource
 import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 import cv2
+import numpy as np
 
 from configs.schema import PredictConfig
 from data.images import read_rgb, upright_size, write_image
-from inference.engines.choice import PRECISIONS
-from inference.engines.exported import FOLDER_VARIABLE
-from inference.restorer import default_weights
-from inference.timing import STEPS, as_recipe, describe, doubled
-from models.weights import load_weights, save_weights
+from inference.engines.choice import PRECISIONS, open_backend
+from inference.engines.exported import FOLDER_VARIABLE, Graph
+from inference.engines.runtimes import Backend
+from inference.folder import FAILED, Outcome, restore_folder
+from inference.restorer import Restorer, default_weights
+from inference.sources import list_pictures
+from models.weights import Weights, load_weights, save_weights
 from utils.child import ChildError, ask
 from utils.command import command
 from utils.files import check_writable, write_text
-from utils.machine import default_threads
+from utils.machine import available_cores, default_threads
 
 PHOTOS = 5
 MODES = ("auto", "tiles", "full")
-LARGE = 2048  # The working size of the write-up ("2K"), tried beside a smaller one that the weights may ask for
 SIDES = (2811, 3770)  # What most of the contest's photos measure: short side, long side
 SAMPLES = Path(__file__).resolve().parents[1] / "test_code" / "samples" / "photos"
-
-# Headings of the table for people, and how each is written of what was measured; "" where something of it was not.
-TABLE = {
-    "what": "{what}", "engine": "{engine}", **{step: f"{{{step}:.2f}}" for step in STEPS},
-    "file to file": "{total:.2f}", "in a batch": "{batch:.2f}", "memory GB": "{memory:.2f}",
-    "GFLOP/s (of matmul)": "{gflops:.0f} ({share:.0%})", "from eager fp32: max / mean": "{largest:.0f} / {mean:.3f}",
+STEPS = ("decode", "locate", "restore", "compose", "encode")
+# The write-up's prediction: the full-size photo in four equal tiles, TLC's window 2.5 x 256 = 640.
+RECIPE = {
+    "rows": 2, "columns": 2, "overlap": 0, "tlc_train_size": 256, "tlc_ratio": 2.5, "downscale": 1, "long_side": 0,
 }  # fmt: skip
-REMARKS = """
+# Headings of the table for people, and what was measured.
+TABLE = {
+    "what": "what", "engine": "engine", **{step: step for step in STEPS}, "file to file": "total",
+    "in a batch": "batch", "memory GB": "memory",
+}  # fmt: skip
+REMARK = """
 * Seconds of one photo: medians over the photos; engines are warm. `in a batch`: from one finished file of the pipeline
-  to the next. Memory: the peak of a process that did nothing else. Differences: in grey levels of 255 where a result
-  may have changed the photo.
-* GFLOP/s: the multiply-adds of convolutions, twice, by the time inside the engine. Dense matrix products: {rate:.0f}.
+  to the next. Memory: the peak of a process that did nothing else.
 """
+_PACKAGES = ("paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "onnxruntime-gpu", "openvino", "numpy")
 
 
 class Case(NamedTuple):
@@ -63,14 +74,12 @@ class Case(NamedTuple):
     backend: str = "auto"
     precision: str = "auto"
     device: str = "auto"
-    settings: Mapping[str, Any] = {}  # In place of values of the weights' `PredictConfig`
     recipe: bool = False  # The write-up's prediction, of one photo and not through the pipeline
 
     @property
     def what(self) -> str:
         """Network and method, for people."""
-        at = f", working at {self.settings['long_side']} px" if self.settings else ""
-        return f"{self.network}, " + ("the write-up's recipe" if self.recipe else f"mode {self.mode}{at}")
+        return f"{self.network}, " + ("the write-up's recipe" if self.recipe else f"mode {self.mode}")
 
     @property
     def name(self) -> str:
@@ -79,20 +88,16 @@ class Case(NamedTuple):
         return f"{self.what}, " + ("auto" if self.backend == "auto" else f"{self.backend} {self.precision}{device}")
 
 
-def all_cases(network: str, wide: str, long_side: int, device: str, locator: str = "") -> list[Case]:
-    """The rows of a run, the one that others are compared with first: of a network whose weights ask to work at
-    `long_side`, of one of twice the width, and of a locator, on the CPU and on `device`, which `predict.py` takes here.
+def all_cases(network: str, wide: str, device: str, locator: str = "") -> list[Case]:
+    """The rows of a run: of a network, of one of twice the width, and of a locator, on the CPU and on `device`, which
+    `predict.py` takes here.
     """
     engines = [(backend, precision, place) for place in dict.fromkeys(("cpu", device))
                for backend, precisions in PRECISIONS[place.partition(":")[0]].items()
                for precision in precisions]  # fmt: skip
-    engines.sort(key=lambda engine: engine != ("paddle", "fp32", "cpu"))
     cases = [Case(network, "auto", *engine) for engine in engines] + [Case(network, mode) for mode in MODES]
     if locator:
         cases += [Case(locator), *(Case(locator, "auto", *engine) for engine in engines)]
-    if 0 < long_side < LARGE:
-        # Only where the working size is larger than the one that is searched do the modes differ much.
-        cases += [Case(network, mode, settings={"long_side": LARGE}) for mode in MODES]
     cases += [Case(wide), *(Case(wide, "auto", *engine) for engine in engines if engine[1] != "fp32")]
     return cases + [Case(f"{name}, no gate", "tiles", "paddle", "fp32", recipe=True) for name in (wide, network)]
 
@@ -112,17 +117,111 @@ def put_photos(folder: Path, source: Path | None) -> None:
         write_image(folder / path.name, cv2.resize(pixels, sides, interpolation=cv2.INTER_CUBIC), quality=92)
 
 
+def doubled(weights: Weights) -> Weights:
+    """The same function as a network of twice the width: every channel is there twice, every convolution halves each.
+
+    So a width that nobody has trained is timed on a network that finds the same occluders, and does the same work per
+    photo as one that was trained. LayerNorm's mean and variance over channels stay what they were.
+    """
+    params = {}
+    for name, array in weights.params.items():
+        scales = array.ndim == 4 and name.endswith(("beta", "gamma"))
+        if not scales and not name.startswith("ending."):
+            # PixelShuffle makes one channel of four neighbours, which have to stay together.
+            groups = array.reshape(-1, 4 if name.startswith("ups.") else 1, *array.shape[1:])
+            array = groups.repeat(2, axis=0).reshape(-1, *array.shape[1:])
+        depthwise = name.endswith("conv2.weight")
+        if array.ndim == 4 and not name.startswith("intro.") and not depthwise:
+            array = array.repeat(2, axis=1) / np.asarray(1 if scales else 2, array.dtype)
+        params[name] = array
+    return replace(weights, params=params, model={**weights.model, "width": 2 * weights.model["width"]}, file=None)
+
+
+def as_recipe(weights: Weights) -> Weights:
+    """The write-up's kind of network, without a gate, with its way of prediction as `predict`."""
+    params = {name: array[:3] if name.startswith("ending.") else array for name, array in weights.params.items()}
+    model, predict = {**weights.model, "gate": False}, {**weights.predict, **RECIPE}
+    return replace(weights, params=params, model=model, predict=predict, file=None)
+
+
+def open_case(case: Mapping[str, Any]) -> tuple[Backend, Restorer]:
+    """The engine of a case and how photos are restored with it; its exported network lies in the cache from then on."""
+    weights = load_weights(case["weights"])
+    settings = PredictConfig.from_dict(weights.predict)
+    graph = Graph.locator(weights) if weights.locator else Graph.nafnet(weights, settings)
+    backend = open_backend(graph, case["backend"], case["precision"], case["device"])
+    roles = {"backend": None, "locator": backend} if weights.locator else {"backend": backend}
+    return backend, Restorer.from_backend(**roles, settings=settings, mode=case["mode"])
+
+
+def device_of(case: Mapping[str, Any]) -> str:
+    """In a process of its own: where the engine of a case runs."""
+    return open_case(case)[0].device
+
+
+def measure(case: Mapping[str, Any]) -> dict[str, Any]:
+    """In a process of its own: times photos in the pipeline and one after the other; the first only warms up.
+
+    Args:
+        case: fields of `Case` with `weights`, a file, and `folder`, which holds `pictures` and gets `results`.
+
+    Returns:
+        engine: what ran; `STEPS`, total: median seconds of a photo, nothing else running; "encode" with writing.
+        batch: seconds per photo in the middle of the pipeline; not of the recipe.
+        memory: peak of the process in 10^9 bytes.
+    """
+    backend, restorer = open_case(case)
+    answer = {"engine": f"{backend.name} {backend.precision}" + f" {backend.device}".removesuffix(" cpu")}
+    pictures, results = (Path(case["folder"], name) for name in ("pictures", "results"))
+    photos = sorted(pictures.iterdir())[1:]
+    if case["recipe"]:
+        # One photo takes minutes: a tile warms up, and nothing is said of a batch.
+        backend(np.zeros((1, 3, 256, 256), np.float32))
+        photos = photos[-1:]
+    else:
+        _restore(restorer, pictures, results)
+        # When an outcome is told says less: it waits for the network to be through with the next photo.
+        ended = [path.stat().st_mtime for path in results.iterdir()]
+        answer["batch"] = (max(ended) - min(ended)) / len(photos)
+    outcomes = [outcome for path in photos for outcome in _restore(restorer, path, results)]
+    answer |= {step: median(outcome.steps.get(step, 0.0) for outcome in outcomes) for step in STEPS}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return answer | {"total": median(outcome.seconds for outcome in outcomes), "memory": peak / 1e9}
+
+
+def _restore(restorer: Restorer, source: Path, results: Path) -> list[Outcome]:
+    outcomes = list(restore_folder(restorer, list_pictures(source, results), results, overwrite=True))
+    for outcome in outcomes:
+        if outcome.status == FAILED:
+            raise RuntimeError(f"{outcome}")
+    return outcomes
+
+
+def describe(threads: int) -> str:
+    """The machine in one line: processor, cores, what other programs make of them, memory, versions."""
+    about = ""
+    with suppress(OSError):
+        about = Path("/proc/cpuinfo").read_text("utf-8")
+    named = re.search(r"^model name\s*: *(.*)", about, re.MULTILINE)
+    name = (named[1] if named else platform.machine()) + (", virtual machine" if "hypervisor" in about else "")
+    versions = [f"Python {platform.python_version()}"]
+    for package in _PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions.append(f"{package} {metadata.version(package)}")
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    cores = f"{available_cores()} cores (load {os.getloadavg()[0]:.1f} at the start), {threads} threads"
+    return f"{name}; {cores}; {memory:.0f} GB; {', '.join(versions)}"
+
+
 def write_tables(options: argparse.Namespace, about: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Prints the table for people, `about` above and remarks below it, and writes the files that were asked for."""
-    rate = max((row["matmul_gflops"] for row in rows if not row["problem"]), default=0.0)
     lines = [about, "", f"| {' | '.join(TABLE)} |", "|" + " --- |" * len(TABLE)]
     for row in rows:
         if not row["problem"]:
-            share = {"share": row["gflops"] / rate} if "gflops" in row else {}
-            cells = (_written(form, {**row, **share}) for form in TABLE.values())
+            values = (row.get(name, "") for name in TABLE.values())
+            cells = (f"{value:.2f}" if isinstance(value, float) else value for value in values)
             lines.append(f"| {' | '.join(cells)} |")
-    lines.append(REMARKS.format(rate=rate))
-    lines += [f"* {row['case']}: not measured: {row['problem']}" for row in rows if row["problem"]]
+    lines += [REMARK, *(f"* {row['case']}: not measured: {row['problem']}" for row in rows if row["problem"])]
     table = "\n".join(lines).rstrip() + "\n"
     if options.markdown:
         write_text(options.markdown, table)
@@ -133,13 +232,6 @@ def write_tables(options: argparse.Namespace, about: str, rows: Sequence[Mapping
         writer.writerows(rows)
         write_text(options.csv, text.getvalue())
     print(table)
-
-
-def _written(form: str, row: Mapping[str, Any]) -> str:
-    try:
-        return form.format_map(row)
-    except KeyError:
-        return ""
 
 
 def run(options: argparse.Namespace, folder: Path) -> int:
@@ -163,11 +255,10 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     def answer(function: str, case: Case) -> Any:
         order = case._asdict() | {"weights": str(folder / f"{case.network}.pdparams"), "folder": str(folder)}
         variables = {"OMP_NUM_THREADS": str(threads), FOLDER_VARIABLE: str(folder / "cache")}
-        return ask(f"inference.timing:{function}", order, **variables)
+        return ask(f"inference.benchmark:{function}", order, **variables)
 
     # Networks are exported once, by others: that is part of no photo, nor is its memory.
-    device = answer("device_of", Case(narrow))
-    cases = all_cases(narrow, wide, PredictConfig.from_dict(weights.predict).long_side, device, locator)
+    cases = all_cases(narrow, wide, answer("device_of", Case(narrow)), locator)
     chosen = [case for case in cases if (options.recipe or not case.recipe)
               and (not options.only or any(words in case.name for words in options.only))]  # fmt: skip
     if not chosen:

@@ -2,11 +2,9 @@
 
     python -m inference.leaderboard SETS OUT
     python -m inference.leaderboard SETS OUT --sets contest,natural --methods telea-true,ceiling,auto --limit 6
-    python -m inference.leaderboard SETS OUT --methods auto --worst worst.jpg
 
 SETS holds the sets of `python -m data.heldout`, each in a folder of its own. OUT gets pictures.jsonl (a line for every
-set, method and picture, written as it comes: a run that was interrupted goes on, and other weights are measured anew)
-and leaderboard.md. After a change of the code delete pictures.jsonl.
+set, method and picture, written as it comes) and leaderboard.md.
 """
 
 from __future__ import annotations
@@ -23,23 +21,19 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from data.contest.lists import Group, is_contest, read_contest
-from data.images import read_rgb, write_image
+from data.images import read_rgb
 from data.masks import read_mask
+from inference.benchmark import describe
 from inference.engines.runtimes import BackendError
-from inference.methods import METHODS, RIM, Photo, Tools, checksum, judge
+from inference.methods import METHODS, RIM, Photo, Tools, judge
 from inference.restorer import default_weights
-from inference.sheet import CELL_SIDE, draw_sheet, shrink, tint
-from inference.timing import describe
 from metrics.score import HIGHEST_PSNR, mean
-from utils.command import AT_ONCE, DONE, STOPPED, command, whole
+from utils.command import AT_ONCE, DONE, command, whole
 from utils.files import check_writable, printable, write_text
 from utils.machine import available_cores
 
-# The names of a row, then what `judge` measured.
-KEY = ("set", "method", "picture", "digest")
+# Set, method and picture, then what `judge` measured.
 Row = dict[str, Any]
-
-_WORST = 20
 _HEADS = {
     "pictures": "d", "psnr": ".2f", "ms_ssim": ".4f", "score": ".4f", "psnr_inside": ".2f", "untouched": ".2%",
     "iou": ".3f", "precision": ".3f", "recall": ".3f", "wrong": "d", "wrong_share": ".2g", "worse": "d",
@@ -57,19 +51,14 @@ wrong_share: the largest share of a picture's pixels, from 0 to 1. worse: pictur
 
 
 class Scene(NamedTuple):
-    """One photo of a set, with the checksum of its files."""
+    """One photo of a set."""
 
     set: str
     name: str
     group: Group
-    digest: str
 
     def read(self) -> Photo:
         return Photo(read_rgb(self.group.occluded), read_rgb(self.group.clean), read_mask(self.group.mask))
-
-    def key(self, method: str, tools: Tools) -> tuple[str, ...]:
-        """What a row of this photo is found by: with other files or other weights it is measured anew."""
-        return self.set, method, self.name, f"{self.digest}-{tools.digests[METHODS[method].weights]}"
 
 
 def list_scenes(folder: Path, limit: int = 0) -> list[Scene]:
@@ -82,46 +71,25 @@ def list_scenes(folder: Path, limit: int = 0) -> list[Scene]:
         # Not every second one: sets alternate between photos with and without an occluder.
         chosen = np.random.default_rng(0).permutation(len(groups))[:limit]
         groups = [groups[index] for index in sorted(chosen)]
-    digests = [checksum(group.clean, group.occluded, group.mask) for group in groups]
-    names = [f"{group.folder}/{group.occluded_name}" for group in groups]
-    return [Scene(folder.name, *scene) for scene in zip(names, groups, digests, strict=True)]
-
-
-def read_rows(path: Path) -> dict[tuple[str, ...], Row]:
-    """What a file of JSON lines holds; the line that a killed run left half written is cut off in the file, too."""
-    text = path.read_text("utf-8", "surrogateescape") if path.exists() else ""
-    text = text[: text.rfind("\n") + 1]
-    rows = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        try:
-            row = json.loads(line)
-            rows[tuple(row[name] for name in KEY)] = row
-        except (ValueError, TypeError, KeyError) as error:
-            raise ValueError(f"{path}, line {number}: not a leaderboard's record ({error})") from error
-    write_text(path, text)
-    return rows
+    return [Scene(folder.name, f"{group.folder}/{group.occluded_name}", group) for group in groups]
 
 
 def measure(path: Path, scenes: Sequence[Scene], methods: Sequence[str], tools: Tools) -> list[Row]:
-    """The rows of all scenes and methods, as `path` has them; those that it lacks are measured and appended."""
-    rows = read_rows(path)
-    pool = ThreadPoolExecutor(available_cores())
-    with pool, open(path, "a", encoding="utf-8", errors="surrogateescape") as file:
+    """The rows of all scenes and methods; `path` gets each as a line of JSON as soon as it is measured."""
+    rows, pool = [], ThreadPoolExecutor(available_cores())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with pool, open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
         for scene in scenes:
-            missing = [method for method in methods if scene.key(method, tools) not in rows]
-            if not missing:
-                continue
             photo = scene.read()
             # One method after the other, alone on the machine; then they are all compared with the truth.
-            outcomes = [METHODS[method].run(tools, photo) for method in missing]
-            for method, measures in zip(missing, pool.map(partial(judge, photo), outcomes), strict=True):
-                key = scene.key(method, tools)
-                rows[key] = dict(zip(KEY, key, strict=True)) | measures
-                file.write(json.dumps(rows[key], ensure_ascii=False) + "\n")
+            outcomes = [METHODS[method].run(tools, photo) for method in methods]
+            for method, measures in zip(methods, pool.map(partial(judge, photo), outcomes), strict=True):
+                rows.append({"set": scene.set, "method": method, "picture": scene.name, **measures})
+                file.write(json.dumps(rows[-1], ensure_ascii=False) + "\n")
                 file.flush()
                 print(f"{scene.set} {printable(scene.name)}: {method} {measures['score'] or 0:.4f}", file=sys.stderr,
                       flush=True)  # fmt: skip
-    return [rows[scene.key(method, tools)] for scene in scenes for method in methods]
+    return rows
 
 
 def summaries_of(rows: Sequence[Row]) -> list[Row]:
@@ -164,27 +132,6 @@ def markdown(summaries: Sequence[Row], remarks: Sequence[str] = ()) -> str:
     return "\n".join([*lines, _NOTES]) + "".join(f"* {remark}\n" for remark in remarks)
 
 
-def worst_sheet(scenes: Sequence[Scene], rows: Sequence[Row], tools: Tools) -> np.ndarray:
-    """RGB uint8: `auto`'s lowest scores first, one row each: before, after, truth, and what was found against it.
-
-    The last cell has what was found in red, and the outline of the true mask in blue.
-    """
-    scene_of = {(scene.set, scene.name): scene for scene in scenes}
-    scored = [row for row in rows if row["method"] == "auto" and row["score"] is not None]
-    table = []
-    for row in sorted(scored, key=lambda row: row["score"])[:_WORST]:
-        photo = scene_of[row["set"], row["picture"]].read()
-        image, found, _ = METHODS["auto"].run(tools, photo)
-        cells = {
-            f"{row['set']} {row['picture'].rpartition('/')[2]}": photo.picture,
-            f"after: score {row['score']:.3f}, PSNR {row['psnr']:.1f}": image,
-            "truth": photo.truth,
-            "found, and the true outline": tint(shrink(photo.picture, CELL_SIDE), found, photo.mask),
-        }
-        table.append([(caption, shrink(rgb, CELL_SIDE)) for caption, rgb in cells.items()])
-    return draw_sheet(table)
-
-
 def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     prose = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("python -m inference.leaderboard", description=__doc__, formatter_class=prose)
@@ -196,9 +143,7 @@ def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--limit", type=whole(0, 1_000_000), default=0, help="pictures per set (default: all)")
     add("--weights", type=Path, help="weights of the rows of predict.py (default: those that it takes)")
     add("--gated-weights", type=Path, help="weights of a gated network (default: those of predict.py --mode tiles)")
-    add("--plain-weights", type=Path, help="weights of a network without a gate, for plain and plain-pasted")
     add("--threads", type=AT_ONCE, default=available_cores(), help="threads of the network (default: all cores)")
-    add("--worst", type=Path, metavar="SHEET", help=f"also draw the {_WORST} pictures with the lowest scores of `auto`")
     return parser.parse_args(arguments)
 
 
@@ -216,16 +161,13 @@ def run(options: argparse.Namespace) -> None:
     if not sets:
         raise ValueError(f"{options.sets}: holds no set in the contest's layout; `python -m data.heldout` makes them")
     sets = _chosen(options.only, sets, str(options.sets))
-    methods = [name for name, method in METHODS.items() if method.weights != "plain" or options.plain_weights]
-    table = "the table" if options.plain_weights else "the table without --plain-weights"
-    needed = {"input", *_chosen(options.methods, methods, table), *(["auto"] if options.worst else [])}
-    methods = [name for name in methods if name in needed]
-    files = {"shipped": options.weights or default_weights(), "plain": options.plain_weights,
+    needed = {"input", *_chosen(options.methods, list(METHODS), "the table")}
+    methods = [name for name in METHODS if name in needed]
+    files = {"shipped": options.weights or default_weights(),
              "gated": options.gated_weights or default_weights("tiles")}  # fmt: skip
-    tools = Tools({kind: path for kind, path in files.items() if path}, options.threads)
+    tools = Tools(files, options.threads)
     scenes = [scene for name in sets for scene in list_scenes(options.sets / name, options.limit)]
-    for path in (options.out / "leaderboard.md", *([options.worst] if options.worst else [])):
-        check_writable(path)
+    check_writable(options.out / "leaderboard.md")
     rows = measure(options.out / "pictures.jsonl", scenes, methods, tools)
     rows.sort(key=lambda row: (row["set"], methods.index(row["method"])))
     remarks = [f"Machine: {describe(options.threads)}."]
@@ -234,19 +176,11 @@ def run(options: argparse.Namespace) -> None:
     text = markdown(summaries_of(rows), remarks)
     write_text(options.out / "leaderboard.md", text)
     print(text)
-    if options.worst:
-        write_image(options.worst, worst_sheet(scenes, rows, tools))
-        print(f"Sheet: {options.worst}")
 
 
 @command(BackendError, ValueError)
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns 0, 2 when it cannot be done, 130 when stopped."""
-    try:
-        run(parse_arguments(arguments))
-    except KeyboardInterrupt:
-        print("stopped: the same command goes on", file=sys.stderr)
-        return STOPPED
+    run(parse_arguments(arguments))
     return DONE
 
 

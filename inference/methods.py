@@ -47,7 +47,7 @@ class Outcome(NamedTuple):
 
 
 class Method(NamedTuple):
-    """One row of the table: what it is called there, and the weights it needs, "shipped", "gated", "plain" or ""."""
+    """One row of the table: what it is called there, and the weights it needs, "shipped", "gated" or ""."""
 
     about: str
     weights: str
@@ -56,16 +56,14 @@ class Method(NamedTuple):
 
 class Tools:
     """The restorers of a run, each opened when it is first needed, over `files` by kind of weights: "shipped", what
-    predict.py takes, "gated" and "plain", NAFNets with a gate and without; `digests` has the files' checksums by kind
-    ("" for methods without).
+    predict.py takes, and "gated", a NAFNet with a gate; `digests` has the start of their SHA-256.
     """
 
     def __init__(self, files: dict[str, Path], threads: int | None = None) -> None:
         self.files = files
-        self.digests = {"": ""} | {kind: checksum(path) for kind, path in self.files.items()}
+        self.digests = {kind: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for kind, path in files.items()}
         self._threads = threads
         self._restorers: dict[str, Restorer] = {}
-        self._last: tuple[Photo, Restored] | None = None
 
     def restorer(self, kind: str, predict: dict[str, Any] | None = None, **options: Any) -> Restorer:
         """The restorer with these options over weights of a kind, of whose settings those in `predict` are replaced."""
@@ -75,17 +73,6 @@ class Tools:
             weights = replace(weights, predict=weights.predict | (predict or {}))
             self._restorers[key] = Restorer(weights, threads=self._threads, **options)
         return self._restorers[key]
-
-    def auto(self, photo: Photo) -> Restored:
-        """What mode `auto` makes of a photo; several methods of the same photo ask for it."""
-        if self._last is None or self._last[0] is not photo:
-            self._last = (photo, self.restorer("shipped")(photo.picture))
-        return self._last[1]
-
-
-def checksum(*paths: Path) -> str:
-    """The start of the SHA-256 of what files hold, one after the other."""
-    return hashlib.sha256(b"".join(path.read_bytes() for path in paths)).hexdigest()[:16]
 
 
 def judge(photo: Photo, outcome: Outcome) -> dict[str, float | int | None]:
@@ -131,34 +118,26 @@ def inpaint(picture: np.ndarray, mask: np.ndarray, algorithm: int) -> np.ndarray
     return result
 
 
-def _inpainting(about: str, algorithm: int, our_mask: bool = False) -> Method:
-    """Fills the true mask, or what mode `auto` found and pasted over."""
+def _inpainting(about: str, algorithm: int) -> Method:
+    """Fills the true mask."""
 
     def run(tools: Tools, photo: Photo) -> Outcome:
-        if our_mask:
-            restored = tools.auto(photo)
-            mask, found, seconds = restored.mask, _found(restored), restored.seconds["locate"]
-        else:
-            mask, found, seconds = photo.mask, None, 0.0
         start = time.perf_counter()
-        image = inpaint(photo.picture, mask, algorithm)
-        return Outcome(image, found, seconds + time.perf_counter() - start)
+        image = inpaint(photo.picture, photo.mask, algorithm)
+        return Outcome(image, None, time.perf_counter() - start)
 
-    return Method(about, "shipped" if our_mask else "", run)
+    return Method(about, "", run)
 
 
-def _network(about: str, kind: str = "gated", **options: Any) -> Method:
+def _network(about: str, kind: str, **options: Any) -> Method:
     """A restorer with these options of `Tools.restorer`."""
     return Method(about, kind, lambda tools, photo: _outcome(tools.restorer(kind, **options)(photo.picture)))
 
 
 def _outcome(restored: Restored) -> Outcome:
-    return Outcome(restored.image, _found(restored), sum(restored.seconds.values()))
-
-
-def _found(restored: Restored) -> np.ndarray | None:
-    """What was found to be covered, at full size: not `Restored.mask`, which is wider by the paste's rim."""
-    return None if restored.located is None else enlarge_mask(restored.located, restored.image.shape[:2])
+    # Not `Restored.mask`, which is wider by the paste's rim.
+    found = None if restored.located is None else enlarge_mask(restored.located, restored.image.shape[:2])
+    return Outcome(restored.image, found, sum(restored.seconds.values()))
 
 
 _EAGER = {"backend": "paddle", "precision": "fp32"}
@@ -167,24 +146,20 @@ METHODS = {
     "input": Method("input unchanged", "", lambda _, photo: Outcome(photo.picture)),
     "telea-true": _inpainting("Telea, true mask", cv2.INPAINT_TELEA),
     "ns-true": _inpainting("Navier-Stokes, true mask", cv2.INPAINT_NS),
-    "telea-found": _inpainting("Telea, our mask", cv2.INPAINT_TELEA, our_mask=True),
-    "ns-found": _inpainting("Navier-Stokes, our mask", cv2.INPAINT_NS, our_mask=True),
     "ceiling": Method("truth inside the mask (ceiling)", "", lambda _, photo: Outcome(
         np.where(photo.mask[..., None], photo.truth, photo.picture))),
-    "plain": _network("plain NAFNet, four tiles", "plain", mode="tiles", rows=2, columns=2, overlap=0),
-    "plain-pasted": _network("plain NAFNet, pasted back", "plain"),
-    "auto": Method("what predict.py does", "shipped", lambda tools, photo: _outcome(tools.auto(photo))),
+    "auto": _network("what predict.py does", "shipped"),
     "auto-true": Method("the same, told the true mask", "shipped", lambda tools, photo: _outcome(
         tools.restorer("shipped")(photo.picture, photo.mask))._replace(found=None)),
     "auto-eager": _network("what predict.py does, eager fp32, the reference", "shipped", **_EAGER),
     "auto-flips": _network("what predict.py does, mean over four flips", "shipped", tta=True),
-    "gated": _network("gated, auto"),
+    "gated": _network("gated, auto", "gated"),
     # What the gated weights ask for beside the plain pass, taken away one at a time.
-    "gated-no-tlc": _network("gated, auto, without TLC", tlc_ratio=0.0),
-    "gated-own-fill": _network("gated, auto, the network's fill", predict={"fill": "network"}),
-    "gated-one-look": _network("gated, auto, one look", predict={"overview_long_side": 0}),
-    "tiles": _network("gated, tiles", mode="tiles"),
-    "tiles-eager": _network("gated, tiles, eager fp32, the reference", mode="tiles", **_EAGER),
-    "tiles-no-tlc": _network("gated, tiles, without TLC", mode="tiles", tlc_ratio=0.0),
-    "tiles-flips": _network("gated, tiles, mean over four flips", mode="tiles", tta=True),
+    "gated-no-tlc": _network("gated, auto, without TLC", "gated", tlc_ratio=0.0),
+    "gated-own-fill": _network("gated, auto, the network's fill", "gated", predict={"fill": "network"}),
+    "gated-one-look": _network("gated, auto, one look", "gated", predict={"overview_long_side": 0}),
+    "tiles": _network("gated, tiles", "gated", mode="tiles"),
+    "tiles-eager": _network("gated, tiles, eager fp32, the reference", "gated", mode="tiles", **_EAGER),
+    "tiles-no-tlc": _network("gated, tiles, without TLC", "gated", mode="tiles", tlc_ratio=0.0),
+    "tiles-flips": _network("gated, tiles, mean over four flips", "gated", mode="tiles", tta=True),
 }  # fmt: skip

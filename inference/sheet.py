@@ -20,7 +20,6 @@ COMPARISON_SIDE = 1000
 MARGIN = 12
 CAPTION_HEIGHT = 26
 _MASK_COLOUR = (255, 0, 90)
-_OUTLINE_COLOUR = (0, 110, 255)
 _MASK_OPACITY = 0.45
 
 
@@ -75,19 +74,15 @@ def draw_comparison(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> 
     return draw_sheet([[("before", before), ("after", after), (share, tint(before, mask))]], COMPARISON_SIDE)
 
 
-def tint(rgb: np.ndarray, mask: np.ndarray, outlined: np.ndarray | None = None) -> np.ndarray:
-    """RGB uint8 [h, w, 3] with a mask in colour, and the outline of that or of another mask; masks (uint8, 0 or 1) may
-    be larger than it.
-    """
+def tint(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """RGB uint8 [h, w, 3] with a mask (uint8, 0 or 1; it may be larger) in colour, and its outline."""
     # Shrunk by area and cut low, so that the finest spot leaves its pixel.
-    covered, border = (
-        (cv2.resize(one * np.uint8(255), rgb.shape[1::-1], interpolation=cv2.INTER_AREA) > 0).astype(np.uint8)
-        for one in (mask, mask if outlined is None else outlined)
-    )
+    small = cv2.resize(mask * np.uint8(255), rgb.shape[1::-1], interpolation=cv2.INTER_AREA)
+    covered = (small > 0).astype(np.uint8)
     tinted = rgb.copy()
     tinted[covered > 0] = (1 - _MASK_OPACITY) * rgb[covered > 0] + _MASK_OPACITY * np.array(_MASK_COLOUR)
-    outlines, _ = cv2.findContours(border, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    return cv2.drawContours(tinted, outlines, -1, _MASK_COLOUR if outlined is None else _OUTLINE_COLOUR, 2)
+    outlines, _ = cv2.findContours(covered, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(tinted, outlines, -1, _MASK_COLOUR, 2)
 
 
 def sheet_of_folders(before: Path, after: Path, truth: Path | None = None, rows: int = 8) -> np.ndarray:

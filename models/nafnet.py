@@ -216,23 +216,3 @@ def apply_gate(x: paddle.Tensor, restored: paddle.Tensor, mask_logit: paddle.Ten
 def joined(output: paddle.Tensor | tuple[paddle.Tensor, paddle.Tensor]) -> paddle.Tensor:
     """What a network returned as one tensor: of a NAFNet with a gate, the mask's probability is the fourth channel."""
     return paddle.concat([output[0], F.sigmoid(output[1])], axis=1) if isinstance(output, tuple) else output
-
-
-def multiply_adds(network: NAFNet, height: int, width: int) -> int:
-    """Multiply-adds of all convolutions for one picture; norms, gates and means are not counted.
-
-    Channel attention's convolution counts once where it sees one mean, and for every pixel where TLC gives each one.
-    """
-    sides = [side + -side % network.multiple for side in (height, width)]
-    levels, windows = len(network.encoders), network.tlc_windows
-    placed = [(network.intro, 0), (network.ending, 0)]
-    placed += [(down, level + 1) for level, down in enumerate(network.downs)]
-    placed += [(up[0], levels - index) for index, up in enumerate(network.ups)]
-    total = 0
-    for level, block in network.blocks():
-        placed += [(getattr(block, f"conv{number}"), level) for number in range(1, 6)]
-        if windows is None or windows[level] >= max(sides) >> level:
-            total += math.prod(block.sca[1].weight.shape)
-        else:
-            placed.append((block.sca[1], level))
-    return total + sum(math.prod([*layer.weight.shape, *(side >> level for side in sides)]) for layer, level in placed)

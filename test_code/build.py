@@ -19,6 +19,7 @@ import shutil
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from modulefinder import ModuleFinder
 from pathlib import Path
 from typing import NamedTuple
@@ -134,7 +135,7 @@ def _check_results(source: Path, results: Path) -> list[float]:
 
 
 @command(ValueError, RuntimeError)
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, default=ROOT / "test_code" / "gated.pdparams", help="file of weights")
     parser.add_argument("--out", type=Path, default=Path("submission.zip"), help="the ZIP to write")

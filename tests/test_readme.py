@@ -11,9 +11,17 @@ import pytest
 import predict
 
 ROOT = Path(__file__).resolve().parents[1]
+SAMPLES = ROOT / "test_code" / "samples"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SCRIPTS = sorted(set(re.findall(r"(?:python |-c )((?:configs/)?[a-z0-9_]+\.(?:py|yml))", README)))
 MODULES = sorted(set(re.findall(r"python -m ([a-z_]+(?:\.[a-z_]+)*)", README)) - {"paddle.distributed.launch"})
+
+
+def test_every_sample_is_small_and_its_origin_is_stated():
+    sources, files = (SAMPLES / "SOURCES.md").read_text(), sorted(SAMPLES.rglob("*.jpg"))
+    assert len(files) == 9
+    assert all(f"`{path.relative_to(SAMPLES).as_posix()}`" in sources for path in files)
+    assert sum(path.stat().st_size for path in files) < 3_000_000
 
 
 def test_nothing_waits_to_be_filled_in():

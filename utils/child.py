@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -96,17 +95,13 @@ def _begin_worker(prepare: Callable[[], None] | None) -> None:
         prepare()
 
 
-def run_child(
-    command: Sequence[str], folder: Path, environment: Mapping[str, str], limit_seconds: float = 3600.0
-) -> Ended:
-    """Runs a command in `folder` to its end; ChildError for another exit code than 0, a signal, or too long a time."""
-    start, overdue = time.perf_counter(), threading.Event()
+def run_child(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Ended:
+    """Runs a command in `folder` to its end; ChildError for another exit code than 0, or a signal."""
+    start = time.perf_counter()
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
-        timer = threading.Timer(limit_seconds, lambda: (overdue.set(), process.kill()))
-        timer.start()
         try:
             # wait4 tells the use of this very process; getrusage would mix it with every earlier one.
             _, status, usage = os.wait4(process.pid, 0)
@@ -114,14 +109,10 @@ def run_child(
             process.kill()
             process.wait()
             raise
-        finally:
-            timer.cancel()
         seconds = time.perf_counter() - start
         process.returncode = code = os.waitstatus_to_exitcode(status)
         output.seek(0)
         words = output.read().decode("utf-8", errors="replace")
-    if overdue.is_set():
-        raise ChildError(f"not finished after {limit_seconds:g} s", words)
     if code:
         raise ChildError(f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}", words)
     return Ended(seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9, words)

@@ -6,20 +6,97 @@
 
 MATERIAL holds documents/, hands/, heads/ and split.csv. A set that is there already is compared, not made again. The
 exit code is 1 when a file differs from the record, and the first such file is named.
+
+`recipes.yml` says how each set is made; `sources.sha256` holds the checksums of every file that goes in, and
+`NAME.sha256` those of every file that comes out, as `sha256sum --check` reads them.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
-from data.heldout import RECORDS, SOURCES, DifferenceError, compare, files_of_set, read_recipes, record, source_files
-from data.synthesis.sets import MANIFEST, SetOptions, make_set
+import yaml
+
+from data.synthesis.occluders import SPLIT_FILE
+from data.synthesis.sets import MANIFEST, SetOptions, find_sources, make_set
 from utils.child import WorkerKilledError
 from utils.command import AT_ONCE, DONE, SOME_FAILED, STOPPED, command
+from utils.files import write_text
 from utils.machine import available_cores
+
+RECORDS = Path(__file__).parent
+# What decides the bytes beside the recipe.
+_PACKAGES = ("numpy", "opencv-python-headless", "pillow")
+
+
+def read_recipes(material: Path, records: Path = RECORDS) -> dict[str, SetOptions]:
+    """The options of every set of `records`/recipes.yml, folders below `material`; `ValueError` for no such recipes."""
+    recipes, options = yaml.safe_load((records / "recipes.yml").read_text("utf-8")), {}
+    for name, values in recipes["sets"].items():
+        values = {**recipes["common"], **values}
+        folders = {key: tuple(str(material / path) for path in values.pop(key)) for key in ("pages", "occluders")}
+        try:
+            options[name] = replace(SetOptions(**folders), **values)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{records / 'recipes.yml'}: {name}: {error}") from error
+    return options
+
+
+def source_files(material: Path, recipes: Iterable[SetOptions]) -> set[str]:
+    """Every file that decides what the sets show, relative to the material."""
+    paths = {material / SPLIT_FILE}
+    for sources in map(find_sources, recipes):
+        paths.update(sources.pages, *((entry.path, entry.mask) for entry in sources.occluders))
+    return {path.relative_to(material).as_posix() for path in paths if path is not None and path.is_file()}
+
+
+def files_of_set(folder: Path) -> set[str]:
+    """All files of a set but the manifest, which names the place of the sources, and hidden ones."""
+    files = {path.relative_to(folder) for path in folder.rglob("*") if path.is_file()}
+    return {file.as_posix() for file in files if file.as_posix() != MANIFEST and not file.name.startswith(".")}
+
+
+def _checksum(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def record(name: str, root: Path, files: Iterable[str], records: Path) -> None:
+    """Writes the checksums of `files` below `root` to `records`/NAME.sha256."""
+    versions = ", ".join(f"{package} {metadata.version(package)}" for package in _PACKAGES)
+    lines = [f"{_checksum(root / file)}  {file}" for file in sorted(files)]
+    write_text(records / f"{name}.sha256", "\n".join([f"# made with {versions}", *lines, ""]))
+
+
+def read_sums(path: Path) -> Mapping[str, str]:
+    """File name -> checksum, from a file as `sha256sum` writes it."""
+    lines = [line for line in path.read_text("utf-8").splitlines() if line and not line.startswith("#")]
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+
+
+def are_as_recorded(name: str, root: Path, files: set[str], records: Path) -> bool:
+    """Compares `files` below `root` with `records`/NAME.sha256, and tells their number, or the first that differs."""
+    recorded = read_sums(records / f"{name}.sha256")
+    for file in sorted(files | set(recorded)):
+        if file not in files:
+            fault = "is missing"
+        elif file not in recorded:
+            fault = "is not in the record, and should not be there"
+        elif (digest := _checksum(root / file)) != recorded[file]:
+            fault = f"differs from the record ({digest[:12]}, not {recorded[file][:12]})"
+        else:
+            continue
+        made_with = "the record's first line names the versions that it was made with"
+        print(f"{name}: {root / file}: {fault}; {made_with}", file=sys.stderr)
+        return False
+    print(f"{name}: {len(files)} files, all as recorded", flush=True)
+    return True
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -36,44 +113,40 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def run(options: argparse.Namespace, recipes: Mapping[str, SetOptions]) -> int:
+    """Makes the sets where needed and compares them; sources that differ end it, a set that does lets the others go on.
+    """
+
+    def proved(name: str, root: Path, files: set[str]) -> bool:
+        if options.record:
+            record(name, root, files, options.records)
+        return are_as_recorded(name, root, files, options.records)
+
+    if not proved("sources", options.material, source_files(options.material, recipes.values())):
+        return SOME_FAILED
+    differing = []
+    for name in options.only or recipes:
+        folder = options.sets / name
+        if not options.check and not (folder / MANIFEST).is_file():
+            make_set(recipes[name], folder, options.workers, progress=True)
+        if not proved(name, folder, files_of_set(folder)):
+            differing.append(name)
+    return SOME_FAILED if differing else DONE
+
+
 @command(ValueError, WorkerKilledError)
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns 0, 1 when something differs, 2 when it cannot be done."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    recipes = read_recipes(options.material, options.records)
+    unknown = sorted(set(options.only) - set(recipes))
+    if unknown:
+        parser.error(f"--only {unknown[0]}: expected one of {', '.join(recipes)}")
     try:
-        recipes = read_recipes(options.material, options.records)
-        unknown = sorted(set(options.only) - set(recipes))
-        if unknown:
-            parser.error(f"--only {unknown[0]}: expected one of {', '.join(recipes)}")
-        files = source_files(options.material, recipes.values())
-        if options.record:
-            record(SOURCES, options.material, files, options.records)
-        count = compare(SOURCES, options.material, files, options.records)
-        print(f"sources: {count} files, all as recorded", flush=True)
-        return max([_do(name, recipes[name], options) for name in options.only or recipes])
-    except DifferenceError as error:
-        print(f"these are not the recorded sources: {error}", file=sys.stderr)
-        return SOME_FAILED
+        return run(options, recipes)
     except KeyboardInterrupt:
         print("stopped: delete the set that is not whole and run again", file=sys.stderr)
         return STOPPED
-
-
-def _do(name: str, recipe: SetOptions, options: argparse.Namespace) -> int:
-    """Makes one set where needed and compares it; returns the exit code."""
-    folder = options.sets / name
-    if not options.check and not (folder / MANIFEST).is_file():
-        make_set(recipe, folder, options.workers, progress=True)
-    if options.record:
-        record(name, folder, files_of_set(folder), options.records)
-    try:
-        count = compare(name, folder, files_of_set(folder), options.records)
-        print(f"{name}: {count} files, all as recorded", flush=True)
-    except DifferenceError as error:
-        print(f"{name}: {error}; the record's first line names the versions that it was made with", file=sys.stderr)
-        return SOME_FAILED
-    return DONE
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from utils.machine import available_cores
 
 @command(ValueError, WorkerKilledError)
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns 0, 1 when sources were broken, 2 when no set was made, 130 when stopped."""
+    """The command line; returns 1 when sources were broken."""
     parser = argparse.ArgumentParser(
         program("python -m data.synthesis"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -42,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--workers", type=AT_ONCE, default=available_cores(), help="processes (default: all cores)")
     given = vars(parser.parse_args(arguments))
     out, workers = given.pop("out"), given.pop("workers")
+    options = SetOptions(**{**given, "pages": tuple(given["pages"]), "occluders": tuple(given["occluders"])})
     try:
-        options = SetOptions(**{**given, "pages": tuple(given["pages"]), "occluders": tuple(given["occluders"])})
         broken = make_set(options, out, workers, progress=True)
     except KeyboardInterrupt:
         print(f"stopped: the set is not whole; delete {out} and run again", file=sys.stderr)

@@ -3,8 +3,8 @@
 An ONNX file has a JSON file of notes beside it (`model.onnx.json`): what it was made from, its checksum, and a proof,
 what the eager network made of a small tile. So whoever runs it can prove the engine without Paddle, and a file that is
 torn, foreign or of another version of this project is never believed. In the cache the name holds the fingerprint as
-well; files are written whole or not at all, so that processes at work at the same time can share it, and what was used
-longest ago goes first when it grows beyond `LIMIT_BYTES`.
+well; files are written whole or not at all, so that processes at work at the same time can share it, and the oldest go
+first when it grows beyond `LIMIT_BYTES`.
 """
 
 from __future__ import annotations
@@ -227,10 +227,6 @@ def find(graph: Graph) -> OnnxFile:
         except ValueError as error:
             _log.warning("%s is not used: %s; it is made again (python -m inference.export)", place, error)
             continue
-        if place == cached:
-            # The youngest entry now, as far as this user may say so: another user's is as good, and grows old.
-            with suppress(OSError):
-                os.utime(notes_of(cached))
         return found
     made = make(graph)
     try:
@@ -255,7 +251,7 @@ def cache_folder() -> Path:
 
 
 def prune(folder: Path, keep: Path, limit: int = LIMIT_BYTES) -> None:
-    """Removes what killed processes left behind, and what was used longest ago until `limit` bytes are left.
+    """Removes what killed processes left behind, and the oldest entries until `limit` bytes are left.
 
     Files of other names are nobody's business here. The entry of the notes `keep` stays in any case.
     """

@@ -9,11 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from data.contest.lists import read_contest
-from data.heldout import RECORDS, read_recipes, read_sums
-from data.heldout.__main__ import main
-from data.images import read_rgb
-from data.masks import read_mask
+from data.heldout.__main__ import RECORDS, main, read_recipes, read_sums
 from tests.data.synthesis.cutouts import write_sources
 
 RECIPES = """
@@ -43,9 +39,7 @@ def _arguments(recorded: tuple[Path, ...], sets: Path, *more: str, material: Pat
     return [str(material or recorded[0]), str(sets), "--records", str(recorded[1]), "--workers", "1", *more]
 
 
-def test_whoever_has_the_material_makes_the_same_bytes(
-    recorded: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_whoever_has_the_material_makes_the_same_bytes(recorded, tmp_path, capsys):
     # Somewhere else, with another number of processes.
     material = tmp_path / "elsewhere" / "material"
     shutil.copytree(recorded[0], material)
@@ -58,21 +52,7 @@ def test_whoever_has_the_material_makes_the_same_bytes(
     assert (tmp_path / "sets" / "clean" / "manifest.json").stat().st_mtime_ns == before
 
 
-def test_clean_pages_have_an_empty_mask_and_an_occluded_photo_like_the_clean_one(
-    recorded: tuple[Path, Path, Path]
-) -> None:
-    groups = read_contest(recorded[2] / "clean")
-    assert len(groups) == 3
-    for group in groups:
-        assert group.occluded.read_bytes() == group.clean.read_bytes()
-        mask = read_mask(group.mask)
-        assert not mask.any()
-        assert mask.shape == read_rgb(group.clean).shape[:2]
-
-
-def test_the_first_file_that_differs_is_named(
-    recorded: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_first_file_that_differs_is_named(recorded, tmp_path, capsys):
     sets = tmp_path / "sets"
     shutil.copytree(recorded[2], sets)
     assert main(_arguments(recorded, sets, "--check")) == 0
@@ -98,9 +78,7 @@ def test_the_first_file_that_differs_is_named(
     assert "notes.txt: is not in the record" in capsys.readouterr().err
 
 
-def test_other_sources_are_refused_before_anything_is_made(
-    recorded: tuple[Path, Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_other_sources_are_refused_before_anything_is_made(recorded, tmp_path, capsys):
     material = tmp_path / "material"
     shutil.copytree(recorded[0], material)
     page = material / "pages" / "page 2.jpg"

@@ -1,4 +1,4 @@
-"""python -m inference.export: right files in place and a table, or everything as it was and exit code 1."""
+"""python -m inference.export: right files in place and a table, or everything as it was and exit code 2."""
 
 from __future__ import annotations
 

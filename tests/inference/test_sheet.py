@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data.images import read_rgb, write_image
-from inference.sheet import CAPTION_HEIGHT, CELL_SIDE, COMPARISON_SIDE, MARGIN, draw_comparison, draw_sheet, main, tint
+from inference.sheet import CAPTION_HEIGHT, CELL_SIDE, COMPARISON_SIDE, MARGIN, draw_comparison, draw_sheet, main
 
 TOP = MARGIN + CAPTION_HEIGHT
 
@@ -63,16 +63,3 @@ def test_folders_are_matched_by_name_in_sub_folders_too(tmp_path, capsys):
         main([str(tmp_path / name) for name in ("s.png", "before/sub", "after")])
     assert stopped.value.code == 1
     assert "same name" in capsys.readouterr().err
-
-
-def test_a_tint_shows_one_mask_and_the_outline_of_another():
-    grey = np.full((100, 100, 3), 100, np.uint8)
-    found = np.zeros((400, 400), np.uint8)
-    found[:200, :200] = 1
-    truth = found[::-1, ::-1].copy()
-    seen = tint(grey, found, truth)
-    assert is_tinted(seen[10:40, 10:40], 100)
-    # The other one is outlined and not filled.
-    assert (seen[50:, 50] == (0, 110, 255)).all()
-    assert (seen[60:90, 60:90] == 100).all()
-    assert (seen[60:, :40] == 100).all()

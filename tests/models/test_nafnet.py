@@ -14,7 +14,7 @@ from paddle.static import InputSpec
 
 from configs.schema import PRESETS
 from models import nafnet
-from models.nafnet import Convolution, NAFBlock, NAFNet, apply_gate, eager_on_cpu, joined, multiply_adds
+from models.nafnet import Convolution, NAFBlock, NAFNet, apply_gate, eager_on_cpu, joined
 from models.tlc import convert_to_local
 from models.weights import load_arrays
 from tests.models.networks import SMALL, TINY, build, drawn_arrays, random_network, random_picture
@@ -75,17 +75,16 @@ def test_convolutions_start_as_pytorch_starts_them():
 
 
 @pytest.mark.parametrize(
-    ("preset", "parameters", "billions"),
-    # Counted in a PyTorch network of the official architecture; multiply-adds are the published ones of 256x256.
-    [("w32_middle10", 21_164_643, 8.6), ("w32_encoder10", 8_702_307, 8.6), ("w16_middle10", 5_342_003, 2.2)],
+    ("preset", "parameters"),
+    # Counted in a PyTorch network of the official architecture.
+    [("w32_middle10", 21_164_643), ("w32_encoder10", 8_702_307), ("w16_middle10", 5_342_003)],
 )
-def test_presets_have_the_write_ups_sizes(preset, parameters, billions):
+def test_presets_have_the_write_ups_sizes(preset, parameters):
     def count(network: NAFNet) -> int:
         return sum(int(np.prod(parameter.shape)) for parameter in network.parameters())
 
     network = build(preset)
     assert count(network) == parameters
-    assert multiply_adds(network, 256, 256) / 1e9 == pytest.approx(billions, abs=0.03)
     # The gate adds one 3x3 output channel: width x 9 weights and a bias.
     assert count(build(preset, gate=True)) == parameters + PRESETS[preset]["width"] * 9 + 1
 
@@ -143,17 +142,3 @@ def test_traced_network_equals_the_eager_one_and_holds_no_matrix_product(local):
     assert "matmul" not in program
     assert "bmm" not in program
     assert ("cumsum" in program) == local
-
-
-@pytest.mark.parametrize(("windows_from", "gate"), [(16, False), (64, True)])
-def test_every_convolution_counts_as_often_as_it_runs(windows_from, gate):
-    network, seen = convert_to_local(build("tiny", gate=gate, width=4), windows_from, 1.5), []
-
-    def count(layer: Convolution, _: object, output: paddle.Tensor) -> None:
-        seen.append(int(paddle.numel(output)) * int(np.prod(layer.weight.shape[1:])))
-
-    for layer in network.sublayers():
-        if isinstance(layer, Convolution):
-            layer.register_forward_post_hook(count)
-    network(paddle.rand([1, 3, 37, 50]))
-    assert multiply_adds(network, 37, 50) == sum(seen)

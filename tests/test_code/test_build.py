@@ -68,7 +68,7 @@ def test_the_zip_holds_predict_the_weights_and_only_what_it_imports(weights, pac
     }
     # Imported only when they are needed.
     assert {"inference/engines/onnx_graph.py", "models/tlc.py", "data/photos/jpeg.py"} <= set(names)
-    unwanted = ("tests/", "metrics/", "losses/", "inference/timing.py", "train.py", "test_code/", "models/convert.py")
+    unwanted = ("tests/", "metrics/", "losses/", "inference/benchmark", "train.py", "test_code/", "models/convert.py")
     assert not any(name.startswith(unwanted) for name in names)
     loaded, exported = load_weights(weights), OnnxFile.load(tmp_path / "model.onnx")
     assert exported.fingerprint == Graph.nafnet(loaded, PredictConfig.from_dict(loaded.predict)).fingerprint

@@ -25,13 +25,6 @@ def test_every_epoch_shows_each_patch_once_in_another_order() -> None:
     assert len({tuple(epoch) for epoch in epochs}) == 3
 
 
-def test_epochs_run_across_stages_without_a_gap() -> None:
-    # 24 samples in the first stage: the third epoch begins there with four and goes on in the second.
-    stages = (Stage(iterations=6, batch=4, patch=64), Stage(iterations=3, batch=2, patch=128))
-    entries = [key.entry for keys in StageBatchSampler(stages, 10, seed=3) for key in keys]
-    assert Counter(entries[20:]) == Counter(range(10))
-
-
 @pytest.mark.parametrize("start", [0, 1, 5, 6, 7, 10, 11])
 def test_starting_late_gives_the_same_batches(start: int) -> None:
     assert batches(start=start) == batches()[start:]
@@ -52,12 +45,6 @@ def test_randomness_depends_on_seed_iteration_and_index_only() -> None:
     assert key._replace(entry=6, patch=128).generator().random(4).tolist() == numbers
     for change in ({"seed": 4}, {"iteration": 8}, {"index": 0}, {"iteration": 1, "index": 7}):
         assert key._replace(**change).generator().random(4).tolist() != numbers
-
-
-def test_seeds_order_the_list_differently() -> None:
-    stages = [Stage(iterations=1, batch=10, patch=8)]
-    orders = {tuple(key.entry for key in samples_at(0, stages, 10, seed)) for seed in range(5)}
-    assert len(orders) == 5
 
 
 def test_refusals() -> None:

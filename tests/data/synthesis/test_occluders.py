@@ -18,7 +18,7 @@ from data.synthesis.occluders import (
     kind_of,
     load_occluder,
     split_sources,
-)
+)  # fmt: skip
 from tests.data.synthesis.cutouts import SLEEVE, hand_rgba, save_with_mask, write_sources
 from tests.golden.pictures import SKIN, head, save
 
@@ -92,9 +92,7 @@ def test_a_mask_that_is_empty_or_of_another_size_names_its_file(tmp_path: Path) 
         load_occluder(OccluderEntry(path, mask, "hand"))
 
 
-def test_the_library_keeps_to_the_kind_and_passes_over_heads_without_a_top(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_library_keeps_to_the_kind_and_passes_over_heads_without_a_top(tmp_path, monkeypatch):
     monkeypatch.setattr(occluders, "CACHE_BYTES", 1)
     whole = np.zeros((300, 300, 4), np.uint8)
     whole[40:, 40:260] = head(260, 220)

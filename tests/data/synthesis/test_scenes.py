@@ -35,31 +35,6 @@ def test_the_desk_shows_round_one_to_four_sides_and_the_page_stays_inside() -> N
     assert counts == {1, 2, 3, 4}
 
 
-def test_little_of_the_page_is_lost_over_the_borders_without_desk() -> None:
-    rows, columns = np.mgrid[:320, :240]
-    page = np.stack([rows * 255 // 319, columns * 255 // 239, np.full_like(rows, 255)], 2).astype(np.uint8)
-    for seed in range(40):
-        picture = lay_on_desk(page, np.random.default_rng(seed))
-        seen = picture[picture[..., 2] == 255][:, :2]
-        assert seen.min(0).max() < 0.08 * 255
-        assert seen.max(0).min() > 0.92 * 255
-
-
-def test_desks_differ_and_lie_in_shadow_near_the_page() -> None:
-    tones, nearer = [], []
-    for seed in range(60):
-        picture, paper = _laid(seed, (480, 360))
-        away, brightness = ndimage.distance_transform_edt(~paper), picture.mean(2)
-        near, far = brightness[(away > 2) & (away < 6)], brightness[away > 20]
-        if len(far) > 500:
-            tones.append(far.mean())
-            nearer.append(near.mean() / far.mean())
-    assert len(tones) > 15
-    assert min(tones) < 60
-    assert max(tones) > 140
-    assert np.median(nearer) < 0.92
-
-
 def test_a_photo_of_a_page_has_its_size_and_the_light_of_a_photo() -> None:
     white, rng = np.full((400, 300, 3), 255, np.uint8), np.random.default_rng(0)
     white[100:120, 50:250] = 0

@@ -18,9 +18,8 @@ from data.images import read_rgb
 from data.masks import read_mask
 from data.synthesis import __main__ as synthesis
 from data.synthesis import sets
-from data.synthesis.occluders import CUTOUTS, OccluderLibrary
-from data.synthesis.printed import WholePictures, print_people
-from data.synthesis.sets import FOLDERS, SetOptions, find_sources, make_set, plan
+from data.synthesis.occluders import CUTOUTS
+from data.synthesis.sets import FOLDERS, SetOptions, find_sources, make_set
 from tests.data.synthesis.cutouts import digests, page_rgb, write_sources
 from tests.golden.pictures import save
 
@@ -68,9 +67,7 @@ def test_the_layout_is_the_contests(options: SetOptions, tmp_path: Path) -> None
 
 
 
-def test_train_and_heldout_share_no_source_and_every_page_is_taken_before_one_again(
-    options: SetOptions, tmp_path: Path
-) -> None:
+def test_train_and_heldout_share_no_source_and_every_page_is_taken_before_one_again(options, tmp_path):
     used = {}
     for subset, pages in (("train", 5), ("heldout", 3)):
         make_set(replace(options, groups=pages, occlusions_per_page=1, subset=subset), tmp_path / subset)
@@ -91,26 +88,13 @@ def test_an_empty_subset_is_refused(options: SetOptions, tmp_path: Path) -> None
         find_sources(replace(options, pages=(str(tmp_path),), subset="heldout"))
 
 
-@pytest.mark.parametrize("groups", [1, 3, 5, 24, 101])
-def test_pages_are_used_evenly_and_groups_add_up(groups: int) -> None:
-    jobs = plan(SetOptions(groups=groups, occlusions_per_page=4))
-    assert [photo for job in jobs for photo in job.photos] == list(range(groups))
-    assert len({job.stem for job in jobs}) == len(jobs)
-    sizes = [sum(job.folder == folder for job in jobs) for folder in FOLDERS]
-    assert max(sizes) - min(sizes) <= 1
-    assert max(len(job.photos) for job in jobs) <= 4
-    assert sum(size > 0 for size in sizes) == min(groups, 5)
-
-
 def test_long_side_0_copies_the_clean_photo_byte_for_byte(options: SetOptions, tmp_path: Path) -> None:
     make_set(replace(options, groups=2, long_side=0), tmp_path)
     copies = {path.read_bytes() for path in tmp_path.rglob("gt/*.jpg")}
     assert copies == {Path(group["page"]).read_bytes() for group in _groups(tmp_path)}
 
 
-def test_broken_sources_are_named_replaced_and_seen_in_the_exit_code(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_broken_sources_are_named_replaced_and_seen_in_the_exit_code(tmp_path, capsys):
     pages, cutouts = write_sources(tmp_path / "sources", pages=3, occluders=2)
     whole = (pages / "page 1.jpg").read_bytes()
     (pages / "page 1.jpg").write_bytes(whole[: len(whole) // 2])
@@ -160,47 +144,6 @@ def test_every_other_photo_is_its_clean_page_where_half_are_occluded(options: Se
     groups = _groups(tmp_path)
     assert [group["covered"] > 0 for group in groups] == [False, True] * 3 + [False]
     assert [bool(group["occluders"]) for group in groups] == [False, True] * 3 + [False]
-
-
-def test_people_desks_and_photos_without_occluder_have_random_numbers_of_their_own(
-    options: SetOptions, tmp_path: Path
-) -> None:
-    changes = {"all": {}, "half": {"occluded": 0.5}, "people": {"printed_people": 1.0}, "desks": {"desks": 1.0}}
-    for name, change in changes.items():
-        make_set(replace(options, groups=6, printed_photos=0.5, **change), tmp_path / name)
-    made = {name: digests(tmp_path / name) for name in changes}
-    for name, digest in made["all"].items():
-        if "/gt/" in name:
-            assert made["half"][name] == digest
-            assert digest not in (made["people"][name], made["desks"][name])
-        elif name.endswith(".png"):
-            # Same page, same place of the same occluder: only prints and desks are new.
-            assert made["people"][name] == digest == made["desks"][name]
-
-
-
-def test_people_are_printed_as_portraits_and_as_hands_before_a_background(options: SetOptions) -> None:
-    entries = find_sources(replace(options, subset="all")).occluders
-    library, rng = OccluderLibrary(entries), np.random.default_rng(0)
-    # Whole pictures, as heads with a mask beside them are.
-    entries = [entry._replace(mask=entry.mask or entry.path) for entry in entries]
-    portraits = {read_rgb(entry.path).tobytes() for entry in entries if entry.kind == "head"}
-    assert {WholePictures(entries)(rng).tobytes() for _ in range(20)} <= portraits
-    choose = WholePictures(entries, library)
-    hands = [picture for picture in (choose(rng) for _ in range(60)) if picture.tobytes() not in portraits]
-    assert 8 <= len(hands) <= 30
-    for picture in hands:
-        # No white paper round a printed hand: its upper corners have the background's colour.
-        assert np.ptp(picture[0].reshape(-1, 3), 0).max() <= 1
-        assert picture[0, 0].min() < 250
-    alone = WholePictures([entry for entry in entries if entry.kind == "hand"], library)
-    assert all(alone(rng).tobytes() not in portraits for _ in range(6))
-    page = page_rgb(300, 220)
-    before = page.copy()
-    shares = [np.any(print_people(page, choose, np.random.default_rng(seed)) != page, 2).mean() for seed in range(40)]
-    np.testing.assert_array_equal(page, before)
-    assert min(shares) > 0.005
-    assert max(shares) < 0.9
 
 
 def test_printed_people_are_not_cut_off_with_the_rest_of_a_strip(options: SetOptions, tmp_path: Path) -> None:

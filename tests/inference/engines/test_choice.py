@@ -18,6 +18,7 @@ from inference.engines.exported import make
 from inference.engines.runtimes import ONNX_ENGINES, BackendError
 from models.weights import save_weights
 from tests.inference.small import eager, small_graph, small_weights, tile
+from tests.inference.stand_ins import StandIn
 from utils.machine import DeviceError, available_cores
 
 
@@ -153,24 +154,10 @@ def test_with_an_exported_file_neither_paddle_nor_the_other_engine_is_imported(g
     assert not none.exists()
 
 
-class Answering:
-    """Answers with the tile and one other value."""
-
-    name, device = "stand-in", "cpu"
-
-    def __init__(self, value: float, precision: str = "fp32") -> None:
-        self.value, self.precision = value, precision
-
-    def __call__(self, tile: np.ndarray) -> np.ndarray:
-        output = tile.copy()
-        output[0, 0, 0, 0] = self.value
-        return output
-
-
 def test_finite_values_pass_and_others_are_an_error_with_names():
-    checked = CheckedBackend(Answering(0.25, "bf16"), True, "none")
-    assert (checked.name, checked.precision, checked.gated, checked.tlc) == ("stand-in", "bf16", True, "none")
-    assert checked(tile(3, 4))[0, 0, 0, 0] == 0.25
+    checked = CheckedBackend(StandIn(lambda tile: tile), True, "none")
+    assert (checked.name, checked.precision, checked.gated, checked.tlc) == ("stand-in", "fp32", True, "none")
+    np.testing.assert_array_equal(checked(tile(3, 4)), tile(3, 4))
     for value in (np.nan, -np.inf):
-        with pytest.raises(FloatingPointError, match=r"stand-in in fp16 on cpu.*3 x 4.*fp32"):
-            CheckedBackend(Answering(value, "fp16"), False, "")(tile(3, 4))
+        with pytest.raises(FloatingPointError, match=r"stand-in in fp32 on cpu.*3 x 4"):
+            CheckedBackend(StandIn(lambda tile, value=value: tile * np.float32(value)), False, "")(tile(3, 4))

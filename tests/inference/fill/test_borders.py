@@ -62,15 +62,6 @@ def test_a_slope_of_light_noise_and_a_spot_are_no_borders():
     assert areas_of(sheet((-9, -9), (112, -9), (105, 85), (-9, 72)), BorderRules(depth=0)) == 1
 
 
-@pytest.mark.parametrize("shape", [(1, 1), (3, 2), (9, 40)])
-def test_few_points_or_none_are_one_area(shape):
-    picture = np.random.default_rng(3).integers(0, 256, (*shape, 3)).astype(np.uint8)
-    for seen in (np.zeros(shape, bool), np.ones(shape, bool)):
-        areas = straight_areas(picture, seen, BorderRules(fewest=10_000))
-        assert areas.shape == shape
-        assert areas.max() == 0
-
-
 @pytest.mark.parametrize("count", range(1, 9))
 def test_a_rule_that_allows_few_points_is_no_trap(count):
     picture = np.array([[[0] * 3, [255] * 3, [90, 0, 200]] * 3], np.uint8)[:, :count]

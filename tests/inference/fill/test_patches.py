@@ -9,7 +9,7 @@ from configs.schema import PredictConfig
 from inference import Restorer
 from inference.fill.borders import BorderRules
 from inference.fill.lines import LineRules
-from inference.fill.paper import PaperRules, carry_on
+from inference.fill.paper import PaperRules
 from inference.fill.patches import (
     TONE_RING,
     PageRules,
@@ -90,18 +90,6 @@ def test_any_size_and_any_mask(shape, part):
     assert fill is restored or 0 < mask.mean() < 1
 
 
-def test_carrying_on_keeps_a_constant_and_takes_the_nearest_most():
-    weights = (np.random.default_rng(3).random((33, 47)) < 0.05).astype(np.float32)
-    assert np.allclose(carry_on(np.full((33, 47, 3), 0.3, np.float32), weights), 0.3, atol=1e-5)
-    weights, values = np.zeros((64, 100), np.float32), np.zeros((64, 100, 3), np.float32)
-    weights[:, :5] = weights[:, -5:] = values[:, 50:] = 1
-    row = carry_on(values, weights)[32, :, 0]
-    assert row[8] < 0.03
-    assert row[-9] > 0.97
-    assert abs(row[49:51].mean() - 0.5) < 0.02
-    assert (np.diff(row[8:-8]) > -1e-3).all()
-
-
 def test_lengths_grow_with_the_working_scale_and_never_shrink():
     assert RULES.scaled(300) == RULES.scaled(1024) == RULES
     double = PageRules().scaled(2048).paper
@@ -138,19 +126,6 @@ def test_grain_is_as_strong_as_that_of_the_paper_and_the_same_each_time():
     assert np.ptp(carry_page_on(flat, mask, PASTE, RULES)[100:, 90:130]) <= 1
 
 
-def test_fingers_far_apart_are_carried_on_one_by_one():
-    page = np.full((HEIGHT, 900, 3), 215, np.uint8)
-    page[:, 700:] = (120, 70, 40)
-    mask = np.zeros((HEIGHT, 900), np.uint8)
-    mask[90:, 80:140] = mask[90:, 670:730] = 1
-    picture = np.where(mask[..., None] > 0, 60, page).astype(np.uint8)
-    whole = carry_page_on(picture, mask, PASTE, RULES)
-    for half in (slice(0, 400), slice(400, 900)):
-        alone = carry_page_on(np.ascontiguousarray(picture[:, half]), np.ascontiguousarray(mask[:, half]), PASTE, RULES)
-        assert np.array_equal(whole[:, half], alone)
-    assert np.abs(whole.astype(int) - page)[mask > 0].mean() < 3
-
-
 def test_what_a_line_adds_does_not_wrap_round():
     page = np.full((HEIGHT, WIDTH, 3), 252, np.uint8)
     page[110:112], page[120:122] = 255, 0
@@ -177,14 +152,6 @@ def test_tone_matching_removes_a_tint_and_a_slope_of_light_unless_the_network_do
     assert np.abs(fill - clean)[mask > 0].max() < 0.02
     doubtful = match_tone(restored, picture, np.ones_like(probability), mask, 4, TONE_RING)
     assert np.allclose(doubtful, restored, atol=1e-6)
-
-
-def test_what_the_network_removes_beside_the_mask_is_not_taken_for_tone():
-    clean, picture, probability, mask = seen_by_a_network()
-    picture[50:57, 60:100] = (0.9, 0.1, 0.1)  # a red bar just above the fingers, which the network has wiped away
-    fill, gullible = (match_tone(clean, picture, probability, mask, 2, TONE_RING, outlier) for outlier in (0.1, 1e6))
-    assert np.abs(fill - clean)[mask > 0].max() < 0.01
-    assert np.abs(gullible - clean)[mask > 0].max() > 0.1
 
 
 @pytest.mark.parametrize("size", [(900, 1200), (70, 1200), (1, 9), (513, 511)])

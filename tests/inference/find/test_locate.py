@@ -8,7 +8,7 @@ import pytest
 
 from configs.schema import PredictConfig
 from inference import Restorer
-from inference.find.locate import OutlineRules, _guided, enlarge_mask, follow_edges, locate_whole, look_size
+from inference.find.locate import OutlineRules, follow_edges, locate_whole, look_size
 from inference.find.occlusion import OcclusionRules
 from tests.inference.painted import page
 from tests.inference.stand_ins import StandIn, brighten
@@ -67,17 +67,6 @@ def test_the_mask_ends_where_the_picture_does():
     assert (located & red).sum() > 0.99 * red.sum()
 
 
-def test_an_enlarged_mask_covers_the_same_part():
-    mask = np.zeros((90, 120), np.uint8)
-    mask[60:, 30:60] = 1
-    assert enlarge_mask(mask, (90, 120)) is mask
-    large = enlarge_mask(mask, (270, 361))
-    assert (large.shape, large.dtype) == ((270, 361), np.uint8)
-    assert abs(large.mean() - mask.mean()) < 0.004
-    assert large[190:, 95:175].all()
-    assert not large[:175].any()
-
-
 def scene(height: int = 120, width: int = 140, noise: float = 0.01) -> tuple[np.ndarray, np.ndarray]:
     """(float32 picture, uint8 mask): a hand's ellipse that comes in from below on a page."""
     mask = np.zeros((height, width), np.uint8)
@@ -85,29 +74,6 @@ def scene(height: int = 120, width: int = 140, noise: float = 0.01) -> tuple[np.
     picture = np.where(mask[..., None] > 0, HAND, PAGE)
     picture = picture + np.random.default_rng(1).normal(0, noise, picture.shape)
     return picture.astype(np.float32), mask
-
-
-def wrong(found: np.ndarray, truth: np.ndarray) -> float:
-    return (found != truth).sum() / truth.sum()
-
-
-@pytest.mark.parametrize("change", ["wider", "narrower", "moved"])
-def test_an_outline_some_pixels_off_goes_where_the_colours_change(change):
-    picture, truth = scene()
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7))
-    mask = {
-        "wider": cv2.dilate(truth, disc),
-        "narrower": cv2.erode(truth, disc),
-        "moved": np.roll(truth, 3, axis=1),
-    }[change]
-    assert wrong(mask, truth) > 0.09
-    assert wrong(follow_edges(mask, picture, RULES), truth) < wrong(mask, truth) / 2
-
-
-def test_a_right_outline_stays_and_so_does_one_where_the_picture_shows_no_edge():
-    picture, truth = scene()
-    assert wrong(follow_edges(truth, picture, RULES), truth) < 0.01
-    assert wrong(follow_edges(truth, np.full_like(picture, 0.7), RULES), truth) < 0.08
 
 
 def test_what_would_vanish_stays_as_it_is():
@@ -136,28 +102,6 @@ def test_any_size_and_any_mask(shape, part):
     assert (found.shape, found.dtype) == (shape, np.uint8)
     assert found.max(initial=0) <= 1
     assert part == "half" or np.array_equal(found, mask)
-
-
-def test_the_filter_is_the_least_squares_fit_of_every_window():
-    rules = OutlineRules(radius=2, smoothness=1e-3)
-    generator = np.random.default_rng(2)
-    guide, values = generator.random((12, 13, 3)), generator.random((12, 13))
-    found = _guided(values, guide, rules)
-    padded = [np.pad(plane, [(4, 4), (4, 4)] + [(0, 0)] * (plane.ndim - 2), "symmetric") for plane in (guide, values)]
-    fits = {}
-    for row in range(-2, 14):
-        for column in range(-2, 15):
-            window = (slice(row + 2, row + 7), slice(column + 2, column + 7))
-            colours, wanted = padded[0][window].reshape(-1, 3), padded[1][window].reshape(-1)
-            colour, mean = colours.mean(0), wanted.mean()
-            spread = (colours - colour).T @ (colours - colour) / 25 + rules.smoothness * np.eye(3)
-            slope = np.linalg.solve(spread, (colours - colour).T @ (wanted - mean) / 25)
-            fits[row, column] = (slope, mean - slope @ colour)
-    for row in range(2, 10):
-        for column in range(2, 11):
-            near = [fits[row + y, column + x] for y in range(-2, 3) for x in range(-2, 3)]
-            slope, offset = (np.mean([fit[part] for fit in near], axis=0) for part in (0, 1))
-            assert found[row, column] == pytest.approx(slope @ guide[row, column] + offset, abs=1e-4)
 
 
 def test_a_locator_sees_whole_copies_whose_sides_are_steps_of_32() -> None:
