@@ -13,6 +13,7 @@ import io
 import os
 import pickle
 import re
+import stat
 import tempfile
 import threading
 import time
@@ -43,22 +44,50 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary path beside `path`; renames it into place when the block succeeds, else removes it.
 
     The temporary name keeps the suffix (writers choose a format by it), starts with a dot and is that of this process
-    and thread, so that parallel writers and folder listings do not meet it. Missing parent folders are created.
+    and thread, so that parallel writers and folder listings do not meet it. Missing parent folders are created. A link
+    stays, and what it leads to is replaced. What is no file, such as a pipe or a device, and what a standard stream
+    goes to cannot be replaced: there `path` itself is yielded. An `OSError` of the block names `path`.
     """
-    path = Path(path)
+    named = path = Path(path)
     make_folder(path.parent)
+    straight = _is_written_into(path)
+    if not straight and path.is_symlink():
+        path = Path(os.path.realpath(path))
     # A name may be as long as the file system allows, so the temporary one must not grow with it.
     mark = abs(hash((path.name, threading.get_ident())))
-    temporary = path.with_name(f".{os.getpid()}-{mark:x}.tmp{path.suffix}")
+    temporary = path if straight else path.with_name(f".{os.getpid()}-{mark:x}.tmp{path.suffix}")
     try:
+        if path != named:
+            make_folder(path.parent)
         yield temporary
-        os.replace(temporary, path)
+        if not straight:
+            os.replace(temporary, path)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        if not straight:
+            with suppress(OSError):
+                temporary.unlink()
         if isinstance(error, OSError) and error.errno and error.filename in (None, os.fspath(temporary)):
             # The name that the caller knows; a full disk comes without any.
-            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+            raise OSError(error.errno, error.strerror, os.fspath(named)) from error
         raise
+
+
+def _is_written_into(path: Path) -> bool:
+    """Whether a new file in the place of `path` would not reach who waits there: a pipe, a device, a standard stream.
+
+    OSError: links that lead in a circle, a name that is too long.
+    """
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(there.st_mode):
+        return not stat.S_ISDIR(there.st_mode)
+    for stream in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(there, os.fstat(stream)):
+                return True
+    return False
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
@@ -66,7 +95,8 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     with atomic_path(path) as temporary, open(temporary, "wb") as file:
         file.write(content)
         file.flush()
-        os.fsync(file.fileno())
+        if stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            os.fsync(file.fileno())
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -215,3 +215,19 @@ def test_names_that_are_no_text_stand_in_table_and_csv(tmp_path, name):
     assert len(child.stdout.splitlines()) == 3
     with open(tmp_path / "table.csv", newline="", encoding="utf-8", errors="surrogateescape") as file:
         assert [row["name"] for row in csv.DictReader(file)] == [name, "mean"]
+
+
+def test_a_table_goes_into_a_pipe_or_a_device_that_stays_what_it_is(tmp_path):
+    for folder in ("results", "gt"):
+        save(tmp_path / folder / "a.png", CLEAN)
+    os.mkfifo(tmp_path / "pipe")
+    command = [sys.executable, "-m", "metrics", tmp_path / "results", tmp_path / "gt", "--csv"]
+    with subprocess.Popen([*command, tmp_path / "pipe"], stdout=subprocess.DEVNULL) as process:
+        assert (tmp_path / "pipe").read_text().startswith("name,")
+    assert process.returncode == 0
+    assert (tmp_path / "pipe").is_fifo()
+    # A link, so that a failure does not cost this machine its device.
+    (tmp_path / "null").symlink_to(os.devnull)
+    assert subprocess.run([*command, tmp_path / "null"], capture_output=True, check=False).returncode == 0
+    assert (tmp_path / "null").is_symlink()
+    assert Path(os.devnull).is_char_device()

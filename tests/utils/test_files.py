@@ -51,6 +51,46 @@ def test_an_error_keeps_the_old_file_and_removes_the_half_one(tmp_path):
     assert os.listdir(tmp_path) == ["x.png"]
 
 
+def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "x.bin").write_bytes(b"old")
+    for name, target in (("link", "far/x.bin"), ("second", "link"), ("dangling", "new/x.bin")):
+        (tmp_path / name).symlink_to(target)
+        write_bytes(tmp_path / name, name.encode())
+        assert (tmp_path / name).is_symlink()
+    assert (tmp_path / "far" / "x.bin").read_bytes() == b"second"
+    assert (tmp_path / "new" / "x.bin").read_bytes() == b"dangling"
+    assert os.listdir(tmp_path / "far") == os.listdir(tmp_path / "new") == ["x.bin"]
+
+
+def test_pipes_devices_and_standard_streams_are_written_into_and_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as other:
+        read = other.submit((tmp_path / "pipe").read_bytes)
+        write_bytes(tmp_path / "pipe", b"words")
+        assert read.result(timeout=20) == b"words"
+    assert (tmp_path / "pipe").is_fifo()
+    (tmp_path / "null").symlink_to(os.devnull)
+    write_bytes(tmp_path / "null", b"words")
+    assert Path(os.devnull).is_char_device()
+    script = "import sys; from utils.files import write_bytes; write_bytes('/dev/stdout', b'words'); print(' more')"
+    with open(tmp_path / "out", "ab") as out:
+        subprocess.run([sys.executable, "-c", script], stdout=out, check=True)
+    assert (tmp_path / "out").read_bytes() == b"words more\n"
+
+
+def test_an_error_of_the_system_names_the_file_and_nothing_else(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "full").symlink_to("/dev/full")
+    (tmp_path / "link").symlink_to("folder")
+    for name in ("folder", "loop", "full", "link", "n" * 256):
+        with pytest.raises(OSError, match=name) as caught:
+            write_bytes(tmp_path / name, b"x")
+        assert (caught.value.filename, caught.value.filename2) == (str(tmp_path / name), None)
+    assert sorted(os.listdir(tmp_path)) == ["folder", "full", "link", "loop"]
+
+
 def test_two_threads_that_write_one_file_do_not_meet(tmp_path):
     with atomic_path(tmp_path / "x.bin") as temporary:
         temporary.write_bytes(b"first")
