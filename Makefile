@@ -21,7 +21,7 @@ help:
 
 env: $(STAMP)
 
-$(STAMP): $(REQUIREMENTS) tests/requirements.txt
+$(STAMP): $(REQUIREMENTS) requirements-web.txt tests/requirements.txt
 	@echo 'Environment in $(VENV) from $(REQUIREMENTS) (GPU compute capability: $(or $(GPU_CAPABILITY),no GPU found))'
 	@$(BASE_PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || \
 	  { echo 'Python 3.11 or 3.12 is needed; name one with make BASE_PYTHON=/path/to/python3.11' >&2; exit 1; }

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("configs", "data", "inference", "losses", "metrics", "models", "test_code", "uncover", "utils")
+PACKAGES = ("configs", "data", "inference", "losses", "metrics", "models", "test_code", "uncover", "utils", "web")
 # Used when the user has installed them, and never needed.
 OPTIONAL = {"visualdl", "tensorboardX"}
 DISTRIBUTION_OF = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml", "paddle": "paddlepaddle"}
@@ -33,6 +33,13 @@ def test_cpu_and_gpu_requirements_differ_in_paddle_alone():
     assert cpu == gpu
 
 
+def test_what_the_page_brings_along_is_what_the_others_bring():
+    cpu, page = pins("requirements-cpu.txt"), pins("requirements-web.txt")
+    shared = cpu.keys() & page.keys()
+    assert shared
+    assert {name: cpu[name] for name in shared} == {name: page[name] for name in shared}
+
+
 def imported_modules() -> set[str]:
     files = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")] + list(ROOT.glob("*.py"))
     names = set()
@@ -47,9 +54,9 @@ def imported_modules() -> set[str]:
 
 
 def test_every_imported_package_is_pinned():
-    pinned = pins("requirements-cpu.txt")
+    pinned = pins("requirements-cpu.txt") | pins("requirements-web.txt")
     missing = {name for name in imported_modules() if DISTRIBUTION_OF.get(name, name).lower() not in pinned}
-    assert not missing, f"imported but not pinned in requirements-cpu.txt: {sorted(missing)}"
+    assert not missing, f"imported but not pinned in requirements-cpu.txt or -web.txt: {sorted(missing)}"
 
 
 @pytest.mark.parametrize("name", ["numpy", "opencv-python-headless", "pillow"])

@@ -1,0 +1,66 @@
+"""A stand-in for the restorer, which can be held up, and the server over it."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inference.restorer import Restored
+from tests.inference.painted import page, paint_over
+
+pytest.importorskip("fastapi", reason="requirements-web.txt is not installed")
+
+
+class Painter:
+    """What is red, or what it is told, becomes grey; it waits until `free`; `seen` are the pictures' heights."""
+
+    def __init__(self) -> None:
+        self.free, self.seen, self.error = threading.Event(), [], None
+        self.free.set()
+
+    def __call__(self, pixels: np.ndarray, mask: np.ndarray | None = None) -> Restored:
+        self.seen.append(len(pixels))
+        assert self.free.wait(60)
+        if self.error:
+            raise self.error
+        if mask is None:
+            result = paint_over(pixels)
+            return replace(result, located=result.mask[::2, ::2])
+        image = pixels.copy()
+        image[mask > 0] = 127
+        return Restored(image, mask, int(mask.any()), {}, mask)
+
+
+@pytest.fixture
+def painter() -> Painter:
+    return Painter()
+
+
+def picture(height: int = 300, kind: str = "PNG", box=(60, 150, 160, 260), width: int = 420) -> bytes:
+    """A file of a page with a red rectangle."""
+    buffer = io.BytesIO()
+    Image.fromarray(page(height, width, box)).save(buffer, kind)
+    return buffer.getvalue()
+
+
+def white(height: int, width: int, box=(0, 0, 0, 0)) -> bytes:
+    """A mask as a PNG: a white box on black."""
+    mask, buffer = np.zeros((height, width), np.uint8), io.BytesIO()
+    mask[box[0] : box[2], box[1] : box[3]] = 255
+    Image.fromarray(mask).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def until(reached, seconds: float = 20.0):
+    """What `reached()` gives as soon as it is true."""
+    end = time.monotonic() + seconds
+    while not (found := reached()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    return found

@@ -1,0 +1,255 @@
+"""The page in a real browser: photos in, slider, brush, apply, undo, download, keys, refusals, two people, a phone."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+import threading
+import zipfile
+
+import numpy as np
+import pytest
+import uvicorn
+from PIL import Image
+
+from tests.web.conftest import picture, until
+from web.api import create_app
+from web.jobs import Jobs, Limits
+
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+expect = playwright.expect
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as running:
+        chromium = running.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def address(painter):
+    """A server of its own, which takes 1 MB, 1 megapixel and six photos."""
+    jobs = Jobs(painter, Limits(bytes=1_000_000, pixels=1_000_000, photos=6))
+    server = uvicorn.Server(uvicorn.Config(create_app(jobs, "a stand-in"), port=0, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    until(lambda: server.started)
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
+    painter.free.set()
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def visit(browser, address):
+    """Opens the page for one more person; whatever the browser complains of fails the test."""
+    complaints, people = [], []
+
+    def come(**options):
+        people.append(browser.new_context(**{"viewport": {"width": 1100, "height": 700}, "locale": "en-GB", **options}))
+        page = people[-1].new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: request.url.startswith((address, "data:")) or complaints.append(request.url))
+        page.goto(address)
+        expect(page.locator("#drop")).to_contain_text("1 MB" if "locale" not in options else "1 MB、1")
+        return page
+
+    yield come
+    for one in people:
+        one.close()
+    assert not complaints
+
+
+def give(page, *files: tuple[str, bytes]) -> None:
+    page.set_input_files("#files", [{"name": name, "mimeType": "", "buffer": content} for name, content in files])
+
+
+def fetched(page, selector: str) -> tuple[str, bytes]:
+    with page.expect_download() as waiting:
+        page.click(selector)
+    return waiting.value.suggested_filename, waiting.value.path().read_bytes()
+
+
+def pixels(content: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
+
+
+def red(content: bytes) -> int:
+    return int(((pixels(content)[..., 0] > 180) & (pixels(content)[..., 1] < 90)).sum())
+
+
+def draw(page, *shares: tuple[float, float]) -> None:
+    """With the mouse, over points given as shares of the picture's width and height."""
+    box = page.locator("#before").bounding_box()
+    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in shares]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    for point in points[1:]:
+        page.mouse.move(*point, steps=5)
+    page.mouse.up()
+
+
+def shown(page) -> bytes:
+    return page.locator("#stage").screenshot()
+
+
+def test_a_photo_is_restored_compared_corrected_and_downloaded(visit):
+    page = visit()
+    give(page, ("页 1.png", picture()))
+    expect(page.locator("#about")).to_contain_text("页 1.png · 420 × 300")
+    expect(page.locator("#about")).to_contain_text("1 removed")
+    # The slider: all of before, then all of after, by the mouse and by keys.
+    divider, stage = page.locator("#divider"), page.locator("#stage").bounding_box()
+    handle = divider.bounding_box()
+    page.mouse.move(handle["x"] + handle["width"] / 2, handle["y"] + 50)
+    page.mouse.down()
+    page.mouse.move(stage["x"] + stage["width"], handle["y"] + 50, steps=4)
+    page.mouse.up()
+    expect(divider).to_have_attribute("aria-valuenow", "100")
+    assert red(shown(page)) > 5000
+    divider.press("Home")
+    expect(divider).to_have_attribute("aria-valuenow", "0")
+    assert red(shown(page)) == 0
+    divider.press("ArrowRight")
+    expect(divider).to_have_attribute("aria-valuenow", "2")
+    divider.press("Home")
+    # The brush, undone and done again, and another opinion within the same picture.
+    _, before = fetched(page, "#download")
+    expect(page.locator("#apply")).to_be_disabled()
+    page.click("[data-tool=add]")
+    draw(page, (0.7, 0.8), (0.9, 0.8))
+    page.keyboard.press("Control+z")
+    expect(page.locator("#apply")).to_be_disabled()
+    page.keyboard.press("Control+Shift+z")
+    expect(page.locator("#mask")).to_be_visible()
+    page.click("[data-tool=protect]")
+    draw(page, (0.38, 0.35), (0.38, 0.36))
+    page.click("#apply")
+    expect(page.locator("#apply")).to_be_disabled()
+    expect(page.locator("#wait")).to_be_hidden()
+    name, after = fetched(page, "#download")
+    assert name == "页 1.png"
+    changed = (pixels(before) != pixels(after)).any(axis=2)
+    assert changed[240, 310:370].all(), "what was painted is removed"
+    assert (pixels(after)[105, 160] == (230, 20, 20)).all(), "what was kept is back"
+    assert not changed[:, :130].any()
+    # The eraser goes back to what was found, and with it the file to what it was.
+    page.click("[data-tool=erase]")
+    page.locator("#size").fill("200")
+    draw(page, (0.6, 0.8), (1, 0.8))
+    draw(page, (0.38, 0.35), (0.4, 0.36))
+    page.locator("#stage").press("Enter")
+    expect(page.locator("#apply")).to_be_disabled()
+    expect(page.locator("#wait")).to_be_hidden()
+    assert fetched(page, "#download")[1] == before
+
+
+def test_wheel_keys_and_two_fingers_move_the_picture(visit):
+    page = visit(has_touch=True)
+    give(page, ("a.png", picture()))
+    place = page.locator("#world")
+    expect(place).to_be_visible()
+    fitted = place.bounding_box()
+    page.locator("#stage").hover()
+    page.mouse.wheel(0, -600)
+    assert place.bounding_box()["width"] > 1.5 * fitted["width"]
+    page.locator("#stage").press("0")
+    assert place.bounding_box() == fitted
+    page.locator("#stage").press("1")
+    assert place.bounding_box()["width"] == pytest.approx(420)
+    left = place.bounding_box()["x"]
+    page.locator("#stage").press("ArrowRight")
+    assert place.bounding_box()["x"] == pytest.approx(left - 60)
+    draw(page, (0.5, 0.2), (0.6, 0.3))
+    assert place.bounding_box()["x"] == pytest.approx(left - 60 + 42)
+    fingers = page.context.new_cdp_session(page)
+    for kind, spread in (("touchStart", 40), ("touchMove", 120), ("touchMove", 200)):
+        points = [{"x": 550 + side * spread, "y": 300, "id": side + 1} for side in (-1, 1)]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    assert place.bounding_box()["width"] == pytest.approx(5 * 420, rel=0.05)
+    # The middle of the picture, painted without a mouse.
+    page.keyboard.press("b")
+    page.locator("#stage").press("0")
+    page.locator("#stage").press(" ")
+    expect(page.locator("#undo")).to_be_enabled()
+
+
+def test_many_photos_good_and_bad_come_back_as_a_zip(visit):
+    page = visit()
+    give(page, ("a.png", picture()), ("bad.jpg", b"words"), ("cut.jpg", picture(kind="JPEG")[:5000]),
+         ("heavy.png", bytes(1_100_000)), ("large.jpg", picture(3000, "JPEG")), ("a.png", picture(200)),
+         ("g.png", b""))  # fmt: skip
+    expect(page.locator("#status")).to_contain_text("at most 6 photos at a time; 1 were left out")
+    expect(page.locator("#photos .busy")).to_have_count(0)
+    told = page.locator("#photos small").all_inner_texts()
+    expected = ["1 removed", "not a picture", "broken or cut short", "1.1 MB > 1 MB", "1.3 megapixels", "1 removed"]
+    assert [words in line for words, line in zip(expected, told, strict=True)] == [True] * 6, told
+    page.click("#photos li:nth-child(2) button")
+    expect(page.locator("#wait")).to_contain_text("not a picture")
+    name, archive = fetched(page, "#zip")
+    assert (name, zipfile.ZipFile(io.BytesIO(archive)).namelist()) == ("uncovered.zip", ["a.png", "a (2).png"])
+    for left in range(5, -1, -1):
+        page.click("#remove")
+        expect(page.locator("#photos li")).to_have_count(left)
+    expect(page.locator("#drop")).to_be_visible()
+
+
+def test_two_people_see_their_own_photos_and_wait_for_each_other(visit, painter):
+    one, two = visit(), visit()
+    painter.free.clear()
+    give(one, ("mine.png", picture()))
+    expect(one.locator("#wait")).to_have_text("is being restored …")
+    give(two, ("yours.png", picture(200)), ("more.png", picture(210)))
+    expect(two.locator("#wait")).to_have_text(re.compile("waits, [01] before it"))
+    painter.free.set()
+    for page, name in ((one, "mine.png"), (two, "yours.png")):
+        expect(page.locator("#about")).to_contain_text(name)
+        expect(page.locator("#about")).to_contain_text("1 removed")
+    expect(one.locator("#photos li")).to_have_count(1)
+    assert fetched(one, "#download")[1] != fetched(two, "#download")[1]
+
+
+def test_photos_are_pasted_and_dropped(visit):
+    page = visit()
+    for event, field in (("paste", "clipboardData"), ("drop", "dataTransfer")):
+        page.evaluate(
+            """([event, field, bytes]) => {
+                const transfer = new DataTransfer();
+                transfer.items.add(new File([new Uint8Array(bytes)], `${event}.png`, {type: "image/png"}));
+                const options = {bubbles: true, cancelable: true, [field]: transfer};
+                document.dispatchEvent(new (event === "paste" ? ClipboardEvent : DragEvent)(event, options));
+            }""",
+            [event, field, list(picture(60, box=None, width=80))],
+        )
+    expect(page.locator("#photos b")).to_have_text(["paste.png", "drop.png"])
+    expect(page.locator("#photos small")).to_have_text(["nothing found"] * 2)
+
+
+def test_everything_is_reached_by_keys_named_and_fits_a_phone_in_chinese(visit):
+    page = visit(locale="zh-CN", viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
+    assert page.locator("html").get_attribute("lang") == "zh-CN"
+    give(page, ("a.png", picture()), ("b.png", picture()))
+    expect(page.locator("#about")).to_contain_text("已去除 1 处")
+    page.tap("[data-tool=add]")
+    box = page.locator("#stage").bounding_box()
+    assert box["height"] > 200
+    page.touchscreen.tap(box["x"] + 200, box["y"] + 100)
+    expect(page.locator("#apply")).to_be_enabled()
+    sizes = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.scrollHeight]")
+    assert sizes == [360, 640], "nothing has to be scrolled for"
+    names, reached = page.evaluate(
+        """() => {
+            const seen = [...document.querySelectorAll("button, a, [role=slider], [role=application], input")]
+                .filter(one => one.checkVisibility());
+            return [seen.map(one => one.ariaLabel || one.innerText || one.closest("label")?.textContent || ""),
+                    seen.filter(one => one.tabIndex >= 0).length];
+        }"""
+    )
+    assert all(name.strip() for name in names), names
+    assert reached == len(names) > 15

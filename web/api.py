@@ -1,0 +1,290 @@
+"""What the page and other programs call, described at /openapi.json; every refusal is a sentence and a code word.
+
+    curl -F photo=@page.jpg http://localhost:8000/api/restore -o restored.jpg
+    curl -F photo=@page.jpg http://localhost:8000/api/mask -o covered.png
+    curl -F photo=@page.jpg -F mask=@covered.png http://localhost:8000/api/restore -o restored.jpg
+"""
+
+import asyncio
+import ipaddress
+import tempfile
+import zipfile
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import quote, urlsplit
+
+from fastapi import Depends, FastAPI, File, Query, Request, Response, UploadFile
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, Field
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from web.jobs import DONE, FAILED, WAITING, WORKING, Job, Jobs, RefusedError, too_large
+
+_STATIC = Path(__file__).parent / "static"
+# Around the files of a multipart body.
+_ENVELOPE_BYTES = 100_000
+_SECURITY = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}  # fmt: skip
+_MEANINGS = {
+    400: "The request cannot be understood.", 403: "The request comes from another site, or for another host.",
+    404: "There is no such photo (any more).", 409: "The photo is still being restored.",
+    413: "The upload or the photo is too large.", 415: "The file is not a picture of a kind that is read.",
+    422: "Something is missing or wrong, or the picture is broken.", 500: "It could not be restored.",
+    503: "Too many photos wait or are kept; Retry-After says for how many seconds.",
+}  # fmt: skip
+_PICTURE = {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
+_MASK = {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
+_ARCHIVE = {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}
+
+
+class Problem(BaseModel):
+    """Why something was not done."""
+
+    detail: str = Field(description="a sentence")
+    code: str = Field(description="a word for programs")
+
+
+class Status(BaseModel):
+    """A photo and what became of it."""
+
+    id: str
+    name: str
+    state: str = Field(description=f"{WAITING}, {WORKING}, {DONE} or {FAILED}")
+    message: str = Field(description="why it failed")
+    version: int = Field(description="how many results there have been; 0: none yet")
+    width: int
+    height: int
+    ahead: int = Field(description="photos that wait before this one")
+    occluders: int
+    seconds: float
+    notes: list[str] = Field(description="what of the file the result could not keep")
+
+
+class Health(BaseModel):
+    """Whether the server works, and what it takes."""
+
+    engine: str
+    limit_bytes: int
+    limit_pixels: int
+    limit_photos: int
+
+
+class Shown(StrEnum):
+    """What there is of a photo."""
+
+    result, mask, before, after, thumb = "result", "mask", "before", "after", "thumb"
+
+
+def _problems(*statuses: int) -> dict[int | str, dict]:
+    return {status: {"model": Problem, "description": _MEANINGS[status]} for status in statuses}
+
+
+def _refusal(status: int, code: str, detail: str, retry: int | None = None) -> JSONResponse:
+    headers = {} if retry is None else {"Retry-After": str(retry)}
+    return JSONResponse({"detail": detail, "code": code}, status, headers)
+
+
+def create_app(jobs: Jobs, engine: str, names: Iterable[str] = ()) -> FastAPI:
+    """The page and the interface over `jobs`, which are closed with it.
+
+    Args:
+        engine: what restores, in words.
+        names: of hosts under which this one is reached, beside localhost and addresses of numbers.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await run_in_threadpool(jobs.close)
+
+    about = "Removes fingers, hands and heads from photographed documents."
+    app = FastAPI(title="uncover", description=about, version="1", lifespan=lifespan, docs_url=None, redoc_url=None,
+                  responses=_problems(400, 403))  # fmt: skip
+    app.add_middleware(Guard, jobs=jobs, names={"localhost", *names})
+
+    @app.exception_handler(RefusedError)
+    async def refused(_: Request, error: RefusedError) -> JSONResponse:
+        return _refusal(error.status, error.code, str(error), error.retry)
+
+    @app.exception_handler(HTTPException)
+    async def failed(_: Request, error: HTTPException) -> JSONResponse:
+        response = _refusal(error.status_code, "refused", str(error.detail))
+        response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        told = "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())
+        return _refusal(422, "invalid", told)
+
+    def status(job: Job) -> Status:
+        height, width = job.size
+        return Status(
+            id=job.id, name=job.name, state=job.state, message=job.message, version=job.version, width=width,
+            height=height, ahead=jobs.ahead(job), occluders=job.occluders, seconds=job.seconds, notes=list(job.notes),
+        )  # fmt: skip
+
+    def by_id(job_id: str) -> Job:
+        return jobs.get(job_id)
+
+    Known = Annotated[Job, Depends(by_id)]
+    Photo = Annotated[UploadFile, File(description="JPEG, PNG, TIFF, WebP or BMP")]
+    Mask = Annotated[UploadFile, File(description="a picture, upright, white where the photo is covered; of that "
+                                                  "size, or smaller in proportion")]  # fmt: skip
+
+    @app.get("/api/health")
+    async def health() -> Health:
+        """Whether the server works, what restores, and what is taken at most."""
+        limits = jobs.limits
+        return Health(engine=engine, limit_bytes=limits.bytes, limit_pixels=limits.pixels, limit_photos=limits.photos)
+
+    async def at_once(photo: UploadFile, mask: UploadFile | None, what: Shown) -> Response:
+        given = None if mask is None else mask.file
+        job = await run_in_threadpool(jobs.add, photo.file, photo.filename or "", given)
+        try:
+            await asyncio.wrap_future(job.finished)
+            if job.state != DONE:
+                raise RefusedError(422 if job.bad else 500, "broken" if job.bad else "failed", job.message)
+            return await run_in_threadpool(_content, job, what)
+        finally:
+            await run_in_threadpool(jobs.remove, job)
+
+    taking = _problems(413, 415, 422, 500, 503)
+
+    @app.post("/api/restore", response_class=Response, responses={200: _PICTURE, **taking})
+    async def restore(photo: Photo, mask: Mask | None = None) -> Response:
+        """A photo in, the same kind of file out, without what covers it; a mask says what that is."""
+        return await at_once(photo, mask, Shown.result)
+
+    @app.post("/api/mask", response_class=Response, responses={200: _MASK, **taking})
+    async def find(photo: Photo) -> Response:
+        """A photo in, out what covers it: a grey PNG of its size, white where it is covered, upright."""
+        return await at_once(photo, None, Shown.mask)
+
+    @app.post("/api/jobs", status_code=201, responses=taking)
+    async def add_job(photo: Photo) -> Status:
+        """Takes a photo in and answers before it is restored."""
+        return status(await run_in_threadpool(jobs.add, photo.file, photo.filename or ""))
+
+    @app.get("/api/jobs/{job_id}", responses=_problems(404, 422))
+    async def get_job(job: Known, wait: Annotated[float, Query(ge=0, le=10)] = 0) -> Status:
+        """How far a photo is; with `wait` the answer comes when it is finished, or after so many seconds."""
+        if wait and not job.finished.done():
+            await asyncio.wait([asyncio.wrap_future(job.finished)], timeout=wait)
+        return status(job)
+
+    @app.post("/api/jobs/{job_id}/mask", status_code=202, responses=_problems(404, 409, 413, 415, 422, 503))
+    async def correct_job(job: Known, mask: Mask) -> Status:
+        """Restores a photo again, told what is covered."""
+        await run_in_threadpool(jobs.correct, job, mask.file)
+        return status(job)
+
+    @app.delete("/api/jobs/{job_id}", status_code=204, responses=_problems(404, 422))
+    async def remove_job(job: Known) -> None:
+        """Forgets a photo and removes its files."""
+        await run_in_threadpool(jobs.remove, job)
+
+    @app.get("/api/jobs/{job_id}/{what}", response_class=Response, responses={200: _PICTURE, **_problems(404, 422)})
+    def get_file(job: Known, what: Shown) -> Response:
+        """The result as a file; what covers the photo as a PNG; before, after and a small picture as JPEGs to show."""
+        return _content(job, what)
+
+    @app.get("/api/zip", response_class=StreamingResponse, responses={200: _ARCHIVE, **_problems(404, 422)})
+    def get_zip(id: Annotated[list[str], Query(min_length=1, max_length=jobs.limits.photos)]) -> StreamingResponse:
+        """The results of several photos in one file, under their own names."""
+        archive, taken = tempfile.TemporaryFile(dir=jobs.folder), set()  # noqa: SIM115
+        with zipfile.ZipFile(archive, "w") as file:
+            for job in map(jobs.get, dict.fromkeys(id)):
+                with suppress(FileNotFoundError):
+                    file.write(job.folder / "result", _unused(job.name, taken))
+        archive.seek(0)
+        headers, parts = {"Content-Disposition": 'attachment; filename="uncovered.zip"'}, lambda: archive.read(1 << 18)
+        return StreamingResponse(iter(parts, b""), media_type="application/zip", headers=headers)
+
+    app.mount("/", StaticFiles(directory=_STATIC, html=True))
+    return app
+
+
+def _content(job: Job, what: Shown) -> Response:
+    """A file of a photo. Read whole: a correction may put another in its place meanwhile."""
+    suffix = {Shown.result: "", Shown.mask: ".png"}.get(what, ".jpg")
+    try:
+        content = (job.folder / (what + suffix)).read_bytes()
+    except FileNotFoundError as error:
+        raise RefusedError(404, "gone", f"{job.name}: not restored yet, or removed") from error
+    kind = "png" if what is Shown.mask else job.kind.lower() if what is Shown.result else "jpeg"
+    name = f"{job.name}.mask.png" if what is Shown.mask else job.name
+    place = "attachment" if what in (Shown.result, Shown.mask) else "inline"
+    headers = {"Content-Disposition": f"{place}; filename*=UTF-8''{quote(name, safe='')}"}
+    return Response(content, media_type=f"image/{kind}", headers={**headers, "X-Occluders": str(job.occluders)})
+
+
+def _unused(name: str, taken: set[str]) -> str:
+    """`name`, or "name (2).jpg" where it is taken already, whatever the case of its letters."""
+    path, number, wanted = Path(name), 1, name
+    while wanted.lower() in taken:
+        number += 1
+        wanted = f"{path.stem} ({number}){path.suffix}"
+    taken.add(wanted.lower())
+    return wanted
+
+
+class Guard:
+    """Stands before everything: hosts, other sites, the size of a body; and the headers of every answer.
+
+    A page elsewhere must neither send photos here nor read them. A browser tells where a request comes from (Origin),
+    and a name that somebody else's name server points at this machine is not ours (Host).
+    """
+
+    def __init__(self, app: ASGIApp, jobs: Jobs, names: set[str]) -> None:
+        self._app, self._jobs, self._names = app, jobs, {name.lower() for name in names}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        headers, most = Headers(scope=scope), 2 * self._jobs.limits.bytes + _ENVELOPE_BYTES
+        read = 0
+
+        async def counted() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > most:
+                raise HTTPException(413, str(too_large(self._jobs.limits)))
+            return message
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message).update(_SECURITY)
+            await send(message)
+
+        app, host, origin = self._app, headers.get("host", ""), headers.get("origin")
+        if not self._is_ours(host):
+            app = _refusal(403, "foreign", f"the host {host!r} is not this one; name it with --name if it is")
+        elif origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            app = _refusal(403, "foreign", "the request comes from another site")
+        elif headers.get("content-length", "0").isdecimal() and int(headers.get("content-length", "0")) > most:
+            app = _refusal(413, "too_large", str(too_large(self._jobs.limits)))
+        return await app(scope, counted, sent)
+
+    def _is_ours(self, host: str) -> bool:
+        with suppress(ValueError):
+            name = urlsplit(f"//{host}").hostname or ""
+            if name in self._names:
+                return True
+            ipaddress.ip_address(name)
+            return True
+        return False

@@ -1,0 +1,100 @@
+"""A page to drop photos on, and the same by HTTP (/openapi.json); nothing leaves this machine.
+
+    python app.py
+    python app.py --port 8080 --max-megabytes 300
+"""
+
+from __future__ import annotations
+
+import argparse
+import ipaddress
+import logging
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+from utils.command import command
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    where = parser.add_argument_group("where")
+    where.add_argument("--host", default="127.0.0.1", help="address to listen at; default: this machine alone")
+    where.add_argument("--port", type=port, default=8000, help="default 8000; 0 takes a free one")
+    where.add_argument("--name", action="append", default=[], metavar="HOST",
+                       help="a name by which browsers reach this machine, such as scans.example.org; repeatable")
+    limits = parser.add_argument_group("limits")
+    limits.add_argument("--max-megabytes", type=number, default=100, metavar="MB", help="of a file; default 100")
+    limits.add_argument("--max-megapixels", type=number, default=100, metavar="MP", help="of a photo; default 100")
+    limits.add_argument("--max-photos", type=number, default=200, metavar="N", help="kept at a time; default 200")
+    limits.add_argument("--queue", type=number, default=32, metavar="N", help="photos that may wait; default 32")
+    limits.add_argument("--keep-minutes", type=number, default=60, metavar="MIN",
+                        help="after which photos that nobody asks for are removed; default 60")
+    engine = parser.add_argument_group("engine, as in predict.py")
+    engine.add_argument("--weights", help="file of weights; default: model.pdparams here, then in test_code/")
+    engine.add_argument("--device", default="auto", help="auto (a GPU if it works), cpu, gpu or gpu:N")
+    engine.add_argument("--threads", type=number, help="threads of the CPU; default: OMP_NUM_THREADS, or all")
+    return parser.parse_args(arguments)
+
+
+def number(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, 1 or more")
+    return int(text)
+
+
+def port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 0 to 65535")
+    return int(text)
+
+
+@command(ValueError, RuntimeError)
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = parse_arguments(arguments)
+    logging.basicConfig(level="WARNING", format="%(levelname)s: %(message)s")
+    try:
+        import uvicorn
+
+        from web.api import create_app
+        from web.jobs import Jobs, Limits
+    except ModuleNotFoundError as error:
+        raise RuntimeError(f"the page needs {error.name}; install it: pip install -r requirements-web.txt") from error
+    from inference.restorer import Restorer
+
+    with _listen(options.host, options.port) as listener:
+        restorer = Restorer(options.weights, options.device, threads=options.threads)
+        limits = Limits(options.max_megabytes * 1_000_000, options.max_megapixels * 1_000_000, options.max_photos,
+                        options.queue, options.keep_minutes * 60.0)  # fmt: skip
+        engine = restorer.describe()
+        jobs = Jobs(restorer, limits)
+        try:
+            app = create_app(jobs, engine, [*options.name, socket.gethostname()])
+            shown = f"[{options.host}]" if ":" in options.host else options.host
+            address = f"http://{shown}:{listener.getsockname()[1]}/"
+            print(engine)
+            if not _is_loopback(options.host):
+                told = f"warning: whoever reaches {address} can use it, without a password and unencrypted"
+                print(told, file=sys.stderr)
+            print(f"open {address} (ctrl-C ends it and removes every photo that it holds)", flush=True)
+            config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False,
+                                    timeout_graceful_shutdown=3)  # fmt: skip
+            uvicorn.Server(config).run(sockets=[listener])
+        finally:
+            jobs.close()
+    return 0
+
+
+def _listen(host: str, number: int) -> socket.socket:
+    try:
+        return socket.create_server((host, number), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        reason = (error.strerror or str(error)).split(" (while")[0]
+        raise ValueError(f"{host}, port {number}: {reason}; name another with --host or --port") from error
+
+
+def _is_loopback(host: str) -> bool:
+    with suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return host == "localhost"
