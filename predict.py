@@ -1,7 +1,9 @@
 """Removes fingers, hands and heads from the photographed documents of a folder.
 
     python predict.py photos results
-    python predict.py photos results --weights runs/phase2/model_best.pdparams --save-mask --compare
+    python predict.py photo.jpg restored.jpg
+    python predict.py photos results --dry-run --report              # what would be removed, and how surely
+    python predict.py photos results --mask masks --mask-mode add    # and what a person has marked
 
 Results keep the names, sub-folders and formats of their sources; a picture that nothing covers is copied as it is.
 A second run goes on where the first one stopped and keeps what is finished. The exit code is 1 when a picture failed,
@@ -11,106 +13,148 @@ A second run goes on where the first one stopped and keeps what is finished. The
 from __future__ import annotations
 
 import argparse
-import io
 import logging
 import re
 import sys
 import time
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from os import fsencode
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
-
+from utils.command import AT_ONCE, STOPPED, command, number, program, sentence, whole
 from utils.files import printable
-from utils.machine import bar_intervals
 
 if TYPE_CHECKING:
     from inference.folder import Outcome
+    from inference.restorer import Restorer
 
 # More than this many names are told as a number, or a folder of notes would hide what matters.
 _NAMES_TOLD = 5
+_STATUSES = ("restored", "untouched", "skipped", "failed")
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("source", metavar="SRC", help="folder of photos, searched with its sub-folders, or one photo")
-    parser.add_argument("results", metavar="RESULTS", help="folder that results are written to")
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        program("predict.py"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("source", metavar="SRC", help="folder of photos, with its sub-folders, or one photo")
+    parser.add_argument("results", metavar="RESULTS", help="folder that results are written to; for one photo, also a "
+                        "file of the same kind")  # fmt: skip
     files = parser.add_argument_group("files")
     files.add_argument("--include", default="*", metavar="PATTERN", help="only files named so, such as '*.jpg'")
     files.add_argument("--overwrite", action="store_true", help="restore again what has a result already")
     files.add_argument("--save-mask", action="store_true", help="write PHOTO.jpg.mask.png beside each result")
     files.add_argument("--compare", action="store_true", help="write PHOTO.jpg.compare.jpg beside each restored photo")
+    files.add_argument("--dry-run", action="store_true", help="write no photo, but report.csv: what would be removed")
+    files.add_argument("--report", action="store_true", help="write report.csv, and report.html to look through")
+    files.add_argument("--shard", type=shard, metavar="I/N", help="only the I-th of N parts, for several machines")
     files.add_argument("--verbose", action="store_true", help="a line for every picture, and more about the engine")
+    hand = parser.add_argument_group("a second opinion")
+    hand.add_argument("--mask", metavar="FOLDER", help="masks by hand, PHOTO.jpg.mask.png or PHOTO.png, white = "
+                      "covered; photos without one are looked at as always")  # fmt: skip
+    hand.add_argument("--mask-mode", choices=("replace", "add", "protect"), default="replace",
+                      help="a mask counts instead of what is found, is added to it, or is kept from being changed")
     method = parser.add_argument_group("method")
     method.add_argument("--weights", help="file of weights; default: model.pdparams here, then in test_code/")
     method.add_argument("--mode", choices=("auto", "tiles", "full"), default="auto",
                         help="auto: find what is covered and restore that; tiles, full: the whole picture")
     method.add_argument("--scale", type=scale, default="auto", help="working size: auto, or a fraction up to 1")
     method.add_argument("--tiles", type=tiles, help="for --mode tiles: rows x columns; default: as the weights say")
-    method.add_argument("--overlap", type=int, help="pixels that tiles share; 0 is the plain cut")
-    method.add_argument("--tlc-ratio", type=float, help="TLC's window in training sizes; 0 turns TLC off")
+    method.add_argument("--overlap", type=whole(0, 4096), help="pixels that tiles share; 0 is the plain cut")
+    method.add_argument("--tlc-ratio", type=number(0, 100), help="TLC's window in training sizes; 0 turns TLC off")
     method.add_argument("--tta", action="store_true", help="average over mirrored copies: slower, a little better")
     engine = parser.add_argument_group("engine")
     engine.add_argument("--device", default="auto", help="auto (a GPU if it works), cpu, gpu or gpu:N")
     engine.add_argument("--backend", choices=("auto", "paddle", "onnxruntime", "openvino"), default="auto",
                         help="what runs the network; auto: the fastest that is installed and works")
     engine.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="how exactly")
-    engine.add_argument("--threads", type=threads, help="threads of the CPU; default: OMP_NUM_THREADS, or all")
-    return parser.parse_args(arguments)
+    engine.add_argument("--threads", type=AT_ONCE, help="threads of the CPU; default: OMP_NUM_THREADS, or all")
+    options = parser.parse_args(arguments)
+    if options.dry_run and (options.save_mask or options.compare or options.overwrite):
+        parser.error("--dry-run writes no photos, and so no masks and no sheets either")
+    return options
 
 
 def scale(text: str) -> str | float:
-    return text if text == "auto" else float(text)
-
-
-def threads(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number of threads, 1 or more")
-    return int(text)
+    return text if text == "auto" else number(0.01, 1)(text)
 
 
 def tiles(text: str) -> tuple[int, int]:
     """"2x3" is 2 rows of 3 columns."""
-    match = re.fullmatch("([1-9][0-9]*)x([1-9][0-9]*)", text.lower())
+    match = re.fullmatch("([1-9][0-9]?)x([1-9][0-9]?)", text.lower())
     if match is None:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected ROWSxCOLUMNS such as 2x3")
+        raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected ROWSxCOLUMNS such as 2x3, at most 99x99")
     return int(match[1]), int(match[2])
 
 
-def main(arguments: list[str] | None = None) -> int:
+def shard(text: str) -> tuple[int, int]:
+    """"2/5" is the second of five parts."""
+    match = re.fullmatch("([1-9][0-9]{0,4})/([1-9][0-9]{0,4})", text)
+    if match is None or int(match[1]) > int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected I/N such as 2/5, I from 1 to N")
+    return int(match[1]), int(match[2])
+
+
+@command(ValueError, RuntimeError)
+def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A name that the terminal cannot show must not end the run.
-            stream.reconfigure(errors="backslashreplace")
     logging.basicConfig(level="INFO" if options.verbose else "WARNING", format="%(levelname)s: %(message)s")
     # Imported here, so that --help and a typing error need not wait. Paddle is imported by the engines that need it: it
     # takes seconds and a quarter of a gigabyte.
-    from inference.folder import ResultsError, restore_folder
-    from inference.restorer import Restorer
-    from inference.sources import list_pictures, prepare_results
+    from tqdm import tqdm
+    from tqdm.contrib.logging import logging_redirect_tqdm
 
-    try:
-        listing = list_pictures(options.source, options.results, options.include)
-        if not listing.pictures and not listing.closed:
-            raise FileNotFoundError(f"{options.source}: no pictures found (--include is {options.include!r})")
-        rows, columns = options.tiles or (None, None)
-        names = ("mode", "scale", "tta", "backend", "precision", "threads", "overlap", "tlc_ratio")
-        wanted = {name: getattr(options, name) for name in names}
-        restorer = Restorer(options.weights, options.device, rows=rows, columns=columns, **wanted)
+    from inference.folder import ResultsError, restore_file, restore_folder
+    from inference.report import Report, look, masks_in
+    from inference.restorer import Restorer
+    from inference.sources import is_one_file, list_pictures, prepare_results
+    from utils.machine import bar_intervals
+
+    into_file = is_one_file(options.source, options.results)
+    if into_file and (options.dry_run or options.report or options.save_mask or options.compare or options.shard):
+        raise ValueError(f"{options.results}: one file is written and nothing beside it; for --dry-run, --report, "
+                         "--save-mask, --compare and --shard name a folder")  # fmt: skip
+    if options.mask is not None and not Path(options.mask).is_dir():
+        raise ValueError(f"{options.mask}: no such folder (--mask)")
+    told = masks_in(Path(options.mask)) if options.mask else None
+    listing = list_pictures(options.source, Path(options.results).parent / "." if into_file else options.results,
+                            options.include, apart=not into_file)  # fmt: skip
+    if not listing.pictures and not listing.closed:
+        only = "" if options.include == "*" else f" that fit --include {options.include!r}"
+        raise FileNotFoundError(f"{options.source}: no pictures found{only}")
+    if options.shard:
+        part, parts = options.shard
+        chosen = [name for name in listing.pictures if zlib.crc32(fsencode(name)) % parts == part - 1]
+        listing = replace(listing, pictures=chosen)
+    rows, columns = options.tiles or (None, None)
+    names = ("mode", "scale", "tta", "backend", "precision", "threads", "overlap", "tlc_ratio")
+    wanted = {name: getattr(options, name) for name in names}
+    restorer = Restorer(options.weights, options.device, rows=rows, columns=columns, **wanted)
+    restore = partial(restorer, mask_mode=options.mask_mode) if told else restorer
+    report = Report(pages=options.report)
+    if into_file:
+        work = restore_file(restore, listing, Path(options.results), overwrite=options.overwrite, told=told)
+    else:
         prepare_results(options.results)
         orders = {name: getattr(options, name) for name in ("overwrite", "save_mask", "compare")}
-        work = restore_folder(restorer, listing, options.results, **orders)
-    except (OSError, ValueError, RuntimeError, MemoryError) as error:
-        print(f"error: {printable(error)}", file=sys.stderr)
-        return 2
-    print(restorer.describe())
+        see = {"see": report.see} if options.report else {}
+        masks = {"told": told} if told else {}
+        work = (
+            look(partial(restore, fill=False), listing, told, report) if options.dry_run
+            else restore_folder(restore, listing, options.results, **orders, **masks, **see)
+        )  # fmt: skip
+    print(printable(introduction(options, len(listing.pictures), restorer)))
+    if options.verbose:
+        print(restorer.describe())
     tell_left_out("not a picture", listing.others, options.verbose)
     tell_left_out("a linked folder", listing.linked, options.verbose)
+    sys.stdout.flush()
     outcomes: list[Outcome] = []
     start, problem, code = time.perf_counter(), "", 1
     # In a log, a line for every picture says how far it is.
@@ -122,17 +166,34 @@ def main(arguments: list[str] | None = None) -> int:
             for outcome in work:
                 outcomes.append(outcome)
                 bar.update()
-                if options.verbose or outcome.status == "failed":
-                    bar.write(str(outcome), file=sys.stderr)
+                if options.verbose or options.dry_run or outcome.status == "failed":
+                    asked_for = options.dry_run and outcome.status != "failed"
+                    bar.write(str(outcome), file=sys.stdout if asked_for else sys.stderr)
     except KeyboardInterrupt:
-        problem, code = "stopped; run it again to go on with what is missing", 130
+        problem, code = "stopped; run it again to go on with what is missing", STOPPED
     except ResultsError as error:
-        problem = f"error: {printable(error)}; make room and run it again"
+        problem = f"error: {sentence(error)}; make room and run it again"
+    if options.dry_run or options.report:
+        mark = ".{}-of-{}".format(*options.shard) if options.shard else ""
+        for path in report.write(Path(options.results), outcomes, mark):
+            print(printable(f"report: {path}"))
     print(*summary(outcomes, time.perf_counter() - start), sep="\n")
     if problem:
         print(problem, file=sys.stderr)
         return code
     return int(any(outcome.status == "failed" for outcome in outcomes))
+
+
+def introduction(options: argparse.Namespace, count: int, restorer: Restorer) -> str:
+    """What the run is going to do and with what, in plain words."""
+    what = "Looking for what covers" if options.dry_run else "Restoring"
+    photos = f"{count} picture{'s' if count != 1 else ''} of {options.source}"
+    part = f" (part {options.shard[0]} of {options.shard[1]})" if options.shard else ""
+    into = "; no photo is written, the report goes to " if options.dry_run else " into "
+    by_hand = {"replace": "; masks in {} count", "add": "; masks in {} are added",
+               "protect": "; what masks in {} mark stays"}  # fmt: skip
+    masks = by_hand[options.mask_mode].format(options.mask) if options.mask else ""
+    return f"{what} {photos}{part}{into}{options.results}, {restorer.introduce()}{masks}"
 
 
 def tell_left_out(reason: str, paths: Sequence[Path], all_of_them: bool) -> None:
@@ -147,7 +208,8 @@ def tell_left_out(reason: str, paths: Sequence[Path], all_of_them: bool) -> None
 def summary(outcomes: Sequence[Outcome], elapsed: float) -> list[str]:
     """The last lines of a run that took `elapsed` seconds since its first picture."""
     counts = Counter(outcome.status for outcome in outcomes)
-    parts = (f"{counts[status]} {status}" for status in ("restored", "untouched", "skipped", "failed"))
+    looked = counts["found"] > 0
+    parts = (f"{counts[status]} {status}" for status in (("found", "untouched", "failed") if looked else _STATUSES))
     lines = [f"{len(outcomes)} picture{'s' if len(outcomes) != 1 else ''}: {', '.join(parts)}"]
     if counts["skipped"]:
         kept = "finished results were kept, also those of other weights or options; --overwrite redoes them"
@@ -166,8 +228,4 @@ def summary(outcomes: Sequence[Outcome], elapsed: float) -> list[str]:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:  # While the engine was loading; later, the pictures that are finished are counted first.
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
+    sys.exit(main())

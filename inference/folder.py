@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from data.images import write_image
 from data.masks import write_mask
@@ -27,6 +28,7 @@ from data.photos import Encoded, count_pixels, encode_photo, read_photo
 from inference.restorer import Restored
 from inference.sheet import draw_comparison
 from inference.sources import MASK, SHEET, Listing, beside, require_regular
+from utils.command import sentence
 from utils.files import printable, remove_leftovers, write_bytes
 from utils.machine import available_cores
 
@@ -69,14 +71,17 @@ class Outcome:
 
 
 def restore_folder(
-    restorer: Callable[[np.ndarray], Restored], listing: Listing, results: str | os.PathLike[str],
+    restorer: Callable[..., Restored], listing: Listing, results: str | os.PathLike[str],
     *, overwrite: bool = False, save_mask: bool = False, compare: bool = False,
+    told: Callable[[Path], np.ndarray | None] | None = None,
+    see: Callable[[Outcome, np.ndarray, Restored], None] | None = None,
 ) -> Iterator[Outcome]:  # fmt: skip
     """Restores every picture of `listing` into `results` and tells of each, in that order, as soon as it is done.
 
     A result appears under its name only when it is whole, so one that exists is finished, and is skipped unless
     `overwrite`. A picture that cannot be restored is reported as failed, and the next one follows. `save_mask` writes
-    a mask beside each result, `compare` a before/after sheet beside each restored one.
+    a mask beside each result, `compare` a before/after sheet beside each restored one. `told` gives the mask that a
+    person has made for a picture; `see` is shown every picture's pixels and what was made of them.
 
     Raises:
         ValueError: at once, when the mask or the sheet of one picture would take the place of another's result.
@@ -94,9 +99,31 @@ def restore_folder(
     def jobs() -> Iterator[Job]:
         for outcome in map(Outcome, listing.pictures):
             source, target = listing.root / outcome.name, Path(results, outcome.name)
-            yield outcome, _parts(outcome, restorer, source, target, overwrite, save_mask, compare)
+            yield outcome, _parts(outcome, restorer, source, target, overwrite, save_mask, compare, told, see)
 
     return _told(listing, results, jobs())
+
+
+def restore_file(
+    restorer: Callable[..., Restored], listing: Listing, target: Path, *, overwrite: bool = False,
+    told: Callable[[Path], np.ndarray | None] | None = None,
+) -> Iterator[Outcome]:  # fmt: skip
+    """Restores the one picture of `listing` into a file of the same kind, and tells of it.
+
+    Raises:
+        ValueError, OSError: at once, when `target` is the picture itself, is there (without `overwrite`), or has the
+            name of another kind.
+    """
+    source = listing.root / listing.pictures[0]
+    if target.exists() and target.samefile(source):
+        raise ValueError(f"{target}: is the photo itself; name another file")
+    if target.exists() and not overwrite:
+        raise FileExistsError(f"{target}: is there already; name another file, or give --overwrite")
+    kinds = [Image.registered_extensions().get(path.suffix.lower()) for path in (source, target)]
+    if kinds[0] != kinds[1]:
+        raise ValueError(f"{target}: a result is of its photo's kind; name it *{source.suffix}")
+    outcome = Outcome(listing.pictures[0])
+    return overlap([(outcome, _parts(outcome, restorer, source, target, True, False, False, told, None))], 1)
 
 
 def _told(listing: Listing, results: str | os.PathLike[str], jobs: Iterator[Job]) -> Iterator[Outcome]:
@@ -118,8 +145,9 @@ def _told(listing: Listing, results: str | os.PathLike[str], jobs: Iterator[Job]
 
 
 def _parts(
-    outcome: Outcome, restorer: Callable[[np.ndarray], Restored], source: Path, target: Path,
+    outcome: Outcome, restorer: Callable[..., Restored], source: Path, target: Path,
     overwrite: bool, save_mask: bool, compare: bool,
+    told: Callable[[Path], np.ndarray | None] | None, see: Callable[[Outcome, np.ndarray, Restored], None] | None,
 ) -> Iterator[int]:  # fmt: skip
     """One picture from file to file, in the parts of a `Job`; whatever goes wrong becomes its outcome."""
     mask_file, sheet_file, writing = beside(target, MASK), beside(target, SHEET), False
@@ -137,7 +165,10 @@ def _parts(
         photo = read_photo(source)
         outcome.steps["decode"] = time.perf_counter() - start
         yield 0
-        restored = restorer(photo.pixels)
+        mask = told(outcome.name) if told else None
+        restored = restorer(photo.pixels) if mask is None else restorer(photo.pixels, mask)
+        if see:
+            see(outcome, photo.pixels, restored)
         outcome.steps.update(restored.seconds)
         yield 0
         start, writing = time.perf_counter(), True
@@ -162,8 +193,14 @@ def _parts(
     except Exception as error:
         # One bad file must not cost the user the other thousand.
         _log.info("%s failed:", printable(outcome.name), exc_info=True)
-        outcome.status, outcome.message = FAILED, f"{type(error).__name__}: {error}"
+        outcome.status, outcome.message = FAILED, reason(error, source)
         outcome.results_stuck = writing and isinstance(error, OSError) and error.errno in _STUCK
+
+
+def reason(error: Exception, source: Path) -> str:
+    """Why a picture failed, without its own path, which stands before it; what nobody foresaw with its kind."""
+    told = sentence(error).removeprefix(f"{printable(source)}: ")
+    return told if isinstance(error, (OSError, ValueError, MemoryError)) else f"{type(error).__name__}: {told}"
 
 
 # What comes out of a job, and what is done for it, in four parts that yield to each other: a look at the file, after

@@ -38,6 +38,7 @@ from models.weights import Weights, load_weights
 
 Picture = Union[np.ndarray, Image.Image, str, "os.PathLike[str]"]
 Mode = Literal["auto", "tiles", "full"]
+MaskMode = Literal["replace", "add", "protect"]
 _ROOT = Path(__file__).resolve().parent.parent
 # Rows of a picture that are converted at a time, so that no second full-size picture of floats is needed.
 _ROWS = 512
@@ -54,6 +55,7 @@ class Restored:
         seconds: time by step: "locate", "restore", "compose", and "read" where a file was given.
         located: uint8 [h, w], 1 = covered, at the size at which that was looked for (`mask` is wider, by the rim and
             the feather of the paste); None where a whole-picture mode without a gate did not look.
+        certainty: how sure the network is of the occluder that it is least sure of, in [0, 1]; 1 without one.
     """
 
     image: np.ndarray
@@ -61,6 +63,7 @@ class Restored:
     occluders: int
     seconds: dict[str, float] = field(default_factory=dict)
     located: np.ndarray | None = None
+    certainty: float = 1.0
 
 
 def default_weights(mode: Mode = "auto") -> Path:
@@ -168,6 +171,10 @@ class Restorer:
         self._painter = (mean_over_flips(backend) if tta else backend) if told else None
         self._is_plain = mode == "full" and scale == 1 and settings.tlc_ratio == 0
 
+    def introduce(self) -> str:
+        """With what, in plain words: the weights and what runs them."""
+        return f"with {self.weights or 'weights of its own'} on {self._backend.device} ({self._backend.name})"
+
     def describe(self) -> str:
         """One line for the log: what runs where, how exactly, in which mode, with which windows of TLC."""
         backend = self._backend
@@ -180,13 +187,18 @@ class Restorer:
         file = f"; {self.weights}" if self.weights else ""
         return f"{backend.name} {backend.precision} on {backend.device}, {how}; {tells}{file}"
 
-    def __call__(self, image: Picture, mask: np.ndarray | None = None) -> Restored:
+    def __call__(
+        self, image: Picture, mask: np.ndarray | None = None, mask_mode: MaskMode = "replace", fill: bool = True
+    ) -> Restored:
         """Restores one picture.
 
         Args:
             image: RGB uint8 or uint16 [H, W, 3], a Pillow image, or the path of a picture file; see `as_pixels` for
                 how the latter two become arrays.
-            mask: [H, W], nonzero where the picture is covered: then nothing is looked for.
+            mask: [H, W], what a person says, nonzero where the picture is covered.
+            mask_mode: "replace" looks for nothing else; "add" looks for more; "protect" looks, and leaves all that the
+                mask marks as it is, bit for bit.
+            fill: False only looks: `image` is then the input.
 
         Raises:
             TypeError: something else.
@@ -199,23 +211,33 @@ class Restorer:
             picture = as_pixels(image)
         if mask is not None and mask.shape != picture.shape[:2]:
             raise ValueError(f"a mask of {mask.shape} for a picture of {picture.shape[:2]}: expected the same")
-        if mask is None and (self._is_plain or (self.mode != "auto" and not self.gated)):
-            return self._whole(picture, seconds)
-        if mask is None and self._locator is None and self._painter is not None:
+        looks = mask is None or mask_mode != "replace"
+        if looks and (self._is_plain or (self.mode != "auto" and not self.gated)):
+            if mask is None and fill:
+                return self._whole(picture, seconds)
+            raise ValueError(f"mode {self.mode} with these weights changes the whole picture, and finds nothing that a "
+                             "mask could be added to; use mode auto, or weights that find")
+        if looks and self._locator is None and self._painter is not None:
             raise ValueError("these weights paint what a mask tells them and find nothing: give the mask, or take "
                              "weights that carry a locator as well")
         working = self.working_size(*picture.shape[:2])
         with _timed(seconds, "locate"):
-            located = self._find(picture) if mask is None else _told(picture, mask, working)
+            located = self._find(picture) if looks else _told(picture, mask, working)
+            if looks and mask is not None:
+                located = _corrected(located, _told(picture, mask, working), mask_mode)
         # The border of what is covered is known as well as the small copy shows it.
         rules = PasteRules().scaled(max(working) / max(located.mask.shape))
+        result, changed = picture.copy(), np.zeros(picture.shape[:2], np.uint8)
         with _timed(seconds, "restore"):
-            patches = self._fill(picture, located, working, rules)
+            patches = self._fill(picture, located, working, rules) if fill else []
         with _timed(seconds, "compose"):
-            result, changed = picture.copy(), np.zeros(picture.shape[:2], np.uint8)
             for patch in patches:
                 paste(result, changed, patch, working, rules)
-        return Restored(result, changed, located.occluders, seconds, located.mask)
+            if mask is not None and mask_mode == "protect":
+                result[mask != 0], changed[mask != 0] = picture[mask != 0], 0
+            if not fill:
+                changed = enlarge_mask(located.mask, picture.shape[:2])
+        return Restored(result, changed, located.occluders, seconds, located.mask, located.certainty)
 
     def _find(self, picture: np.ndarray) -> Located:
         """What covers a picture, on a small copy of it."""
@@ -284,6 +306,14 @@ class Restorer:
             return single_cut(height, width, settings.overlap)
         rows, columns = (settings.rows, settings.columns) if self.mode == "tiles" else (1, 1)
         return equal_cut(height, width, rows, columns, settings.overlap)
+
+
+def _corrected(found: Located, told: Located, mask_mode: MaskMode) -> Located:
+    """What was found with what a person marked added, or taken away; `told` is at the working size."""
+    mask = enlarge_mask(found.mask, told.mask.shape)
+    mask = mask | told.mask if mask_mode == "add" else mask & (1 - told.mask)
+    count = cv2.connectedComponents(mask)[0] - 1
+    return Located(told.picture, mask, count, None, found.certainty)
 
 
 def _told(picture: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> Located:

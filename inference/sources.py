@@ -27,11 +27,20 @@ class Listing:
     closed: dict[Path, str] = field(default_factory=dict)  # Folders that could not be searched, and why.
 
 
-def list_pictures(source: str | os.PathLike[str], results: str | os.PathLike[str], include: str = "*") -> Listing:
+def is_one_file(source: str | os.PathLike[str], results: str | os.PathLike[str]) -> bool:
+    """Whether one photo is to become one file, and not a file in a folder: `results` is named like a picture."""
+    source, results = Path(source), Path(results)
+    return source.is_file() and not results.is_dir() and results.suffix.lower() in IMAGE_SUFFIXES
+
+
+def list_pictures(
+    source: str | os.PathLike[str], results: str | os.PathLike[str], include: str = "*", *, apart: bool = True
+) -> Listing:
     """Finds the pictures of `source`, a folder (searched through all its sub-folders) or one file.
 
     Of a folder only the files whose name fits the shell pattern `include` count, such as "*.jpg", which takes IMG.JPG
-    too. Hidden files and folders, linked folders and the folder `results`, should it lie inside, are left out.
+    too. Hidden files and folders, linked folders and the folder `results`, should it lie inside, are left out. Without
+    `apart`, one file is taken, and its result may lie beside it.
 
     Raises:
         FileNotFoundError, ValueError: no `source`; a result would overwrite it, or `results` lies inside and holds
@@ -41,6 +50,8 @@ def list_pictures(source: str | os.PathLike[str], results: str | os.PathLike[str
     if not source.exists():
         raise FileNotFoundError(f"{source}: no such file or folder")
     root = source if source.is_dir() else source.parent
+    if not apart:
+        return Listing(root, [Path(source.name)])
     if root.resolve() == target:
         raise ValueError(f"{results}: results would overwrite their own sources; name another folder")
     listing = Listing(root, [])

@@ -37,9 +37,11 @@ def test_it_restores_a_folder_from_anywhere_and_tells_counts_windows_and_seconds
     assert done.returncode == 1, done.stderr
     assert "failed: bad.jpg" in done.stderr
     assert "one.png" not in done.stderr
-    assert done.stdout.count("TLC windows") == 1
+    assert done.stdout.startswith("Restoring 3 pictures of ../in into ../out, with gated.pdparams on cpu (")
+    assert "TLC" not in done.stdout
+    assert "BadImageError" not in done.stderr
     for words in (
-        "384x384", "on cpu, mode auto", "notes.txt", "pictures per second; from file to file",
+        "notes.txt", "pictures per second; from file to file",
         "3 pictures: 0 restored, 2 untouched, 0 skipped, 1 failed",
     ):  # fmt: skip
         assert words in done.stdout
@@ -51,6 +53,8 @@ def test_it_restores_a_folder_from_anywhere_and_tells_counts_windows_and_seconds
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     again = run(tmp_path / "in", tmp_path / "out", "--verbose", "--weights", gated, cwd=tmp_path)
     assert again.returncode == 1, again.stderr
+    assert again.stdout.count("TLC windows") == 1
+    assert "384x384" in again.stdout
     assert "1 untouched, 2 skipped, 1 failed" in again.stdout
     assert "skipped: one.png" in again.stderr
     assert "--overwrite redoes them" in again.stdout
@@ -84,11 +88,12 @@ def test_what_cannot_work_is_said_before_anything_runs(tmp_path, monkeypatch, ca
 
 
 REFUSED_VALUES = {
-    "--tiles": ("ROWSxCOLUMNS", ["4", "2x", "x2", "2x0", "-4", "many", "2x2x2"]),
-    "--scale": ("invalid scale value|'auto' or a number above 0", ["0", "1.5", "-1", "half", "nan"]),
-    "--tlc-ratio": ("tlc.ratio.*(expected a|too small|invalid)", ["-1", "nan", "inf", "x"]),
-    "--overlap": ("overlap.*(too small|invalid int)", ["-1", "nan", "1.5", "x"]),
-    "--threads": ("--threads.*whole number of threads", ["0", "-1", "1.5", "all"]),
+    "--tiles": ("--tiles.*ROWSxCOLUMNS", ["4", "2x", "x2", "2x0", "-4", "many", "2x2x2", "9999x9999"]),
+    "--scale": ("--scale.*number from 0.01 to 1", ["0", "1.5", "-1", "half", "nan", "1e-9"]),
+    "--tlc-ratio": ("--tlc-ratio.*number from 0 to 100", ["-1", "nan", "inf", "x"]),
+    "--overlap": ("--overlap.*whole number from 0", ["-1", "nan", "1.5", "x", "9" * 400]),
+    "--threads": ("--threads.*whole number from 1", ["0", "-1", "1.5", "all", "9" * 400]),
+    "--shard": ("--shard.*I/N such as 2/5", ["0/2", "3/2", "2", "a/b", "1/0"]),
 }
 
 
@@ -112,8 +117,8 @@ def stand_in(monkeypatch, tmp_path) -> dict[str, object]:
         def __init__(self, weights, device, **options):
             given.update(options, weights=weights, device=device)
 
-        def describe(self):
-            return "a stand-in"
+        def introduce(self):
+            return "with a stand-in"
 
     monkeypatch.setattr("inference.restorer.Restorer", Restorer)
     Image.fromarray(page(20, 30, None)).save(tmp_path / "one.png")
@@ -155,6 +160,42 @@ def test_a_folder_full_of_other_files_does_not_flood_the_screen(capsys, number, 
     assert capsys.readouterr().out.splitlines() == lines + [more] * (number > told)
     predict.tell_left_out("not a picture", paths, all_of_them=True)
     assert len(capsys.readouterr().out.splitlines()) == number
+
+
+def test_one_photo_becomes_one_file_of_its_kind_and_nothing_else_is_touched(tmp_path, capsys):
+    photo, target = tmp_path / "one.jpg", tmp_path / "new" / "out.jpeg"
+    Image.fromarray(page(60, 80, None)).save(photo)
+    before = photo.read_bytes()
+    assert predict.main([str(photo), str(target), "--device", "cpu"]) == 0
+    assert target.read_bytes() == before  # nothing covers it
+    assert [path.name for path in target.parent.iterdir()] == ["out.jpeg"]
+    capsys.readouterr()
+    for name, more, words in [
+        (target, [], "is there already"), (photo, ["--overwrite"], "is the photo itself"),
+        (tmp_path / "out.png", [], "of its photo's kind"), (tmp_path / "out2.jpg", ["--save-mask"], "name a folder"),
+    ]:  # fmt: skip
+        assert predict.main([str(photo), str(name), "--device", "cpu", *more]) == 2
+        assert words in capsys.readouterr().err
+    assert photo.read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "one.jpg"]
+
+
+def test_the_parts_of_a_run_together_are_the_run(tmp_path, monkeypatch, stand_in):
+    names = [f"{index}.png" for index in range(9)]
+    (tmp_path / "in").mkdir()
+    for name in names:
+        (tmp_path / "in" / name).write_bytes((tmp_path / "one.png").read_bytes())
+    chosen = []
+
+    def restore_folder(restorer, listing, results, **orders):
+        chosen.append([str(name) for name in listing.pictures])
+        yield from (Outcome(name, "restored") for name in listing.pictures)
+
+    monkeypatch.setattr("inference.folder.restore_folder", restore_folder)
+    for part in ("1/3", "2/3", "3/3"):
+        assert predict.main([str(tmp_path / "in"), str(tmp_path / "out"), "--shard", part]) == 0
+    assert sorted(name for part in chosen for name in part) == names
+    assert max(map(len, chosen)) < len(names)
 
 
 @pytest.mark.parametrize(

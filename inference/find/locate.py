@@ -31,12 +31,15 @@ class Located:
         occluders: how many; 0 for a network without a gate, whose changes are not counted.
         output: float32 [K, h, w], what the network made of `picture`: a restorer that finds what it paints over has
             painted with it; None of a locator.
+        certainty: of the least certain occluder, the mean probability in [0, 1]; 1 where none was found, or none is
+            measured.
     """
 
     picture: np.ndarray
     mask: np.ndarray
     occluders: int
     output: np.ndarray | None
+    certainty: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,8 @@ def look_size(height: int, width: int, long_side: int) -> tuple[int, int]:
 def _decided(picture: np.ndarray, probability: np.ndarray, rules: OcclusionRules, output: np.ndarray | None) -> Located:
     occluders = occluders_from_probability(probability, rules)
     mask = np.maximum.reduce(occluders) if occluders else np.zeros(picture.shape[:2], np.uint8)
-    return Located(picture, follow_edges(mask, to_float(picture), OutlineRules()), len(occluders), output)
+    certainty = min((float(probability[blob > 0].mean()) for blob in occluders), default=1.0)
+    return Located(picture, follow_edges(mask, to_float(picture), OutlineRules()), len(occluders), output, certainty)
 
 
 def shrink(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:

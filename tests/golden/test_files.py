@@ -156,8 +156,8 @@ def _stand_in(patch: pytest.MonkeyPatch, function: Callable[[np.ndarray], Restor
         def __call__(self, image: np.ndarray) -> Restored:
             return function(image)
 
-        def describe(self) -> str:
-            return "a stand-in"
+        def introduce(self) -> str:
+            return "with a stand-in"
 
     patch.setattr(restorer, "Restorer", StandIn)
 
