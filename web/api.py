@@ -19,6 +19,7 @@ from urllib.parse import quote, urlsplit
 from fastapi import Depends, FastAPI, File, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
+from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
@@ -120,7 +121,12 @@ def create_app(jobs: Jobs, engine: str, names: Iterable[str] = ()) -> FastAPI:
         return _refusal(error.status, error.code, str(error), error.retry)
 
     @app.exception_handler(HTTPException)
-    async def failed(_: Request, error: HTTPException) -> JSONResponse:
+    async def failed(request: Request, error: HTTPException) -> JSONResponse:
+        # What fits a path of ours but no method went on to the page's files, which do not know the path either.
+        routes = [one for one in app.routes if isinstance(one, APIRoute) and one.matches(request.scope)[0].value]
+        if routes and error.status_code in (404, 405):
+            allowed = ", ".join(sorted(set().union(*(one.methods for one in routes))))
+            error = HTTPException(405, headers={"Allow": allowed})
         response = _refusal(error.status_code, "refused", str(error.detail))
         response.headers.update(error.headers or {})
         return response
