@@ -1,0 +1,173 @@
+"""A PDF of scanned or photographed pages: its page pictures are restored and put back in their places.
+
+Everything else stays: the text layer, bookmarks, page labels, other pictures, and pages that are drawn as vectors. A
+JPEG in the PDF is restored by its blocks, as a photo is (`data.photos`); a picture of another coding comes back
+lossless. pikepdf, an optional package, reads and writes the file (`pip install pikepdf`).
+"""
+
+from __future__ import annotations
+
+import io
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from data.images import BadImageError, check_size
+from data.photos import encode_photo, read_photo
+from inference.restorer import Restored
+
+# A picture with a shorter side below this is a logo or a stamp, and no page.
+_SMALLEST_SIDE = 300
+# Forms within forms, which a hostile file may nest without end.
+_DEEPEST = 8
+_PDF = b"%PDF-"
+
+
+@dataclass
+class Book:
+    """What became of a PDF.
+
+    Attributes:
+        content: the file; that of the source, byte for byte, where nothing was removed.
+        pages, pictures, changed, occluders: how many there are, were looked at, were restored, were removed.
+        notes: why a picture stayed as it is, by page.
+        steps: seconds by step, as of a photo.
+    """
+
+    content: bytes
+    pages: int = 0
+    pictures: int = 0
+    changed: int = 0
+    occluders: int = 0
+    notes: list[str] = field(default_factory=list)
+    steps: dict[str, float] = field(default_factory=dict)
+
+
+def is_book(path: Path) -> bool:
+    """Whether a file is a PDF, by its content."""
+    with open(path, "rb") as file:
+        return _PDF in file.read(1024)
+
+
+def restore_book(path: Path, restorer: Callable[[np.ndarray], Restored]) -> Book:
+    """Restores the page pictures of a PDF.
+
+    Raises:
+        BadImageError: not a PDF that can be read; it is encrypted or signed; pikepdf is missing.
+    """
+    try:
+        import pikepdf
+    except ImportError as error:
+        raise BadImageError(f"{path}: a PDF; to restore its pages, install pikepdf") from error
+    source = path.read_bytes()
+    try:
+        pdf = pikepdf.open(io.BytesIO(source))
+    except pikepdf.PasswordError as error:
+        raise BadImageError(f"{path}: is encrypted and asks for a password; save a copy without one first") from error
+    except pikepdf.PdfError as error:
+        raise BadImageError(f"{path}: a broken PDF ({str(error).splitlines()[0]})") from error
+    with pdf:
+        if pdf.is_encrypted:
+            raise BadImageError(f"{path}: is encrypted, and its rights may forbid a change; save a copy without first")
+        if _is_signed(pdf):
+            raise BadImageError(f"{path}: is signed, and a change would break the signature; print it to a PDF first")
+        book, seen = Book(source, pages=len(pdf.pages)), set()
+        for number, page in enumerate(pdf.pages, 1):
+            turns = int(page.obj.get("/Rotate", 0)) // 90 % 4
+            for picture in _pictures(page.obj.get("/Resources"), _DEEPEST):
+                smallest = min(int(picture.get(side, 0)) for side in ("/Width", "/Height"))
+                # A picture may stand on several pages.
+                if picture.objgen in seen or smallest < _SMALLEST_SIDE:
+                    continue
+                seen.add(picture.objgen)
+                book.pictures += 1
+                try:
+                    _restore_picture(pdf, picture, turns, restorer, book)
+                except (ValueError, NotImplementedError, pikepdf.PdfError, pikepdf.models.image.ImageDecompressionError,
+                        pikepdf.UnsupportedImageTypeError) as error:  # fmt: skip
+                    book.notes.append(f"page {number}: a picture stays as it is ({str(error).splitlines()[0]})")
+        if book.changed:
+            result = io.BytesIO()
+            pdf.save(result, deterministic_id=True, compress_streams=False, fix_metadata_version=False,
+                     linearize=pdf.is_linearized)  # fmt: skip
+            book.content = result.getvalue()
+    return book
+
+
+def _is_signed(pdf: Any) -> bool:
+    form = pdf.Root.get("/AcroForm")
+    return "/Perms" in pdf.Root or (form is not None and bool(int(form.get("/SigFlags", 0)) & 1))
+
+
+def _pictures(resources: Any, deepest: int) -> Iterator[Any]:
+    """The picture objects of a page and of the forms on it."""
+    for item in (resources.get("/XObject", {}) if resources is not None else {}).values():
+        if item.get("/Subtype") == "/Image" and not item.get("/ImageMask", False):
+            yield item
+        elif item.get("/Subtype") == "/Form" and deepest:
+            yield from _pictures(item.get("/Resources"), deepest - 1)
+
+
+def _restore_picture(
+    pdf: Any, picture: Any, turns: int, restorer: Callable[[np.ndarray], Restored], book: Book
+) -> None:
+    """Restores one picture in place; `turns`: by how many quarters its page is shown turned clockwise."""
+    import pikepdf
+
+    check_size(int(picture.Width), int(picture.Height), "picture")
+    filters = picture.get("/Filter")
+    filters = [filters] if isinstance(filters, pikepdf.Name) else list(filters or [])
+    start = time.perf_counter()
+    if filters == [pikepdf.Name.DCTDecode]:
+        with tempfile.TemporaryDirectory(prefix="pdf-") as folder:
+            file = Path(folder, "picture.jpg")
+            file.write_bytes(picture.read_raw_bytes())
+            try:
+                photo = read_photo(file)
+            except BadImageError as error:
+                raise ValueError(str(error).removeprefix(f"{file}: ")) from error
+            pixels = photo.pixels
+    else:
+        photo, image = None, pikepdf.PdfImage(picture).as_pil_image()
+        pixels = np.array(image.convert("RGB"))
+    book.steps["decode"] = book.steps.get("decode", 0.0) + time.perf_counter() - start
+    restored = restorer(np.ascontiguousarray(np.rot90(pixels, -turns)))
+    for step, seconds in restored.seconds.items():
+        book.steps[step] = book.steps.get(step, 0.0) + seconds
+    if not restored.mask.any():
+        return
+    start = time.perf_counter()
+    result, mask = (np.ascontiguousarray(np.rot90(array, turns)) for array in (restored.image, restored.mask))
+    if photo is not None:
+        encoded = encode_photo(photo, result, mask)
+        picture.write(encoded.content, filter=pikepdf.Name.DCTDecode)
+    else:
+        _write_lossless(picture, result, image)
+    book.changed += 1
+    book.occluders += restored.occluders
+    book.steps["encode"] = book.steps.get("encode", 0.0) + time.perf_counter() - start
+
+
+def _write_lossless(picture: Any, result: np.ndarray, image: Image.Image) -> None:
+    """Puts RGB uint8 [H, W, 3] in the place of a picture that was read as `image`: grey where that was, else colour."""
+    import pikepdf
+
+    is_grey = image.mode in ("1", "L")
+    values = np.asarray(Image.fromarray(result).convert("L")) if is_grey else result
+    space = picture.get("/ColorSpace")
+    # A profile of so many channels still fits; a palette or four colours do not.
+    fits = isinstance(space, pikepdf.Array) and space[0] == "/ICCBased" and int(space[1].N) == (1 if is_grey else 3)
+    picture.write(zlib.compress(values.tobytes(), 6), filter=pikepdf.Name.FlateDecode)
+    if not fits:
+        picture.ColorSpace = pikepdf.Name.DeviceGray if is_grey else pikepdf.Name.DeviceRGB
+    picture.BitsPerComponent = 8
+    for key in ("/Decode", "/DecodeParms"):
+        if key in picture:
+            del picture[key]

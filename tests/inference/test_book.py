@@ -1,0 +1,130 @@
+"""A PDF keeps all but what covers its page pictures."""
+
+from __future__ import annotations
+
+import io
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.images import BadImageError
+from inference.book import restore_book
+from inference.restorer import Restored
+
+pikepdf = pytest.importorskip("pikepdf")
+RED = (230, 20, 20)
+
+
+def page_picture(covered: bool, mode: str = "RGB") -> Image.Image:
+    rng = np.random.default_rng(5)
+    values = np.repeat(rng.integers(200, 240, (400, 320, 1), np.uint8), 3, 2)
+    values[40:44, 30:290] = 20
+    if covered:
+        values[300:360, 0:80] = RED if mode == "RGB" else 90
+    return Image.fromarray(values).convert(mode)
+
+
+def paint_over(pixels: np.ndarray) -> Restored:
+    """Red or mid-grey in the lower left corner, as the picture is shown, becomes white."""
+    mask = np.zeros(pixels.shape[:2], np.uint8)
+    corner = pixels[-110:, :90].astype(int)
+    mask[-110:, :90] = (np.abs(corner - RED).max(2) < 30) | (np.abs(corner - 90).max(2) < 10)
+    result = pixels.copy()
+    result[mask > 0] = 255
+    return Restored(result, mask, int(mask.any()), {"locate": 0.1})
+
+
+def pdf_of(path: Path, pictures: list[tuple[bytes, dict]], turned: int = 0, forms: bool = False) -> bytes:
+    pdf = pikepdf.new()
+    for content, keys in pictures:
+        page = pdf.add_blank_page(page_size=(320, 400))
+        filters = keys.pop("filter")
+        stream = pikepdf.Stream(pdf, b"")
+        stream.write(content, filter=filters)
+        for key, value in {"Type": pikepdf.Name.XObject, "Subtype": pikepdf.Name.Image, **keys}.items():
+            stream[f"/{key}"] = value
+        held = pikepdf.Dictionary(XObject=pikepdf.Dictionary(Im0=pdf.make_indirect(stream)))
+        drawn = b"q 320 0 0 400 0 0 cm /Im0 Do Q BT 3 Tr ET % text layer"
+        if forms:
+            form = pikepdf.Stream(pdf, drawn)
+            form.Type, form.Subtype, form.Resources = pikepdf.Name.XObject, pikepdf.Name.Form, held
+            held, drawn = pikepdf.Dictionary(XObject=pikepdf.Dictionary(Fm0=pdf.make_indirect(form))), b"/Fm0 Do"
+        page.Resources, page.Contents = held, pdf.make_stream(drawn)
+        if turned:
+            page.Rotate = turned
+    with pdf.open_outline() as outline:
+        outline.root.append(pikepdf.OutlineItem("Chapter", 0))
+    pdf.docinfo["/Title"] = "A book"
+    pdf.save(path, deterministic_id=True)
+    return path.read_bytes()
+
+
+def jpeg(covered: bool, turned: int = 0) -> tuple[bytes, dict]:
+    buffer, picture = io.BytesIO(), page_picture(covered).rotate(turned, expand=True)
+    picture.save(buffer, "JPEG", quality=92, subsampling=0)
+    keys = {"Width": picture.width, "Height": picture.height, "BitsPerComponent": 8,
+            "ColorSpace": pikepdf.Name.DeviceRGB, "filter": pikepdf.Name.DCTDecode}  # fmt: skip
+    return buffer.getvalue(), keys
+
+
+def flate(covered: bool, mode: str) -> tuple[bytes, dict]:
+    picture = page_picture(covered, mode)
+    keys = {"Width": picture.width, "Height": picture.height, "BitsPerComponent": 8, "filter": pikepdf.Name.FlateDecode,
+            "ColorSpace": pikepdf.Name.DeviceRGB if mode == "RGB" else pikepdf.Name.DeviceGray}  # fmt: skip
+    return zlib.compress(picture.tobytes()), keys
+
+
+def images(content: bytes) -> list[np.ndarray]:
+    with pikepdf.open(io.BytesIO(content)) as pdf:
+        return [np.array(pikepdf.PdfImage(page.images["/Im0"]).as_pil_image().convert("RGB")) for page in pdf.pages]
+
+
+@pytest.mark.parametrize("forms", [False, True])
+def test_page_pictures_are_restored_in_place_and_all_else_stays(tmp_path, forms):
+    before = pdf_of(tmp_path / "a.pdf", [jpeg(True), jpeg(False), flate(True, "RGB"), flate(True, "L")], forms=forms)
+    book = restore_book(tmp_path / "a.pdf", paint_over)
+    assert (book.pages, book.pictures, book.changed, book.occluders, book.notes) == (4, 4, 3, 3, [])
+    with pikepdf.open(io.BytesIO(book.content)) as pdf, pikepdf.open(io.BytesIO(before)) as old:
+        assert str(pdf.docinfo["/Title"]) == "A book"
+        with pdf.open_outline() as outline:
+            assert outline.root[0].title == "Chapter"
+        for page, other in zip(pdf.pages, old.pages, strict=True):
+            assert page.Contents.read_bytes() == other.Contents.read_bytes()
+    if not forms:
+        for index, (new, old) in enumerate(zip(images(book.content), images(before), strict=True)):
+            changed = np.abs(new.astype(int) - old).max(2) > 0
+            assert changed[308:352, 8:72].all() == (index != 1)
+            assert not changed[:280].any()
+            assert not changed[:, 100:].any()
+            assert index == 1 or (new[308:352, 8:72] > 245).all()
+
+
+@pytest.mark.parametrize("turned", [90, 180, 270])
+def test_a_turned_page_is_looked_at_as_it_is_shown(tmp_path, turned):
+    pdf_of(tmp_path / "a.pdf", [jpeg(True, turned)], turned)
+    assert restore_book(tmp_path / "a.pdf", paint_over).changed == 1
+
+
+def test_a_book_without_occluders_comes_back_byte_for_byte(tmp_path):
+    before = pdf_of(tmp_path / "a.pdf", [jpeg(False), flate(False, "L")])
+    assert restore_book(tmp_path / "a.pdf", paint_over).content == before
+
+
+def test_what_cannot_be_changed_is_said_and_a_picture_that_cannot_be_read_stays(tmp_path):
+    content, keys = jpeg(True)
+    before = pdf_of(tmp_path / "a.pdf", [(content[:3000], dict(keys)), (content, dict(keys))])
+    book = restore_book(tmp_path / "a.pdf", paint_over)
+    assert book.changed == 1
+    assert [note[:30] for note in book.notes] == ["page 1: a picture stays as it "]
+    with pikepdf.open(io.BytesIO(before)) as pdf:
+        pdf.save(tmp_path / "locked.pdf", encryption=pikepdf.Encryption(owner="o", user="u"))
+        pdf.save(tmp_path / "rights.pdf", encryption=pikepdf.Encryption(owner="o", user=""))
+        pdf.Root.AcroForm = pikepdf.Dictionary(SigFlags=3, Fields=pikepdf.Array())
+        pdf.save(tmp_path / "signed.pdf")
+    (tmp_path / "cut.pdf").write_bytes(b"%PDF-1.7\n" + before[500:700])
+    for name, words in [("locked", "password"), ("rights", "encrypted"), ("signed", "signature"), ("cut", "broken")]:
+        with pytest.raises(BadImageError, match=words):
+            restore_book(tmp_path / f"{name}.pdf", paint_over)
