@@ -15,7 +15,7 @@ PACKAGES = ("configs", "data", "inference", "losses", "metrics", "models", "test
 # Used when the user has installed them, and never needed.
 OPTIONAL = {"visualdl", "tensorboardX"}
 DISTRIBUTION_OF = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml", "paddle": "paddlepaddle"}
-DISTRIBUTION_OF["skimage"] = "scikit-image"
+DISTRIBUTION_OF |= {"skimage": "scikit-image", "pillow_heif": "pillow-heif"}
 
 
 def pins(name: str) -> dict[str, str]:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from data.images import BadImageError, check_single, open_picture, turn_back, turn_upright
-from data.photos import bmp_webp, colours, jpeg, png, tiff
+from data.photos import bmp_webp, colours, heif_avif, jpeg, png, tiff
 from data.photos.colours import Encoded
 
 __all__ = ["Encoded", "Photo", "count_pixels", "encode_photo", "read_photo"]
@@ -28,14 +28,17 @@ _KINDS = {
     "TIFF": (tiff.decode, tiff.encode),
     "WEBP": (colours.decode, bmp_webp.encode_webp),
     "BMP": (colours.decode, bmp_webp.encode_bmp),
+    "HEIF": (colours.decode, heif_avif.encode),
+    "AVIF": (colours.decode, heif_avif.encode),
 }
+heif_avif.register()
 
 
 class Photo(NamedTuple):
     """A decoded picture file."""
 
     path: Path
-    kind: str  # "JPEG", "PNG", "TIFF", "WEBP" or "BMP" by its content, whatever its name says.
+    kind: str  # "JPEG", "PNG", "TIFF", "WEBP", "BMP", "HEIF" or "AVIF" by its content, whatever its name says.
     pixels: np.ndarray  # RGB height x width x 3, upright; uint16 where the file has more than 8 bits, else uint8.
     orientation: int  # EXIF orientation 1..8; the pixels lie that way again in what is encoded.
     source: bytes  # The whole file.
