@@ -131,11 +131,16 @@ def _listed(values: list, counts: list[int], most: int = 6) -> str:
     return ", ".join(str(value) for _, value in common) + (", ..." if len(values) > most else "")
 
 
-def write_mask(path: str | os.PathLike[str], mask: np.ndarray) -> None:
-    """Writes a 0/1 mask as a grey PNG of 0 and 255, atomically."""
+def encode_mask(mask: np.ndarray) -> bytes:
+    """A 0/1 mask as a grey PNG of 0 and 255."""
     buffer = io.BytesIO()
     Image.fromarray((np.asarray(mask) > 0).astype(np.uint8) * 255).save(buffer, format="PNG", compress_level=1)
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
+
+
+def write_mask(path: str | os.PathLike[str], mask: np.ndarray) -> None:
+    """Writes `encode_mask(mask)`, atomically."""
+    write_bytes(path, encode_mask(mask))
 
 
 def contest_mask_image(mask: np.ndarray) -> Image.Image:

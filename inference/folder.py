@@ -7,7 +7,6 @@ pixels, are on their way at once: memory is the same after a thousand pictures.
 from __future__ import annotations
 
 import errno
-import filecmp
 import logging
 import os
 import time
@@ -22,12 +21,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data.images import write_image
-from data.masks import write_mask
+from data.images import encode_image
+from data.masks import encode_mask
 from data.photos import Encoded, count_pixels, encode_photo, read_photo
+from inference.record import Record
 from inference.restorer import Restored
 from inference.sheet import draw_comparison
-from inference.sources import MASK, SHEET, Listing, beside, require_regular
+from inference.sources import MASK, SHEET, Listing, Originals, beside, require_regular
 from utils.command import sentence
 from utils.files import printable, remove_leftovers, write_bytes
 from utils.machine import available_cores
@@ -38,7 +38,7 @@ PIXELS_UNDER_WAY = 100_000_000
 _MOST_HELPERS = 4
 _SHEET_QUALITY = 90
 # What the next picture will meet as well: no space, no quota left, a disk that failed or was made read-only.
-_STUCK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+_STUCK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 # One large result may not fit where a smaller one does; three in a row mean that nothing does.
 _MOST_STUCK = 3
 _log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Outcome:
     # it, but what overlaps shares the processor, so a step takes longer than alone.
     steps: dict[str, float] = field(default_factory=dict)
     message: str = ""  # Why it failed, or what was found
-    notes: tuple[str, ...] = ()  # What of the file its result could not keep
+    notes: tuple[str, ...] = ()  # What of the file its result could not keep, why it was done again
     results_stuck: bool = False  # It failed because the results' disk takes nothing more
 
     @property
@@ -78,10 +78,11 @@ def restore_folder(
 ) -> Iterator[Outcome]:  # fmt: skip
     """Restores every picture of `listing` into `results` and tells of each, in that order, as soon as it is done.
 
-    A result appears under its name only when it is whole, so one that exists is finished, and is skipped unless
-    `overwrite`. A picture that cannot be restored is reported as failed, and the next one follows. `save_mask` writes
-    a mask beside each result, `compare` a before/after sheet beside each restored one. `told` gives the mask that a
-    person has made for a picture; `see` is shown every picture's pixels and what was made of them.
+    A result that `inference.record` knows as finished, for the same photo and restorer, is skipped unless `overwrite`.
+    A file in its place that this program did not make is touched with `overwrite` only, a file or folder of the sources
+    never. A picture that cannot be restored is reported as failed, and the next one follows. `save_mask` writes a mask
+    beside each result, `compare` a before/after sheet beside each restored one. `told` gives the mask that a person has
+    made for a picture; `see` is shown every picture's pixels and what was made of them.
 
     Raises:
         ValueError: at once, when the mask or the sheet of one picture would take the place of another's result.
@@ -96,10 +97,25 @@ def restore_folder(
     for path in remove_leftovers(results):
         _log.info("removed what a killed run left: %s", printable(path))
 
+    # A restorer may come with some arguments given, by functools.partial; those count where a mask does.
+    fingerprint = getattr(getattr(restorer, "func", restorer), "fingerprint", "")
+    record, originals = Record(results, fingerprint), Originals(listing, results)
+
+    def refuse(file: Path) -> None:
+        path = Path(results, file)
+        originals.refuse(path)
+        if os.path.lexists(path):
+            if path.exists():
+                require_regular(path)
+            if not overwrite and not record.is_ours(file):
+                raise OSError(f"{path}: there is a file that this program did not make, or a version of it that kept "
+                              "no record; move it away or give --overwrite")
+
+    place = Place(Path(results), refuse, overwrite, asked, told, see, record)
+
     def jobs() -> Iterator[Job]:
         for outcome in map(Outcome, listing.pictures):
-            source, target = listing.root / outcome.name, Path(results, outcome.name)
-            yield outcome, _parts(outcome, restorer, source, target, overwrite, save_mask, compare, told, see)
+            yield outcome, _parts(outcome, restorer, listing.root / outcome.name, outcome.name, place)
 
     return _told(listing, results, jobs())
 
@@ -123,7 +139,8 @@ def restore_file(
     if kinds[0] != kinds[1]:
         raise ValueError(f"{target}: a result is of its photo's kind; name it *{source.suffix}")
     outcome = Outcome(listing.pictures[0])
-    return overlap([(outcome, _parts(outcome, restorer, source, target, True, False, False, told, None))], 1)
+    place = Place(target.parent, lambda _: None, True, told=told)
+    return overlap([(outcome, _parts(outcome, restorer, source, Path(target.name), place))], 1)
 
 
 def _told(listing: Listing, results: str | os.PathLike[str], jobs: Iterator[Job]) -> Iterator[Outcome]:
@@ -144,20 +161,37 @@ def _told(listing: Listing, results: str | os.PathLike[str], jobs: Iterator[Job]
                 raise ResultsError(f"{results}: {stuck} results in a row could not be written ({outcome.message})")
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where results go, and what else `restore_folder` was asked for.
+
+    `refuse` raises an `OSError` for a file, relative to `results`, that must not be written; `asked`: MASK, SHEET.
+    """
+
+    results: Path
+    refuse: Callable[[Path], None]
+    overwrite: bool
+    asked: list[str] = field(default_factory=list)
+    told: Callable[[Path], np.ndarray | None] | None = None
+    see: Callable[[Outcome, np.ndarray, Restored], None] | None = None
+    record: Record | None = None
+
+
 def _parts(
-    outcome: Outcome, restorer: Callable[..., Restored], source: Path, target: Path,
-    overwrite: bool, save_mask: bool, compare: bool,
-    told: Callable[[Path], np.ndarray | None] | None, see: Callable[[Outcome, np.ndarray, Restored], None] | None,
-) -> Iterator[int]:  # fmt: skip
+    outcome: Outcome, restorer: Callable[..., Restored], source: Path, result: Path, place: Place
+) -> Iterator[int]:
     """One picture from file to file, in the parts of a `Job`; whatever goes wrong becomes its outcome."""
-    mask_file, sheet_file, writing = beside(target, MASK), beside(target, SHEET), False
+    mask_file, sheet_file, writing = beside(result, MASK), beside(result, SHEET), False
+    files, record, again = [*(beside(result, side) for side in place.asked), result], place.record, ""
     try:
-        require_regular(source)
-        is_there = not overwrite and target.is_file() and (mask_file.is_file() or not save_mask)
-        # A picture that came back as it was has no sheet.
-        if compare and is_there and not sheet_file.is_file():
-            is_there = filecmp.cmp(source, target, shallow=False)
-        if is_there:
+        seen = require_regular(source)
+        for file in files:
+            place.refuse(file)
+        mask = place.told(outcome.name) if place.told else None
+        origin = record.origin(seen, mask, getattr(restorer, "keywords", "")) if record else {}
+        if record and not place.overwrite:
+            again = record.why_again(result, origin, files, sheet_file)
+        if again is None:
             outcome.status = SKIPPED
             return
         yield count_pixels(source)
@@ -165,10 +199,9 @@ def _parts(
         photo = read_photo(source)
         outcome.steps["decode"] = time.perf_counter() - start
         yield 0
-        mask = told(outcome.name) if told else None
         restored = restorer(photo.pixels) if mask is None else restorer(photo.pixels, mask)
-        if see:
-            see(outcome, photo.pixels, restored)
+        if place.see:
+            place.see(outcome, photo.pixels, restored)
         outcome.steps.update(restored.seconds)
         yield 0
         start, writing = time.perf_counter(), True
@@ -176,17 +209,20 @@ def _parts(
         # Encoding again would change a picture that nothing was removed from.
         copy = None if touched else Encoded(photo.source)
         encoded = copy or encode_photo(photo, restored.image, restored.mask)
-        if save_mask:
-            write_mask(mask_file, restored.mask)
-        if compare and touched:
-            write_image(sheet_file, draw_comparison(photo.pixels, restored.image, restored.mask), _SHEET_QUALITY)
-        elif compare:
-            # One of an earlier run, with other weights.
-            sheet_file.unlink(missing_ok=True)
+        contents = {}
+        if MASK in place.asked:
+            contents[mask_file] = encode_mask(restored.mask)
+        if SHEET in place.asked and touched:
+            sheet = draw_comparison(photo.pixels, restored.image, restored.mask)
+            contents[sheet_file] = encode_image(sheet, ".jpg", _SHEET_QUALITY)
         # The picture comes last: where it exists, everything about it is finished.
-        write_bytes(target, encoded.content)
+        contents[result] = encoded.content
+        _write(result, origin, touched, contents, place)
+        if SHEET in place.asked and not touched and record and record.is_ours(sheet_file):
+            # One of an earlier run, with other weights.
+            (place.results / sheet_file).unlink(missing_ok=True)
         outcome.steps["encode"] = time.perf_counter() - start
-        outcome.status, outcome.notes = RESTORED if touched else UNTOUCHED, encoded.notes
+        outcome.status, outcome.notes = RESTORED if touched else UNTOUCHED, (*filter(None, [again]), *encoded.notes)
         if restored.occluders or not touched:
             found = f"{restored.occluders} occluder{'s' if restored.occluders > 1 else ''}"
             outcome.message = found if touched else "no occluder found, copied"
@@ -201,6 +237,18 @@ def reason(error: Exception, source: Path) -> str:
     """Why a picture failed, without its own path, which stands before it; what nobody foresaw with its kind."""
     told = sentence(error).removeprefix(f"{printable(source)}: ")
     return told if isinstance(error, (OSError, ValueError, MemoryError)) else f"{type(error).__name__}: {told}"
+
+
+def _write(result: Path, origin: dict, touched: bool, contents: dict[Path, bytes], place: Place) -> None:
+    """Writes the files of one picture between the two lines of the record that speak of them."""
+    for file in contents:
+        # Somebody may have put a file there meanwhile, or made a link of its folder.
+        place.refuse(file)
+    line = place.record.intend(result, origin, touched, contents) if place.record else None
+    for file, content in contents.items():
+        write_bytes(place.results / file, content)
+    if line:
+        place.record.finish(line)
 
 
 # What comes out of a job, and what is done for it, in four parts that yield to each other: a look at the file, after

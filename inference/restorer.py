@@ -11,6 +11,8 @@ fill is pasted into the photo (`inference.paste`). The other modes run the netwo
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import time
 from collections.abc import Iterator
@@ -108,9 +110,11 @@ class Restorer:
         gated: a network says what is covered, the restorer in a fourth channel, or a locator.
         tlc: TLC's windows in words, for a log line.
         weights: the file's name, if there is one.
+        fingerprint: of the weights and of the settings that results depend on; "" over a bare backend. What runs the
+            network, and how exactly, is not in it.
     """
 
-    weights = ""
+    weights = fingerprint = ""
 
     def __init__(
         self,
@@ -144,6 +148,7 @@ class Restorer:
             restorer = open_backend(Graph.nafnet(weights, settings), *how)
         self._set_up(restorer, settings, scale, mode, tta, locator, weights.model.get("width", 0), told)
         self.weights = weights.file.name if weights.file else ""
+        self.fingerprint = _fingerprint(weights, [settings.to_dict(), mode, str(scale), tta])
 
     @classmethod
     def from_backend(
@@ -339,6 +344,15 @@ def _quantised(output: np.ndarray, kind: np.dtype) -> np.ndarray:
         rows = slice(start, start + _ROWS)
         result[rows] = (np.clip(output[:3, rows], 0, 1) * white + np.float32(0.5)).transpose(1, 2, 0)
     return result
+
+
+def _fingerprint(weights: Weights, options: list) -> str:
+    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode())
+    for one in filter(None, (weights, weights.locator)):
+        digest.update(json.dumps(one.model, sort_keys=True).encode())
+        for name in sorted(one.params):
+            digest.update(name.encode() + np.ascontiguousarray(one.params[name]).tobytes())
+    return digest.hexdigest()[:32]
 
 
 def _scaled(height: int, width: int, scale: float) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import tempfile
@@ -14,6 +15,7 @@ from data.images import IMAGE_SUFFIXES
 
 # What is written beside a result: its mask and its sheet, with its whole name in front, so that no two can meet.
 SIDE_FILES = MASK, SHEET = ".mask.png", ".compare.jpg"
+_LONGEST_NAME = 255  # bytes, on every usual file system
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,10 @@ def _refuse_foreign(root: Path, results: Path) -> None:
             original = root / Path(folder, name).relative_to(results)
             if original.suffix.lower() not in IMAGE_SUFFIXES or name[0] == ".":
                 continue
-            if not any(original.with_name(name.removesuffix(side)).exists() for side in ("", *SIDE_FILES)):
+            if any(original.with_name(name.removesuffix(side)).exists() for side in ("", *SIDE_FILES)):
+                continue
+            others = original.parent.iterdir() if original.parent.is_dir() else ()
+            if not any(beside(other, side) == original for other in others for side in SIDE_FILES):
                 told = f"{results}: holds {name}, which is the result of no picture in {root}"
                 raise ValueError(f"{told}; photos there would be left out, or overwritten. Name another folder")
 
@@ -103,11 +108,50 @@ def prepare_results(results: str | os.PathLike[str]) -> None:
 
 
 def beside(target: Path, side: str) -> Path:
-    """Where the mask (`MASK`) or the sheet (`SHEET`) of a result goes."""
-    return target.with_name(target.name + side)
+    """Where the mask (`MASK`) or the sheet (`SHEET`) of a result goes; of a name too long for that, the beginning."""
+    name = target.name + side
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        mark = f"~{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]}{side}"
+        name = target.name
+        while len(os.fsencode(name)) + len(mark) > _LONGEST_NAME:
+            name = name[:-1]
+        name += mark
+    return target.with_name(name)
 
 
-def require_regular(path: Path) -> None:
+def require_regular(path: Path) -> os.stat_result:
     """Refuses with an `OSError`, before it is opened, what would be waited for without end, such as a named pipe."""
-    if not stat.S_ISREG(path.stat().st_mode):
+    there = path.stat()
+    if not stat.S_ISREG(there.st_mode):
         raise OSError(f"{path}: is a folder, pipe, socket or device, expected a regular file")
+    return there
+
+
+class Originals:
+    """The photos of a listing and their folders, by device and inode: links and mounts give them other paths."""
+
+    def __init__(self, listing: Listing, results: str | os.PathLike[str]) -> None:
+        self._results = Path(os.path.realpath(results))
+        self._files = {_identity(listing.root / name) for name in listing.pictures} - {None}
+        below = {folder for name in (*listing.pictures, *listing.others) for folder in name.parents} | {Path()}
+        self._folders = {_identity(listing.root / folder) for folder in below} - {None}
+
+    def refuse(self, path: Path) -> None:
+        """`OSError` where writing `path` would replace a photo, or put a file among them."""
+        if _identity(path) in self._files:
+            raise OSError(f"{path}: is an original photo, by a link or another mount; take another folder for results")
+        for folder in Path(os.path.realpath(path)).parents:
+            here = _identity(folder)
+            if here in self._folders:
+                raise OSError(f"{path}: lies in a folder of the originals, by a link or another mount; take another "
+                              "folder for results")
+            if folder == self._results or (here is not None and here == _identity(self._results)):
+                return
+
+
+def _identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
+    try:
+        there = os.stat(path)
+    except OSError:
+        return None  # What is not there, or cannot be looked at, is nobody's original.
+    return there.st_dev, there.st_ino

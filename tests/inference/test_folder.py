@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 
 from inference import folder
 from inference.folder import Outcome, ResultsError, restore_folder
+from inference.record import RECORD
 from inference.restorer import Restored
 from inference.sources import list_pictures
 from tests.inference.painted import page, paint_over
@@ -42,7 +44,8 @@ def states(source, results, restorer=paint_over, **orders) -> dict[str, str]:
 
 
 def files(results) -> list[str]:
-    return sorted(path.relative_to(results).as_posix() for path in results.rglob("*") if path.is_file())
+    below = (path for path in results.rglob("*") if path.is_file() and path.name != RECORD)
+    return sorted(path.relative_to(results).as_posix() for path in below)
 
 
 ALL_DONE = {"a.jpg": "restored", "a.png": "restored", "sub/clean.jpg": "untouched", "sub/深/页 1.webp": "restored"}
@@ -128,11 +131,8 @@ def test_a_second_run_skips_what_is_done_with_all_that_was_asked_for_and_overwri
     results = tmp_path / "results"
     run(source, results)
     (results / "a.jpg").unlink()
-    (results / "a.png").write_bytes(b"kept")
     assert states(source, results) == {name: "restored" if name == "a.jpg" else "skipped" for name in ALL_DONE}
-    assert (results / "a.png").read_bytes() == b"kept"
     assert states(source, results, overwrite=True) == ALL_DONE
-    assert (results / "a.png").read_bytes() != b"kept"
     assert states(source, results, compare=True) == {**ALL_DONE, "sub/clean.jpg": "skipped"}
     assert states(source, results, save_mask=True) == ALL_DONE
     assert set(states(source, results, save_mask=True, compare=True).values()) == {"skipped"}
@@ -180,3 +180,113 @@ def test_a_full_disk_fails_a_picture_and_three_in_a_row_stop_it(source, tmp_path
     assert "".join(outcome.status[0].upper() for outcome in told) == expected
     assert all(os.strerror(number) in outcome.message for outcome in told if outcome.status == "failed")
     assert not any(".tmp" in name for name in files(tmp_path / "r"))
+
+
+@pytest.mark.parametrize("how", ["folder", "file", "hidden"])
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_no_link_among_the_results_leads_a_result_onto_an_original_or_among_them(source, tmp_path, how, overwrite):
+    results = tmp_path / "results"
+    results.mkdir()
+    (source / ".hidden").mkdir()
+    if how == "file":
+        (results / "sub").mkdir()
+        (results / "sub" / "clean.jpg").symlink_to(source / "a.jpg")
+    else:
+        (results / "sub").symlink_to(source / ("sub" if how == "folder" else ".hidden"))
+    before = {path: path.read_bytes() for path in source.rglob("*") if path.is_file()}
+    outcomes = run(source, results, save_mask=True, compare=True, overwrite=overwrite)
+    failed = {name: outcome.message for name, outcome in outcomes.items() if outcome.status == "failed"}
+    assert set(failed) == ({"sub/clean.jpg"} if how == "file" else {"sub/clean.jpg", "sub/深/页 1.webp"})
+    assert all(str(results / "sub") in message and "original" in message for message in failed.values())
+    assert {path: path.read_bytes() for path in source.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.jpg.mask.png", "a.jpg.compare.jpg"])
+def test_a_file_that_is_not_ours_is_kept_without_overwrite(source, tmp_path, name):
+    results, orders = tmp_path / "results", {"save_mask": True, "compare": True}
+    results.mkdir()
+    (results / name).write_bytes(b"theirs")
+    for _ in range(2):
+        outcomes = run(source, results, **orders)
+        assert {key: outcome.status for key, outcome in outcomes.items()}["a.jpg"] == "failed"
+        assert str(results / name) in outcomes["a.jpg"].message
+        assert "did not make" in outcomes["a.jpg"].message
+        assert (results / name).read_bytes() == b"theirs"
+    assert states(source, results, **orders, overwrite=True) == ALL_DONE
+    assert (results / name).read_bytes() != b"theirs"
+    assert set(states(source, results, **orders).values()) == {"skipped"}
+
+
+def test_what_cannot_be_replaced_by_a_file_is_refused_with_overwrite_too(source, tmp_path):
+    (tmp_path / "r" / "a.png").mkdir(parents=True)
+    os.mkfifo(tmp_path / "r" / "a.jpg")
+    assert [states(source, tmp_path / "r", overwrite=True)[name] for name in ("a.jpg", "a.png")] == ["failed"] * 2
+
+
+class Weighed:
+    """A restorer that others tell from its like by a fingerprint."""
+
+    def __init__(self, fingerprint: str) -> None:
+        self.fingerprint = fingerprint
+
+    def __call__(self, image: np.ndarray) -> Restored:
+        return paint_over(image)
+
+
+@pytest.mark.parametrize("change", ["photo", "weights", "emptied", "cut", "grown"])
+def test_a_result_that_is_not_finished_is_done_again_and_says_why(source, tmp_path, change):
+    result, weights = tmp_path / "r" / "a.png", "one"
+    run(source, tmp_path / "r", Weighed("one"))
+    expected = result.read_bytes()
+    words = "not as long as it was written"
+    if change == "photo":
+        words = "the photo has changed"
+        os.utime(source / "a.png", (1, 1))
+    elif change == "weights":
+        weights, words = "two", "other weights or options"
+    else:
+        result.write_bytes({"emptied": b"", "cut": expected[:-1], "grown": expected + b"x"}[change])
+    outcomes = run(source, tmp_path / "r", Weighed(weights))
+    assert words in " ".join(outcomes["a.png"].notes)
+    assert outcomes["a.jpg"].status == ("restored" if change == "weights" else "skipped")
+    assert result.read_bytes() == expected
+    assert set(states(source, tmp_path / "r", Weighed(weights)).values()) == {"skipped"}
+
+
+def test_a_mask_by_hand_counts_where_there_is_one(source, tmp_path):
+    def told(mask_mode: str, height: int = 20) -> dict[str, str]:
+        def restorer(image: np.ndarray, mask: np.ndarray | None = None, mask_mode: str = "") -> Restored:
+            return paint_over(image)
+
+        masks = {Path("a.png"): np.eye(height, dtype=np.uint8)}
+        return states(source, tmp_path / "r", partial(restorer, mask_mode=mask_mode), told=masks.get)
+
+    run(source, tmp_path / "r")
+    once = dict.fromkeys(ALL_DONE, "skipped") | {"a.png": "restored"}
+    assert [told("add"), told("add")] == [once, dict.fromkeys(ALL_DONE, "skipped")]
+    assert [told("protect"), told("protect", 30)] == [once] * 2
+
+
+def test_a_name_as_long_as_can_be_has_its_mask_and_sheet_under_a_shorter_one(tmp_path):
+    names = ["n" * 251 + ".png", "n" * 250 + "m.png", "页" * 83 + "aa.png"]
+    (tmp_path / "s").mkdir()
+    for name in names:
+        Image.fromarray(page()).save(tmp_path / "s" / name)
+    results = tmp_path / "s" / "r"
+    orders = {"save_mask": True, "compare": True}
+    assert set(states(tmp_path / "s", results, **orders).values()) == {"restored"}
+    assert len(files(results)) == 9
+    assert {name for name in files(results) if "~" not in name} == set(names)
+    assert set(states(tmp_path / "s", results, **orders).values()) == {"skipped"}
+
+
+def test_a_source_that_vanishes_fails_alone(source, tmp_path):
+    def moody(image: np.ndarray) -> Restored:
+        (source / "sub" / "clean.jpg").unlink(missing_ok=True)
+        return paint_over(image)
+
+    for index in range(12):
+        Image.fromarray(page(20, 30, None)).save(source / f"p{index:02}.png")
+    failed = {name: one for name, one in run(source, tmp_path / "r", moody).items() if one.status == "failed"}
+    assert list(failed) == ["sub/clean.jpg"]
+    assert failed["sub/clean.jpg"].message == "No such file or directory"

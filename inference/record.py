@@ -1,0 +1,152 @@
+"""The record of a results' folder: which files this program made there, from which photo, with which weights.
+
+`RESULTS/.uncover.jsonl` has a line of JSON before the files of a photo are written, which says what they will be, and
+the same line as done afterwards. So a run that is killed at any moment knows its own files, and a file that no line
+speaks of is somebody else's. Lines are appended whole, by several runs at once too; a torn one counts as none.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import stat
+import threading
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+RECORD = ".uncover.jsonl"
+_NEVER_MADE = ""
+
+
+class Record:
+    """What is known of the files in `results`; `made_with` stands for the weights and settings of this run.
+
+    Photos and files are named by their paths relative to the source and to `results`. May be used by several threads.
+    """
+
+    def __init__(self, results: str | os.PathLike[str], made_with: str) -> None:
+        self._results, self._made_with = Path(results), made_with
+        # The last line of each photo, and the last that said what would be written.
+        self._done: dict[str, dict[str, Any]] = {}
+        self._begun: dict[str, dict[str, Any]] = {}
+        self._ours: set[str] = set()
+        # Files that a run was about to write: name -> (bytes, digest).
+        self._intended: dict[str, set[tuple[int, str]]] = defaultdict(set)
+        self._position, self._lock = 0, threading.Lock()
+
+    def origin(self, source: os.stat_result, mask: np.ndarray | None = None, use: Any = "") -> dict[str, Any]:
+        """What a result comes from: the source, weights and settings, the `mask` that a person has made, its `use`."""
+        by_hand = "" if mask is None else f" {_digest(np.ascontiguousarray(mask).tobytes())} {use}"
+        return {"source": [source.st_size, source.st_mtime_ns], "with": self._made_with + by_hand}
+
+    def why_again(self, photo: Path, origin: dict[str, Any], files: Iterable[Path], sheet: Path) -> str | None:
+        """None: `files` are finished; else why not, in words for the user, or "" where that goes without saying.
+
+        They are finished when they are as long as recorded, for this `origin`. A photo on
+        which nothing was found needs no `sheet`.
+        """
+        self._read()
+        line = self._done.get(photo.as_posix())
+        if line is None:
+            return _NEVER_MADE
+        if line["source"] != origin["source"]:
+            return "the photo has changed since it was restored: done again"
+        if line["with"] != origin["with"]:
+            return "its result was made with other weights or options: done again"
+        reason = None
+        for file in files:
+            size, is_there = line["files"].get(file.as_posix(), (0, ""))[0], os.path.lexists(self._results / file)
+            if file == sheet and file.as_posix() not in line["files"] and not line["covered"]:
+                continue
+            if size and is_there and (self._results / file).stat().st_size != size:
+                return "its result had become empty, or not as long as it was written: done again"
+            if not size or not is_there:
+                reason = _NEVER_MADE
+        return reason
+
+    def is_ours(self, file: Path) -> bool:
+        """Whether the file that is there was made by this program, as far as its name, or a killed run, tells."""
+        self._read()
+        name, path = file.as_posix(), self._results / file
+        if name in self._ours:
+            return True
+        sizes = {size for size, _ in self._intended.get(name, ())}
+        if not sizes or not path.is_file() or path.stat().st_size not in sizes:
+            return False
+        content = path.read_bytes()
+        return (len(content), _digest(content)) in self._intended[name]
+
+    def intend(
+        self, photo: Path, origin: dict[str, Any], covered: bool, contents: dict[Path, bytes]
+    ) -> dict[str, Any]:
+        """Writes down what `contents` are going to be written, and returns that for `finish`; OSError: it cannot."""
+        files = {file.as_posix(): (len(content), _digest(content)) for file, content in contents.items()}
+        line = {"photo": photo.as_posix(), **origin, "covered": covered}
+        self._read()
+        earlier = self._done.get(line["photo"], {})
+        if line.items() <= earlier.items():
+            # Its mask is still good where only a sheet was asked for this time.
+            files = earlier["files"] | files
+        line |= {"files": files, "done": False}
+        self._append(line)
+        return line
+
+    def finish(self, line: dict[str, Any]) -> None:
+        self._append(line | {"done": True})
+
+    def _append(self, line: dict[str, Any]) -> None:
+        path, content = self._results / RECORD, f"\n{json.dumps(line)}\n".encode()
+        self._results.mkdir(parents=True, exist_ok=True)
+        number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        try:
+            # After part of it, as on a full disk, the rest gives the error; the line is torn then.
+            while content:
+                content = content[os.write(number, content) :]
+            os.fsync(number)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+        finally:
+            os.close(number)
+
+    def _read(self) -> None:
+        """Takes in the lines that are new, those of another run too."""
+        path = self._results / RECORD
+        with self._lock:
+            if not path.exists() or not stat.S_ISREG(path.stat().st_mode) or path.stat().st_size <= self._position:
+                return
+            with open(path, "rb") as file:
+                file.seek(self._position)
+                content = file.read()
+            whole = content.rfind(b"\n") + 1
+            self._position += whole
+            for text in content[:whole].splitlines():
+                try:
+                    line = json.loads(text)
+                    files = {name: (int(size), str(digest)) for name, (size, digest) in line["files"].items()}
+                    line = {key: line[key] for key in ("photo", "source", "with", "covered", "done")} | {"files": files}
+                except (ValueError, TypeError, KeyError, AttributeError):
+                    continue
+                self._take(line, line.pop("done"))
+
+    def _take(self, line: dict[str, Any], done: bool) -> None:
+        photo, files = line["photo"], line["files"]
+        # Where two runs with different settings wrote at once, nobody knows whose file came last.
+        finished = done and self._begun.get(photo) == line
+        self._done.pop(photo, None)
+        if finished:
+            self._done[photo] = line
+        if done:
+            self._ours.update(files)
+            return
+        self._begun[photo] = line
+        for name, known in files.items():
+            self._intended[name].add(known)
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
