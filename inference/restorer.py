@@ -35,7 +35,7 @@ from inference.fill.restored import restored_patches
 from inference.find.locate import Located, enlarge_mask, locate, locate_whole, shrink, to_float
 from inference.find.occlusion import LOCATOR_RULES, OcclusionRules
 from inference.paste import PasteRules, Patch, add_difference, paste
-from inference.tiles import Cut, Network, equal_cut, mean_over_flips, single_cut
+from inference.tiles import Cut, Network, equal_cut, mean_over_flips, single_cut, within_memory
 from models.weights import Weights, load_weights
 
 Picture = Union[np.ndarray, Image.Image, str, "os.PathLike[str]"]
@@ -172,7 +172,7 @@ class Restorer:
         self._backend = locator or backend
         self.gated, self.tlc = locator is not None or backend.gated, self._backend.tlc
         self._network = None if backend is None else Network(backend, tta, width)
-        self._locator = mean_over_flips(locator) if locator and tta else locator
+        self._locator = locator and within_memory(locator, mean_over_flips(locator) if tta else locator)
         self._painter = (mean_over_flips(backend) if tta else backend) if told else None
         self._is_plain = mode == "full" and scale == 1 and settings.tlc_ratio == 0
 

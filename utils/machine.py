@@ -158,21 +158,26 @@ def bar_intervals(stream: TextIO) -> dict[str, float]:
 
 
 def available_bytes(root: str = "/") -> int | None:
-    """Bytes that this process may still take, by the machine and by its control groups (version 2).
+    """Bytes that this process may still take, by the machine and by its control groups (versions 1 and 2).
 
     None where the system does not tell (anything but Linux). `root` is where `proc` and `sys` are mounted.
     """
     base = Path(root)
     known = [int(line.split()[1]) * 1024 for line in _lines(base / "proc/meminfo") if line.startswith("MemAvailable:")]
     for line in _lines(base / "proc/self/cgroup"):
-        own = Path(line.rpartition(":")[2].strip("/"))
+        _, kinds, path = line.split(":", 2)
+        own, first = Path(path.strip("/")), "memory" in kinds.split(",")
+        # Version 1 has a tree for every kind of limit, and other names.
+        tree = base / "sys/fs/cgroup" / ("memory" if first else "")
+        names = ("limit_in_bytes", "usage_in_bytes") if first else ("max", "current")
         # Every group above has a say. Inside a container the group's own folder is often what is mounted, under a path
         # that is not there.
-        for folder in (base / "sys/fs/cgroup" / group for group in (own, *own.parents)):
-            limit, used = ("".join(_lines(folder / f"memory.{name}")) for name in ("max", "current"))
+        for folder in (tree / group for group in (own, *own.parents)):
+            limit, used = ("".join(_lines(folder / f"memory.{name}")) for name in names)
             if limit.isdigit() and used.isdigit():
-                cached = dict(line.split() for line in _lines(folder / "memory.stat")).get("inactive_file", 0)
-                known.append(max(0, int(limit) - int(used) + int(cached)))
+                stat = dict(line.split() for line in _lines(folder / "memory.stat"))
+                cached = int(stat.get("total_inactive_file" if first else "inactive_file", 0))
+                known.append(max(0, int(limit) - int(used) + cached))
     return min(known, default=None)
 
 

@@ -132,7 +132,8 @@ def test_without_a_gate_the_visible_change_is_the_mask():
     assert np.abs(result.image[310:, 210:390].astype(int) - 128).max() <= 20
 
 
-def test_four_threads_and_less_memory_give_the_same_pictures():
+def test_four_threads_and_less_memory_give_the_same_pictures(monkeypatch):
+    monkeypatch.setattr("inference.tiles.SMALLEST_TILE", 128)
     sizes = np.random.default_rng(6).integers(200, 500, (8, 2)).tolist()
     pictures = [red_page(height, width, (height // 2, width // 3, height, width // 2)) for height, width in sizes]
     settings = PredictConfig(locate_long_side=200, tile=256)

@@ -7,7 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from configs.schema import PredictConfig
 from inference import tiles
+from inference.restorer import Restorer
 from inference.tiles import Network, equal_cut, mean_over_flips, region_cut, run_cut, single_cut
 from tests.inference.stand_ins import StandIn, paint_red_over
 
@@ -77,7 +79,8 @@ def test_the_network_sees_values_from_0_to_1_at_full_depth(kind):
 
 
 @pytest.mark.parametrize("cut", [WHOLE, equal_cut(400, 700, 2, 3, 16), equal_cut(400, 700, 2, 2, 4000)])
-def test_tiles_become_smaller_until_they_fit_and_the_result_stays(cut, caplog):
+def test_tiles_become_smaller_until_they_fit_and_the_result_stays(cut, caplog, monkeypatch):
+    monkeypatch.setattr(tiles, "SMALLEST_TILE", 128)
     expected = Network(StandIn(paint_red_over))(PICTURE, cut)
     backend = StandIn(paint_red_over, memory=150 * 200)
     network = Network(backend)
@@ -87,13 +90,14 @@ def test_tiles_become_smaller_until_they_fit_and_the_result_stays(cut, caplog):
     assert len({shape for shape in backend.tiles if shape[2] * shape[3] <= 150 * 200}) == 1
 
 
-def test_the_error_names_picture_limit_and_remedy_and_the_plain_network_is_never_cut():
+def test_the_error_names_picture_limit_and_remedy_and_the_plain_network_is_never_cut(monkeypatch):
+    monkeypatch.setattr(tiles, "SMALLEST_TILE", 128)
     backend = StandIn(paint_red_over, memory=50 * 50)
-    with pytest.raises(MemoryError, match=r"400x700.*128.*no room.*--scale"):
+    with pytest.raises(MemoryError, match=r"400x700.*128x128.*no room.*--scale"):
         Network(backend)(PICTURE, WHOLE)
     # The longer side is halved.
     sizes = [shape[2:] for shape in backend.tiles]
-    assert sizes == [(448, 704), (448, 352), (224, 352), (224, 176), (112, 176), (112, 88)]
+    assert sizes == [(448, 704), (448, 352), (224, 352), (224, 176), (128, 176), (128, 128)]
     backend.tiles.clear()
     with pytest.raises(MemoryError, match=r"one piece.*--mode tiles"):
         Network(backend)(PICTURE, equal_cut(400, 700, 1, 1, 0), may_cut=False)
@@ -103,22 +107,50 @@ def test_the_error_names_picture_limit_and_remedy_and_the_plain_network_is_never
 def test_on_a_cpu_tiles_that_would_not_fit_are_never_tried(monkeypatch, caplog):
     """The kernel would end the process; there is nothing to catch."""
     monkeypatch.setattr(tiles, "available_bytes", lambda: 100_000_000)
+    monkeypatch.setattr(tiles, "SMALLEST_TILE", 128)
     backend = StandIn(paint_red_over)
     network = Network(backend, width=12)
     network(PICTURE, WHOLE)
     assert max(height * width for _, _, height, width in backend.tiles) * 1000 <= tiles.SHARE * 100_000_000
-    assert "0.1 GB that are available" in caplog.text
+    assert "100 MB are available" in caplog.text
     with pytest.raises(MemoryError, match="one piece"):
         network(PICTURE, equal_cut(400, 700, 1, 1, 0), may_cut=False)
 
 
-@pytest.mark.parametrize("device", ["gpu:0", "cpu"])
-def test_on_a_gpu_the_machines_memory_does_not_count_and_nowhere_are_the_smallest_tiles_forbidden(device, monkeypatch):
-    monkeypatch.setattr(tiles, "available_bytes", lambda: 1000)
-    backend = StandIn(paint_red_over)
+@pytest.mark.parametrize(("available", "device", "shape"), [
+    (1e9, "cpu", (1024, 768)), (300e6, "cpu", (512, 512)), (250e6, "cpu", None), (20e6, "cpu", None),
+    (1000, "gpu:0", (1024, 768)),
+])  # fmt: skip
+def test_tiles_too_small_to_find_anything_are_refused_not_tried(available, device, shape, monkeypatch):
+    """A width of 8 takes 680 bytes a pixel. The machine's memory does not count on a GPU."""
+    monkeypatch.setattr(tiles, "available_bytes", lambda: int(available))
+    picture, backend = np.zeros((1024, 768, 3), np.uint8), StandIn(paint_red_over)
     backend.device = device
-    assert Network(backend, width=12)(PICTURE, WHOLE).shape == (4, 400, 700)
-    assert backend.tiles == [(1, 3, 448, 704)] if device == "gpu:0" else max(map(max, backend.tiles)) <= 128
+    network = Network(backend, width=8)
+    if shape is None:
+        with pytest.raises(MemoryError, match=f"512x512.*takes about 255 MB, and {available / 1e6:.0f} MB.*Close"):
+            network(picture, single_cut(1024, 768, 64))
+        assert backend.tiles == []
+    else:
+        network(picture, single_cut(1024, 768, 64))
+        assert {tile[2:] for tile in backend.tiles} == {shape}
+
+
+@pytest.mark.parametrize(("available", "device", "fits"), [
+    (300e6, "cpu", True), (120e6, "cpu", False), (1000, "gpu:0", True)
+])  # fmt: skip
+def test_a_photo_that_a_locator_has_no_memory_for_fails_and_is_not_called_clean(available, device, fits, monkeypatch):
+    monkeypatch.setattr(tiles, "available_bytes", lambda: int(available))
+    backend = StandIn(lambda tile: tile[:, :1] - 9, gated=False)
+    backend.device = device
+    restorer = Restorer.from_backend(None, PredictConfig(fill="page"), locator=backend)
+    picture = np.zeros((512, 384, 3), np.uint8)
+    if fits:
+        assert not restorer(picture).mask.any()
+    else:
+        with pytest.raises(MemoryError, match=r"look at 512x384 pixels.*120 MB are available\. Close"):
+            restorer(picture)
+    assert bool(backend.tiles) == fits
 
 
 def test_errors_other_than_memory_are_not_swallowed():

@@ -119,6 +119,11 @@ LIMITED = {"memory.max": 4 * GIB, "memory.current": 3 * GIB, "memory.stat": f"an
         ({"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/user/job\n", f"{GROUPS}/user/job/memory.max": "max\n",
           f"{GROUPS}/user/job/memory.current": "5\n", f"{GROUPS}/user/memory.max": 5 * GIB,
           f"{GROUPS}/user/memory.current": 2 * GIB}, 3 * GIB),
+        # Version 1; a folder of a kind other than memory has no say.
+        ({"proc/meminfo": MEMINFO, "proc/self/cgroup": "9:name=systemd:/\n4:memory:/job\n0::/\n",
+          f"{GROUPS}/memory/memory.limit_in_bytes": 2**63 - 4096, f"{GROUPS}/memory/memory.usage_in_bytes": 9 * GIB,
+          f"{GROUPS}/memory/job/memory.limit_in_bytes": 4 * GIB, f"{GROUPS}/memory/job/memory.usage_in_bytes": 3 * GIB,
+          f"{GROUPS}/memory/job/memory.stat": f"inactive_file 7\ntotal_inactive_file {GIB}\n"}, 2 * GIB),
         # A limit that is passed leaves nothing.
         ({"proc/self/cgroup": "0::/\n", f"{GROUPS}/memory.max": 100, f"{GROUPS}/memory.current": 200}, 0),
     ],
