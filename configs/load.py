@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from configs.schema import Config, PredictConfig
 from utils.files import looked_for, printable
 
 BASE_KEY = "_base_"
-
+_SETTINGS = {BASE_KEY, *(setting.name for setting in fields(Config))}
 
 _MERGE = "tag:yaml.org,2002:merge"
 _LARGEST = 100_000
@@ -30,11 +30,17 @@ class _Loader(yaml.SafeLoader):
 
     def __init__(self, text: str) -> None:
         super().__init__(text)
+        self.root: yaml.Node | None = None
         self.sizes: dict[yaml.Node, int] = {}  # how many values stand below a node, aliases written out
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
-        is_alias, mark = self.check_event(yaml.AliasEvent), self.peek_event().start_mark
+        event = self.peek_event()
+        is_alias, anchor, mark = isinstance(event, yaml.AliasEvent), event.anchor, event.start_mark
+        self.root = self.root or parent
         node = super().compose_node(parent, index)
+        if anchor and not is_alias and parent is self.root and getattr(index, "value", "x") not in _SETTINGS:
+            # Held for aliases, whatever it is called.
+            index.value = f"x-{index.value}"
         if is_alias and node not in self.sizes:
             raise yaml.composer.ComposerError(None, None, "an alias stands inside what it names", mark)
         if not is_alias:
@@ -139,7 +145,7 @@ def _read_tree(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
     tree = {} if tree is None else tree
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected keys and values, got {describe(tree)}")
-    # Keys that begin with "x-" only hold values for aliases.
+    # These only hold values for aliases.
     tree = {key: value for key, value in tree.items() if not str(key).startswith("x-")}
     bases = tree.pop(BASE_KEY, [])
     bases = [bases] if isinstance(bases, str) else bases

@@ -215,6 +215,12 @@ def test_merges_take_over_what_an_alias_names_and_a_byte_order_mark_is_no_matter
     config = load_config(tmp_path / "merge.yml")
     assert config.train.stages[1] == Stage(iterations=10, batch=4, patch=128)
     assert (config.optimizer.clip_norm, config.optimizer.weight_decay) == (1.0, 0.0)
+    text = MINIMAL + "x: &x [1]\ndefaults: &d {seed: 4}\n<<: *d\n"
+    (tmp_path / "root.yml").write_text(text)
+    assert load_config(tmp_path / "root.yml").seed == 4
+    (tmp_path / "root.yml").write_text(text.replace("&x ", ""))
+    with pytest.raises(ConfigError, match="x: unknown key"):
+        load_config(tmp_path / "root.yml")
 
 
 def mutated(text: str) -> st.SearchStrategy[bytes]:
