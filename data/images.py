@@ -13,8 +13,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
+from data.kinds import READ, kind_of, unread
 from utils.files import write_bytes
 
 
@@ -22,11 +23,13 @@ class BadImageError(ValueError):
     """A file that cannot be used as a picture; the message names it and says why."""
 
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp")
 # A photo of 200 megapixels has to work, and a file of a few kilobytes that claims gigabytes of pixels must not.
 MAX_PIXELS = 400_000_000
 # Pillow's own limits lie at 89 (a warning) and 178 megapixels; `open_picture` holds every file to ours instead.
 Image.MAX_IMAGE_PIXELS = None
+# Of a PNG's texts and profile, unpacked: Pillow stops at 1 MB each, which edits kept as XMP outgrow.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 64 << 20
 ORIENTATION_TAG = 0x0112
 _QUARTER_TURNED = (5, 6, 7, 8)
 # EXIF orientation -> cv2.flip's code that turns the picture upright, after a transposition for 5 and 7.
@@ -36,7 +39,20 @@ _ROTATIONS = {6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
 _BAND_PIXELS = 500_000
 # What Pillow raises at broken files.
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, OverflowError)
-_FOREIGN_BRANDS = {b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"mif1": "HEIF", b"msf1": "HEIF", b"avif": "AVIF"}
+
+
+_check_sum = PngImagePlugin.ChunkStream.crc
+
+
+def _check_what_is_shown(stream: PngImagePlugin.ChunkStream, kind: bytes, data: bytes) -> None:
+    """A wrong checksum of a PNG's text is no reason to refuse it; a lower-case first letter marks what is not shown."""
+    if kind[:1].islower():
+        stream.crc_skip(kind, data)
+    else:
+        _check_sum(stream, kind, data)
+
+
+PngImagePlugin.ChunkStream.crc = _check_what_is_shown
 
 
 def open_picture(file: str | os.PathLike[str] | io.BytesIO, name: str | None = None) -> Image.Image:
@@ -50,11 +66,10 @@ def open_picture(file: str | os.PathLike[str] | io.BytesIO, name: str | None = N
         image = Image.open(file)
     except UnidentifiedImageError as error:
         with io.BytesIO(file.getvalue()) if isinstance(file, io.BytesIO) else open(file, "rb") as stream:
-            start = stream.read(12)
-        what = "cut short at its start, or another kind of file" if start else "it is empty"
-        if start[4:8] == b"ftyp" and start[8:] in _FOREIGN_BRANDS:
-            what = f"its content is {_FOREIGN_BRANDS[start[8:]]}; save it as JPEG or PNG"
-        raise BadImageError(f"{name}: not a picture that can be read ({what})") from error
+            start = stream.read(1024)
+        what, kind = "cut short at its start, or another kind of file" if start else "it is empty", kind_of(start)
+        told = unread(kind) if kind and kind not in READ else f"not a picture that can be read ({what})"
+        raise BadImageError(f"{name}: {told}") from error
     except OSError as error:
         raise BadImageError(f"{name}: cannot be opened ({error.strerror or error})") from error
     except BROKEN as error:

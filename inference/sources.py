@@ -12,6 +12,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from data.images import IMAGE_SUFFIXES
+from data.kinds import kind_of_file
 
 # What is written beside a result: its mask and its sheet, with its whole name in front, so that no two can meet.
 SIDE_FILES = MASK, SHEET = ".mask.png", ".compare.jpg"
@@ -23,7 +24,7 @@ class Listing:
     """What lies in a source folder; paths are relative to `root` and sorted."""
 
     root: Path
-    pictures: list[Path]  # By the files' names, whether they are pictures or not.
+    pictures: list[Path]  # By their names or their content, whether they can be read or not.
     others: list[Path] = field(default_factory=list)
     linked: list[Path] = field(default_factory=list)  # Folders; not followed, as they may lead in a circle.
     closed: dict[Path, str] = field(default_factory=dict)  # Folders that could not be searched, and why.
@@ -58,13 +59,18 @@ def list_pictures(
         raise ValueError(f"{results}: results would overwrite their own sources; name another folder")
     listing = Listing(root, [])
     for name in sorted(_walk(listing, target, include.lower())) if source.is_dir() else [Path(source.name)]:
-        (listing.pictures if name.suffix.lower() in IMAGE_SUFFIXES else listing.others).append(name)
+        (listing.pictures if _is_picture(root / name) else listing.others).append(name)
     listing.linked.sort()
     # The results' folder may lie above the source's, and then hold a sub-folder of the same name.
     for name in {root.resolve() / name for name in listing.pictures} & {target / name for name in listing.pictures}:
         raise ValueError(f"{target}: the result of a picture would be a source, {name}; name another folder")
     _refuse_foreign(root, target)
     return listing
+
+
+def _is_picture(path: Path) -> bool:
+    """By its name, or by its content: also of kinds that are not read, which are failures then, each by name."""
+    return path.suffix.lower() in IMAGE_SUFFIXES or kind_of_file(path) != ""
 
 
 def _walk(listing: Listing, results: Path, include: str) -> Iterator[Path]:
@@ -86,7 +92,7 @@ def _refuse_foreign(root: Path, results: Path) -> None:
     for folder, _, names in os.walk(results) if results.is_relative_to(root.resolve()) else ():
         for name in names:
             original = root / Path(folder, name).relative_to(results)
-            if original.suffix.lower() not in IMAGE_SUFFIXES or name[0] == ".":
+            if name[0] == "." or not _is_picture(Path(folder, name)):
                 continue
             if any(original.with_name(name.removesuffix(side)).exists() for side in ("", *SIDE_FILES)):
                 continue

@@ -10,20 +10,20 @@ else that the file holds stays. What cannot stay is named in `Encoded.notes`.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from data.images import BadImageError, check_single, open_picture, turn_back, turn_upright
+from data.kinds import kind_of_file, unread
 from data.photos import bmp_webp, colours, heif_avif, jpeg, png, tiff
 from data.photos.colours import Encoded
 
 __all__ = ["Encoded", "Photo", "count_pixels", "encode_photo", "read_photo"]
 # By Pillow's names: decode(source, name) and encode(source, name, rgb, mask), in the stored orientation.
 _KINDS = {
-    "JPEG": (colours.decode, jpeg.encode),
+    "JPEG": (jpeg.decode, jpeg.encode),
     "PNG": (png.decode, png.encode),
     "TIFF": (tiff.decode, tiff.encode),
     "WEBP": (colours.decode, bmp_webp.encode_webp),
@@ -51,14 +51,11 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
         BadImageError: not a picture of a kind that is written back, cut short, several pages or frames in one file,
             or larger than `data.images.MAX_PIXELS`; the message names the file.
     """
-    path, kind = Path(path), "TIFF"
-    if not _is_tiff(path):
+    path = Path(path)
+    kind = _kind(path)
+    if kind in ("WEBP", "BMP", "HEIF", "AVIF"):
         with open_picture(path) as image:
-            # MPO is what phones call a JPEG with a second picture behind it.
-            kind = "JPEG" if image.format == "MPO" else image.format
-            if kind not in _KINDS:
-                raise BadImageError(f"{path}: its content is {kind}, expected {', '.join(_KINDS)}")
-            check_single(1 if kind == "JPEG" else getattr(image, "n_frames", 1), str(path))
+            check_single(getattr(image, "n_frames", 1), str(path))
     source, (decode, _) = path.read_bytes(), _KINDS[kind]
     rgb, orientation = decode(source, str(path))
     return Photo(path, kind, turn_upright(rgb, orientation), orientation, source)
@@ -66,8 +63,8 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
 
 def count_pixels(path: str | os.PathLike[str]) -> int:
     """Height x width of a picture file, from its header alone; `BadImageError` for no picture, or too large a one."""
-    if _is_tiff(path):
-        return tiff.count_pixels(path)
+    if (kind := _kind(path)) in ("PNG", "TIFF"):
+        return (png if kind == "PNG" else tiff).count_pixels(path)
     with open_picture(path) as image:
         return image.width * image.height
 
@@ -91,8 +88,14 @@ def encode_photo(photo: Photo, pixels: np.ndarray, mask: np.ndarray) -> Encoded:
     return encode(photo.source, str(photo.path), rgb, covered)
 
 
-def _is_tiff(path: str | os.PathLike[str]) -> bool:
-    """Told without Pillow, which opens fewer TIFFs than `data.photos.tiff` restores."""
-    with suppress(OSError), open(path, "rb") as file:
-        return file.read(4) in tiff.SIGNATURES
-    return False
+def _kind(path: str | os.PathLike[str]) -> str:
+    """By Pillow's name. Told without Pillow, which opens fewer files than are restored here."""
+    kind = kind_of_file(path)
+    if kind == "HEIC" and heif_avif.reads_heic():
+        return "HEIF"
+    if not kind:
+        with open_picture(path) as image:  # Says what is wrong, or knows a kind that is rarer still.
+            kind = image.format
+    if kind not in _KINDS:
+        raise BadImageError(f"{os.fspath(path)}: {unread(kind)}")
+    return kind

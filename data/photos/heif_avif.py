@@ -26,6 +26,10 @@ def register() -> None:
         pillow_heif.register_heif_opener(thumbnails=False)
 
 
+def reads_heic() -> bool:
+    return "HEIF" in Image.OPEN
+
+
 def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     """`source` with `rgb` (uint8) where `mask` is 1; alpha and metadata stay."""
     samples, mode, image = read_samples(source, name)

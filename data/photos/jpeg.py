@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-from data.images import encode_image, open_picture, stored_orientation, turn_back
+from data.images import BadImageError, encode_image, open_picture, stored_orientation, turn_back
 from data.photos import jpeg_file
-from data.photos.colours import Encoded, cover, read_samples
+from data.photos.colours import Encoded, cover, read_samples, rgb_of
 
 # Pixels that are transformed at a time; the arrays between take about 50 bytes for each.
 _BATCH_PIXELS = 1 << 20
@@ -34,8 +34,20 @@ _FREQUENCY, _POSITION = np.ogrid[:8, :8]
 _DCT = np.cos((2 * _POSITION + 1) * _FREQUENCY * np.pi / 16) / np.where(_FREQUENCY, 2, np.sqrt(8))
 
 
+def decode(source: bytes, name: str) -> tuple[np.ndarray, int]:
+    """RGB uint8 and the EXIF orientation; a lost end marker loses nothing, lost data are refused."""
+    samples, mode, image = read_samples(jpeg_file.with_end(source), name)
+    try:
+        segments, _ = jpeg_file.split(source, forgiving=True)
+        jpeg_file.demand_whole(segments, image)
+    except jpeg_file.UnsupportedJpegError as error:
+        raise BadImageError(f"{name}: {error}") from error
+    return rgb_of(samples, mode), stored_orientation(image)
+
+
 def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     """`source` with `rgb` (uint8, stored orientation) where `mask` is 1."""
+    source = jpeg_file.with_end(source)
     try:
         return replace_blocks(source, rgb, mask)
     except jpeg_file.UnsupportedJpegError as error:

@@ -14,8 +14,10 @@ import functools
 import importlib.metadata
 import importlib.util
 import io
+import math
 import os
 import re
+import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain
@@ -23,19 +25,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import JpegImagePlugin
+from PIL import Image, ImageChops, JpegImagePlugin
 
 from data.images import BROKEN
 
 EOI, SOS, DQT, DHT, DRI, COM = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xFE
 APP0, APP2, APP14 = 0xE0, 0xE2, 0xEE
 _METADATA = (*range(APP0, APP0 + 16), COM)
-# Start of frame: baseline, extended sequential, progressive.
+# Start of frame: baseline, extended sequential, progressive; those and the arithmetic ones that Pillow takes.
 _FRAMES = 0xC0, 0xC1, 0xC2
+_READ_FRAMES, _PROGRESSIVE_FRAMES = (*_FRAMES, 0xC9, 0xCA), (0xC2, 0xCA)
 # FF may be repeated as fill; neither a restart marker nor the start of a picture begins a segment.
 _MARKER = re.compile(rb"\xff+([\xc0-\xcf\xd9-\xfe])")
 # Within entropy-coded data FF is followed by 00 (a stuffed byte), a restart marker, or more FF (fill).
 _END_OF_DATA = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
 
 # Other versions' functions may take other arguments, which nothing would notice before they crash.
 JPEGLIB_VERSION = "1.0.2"
@@ -45,6 +49,8 @@ _LIBRARY, _PROGRESSIVE_LIBRARY = "turbo210", "mozjpeg300"
 _GREY, _YCC, _OPTIMIZE_CODING, _ALL_FLAGS = 1, 3, 1 << 6, 0xFFFFFFFF
 # Bits that no complete scan needs; no FF, which would begin a marker.
 _MORE_DATA = bytes((0x55, 0xA5, 0x3C, 0x00)) * 16
+# Arithmetic coding leaves out the zeros at its end, so that more data may change some rows of a whole picture.
+_ROWS_IN_ZEROS = 1 / 8
 # Of the standard: blocks that scans may interleave, and symbols of the Huffman tables for AC in annex K.
 _MAX_BLOCKS_IN_UNIT, _STANDARD_SYMBOLS = 10, 162
 
@@ -97,10 +103,9 @@ class JpegFile(NamedTuple):
     progressive: bool
     trailing: bytes  # What lies behind the end of the picture.
 
-    def bare(self, more_data: bytes = b"") -> bytes:
-        """The file without metadata, and with `more_data` behind the data of each scan."""
-        coding = (segment for segment in self.segments if not segment.is_metadata)
-        return encode(s._replace(data=s.data + more_data) if s.marker == SOS else s for s in coding)
+    def bare(self) -> bytes:
+        """The file without metadata."""
+        return encode(segment for segment in self.segments if not segment.is_metadata)
 
 
 def encode(segments: Iterable[Segment]) -> bytes:
@@ -110,25 +115,85 @@ def encode(segments: Iterable[Segment]) -> bytes:
     return b"".join((*parts, b"\xff\xd9"))
 
 
-def split(source: bytes) -> tuple[list[Segment], int]:
-    """Segments of the first picture in `source`, and where it ends; refuses bytes and markers where none may be."""
+def split(source: bytes, forgiving: bool = False) -> tuple[list[Segment], int]:
+    """Segments of the first picture in `source`, and where it ends; refuses bytes and markers where none may be.
+
+    `forgiving` is as decoders are: it skips bytes in front of the first scan, and where something else than segments
+    follows a scan, such as a phone's trailer, or nothing, the picture ends there without an end marker.
+    """
     _demand(source[:2] == b"\xff\xd8", "no JPEG file: it does not begin with FFD8")
-    segments, position = [], 2
-    while True:
-        found = _MARKER.match(source, position)
-        _demand(found or source[position:].strip(b"\xff"), "cut short: no end of image")
-        _demand(found, f"byte {position} belongs to no segment")
-        marker, start = found[1][0], found.end()
-        if marker == EOI:
-            return segments, start
-        position = start + int.from_bytes(source[start : start + 2], "big")
-        _demand(start + 2 <= position <= len(source), "cut short, or a segment of impossible length")
-        payload, data = source[start + 2 : position], b""
-        if marker == SOS:
-            found = _END_OF_DATA.search(source, position)
-            _demand(found, "cut short: no end of image")
-            data, position = source[position : found.start()].rstrip(b"\xff"), found.start()
-        segments.append(Segment(marker, payload, data))
+    segments, position, ended = [], 2, None
+    try:
+        while True:
+            found = (_MARKER.search if forgiving and not ended else _MARKER.match)(source, position)
+            _demand(found or source[position:].strip(b"\xff"), "cut short: no end of image")
+            _demand(found, f"byte {position} belongs to no segment")
+            marker, start = found[1][0], found.end()
+            if marker == EOI:
+                return segments, start
+            position = start + int.from_bytes(source[start : start + 2], "big")
+            _demand(start + 2 <= position <= len(source), "cut short, or a segment of impossible length")
+            payload, data = source[start + 2 : position], b""
+            if marker == SOS:
+                found = _END_OF_DATA.search(source, position)
+                _demand(found or forgiving, "cut short: no end of image")
+                end = found.start() if found else len(source)
+                data, position = source[position:end].rstrip(b"\xff"), end
+                ended = len(segments) + 1, end
+            segments.append(Segment(marker, payload, data))
+    except UnsupportedJpegError:
+        if not (forgiving and ended):
+            raise
+        return segments[: ended[0]], ended[1]
+
+
+def with_end(source: bytes) -> bytes:
+    """The file with an end marker behind its last scan, which some copies lack; `demand_whole` tells what else does."""
+    try:
+        _, end = split(source, forgiving=True)
+    except UnsupportedJpegError:  # Whatever that is, Pillow says what is wrong with it.
+        return source
+    return source if source[end - 2 : end] == b"\xff\xd9" else b"%b\xff\xd9%b" % (source[:end], source[end:])
+
+
+def demand_whole(segments: list[Segment], decoded: Image.Image) -> None:
+    """Refuses data that end before the picture does, whatever follows them: decoders show grey there without a word.
+
+    Where data lack, more of them change what is seen; where none do, more are ignored. `decoded` is by Pillow.
+    """
+    frame = next(segment for segment in segments if segment.marker in _READ_FRAMES)
+    arithmetic, longer = frame.marker not in _FRAMES, []
+    for segment in segments:
+        # Intervals between restart markers end early each for itself.
+        data = segment.data if arithmetic else _RESTART.sub(_MORE_DATA + rb"\g<0>", segment.data)
+        longer += [segment._replace(data=data + _MORE_DATA) if segment.marker == SOS else segment]
+    changed = ImageChops.difference(decoded, _opened(encode(longer), decode=True)).getbbox() or (0, 0, 0, 0)
+    share = (changed[3] - changed[1]) / decoded.height
+    _demand(share <= (_ROWS_IN_ZEROS if arithmetic else 0), "cut short: the data end before the picture")
+    _demand_all_parts(segments, frame)
+
+
+def _demand_all_parts(segments: list[Segment], frame: Segment) -> None:
+    """That no restart interval, component or bit of a coefficient lacks, which more data would not show."""
+    (high, wide), layers = struct.unpack(">HH", frame.payload[1:5]), frame.payload[6:]
+    factors = {layers[at]: divmod(layers[at + 1], 16)[::-1] for at in range(0, len(layers), 3)}
+    largest, interval = [max(axis) for axis in zip(*factors.values(), strict=True)], 0
+    missing = {id: np.full(64, -1) for id in factors}
+    for marker, payload, data in segments:
+        if marker == DRI:
+            interval = int.from_bytes(payload[:2], "big")
+        if marker != SOS:
+            continue
+        ids = [id for id in payload[1:-3:2] if id in factors]
+        first, last, bits = payload[-3:] if frame.marker in _PROGRESSIVE_FRAMES else (0, 63, 0)
+        for id in ids:
+            missing[id][first : last + 1] = bits & 15
+        # A scan of one component counts its blocks, one of several the units of all of them together.
+        own = factors[ids[0]] if len(ids) == 1 else (1, 1)
+        units = math.prod(-(-side * n // (8 * most)) for side, n, most in zip((high, wide), own, largest, strict=True))
+        complete = not interval or len(_RESTART.findall(data)) >= -(-units // interval) - 1
+        _demand(complete, "cut short: restart markers are missing")
+    _demand(all(not each.any() for each in missing.values()), "cut short: scans that leave out components or bits")
 
 
 def parse(source: bytes) -> JpegFile:
@@ -154,12 +219,11 @@ def parse(source: bytes) -> JpegFile:
     return JpegFile(segments, image, components, bool(image.info.get("progressive")), source[end:])
 
 
-def _opened(content: bytes, scale: int | None = None) -> JpegImagePlugin.JpegImageFile:
-    """Pillow's view of a file, decoded at 1/`scale` of its size if that is given."""
+def _opened(content: bytes, decode: bool = False) -> JpegImagePlugin.JpegImageFile:
+    """Pillow's view of a file."""
     try:
         image = JpegImagePlugin.JpegImageFile(io.BytesIO(content))
-        if scale:
-            image.draft(None, (max(1, image.width // scale), max(1, image.height // scale)))
+        if decode:
             image.load()
     except BROKEN as error:
         raise UnsupportedJpegError(f"broken or cut short ({error})") from error
@@ -174,28 +238,19 @@ def _demand(condition: object, otherwise: str) -> None:
 
 def checked_coefficients(jpeg: JpegFile) -> list[np.ndarray]:
     """What `coefficients` gives; refuses data that end early, lack tables, or hold what no picture has."""
-    several = sum(segment.marker == SOS for segment in jpeg.segments) > 1
-    # Pillow raises where jpeglib would end the process. An eighth of the size is fastest, and all data are decoded.
-    scale = 1 if several else 8
-    decoded = _opened(jpeg.bare(), scale)
+    # Pillow raises where jpeglib would end the process.
+    demand_whole(jpeg.segments, _opened(encode(jpeg.segments), decode=True))
     _check_scans(jpeg)
     planes = coefficients(jpeg)
     # What 8-bit samples come to; the writers' code tables end there, unchecked.
     lowest = [-1024] + [-1023] * 63
     for blocks in (plane.reshape(-1, 64) for plane in planes):
         _demand(blocks.max() < 1024 and (blocks.min(axis=0) >= lowest).all(), "coefficients out of range")
-    # Units without data become 0 without a word (but for the one in which the data end). Then more data would change
-    # them; where none lack, more is ignored.
-    if several or not planes[-1][-1, -1].any():
-        more = _opened(jpeg.bare(_MORE_DATA), scale)
-        _demand(np.array_equal(decoded, more), "cut short: the data end before the picture")
     return planes
 
 
 def _check_scans(jpeg: JpegFile) -> None:
-    """That each scan has its Huffman tables, without which jpeglib crashes, and that together they hold every bit:
-    decoders smooth what a progressive file leaves out, and would show its copy differently. Pillow has decoded it.
-    """
+    """That each scan has its Huffman tables, without which jpeglib crashes, and that none repeats or skips bits."""
     tables, ids = set(), [component.id for component in jpeg.components]
     # Low bits of every coefficient that are still to come; -1 before the first scan that holds it.
     missing = np.full((len(ids), 64), -1)
@@ -211,7 +266,6 @@ def _check_scans(jpeg: JpegFile) -> None:
         part = [ids.index(id) for id in payload[1:-3:2]], slice(first, last + 1)
         _demand(np.all(missing[part] == (bits >> 4 or -1)), "scans that repeat or leave out bits")
         missing[part] = bits & 15
-    _demand(not missing.any(), "scans that leave out components or bits")
 
 
 def coefficients(jpeg: JpegFile) -> list[np.ndarray]:

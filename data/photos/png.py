@@ -7,13 +7,23 @@ pixel has is all that packing needs to know. Format: the PNG specification (thir
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
 
 import cv2
 import numpy as np
 
-from data.images import BadImageError, check_png_rows, decode_picture, open_picture, stored_orientation, to_array
+from data.images import (
+    BadImageError,
+    check_png_rows,
+    check_single,
+    check_size,
+    decode_picture,
+    open_picture,
+    stored_orientation,
+    to_array,
+)
 from data.photos import colours
 from data.photos.colours import Encoded
 
@@ -29,9 +39,20 @@ _PACKING_OF_INDICES = (cv2.IMWRITE_PNG_COMPRESSION, 3)
 _Chunks = list[tuple[bytes, memoryview]]
 
 
+def count_pixels(path: str | os.PathLike[str]) -> int:
+    """Height x width, from the header alone."""
+    with open(path, "rb") as file:
+        width, height = struct.unpack(">II", file.read(24)[16:].ljust(8, b"\0"))
+    check_size(width, height, os.fspath(path))
+    return width * height
+
+
 def decode(source: bytes, name: str) -> tuple[np.ndarray, int]:
     """RGB, uint16 where the file has 16 bits, and the EXIF orientation."""
     every = _read_chunks(source, name)
+    frames = dict(every).get(b"acTL", b"")[:4]
+    check_single(int.from_bytes(frames, "big"), name)
+    check_size(*struct.unpack(">II", every[0][1][:8]), name)
     samples, (depth, colour) = _samples(every, name), every[0][1][8:10]
     # One pixel with the file's texts and EXIF: decoders look for those behind the pixels, too, and are quick here.
     header, pixel = _ONE_PIXEL

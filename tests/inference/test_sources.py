@@ -31,6 +31,18 @@ def test_one_file_or_all_of_a_folder_are_found_sorted_and_hidden_ones_are_not(so
     assert list_pictures(source / "a.jpg", "results").root == source
 
 
+def test_pictures_are_known_by_their_content_and_other_files_are_left_out(source):
+    jpeg, others = b"\xff\xd8\xff\xe0", {"page": b"BM is short for", "x.bin": bytes(40), "readme": b"P1 is first"}
+    known = {"IMG": jpeg, "b.JPE": b"", "c.jfif": b"", "d.heic": b"\0\0\0\x18ftypheic", "e.svg": b"<?xml?>\n<svg "}
+    for name, content in {**known, **others}.items():
+        (source / name).write_bytes(content)
+    os.mkfifo(source / "pipe")
+    listing = list_pictures(source, "results")
+    assert set(known) < {path.name for path in listing.pictures}
+    assert {path.name for path in listing.others} == {*others, "notes.txt", "pipe"}
+    assert list_pictures(source / "IMG", "results").pictures == [Path("IMG")]
+
+
 def test_a_pattern_chooses_among_the_files_and_names_may_be_any_bytes(source):
     odd = os.fsdecode(b"latin-\xff\n.jpg")
     (source / odd).touch()

@@ -154,6 +154,42 @@ def test_missing_pixels_and_a_missing_end_are_refused(tmp_path, colour, depth, i
             read_photo(path)
 
 
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
+def test_long_texts_and_profiles_are_no_reason_to_refuse_and_stay(tmp_path, kind, behind):
+    long = zlib.compress(noise((3 << 20,), 16).tobytes(), 1)
+    start = {b"zTXt": b"Comment\0\0", b"iTXt": b"XML:com.adobe.xmp\0\1\0\0\0", b"iCCP": b"name\0\0"}[kind]
+    chunk, path = png_chunk(kind, start + long), tmp_path / "x.png"
+    path.write_bytes(png_bytes(noise((*SIZE, 3)), RGB, 8, **{"after" if behind else "before": chunk}))
+    assert np.array_equal(read_rgb(path), read_photo(path).pixels)
+    assert chunk in restore(path)[3].content
+
+
+def with_wrong_checksum(content, kind):
+    at = content.index(kind) - 4
+    end = at + 12 + int.from_bytes(content[at : at + 4], "big")
+    return content[: end - 1] + bytes([content[end - 1] ^ 1]) + content[end:]
+
+
+@pytest.mark.parametrize("colour", [RGB, PALETTE])
+def test_only_the_checksums_of_what_is_shown_count(tmp_path, colour):
+    path = tmp_path / "x.png"
+    palette = png_chunk(b"PLTE", noise((256, 3), seed=9).tobytes()) if colour == PALETTE else b""
+    rest = {kind: png_chunk(kind, b"Author\0somebody") for kind in (b"tEXt", b"prVt")}
+    samples = noise((*SIZE, *CHANNELS[colour]))
+    content = png_bytes(samples, colour, 8, before=rest[b"tEXt"] + palette, after=rest[b"prVt"])
+    for kind in (b"tEXt", b"prVt"):
+        content = with_wrong_checksum(content, kind)
+    path.write_bytes(content)
+    wanted = read_photo(path).pixels
+    assert np.array_equal(read_rgb(path), wanted)
+    assert content[33 : content.index(b"tEXt") + 20] in restore(path)[3].content
+    for kind in (b"IHDR", b"IDAT", *([b"PLTE"] if palette else [])):
+        path.write_bytes(with_wrong_checksum(content, kind))
+        with pytest.raises(BadImageError, match=rf"x\.png: .*chunk '{kind.decode()}'"):
+            read_photo(path)
+
+
 @pytest.mark.parametrize("height", [1, 2, 5])
 def test_a_picture_that_ends_black_is_read(tmp_path, height):
     (tmp_path / "black.png").write_bytes(png_bytes(np.zeros((height, 7, 3), np.uint8), RGB, 8))
