@@ -12,9 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
 from tests.inference.painted import page
+from uncover.__main__ import COMMANDS
+from web.server import parse_arguments
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTO = ROOT / "test_code" / "samples" / "photos" / "magazine_hand.jpg"
@@ -94,3 +97,12 @@ def test_what_an_image_is_built_from_exists_and_is_not_kept_from_the_build(name)
     assert len(named) > 3
     assert all((ROOT / path).exists() and path.partition("/")[0] not in ignored for path in named)
     assert "Not tried" in lines
+
+
+def test_the_page_of_the_compose_file_is_reached_from_this_machine_alone():
+    page = yaml.safe_load((ROOT / "compose.yml").read_text())["services"]["page"]
+    assert page["command"][0] in COMMANDS
+    (port,) = page["ports"]
+    options = parse_arguments(page["command"][1:])
+    assert port == f"127.0.0.1:{options.port}:{options.port}"
+    assert options.host == "0.0.0.0"

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("configs", "data", "inference", "losses", "metrics", "models", "test_code", "uncover", "utils", "web")
 # Used when the user has installed them, and never needed.
-OPTIONAL = {"visualdl", "tensorboardX"}
+OPTIONAL = {"visualdl", "tensorboardX", "ray", "fsspec"}
 DISTRIBUTION_OF = {"cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml", "paddle": "paddlepaddle"}
 DISTRIBUTION_OF |= {"skimage": "scikit-image", "pillow_heif": "pillow-heif"}
 

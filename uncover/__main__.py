@@ -2,6 +2,7 @@
 
     uncover restore photos results          # every photo of a folder; results keep names and formats
     uncover restore photo.jpg results --save-mask
+    uncover restore --ray auto SRC RESULTS  # on a Ray cluster; `uncover restore --ray auto --help`
     uncover doctor                          # what this machine can do, and what to mend
     uncover COMMAND --help                  # examples and options, with their units
     uncover completion bash --help          # commands and options by the tab key; also zsh and fish
@@ -45,6 +46,9 @@ COMMANDS = {
     "completion": Command("uncover.completion", "", "prints what lets bash, zsh or fish complete commands"),
 }
 
+# What `uncover restore` is with the option --ray.
+ON_RAY = Command(f"{_ROOM}inference.on_ray", "python -m inference.on_ray", "restores on a Ray cluster")
+
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     words = "\n".join(f"    {name:<12}{command.does}" for name, command in COMMANDS.items())
@@ -60,7 +64,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def start(name: str, arguments: Sequence[str]) -> int:
     """Runs a command as its script would; its help tells of `uncover NAME`."""
-    command = COMMANDS[name]
+    on_ray = name == "restore" and any(word.partition("=")[0] == "--ray" for word in arguments)
+    command = ON_RAY if on_ray else COMMANDS[name]
     # What argparse takes for the name of the program.
     sys.argv = [f"uncover {name}", *arguments]
     module = importlib.import_module(command.module)
