@@ -48,7 +48,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
                         "file of the same kind")  # fmt: skip
     files = parser.add_argument_group("files")
     files.add_argument("--include", default="*", metavar="PATTERN", help="only files named so, such as '*.jpg'")
-    files.add_argument("--overwrite", action="store_true", help="restore again what has a result already")
+    files.add_argument("--overwrite", action="store_true", help="restore finished photos again, and over foreign files")
     files.add_argument("--save-mask", action="store_true", help="write PHOTO.jpg.mask.png beside each result")
     files.add_argument("--compare", action="store_true", help="write PHOTO.jpg.compare.jpg beside each restored photo")
     files.add_argument("--dry-run", action="store_true", help="write no photo, but report.csv: what would be removed")
@@ -212,7 +212,7 @@ def summary(outcomes: Sequence[Outcome], elapsed: float) -> list[str]:
     parts = (f"{counts[status]} {status}" for status in (("found", "untouched", "failed") if looked else _STATUSES))
     lines = [f"{len(outcomes)} picture{'s' if len(outcomes) != 1 else ''}: {', '.join(parts)}"]
     if counts["skipped"]:
-        kept = "finished results were kept, also those of other weights or options; --overwrite redoes them"
+        kept = "finished results were kept; --overwrite redoes them"
         lines.append(f"skipped: {kept}")
     notes = Counter(note for outcome in outcomes for note in outcome.notes)
     lines.extend(f"{count} of them: {note}" for note, count in sorted(notes.items()))

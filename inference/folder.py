@@ -38,7 +38,7 @@ PIXELS_UNDER_WAY = 100_000_000
 _MOST_HELPERS = 4
 _SHEET_QUALITY = 90
 # What the next picture will meet as well: no space, no quota left, a disk that failed or was made read-only.
-_STUCK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+_STUCK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 # One large result may not fit where a smaller one does; three in a row mean that nothing does.
 _MOST_STUCK = 3
 _log = logging.getLogger(__name__)

@@ -222,7 +222,7 @@ def test_the_summary_counts_and_tells_rate_seconds_the_slowest_and_what_was_lost
     failed = Outcome(Path("e.jpg"), "failed", {"decode": 9.0}, message="bad\nfile")
     assert predict.summary([restored, restored, untouched, Outcome(Path("d"), "skipped"), failed], 4.0) == [
         "5 pictures: 2 restored, 1 untouched, 1 skipped, 1 failed",
-        "skipped: finished results were kept, also those of other weights or options; --overwrite redoes them",
+        "skipped: finished results were kept; --overwrite redoes them",
         "2 of them: it lost its charm",
         "4.0 s, 0.75 pictures per second; from file to file 1.67 s on average, slowest 3.00 s (c.jpg)",
     ]

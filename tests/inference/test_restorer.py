@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -11,10 +13,10 @@ from configs.schema import PredictConfig
 from data.images import BadImageError
 from inference import Restorer
 from inference.restorer import as_pixels
-from models.weights import Weights, arrays_of, save_weights
+from models.weights import Weights, arrays_of, load_weights, save_weights
 from tests.inference.painted import page
 from tests.inference.stand_ins import StandIn, brighten, paint_red_over
-from tests.models.networks import build
+from tests.models.networks import build, plain_weights
 
 RGB = np.random.default_rng(1).integers(0, 256, (5, 7, 3), np.uint8)
 
@@ -98,6 +100,18 @@ def test_weights_bring_their_settings_and_arguments_replace_them(tmp_path):
     assert (changed.settings.rows, changed.settings.columns, changed.settings.overlap) == (2, 3, 0)
     assert "off" in changed.tlc
     assert weights.predict["rows"] == 1
+
+
+def test_the_fingerprint_is_that_of_weights_and_settings_and_not_of_what_runs_them(tmp_path):
+    weights = load_weights(plain_weights(tmp_path / "w.pdparams"))
+    params = {name: values + (name == "ending.bias") for name, values in weights.params.items()}
+    assert "ending.bias" in params
+    plain = {"backend": "paddle", "device": "cpu", "mode": "tiles"}
+    options = [{}, {"threads": 1}, {"mode": "full"}, {"scale": 0.5}, {"tta": True}, {"overlap": 8}, {"tlc_ratio": 0}]
+    found = [Restorer(weights, **plain | more).fingerprint for more in options]
+    found.append(Restorer(replace(weights, params=params), **plain).fingerprint)
+    assert found[0] == found[1]
+    assert len(set(found)) == len(found) - 1
 
 
 def test_the_shipped_weights_say_how_they_want_to_be_used():
