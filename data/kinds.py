@@ -45,7 +45,7 @@ _ADVICE = {
     "HEIC": "install pillow-heif, or save it as JPEG",
     "JPEG XL": "install pillow-jxl-plugin, or save it as JPEG or PNG",
     "raw photo of a camera": "save it as TIFF or JPEG",
-    "PDF": "take its pages out as TIFF or JPEG",
+    "PDF": "predict.py restores it as a whole",
 }
 
 

@@ -27,7 +27,6 @@ from inference.restorer import Restored
 _SMALLEST_SIDE = 300
 # Forms within forms, which a hostile file may nest without end.
 _DEEPEST = 8
-_PDF = b"%PDF-"
 
 
 @dataclass
@@ -49,11 +48,11 @@ class Book:
     notes: list[str] = field(default_factory=list)
     steps: dict[str, float] = field(default_factory=dict)
 
-
-def is_book(path: Path) -> bool:
-    """Whether a file is a PDF, by its content."""
-    with open(path, "rb") as file:
-        return _PDF in file.read(1024)
+    def __str__(self) -> str:
+        pages = f"{self.pages} page{'s' if self.pages != 1 else ''}"
+        if not self.changed:
+            return f"{pages}, no occluder found, copied"
+        return f"{pages}, {self.changed} restored, {self.occluders} occluder{'s' if self.occluders != 1 else ''}"
 
 
 def restore_book(path: Path, restorer: Callable[[np.ndarray], Restored]) -> Book:

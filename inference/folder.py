@@ -22,8 +22,10 @@ import numpy as np
 from PIL import Image
 
 from data.images import encode_image
+from data.kinds import kind_of_file
 from data.masks import encode_mask
 from data.photos import Encoded, count_pixels, encode_photo, read_photo
+from inference.book import restore_book
 from inference.record import Record
 from inference.restorer import Restored
 from inference.sheet import draw_comparison
@@ -185,6 +187,10 @@ def _parts(
     files, record, again = [*(beside(result, side) for side in place.asked), result], place.record, ""
     try:
         seen = require_regular(source)
+        is_book = kind_of_file(source) == "PDF"
+        if is_book:
+            # Masks and sheets are for single pictures.
+            files = [result]
         for file in files:
             place.refuse(file)
         mask = place.told(outcome.name) if place.told else None
@@ -193,6 +199,18 @@ def _parts(
             again = record.why_again(result, origin, files, sheet_file)
         if again is None:
             outcome.status = SKIPPED
+            return
+        if is_book:
+            yield PIXELS_UNDER_WAY
+            yield 0
+            book = restore_book(source, restorer)
+            outcome.steps.update(book.steps)
+            yield 0
+            start, writing = time.perf_counter(), True
+            _write(result, origin, bool(book.changed), {result: book.content}, place)
+            outcome.steps["encode"] = outcome.steps.get("encode", 0.0) + time.perf_counter() - start
+            outcome.status, outcome.message = RESTORED if book.changed else UNTOUCHED, str(book)
+            outcome.notes = (*filter(None, [again]), *book.notes)
             return
         yield count_pixels(source)
         start = time.perf_counter()

@@ -14,8 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from data.images import encode_image
+from data.kinds import kind_of_file
 from data.masks import read_mask
 from data.photos import read_photo
+from inference.book import restore_book
 from inference.folder import FAILED, UNTOUCHED, Outcome, reason
 from inference.restorer import Restored
 from inference.sheet import shrink
@@ -54,6 +56,12 @@ def look(
         source, start = listing.root / outcome.name, time.perf_counter()
         try:
             require_regular(source)
+            if kind_of_file(source) == "PDF":
+                book = restore_book(source, restorer)
+                outcome.status = FOUND if book.changed else UNTOUCHED
+                outcome.message = str(book).replace("restored", "would be restored").removesuffix(", copied")
+                yield outcome
+                continue
             pixels = read_photo(source).pixels
             restored = restorer(pixels, told(outcome.name) if told else None)
             outcome.status = FOUND if restored.mask.any() else UNTOUCHED

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import predict
 from data.images import BadImageError
 from inference.book import restore_book
 from inference.restorer import Restored
@@ -128,3 +129,20 @@ def test_what_cannot_be_changed_is_said_and_a_picture_that_cannot_be_read_stays(
     for name, words in [("locked", "password"), ("rights", "encrypted"), ("signed", "signature"), ("cut", "broken")]:
         with pytest.raises(BadImageError, match=words):
             restore_book(tmp_path / f"{name}.pdf", paint_over)
+
+
+def test_predict_restores_a_folder_of_photos_and_books(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    before = pdf_of(tmp_path / "in" / "clean.pdf", [jpeg(False)])
+    (tmp_path / "in" / "broken.pdf").write_bytes(b"%PDF-1.7 nothing")
+    page_picture(False).save(tmp_path / "in" / "photo.jpg")
+    assert predict.main([str(tmp_path / "in"), str(tmp_path / "out"), "--device", "cpu", "--verbose"]) == 1
+    told = capsys.readouterr()
+    assert (tmp_path / "out" / "clean.pdf").read_bytes() == before
+    assert "untouched: clean.pdf: 1 page, no occluder found, copied" in told.err
+    assert "failed: broken.pdf: a broken PDF" in told.err
+    assert "3 pictures: 0 restored, 2 untouched, 0 skipped, 1 failed" in told.out
+    assert predict.main([str(tmp_path / "in"), str(tmp_path / "out"), "--device", "cpu", "--save-mask"]) == 1
+    assert "1 untouched, 1 skipped, 1 failed" in capsys.readouterr().out
+    assert predict.main([str(tmp_path / "in"), str(tmp_path / "dry"), "--device", "cpu", "--dry-run"]) == 1
+    assert "untouched: clean.pdf: 1 page, no occluder found" in capsys.readouterr().out
