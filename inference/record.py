@@ -47,8 +47,8 @@ class Record:
     def why_again(self, photo: Path, origin: dict[str, Any], files: Iterable[Path], sheet: Path) -> str | None:
         """None: `files` are finished; else why not, in words for the user, or "" where that goes without saying.
 
-        They are finished when they are as long as recorded, for this `origin`. A photo on
-        which nothing was found needs no `sheet`.
+        They are finished when they are as long as recorded, for this `origin`. A photo on which nothing was found needs
+        no `sheet`.
         """
         self._read()
         line = self._done.get(photo.as_posix())
@@ -129,9 +129,9 @@ class Record:
                     line = json.loads(text)
                     files = {name: (int(size), str(digest)) for name, (size, digest) in line["files"].items()}
                     line = {key: line[key] for key in ("photo", "source", "with", "covered", "done")} | {"files": files}
+                    self._take(line, line.pop("done"))
                 except (ValueError, TypeError, KeyError, AttributeError):
                     continue
-                self._take(line, line.pop("done"))
 
     def _take(self, line: dict[str, Any], done: bool) -> None:
         photo, files = line["photo"], line["files"]
