@@ -107,14 +107,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level="INFO" if options.verbose else "WARNING", format="%(levelname)s: %(message)s")
     # Imported here, so that --help and a typing error need not wait. Paddle is imported by the engines that need it: it
     # takes seconds and a quarter of a gigabyte.
-    from tqdm import tqdm
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     from inference.folder import ResultsError, restore_file, restore_folder
     from inference.report import Report, look, masks_in
     from inference.restorer import Restorer
     from inference.sources import is_one_file, list_pictures, prepare_results
-    from utils.machine import bar_intervals
+    from utils.machine import progress
 
     into_file = is_one_file(options.source, options.results)
     if into_file and (options.dry_run or options.report or options.save_mask or options.compare or options.shard):
@@ -160,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # In a log, a line for every picture says how far it is.
     hidden = options.verbose and not sys.stderr.isatty()
     total = len(listing.pictures) + len(listing.closed)
-    bar = tqdm(total=total, unit="picture", file=sys.stderr, disable=hidden, **bar_intervals(sys.stderr))
+    bar = progress(total=total, unit="picture", disable=hidden)
     try:
         with logging_redirect_tqdm(), bar, closing(work):
             for outcome in work:

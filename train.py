@@ -35,7 +35,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from utils.machine import start_paddle
 
@@ -57,7 +56,7 @@ from models.locator import Locator
 from models.nafnet import NAFNet, apply_gate
 from models.weights import Weights, arrays_of, load_arrays, load_weights, save_weights
 from utils.files import looked_for
-from utils.machine import DeviceError, bar_intervals, resolve_device
+from utils.machine import DeviceError, progress, resolve_device
 from utils.training.checkpoint import CheckpointError, MovingAverage, load_optimizer_arrays, optimizer_arrays
 from utils.training.processes import Processes, StopRequest, device_of_process, join_processes, seed_iteration
 from utils.training.run_folder import RunFolder
@@ -205,8 +204,7 @@ def _train_in(run: RunFolder, config: Config, options: argparse.Namespace, devic
     run.say(f"{run.output}: {count / 1e6:.2f} M parameters, {device}, {THREADS} threads, iterations {start} to {total}")
     run.open(start, to_yaml(config), ["python", *sys.argv])
 
-    intervals = bar_intervals(sys.stderr)
-    bar = tqdm(total=total, initial=start, unit="it", dynamic_ncols=True, disable=not processes.first, **intervals)
+    bar = progress(total=total, initial=start, unit="iteration", dynamic_ncols=True, disable=not processes.first)
     window, patches, seconds = [], 0, 0.0
     with bar, StopRequest() as stop:
         batches = iter(loader)

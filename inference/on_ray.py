@@ -29,14 +29,12 @@ from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from tqdm import tqdm
-
 from data.images import IMAGE_SUFFIXES
 from inference.folder import FAILED, RESTORED, SKIPPED, UNTOUCHED, Outcome, ResultsError, restore_folder
 from inference.restorer import Restorer
 from inference.sources import list_pictures
 from utils.command import AT_ONCE, DONE, SOME_FAILED, STOPPED, command, program, sentence
-from utils.machine import bar_intervals
+from utils.machine import progress
 
 # Of a task that its node, or the system for want of memory, has ended.
 RETRIES = 3
@@ -232,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     slot = {"CPU": options.threads, **({"GPU": 1} if options.device == "gpu" else {})}
     counts: Counter[str] = Counter()
     try:
-        with tqdm(total=len(names), unit="picture", file=sys.stderr, **bar_intervals(sys.stderr)) as bar:
+        with progress(total=len(names), unit="picture") as bar:
             for outcome in restore_on_ray(work, names, there, slot):
                 counts[outcome.status] += 1
                 bar.update()

@@ -20,15 +20,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from tqdm import tqdm
-
 from data.contest.lists import ANNOTATION, is_contest, read_contest, read_list
 from data.images import IMAGE_SUFFIXES, pictures_below, read_rgb
 from data.masks import read_mask
 from metrics.score import MEASURES, evaluate, mean
 from utils.command import DONE, SOME_FAILED, command, program
 from utils.files import check_writable, printable, write_text
-from utils.machine import available_cores
+from utils.machine import available_cores, progress
 
 HEADS = dict(zip(MEASURES, ("PSNR", "MS-SSIM", "score", "inside", "outside"), strict=True))
 
@@ -195,7 +193,7 @@ def main(arguments: list[str] | None = None) -> int:
     masks = None if options.masks is None else NameIndex(options.masks, "mask")
     results = NameIndex(options.results, "result")
     measured = measure_folder(truths, results, masks, workers=min(4, available_cores()))
-    rows = list(tqdm(measured, total=len(truths), unit="picture", desc="measuring"))
+    rows = list(progress(measured, total=len(truths), unit="picture", desc="measuring"))
     means = {measure: mean(measure, [row.measures.get(measure) for row in rows]) for measure in MEASURES}
     table = [*rows, Row("mean", means)]
     print(format_table(table))

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import os
 import sys
+import time
 import warnings
 from contextlib import redirect_stderr
 from pathlib import Path
-from typing import TextIO
+from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 # What Paddle prints at every import as soon as it may use more than one thread.
 _SERMON = ("WARNING: OMP_NUM_THREADS set to", "PLEASE USE OMP_NUM_THREADS WISELY")
@@ -151,10 +154,37 @@ def _convolution_error() -> float:
     return float(np.abs(result - expected).max())
 
 
-def bar_intervals(stream: TextIO) -> dict[str, float]:
-    """Keywords for `tqdm(file=stream)`: none on a terminal; in a log, where every drawing stays, one in 30 seconds."""
-    # The largest interval as well: above it (10 s by default), tqdm's own watch draws in between.
-    return {} if stream.isatty() else {"mininterval": 30.0, "maxinterval": 30.0}
+def progress(*arguments: Any, **options: Any) -> tqdm:
+    """`tqdm(...)` on standard error: a bar on a terminal, in a log plain lines, one in ten seconds and the last."""
+    if sys.stderr.isatty():
+        return tqdm(*arguments, file=sys.stderr, **options)
+    return _Lines(*arguments, file=sys.stderr, bar_format=_LINE, **options)
+
+
+_LINE = "{desc} {n_fmt} of {total_fmt} {unit}s, {elapsed} gone, {remaining} to go{postfix}"
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class _Lines(tqdm):
+    """Says how far it is by whole lines, where tqdm draws over what stands there."""
+
+    _told, _next = -1, 0.0
+
+    def display(self, *_: Any, **__: Any) -> None:
+        if self.n not in (self.initial, self._told) and time.monotonic() >= self._next:
+            self.fp.write(f"{str(self).strip()}\n")
+            self.fp.flush()
+            self._told, self._next = self.n, time.monotonic() + _SECONDS_BETWEEN_LINES
+
+    def clear(self, *_: Any, **__: Any) -> None:
+        """Nothing is taken back: called before other words are written."""
+
+    def close(self) -> None:
+        if not self.disable:
+            self._next = 0.0
+            self.display()
+            self.delay = math.inf  # Too early, then, for the empty line that tqdm ends with.
+        super().close()
 
 
 def available_bytes(root: str = "/") -> int | None:

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from data.contest.lists import PATCH_FOLDERS, ListError, PatchPaths, write_list
 from data.contest.patch_files import names_by_part
@@ -22,6 +21,7 @@ from data.images import BadImageError, read_rgb
 from data.masks import read_mask
 from utils.child import run_parallel
 from utils.files import atomic_path, check_writable, write_text
+from utils.machine import progress
 
 # What becomes of a patch, with its colour in the histogram.
 DETAILED, OCCLUDED, LEFT_OUT = FATES = ("above the threshold", "kept for the occluder", "left out")
@@ -56,7 +56,7 @@ def choose(options: argparse.Namespace) -> tuple[list[str], list[str]]:
         check_writable(options.out / "gradients.csv")
     patches = [patch for name in options.sets for patch in _find_patches(options.out / name, problems)]
     work = run_parallel(measure, patches, options.workers)
-    measured = list(tqdm(work, total=len(patches), unit="patch", desc="measuring", disable=not patches))
+    measured = list(progress(work, total=len(patches), unit="patch", desc="measuring", disable=not patches))
     problems += [patch.problem for patch in measured if patch.problem]
     measured = [patch for patch in measured if not patch.problem]
     for name in options.sets:

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from data.contest import patch_files
 from data.contest.lists import Group, PatchPaths, read_contest, split_by_page, write_list
@@ -23,6 +22,7 @@ from data.images import BadImageError, read_rgb, write_image
 from data.masks import blobs, read_mask, write_mask
 from utils.child import run_parallel
 from utils.files import remove_leftovers
+from utils.machine import progress
 
 # The sets of each entry of the record.
 SETS = {ALL_DATA: ("all",), DIVIDED_DATA: ("train", "val")}
@@ -78,7 +78,7 @@ def prepare(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     outcomes = {picture.name: picture._replace(patches=done[picture.name]) for picture in pictures
                 if picture.name in done}
     remove_leftovers(options.out)
-    with tqdm(total=len(pictures), initial=len(outcomes), unit="picture", desc="cutting") as bar:
+    with progress(total=len(pictures), initial=len(outcomes), unit="picture", desc="cutting") as bar:
         for picture in shared:
             folder, count = elsewhere[picture.name]
             patch_files.share_patches(picture.name, count, folder, picture.folder)

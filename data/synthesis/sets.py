@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.random import Generator
-from tqdm import tqdm
 
 from data.images import BadImageError, encode_image, read_rgb
 from data.masks import contest_mask_image
@@ -33,6 +32,7 @@ from data.synthesis.printed import WholePictures, print_on, print_people
 from data.synthesis.scenes import cut_strip, lay_on_desk, photograph
 from utils.child import run_parallel
 from utils.files import write_bytes, write_text
+from utils.machine import progress as telling
 
 MANIFEST = "manifest.json"
 FOLDERS = tuple(f"train_data_{number}" for number in range(1, 6))
@@ -139,7 +139,8 @@ def make_set(options: SetOptions, out: str | Path, workers: int = 1, progress: b
         (out / folder / name).mkdir(parents=True, exist_ok=True)
     made = run_parallel(_work, jobs, workers, prepare=partial(_prepare, options, sources, out))
     groups, broken, annotations = [], set(), defaultdict(str)
-    for job, (photos, messages) in zip(jobs, tqdm(made, "pages", len(jobs), disable=not progress), strict=True):
+    told = telling(made, "pages", len(jobs), unit="group", disable=not progress)
+    for job, (photos, messages) in zip(jobs, told, strict=True):
         groups += photos
         broken |= set(messages)
         for photo in photos:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +59,43 @@ logging.getLogger("inference").info("by the way")
     assert lines.count("one is damaged") == 1
     assert any(line.endswith("paddle has a word") for line in lines)
     assert lines.count("by the way") == bool(level)
+
+
+COUNT = """
+import time
+from utils import machine
+machine._SECONDS_BETWEEN_LINES = 0.5
+with machine.progress(total=40, initial=10, unit="picture", desc="reading") as bar:
+    for number in range(30):
+        time.sleep(0.05)
+        bar.update()
+        if number == 3:
+            bar.write("a word between")
+list(machine.progress([], unit="picture"))
+"""
+
+
+def test_in_a_log_progress_is_whole_lines_now_and_then_and_the_last():
+    told = run(COUNT)
+    lines = told.stderr.splitlines()
+    assert "\r" not in told.stderr
+    assert 3 <= len(lines) <= 8
+    assert all(re.fullmatch(r"reading \d+ of 40 pictures, \d\d:\d\d gone, \d\d:\d\d to go", line) for line in lines)
+    assert lines[-1].startswith("reading 40 of 40 pictures")
+    assert told.stdout == "a word between\n"
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_on_a_terminal_progress_is_a_bar_without_colours(no_color):
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": no_color}
+    subprocess.run([sys.executable, "-c", COUNT], cwd=ROOT, env=environment, stdout=theirs, stderr=theirs, check=True)
+    told = os.read(ours, 100_000).decode()
+    os.close(ours)
+    os.close(theirs)
+    assert "\r" in told
+    assert "40/40" in told
+    assert not re.search(r"\x1b\[[0-9;]*m", told)
 
 
 def test_a_cpu_build_falls_back_quietly_for_auto_and_says_why_for_gpu(monkeypatch, caplog):
