@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 RECORD = ".uncover.jsonl"
-_NEVER_MADE = ""
+_NEVER_MADE, _EMPTY = "", "its result was empty: done again"
 
 
 class Record:
@@ -53,7 +53,7 @@ class Record:
         self._read()
         line = self._done.get(photo.as_posix())
         if line is None:
-            return _NEVER_MADE
+            return _EMPTY if any(map(self._is_empty, files)) else _NEVER_MADE
         if line["source"] != origin["source"]:
             return "the photo has changed since it was restored: done again"
         if line["with"] != origin["with"]:
@@ -70,16 +70,22 @@ class Record:
         return reason
 
     def is_ours(self, file: Path) -> bool:
-        """Whether the file that is there was made by this program, as far as its name, or a killed run, tells."""
+        """Whether the file that is there was made by this program, as far as its name, or a killed run, tells; an empty
+        one holds nothing that anybody could lose.
+        """
         self._read()
         name, path = file.as_posix(), self._results / file
-        if name in self._ours:
+        if name in self._ours or self._is_empty(file):
             return True
         sizes = {size for size, _ in self._intended.get(name, ())}
         if not sizes or not path.is_file() or path.stat().st_size not in sizes:
             return False
         content = path.read_bytes()
         return (len(content), _digest(content)) in self._intended[name]
+
+    def _is_empty(self, file: Path) -> bool:
+        path = self._results / file
+        return path.is_file() and not path.is_symlink() and not path.stat().st_size
 
     def intend(
         self, photo: Path, origin: dict[str, Any], covered: bool, contents: dict[Path, bytes]

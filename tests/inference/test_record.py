@@ -91,3 +91,17 @@ def test_a_full_disk_names_the_record_and_leaves_it_readable(tmp_path, source):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     write(Record(tmp_path / "r", "w"), tmp_path / "r", source)
     assert record.why_again(PHOTO, source, list(CONTENTS), SHEET) is None
+
+
+def test_an_empty_file_is_nobodys_and_is_done_again(tmp_path):
+    source = tmp_path / "one.png"
+    source.write_bytes(b"a photo")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "one.png").touch()
+    (tmp_path / "out" / "link.png").symlink_to(tmp_path / "out" / "one.png")
+    record = Record(tmp_path / "out", "")
+    assert record.is_ours(Path("one.png"))
+    assert not record.is_ours(Path("link.png"))
+    origin = record.origin(source.stat())
+    assert record.why_again(Path("one.png"), origin, [Path("one.png")], Path("s")) == "its result was empty: done again"
+    assert record.why_again(Path("two.png"), origin, [Path("two.png")], Path("s")) == ""
