@@ -20,7 +20,8 @@ import numpy as np
 from PIL import Image
 
 from data.images import BadImageError, check_size
-from data.photos import encode_photo, read_photo
+from data.kinds import kind_of_file
+from data.photos import count_pages, encode_photo, next_page, read_photo
 from inference.restorer import Restored
 
 # A picture with a shorter side below this is a logo or a stamp, and no page.
@@ -55,12 +56,37 @@ class Book:
         return f"{pages}, {self.changed} restored, {self.occluders} occluder{'s' if self.occluders != 1 else ''}"
 
 
+def is_book(path: Path) -> bool:
+    """Whether a file is a PDF, or a TIFF of several pages, by its content."""
+    return kind_of_file(path) == "PDF" or count_pages(path) > 1
+
+
 def restore_book(path: Path, restorer: Callable[[np.ndarray], Restored]) -> Book:
-    """Restores the page pictures of a PDF.
+    """Restores the page pictures of a PDF, or the pages of a TIFF.
 
     Raises:
-        BadImageError: not a PDF that can be read; it is encrypted or signed; pikepdf is missing.
+        BadImageError: not a file that can be read; a PDF is encrypted or signed; pikepdf is missing.
     """
+    return _restore_pdf(path, restorer) if kind_of_file(path) == "PDF" else _restore_tiff(path, restorer)
+
+
+def _restore_tiff(path: Path, restorer: Callable[[np.ndarray], Restored]) -> Book:
+    photo = read_photo(path, several=True)
+    book, notes = Book(photo.source, photo.pages, photo.pages), {}
+    while photo:
+        restored = restorer(photo.pixels)
+        for step, seconds in restored.seconds.items():
+            book.steps[step] = book.steps.get(step, 0.0) + seconds
+        if restored.mask.any():
+            book.changed, book.occluders = book.changed + 1, book.occluders + restored.occluders
+            encoded = encode_photo(photo, restored.image, restored.mask)
+            book.content, notes = bytes(encoded.content), notes | dict.fromkeys(encoded.notes)
+        photo = next_page(photo, book.content)
+    book.notes.extend(notes)
+    return book
+
+
+def _restore_pdf(path: Path, restorer: Callable[[np.ndarray], Restored]) -> Book:
     try:
         import pikepdf
     except ImportError as error:

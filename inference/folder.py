@@ -22,10 +22,9 @@ import numpy as np
 from PIL import Image
 
 from data.images import encode_image
-from data.kinds import kind_of_file
 from data.masks import encode_mask
 from data.photos import Encoded, count_pixels, encode_photo, read_photo
-from inference.book import restore_book
+from inference.book import is_book, restore_book
 from inference.record import Record
 from inference.restorer import Restored
 from inference.sheet import draw_comparison
@@ -187,8 +186,8 @@ def _parts(
     files, record, again = [*(beside(result, side) for side in place.asked), result], place.record, ""
     try:
         seen = require_regular(source)
-        is_book = kind_of_file(source) == "PDF"
-        if is_book:
+        paged = is_book(source)
+        if paged:
             # Masks and sheets are for single pictures.
             files = [result]
         for file in files:
@@ -200,7 +199,7 @@ def _parts(
         if again is None:
             outcome.status = SKIPPED
             return
-        if is_book:
+        if paged:
             yield PIXELS_UNDER_WAY
             yield 0
             book = restore_book(source, restorer)

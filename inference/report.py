@@ -14,10 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from data.images import encode_image
-from data.kinds import kind_of_file
 from data.masks import read_mask
 from data.photos import read_photo
-from inference.book import restore_book
+from inference.book import is_book, restore_book
 from inference.folder import FAILED, UNTOUCHED, Outcome, reason
 from inference.restorer import Restored
 from inference.sheet import shrink
@@ -56,7 +55,7 @@ def look(
         source, start = listing.root / outcome.name, time.perf_counter()
         try:
             require_regular(source)
-            if kind_of_file(source) == "PDF":
+            if is_book(source):
                 book = restore_book(source, restorer)
                 outcome.status = FOUND if book.changed else UNTOUCHED
                 outcome.message = str(book).replace("restored", "would be restored").removesuffix(", copied")

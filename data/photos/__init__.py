@@ -2,6 +2,7 @@
 
     photo = read_photo(path)
     encoded = encode_photo(photo, restored, mask)
+    photo = next_page(photo, encoded.content)       # of a TIFF of several pages, read with several=True
 
 What lies under the mask becomes the fill, as exactly as the kind of file can say it; every other pixel and everything
 else that the file holds stays. What cannot stay is named in `Encoded.notes`.
@@ -20,7 +21,7 @@ from data.kinds import kind_of_file, unread
 from data.photos import bmp_webp, colours, heif_avif, jpeg, png, tiff
 from data.photos.colours import Encoded
 
-__all__ = ["Encoded", "Photo", "count_pixels", "encode_photo", "read_photo"]
+__all__ = ["Encoded", "Photo", "count_pages", "count_pixels", "encode_photo", "next_page", "read_photo"]
 # By Pillow's names: decode(source, name) and encode(source, name, rgb, mask), in the stored orientation.
 _KINDS = {
     "JPEG": (jpeg.decode, jpeg.encode),
@@ -42,14 +43,16 @@ class Photo(NamedTuple):
     pixels: np.ndarray  # RGB height x width x 3, upright; uint16 where the file has more than 8 bits, else uint8.
     orientation: int  # EXIF orientation 1..8; the pixels lie that way again in what is encoded.
     source: bytes  # The whole file.
+    page: int = 0  # Which of its `pages` this is.
+    pages: int = 1
 
 
-def read_photo(path: str | os.PathLike[str]) -> Photo:
-    """Reads a picture file together with what is needed to write it back.
+def read_photo(path: str | os.PathLike[str], several: bool = False) -> Photo:
+    """Reads a picture file together with what is needed to write it back; of one of `several` pages, the first.
 
     Raises:
-        BadImageError: not a picture of a kind that is written back, cut short, several pages or frames in one file,
-            or larger than `data.images.MAX_PIXELS`; the message names the file.
+        BadImageError: not a picture of a kind that is written back, cut short, several frames or (unless `several` is
+            set) pages in one file, or larger than `data.images.MAX_PIXELS`; the message names the file.
     """
     path = Path(path)
     kind = _kind(path)
@@ -57,8 +60,25 @@ def read_photo(path: str | os.PathLike[str]) -> Photo:
         with open_picture(path) as image:
             check_single(getattr(image, "n_frames", 1), str(path))
     source, (decode, _) = path.read_bytes(), _KINDS[kind]
+    pages = count_pages(path)
+    check_single(1 if several else pages, str(path))
     rgb, orientation = decode(source, str(path))
-    return Photo(path, kind, turn_upright(rgb, orientation), orientation, source)
+    return Photo(path, kind, turn_upright(rgb, orientation), orientation, source, 0, pages)
+
+
+def count_pages(path: str | os.PathLike[str]) -> int:
+    """How many pictures a file holds, from its directories; thumbnails and masks of one do not count."""
+    return tiff.count_pages(path) if kind_of_file(path) == "TIFF" else 1
+
+
+def next_page(photo: Photo, content: bytes | bytearray) -> Photo | None:
+    """The page behind that of `photo` in `content`, the file as far as it has been changed; None behind the last."""
+    number = photo.page + 1
+    if number == photo.pages:
+        return None
+    rgb, orientation = tiff.decode(source := bytes(content), str(photo.path), number)
+    pixels = turn_upright(rgb, orientation)
+    return photo._replace(pixels=pixels, orientation=orientation, source=source, page=number)
 
 
 def count_pixels(path: str | os.PathLike[str]) -> int:
@@ -85,7 +105,8 @@ def encode_photo(photo: Photo, pixels: np.ndarray, mask: np.ndarray) -> Encoded:
         raise ValueError(f"{photo.path}: expected pixels of type and shape {expected}, got {got}")
     rgb, covered = (turn_back(array, photo.orientation) for array in (pixels, (mask != 0).astype(np.uint8)))
     _, encode = _KINDS[photo.kind]
-    return encode(photo.source, str(photo.path), rgb, covered)
+    page = {"number": photo.page} if photo.page else {}
+    return encode(photo.source, str(photo.path), rgb, covered, **page)
 
 
 def _kind(path: str | os.PathLike[str]) -> str:

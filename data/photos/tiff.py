@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data.images import BadImageError, check_single, check_size, decode_picture, open_picture, to_array, turn_back
-from data.photos import colours
+from data.images import BadImageError, check_size, decode_picture, open_picture, to_array, turn_back
+from data.photos import colours, tiff_file
 from data.photos.colours import Encoded
 
 try:
@@ -30,13 +30,14 @@ except ImportError:  # A machine that is given JPEGs alone, as the contest's is,
 # What is wrong with a file is told once, by the error.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
-# Classic and big, of either byte order.
-SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _LARGEST_CLASSIC = 2**32 - 1
 # TIFF's numbers of what packs bytes: nothing, LZW, deflate (two numbers), PackBits, LZMA and Zstandard.
 _PLAIN, _BYTE_CODECS = 1, (1, 5, 8, 32946, 32773, 34925, 50000)
-# What a writer says in words: of the page, its camera, program, time, author and copyright.
-_TEXTS = (270, 271, 272, 305, 306, 315, 33432)
+# Tags that say how samples are coded, and where they lie.
+_CODING = {
+    *(258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, *range(322, 329), 338, 339, 347),
+    *(*range(512, 522), *range(529, 533)),
+}
 # The codecs of fax and JPEG, and what Pillow makes of such a picture.
 _WHOLE_CODECS, _WHOLE_MODES = (2, 3, 4, 6, 7), ("1", "L", "RGB", "RGBA", "CMYK")
 _WHITE_IS_ZERO, _RGB, _PALETTE, _INKS = 0, 2, 3, 5
@@ -47,21 +48,27 @@ _COLOURS = {_WHITE_IS_ZERO: 1, 1: 1, _RGB: 3, _PALETTE: 1, _INKS: 4}
 def count_pixels(path: str | os.PathLike[str]) -> int:
     """Height x width, from the directory alone, which may lie behind gigabytes of pixels."""
     with _refusing_what_is_broken(os.fspath(path)), tifffile.TiffFile(path) as file:
-        page = file.pages[0]
-        check_size(page.imagewidth, page.imagelength, os.fspath(path))
-        return page.imagewidth * page.imagelength
+        sizes = [(page.imagewidth, page.imagelength) for page in tiff_file.pages(file, os.fspath(path))]
+        for size in sizes:
+            check_size(*size, os.fspath(path))
+        return max(map(math.prod, sizes))
 
 
-def decode(source: bytes, name: str) -> tuple[np.ndarray, int]:
-    """RGB, uint16 where the file has 16 bits, and the orientation; floats, signed, 12 and 32 bits are refused."""
+def count_pages(path: str | os.PathLike[str]) -> int:
+    """How many pictures the file holds."""
+    with _refusing_what_is_broken(os.fspath(path)), tifffile.TiffFile(path) as file:
+        return len(tiff_file.pages(file, os.fspath(path)))
+
+
+def decode(source: bytes, name: str, number: int = 0) -> tuple[np.ndarray, int]:
+    """RGB of a page, uint16 where it has 16 bits, and the orientation; floats, signed, 12 and 32 bits are refused."""
     with _refusing_what_is_broken(name):
         file = tifffile.TiffFile(io.BytesIO(source))
-        check_single(len(file.pages), name)
-        page = file.pages[0]
+        page = tiff_file.pages(file, name)[number]
         # A block is decoded whole.
         check_size(max(page.imagewidth, page.tilewidth), max(page.imagelength, page.tilelength), name)
         if not _has_plain_blocks(page, name):
-            return colours.rgb_of(*_decode_whole(source, name, page)[:2]), _orientation(page)
+            return colours.rgb_of(*_decode_whole(source, name, page)), _orientation(page)
         offsets, sizes = _places(page, name)
         dtype = np.uint16 if page.bitspersample == 16 else np.uint8
         samples = np.empty((page.imagelength, page.imagewidth, page.samplesperpixel), dtype)
@@ -72,20 +79,42 @@ def decode(source: bytes, name: str) -> tuple[np.ndarray, int]:
         return _rgb_of(samples, page), _orientation(page)
 
 
-def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
+def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray, number: int = 0) -> Encoded:
     """`source` with `rgb` (of the decoded type, stored orientation) where `mask` is 1; what was there is wiped.
 
-    Grey takes the mean of the fill's channels, a palette its nearest colours, inks no black; alpha stays.
+    Grey takes the mean of the fill's channels, a palette its nearest colours, inks no black; alpha stays. Thumbnails
+    of the page, which would go on to show what was there, are dropped.
     """
     content = io.BytesIO(source)
-    page = tifffile.TiffFile(content).pages[0]
-    if not _has_plain_blocks(page, name):
-        return _encode_whole(source, name, page, rgb, mask)
+    file = tifffile.TiffFile(content)
+    page = tiff_file.pages(file, name)[number]
+    # Some writers store equal blocks once; then all that changes moves to the end, and nothing is wiped.
+    apart = all(at + size <= following for (at, size), (following, _) in pairwise(tiff_file.spans(file)))
+    gone = tiff_file.thumbnails(file, page)
+    notes = ["thumbnails and overviews of a TIFF's page are dropped"] if gone else []
+    plain = _has_plain_blocks(page, name)
+    if plain:
+        _replace_blocks(content, source, name, page, rgb, mask, apart)
+    if gone or not plain:
+        tags = {} if plain else _encode_whole(content, source, name, page, rgb, mask)
+        tiff_file.rewrite(content, file, page, set() if plain else _CODING, tags)
+    for each in (*gone, *([] if plain else [page])) if apart else ():
+        for at, size in zip(each.dataoffsets, each.databytecounts, strict=True):
+            content.seek(at)
+            content.write(bytes(size))
+    if not plain and tags[259] != [4]:
+        notes.append("a TIFF of JPEG or YCbCr becomes one of deflate, without further loss")
+    if content.getbuffer().nbytes > _LARGEST_CLASSIC and not file.is_bigtiff:
+        raise BadImageError(f"{name}: would grow above the 4 GB of a classic TIFF; save it as BigTIFF")
+    return Encoded(content.getvalue(), tuple(notes))
+
+
+def _replace_blocks(
+    content: io.BytesIO, source: bytes, name: str, page: Any, rgb: np.ndarray, mask: np.ndarray, apart: bool
+) -> None:
+    """Writes the blocks of `page` that `mask` touches: in their places as far as they fit and lie `apart`."""
     before = _places(page, name)
     (offsets, sizes), end = map(list, before), len(source)
-    # Some writers store equal blocks once; then all that changes moves to the end.
-    spans = sorted(zip(offsets, sizes, strict=True))
-    apart = all(at + size <= following for (at, size), (following, _) in pairwise(spans))
     for index, (at, size) in enumerate(zip(*before, strict=True)):
         _, (plane, _, row, column, _), (_, rows, columns, channels) = page.decode(None, index)
         ys, xs = np.nonzero(mask[row : row + rows, column : column + columns])
@@ -102,12 +131,9 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encod
             offsets[index] = content.seek(end + end % 2)
             end = offsets[index] + content.write(packed)
     big = page.parent.is_bigtiff
-    if end + 8 * len(offsets) > _LARGEST_CLASSIC and not big:
-        raise BadImageError(f"{name}: would grow above the 4 GB of a classic TIFF; save it as BigTIFF")
     for tag, old, new in zip((324, 325) if page.is_tiled else (273, 279), before, (offsets, sizes), strict=True):
         if new != old:
             page.tags[tag].overwrite(new, dtype="Q" if big else "I")
-    return Encoded(content.getvalue())
 
 
 @contextmanager
@@ -199,29 +225,34 @@ def _packed(samples: np.ndarray, page: Any) -> bytes:
     return imagecodecs.bitorder_encode(data) if page.fillorder == 2 else data
 
 
-def _decode_whole(source: bytes, name: str, page: Any) -> tuple[np.ndarray, str, dict[str, Any]]:
-    """Samples in the stored orientation (1 bit as 0 and 255), Pillow's mode, and what that knows of metadata."""
+def _decode_whole(source: bytes, name: str, page: Any) -> tuple[np.ndarray, str]:
+    """Samples in the stored orientation (1 bit as 0 and 255), and Pillow's mode."""
     with open_picture(io.BytesIO(source), name) as image:
         if image.mode not in _WHOLE_MODES or page.compression not in (*_BYTE_CODECS, *_WHOLE_CODECS):
             kind = f"colours {image.mode}, compression {int(page.compression)}, photometric {int(page.photometric)}"
             raise BadImageError(f"{name}: a TIFF of a kind that is not restored ({kind}); save it as RGB with LZW")
+        image.seek(page.index)
         # Pillow turns a TIFF upright while it decodes, and no other kind of file.
         decode_picture(image, name)
         samples = to_array(image, "L" if image.mode == "1" else image.mode)
-        return turn_back(samples, _orientation(page)), image.mode, image.info
+        return turn_back(samples, _orientation(page)), image.mode
 
 
-def _encode_whole(source: bytes, name: str, page: Any, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
-    samples, mode, told = _decode_whole(source, name, page)
+def _encode_whole(
+    content: io.BytesIO, source: bytes, name: str, page: Any, rgb: np.ndarray, mask: np.ndarray
+) -> dict[int, list[int]]:
+    """Appends the whole page to `content` and returns the tags that say how it is coded, and where."""
+    samples, mode = _decode_whole(source, name, page)
     colours.cover(samples, mode, mask, rgb)
     image, buffer = Image.fromarray(samples, "L" if mode == "1" else mode), io.BytesIO()
-    kept = {key: told[key] for key, tag in (("dpi", 282), ("icc_profile", 34675)) if tag in page.tags}
-    tags = {code: text for code in _TEXTS if isinstance(text := page.tags.valueof(code), str)}
-    tags |= {274: _orientation(page)} if 274 in page.tags else {}
     codec = "group4" if mode == "1" else "tiff_adobe_deflate"
-    image.convert(mode, dither=Image.Dither.NONE).save(buffer, "TIFF", compression=codec, tiffinfo=tags, **kept)
+    image.convert(mode, dither=Image.Dither.NONE).save(buffer, "TIFF", compression=codec, big_tiff=False)
     buffer.seek(0)
-    before, after = ({tag.code for tag in each.tags} for each in (page, tifffile.TiffFile(buffer).pages[0]))
-    lost = ", ".join(map(str, sorted(before - after)))
-    note = f"a TIFF of fax, JPEG or YCbCr is written anew without tags {lost}"
-    return Encoded(buffer.getvalue(), (note,) if lost else ())
+    new = tifffile.TiffFile(buffer).pages[0]
+    end = content.seek(0, io.SEEK_END)
+    offsets = []
+    for at, size in zip(new.dataoffsets, new.databytecounts, strict=True):
+        offsets.append(content.seek(end + end % 2))
+        end = offsets[-1] + content.write(buffer.getvalue()[at : at + size])
+    tags = {tag.code: list(np.ravel(tag.value)) for tag in new.tags if tag.code in _CODING}
+    return tags | {273: offsets}

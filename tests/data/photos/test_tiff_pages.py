@@ -1,0 +1,151 @@
+"""A TIFF of several pages comes back page by page; thumbnails of a page go with what they show."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from data.images import BadImageError
+from data.photos import count_pages, count_pixels, encode_photo, next_page, read_photo
+from inference.book import is_book, restore_book
+from inference.restorer import Restored
+from tests.data.photos.files import mask_of, noise
+
+GREY = 90
+# Pillow, which decodes some kinds and is a witness here, reads no BigTIFF of the other order.
+LAYOUTS = [{"byteorder": order, "bigtiff": big} for order, big in (("<", False), ("<", True), (">", False))]
+
+
+def even(size: tuple[int, int], channels: int = 3) -> np.ndarray:
+    return np.full((*size, channels), GREY, np.uint8)
+
+
+def colours(content: bytes) -> list[set[int]]:
+    """The values of every directory and of those below it, by a reader of its own."""
+    with tifffile.TiffFile(io.BytesIO(content)) as file:
+        every = [each for page in file.pages for each in (page, *(page.pages or ()))]
+        return [set(np.unique(each.asarray()).tolist()) for each in every]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("below", [False, True])
+@pytest.mark.parametrize("compression", ["zlib", None, "jpeg"])
+def test_thumbnails_of_a_page_are_dropped_and_wiped_and_masks_stay(tmp_path, layout, below, compression):
+    path = tmp_path / "x.tif"
+    small, seen = noise((20, 26, 3), 40), noise((60, 78), 2).astype(bool)
+    with tifffile.TiffWriter(path, **layout) as writer:
+        shared = {"metadata": None, "photometric": "rgb"}
+        page = {"description": "a page", "subifds": int(below), "compression": compression, **shared}
+        writer.write(even((60, 78)), **page)
+        writer.write(small, subfiletype=1, **shared)
+        writer.write(seen, subfiletype=4, photometric="mask", metadata=None)
+    before = path.read_bytes()
+    photo = read_photo(path)
+    assert (count_pages(path), photo.pages, photo.pixels.shape) == (1, 1, (60, 78, 3))
+    assert small.tobytes() in before
+    encoded = encode_photo(photo, np.full_like(photo.pixels, 200), mask_of((60, 78)))
+    assert "thumbnails and overviews of a TIFF's page are dropped" in encoded.notes
+    assert small.tobytes() not in encoded.content
+    assert colours(encoded.content)[1:] == [{False, True}]
+    path.write_bytes(encoded.content)
+    again = read_photo(path)
+    assert np.array_equal(again.pixels, np.where(mask_of((60, 78))[..., None] == 1, 200, photo.pixels))
+    with tifffile.TiffFile(path) as file:
+        assert (len(file.pages), file.pages[0].description) == (2, "a page")
+    assert np.array_equal(np.asarray(Image.open(path))[..., :3], again.pixels)
+
+
+def white_out(pixels: np.ndarray) -> Restored:
+    """A dark corner becomes white."""
+    mask = np.zeros(pixels.shape[:2], np.uint8)
+    mask[:8, :8] = (pixels[:8, :8] < 50).all(-1)
+    white = np.where(mask[..., None] == 1, 255, pixels).astype(np.uint8)
+    return Restored(white, mask, int(mask.any()), {"locate": 1.0})
+
+
+def book_of(path, order: str) -> None:
+    """Pages of four kinds and sizes; the second and the fourth are clean, and the first has a thumbnail behind it."""
+    with tifffile.TiffWriter(path, byteorder=order) as writer:
+        kinds = [{"compression": "zlib"}, {}, {"compression": "jpeg"}, {"compression": "lzw", "tile": (32, 32)}]
+        for number, options in enumerate(kinds):
+            page = even((40 + 8 * number, 64))
+            if number in (0, 2):
+                page[:8, :8] = 0
+            writer.write(page, description=f"page {number}", metadata=None, photometric="rgb", **options)
+            if number == 0:
+                writer.write(page[::4, ::4], subfiletype=1, metadata=None, photometric="rgb")
+
+
+@pytest.mark.parametrize("order", "<>")
+def test_every_page_is_restored_with_its_own_strips_and_tags(tmp_path, order):
+    path = tmp_path / "book.tif"
+    book_of(path, order)
+    assert is_book(path)
+    assert (count_pages(path), count_pixels(path)) == (4, 64 * 64)
+    with pytest.raises(BadImageError, match=r"book\.tif: holds 4 pages"):
+        read_photo(path)
+    with tifffile.TiffFile(path) as file:
+        tags = [{tag.code: tag.value for tag in page.tags} for page in file.pages if not page.is_reduced]
+        clean = [file.pages[at].asarray() for at in (2, 4)]
+    book = restore_book(path, white_out)
+    assert (book.pages, book.changed, book.occluders, book.steps) == (4, 2, 2, {"locate": 4.0})
+    assert len(book.notes) == 2
+    with tifffile.TiffFile(io.BytesIO(book.content)) as file:
+        assert [page.shape[0] for page in file.pages] == [40, 48, 56, 64]
+        assert [page.description for page in file.pages] == [f"page {number}" for number in range(4)]
+        for number, page in enumerate(file.pages):
+            kept = {282, 283, 296, 270, 256, 257}
+            assert {code: page.tags[code].value for code in kept} == {code: tags[number][code] for code in kept}
+            assert (page.asarray()[:8, :8] == (255 if number in (0, 2) else GREY)).all()
+        assert np.array_equal(file.pages[1].asarray(), clean[0])
+        assert np.array_equal(file.pages[3].asarray(), clean[1])
+    untouched = restore_book(path, lambda pixels: Restored(pixels, np.zeros(pixels.shape[:2], np.uint8), 0))
+    assert (untouched.content, untouched.changed) == (path.read_bytes(), 0)
+
+
+@pytest.mark.parametrize("codec", ["group3", "group4", "tiff_ccitt"])
+def test_faxes_of_several_pages_keep_their_values(tmp_path, codec):
+    path = tmp_path / "fax.tif"
+    frames = [Image.fromarray(noise((60, 78), 2, seed=seed) * 255).convert("1") for seed in range(3)]
+    frames[0].save(path, compression=codec, save_all=True, append_images=frames[1:], dpi=(204, 196))
+    photo, wanted = read_photo(path, several=True), []
+    while photo:
+        mask = mask_of(photo.pixels.shape)
+        wanted.append(np.where(mask[..., None] == 1, 255, photo.pixels))
+        content = encode_photo(photo, wanted[-1], mask).content
+        photo = next_page(photo, content)
+    with Image.open(io.BytesIO(content)) as image:
+        for number, page in enumerate(wanted):
+            image.seek(number)
+            assert np.array_equal(np.asarray(image.convert("RGB")), page)
+            assert (image.info["compression"], image.info["dpi"]) == ("group4", (204, 196))
+
+
+def test_strips_that_pages_share_are_parted(tmp_path):
+    """Some writers store equal strips once; what changes on one page must not show on the other."""
+    path = tmp_path / "x.tif"
+    frames = [Image.fromarray(even((40, 40), 3)) for _ in range(2)]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    with tifffile.TiffFile(path, mode="r+b") as file:
+        file.pages[1].tags[273].overwrite(file.pages[0].dataoffsets)
+    photo = read_photo(path, several=True)
+    content = encode_photo(photo, np.full_like(photo.pixels, 200), mask_of((40, 40))).content
+    assert colours(content) == [{GREY, 200}, {GREY}]
+
+
+@pytest.mark.parametrize("kind", ["dng", "thumbnail first", "sensor", "second picture below"])
+def test_a_raw_photo_is_told_as_one(tmp_path, kind):
+    path = tmp_path / "photo.tif"
+    with tifffile.TiffWriter(path) as writer:
+        extra = [(50706, "B", 4, (1, 4, 0, 0), True)] if kind == "dng" else []
+        first = {"subfiletype": int(kind == "thumbnail first"), "subifds": int(kind == "second picture below")}
+        writer.write(even((20, 20)), photometric="rgb", extratags=extra, metadata=None, **first)
+        if kind != "dng":
+            writer.write(even((20, 20))[..., 0], photometric=32803 if kind == "sensor" else "minisblack", metadata=None)
+    for use in (read_photo, count_pixels, count_pages):
+        with pytest.raises(BadImageError, match=r"photo\.tif: a raw photo of a camera, which is not read; save it as"):
+            use(path)
