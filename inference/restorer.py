@@ -178,7 +178,8 @@ class Restorer:
 
     def introduce(self) -> str:
         """With what, in plain words: the weights and what runs them."""
-        return f"with {self.weights or 'weights of its own'} on {self._backend.device} ({self._backend.name})"
+        backend = self._backend
+        return f"with {self.weights or 'weights of its own'}, {backend.name} {backend.precision} on {backend.device}"
 
     def describe(self) -> str:
         """One line for the log: what runs where, how exactly, in which mode, with which windows of TLC."""

@@ -37,7 +37,7 @@ def test_it_restores_a_folder_from_anywhere_and_tells_counts_windows_and_seconds
     assert done.returncode == 1, done.stderr
     assert "failed: bad.jpg" in done.stderr
     assert "one.png" not in done.stderr
-    assert done.stdout.startswith("Restoring 3 pictures of ../in into ../out, with gated.pdparams on cpu (")
+    assert done.stdout.startswith("Restoring 3 pictures of ../in into ../out, with gated.pdparams, ")
     assert "TLC" not in done.stdout
     assert "BadImageError" not in done.stderr
     for words in (

@@ -129,7 +129,7 @@ def test_a_trial_with_another_engine_than_the_contests_fails():
 def test_a_right_submission_is_measured_and_its_engine_read_from_what_predict_prints(images, tmp_path):
     body = (
         "block = bytearray(200_000_000)\n[shutil.copy(p, results) for p in source.iterdir()]\n"
-        "print('a picture')\nprint('openvino bf16 on cpu, mode auto; TLC off')"
+        "print('a picture')\nprint('Restoring 2 pictures, with w, openvino bf16 on cpu')"
     )
     result = build.dry_run(submission(tmp_path, body), images)
     assert (result.pictures, result.engine) == (2, "openvino bf16 on cpu")
