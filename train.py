@@ -54,6 +54,7 @@ from inference.validation import validate, validation_pages
 from losses import TotalLoss
 from models.locator import Locator
 from models.nafnet import NAFNet, apply_gate
+from models.restormer import Restormer
 from models.weights import Weights, arrays_of, load_arrays, load_weights, save_weights
 from utils.files import looked_for
 from utils.machine import DeviceError, progress, resolve_device
@@ -76,7 +77,8 @@ class Learner:
                               "V100); use train.amp: fp16, or none")
         seed_iteration(config.seed, 0)
         self.config, self.finds = config, config.model.network == "locator"
-        self.network = Locator() if self.finds else NAFNet(**config.model.arguments())
+        restores = Restormer if config.model.network == "restormer" else NAFNet
+        self.network = Locator() if self.finds else restores(**config.model.arguments())
         if init is not None:
             try:
                 weights = load_weights(init)

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from configs.parsing import ConfigError, describe, join, parse_dataclass
-from configs.schema import Config, PredictConfig
+from configs.schema import RESTORMER_PRESETS, Config, PredictConfig
 from utils.files import looked_for, printable
 
 BASE_KEY = "_base_"
@@ -183,18 +183,14 @@ def _replace(node: Any, keys: list[str], value: Any, path: str = "") -> Any:
 
 def _faults(config: Config) -> Iterator[str]:
     """What could not train, or would silently train something else than the config says."""
+    if config.model.network == "restormer":
+        yield from _faults_of_restormer(config)
     yield from _faults_of_stages(config)
     yield from _faults_of_loss(config)
     yield from _faults_of_schedule(config)
     model, data, predict = config.model, config.data, config.predict
-    down, up = (len(model.arguments()[f"{way}_blocks"]) for way in ("encoder", "decoder"))
-    if down != up:
-        yield f"model.decoder_blocks: {up} levels up, but {down} down (model.encoder_blocks, preset {model.preset})"
     if data.paste.printed_photos and not data.paste.probability:
         yield "data.paste.printed_photos: has no effect while data.paste.probability is 0"
-    if model.mask_input and (model.gate or model.network == "locator" or predict.fill != "network"):
-        yield ("model.mask_input: true is for a NAFNet that is told the mask and paints; set model.network: nafnet, "
-               "model.gate: false and predict.fill: network")
     if config.validation.every and data.val_pages is None:
         yield "validation.every: there are no pages to validate on; give data.val_pages or set it to 0"
     # A network that learnt on halved photos sees everything twice as large at full size. The default bound holds for
@@ -205,6 +201,32 @@ def _faults(config: Config) -> Iterator[str]:
         yield (f"predict.downscale: {predict.downscale}, but the patches come from photos shrunk by data.downscale "
                f"{data.downscale}; set both to the same, or predict.downscale: 1 and a predict.long_side of its own "
                f"(other than the default {default})")
+    if model.network == "restormer":
+        return
+    if model.preset in RESTORMER_PRESETS:
+        yield f"model.preset: {model.preset} is a Restormer's; set model.network: restormer, or take a NAFNet's"
+        return
+    down, up = (len(model.arguments()[f"{way}_blocks"]) for way in ("encoder", "decoder"))
+    if down != up:
+        yield f"model.decoder_blocks: {up} levels up, but {down} down (model.encoder_blocks, preset {model.preset})"
+    if model.mask_input and (model.gate or model.network == "locator" or predict.fill != "network"):
+        yield ("model.mask_input: true is for a NAFNet that is told the mask and paints; set model.network: nafnet, "
+               "model.gate: false and predict.fill: network")
+
+
+def _faults_of_restormer(config: Config) -> Iterator[str]:
+    model = config.model
+    if model.preset not in RESTORMER_PRESETS:
+        yield f"model.preset: {model.preset} is a NAFNet's; a Restormer has {', '.join(RESTORMER_PRESETS)}"
+    for key in ("width", "encoder_blocks", "middle_blocks", "decoder_blocks"):
+        if getattr(model, key) is not None:
+            yield f"model.{key}: is for a NAFNet; a Restormer's size is its preset's alone, leave the key out"
+    for key in ("gate", "mask_input"):
+        if getattr(model, key):
+            yield f"model.{key}: true is for a NAFNet; a Restormer restores the whole picture, set it to false"
+    if config.predict.tlc_ratio:
+        yield ("predict.tlc_ratio: a Restormer has no channel means that TLC could make local ones; set "
+               "predict.tlc_ratio: 0")
 
 
 def _faults_of_stages(config: Config) -> Iterator[str]:

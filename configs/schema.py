@@ -22,6 +22,15 @@ PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {"width": 8, "encoder_blocks": [1, 1], "middle_blocks": 1, "decoder_blocks": [1, 1]},
 }
 
+# Arguments of `models.restormer.Restormer`: the published size (26.1 M parameters), two that take about as many
+# multiply-adds as NAFNet's w32_middle10 and w16_middle10, and one for smoke runs and tests.
+RESTORMER_PRESETS: dict[str, dict[str, Any]] = {
+    "restormer": {"dim": 48, "num_blocks": [4, 6, 6, 8], "num_refinement_blocks": 4},
+    "restormer_dim16": {"dim": 16, "num_blocks": [1, 2, 3, 6], "num_refinement_blocks": 2},
+    "restormer_dim10": {"dim": 10, "num_blocks": [1, 1, 1, 2], "num_refinement_blocks": 1},
+    "restormer_tiny": {"dim": 8, "num_blocks": [1, 1, 1, 1], "num_refinement_blocks": 1},
+}
+
 
 def setting(explanation: str, default: Any = MISSING, minimum: float | None = None, maximum: float | None = None):
     """A documented dataclass field; without a default the key must be given. The limits hold for list items too."""
@@ -33,8 +42,12 @@ def setting(explanation: str, default: Any = MISSING, minimum: float | None = No
 class ModelConfig:
     """The network: a preset, and single values that replace the preset's; a locator has one size."""
 
-    network: Literal["nafnet", "locator"] = setting("NAFNet restores; a locator finds, and another restores.", "nafnet")
-    preset: Literal[*PRESETS] = setting("The network by name: width and blocks per level.", "w32_middle10")
+    network: Literal["nafnet", "locator", "restormer"] = setting(
+        "NAFNet and Restormer restore; a locator finds, and another restores.", "nafnet"
+    )
+    preset: Literal[*PRESETS, *RESTORMER_PRESETS] = setting(
+        "The network by name: width and blocks per level.", "w32_middle10"
+    )
     width: int | None = setting("Channels of the first level; null keeps the preset's.", None, 1, 1024)
     encoder_blocks: tuple[int, ...] | None = setting("Blocks of each level on the way down.", None, 0, 100)
     middle_blocks: int | None = setting("Blocks at the deepest level.", None, 0, 100)
@@ -43,7 +56,9 @@ class ModelConfig:
     mask_input: bool = setting("A restorer: the page fill and the mask go in, and only the hole is painted.", False)
 
     def arguments(self) -> dict[str, Any]:
-        """The arguments of `models.nafnet.NAFNet`: the preset's, but for the values that are not null."""
+        """The network's arguments: of a NAFNet the preset's, but for the values that are not null."""
+        if self.network == "restormer":
+            return RESTORMER_PRESETS[self.preset]
         own = asdict(self)
         own = {key: value for key, value in own.items() if key not in ("network", "preset") and value is not None}
         return {**PRESETS[self.preset], **own}

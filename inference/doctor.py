@@ -131,7 +131,8 @@ def check_weights(file: Path | None) -> Iterator[Finding]:
     except (OSError, ValueError) as error:
         yield Finding(WRONG, "weights", sentence(error), "fetch the file again, or name another one with --weights")
         return
-    held = " and ".join(filter(None, (weights.locator and "a locator", weights.model and "a NAFNet")))
+    restores = weights.model and ("a Restormer" if "dim" in weights.model else "a NAFNet")
+    held = " and ".join(filter(None, (weights.locator and "a locator", restores)))
     expected = dict(reversed(line.split()) for line in CHECKSUMS.read_text("utf-8").splitlines())
     known = expected.get(file.name) if file.resolve().parent == CHECKSUMS.parent else None
     if known in (None, hashlib.sha256(file.read_bytes()).hexdigest()):

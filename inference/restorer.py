@@ -146,7 +146,9 @@ class Restorer:
                 where = weights.file or "the weights"
                 raise ValueError(f"mode {mode} needs a network that restores; {where}: a locator and nothing else")
             restorer = open_backend(Graph.nafnet(weights, settings), *how)
-        self._set_up(restorer, settings, scale, mode, tta, locator, weights.model.get("width", 0), told)
+        # A Restormer has twice its first level's channels at full resolution at the end.
+        width = weights.model.get("width", 2 * weights.model.get("dim", 0))
+        self._set_up(restorer, settings, scale, mode, tta, locator, width, told)
         self.weights = weights.file.name if weights.file else ""
         self.fingerprint = _fingerprint(weights, [settings.to_dict(), mode, str(scale), tta])
 

@@ -2,12 +2,12 @@
 
     python -m models.convert IN OUT.pdparams [--predict KEY=VALUE ...]
 
-IN is a `.pth` or a `.safetensors` file of an official NAFNet, of this project's locator, or the ImageNet weights of
-EfficientNet-Lite0 that a locator starts from. The parameters may lie in dictionaries (`params_ema`, `state_dict`, ...)
-and below prefixes (`module.`, `net_g.`, ...); of several copies the moving average is taken, as BasicSR does.
-Convolutions have the same layout in both frameworks and parameters the same names but for a norm's running statistics;
-which network it is, is read off names and shapes. A file with a missing, unexpected or misshaped key is refused, and so
-is one with a value that is NaN or infinite.
+IN is a `.pth` or a `.safetensors` file of an official NAFNet or Restormer, of this project's locator, or the ImageNet
+weights of EfficientNet-Lite0 that a locator starts from. The parameters may lie in dictionaries (`params_ema`,
+`state_dict`, ...) and below prefixes (`module.`, `net_g.`, ...); of several copies the moving average is taken, as
+BasicSR does. Convolutions have the same layout in both frameworks and parameters the same names but for
+a norm's running statistics; which network it is, is read off names and shapes. A file with a missing, unexpected or
+misshaped key is refused, and so is one with a value that is NaN or infinite.
 
 Neither PyTorch nor anything inside the file is run: pickles are read with a short list of allowed names.
 """
@@ -35,6 +35,7 @@ from models.weights import (
     Weights,
     arrays_of,
     infer_model,
+    infer_restormer,
     load_arrays,
     load_weights,
     network_of,
@@ -72,7 +73,9 @@ def _rebuild_tensor(
 
 _ENCODER = ("_conv_stem.", "_bn0.", "_blocks.")
 # The key that shows a network, and what stands before it: dictionaries and wrappers.
-_FIRST = re.compile(r"((?:.+\.)??)(?:intro\.weight|(?:encoder\.)?_conv_stem\.weight)", re.DOTALL)
+_FIRST = re.compile(
+    r"((?:.+\.)??)(?:intro\.weight|patch_embed\.proj\.weight|(?:encoder\.)?_conv_stem\.weight)", re.DOTALL
+)
 _AVERAGE = re.compile(r"(?:^|[._])ema(?:$|[._])", re.IGNORECASE)
 _MAGIC = 0x1950A86A20F9469CFC6C
 _ALLOWED = {
@@ -197,8 +200,8 @@ def network_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     prefixes = averages or list(found)
     if not prefixes:
         first = ", ".join(printable(name)[:80] for name in list(arrays)[:3])
-        raise ValueError(f"no NAFNet and no locator: none of {len(arrays)} keys ends in intro.weight or "
-                         f"_conv_stem.weight; the first are {first}")
+        raise ValueError(f"no NAFNet, Restormer or locator: none of {len(arrays)} keys ends in "
+                         f"intro.weight, patch_embed.proj.weight or _conv_stem.weight; the first are {first}")
     if len(prefixes) > 1:
         first = ", ".join(f"{printable(prefix)[:80]}*" for prefix in prefixes[:3])
         raise ValueError(f"holds {len(prefixes)} networks ({first}); save the one to convert in a file of its own")
@@ -220,7 +223,11 @@ def convert(source: Path, predict: Mapping[str, Any] | None = None) -> Weights:
             raise ValueError(f"{fault}; a network with such weights answers nothing, take an earlier file")
         if any(name.endswith("_conv_stem.weight") for name in arrays):
             return Weights({}, {}, predict, origin, locator=_locator(arrays))
-        weights = Weights(arrays, infer_model(arrays), predict, origin)
+        if "patch_embed.proj.weight" in arrays:
+            # TLC, which would be on, has no place in it.
+            weights = Weights(arrays, infer_restormer(arrays), {"tlc_ratio": 0, **predict}, origin)
+        else:
+            weights = Weights(arrays, infer_model(arrays), predict, origin)
         network_of(weights)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
@@ -288,7 +295,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     predict = {**weights.predict, **finds.predict, **dict(options.predict)}
     weights = replace(weights, predict=predict, locator=finds.locator or weights.locator)
     save_weights(options.target, weights)
-    kind, network = ("locator", weights.locator) if weights.locator else ("NAFNet", weights)
+    kind, network = ("Restormer" if "dim" in weights.model else "NAFNet"), weights
+    if weights.locator:
+        kind, network = "locator", weights.locator
     count = sum(values.size for values in network.params.values())
     print(f"{options.target}: {kind}, {count / 1e6:.2f} M parameters, {network.model}, predict {weights.predict}")
     return DONE

@@ -22,18 +22,19 @@ if TYPE_CHECKING:
 
     from models.locator import Locator
     from models.nafnet import NAFNet
+    from models.restormer import Restormer
 
 FORMAT = 1
 
 
 @dataclass(frozen=True)
 class Weights:
-    """What a `.pdparams` file of this project holds: a NAFNet that restores, a locator that finds, or both.
+    """What a `.pdparams` file of this project holds: a network that restores, a locator that finds, or both.
 
     Attributes:
-        params: parameter name -> float array, with the official NAFNet names; empty without a NAFNet.
-        model: keyword arguments of `models.nafnet.NAFNet` (width, encoder_blocks, ..., gate), or of
-            `models.locator.Locator` (widths); empty without a network.
+        params: parameter name -> float array, with the official names; empty without a network that restores.
+        model: keyword arguments of `models.nafnet.NAFNet` (width, encoder_blocks, ..., gate), of
+            `models.restormer.Restormer` (dim, ...), or of `models.locator.Locator` (widths); empty without a network.
         predict: settings of prediction that suit these weights (`configs.schema.PredictConfig` as a dictionary).
         origin: where they come from: command, iteration, data, source file; for people, never read by code.
         file: the file that they were read from; not saved.
@@ -101,6 +102,26 @@ def infer_model(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     }
 
 
+def infer_restormer(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The arguments of `Restormer` that fit; ValueError as of `infer_model`."""
+    try:
+        dim, inputs = arrays["patch_embed.proj.weight"].shape[:2]
+        outputs, hidden = len(arrays["output.weight"]), arrays["latent.0.ffn.project_out.weight"].shape[1]
+        levels = [*(f"encoder_level{level}" for level in (1, 2, 3)), "latent"]
+        heads = [len(arrays[f"{level}.0.attn.temperature"]) for level in levels]
+    except (KeyError, ValueError, IndexError, TypeError) as error:
+        raise ValueError(f"no Restormer, or a part of one: {error} is missing or misshaped") from error
+    if (inputs, outputs) != (3, 3) or any(name.startswith("skip_conv.") for name in arrays):
+        raise ValueError(f"a Restormer that takes {inputs} channels and makes {outputs}; expected one of RGB pictures, "
+                         "in and out, and not the one for dual pixels")
+    return {
+        "dim": dim, "num_blocks": [count_of(arrays, rf"{level}\.(\d+)\.") for level in levels],
+        "num_refinement_blocks": count_of(arrays, r"refinement\.(\d+)\."), "heads": heads,
+        "ffn_expansion_factor": 2.66 if hidden == int(8 * dim * 2.66) else hidden / (8 * dim),
+        "bias": "output.bias" in arrays, "centred": "latent.0.norm1.body.bias" in arrays,
+    }  # fmt: skip
+
+
 def widths_of(arrays: Mapping[str, np.ndarray]) -> list[int]:
     """The argument of `Locator` that fits; ValueError as of `infer_model`."""
     try:
@@ -113,7 +134,7 @@ def count_of(arrays: Mapping[str, np.ndarray], pattern: str) -> int:
     """How many numbered parts match: the highest number found and one; a gap shows up as missing keys later."""
     numbers = [int(found[1]) for name in arrays if (found := re.match(pattern, name))]
     if not numbers:
-        raise ValueError(f"no NAFNet, or a part of one: no key matches {pattern!r} among {len(arrays)} keys")
+        raise ValueError(f"no whole network of a known kind: no key matches {pattern!r} among {len(arrays)} keys")
     return 1 + max(numbers)
 
 
@@ -144,7 +165,7 @@ def load_arrays(network: nn.Layer, arrays: Mapping[str, np.ndarray]) -> None:
         tensor.set_value(np.asarray(arrays[name], dtype=tensor.numpy().dtype))
 
 
-def network_of(weights: Weights) -> NAFNet | Locator:
+def network_of(weights: Weights) -> NAFNet | Restormer | Locator:
     """Builds the network whose `params` and `model` these are, loads it and sets it to evaluation.
 
     `ValueError`: it describes no network of this project, or its arrays do not fit the description.
@@ -152,18 +173,22 @@ def network_of(weights: Weights) -> NAFNet | Locator:
     # Here, since engines that run exported networks read weights without waiting for Paddle.
     from models.locator import Locator
     from models.nafnet import NAFNet
+    from models.restormer import Restormer
 
     if not weights.model:
         raise ValueError("the weights hold no network that restores; name a file with one")
-    locates = "widths" in weights.model
+    if "widths" in weights.model:
+        kind, shape_of = Locator, lambda arrays: {"widths": widths_of(arrays)}
+    else:
+        kind, shape_of = (Restormer, infer_restormer) if "dim" in weights.model else (NAFNet, infer_model)
     try:
         # What the arrays show comes first: a network of another size could fill the memory before they are compared.
-        shown = {"widths": widths_of(weights.params)} if locates else infer_model(weights.params)
+        shown = shape_of(weights.params)
         told = {key: list(value) if isinstance(value, tuple) else value for key, value in weights.model.items()}
         differing = {key: value for key, value in told.items() if key in shown and value != shown[key]}
         if differing:
             raise ValueError(f"the weights describe a network with {differing}, but their arrays show {shown}")
-        network = (Locator if locates else NAFNet)(**weights.model)
+        network = kind(**weights.model)
     except TypeError as error:
         raise ValueError(f"the weights describe a network {weights.model} that this version cannot build ({error}); "
                          "update the project, or convert the original weights again") from error

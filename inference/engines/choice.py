@@ -54,6 +54,8 @@ def open_backend(
         DeviceError: a GPU was asked for by name and cannot be used.
         ValueError: weights that describe no network of this project, or do not fit it.
     """
+    if graph.name == "restormer" and backend == "auto":
+        backend = "paddle"  # the only one
     candidates = _candidates(backend, precision, device)
     failure = DeviceError if device.startswith("gpu") else BackendError
     problems = []

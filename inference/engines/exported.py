@@ -103,7 +103,8 @@ def _samples(output: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Graph:
-    """A network of a file of weights as something that can be exported: `nafnet` or `locator`.
+    """A network of a file of weights as something that can be exported: `nafnet` or `locator`; or `restormer`, which
+    runs in eager Paddle only.
 
     Attributes:
         name: one word for the names of files.
@@ -120,6 +121,9 @@ class Graph:
 
     @classmethod
     def nafnet(cls, weights: Weights, settings: PredictConfig) -> Graph:
+        """Of the network that restores."""
+        if "dim" in weights.model:
+            return cls("restormer", weights, settings, (64, 64), None)
         # Odd, and still higher than TLC's window, so that its means are local ones.
         height = (min(int(settings.tlc_train_size * settings.tlc_ratio), 1024) + 17) | 1
         return cls("nafnet", weights, settings, (height, 41), weights.file and weights.file.with_name("model.onnx"))
@@ -199,6 +203,8 @@ def notes_of(path: Path) -> Path:
 
 def make(graph: Graph) -> OnnxFile:
     """Exports a network for any size of tile, with Paddle and onnx; else `BackendError`."""
+    if graph.name == "restormer":
+        raise BackendError("a Restormer is not exported; it runs with backend paddle")
     window = graph.settings and int(graph.settings.tlc_train_size * graph.settings.tlc_ratio)
     if window and window > LARGEST_WINDOW:
         raise BackendError(f"exported networks have TLC windows of {LARGEST_WINDOW} pixels at most, and {window} are "

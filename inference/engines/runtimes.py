@@ -99,6 +99,8 @@ class EagerNetwork:
         self.network, self.device, self.precision = network, device, precision
         network.eval()
         if settings and settings.tlc_ratio > 0:
+            if "dim" in network.config:
+                raise ValueError("a Restormer has no channel means that TLC could make local ones; take tlc_ratio 0")
             convert_to_local(network, settings.tlc_train_size, settings.tlc_ratio)
         self.gated = bool(settings and network.gate)
         self.tlc = describe(network.tlc_windows) if settings else "none"

@@ -83,7 +83,7 @@ def test_a_locator_of_another_file_comes_along_with_its_settings(tmp_path):
         (None, {"intro.bias": (9,)}, "misshaped intro.bias"),
         (None, {"ending.weight": (5, 4, 3, 3)}, "makes 5 channels"),
         (None, {"intro.weight": (4, 5, 3, 3)}, "takes 5 channels"),
-        ("", {"conv.weight": (4, 3, 3, 3)}, "no NAFNet and no locator: none of 1 keys .* the first are conv.weight"),
+        ("", {"conv.weight": (4, 3, 3, 3)}, "no NAFNet, Restormer or locator: none of 1 keys .* first are conv.weight"),
         (None, {"teacher.intro.weight": (4, 3, 3, 3)}, r"holds 2 networks \(\*, teacher\.\*\)"),
     ],
 )

@@ -1,0 +1,174 @@
+"""Restormer, the transformer that the write-up weighed against NAFNet, as a plain restorer.
+
+Written after Zamir et al., "Restormer: Efficient Transformer for High-Resolution Image Restoration" (CVPR 2022, arXiv
+2111.09881, section 3). Parameters have the names and shapes of the authors' checkpoints, so that these load; none of
+their code is here, its licence allows academic use only. Attention runs between channels, so that its cost grows with
+the number of pixels and not with its square; it sees all of a tile at once, and TLC has no place in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import paddle
+import paddle.nn.functional as F
+from paddle import nn
+
+from models.nafnet import Convolution, LayerNorm2d
+
+_EPSILON = 1e-5
+
+
+class _ScaleNorm(nn.Layer):
+    """Divides every pixel of [N, C, H, W] by the deviation over its channels and scales; the mean stays in."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = self.create_parameter([channels], default_initializer=nn.initializer.Constant(1.0))
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        deviation = paddle.sqrt(x.var(axis=1, unbiased=False, keepdim=True) + _EPSILON)
+        return x / deviation * self.weight.reshape([-1, 1, 1])
+
+
+class _Norm(nn.Layer):
+    """Holds the norm one level down, where the checkpoints have it."""
+
+    def __init__(self, channels: int, centred: bool) -> None:
+        super().__init__()
+        self.body = LayerNorm2d(channels) if centred else _ScaleNorm(channels)
+        self.body.epsilon = _EPSILON
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return self.body(x)
+
+
+class _Attention(nn.Layer):
+    """Section 3.1, "multi-Dconv head transposed attention": [N, C, H, W] -> [N, C, H, W], channels ask channels."""
+
+    def __init__(self, channels: int, heads: int, bias: bool) -> None:
+        super().__init__()
+        one = nn.initializer.Constant(1.0)
+        self.temperature = self.create_parameter([heads, 1, 1], default_initializer=one)
+        self.qkv = Convolution(channels, 3 * channels, 1, bias=bias)
+        self.qkv_dwconv = Convolution(3 * channels, 3 * channels, 3, padding=1, groups=3 * channels, bias=bias)
+        self.project_out = Convolution(channels, channels, 1, bias=bias)
+        self.heads = heads
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        samples, channels, height, width = x.shape
+        rows = self.qkv_dwconv(self.qkv(x)).reshape([samples, 3, self.heads, channels // self.heads, height * width])
+        query, key = F.normalize(rows[:, 0], axis=-1), F.normalize(rows[:, 1], axis=-1)
+        shares = F.softmax(paddle.matmul(query, key, transpose_y=True) * self.temperature, axis=-1)
+        return self.project_out(paddle.matmul(shares, rows[:, 2]).reshape([samples, channels, height, width]))
+
+
+class _FeedForward(nn.Layer):
+    """Section 3.2, "gated-Dconv feed-forward": one half of the hidden channels, through GELU, times the other."""
+
+    def __init__(self, channels: int, factor: float, bias: bool) -> None:
+        super().__init__()
+        hidden = int(channels * factor)
+        self.project_in = Convolution(channels, 2 * hidden, 1, bias=bias)
+        self.dwconv = Convolution(2 * hidden, 2 * hidden, 3, padding=1, groups=2 * hidden, bias=bias)
+        self.project_out = Convolution(hidden, channels, 1, bias=bias)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        gate, values = paddle.chunk(self.dwconv(self.project_in(x)), 2, axis=1)
+        return self.project_out(F.gelu(gate) * values)
+
+
+class _Block(nn.Layer):
+    def __init__(self, channels: int, heads: int, factor: float, bias: bool, centred: bool) -> None:
+        super().__init__()
+        self.norm1, self.attn = _Norm(channels, centred), _Attention(channels, heads, bias)
+        self.norm2, self.ffn = _Norm(channels, centred), _FeedForward(channels, factor, bias)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        x = x + self.attn(self.norm1(x))
+        return x + self.ffn(self.norm2(x))
+
+
+class _Resize(nn.Layer):
+    """Half the size and twice the channels, or the reverse: a 3x3 convolution and pixels moved into or from channels.
+    """
+
+    def __init__(self, channels: int, outputs: int, move: nn.Layer) -> None:
+        super().__init__()
+        self.body = nn.Sequential(Convolution(channels, outputs, 3, padding=1, bias=False), move)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return self.body(x)
+
+
+class Restormer(nn.Layer):
+    """Four levels down and up with joined skips, and blocks at full resolution at the end; predicts what to add.
+
+    Args:
+        dim: channels of the first level; they double with every level. A multiple of each level's heads.
+        num_blocks, heads: blocks and heads of attention of the four levels, finest first.
+        num_refinement_blocks: blocks at the end.
+        ffn_expansion_factor: hidden channels of the feed-forward part per channel.
+        bias: convolutions add one (but for the first and those that resize).
+        centred: norms subtract the mean and add a bias; of the official checkpoints the denoisers' do not.
+
+    Attributes:
+        config: the arguments, for the file of weights.
+        gate, mask_input, tlc_windows: as of a plain `models.nafnet.NAFNet`; always off.
+    """
+
+    gate = mask_input = False
+    tlc_windows = None
+
+    def __init__(
+        self, dim: int = 48, num_blocks: Sequence[int] = (4, 6, 6, 8), num_refinement_blocks: int = 4,
+        heads: Sequence[int] = (1, 2, 4, 8), ffn_expansion_factor: float = 2.66, bias: bool = False,
+        centred: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.config = {
+            "dim": dim, "num_blocks": list(num_blocks), "num_refinement_blocks": num_refinement_blocks,
+            "heads": list(heads), "ffn_expansion_factor": ffn_expansion_factor, "bias": bias, "centred": centred,
+        }  # fmt: skip
+        if len(num_blocks) != 4 or len(heads) != 4 or min(heads) < 1 or any((dim << i) % heads[i] for i in range(4)):
+            raise ValueError("expected four levels, and channels that are a multiple of their level's heads: "
+                             f"{self.config}")
+
+        def blocks(level: int, count: int, channels: int) -> nn.Sequential:
+            kind = channels, heads[level], ffn_expansion_factor, bias, centred
+            return nn.Sequential(*[_Block(*kind) for _ in range(count)])
+
+        self.patch_embed = nn.Sequential(("proj", Convolution(3, dim, 3, padding=1, bias=False)))
+        for level in range(3):
+            channels, name = dim << level, f"{level + 1}_{level + 2}"
+            setattr(self, f"encoder_level{level + 1}", blocks(level, num_blocks[level], channels))
+            setattr(self, f"down{name}", _Resize(channels, channels // 2, nn.PixelUnshuffle(2)))
+            setattr(self, f"up{name[::-1]}", _Resize(2 * channels, 4 * channels, nn.PixelShuffle(2)))
+            if level:
+                setattr(self, f"reduce_chan_level{level + 1}", Convolution(2 * channels, channels, 1, bias=bias))
+            # At full resolution the joined channels stay as many as they are.
+            setattr(self, f"decoder_level{level + 1}", blocks(level, num_blocks[level], max(channels, 2 * dim)))
+        self.latent = blocks(3, num_blocks[3], 8 * dim)
+        self.refinement = blocks(0, num_refinement_blocks, 2 * dim)
+        self.output = Convolution(2 * dim, 3, 3, padding=1, bias=bias)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        """Restores [N, 3, H, W], RGB in [0, 1], to the same, not clipped; sides are padded to a multiple of 8."""
+        height, width = x.shape[-2:]
+        padding = [0, -width % 8, 0, -height % 8]
+        padded = F.pad(x, padding, mode="replicate") if any(padding) else x
+        features, skips = self.patch_embed(padded), []
+        for encoder, down in (
+            (self.encoder_level1, self.down1_2), (self.encoder_level2, self.down2_3),
+            (self.encoder_level3, self.down3_4),
+        ):  # fmt: skip
+            skips.append(encoder(features))
+            features = down(skips[-1])
+        features = self.latent(features)
+        for up, reduce, decoder in (
+            (self.up4_3, self.reduce_chan_level3, self.decoder_level3),
+            (self.up3_2, self.reduce_chan_level2, self.decoder_level2), (self.up2_1, None, self.decoder_level1),
+        ):  # fmt: skip
+            features = paddle.concat([up(features), skips.pop()], axis=1)
+            features = decoder(reduce(features) if reduce else features)
+        return (self.output(self.refinement(features)) + padded)[:, :, :height, :width]

@@ -1,0 +1,109 @@
+"""Restormer against the authors' PyTorch code, trained by train.py, used by predict.py, refused where it does not fit.
+
+data/restormer_check.npz: parameter names and shapes, and the outputs of the official network (dim 8, blocks 1 1 1 2,
+one of refinement; once with centred norms, once without and with biases) for the picture and parameters drawn below.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import paddle
+import pytest
+from safetensors.numpy import save_file
+
+import predict
+import train
+from configs.load import load_config
+from configs.parsing import ConfigError
+from configs.schema import RESTORMER_PRESETS
+from data.contest.lists import PatchPaths, write_list
+from inference.engines.runtimes import BackendError
+from inference.export import export
+from inference.restorer import Restorer
+from models.convert import convert
+from models.restormer import Restormer
+from models.weights import Weights, arrays_of, load_weights, network_of, save_weights
+
+CHECK = np.load(Path(__file__).parent / "data" / "restormer_check.npz")
+KINDS = {"centred": {"bias": False, "centred": True}, "plain": {"bias": True, "centred": False}}
+CONFIG = "configs/restormer_phase1_l1.yml"
+
+
+def official(kind: str) -> dict[str, np.ndarray]:
+    rng, arrays = np.random.default_rng(6), {}
+    for name, text in zip(CHECK[f"{kind}_names"], CHECK[f"{kind}_shapes"], strict=True):
+        shape = tuple(map(int, text.split()))
+        scaled = rng.normal(0, 1, shape) / max(1, np.prod(shape[1:])) ** 0.5
+        arrays[str(name)] = (scaled + ("norm" in name and name.endswith("weight"))).astype(np.float32)
+    return arrays
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_official_checkpoint_gives_the_official_picture(tmp_path, kind):
+    save_file({f"params.{name}": values for name, values in official(kind).items()}, tmp_path / "a.safetensors")
+    weights = convert(tmp_path / "a.safetensors")
+    size = {"dim": 8, "num_blocks": [1, 1, 1, 2], "num_refinement_blocks": 1, "heads": [1, 2, 4, 8]}
+    assert weights.model == {**size, "ffn_expansion_factor": 2.66, **KINDS[kind]}
+    assert weights.predict == {"tlc_ratio": 0}
+    picture = np.random.default_rng(5).random((1, 3, 24, 40), dtype=np.float32)
+    np.testing.assert_allclose(network_of(weights)(paddle.to_tensor(picture)).numpy(), CHECK[kind], atol=1e-4, rtol=0)
+
+
+def test_train_lowers_the_loss_and_predict_reads_its_file(tmp_path, capsys):
+    paths = PatchPaths(*(tmp_path / f"{kind}.png" for kind in ("gt", "occluded", "mask")))
+    clean = np.full((48, 48, 3), 220, np.uint8)
+    for path, inside in zip(paths, (220, 60, 255), strict=True):
+        picture = np.zeros((48, 48), np.uint8) if path == paths[2] else clean.copy()
+        picture[10:40, 10:40] = inside
+        cv2.imwrite(str(path), picture)
+    write_list(tmp_path / "list.txt", [paths])
+    run = [f"output={tmp_path / 'run'}", f"data.train_list={tmp_path / 'list.txt'}", "data.workers=0", "data.crop=48",
+           "data.flips=false", "data.rotations=false", "model.preset=restormer_tiny", "validation.every=0",
+           "train.iterations=2", "train.stages=[{iterations: 2, batch: 1, patch: 48}]", "train.log_every=1",
+           "schedule.restarts=[]", "schedule.eta_min=[1e-6]"]  # fmt: skip
+    assert train.main(["-c", CONFIG, "--device", "cpu", "-o", *run]) == 0
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text("utf-8").splitlines()
+    losses = [float(line.split('"loss": ')[1].split(",")[0]) for line in lines if '"loss": ' in line]
+    assert len(losses) == 2
+    assert losses[1] < losses[0]
+    file = tmp_path / "run" / "model_last.pdparams"
+    for mode in ("tiles", "full"):
+        done = predict.main([str(paths.occluded), str(tmp_path / mode), "--weights", str(file), "--mode", mode])
+        assert done == 0, capsys.readouterr().err
+        assert cv2.imread(str(next((tmp_path / mode).glob("*.png")))).shape == (48, 48, 3)
+
+
+def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path):
+    network = Restormer(**RESTORMER_PRESETS["restormer_tiny"])
+    weights = Weights(arrays_of(network), network.config, {"tlc_ratio": 0})
+    with pytest.raises(ValueError, match="no channel means that TLC could make local"):
+        Restorer(weights, "cpu", mode="full", tlc_ratio=1.5)
+    with pytest.raises(BackendError, match="Restormer is not exported; it runs with backend paddle"):
+        Restorer(weights, "cpu", mode="full", backend="onnxruntime")
+    with pytest.raises(BackendError, match="Restormer is not exported"):
+        export(weights, tmp_path / "out")
+    assert not list((tmp_path / "out").glob("*"))
+    for key, values in (("patch_embed.proj.weight", np.zeros((8, 6, 3, 3), np.float32)), ("latent.0.x", None)):
+        arrays = {**official("centred"), key: np.zeros(1, np.float32) if values is None else values}
+        save_file(arrays, tmp_path / "b.safetensors")
+        with pytest.raises(ValueError, match=r"takes 6 channels|unexpected latent\.0\.x"):
+            convert(tmp_path / "b.safetensors")
+    save_weights(tmp_path / "c.pdparams", Weights(weights.params, {**weights.model, "dim": 16}))
+    with pytest.raises(ValueError, match=r"their arrays show .*'dim': 8"):
+        network_of(load_weights(tmp_path / "c.pdparams"))
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    ("model.gate=true", r"model\.gate: true is for a NAFNet"),
+    ("model.mask_input=true", r"model\.mask_input: true is for a NAFNet"),
+    ("model.width=16", r"model\.width: is for a NAFNet"),
+    ("model.preset=tiny", r"model\.preset: tiny is a NAFNet's"),
+    ("predict.tlc_ratio=1.5", r"predict\.tlc_ratio: a Restormer has no channel means"),
+    ("model.network=nafnet", r"model\.preset: restormer_dim16 is a Restormer's"),
+])  # fmt: skip
+def test_settings_of_another_network_are_refused_by_their_key(change, said):
+    with pytest.raises(ConfigError, match=said):
+        load_config(CONFIG, [change])
