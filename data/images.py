@@ -19,6 +19,11 @@ from data.kinds import READ, kind_of, unread
 from utils.files import write_bytes
 
 
+def one_line(error: BaseException) -> str:
+    """What a library says; some of them add line breaks."""
+    return " ".join(str(error).split())
+
+
 class BadImageError(ValueError):
     """A file that cannot be used as a picture; the message names it and says why."""
 
@@ -38,7 +43,7 @@ _ROTATIONS = {6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
 # Rows that leave Pillow at a time are about this many pixels: its own copy of a whole picture would be one too many.
 _BAND_PIXELS = 500_000
 # What Pillow raises at broken files.
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, OverflowError)
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, OverflowError, RuntimeError, struct.error)
 
 
 _check_sum = PngImagePlugin.ChunkStream.crc
@@ -71,9 +76,9 @@ def open_picture(file: str | os.PathLike[str] | io.BytesIO, name: str | None = N
         told = unread(kind) if kind and kind not in READ else f"not a picture that can be read ({what})"
         raise BadImageError(f"{name}: {told}") from error
     except OSError as error:
-        raise BadImageError(f"{name}: cannot be opened ({error.strerror or error})") from error
+        raise BadImageError(f"{name}: cannot be opened ({error.strerror or one_line(error)})") from error
     except BROKEN as error:
-        raise BadImageError(f"{name}: its header is broken ({error})") from error
+        raise BadImageError(f"{name}: its header is broken ({one_line(error)})") from error
     check_size(*image.size, name)
     return image
 
@@ -97,7 +102,7 @@ def decode_picture(image: Image.Image, path: str | os.PathLike[str]) -> None:
     try:
         image.load()
     except BROKEN as error:
-        raise BadImageError(f"{os.fspath(path)}: broken or cut short ({error})") from error
+        raise BadImageError(f"{os.fspath(path)}: broken or cut short ({one_line(error)})") from error
     if image.format == "PNG" and image.filename:
         # Pillow leaves rows that a PNG lacks black without a word: the last or, of an interlaced one, the one above.
         rows = np.asarray(image.crop((0, max(image.height - 2, 0), *image.size)))

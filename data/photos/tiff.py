@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data.images import BadImageError, check_size, decode_picture, open_picture, to_array, turn_back
+from data.images import BadImageError, check_size, decode_picture, one_line, open_picture, to_array, turn_back
 from data.photos import colours, tiff_file
 from data.photos.colours import Encoded
 
@@ -93,15 +93,15 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray, number: 
     gone = tiff_file.thumbnails(file, page)
     notes = ["thumbnails and overviews of a TIFF's page are dropped"] if gone else []
     plain = _has_plain_blocks(page, name)
+    for each in (*gone, *([] if plain else [page])) if apart else ():
+        for at, size in zip(each.dataoffsets, each.databytecounts, strict=False):
+            content.seek(at)
+            content.write(bytes(max(0, min(size, len(source) - at))))
     if plain:
         _replace_blocks(content, source, name, page, rgb, mask, apart)
     if gone or not plain:
         tags = {} if plain else _encode_whole(content, source, name, page, rgb, mask)
         tiff_file.rewrite(content, file, page, set() if plain else _CODING, tags)
-    for each in (*gone, *([] if plain else [page])) if apart else ():
-        for at, size in zip(each.dataoffsets, each.databytecounts, strict=True):
-            content.seek(at)
-            content.write(bytes(size))
     if not plain and tags[259] != [4]:
         notes.append("a TIFF of JPEG or YCbCr becomes one of deflate, without further loss")
     if content.getbuffer().nbytes > _LARGEST_CLASSIC and not file.is_bigtiff:
@@ -145,7 +145,7 @@ def _refusing_what_is_broken(name: str) -> Iterator[None]:
     except (BadImageError, OSError):
         raise
     except Exception as error:  # Both libraries meet broken files with exceptions of every type.
-        raise BadImageError(f"{name}: broken or cut short ({error})") from error
+        raise BadImageError(f"{name}: broken or cut short ({one_line(error)})") from error
 
 
 def _has_plain_blocks(page: Any, name: str) -> bool:

@@ -1,0 +1,143 @@
+"""Photos with bytes changed at random are read or refused in one sentence; nothing else happens, and no row is lost.
+
+The suite takes few of them. `UNCOVER_EXAMPLES=1000 python -m pytest tests/data/photos/test_hostile_photos.py` takes so
+many of every kind, in processes of their own: a crash of one is a failure of the test.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from data.images import BadImageError
+from data.photos import count_pages, count_pixels, encode_photo, next_page, read_photo
+from tests.data.photos import jpegs
+from tests.data.photos.files import exif_of, page
+
+ROOT = Path(__file__).parents[3]
+EXAMPLES = int(os.environ.get("UNCOVER_EXAMPLES", "12"))
+# A mutant that says it is larger takes seconds, and is read like any other.
+LARGEST = 4_000_000
+
+
+def saved(kind: str, mode: str = "RGB", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(page((40, 50))).convert(mode).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def tiff_pages() -> bytes:
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer) as writer:
+        for options in ({"subifds": 1}, {"subfiletype": 1}, {"compression": "jpeg"}, {"compression": "lzw"}):
+            writer.write(page((40, 48)), photometric="rgb", rowsperstrip=16, metadata=None, **options)
+    return buffer.getvalue()
+
+
+def heic() -> bytes:
+    pytest.importorskip("pillow_heif")
+    return saved("HEIF", exif=exif_of(6).tobytes())
+
+
+KINDS = {
+    "JPEG": lambda: saved("JPEG", quality=80, exif=exif_of(6), restart_marker_blocks=4),
+    "progressive": lambda: saved("JPEG", progressive=True, subsampling=2),
+    "CMYK": jpegs.ycck,
+    "PNG": lambda: saved("PNG", exif=exif_of(6), dpi=(300, 300)),
+    "PNG with a palette": lambda: saved("PNG", "P"),
+    "TIFF": lambda: saved("TIFF", compression="tiff_lzw"),
+    "TIFF pages": tiff_pages,
+    "fax": lambda: saved("TIFF", "1", compression="group4"),
+    "BMP": lambda: saved("BMP", "P"),
+    "WEBP": lambda: saved("WEBP", lossless=True, exif=exif_of(6)),
+    "lossy WEBP": lambda: saved("WEBP", quality=80),
+    "AVIF": lambda: saved("AVIF", exif=exif_of(6), speed=10),
+    "HEIC": heic,
+}
+PLACE = st.tuples(st.floats(0, 1), st.booleans())
+# Half of them overwrite one byte, which leaves the rest where it was.
+CHANGE = st.tuples(PLACE, st.just(1), st.binary(min_size=1, max_size=1)) | st.tuples(
+    PLACE, st.integers(0, 3), st.binary(max_size=4)
+)
+
+
+def mutated(source: bytes, changes: list[tuple[tuple[float, bool], int, bytes]], kept: float) -> bytes:
+    """Bytes put in, taken out or overwritten, half of the places among the first 300; then the end cut off."""
+    content = bytearray(source)
+    for (place, early), length, data in changes:
+        at = int(place * (min(len(content), 300) if early else len(content)))
+        content[at : at + length] = data
+    return bytes(content[: max(1, int(kept * len(content)))])
+
+
+def use(path: Path, exact: bool) -> str:
+    """Reads a file and writes all of its pages back: how that ended, or what it was refused with."""
+    try:
+        count_pages(path)
+        if count_pixels(path) > LARGEST:
+            return "large"
+        photo = read_photo(path, several=True)
+        while photo:
+            before, mask = photo, np.zeros(photo.pixels.shape[:2], np.uint8)
+            mask[:3, :5] = 1
+            content = encode_photo(photo, photo.pixels // 2, mask).content
+            photo = next_page(photo, content)
+    except BadImageError as error:
+        return str(error)
+    path.write_bytes(content)
+    written = read_photo(path, several=True)
+    while written.page < before.page:
+        written = next_page(written, content)
+    assert written.pages == before.pages
+    # Of a fax with a wrong code word libtiff leaves rows as they were in memory, other ones each time.
+    if exact and before.kind in ("PNG", "TIFF", "BMP"):
+        assert np.array_equal(written.pixels[mask == 0], before.pixels[mask == 0])
+    return "read"
+
+
+def mutants(kind: str, examples: int) -> None:
+    """Prints how many were read, refused and too large to try."""
+    source, outcomes, exact = KINDS[kind](), [], kind != "fax"
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "photo.jpg")
+
+        @settings(
+            max_examples=examples, deadline=None, derandomize=True, database=None, suppress_health_check=[*HealthCheck]
+        )
+        @given(st.lists(CHANGE, min_size=1, max_size=3), st.sampled_from((1.0,) * 9 + (0.9, 0.5)))
+        def try_one(changes, kept):
+            path.write_bytes(mutated(source, changes, kept))
+            outcome = use(path, exact)
+            if outcome not in ("read", "large"):
+                assert outcome.startswith(f"{path}: ")
+                assert len(outcome) < 500 + len(str(path))
+                assert "\n" not in outcome
+                outcome = "refused"
+            outcomes.append(outcome)
+
+        path.write_bytes(source)
+        assert use(path, exact) == "read"
+        try_one()
+    sys.stdout.write(" ".join(f"{outcomes.count(each)} {each}" for each in ("read", "refused", "large")))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_photo_crashes_or_is_refused_with_anything_but_a_sentence(kind):
+    KINDS[kind]()
+    code = f"from tests.data.photos.test_hostile_photos import mutants; mutants({kind!r}, {EXAMPLES})"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert sum(map(int, done.stdout.split()[::2])) >= EXAMPLES
