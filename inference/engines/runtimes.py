@@ -6,6 +6,7 @@ Each imports its package when it is opened, and not before. `inference.engines.c
 from __future__ import annotations
 
 import functools
+import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -206,6 +207,8 @@ def openvino_core() -> openvino.Core:
     On a CPU with AMX every core puts a signal stack of its own in place, and the one before it back when it goes. When
     the older of two goes first, the next signal writes over freed memory. Seen with OpenVINO 2026.4.
     """
+    # Importing OpenVINO sends its maker an event, unless the package that does it is not to be found.
+    sys.modules.setdefault("openvino_telemetry", None)
     import openvino
 
     return openvino.Core()

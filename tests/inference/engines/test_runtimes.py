@@ -174,3 +174,13 @@ def test_bf16_stays_close_on_a_real_photo():
     assert error.mean() < 0.6
     assert np.quantile(error, 0.99) < 2
     assert np.abs(found[3] - expected[3]).mean() < 1e-3
+
+
+def test_openvino_is_loaded_without_what_tells_its_maker():
+    pytest.importorskip("openvino")
+    code = (
+        "import sys; from inference.engines.runtimes import openvino_core; openvino_core(); "
+        "print([name for name, module in sys.modules.items() if name.startswith('openvino_telemetry') and module])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip().splitlines()[-1] == "[]"
