@@ -46,10 +46,10 @@ def decode(source: bytes, name: str) -> tuple[np.ndarray, int]:
 
 
 def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
-    """`source` with `rgb` (uint8, stored orientation) where `mask` is 1."""
+    """`source`, which `decode` has read, with `rgb` (uint8, stored orientation) where `mask` is 1."""
     source = jpeg_file.with_end(source)
     try:
-        return replace_blocks(source, rgb, mask)
+        return replace_blocks(source, rgb, mask, whole=True)
     except jpeg_file.UnsupportedJpegError as error:
         notes = [f"every block of the JPEG was encoded anew, with the same tables ({error})"]
     samples, mode, image = read_samples(source, name)
@@ -73,15 +73,15 @@ def encode_like(source: bytes, name: str, rgb: np.ndarray, quality: int) -> byte
         return _encode_in_place_of(image, turn_back(rgb, stored_orientation(image)))
 
 
-def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> Encoded:
+def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray, whole: bool = False) -> Encoded:
     """Writes `rgb` into the blocks of a JPEG file that have changed pixels; all others keep their coefficients exactly.
 
     In the decoded picture one pixel beside a touched block of a subsampled component may change, where decoders blend
     neighbours. All APPn and COM segments stay byte for byte and in order, but for an index of further pictures (MPF).
-    `UnsupportedJpegError` says why it cannot be done for this file or kind of file.
+    `UnsupportedJpegError` says why it cannot be done for this file or kind of file. `whole`: `decode` has read it.
     """
     jpeg = jpeg_file.parse(source)
-    planes = jpeg_file.checked_coefficients(jpeg)
+    planes = jpeg_file.checked_coefficients(jpeg, whole)
     _put_blocks(jpeg, planes, rgb, changed)
     content = jpeg_file.with_coefficients(jpeg, planes)
     # Nothing is returned that does not read back as what was to be written.

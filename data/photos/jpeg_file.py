@@ -236,10 +236,14 @@ def _demand(condition: object, otherwise: str) -> None:
         raise UnsupportedJpegError(otherwise)
 
 
-def checked_coefficients(jpeg: JpegFile) -> list[np.ndarray]:
-    """What `coefficients` gives; refuses data that end early, lack tables, or hold what no picture has."""
+def checked_coefficients(jpeg: JpegFile, whole: bool = False) -> list[np.ndarray]:
+    """What `coefficients` gives; refuses data that end early, lack tables, or hold what no picture has.
+
+    `whole`: `demand_whole` has passed these data already, which takes two decodings.
+    """
     # Pillow raises where jpeglib would end the process.
-    demand_whole(jpeg.segments, _opened(encode(jpeg.segments), decode=True))
+    if not whole:
+        demand_whole(jpeg.segments, _opened(encode(jpeg.segments), decode=True))
     _check_scans(jpeg)
     planes = coefficients(jpeg)
     # What 8-bit samples come to; the writers' code tables end there, unchecked.

@@ -158,7 +158,7 @@ def metadata(content):
 def test_a_jpeg_without_block_access_keeps_tables_segments_and_colours(
     tmp_path, monkeypatch, mode, progressive, sampling
 ):
-    def refuse(*_):
+    def refuse(*_, **__):
         raise UnsupportedJpegError("the package jpeglib is not installed")
 
     monkeypatch.setattr(data.photos.jpeg, "replace_blocks", refuse)
