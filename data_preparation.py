@@ -21,8 +21,8 @@ from data.contest.cutting import prepare
 from data.contest.lists import ListError
 from data.contest.patch_files import RecordError
 from utils.child import WorkerKilledError
-from utils.command import AT_ONCE, DONE, SOME_FAILED, STOPPED, command, number, whole
-from utils.files import printable, quoted
+from utils.command import AT_ONCE, DONE, SOME_FAILED, STOPPED, command, number, shard, whole
+from utils.files import printable
 from utils.machine import available_cores
 
 
@@ -35,21 +35,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--downscale", type=int, choices=(1, 2, 4, 8), default=2, help="reduce pictures first" + default)
     add("--all", action="store_true", help="no validation: everything into OUT/all")
     add("--held-out", type=number(0, 0.99), default=0.1, help="share of pages for validation" + default)
-    add("--shard", type=_shard, default=(1, 1), metavar="I/N", help="cut only this part of the pages, 1/N to N/N")
+    add("--shard", type=shard, default=(1, 1), metavar="I/N", help="cut only this part of the pages, 1/N to N/N")
     add("--workers", type=AT_ONCE, default=available_cores(), help="processes" + default)
     add("--overwrite", action="store_true", help="cut again what is there, also with other settings")
     options = parser.parse_args(arguments)
     if options.overwrite and options.shard[1] > 1:
         parser.error("--overwrite would remove what the other parts have cut; delete the folder instead")
     return options
-
-
-def _shard(text: str) -> tuple[int, int]:
-    part, divided, parts = text.partition("/")
-    if not divided:
-        raise argparse.ArgumentTypeError(f"{quoted(text)} is not I/N, such as 1/3")
-    parts = whole(1, 10_000)(parts)
-    return whole(1, parts)(part), parts
 
 
 @command(ListError, RecordError, WorkerKilledError)

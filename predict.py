@@ -27,7 +27,7 @@ from os import fsencode
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.command import AT_ONCE, STOPPED, command, number, program, sentence, whole
+from utils.command import AT_ONCE, STOPPED, command, number, program, sentence, shard, whole
 from utils.files import printable
 
 if TYPE_CHECKING:
@@ -93,14 +93,6 @@ def tiles(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def shard(text: str) -> tuple[int, int]:
-    """"2/5" is the second of five parts."""
-    match = re.fullmatch("([1-9][0-9]{0,4})/([1-9][0-9]{0,4})", text)
-    if match is None or int(match[1]) > int(match[2]):
-        raise argparse.ArgumentTypeError(f"{text[:40]!r}: expected I/N such as 2/5, I from 1 to N")
-    return int(match[1]), int(match[2])
-
-
 @command(ValueError, RuntimeError)
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
@@ -112,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from inference.folder import ResultsError, restore_file, restore_folder
     from inference.report import Report, look, masks_in
     from inference.restorer import Restorer
-    from inference.sources import is_one_file, list_pictures, prepare_results
+    from inference.sources import Listing, is_one_file, list_pictures, prepare_results
     from utils.machine import progress
 
     into_file = is_one_file(options.source, options.results)
@@ -122,8 +114,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.mask is not None and not Path(options.mask).is_dir():
         raise ValueError(f"{options.mask}: no such folder (--mask)")
     told = masks_in(Path(options.mask)) if options.mask else None
-    listing = list_pictures(options.source, Path(options.results).parent / "." if into_file else options.results,
-                            options.include, apart=not into_file)  # fmt: skip
+    photo = Path(options.source)
+    listing = (
+        Listing(photo.parent, [Path(photo.name)]) if into_file
+        else list_pictures(photo, options.results, options.include)
+    )  # fmt: skip
     if not listing.pictures and not listing.closed:
         only = "" if options.include == "*" else f" that fit --include {options.include!r}"
         raise FileNotFoundError(f"{options.source}: no pictures found{only}")

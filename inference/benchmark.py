@@ -11,8 +11,6 @@ write-up's recipe (eager Paddle, the full-size photo in four tiles) takes minute
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import os
 import platform
 import re
@@ -42,7 +40,7 @@ from inference.sources import list_pictures
 from models.weights import Weights, load_weights, save_weights
 from utils.child import ChildError, ask
 from utils.command import command
-from utils.files import check_writable, write_text
+from utils.files import check_writable, write_csv, write_text
 from utils.machine import available_cores, default_threads
 
 PHOTOS = 5
@@ -226,11 +224,8 @@ def write_tables(options: argparse.Namespace, about: str, rows: Sequence[Mapping
     if options.markdown:
         write_text(options.markdown, table)
     if options.csv:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, dict.fromkeys(key for row in rows for key in row), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        write_text(options.csv, text.getvalue())
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        write_csv(options.csv, [columns, *([row.get(column, "") for column in columns] for row in rows)])
     print(table)
 
 

@@ -11,6 +11,7 @@ import io
 import tempfile
 import time
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +33,7 @@ _DEEPEST = 8
 
 @dataclass
 class Book:
-    """What became of a PDF.
+    """What became of a PDF, or of a TIFF of several pages.
 
     Attributes:
         content: the file; that of the source, byte for byte, where nothing was removed.
@@ -47,7 +48,7 @@ class Book:
     changed: int = 0
     occluders: int = 0
     notes: list[str] = field(default_factory=list)
-    steps: dict[str, float] = field(default_factory=dict)
+    steps: Counter[str] = field(default_factory=Counter)
 
     def __str__(self) -> str:
         pages = f"{self.pages} page{'s' if self.pages != 1 else ''}"
@@ -75,8 +76,7 @@ def _restore_tiff(path: Path, restorer: Callable[[np.ndarray], Restored]) -> Boo
     book, notes = Book(photo.source, photo.pages, photo.pages), {}
     while photo:
         restored = restorer(photo.pixels)
-        for step, seconds in restored.seconds.items():
-            book.steps[step] = book.steps.get(step, 0.0) + seconds
+        book.steps.update(restored.seconds)
         if restored.mask.any():
             book.changed, book.occluders = book.changed + 1, book.occluders + restored.occluders
             encoded = encode_photo(photo, restored.image, restored.mask)
@@ -114,7 +114,7 @@ def _restore_pdf(path: Path, restorer: Callable[[np.ndarray], Restored]) -> Book
                 seen.add(picture.objgen)
                 book.pictures += 1
                 try:
-                    _restore_picture(pdf, picture, turns, restorer, book)
+                    _restore_picture(picture, turns, restorer, book)
                 except (ValueError, NotImplementedError, pikepdf.PdfError, pikepdf.models.image.ImageDecompressionError,
                         pikepdf.UnsupportedImageTypeError) as error:  # fmt: skip
                     book.notes.append(f"page {number}: a picture stays as it is ({str(error).splitlines()[0]})")
@@ -140,9 +140,7 @@ def _pictures(resources: Any, deepest: int) -> Iterator[Any]:
             yield from _pictures(item.get("/Resources"), deepest - 1)
 
 
-def _restore_picture(
-    pdf: Any, picture: Any, turns: int, restorer: Callable[[np.ndarray], Restored], book: Book
-) -> None:
+def _restore_picture(picture: Any, turns: int, restorer: Callable[[np.ndarray], Restored], book: Book) -> None:
     """Restores one picture in place; `turns`: by how many quarters its page is shown turned clockwise."""
     import pikepdf
 
@@ -162,10 +160,9 @@ def _restore_picture(
     else:
         photo, image = None, pikepdf.PdfImage(picture).as_pil_image()
         pixels = np.array(image.convert("RGB"))
-    book.steps["decode"] = book.steps.get("decode", 0.0) + time.perf_counter() - start
+    book.steps["decode"] += time.perf_counter() - start
     restored = restorer(np.ascontiguousarray(np.rot90(pixels, -turns)))
-    for step, seconds in restored.seconds.items():
-        book.steps[step] = book.steps.get(step, 0.0) + seconds
+    book.steps.update(restored.seconds)
     if not restored.mask.any():
         return
     start = time.perf_counter()
@@ -177,7 +174,7 @@ def _restore_picture(
         _write_lossless(picture, result, image)
     book.changed += 1
     book.occluders += restored.occluders
-    book.steps["encode"] = book.steps.get("encode", 0.0) + time.perf_counter() - start
+    book.steps["encode"] += time.perf_counter() - start
 
 
 def _write_lossless(picture: Any, result: np.ndarray, image: Image.Image) -> None:

@@ -41,7 +41,7 @@ _SHEET_QUALITY = 90
 # What the next picture will meet as well: no space, no quota left, a disk that failed or was made read-only.
 _STUCK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 # One large result may not fit where a smaller one does; three in a row mean that nothing does.
-_MOST_STUCK = 3
+MOST_STUCK = 3
 _log = logging.getLogger(__name__)
 
 
@@ -158,7 +158,7 @@ def _told(listing: Listing, results: str | os.PathLike[str], jobs: Iterator[Job]
                 stuck += 1
             elif outcome.status in (RESTORED, UNTOUCHED):
                 stuck = 0
-            if stuck == _MOST_STUCK:
+            if stuck == MOST_STUCK:
                 raise ResultsError(f"{results}: {stuck} results in a row could not be written ({outcome.message})")
 
 

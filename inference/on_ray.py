@@ -30,7 +30,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from data.images import IMAGE_SUFFIXES
-from inference.folder import FAILED, RESTORED, SKIPPED, UNTOUCHED, Outcome, ResultsError, restore_folder
+from inference.folder import FAILED, MOST_STUCK, RESTORED, SKIPPED, UNTOUCHED, Outcome, ResultsError, restore_folder
 from inference.restorer import Restorer
 from inference.sources import list_pictures
 from utils.command import AT_ONCE, DONE, SOME_FAILED, STOPPED, command, program, sentence
@@ -43,7 +43,6 @@ TASKS_PER_SLOT = 2
 _LEFTOVER = ".uncover.tmp"
 # What an earlier run left; another run may be writing now.
 _ABANDONED_SECONDS = 3600
-_MOST_STUCK = 3
 
 
 class Work(NamedTuple):
@@ -138,7 +137,7 @@ def restore_on_ray(work: Work, names: list[str], there: set[str], slot: Mapping[
                 outcome = Outcome(Path(name), FAILED, message=f"its task was ended {RETRIES + 1} times ({error})")
             yield outcome
             stuck = stuck + 1 if outcome.results_stuck else 0
-            if stuck == _MOST_STUCK:
+            if stuck == MOST_STUCK:
                 raise ResultsError(f"{work.results}: {stuck} results in a row could not be written ({outcome.message})")
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import csv
 import html
-import io
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,9 +17,9 @@ from data.photos import read_photo
 from inference.book import is_book, restore_book
 from inference.folder import FAILED, UNTOUCHED, Outcome, reason
 from inference.restorer import Restored
-from inference.sheet import shrink
+from inference.sheet import eight_bit, shrink
 from inference.sources import MASK, Listing, require_regular
-from utils.files import printable, write_bytes
+from utils.files import printable, write_csv, write_text
 
 FOUND = "found"
 _THUMBNAIL, _QUALITY = 560, 78
@@ -59,14 +57,14 @@ def look(
                 book = restore_book(source, restorer)
                 outcome.status = FOUND if book.changed else UNTOUCHED
                 outcome.message = str(book).replace("restored", "would be restored").removesuffix(", copied")
-                yield outcome
-                continue
-            pixels = read_photo(source).pixels
-            restored = restorer(pixels, told(outcome.name) if told else None)
-            outcome.status = FOUND if restored.mask.any() else UNTOUCHED
-            report.see(outcome, pixels, restored)
-            share, sure = report.measures[outcome.name]
-            outcome.message = f"{share:.2%} would be removed, certainty {sure:.2f}" if share else "no occluder found"
+            else:
+                pixels = read_photo(source).pixels
+                restored = restorer(pixels, told(outcome.name) if told else None)
+                outcome.status = FOUND if restored.mask.any() else UNTOUCHED
+                report.see(outcome, pixels, restored)
+                share, sure = report.measures[outcome.name]
+                found = f"{share:.2%} would be removed, certainty {sure:.2f}"
+                outcome.message = found if share else "no occluder found"
         except Exception as error:
             outcome.status, outcome.message = FAILED, reason(error, source)
         outcome.steps["look"] = time.perf_counter() - start
@@ -91,7 +89,7 @@ class Report:
         self.measures[outcome.name] = float(np.count_nonzero(restored.mask) / restored.mask.size), restored.certainty
         if not (self.pages and restored.mask.any()):
             return
-        before, after = (_eight_bit(shrink(picture, _THUMBNAIL)) for picture in (pixels, restored.image))
+        before, after = (eight_bit(shrink(picture, _THUMBNAIL)) for picture in (pixels, restored.image))
         if outcome.status == FOUND:
             share = shrink(np.repeat(restored.mask[..., None], 3, 2) * np.uint8(255), _THUMBNAIL) / np.float32(510)
             after = (after + share * (_MARK - after)).astype(np.uint8)
@@ -101,19 +99,15 @@ class Report:
 
     def write(self, folder: Path, outcomes: list[Outcome], mark: str = "") -> list[Path]:
         """Writes `report.csv`, and with `pages` `report.html`; `mark` goes before the suffix. Returns the files."""
-        buffer = io.StringIO()
-        writer = csv.writer(buffer, lineterminator="\n")
-        writer.writerow(["name", "status", "share", "certainty", "seconds", "message"])
+        rows: list[list[object]] = [["name", "status", "share", "certainty", "seconds", "message"]]
         for outcome in outcomes:
             measures = [f"{value:.6f}" for value in self.measures.get(outcome.name, ())] or ["", ""]
-            writer.writerow([outcome.name, outcome.status, *measures, f"{outcome.seconds:.3f}", outcome.message])
-        files = {folder / f"report{mark}.csv": buffer.getvalue()}
+            rows.append([outcome.name, outcome.status, *measures, f"{outcome.seconds:.3f}", outcome.message])
+        table, page = (folder / f"report{mark}{suffix}" for suffix in (".csv", ".html"))
+        write_csv(table, rows)
         if self.pages:
-            files[folder / f"report{mark}.html"] = self._page(outcomes)
-        for path, text in files.items():
-            # Names that are no text stay what they are.
-            write_bytes(path, text.encode("utf-8", "surrogateescape"))
-        return list(files)
+            write_text(page, self._page(outcomes))
+        return [table, page] if self.pages else [table]
 
     def _page(self, outcomes: list[Outcome]) -> str:
         shown = [outcome for outcome in outcomes if outcome.name in self._thumbnails]
@@ -133,10 +127,6 @@ class Report:
         untouched = len(outcomes) - len(shown) - len(failed)
         head = f"{len(shown)} pictures with occluders, {untouched} without, {len(failed)} failed"
         return _PAGE.format(head=head, lost=f"<ul>{lost}</ul>" if lost else "", cards="\n".join(cards))
-
-
-def _eight_bit(picture: np.ndarray) -> np.ndarray:
-    return picture if picture.dtype == np.uint8 else (picture >> 8).astype(np.uint8)
 
 
 _PAGE = """<!doctype html>

@@ -51,6 +51,11 @@ def shrink(rgb: np.ndarray, side: int) -> np.ndarray:
     return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
 
 
+def eight_bit(rgb: np.ndarray) -> np.ndarray:
+    """uint8 of uint8 or uint16, to look at."""
+    return rgb if rgb.dtype == np.uint8 else (rgb >> 8).astype(np.uint8)
+
+
 def _draw_cell(cell: np.ndarray, caption: str, small: np.ndarray) -> None:
     left = (cell.shape[1] - small.shape[1]) // 2
     cell[CAPTION_HEIGHT : CAPTION_HEIGHT + small.shape[0], left : left + small.shape[1]] = small
@@ -67,9 +72,7 @@ def draw_comparison(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> 
 
     `before`, `after`: RGB uint8 or uint16 [H, W, 3], shrunk to `COMPARISON_SIDE`; `mask`: uint8 [H, W], 1 = may differ.
     """
-    before, after = (shrink(rgb, COMPARISON_SIDE) for rgb in (before, after))
-    if before.dtype == np.uint16:
-        before, after = (before >> 8).astype(np.uint8), (after >> 8).astype(np.uint8)
+    before, after = (eight_bit(shrink(rgb, COMPARISON_SIDE)) for rgb in (before, after))
     share = f"{100 * float(mask.mean()):.2g} % may have changed"
     return draw_sheet([[("before", before), ("after", after), (share, tint(before, mask))]], COMPARISON_SIDE)
 

@@ -36,14 +36,11 @@ def is_one_file(source: str | os.PathLike[str], results: str | os.PathLike[str])
     return source.is_file() and not results.is_dir() and results.suffix.lower() in IMAGE_SUFFIXES
 
 
-def list_pictures(
-    source: str | os.PathLike[str], results: str | os.PathLike[str], include: str = "*", *, apart: bool = True
-) -> Listing:
+def list_pictures(source: str | os.PathLike[str], results: str | os.PathLike[str], include: str = "*") -> Listing:
     """Finds the pictures of `source`, a folder (searched through all its sub-folders) or one file.
 
     Of a folder only the files whose name fits the shell pattern `include` count, such as "*.jpg", which takes IMG.JPG
-    too. Hidden files and folders, linked folders and the folder `results`, should it lie inside, are left out. Without
-    `apart`, one file is taken, and its result may lie beside it.
+    too. Hidden files and folders, linked folders and the folder `results`, should it lie inside, are left out.
 
     Raises:
         FileNotFoundError, ValueError: no `source`; a result would overwrite it, or `results` lies inside and holds
@@ -53,8 +50,6 @@ def list_pictures(
     if not source.exists():
         raise FileNotFoundError(f"{source}: no such file or folder")
     root = source if source.is_dir() else source.parent
-    if not apart:
-        return Listing(root, [Path(source.name)])
     if root.resolve() == target:
         raise ValueError(f"{results}: results would overwrite their own sources; name another folder")
     listing = Listing(root, [])

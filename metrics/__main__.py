@@ -10,8 +10,6 @@ named like the occluded pictures. The exit code is 1 when a result is missing, u
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import os
 import sys
 from collections import Counter, defaultdict
@@ -25,7 +23,7 @@ from data.images import IMAGE_SUFFIXES, pictures_below, read_rgb
 from data.masks import read_mask
 from metrics.score import MEASURES, evaluate, mean
 from utils.command import DONE, SOME_FAILED, command, program
-from utils.files import check_writable, printable, write_text
+from utils.files import check_writable, printable, write_csv
 from utils.machine import available_cores, progress
 
 HEADS = dict(zip(MEASURES, ("PSNR", "MS-SSIM", "score", "inside", "outside"), strict=True))
@@ -161,16 +159,6 @@ def format_table(rows: list[Row]) -> str:
     return "\n".join(lines)
 
 
-def write_csv(path: Path, rows: list[Row]) -> None:
-    """Writes name, every measure, and the problem if there is one. Atomic."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["name", *MEASURES, "problem"])
-    for row in rows:
-        writer.writerow([row.name, *(_text(row.measures.get(name), 6) for name in MEASURES), row.problem])
-    write_text(path, buffer.getvalue())
-
-
 @command(ValueError)
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
@@ -198,7 +186,8 @@ def main(arguments: list[str] | None = None) -> int:
     table = [*rows, Row("mean", means)]
     print(format_table(table))
     if options.csv is not None:
-        write_csv(options.csv, table)
+        cells = ([row.name, *(_text(row.measures.get(name), 6) for name in MEASURES), row.problem] for row in table)
+        write_csv(options.csv, [["name", *MEASURES, "problem"], *cells])
     too_small = [row.name for row in rows if not row.problem and row.measures["ms_ssim"] is None]
     if too_small:
         print(f"no MS-SSIM and no score (a side under 161 pixels): "

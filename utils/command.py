@@ -12,6 +12,7 @@ import functools
 import io
 import math
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from typing import Any
 from utils.files import printable, quoted
 
 DONE, SOME_FAILED, REFUSED, STOPPED, NO_READER = 0, 1, 2, 130, 141
+_MOST_PARTS = 10_000
 Main = Callable[[Sequence[str] | None], int]
 
 
@@ -93,6 +95,15 @@ def _within(kind: type, text: str, expected: str, lowest: float, highest: float)
     if not lowest <= value <= highest:
         raise argparse.ArgumentTypeError(f"{quoted(text)} is not {expected}")
     return value
+
+
+def shard(text: str) -> tuple[int, int]:
+    """An argparse type: "2/5" is the second of five parts, (2, 5)."""
+    match = re.fullmatch("([1-9][0-9]{0,4})/([1-9][0-9]{0,4})", text)
+    if match is None or not int(match[1]) <= int(match[2]) <= _MOST_PARTS:
+        expected = f"I/N such as 2/5, I from 1 to N, which is at most {_MOST_PARTS}"
+        raise argparse.ArgumentTypeError(f"{quoted(text)} is not {expected}")
+    return int(match[1]), int(match[2])
 
 
 # Of processes or threads: more than any machine has would only fill its memory.

@@ -8,6 +8,7 @@ rebuild an array and refuses everything else.
 from __future__ import annotations
 
 import codecs
+import csv
 import errno
 import io
 import os
@@ -18,7 +19,7 @@ import tempfile
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -102,6 +103,13 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Writes `text` as UTF-8 with Unix line ends to `path` atomically; names that are no UTF-8 keep their bytes."""
     write_bytes(path, text.encode("utf-8", "surrogateescape"))
+
+
+def write_csv(path: str | os.PathLike[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Writes rows, the first of which are the headings, as CSV to `path`, as `write_text` does."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_text(path, text.getvalue())
 
 
 def make_folder(path: Path) -> None:

@@ -7,8 +7,6 @@ enough of an occluder: blank paper under a hand is what there is to restore.
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +18,7 @@ from data.contest.patch_files import names_by_part
 from data.images import BadImageError, read_rgb
 from data.masks import read_mask
 from utils.child import run_parallel
-from utils.files import atomic_path, check_writable, write_text
+from utils.files import atomic_path, check_writable, write_csv
 from utils.machine import progress
 
 # What becomes of a patch, with its colour in the histogram.
@@ -71,7 +69,10 @@ def choose(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     if not patches:
         raise ListError(f"no patches in {options.out}; make them with data_preparation.py first")
     suffix = "_all" if options.all else ""
-    write_text(options.out / f"gradients{suffix}.csv", _table(measured, options))
+    # So that another threshold can be judged without measuring again.
+    table = ([patch.set_name, patch.paths.clean.name, f"{patch.gradient:.4f}", f"{patch.covered:.5f}",
+              int(patch.fate(options) != LEFT_OUT)] for patch in measured)  # fmt: skip
+    write_csv(options.out / f"gradients{suffix}.csv", [["set", "patch", "gradient", "covered", "kept"], *table])
     _draw_histogram(options.out / f"gradient_histogram{suffix}.png", measured, options)
     return said, problems
 
@@ -121,17 +122,6 @@ def _list_kept(path: Path, measured: list[Measured], options: argparse.Namespace
         f"{len(measured) - above} not above it; {fates.count(OCCLUDED)} of these are kept for their occluder; "
         f"{len(kept)} listed in {path}"
     )
-
-
-def _table(measured: list[Measured], options: argparse.Namespace) -> str:
-    """The measures as CSV, so that another threshold can be judged without measuring again."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["set", "patch", "gradient", "covered", "kept"])
-    for patch in measured:
-        kept = int(patch.fate(options) != LEFT_OUT)
-        writer.writerow([patch.set_name, patch.paths.clean.name, f"{patch.gradient:.4f}", f"{patch.covered:.5f}", kept])
-    return text.getvalue()
 
 
 def bins_with_edge(threshold: float, highest: float) -> list[float]:
