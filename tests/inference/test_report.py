@@ -73,6 +73,13 @@ def test_a_mask_by_hand_replaces_adds_and_protects(photo, restorer):
     assert np.mean(added.mask[found.mask > 0]) > 0.95
     assert np.array_equal(protected.image, picture)
     assert not protected.mask.any()
+    # What borders on a fill stays as well, where the fill's soft edge would reach.
+    half = (found.mask > 0).astype(np.uint8)
+    half[:, : int(np.nonzero(half.any(0))[0].mean())] = 0
+    beside = restorer(picture, half, "protect")
+    assert np.array_equal(beside.image[half > 0], picture[half > 0])
+    assert not beside.mask[half > 0].any()
+    assert (beside.image != picture).any()
     seen = restorer(picture, mask, "add", fill=False)
     assert np.array_equal(seen.image, picture)
     assert seen.mask[mask > 0].mean() > 0.95
