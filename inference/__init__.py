@@ -4,7 +4,7 @@
 so that nothing is imported that is not needed. Where to look:
 
     one picture     restorer: find (what is covered) -> fill (what goes in its place) -> paste
-    the network     tiles: cutting, flips and memory around one of engines/, which engines.choice opens
+    the network     tiles: cutting, flips and memory around one of engines/, which engines.opened opens
     a folder        sources -> folder; sheet for before/after
     command lines   predict.py, python -m inference.export, .sheet, .benchmark, .leaderboard
     training        validation

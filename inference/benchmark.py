@@ -31,8 +31,7 @@ import numpy as np
 
 from configs.schema import PredictConfig
 from data.images import read_rgb, upright_size, write_image
-from inference.engines.choice import PRECISIONS, open_backend
-from inference.engines.exported import FOLDER_VARIABLE, Graph
+from inference.engines.opened import FOLDER_VARIABLE, PRECISIONS, Graph, open_backend
 from inference.engines.runtimes import Backend
 from inference.folder import FAILED, Outcome, restore_folder
 from inference.restorer import Restorer, default_weights

@@ -28,8 +28,7 @@ import cv2
 import numpy as np
 
 from data.photos.jpeg_file import JPEGLIB_VERSION
-from inference.engines.choice import PRECISIONS
-from inference.engines.exported import FOLDER_VARIABLE, cache_folder
+from inference.engines.opened import FOLDER_VARIABLE, PRECISIONS, cache_folder
 from inference.restorer import Restorer, default_weights
 from models.weights import load_weights
 from utils.child import ChildError, ask

@@ -5,8 +5,8 @@
 
 A NAFNet becomes model.onnx, for tiles of any size, and static-512x512/ for tiles of that size (in Paddle Inference
 leave oneDNN off: it gets some sizes wrong); a locator becomes locator.onnx. An ONNX file's notes lie beside it, in
-model.onnx.json. Every engine that is installed runs it in a process of its own; a difference above
-1e-3 from the eager network (white is 1), or an engine that fails, leaves everything as it was, with exit code 2.
+model.onnx.json. Every engine that is installed runs it; a difference above 1e-3 from the eager network (white is 1), or
+an engine that fails, leaves everything as it was, with exit code 2.
 Prediction exports for itself; with these files beside the weights it needs neither Paddle nor onnx.
 """
 
@@ -18,18 +18,17 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from configs.schema import PredictConfig
-from inference.engines.exported import LIMITS, Graph, Proof, make
-from inference.engines.runtimes import ONNX_ENGINES, BackendError
+from inference.engines.opened import Graph, make
+from inference.engines.runtimes import LIMITS, ONNX_ENGINES, BackendError, Proof
 from inference.restorer import default_weights
 from models.weights import Weights, load_weights
-from utils.child import ChildError, ask
 from utils.command import DONE, command
 from utils.machine import available_cores, start_paddle
 
@@ -74,10 +73,12 @@ def export(weights: Weights, out: Path) -> list[tuple[Path, str, float]]:
 def _write_onnx(
     graph: Graph, file: Path, tiles: list[tuple[int, int]], engines: list[str]
 ) -> list[tuple[Path, str, float]]:
-    make(graph).save(file)
+    made = make(graph)
+    made.save(file)
     reference = graph.reference()
-    proofs = [Proof.of(reference, *tile, kept=tile, inputs=graph.inputs) for tile in tiles]
-    return [(file, engine, _check(file, engine, proofs)) for engine in engines]
+    proofs = [Proof.of(reference, *tile, graph.inputs, kept=tile) for tile in tiles]
+    loads = {name: partial(ONNX_ENGINES[name], made.content, "cpu", "fp32", available_cores()) for name in engines}
+    return [(file, name, _check(file, name, load, proofs)) for name, load in loads.items()]
 
 
 def _write_static(graph: Graph, out: Path) -> tuple[Path, str, float]:
@@ -106,38 +107,27 @@ def _write_static(graph: Graph, out: Path) -> tuple[Path, str, float]:
 
     spec = paddle.static.InputSpec([1, graph.inputs, STATIC_SIDE, STATIC_SIDE], "float32", "tile")
     paddle.jit.save(paddle.jit.to_static(Head(), input_spec=[spec], full_graph=True), str(folder / "model"))
-    proof = Proof.of(reference, STATIC_SIDE, STATIC_SIDE, inputs=graph.inputs)
-    return folder, "paddle", _check(folder, "paddle", [proof])
 
-
-def _check(file: Path, engine: str, proofs: list[Proof]) -> float:
-    order = {"file": str(file.absolute()), "engine": engine, "proofs": [proof.to_json() for proof in proofs]}
-    try:
-        worst = ask("inference.export:measure", order)
-    except ChildError as error:
-        raise BackendError(f"{engine} cannot run {file.name}: {error}") from error
-    if not worst <= LIMITS["fp32"]:
-        raise BackendError(f"{file.name} is wrong: {engine} is off by {worst:.2g} from the eager model")
-    return worst
-
-
-def measure(order: dict[str, Any]) -> float:
-    """In a process of its own: opens a file of `export` and asks it the proofs; returns the largest difference."""
-    file, engine = Path(order["file"]), order["engine"]
-    if engine == "paddle":
-        start_paddle()
-        import paddle
-
-        paddle.set_device("cpu")
-        network = paddle.jit.load(str(file / "model"))
+    def load() -> Callable[[np.ndarray], np.ndarray]:
+        network = paddle.jit.load(str(folder / "model"))
         network.eval()
+        return lambda tile: network(tile).numpy()
 
-        def run(tile: np.ndarray) -> np.ndarray:
-            return network(tile).numpy()
+    proof = Proof.of(reference, STATIC_SIDE, STATIC_SIDE, graph.inputs)
+    return folder, "paddle", _check(folder, "paddle", load, [proof])
 
-    else:
-        run = ONNX_ENGINES[engine](file.read_bytes(), "cpu", "fp32", available_cores())
-    return max(Proof.from_json(proof).difference(run) for proof in order["proofs"])
+
+def _check(file: Path, name: str, load: Callable[[], Callable], proofs: list[Proof]) -> float:
+    """The largest difference of an engine over a file of `export`; a `BackendError` where it is too large."""
+    try:
+        engine = load()
+        worst = max(proof.difference(engine) for proof in proofs)
+    except Exception as error:
+        # Whatever an engine raises: the file is of no use to it.
+        raise BackendError(f"{name} cannot run {file.name}: {error}") from error
+    if not worst <= LIMITS["fp32"]:
+        raise BackendError(f"{file.name} is wrong: {name} is off by {worst:.2g} from the eager model")
+    return worst
 
 
 @command(ValueError, RuntimeError)

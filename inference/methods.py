@@ -8,18 +8,17 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
 from inference.find.locate import enlarge_mask
 from inference.paste import covered_boxes
-from inference.restorer import Restored, Restorer, changes
+from inference.restorer import Restorer, changes
 from metrics.score import evaluate
-from models.weights import load_weights
 
 # So far round an occluder, as a fraction of the picture's longer side, a paste may change the page: 38 pixels of 3770.
 RIM = 0.01
@@ -63,16 +62,12 @@ class Tools:
         self.files = files
         self.digests = {kind: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for kind, path in files.items()}
         self._threads = threads
-        self._restorers: dict[str, Restorer] = {}
+        self._restorers: dict[tuple[str, str], Restorer] = {}
 
-    def restorer(self, kind: str, predict: dict[str, Any] | None = None, **options: Any) -> Restorer:
-        """The restorer with these options over weights of a kind, of whose settings those in `predict` are replaced."""
-        key = f"{kind} {predict} {options}"
-        if key not in self._restorers:
-            weights = load_weights(self.files[kind])
-            weights = replace(weights, predict=weights.predict | (predict or {}))
-            self._restorers[key] = Restorer(weights, threads=self._threads, **options)
-        return self._restorers[key]
+    def restorer(self, kind: str, mode: str) -> Restorer:
+        if (kind, mode) not in self._restorers:
+            self._restorers[kind, mode] = Restorer(self.files[kind], mode=mode, threads=self._threads)
+        return self._restorers[kind, mode]
 
 
 def judge(photo: Photo, outcome: Outcome) -> dict[str, float | int | None]:
@@ -118,48 +113,28 @@ def inpaint(picture: np.ndarray, mask: np.ndarray, algorithm: int) -> np.ndarray
     return result
 
 
-def _inpainting(about: str, algorithm: int) -> Method:
-    """Fills the true mask."""
-
-    def run(tools: Tools, photo: Photo) -> Outcome:
-        start = time.perf_counter()
-        image = inpaint(photo.picture, photo.mask, algorithm)
-        return Outcome(image, None, time.perf_counter() - start)
-
-    return Method(about, "", run)
+def _inpainted(tools: Tools, photo: Photo, algorithm: int) -> Outcome:
+    start = time.perf_counter()
+    image = inpaint(photo.picture, photo.mask, algorithm)
+    return Outcome(image, None, time.perf_counter() - start)
 
 
-def _network(about: str, kind: str, **options: Any) -> Method:
-    """A restorer with these options of `Tools.restorer`."""
-    return Method(about, kind, lambda tools, photo: _outcome(tools.restorer(kind, **options)(photo.picture)))
-
-
-def _outcome(restored: Restored) -> Outcome:
+def _restored(tools: Tools, photo: Photo, kind: str = "shipped", mode: str = "auto", told: bool = False) -> Outcome:
+    restored = tools.restorer(kind, mode)(photo.picture, photo.mask if told else None)
     # Not `Restored.mask`, which is wider by the paste's rim.
-    found = None if restored.located is None else enlarge_mask(restored.located, restored.image.shape[:2])
+    says = not told and restored.located is not None
+    found = enlarge_mask(restored.located, restored.image.shape[:2]) if says else None
     return Outcome(restored.image, found, sum(restored.seconds.values()))
 
 
-_EAGER = {"backend": "paddle", "precision": "fp32"}
-
 METHODS = {
     "input": Method("input unchanged", "", lambda _, photo: Outcome(photo.picture)),
-    "telea-true": _inpainting("Telea, true mask", cv2.INPAINT_TELEA),
-    "ns-true": _inpainting("Navier-Stokes, true mask", cv2.INPAINT_NS),
+    "telea-true": Method("Telea, true mask", "", partial(_inpainted, algorithm=cv2.INPAINT_TELEA)),
+    "ns-true": Method("Navier-Stokes, true mask", "", partial(_inpainted, algorithm=cv2.INPAINT_NS)),
     "ceiling": Method("truth inside the mask (ceiling)", "", lambda _, photo: Outcome(
         np.where(photo.mask[..., None], photo.truth, photo.picture))),
-    "auto": _network("what predict.py does", "shipped"),
-    "auto-true": Method("the same, told the true mask", "shipped", lambda tools, photo: _outcome(
-        tools.restorer("shipped")(photo.picture, photo.mask))._replace(found=None)),
-    "auto-eager": _network("what predict.py does, eager fp32, the reference", "shipped", **_EAGER),
-    "auto-flips": _network("what predict.py does, mean over four flips", "shipped", tta=True),
-    "gated": _network("gated, auto", "gated"),
-    # What the gated weights ask for beside the plain pass, taken away one at a time.
-    "gated-no-tlc": _network("gated, auto, without TLC", "gated", tlc_ratio=0.0),
-    "gated-own-fill": _network("gated, auto, the network's fill", "gated", predict={"fill": "network"}),
-    "gated-one-look": _network("gated, auto, one look", "gated", predict={"overview_long_side": 0}),
-    "tiles": _network("gated, tiles", "gated", mode="tiles"),
-    "tiles-eager": _network("gated, tiles, eager fp32, the reference", "gated", mode="tiles", **_EAGER),
-    "tiles-no-tlc": _network("gated, tiles, without TLC", "gated", mode="tiles", tlc_ratio=0.0),
-    "tiles-flips": _network("gated, tiles, mean over four flips", "gated", mode="tiles", tta=True),
+    "auto": Method("what predict.py does", "shipped", _restored),
+    "auto-true": Method("the same, told the true mask", "shipped", partial(_restored, told=True)),
+    "gated": Method("gated, auto", "gated", partial(_restored, kind="gated")),
+    "tiles": Method("gated, tiles", "gated", partial(_restored, kind="gated", mode="tiles")),
 }  # fmt: skip

@@ -27,8 +27,7 @@ from PIL import Image
 
 from configs.schema import PredictConfig
 from data.photos import read_photo
-from inference.engines.choice import open_backend
-from inference.engines.exported import Graph
+from inference.engines.opened import Graph, open_backend
 from inference.engines.runtimes import Backend
 from inference.fill.patches import network_patches, page_patches
 from inference.fill.restored import restored_patches
@@ -100,7 +99,7 @@ class Restorer:
         scale: "auto" works at the size that the weights ask for (`downscale`, at most `long_side`) and never
             enlarges; a number in (0, 1] is the working size as a fraction of the picture's.
         backend, precision, threads: what runs the network, how exactly, with how many threads
-            (`inference.engines.choice.open_backend`).
+            (`inference.engines.opened.open_backend`).
         rows, columns, overlap, tlc_ratio: None takes what the weights say (`PredictConfig`); the first two are for
             mode "tiles" only; `tlc_ratio` 0 turns TLC off.
         tta: averages over the four mirrorings of every tile, for four times the work.

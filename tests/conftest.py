@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from inference.engines.exported import FOLDER_VARIABLE
+from inference.engines.opened import FOLDER_VARIABLE
 
 
 @pytest.fixture(scope="session", autouse=True)

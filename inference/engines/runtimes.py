@@ -1,6 +1,7 @@
-"""An engine is a network as a function of tiles: Paddle's eager mode, the reference, and onnxruntime and OpenVINO.
+"""An engine is a network as a function of tiles: Paddle's eager mode, the reference, and onnxruntime and OpenVINO; and
+how one is guarded (`Backend`) and asked whether it computes what the reference does (`Proof`).
 
-Each imports its package when it is opened, and not before. `inference.engines.choice` opens and proves them.
+Each imports its package when it is opened, and not before; `inference.engines.opened` does that.
 """
 
 from __future__ import annotations
@@ -9,14 +10,13 @@ import functools
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
 from configs.schema import PredictConfig
-from utils.machine import start_paddle
 
 if TYPE_CHECKING:
     import openvino
@@ -29,6 +29,11 @@ _OUT_OF_MEMORY = (
     "out of memory", "resourceexhausted", "resource exhausted", "cannot allocate", "failed to allocate",
     "fail to alloc", "could not allocate", "bad_alloc", "bad allocation", "cudaerrormemoryallocation", "alloc_failed",
 )  # fmt: skip
+# Largest difference from the eager network, in units of white (or of the largest output, where that is more): an
+# engine in fp32 is off by 1e-6, one in bf16 by 4e-3, and one that computes something else by a tenth.
+LIMITS = {"fp32": 1e-3, "bf16": 2e-2, "fp16": 2e-2}
+# How many rows and columns of an output a proof keeps: enough to meet every part of the network, little to store.
+_KEPT = (48, 9)
 # Photos of 4:3, 3:2 and 16:9, upright and across, in one folder. Each size keeps its own copy of the weights, 85 MB at
 # width 16; the memory of maps, four times as much for a tile of 0.8 megapixels, only the size that ran last has.
 COMPILED_SIZES = 6
@@ -52,38 +57,96 @@ class Engine(Protocol):
         Returns:
             float32 [1, channels, h, w]. Of NAFNet: the restored colours, before the gate and not clipped, and with a
             gate a fourth channel, the probability that something covers the page. Of a locator: that one's logit.
-
-        Raises:
-            ValueError: another array.
-            MemoryError: memory ran out, in whatever way the engine says it; a smaller tile may work.
         """
         ...
 
 
-class Backend(Engine, Protocol):
-    """An engine that knows what it runs."""
+class Backend:
+    """An `Engine` that knows what it runs, and whose every fault is an exception.
 
-    gated: bool  # a NAFNet with a gate
-    tlc: str  # TLC's windows in words
+    Attributes:
+        gated: a NAFNet with a gate; tlc: TLC's windows in words.
+    """
 
+    def __init__(self, engine: Engine, gated: bool, tlc: str) -> None:
+        self.name, self.device, self.precision = engine.name, engine.device, engine.precision
+        self.gated, self.tlc, self._engine = gated, tlc, engine
 
-@contextmanager
-def running(name: str, tile: np.ndarray) -> Iterator[None]:
-    """Around an engine's run: refuses what is no tile, and turns each engine's "out of memory" into `MemoryError`."""
-    if tile.dtype != np.float32 or tile.ndim != 4 or tile.shape[:2] not in ((1, 3), (1, 4)) or tile.size == 0:
-        raise ValueError(f"expected a tile of float32 [1, 3 or 4, height, width], got {tile.dtype} {list(tile.shape)}")
-    try:
-        yield
-    except Exception as error:
-        text = str(error).lower()
-        if not isinstance(error, MemoryError) and not any(words in text for words in _OUT_OF_MEMORY):
-            raise
+    def __call__(self, tile: np.ndarray) -> np.ndarray:
+        """As an `Engine` does.
+
+        Raises:
+            ValueError: another array.
+            MemoryError: memory ran out, in whatever way the engine says it; a smaller tile may work.
+            FloatingPointError: NaN or infinity came out.
+        """
+        if tile.dtype != np.float32 or tile.ndim != 4 or tile.shape[:2] not in ((1, 3), (1, 4)) or tile.size == 0:
+            what = f"{tile.dtype} {list(tile.shape)}"
+            raise ValueError(f"expected a tile of float32 [1, 3 or 4, height, width], got {what}")
         height, width = tile.shape[2:]
-        raise MemoryError(f"{name}: memory ran out on a tile of {height} x {width} pixels") from error
+        try:
+            output = self._engine(tile)
+        except Exception as error:
+            text = str(error).lower()
+            if not isinstance(error, MemoryError) and not any(words in text for words in _OUT_OF_MEMORY):
+                raise
+            raise MemoryError(f"{self.name}: memory ran out on a tile of {height} x {width} pixels") from error
+        if not np.isfinite(output).all():
+            finite = "" if np.isfinite(tile).all() else " (nor were those of the tile itself)"
+            raise FloatingPointError(
+                f"{self.name} in {self.precision} on {self.device}: the values for a tile of {height} x {width} are "
+                f"not finite{finite}; precision fp32 reaches farthest"
+            )
+        return output
+
+
+class Proof(NamedTuple):
+    """What the eager network made of a random tile: the question that every other engine is asked before it is used.
+
+    `samples`, float32 [channels, rows, columns], are the output at evenly spaced pixels, the corners among them.
+    """
+
+    height: int
+    width: int
+    inputs: int  # channels of the tile
+    samples: np.ndarray
+
+    @classmethod
+    def of(cls, reference: Engine, height: int, width: int, inputs: int = 3, kept: tuple[int, int] = _KEPT) -> Proof:
+        """Asks `reference`, and keeps at most so many rows and columns of its answer."""
+        output = reference(random_tile(height, width, inputs))
+        return cls(height, width, inputs, _samples(output, min(height, kept[0]), min(width, kept[1])))
+
+    def difference(self, engine: Callable[[np.ndarray], np.ndarray]) -> float:
+        """The largest difference, in units of white or of the largest expected value; infinite for another shape."""
+        found = _samples(engine(random_tile(*self[:3])), *self.samples.shape[1:])
+        if found.shape != self.samples.shape or not np.isfinite(found - self.samples).all():
+            return float("inf")
+        return float(np.abs(found - self.samples).max()) / max(1.0, float(np.abs(self.samples).max()))
+
+    def check(self, engine: Engine) -> None:
+        """Refuses an engine whose numbers are not those of the reference with a `BackendError`."""
+        worst, limit = self.difference(engine), LIMITS[engine.precision]
+        if not worst <= limit:
+            raise BackendError(
+                f"{engine.name} {engine.precision} on {engine.device} gives wrong numbers: off by {worst:.2g} from the "
+                f"eager network on a tile of {self.height} x {self.width}, {limit:g} allowed"
+            )
+
+
+def random_tile(height: int, width: int, channels: int = 3) -> np.ndarray:
+    """float32 [1, channels, height, width] in [0, 1), the same every time."""
+    return np.random.default_rng(height * 65537 + width).random((1, channels, height, width), dtype=np.float32)
+
+
+def _samples(output: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    vertical = np.linspace(0, output.shape[2] - 1, rows).round().astype(int)
+    horizontal = np.linspace(0, output.shape[3] - 1, columns).round().astype(int)
+    return np.ascontiguousarray(output[0][:, vertical[:, None], horizontal], np.float32)
 
 
 class EagerNetwork:
-    """A `Backend` over a network of `models` on the device where it lies, converted for prediction (evaluation, TLC).
+    """An `Engine` over a network of `models` on the device where it lies, converted for prediction (evaluation, TLC).
 
     Without `settings` it is a locator. "bf16" and "fp16", on a GPU, are Paddle's automatic mixed precision, in which
     convolutions are computed so; norms, and TLC's sums, stay in fp32.
@@ -94,7 +157,6 @@ class EagerNetwork:
     def __init__(
         self, network: nn.Layer, settings: PredictConfig | None, device: str = "cpu", precision: str = "fp32"
     ) -> None:
-        start_paddle()
         from models.tlc import convert_to_local, describe
 
         self.network, self.device, self.precision = network, device, precision
@@ -116,7 +178,7 @@ class EagerNetwork:
 
         types = {"bf16": "bfloat16", "fp16": "float16"}
         mixed = nullcontext() if self.precision == "fp32" else paddle.amp.auto_cast(dtype=types[self.precision])
-        with running(self.name, tile), self._lock, paddle.no_grad(), mixed:
+        with self._lock, paddle.no_grad(), mixed:
             output = joined(self.network(paddle.to_tensor(tile, place=self._place)))
             return output.astype("float32").numpy()
 
@@ -150,8 +212,7 @@ class OnnxRuntimeEngine:
 
     def __call__(self, tile: np.ndarray) -> np.ndarray:
         # A session may be run by several threads at once.
-        with running(self.name, tile):
-            return self._session.run([OUTPUT], {INPUT: tile})[0]
+        return self._session.run([OUTPUT], {INPUT: tile})[0]
 
 
 class OpenVinoEngine:
@@ -178,7 +239,7 @@ class OpenVinoEngine:
         self._lock = threading.Lock()
 
     def __call__(self, tile: np.ndarray) -> np.ndarray:
-        with self._lock, running(self.name, tile):
+        with self._lock:
             request = self._request(tile.shape)
             request.infer({INPUT: tile}, share_inputs=True)
             # A copy: the request writes its next result over this one.

@@ -20,7 +20,7 @@ from configs.load import load_config
 from configs.schema import ModelConfig, PredictConfig
 from data.batches.sampling import lr_at, stage_at
 from inference import Restored, Restorer
-from inference.engines.exported import Graph, make
+from inference.engines.opened import Graph, make
 from models.nafnet import NAFNet
 from models.weights import Weights, arrays_of, load_weights, save_weights
 from tests.golden import pictures

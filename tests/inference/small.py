@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from configs.schema import PredictConfig
-from inference.engines.exported import Graph
+from inference.engines.opened import Graph
 from inference.engines.runtimes import EagerNetwork
 from models.weights import Weights, arrays_of
 from tests.models.networks import random_network

@@ -27,8 +27,7 @@ from inference.benchmark import (
     put_photos,
     write_tables,
 )  # fmt: skip
-from inference.engines.choice import PRECISIONS
-from inference.engines.exported import Graph
+from inference.engines.opened import PRECISIONS, Graph
 from models.weights import Weights, arrays_of, network_of, save_weights
 from tests.models.networks import build
 

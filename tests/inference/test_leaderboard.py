@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,10 +38,8 @@ def photo(sets: Path) -> Photo:
 class PaintedTools(Tools):
     """Tools with a network that takes everything dark for an occluder."""
 
-    def restorer(self, kind: str, predict: dict | None = None, **options: object) -> Restorer:
-        inspect.signature(Restorer).bind(**options)
-        PredictConfig.from_dict(predict or {})
-        return Restorer.from_backend(StandIn(_cover_dark), PredictConfig(), mode=options.get("mode", "auto"))
+    def restorer(self, kind: str, mode: str) -> Restorer:
+        return Restorer.from_backend(StandIn(_cover_dark), PredictConfig(), mode=mode)
 
 
 def _cover_dark(tile: np.ndarray) -> np.ndarray:
@@ -75,16 +72,6 @@ def test_each_method_is_what_its_row_says(photo: Photo, tools: PaintedTools) -> 
     beyond = cv2.dilate(photo.mask, np.ones((41, 41), np.uint8)) == 0
     np.testing.assert_array_equal(outcomes["auto-true"].image[beyond], photo.picture[beyond])
     assert (outcomes["auto-true"].image[covered] != photo.picture[covered]).any(-1).mean() > 0.8
-
-
-def test_settings_of_the_weights_are_replaced_for_one_row_only(tmp_path: Path) -> None:
-    save_weights(tmp_path / "w.pdparams", replace(small_weights(), predict={"fill": "page", "long_side": 640}))
-    tools = Tools({"gated": tmp_path / "w.pdparams"})
-    changes = ({"fill": "network"}, None, {"fill": "network"})
-    own, as_shipped, again = (tools.restorer("gated", predict, backend="paddle", device="cpu") for predict in changes)
-    assert (own.settings.fill, own.settings.long_side) == ("network", 640)
-    assert (as_shipped.settings.fill, as_shipped.settings.long_side) == ("page", 640)
-    assert again is own
 
 
 def test_a_limit_takes_both_of_what_a_set_alternates_between(tmp_path: Path) -> None:

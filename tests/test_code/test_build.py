@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from configs.schema import PredictConfig
-from inference.engines.exported import Graph, OnnxFile
+from inference.engines.opened import Graph, OnnxFile
 from models.weights import Weights, arrays_of, load_weights, save_weights
 from test_code import build
 from test_code.build import DryRun

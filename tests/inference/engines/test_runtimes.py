@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -17,11 +17,12 @@ import pytest
 
 from configs.schema import PredictConfig
 from inference.engines import runtimes
-from inference.engines.exported import Graph
 from inference.engines.onnx_graph import build_onnx
-from inference.engines.runtimes import BackendError, EagerNetwork, OnnxRuntimeEngine, OpenVinoEngine, running
+from inference.engines.opened import Graph
+from inference.engines.runtimes import Backend, BackendError, EagerNetwork, OnnxRuntimeEngine, OpenVinoEngine, Proof
 from models.weights import load_weights
-from tests.inference.small import eager, small_weights, tile
+from tests.inference.small import SETTINGS, eager, small_graph, small_weights, tile
+from tests.inference.stand_ins import StandIn
 from tests.models.networks import random_network
 
 ENGINES = [OnnxRuntimeEngine, OpenVinoEngine]
@@ -41,11 +42,21 @@ def pair(engine: type, arguments: dict, settings: PredictConfig) -> tuple:
     return engine(build_onnx(network.network), "cpu", "fp32", 2), network
 
 
-def test_other_tiles_are_refused():
+def guarded(function: Callable[[np.ndarray], np.ndarray]) -> Backend:
+    return Backend(StandIn(function), True, "none")
+
+
+def test_finite_values_pass_and_others_and_other_tiles_are_an_error_with_names():
+    backend = guarded(lambda tile: tile)
+    assert (backend.name, backend.precision, backend.gated, backend.tlc) == ("stand-in", "fp32", True, "none")
+    np.testing.assert_array_equal(backend(tile(3, 4)), tile(3, 4))
+    for value in (np.nan, -np.inf):
+        with pytest.raises(FloatingPointError, match=r"stand-in in fp32 on cpu.*3 x 4"):
+            guarded(lambda tile, value=value: tile * np.float32(value))(tile(3, 4))
     shapes = [(3, 4, 4), (1, 2, 4, 4), (1, 3, 0, 4), (2, 3, 4, 4)]
     for values in (np.zeros((1, 3, 4, 4)), *(np.zeros(shape, np.float32) for shape in shapes)):
-        with pytest.raises(ValueError, match="expected a tile of float32"), running("someengine", values):
-            pytest.fail("it ran")
+        with pytest.raises(ValueError, match="expected a tile of float32"):
+            guarded(lambda tile: pytest.fail("it ran"))(values)
 
 
 @pytest.mark.parametrize(
@@ -55,13 +66,33 @@ def test_other_tiles_are_refused():
         "(ResourceExhausted) Fail to alloc memory of 99 size, error code is 12.",
         "[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer of size 99",
         "Exception from src/inference: std::bad_alloc",
+        "no kernel image is available",
     ],
 )
 def test_every_engines_words_for_out_of_memory_become_a_memory_error_with_the_size(words):
-    with pytest.raises(MemoryError, match=r"someengine.*5 x 7"), running("someengine", tile(5, 7)):
+    def fails(tile: np.ndarray) -> np.ndarray:
         raise RuntimeError(words)
-    with pytest.raises(RuntimeError, match="no kernel image"), running("someengine", tile(5, 7)):
-        raise RuntimeError("no kernel image is available")
+
+    error, told = (RuntimeError, "no kernel") if "no kernel" in words else (MemoryError, r"stand-in.*5 x 7")
+    with pytest.raises(error, match=told):
+        guarded(fails)(tile(5, 7))
+
+
+def test_a_proof_passes_the_same_network_and_notices_a_change_in_any_weight_or_window():
+    proof = Proof.of(eager(small_weights()), *small_graph().proof_size)
+    weights, rng = small_weights(), np.random.default_rng(0)
+    proof.check(eager(weights))
+    others = [eager(weights, replace(SETTINGS, tlc_ratio=1.0)), eager(small_weights(gate=False))]
+    for name, array in weights.params.items():
+        changed = {**weights.params, name: array + rng.normal(0, 4, array.shape).astype(np.float32)}
+        others.append(eager(replace(weights, params=changed)))
+    for other in others:
+        with pytest.raises(BackendError, match="wrong numbers"):
+            proof.check(other)
+    # Nor does what is no number, or was none.
+    three = proof._replace(samples=proof.samples[:3])
+    assert three.difference(lambda tile: tile * np.float32(np.nan)) == np.inf
+    assert proof._replace(samples=np.full_like(three.samples, np.nan)).difference(lambda tile: tile) == np.inf
 
 
 def test_a_tile_goes_where_the_network_lies_and_not_to_the_device_that_is_current(monkeypatch):
@@ -109,7 +140,8 @@ def test_threads_share_it_and_results_stay_apart(engine, monkeypatch):
 MEMORY = """
 from inference.engines.runtimes import OpenVinoEngine
 from inference.engines.onnx_graph import build_onnx
-from tests.inference.small import eager, small_weights, tile
+from tests.inference.small import SETTINGS, eager, small_graph, small_weights, tile
+from tests.inference.stand_ins import StandIn
 backend = OpenVinoEngine(build_onnx(eager(small_weights()).network), "cpu", "fp32", 2)
 for size in [(8, 8), (1024, 1024), (1024, 1040), (1024, 1056)]:
     backend(tile(*size))
@@ -125,26 +157,10 @@ def test_openvino_holds_the_maps_of_one_size_only():
     assert (last - first) / 2 < 0.6 * (first - start)
 
 
-class SignalStack(ctypes.Structure):
-    """`stack_t` of sigaltstack(2)."""
-
-    _fields_ = (("start", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t))
-
-
-def test_signals_find_their_stack_after_engines_came_and_went():
-    """OpenVINO puts one in place for AMX; engines with cores of their own left freed memory there, which crashed."""
-    engines = [pair(OpenVinoEngine, TINY, OFF)[0] for _ in range(2)]
-    for engine in engines:
-        engine(tile(8, 8))
-    del engine
-    while engines:
-        engines.pop(0)
-        gc.collect()
-    stack = SignalStack()
-    assert ctypes.CDLL(None, use_errno=True).sigaltstack(None, ctypes.byref(stack)) == 0
-    if stack.flags != 2:  # SS_DISABLE
-        spans = [line.split()[0].split("-") for line in Path("/proc/self/maps").read_text().splitlines()]
-        assert any(int(start, 16) <= stack.start < int(stop, 16) for start, stop in spans)
+def test_engines_share_one_core():
+    """OpenVINO's puts a signal stack in place for AMX; the freed stack of a second one that went crashed."""
+    one, other = (pair(OpenVinoEngine, TINY, OFF)[0] for _ in range(2))
+    assert one._core is other._core is runtimes.openvino_core()
 
 
 HAS_CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()

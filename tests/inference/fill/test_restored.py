@@ -10,8 +10,8 @@ from PIL import Image
 
 from data.contest.lists import PatchPaths
 from inference import Restorer
-from inference.engines.choice import open_backend
-from inference.engines.exported import Graph, random_tile
+from inference.engines.opened import Graph, open_backend
+from inference.engines.runtimes import random_tile
 from inference.fill.patches import page_patches
 from inference.fill.restored import fill_patch, hole_of, paint, restored_patches
 from inference.paste import PasteRules

@@ -1,104 +1,45 @@
-"""Exported networks on the disk, each made once: found beside the weights or in the cache, or written there.
+"""A network of a file of weights, opened: exported once, proved, and run by the fastest engine that works here.
 
 An ONNX file has a JSON file of notes beside it (`model.onnx.json`): what it was made from, its checksum, and a proof,
 what the eager network made of a small tile. So whoever runs it can prove the engine without Paddle, and a file that is
-torn, foreign or of another version of this project is never believed. In the cache the name holds the fingerprint as
-well; files are written whole or not at all, so that processes at work at the same time can share it, and the oldest go
-first when it grows beyond `LIMIT_BYTES`.
+torn, foreign or of another version of this project is never believed. It lies beside the weights or in the cache, where
+the name holds the fingerprint as well; files are written whole or not at all, so that processes at work at the same
+time can share it, and the oldest go first when it grows beyond `LIMIT_BYTES`.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import importlib
 import json
 import logging
 import os
-import re
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from configs.schema import PredictConfig
-from inference.engines.runtimes import BackendError, EagerNetwork, Engine
+from inference.engines.runtimes import ONNX_ENGINES, Backend, BackendError, EagerNetwork, Proof
 from models.weights import Weights, network_of
 from utils.files import remove_leftovers, write_bytes, write_text
-from utils.machine import resolve_device, start_paddle
+from utils.machine import DeviceError, check_device, default_threads, gpu_named, gpu_shows, resolve_device, start_paddle
 
+# By kind of device, in the order of their speed there; of the precisions, the first one is that of "auto".
+PRECISIONS = {
+    "gpu": {"paddle": ("fp32", "bf16", "fp16"), "onnxruntime": ("fp32",)},
+    "cpu": {"openvino": ("fp32", "bf16"), "onnxruntime": ("fp32",), "paddle": ("fp32",)},
+}
 FOLDER_VARIABLE = "UNCOVER_CACHE"
 LIMIT_BYTES = 2 << 30
-# Largest difference from the eager network, in units of white (or of the largest output, where that is more): an
-# engine in fp32 is off by 1e-6, one in bf16 by 4e-3, and one that computes something else by a tenth.
-LIMITS = {"fp32": 1e-3, "bf16": 2e-2, "fp16": 2e-2}
 # In onnxruntime a map is as large as TLC's window while its means are taken: half a gigabyte at this side.
 LARGEST_WINDOW = 2048
 
 _ROOT = Path(__file__).resolve().parents[2]
-# How many rows and columns of an output a proof keeps: enough to meet every part of the network, little to store.
-_KEPT = (48, 9)
-_ENTRY = re.compile(r"[0-9a-f]{24}-\w+\.onnx\.json")
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Proof:
-    """What the eager network made of a random tile: the question that every other engine is asked before it is used.
-
-    `samples`, float32 [channels, rows, columns], are the output at evenly spaced pixels, the corners among them.
-    """
-
-    height: int
-    width: int
-    samples: np.ndarray
-    inputs: int = 3  # channels of the tile
-
-    @classmethod
-    def of(
-        cls, reference: Engine, height: int, width: int, kept: tuple[int, int] = _KEPT, inputs: int = 3
-    ) -> Proof:
-        """Asks `reference`, and keeps at most so many rows and columns of its answer."""
-        rows, columns = min(height, kept[0]), min(width, kept[1])
-        return cls(height, width, _samples(reference(random_tile(height, width, inputs)), rows, columns), inputs)
-
-    @classmethod
-    def from_json(cls, value: Sequence[Any]) -> Proof:
-        """Reads what `to_json` wrote; ValueError or TypeError for something else."""
-        height, width, samples, inputs = value
-        return cls(int(height), int(width), np.array(samples, np.float32), int(inputs))
-
-    def to_json(self) -> list[Any]:
-        return [self.height, self.width, self.samples.tolist(), self.inputs]
-
-    def difference(self, engine: Callable[[np.ndarray], np.ndarray]) -> float:
-        """The largest difference, in units of white or of the largest expected value; infinite for another shape."""
-        found = _samples(engine(random_tile(self.height, self.width, self.inputs)), *self.samples.shape[1:])
-        if found.shape != self.samples.shape or not np.isfinite(found - self.samples).all():
-            return float("inf")
-        return float(np.abs(found - self.samples).max()) / max(1.0, float(np.abs(self.samples).max()))
-
-    def check(self, engine: Engine) -> None:
-        """Refuses an engine whose numbers are not those of the reference with a `BackendError`."""
-        worst, limit = self.difference(engine), LIMITS[engine.precision]
-        if not worst <= limit:
-            raise BackendError(
-                f"{engine.name} {engine.precision} on {engine.device} gives wrong numbers: off by {worst:.2g} from the "
-                f"eager network on a tile of {self.height} x {self.width}, {limit:g} allowed"
-            )
-
-
-def random_tile(height: int, width: int, channels: int = 3) -> np.ndarray:
-    """float32 [1, channels, height, width] in [0, 1), the same every time."""
-    return np.random.default_rng(height * 65537 + width).random((1, channels, height, width), dtype=np.float32)
-
-
-def _samples(output: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    vertical = np.linspace(0, output.shape[2] - 1, rows).round().astype(int)
-    horizontal = np.linspace(0, output.shape[3] - 1, columns).round().astype(int)
-    return np.ascontiguousarray(output[0][:, vertical[:, None], horizontal], np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,8 +88,9 @@ class Graph:
         for name, array in sorted(self.weights.params.items()):
             digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
             digest.update(array.tobytes())
-        # Proofs, which are made here, are part of what is exported.
-        for file in (f"models/{self.name}", "models/tlc", "inference/engines/onnx_graph", "inference/engines/exported"):
+        # Proofs, and so `runtimes`, are part of what is exported.
+        engines = (f"inference/engines/{name}" for name in ("onnx_graph", "opened", "runtimes"))
+        for file in (f"models/{self.name}", "models/tlc", *engines):
             digest.update((_ROOT / f"{file}.py").read_bytes())
         return digest.hexdigest()
 
@@ -159,8 +101,7 @@ class Graph:
         return EagerNetwork(network_of(self.weights), self.settings, device, precision)
 
 
-@dataclass(frozen=True)
-class OnnxFile:
+class OnnxFile(NamedTuple):
     """An exported network with its notes."""
 
     content: bytes
@@ -171,11 +112,9 @@ class OnnxFile:
 
     def save(self, path: Path) -> None:
         """Writes both files. The notes first: who comes between finds nothing, instead of half of it."""
-        notes = {
-            "sha256": hashlib.sha256(self.content).hexdigest(), "fingerprint": self.fingerprint, "gated": self.gated,
-            "tlc": self.tlc, "proof": self.proof.to_json(),
-        }  # fmt: skip
-        write_text(notes_of(path), json.dumps(notes))
+        proof = [*self.proof[:3], self.proof.samples.tolist()]
+        notes = [hashlib.sha256(self.content).hexdigest(), self.fingerprint, self.gated, self.tlc, proof]
+        write_text(notes_of(path), json.dumps(dict(zip(_NOTES, notes, strict=True))))
         write_bytes(path, self.content)
 
     @classmethod
@@ -184,9 +123,8 @@ class OnnxFile:
         content, notes_file = path.read_bytes(), notes_of(path)
         try:
             notes = json.loads(notes_file.read_text("utf-8"))
-            proof = Proof.from_json(notes["proof"])
-            file = cls(content, notes["fingerprint"], notes["gated"], notes["tlc"], proof)
-            checksum = notes["sha256"]
+            checksum, *others, (height, width, inputs, samples) = (notes[name] for name in _NOTES)
+            file = cls(content, *others, Proof(height, width, inputs, np.array(samples, np.float32)))
         except OSError as error:
             raise ValueError(f"{notes_file.name} is not beside it") from error
         except (ValueError, KeyError, TypeError) as error:
@@ -194,6 +132,9 @@ class OnnxFile:
         if checksum != hashlib.sha256(content).hexdigest():
             raise ValueError(f"torn, or not the file that {notes_file.name} is about")
         return file
+
+
+_NOTES = ("sha256", "fingerprint", "gated", "tlc", "proof")
 
 
 def notes_of(path: Path) -> Path:
@@ -216,7 +157,7 @@ def make(graph: Graph) -> OnnxFile:
         raise BackendError(f"no exported network is at hand, and none can be made here ({error}); install the package "
                            "onnx, or put the .onnx and .onnx.json of `python -m inference.export` beside the weights"
                            ) from error
-    proof = Proof.of(reference, *graph.proof_size, inputs=graph.inputs)
+    proof = Proof.of(reference, *graph.proof_size, graph.inputs)
     return OnnxFile(build_onnx(reference.network), graph.fingerprint, reference.gated, reference.tlc, proof)
 
 
@@ -226,30 +167,27 @@ def find(graph: Graph) -> OnnxFile:
     for place in filter(None, (graph.beside, cached)):
         try:
             found = OnnxFile.load(place)
-            if found.fingerprint != graph.fingerprint:
-                raise ValueError("made from other weights, for other settings, or by another version of this project")
+            if found.fingerprint == graph.fingerprint:
+                return found
+            problem = "made from other weights, for other settings, or by another version of this project"
         except OSError:
             continue
         except ValueError as error:
-            _log.warning("%s is not used: %s; it is made again (python -m inference.export)", place, error)
-            continue
-        return found
+            problem = str(error)
+        _log.warning("%s is not used: %s; it is made again (python -m inference.export)", place, problem)
     made = make(graph)
     try:
         made.save(cached)
         prune(cached.parent, keep=notes_of(cached))
     except OSError as error:
-        _log.warning(
-            "the exported network is not kept: %s cannot be written (%s); set %s to a folder that can",
-            cached, error.strerror or error, FOLDER_VARIABLE,
-        )  # fmt: skip
+        _log.warning("the exported network is not kept: %s cannot be written (%s); set %s to a folder that can",
+                     cached, error.strerror or error, FOLDER_VARIABLE)  # fmt: skip
     return made
 
 
 def cache_folder() -> Path:
     """Where exports are kept: $UNCOVER_CACHE, else uncover/ in $XDG_CACHE_HOME or ~/.cache; it need not exist."""
-    named = os.environ.get(FOLDER_VARIABLE)
-    if named:
+    if named := os.environ.get(FOLDER_VARIABLE):
         return Path(named)
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     # A user without a home keeps nothing.
@@ -257,7 +195,7 @@ def cache_folder() -> Path:
 
 
 def prune(folder: Path, keep: Path, limit: int = LIMIT_BYTES) -> None:
-    """Removes what killed processes left behind, and the oldest entries until `limit` bytes are left.
+    """Removes what killed processes left behind, and of the entries all but the newest `limit` bytes.
 
     Files of other names are nobody's business here. The entry of the notes `keep` stays in any case.
     """
@@ -265,14 +203,85 @@ def prune(folder: Path, keep: Path, limit: int = LIMIT_BYTES) -> None:
     with suppress(OSError):
         remove_leftovers(folder)
     entries = []
-    for path in filter(lambda path: _ENTRY.fullmatch(path.name), folder.iterdir()):
+    for notes in folder.glob(f"{'[0-9a-f]' * 24}-*.onnx.json"):
         with suppress(OSError):
-            pair = [file for file in (path.with_suffix(""), path) if file.exists()]
-            entries.append((path.stat().st_mtime, path, pair, sum(file.stat().st_size for file in pair)))
-    total = sum(size for *_, size in entries)
-    for _, path, pair, size in sorted(entries):
-        if total > limit and path != keep:
-            with suppress(OSError):
-                for file in pair:
-                    file.unlink()
-                total -= size
+            entries.append((notes != keep, -notes.stat().st_mtime, notes))
+    total = 0
+    for is_other, _, notes in sorted(entries):
+        file = notes.with_suffix("")
+        with suppress(OSError):
+            total += notes.stat().st_size + (file.stat().st_size if file.exists() else 0)
+            if is_other and total > limit:
+                file.unlink(missing_ok=True)
+                notes.unlink()
+
+
+def open_backend(
+    graph: Graph, backend: str = "auto", precision: str = "auto", device: str = "auto", threads: int | None = None
+) -> Backend:
+    """Opens an engine, guards it (`Backend`), and proves it on a small tile against the eager network.
+
+    Args:
+        backend, precision: as in `PRECISIONS`, or "auto": a GPU that works, otherwise the fastest on the CPU, in fp32.
+        device: "cpu", "gpu", "gpu:INDEX" or "auto".
+        threads: of the CPU; None takes OMP_NUM_THREADS, and where that is not set all cores that this process may use.
+            Paddle reads the number when it is first imported.
+
+    Raises:
+        BackendError: there is no such combination, or an engine that was asked for by name is not installed, does not
+            start or gives wrong numbers.
+        DeviceError: a GPU was asked for by name and cannot be used.
+        ValueError: weights that describe no network of this project, or do not fit it.
+    """
+    if graph.name == "restormer" and backend == "auto":
+        backend = "paddle"  # the only one
+    candidates = _candidates(backend, precision, device)
+    failure = DeviceError if device.startswith("gpu") else BackendError
+    problems = []
+    for name, place, exactly in candidates:
+        try:
+            return _open_checked(graph, name, place, exactly, threads)
+        except (ValueError, MemoryError):
+            # Weights that do not fit, or a machine that is too small: no other engine will do better.
+            raise
+        except Exception as error:
+            # Whatever an engine raises when it does not start, the answer is the same: not this one, for this reason.
+            missing = isinstance(error, ModuleNotFoundError) and error.name == name
+            reason = str(error) if isinstance(error, BackendError | DeviceError) else f"{type(error).__name__}: {error}"
+            reason = f"{name} is not installed" if missing else reason
+            problems.append(f"{name} {exactly} on {place} is not used: {reason}")
+            if len(problems) == len(candidates):
+                raise failure(". ".join(problems)) from error
+            # What was never installed is no surprise; what is there and does not work is.
+            _log.log(logging.INFO if missing else logging.WARNING, "%s", problems[-1])
+
+
+def _candidates(backend: str, precision: str, device: str) -> list[tuple[str, str, str]]:
+    """(engine, device, precision) of what to try, in order; it is an error when nothing is left."""
+    check_device(device)
+    known = [(kind, name, able) for kind, engines in PRECISIONS.items() for name, able in engines.items()]
+    candidates = [
+        (name, gpu_named(device) if kind == "gpu" else "cpu", able[0] if precision == "auto" else precision)
+        for kind, name, able in known
+        if backend in ("auto", name) and precision in ("auto", *able) and (device == "auto" or device.startswith(kind))
+        and (kind == "cpu" or device != "auto" or gpu_shows())
+    ]  # fmt: skip
+    if not candidates:
+        there = "; ".join(f"{name} on {kind}: {', '.join(able)}" for kind, name, able in known)
+        wanted = f"backend {backend} with precision {precision} on device {device}"
+        raise BackendError(f"{wanted}: there is no such combination; there is {there}")
+    return candidates
+
+
+def _open_checked(graph: Graph, name: str, device: str, precision: str, threads: int | None) -> Backend:
+    if name == "paddle":
+        start_paddle(threads)
+        engine = graph.reference(device, precision)
+        return Backend(engine, engine.gated, engine.tlc)
+    # Imported before the file is looked for: none is made for an engine that does not start.
+    importlib.import_module(name)
+    file = find(graph)
+    engine = ONNX_ENGINES[name](file.content, device, precision, threads or default_threads())
+    backend = Backend(engine, file.gated, file.tlc)
+    file.proof.check(backend)
+    return backend

@@ -1,0 +1,301 @@
+"""Exported networks beside the weights, cached or new, never torn or foreign ones; the engine that is opened over them:
+the same numbers from each, and a reason for everything that is not used."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+from inference.engines import opened, runtimes
+from inference.engines.opened import FOLDER_VARIABLE, Graph, cache_folder, find, make, notes_of, open_backend, prune
+from inference.engines.runtimes import ONNX_ENGINES, BackendError
+from models.weights import load_weights, save_weights
+from tests.inference.small import SETTINGS, eager, small_graph, small_weights, tile
+from utils.machine import DeviceError, available_cores
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def made(monkeypatch) -> list:
+    """Counts how often a file is made."""
+    made = []
+    monkeypatch.setattr(opened, "make", lambda *arguments: made.append(1) or make(*arguments))
+    return made
+
+
+@pytest.fixture(autouse=True)
+def no_gpu_shows(monkeypatch):
+    """The tests say the same on a machine with a GPU that its packages cannot use."""
+    monkeypatch.setattr(opened, "gpu_shows", lambda: False)
+
+
+@pytest.fixture
+def graph() -> Graph:
+    return small_graph()
+
+
+def run(code: str, *arguments: object, **environment: object) -> subprocess.Popen:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **{name: str(value) for name, value in environment.items()}}
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_file_is_made_once_and_again_for_other_weights_and_windows(cache, made):
+    first = find(small_graph())
+    assert find(small_graph()).content == first.content
+    # Settings that have nothing to do with the network share it.
+    find(small_graph(replace(SETTINGS, rows=7, long_side=99)))
+    assert len(made) == 1
+    windows = ({"tlc_ratio": 1.0}, {"tlc_ratio": 0.0}, {"tlc_ratio": 0.0, "tlc_train_size": 32})
+    others = [find(small_graph(seed=1)), *(find(small_graph(replace(SETTINGS, **each))) for each in windows)]
+    assert len(made) == len({file.fingerprint for file in [first, *others]}) == 4
+    assert len(list(cache.glob("*.onnx"))) == len(list(cache.glob("*.onnx.json"))) == 4
+
+
+def test_the_fingerprint_is_that_of_values_shapes_and_code(monkeypatch):
+    first, weights = small_graph().fingerprint, small_weights()
+    weights.params["intro.bias"] = np.nextafter(weights.params["intro.bias"], np.float32(9))
+    for other in (weights, replace(small_weights(), model={"gate": False})):
+        assert Graph.nafnet(other, SETTINGS).fingerprint != first
+    read, engines = Path.read_bytes, "inference/engines"
+    code = (f"{engines}/onnx_graph.py", f"{engines}/opened.py", f"{engines}/runtimes.py", "models/nafnet.py")
+    for file in (*code, "models/tlc.py"):
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "read_bytes", lambda self, file=file: read(self) + b"#" * (self == ROOT / file))
+            assert small_graph().fingerprint != first
+
+
+DAMAGE = {
+    "short": ("torn", lambda path: path.write_bytes(path.read_bytes()[:-9])),
+    "changed": ("torn, or not", lambda path: path.write_bytes(b"x" + path.read_bytes()[1:])),
+    "torn notes": ("json is torn", lambda path: notes_of(path).write_text(notes_of(path).read_text()[:-9])),
+    "no notes": ("is not beside it", lambda path: notes_of(path).unlink()),
+    "other notes": ("another version of this", lambda path: notes_of(path).write_text('{"weights": "older"}')),
+    "other weights": ("other weights", lambda path: make(small_graph(seed=1)).save(path)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_cached_file_that_is_not_right_is_made_again_with_the_reason(cache, made, caplog, damage):
+    content = find(small_graph()).content
+    (entry,) = cache.glob("*.onnx")
+    words, spoil = DAMAGE[damage]
+    spoil(entry)
+    for _ in range(2):
+        assert find(small_graph()).content == content
+    assert len(made) == 2
+    assert words in caplog.text
+    assert caplog.text.count("is not used") == 1
+
+
+@pytest.mark.parametrize("damage", [None, "short", "other weights"])
+def test_the_file_beside_the_weights_is_used_if_right_and_else_left_alone(tmp_path, cache, made, caplog, damage):
+    save_weights(tmp_path / "w.pdparams", small_weights())
+    graph, path = Graph.nafnet(load_weights(tmp_path / "w.pdparams"), SETTINGS), tmp_path / "model.onnx"
+    make(graph).save(path)
+    if damage:
+        DAMAGE[damage][1](path)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    found = find(graph)
+    assert found.fingerprint == graph.fingerprint
+    assert len(made) == cache.exists() == ("model.onnx is not used" in caplog.text) == (damage is not None)
+    assert {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()} == before
+
+
+def test_what_cannot_be_exported_is_refused_with_the_way_out(cache, monkeypatch, graph):
+    """Windows that onnxruntime would take all memory for; no package onnx."""
+    wide = small_graph(replace(SETTINGS, tlc_ratio=1000.0))
+    with pytest.raises(BackendError, match=r"2048 pixels at most, and 16000 are asked for; take tlc_ratio 0"):
+        find(wide)
+    assert open_backend(wide, device="cpu").name == "paddle"
+    monkeypatch.delitem(sys.modules, "inference.engines.onnx_graph", raising=False)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(BackendError, match=r"install the package onnx.*python -m inference\.export"):
+        find(graph)
+
+
+def test_four_processes_at_once_end_with_one_whole_entry(tmp_path):
+    code = (
+        "from pathlib import Path; from types import SimpleNamespace\n"
+        "from inference.engines import opened\n"
+        "graph = SimpleNamespace(name='some', fingerprint='a' * 64, beside=None)\n"
+        "proof = opened.Proof.of(lambda tile: tile, 3, 3)\n"
+        "opened.make = lambda graph: opened.OnnxFile(b'z' * 100000, 'a' * 64, True, '', proof)\n"
+        "for turn in range(40):\n"
+        "    file = opened.find(graph)\n"
+        "    assert file.content == b'z' * 100000 and file.proof.samples.shape == (3, 3, 3)\n"
+        "    if turn % 5 == 4: opened.prune(opened.cache_folder(), Path('other'), 0)\n"
+        "opened.find(graph)\n"
+    )
+    for process in [run(code, **{FOLDER_VARIABLE: tmp_path}) for _ in range(4)]:
+        _, printed = process.communicate(timeout=120)
+        assert process.returncode == 0, printed
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{'a' * 24}-some.onnx", f"{'a' * 24}-some.onnx.json"]
+
+
+def test_the_oldest_and_what_killed_processes_left_goes_and_strangers_stay(cache):
+    graphs = [small_graph(seed=seed) for seed in range(4)]
+    for graph in graphs:
+        find(graph)
+    size = sum(path.stat().st_size for path in cache.iterdir()) // 4
+    names = [f"{graph.fingerprint[:24]}-nafnet.onnx" for graph in graphs]
+    for age, name in enumerate(names):
+        os.utime(cache / f"{name}.json", (time.time() - 100 + age,) * 2)
+    (cache / "notes.txt").write_bytes(bytes(9000))
+    dead, living = f".{2**22 + 1}-abc.tmp.onnx", f".{os.getppid()}-abc.tmp.json"
+    for name in (dead, living):
+        (cache / name).write_bytes(b"half")
+        os.utime(cache / name, (time.time() - 60,) * 2)
+    prune(cache, keep=cache / f"{names[1]}.json", limit=2.5 * size)
+    kept = (names[1], names[3])
+    left = {*kept, *(f"{name}.json" for name in kept), "notes.txt", living}
+    assert {path.name for path in cache.iterdir()} == left
+
+
+def test_the_place_follows_the_environment(monkeypatch):
+    places = {"HOME": "/named/.cache/uncover", "XDG_CACHE_HOME": "/named/uncover", FOLDER_VARIABLE: "/named"}
+    for variable in places:
+        monkeypatch.delenv(variable, raising=False)
+    for variable, place in places.items():
+        monkeypatch.setenv(variable, "/named")
+        assert cache_folder() == Path(place)
+
+
+def test_where_nothing_can_be_written_it_works_with_a_warning(tmp_path, monkeypatch, caplog, graph):
+    (tmp_path / "a file").write_bytes(b"")
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "a file"))
+    assert find(graph).gated
+    assert "is not kept" in caplog.text
+    assert FOLDER_VARIABLE in caplog.text
+
+
+@pytest.mark.parametrize(("backend", "gate"), [("paddle", False), ("onnxruntime", True), ("openvino", False)])
+def test_every_engine_gives_the_eager_networks_numbers(backend, gate):
+    found, reference = open_backend(small_graph(gate=gate), backend, "fp32", "cpu", 2), eager(small_weights(gate=gate))
+    assert (found.name, found.precision, found.device, found.gated) == (backend, "fp32", "cpu", gate)
+    assert "24x24, 12x12, 6x6" in found.tlc
+    np.testing.assert_allclose(found(tile(37, 29)), reference(tile(37, 29)), atol=1e-4)
+
+
+@pytest.mark.parametrize(("said", "given", "expected"), [("1", None, 1), ("1", 3, 3), ("many", None, None)])
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_every_engine_takes_the_threads_that_the_environment_says(graph, monkeypatch, backend, said, given, expected):
+    seen, engine = [], ONNX_ENGINES[backend]
+    monkeypatch.setitem(ONNX_ENGINES, backend, lambda *arguments: seen.append(arguments[-1]) or engine(*arguments))
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    open_backend(graph, backend, threads=given)
+    assert seen == [expected or available_cores()]
+
+
+def test_packages_that_are_not_installed_are_passed_over_without_a_warning(graph, monkeypatch, caplog):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    caplog.set_level(logging.INFO, "inference")
+    assert open_backend(graph, device="cpu").name == "paddle"
+    assert {(record.levelname, record.getMessage()) for record in caplog.records} == {
+        ("INFO", f"{name} fp32 on cpu is not used: {name} is not installed") for name in ("openvino", "onnxruntime")
+    }
+    with pytest.raises(BackendError, match="openvino is not installed"):
+        open_backend(graph, "openvino")
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"), [(None, "illegal instruction"), (0.05, "wrong numbers"), (np.nan, "not finite")]
+)
+def test_an_engine_that_fails_or_lies_is_named_and_the_next_one_taken(graph, monkeypatch, caplog, fault, said):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    call = runtimes.OnnxRuntimeEngine.__call__
+
+    def broken(self, tile):
+        if fault is None:
+            raise RuntimeError("illegal instruction")
+        return call(self, tile) + np.float32(fault)
+
+    monkeypatch.setattr(runtimes.OnnxRuntimeEngine, "__call__", broken)
+    assert open_backend(graph).name == "paddle"
+    (warning,) = (record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING)
+    assert "onnxruntime fp32 on cpu is not used" in warning
+    assert said in warning
+    with pytest.raises(BackendError, match=said):
+        open_backend(graph, "onnxruntime")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        (("torch",), BackendError, r"backend torch .*no such combination; there is paddle"),
+        (("auto", "int8"), BackendError, "precision int8 .*there is paddle on gpu: fp32, bf16, fp16"),
+        (("auto", "auto", "cuda"), DeviceError, "expected auto, cpu, gpu"),
+        (("openvino", "auto", "gpu"), BackendError, "gpu.*no such combination; .*openvino on cpu: fp32"),
+        (("paddle", "bf16", "cpu"), BackendError, "paddle on cpu: fp32"),
+    ],
+)
+def test_unknown_names_and_combinations_say_what_there_is(graph, arguments, error, words):
+    with pytest.raises(error, match=words):
+        open_backend(graph, *arguments)
+
+
+def test_weights_that_do_not_fit_are_an_error_at_once(graph, caplog):
+    graph.weights.params.pop("intro.bias")
+    with pytest.raises(ValueError, match=r"missing intro\.bias"):
+        open_backend(graph)
+    assert caplog.text == ""
+
+
+def test_a_working_gpu_is_taken_first(graph, pretend_gpu, caplog, monkeypatch):
+    monkeypatch.setattr(opened, "gpu_shows", lambda: True)
+    found = open_backend(graph)
+    assert (found.name, found.device, found.precision, pretend_gpu[-1]) == ("paddle", "gpu:0", "fp32", "gpu:0")
+    assert open_backend(graph, precision="fp16", device="gpu").precision == "fp16"
+    assert caplog.text == ""
+
+
+def test_a_gpu_that_does_not_work_is_a_warning_for_auto_and_an_error_by_name(graph, pretend_gpu, caplog, monkeypatch):
+    def forward(self, x):
+        raise RuntimeError("ExternalError: no kernel image is available")
+
+    monkeypatch.setattr(opened, "gpu_shows", lambda: True)
+    monkeypatch.setattr(paddle.nn.Conv2D, "forward", forward)
+    assert open_backend(graph, "onnxruntime").device == "cpu"
+    assert "CUDAExecutionProvider" in caplog.text
+    assert open_backend(graph).device == "cpu"
+    assert "no kernel image" in caplog.text
+    for backend, device, words in (
+        ("paddle", "gpu:0", "no kernel image"),
+        ("paddle", "gpu:2", "gpu:2 is not there"),
+        ("auto", "gpu", r"no kernel image.*CUDAExecutionProvider"),
+    ):
+        with pytest.raises(DeviceError, match=words):
+            open_backend(graph, backend, device=device)
+
+
+def test_with_an_exported_file_neither_paddle_nor_the_other_engine_is_imported(graph, tmp_path):
+    save_weights(tmp_path / "model.pdparams", graph.weights)
+    make(graph).save(tmp_path / "model.onnx")
+    code = (
+        "import sys, numpy as np\n"
+        "from inference import Restorer\n"
+        "restorer = Restorer(sys.argv[1], backend='onnxruntime', mode='full')\n"
+        "restorer(np.zeros((9, 7, 3), np.uint8))\n"
+        "assert not {'paddle', 'openvino', 'onnx'} & set(sys.modules), 'imported'\n"
+    )
+    done = run(code, tmp_path / "model.pdparams", **{FOLDER_VARIABLE: tmp_path / "none"})
+    _, printed = done.communicate()
+    assert done.returncode == 0, printed
+    assert not (tmp_path / "none").exists()
