@@ -45,7 +45,7 @@ PARTS = {
     "matplotlib": "no curves, no drawn pages (python -m data.synthesis)", "safetensors": "no .safetensors is converted",
 }  # fmt: skip
 EXTRAS = {"heif": ("pillow-heif",), "pdf": ("pikepdf",), "web": ("fastapi", "uvicorn", "python-multipart"),
-          "ray": ("ray", "fsspec")}  # fmt: skip
+          "ray": ("ray", "fsspec"), "completion": ("shtab",)}  # fmt: skip
 # One photo of 12 megapixels on its way, with the engine (README.md, Speed and memory).
 _NEEDED_BYTES = 1.5e9
 # Workers of a training hand their batches over there; Docker gives 64 MB unless told otherwise.
@@ -93,34 +93,20 @@ def check_machine() -> Iterator[Finding]:
     said = " (OMP_NUM_THREADS)" if os.environ.get("OMP_NUM_THREADS") else ""
     yield Finding(GOOD, "processors", f"{available_cores()} of {os.cpu_count()} usable, {threads} threads{said}")
     shared = Path("/dev/shm")
-    if not shared.is_dir() or shutil.disk_usage(shared).free < _SHARED_BYTES:
-        size = f"{shutil.disk_usage(shared).free / 1e6:.0f} MB free" if shared.is_dir() else "not there"
-        yield Finding(NOTE, "/dev/shm", f"{size}; workers of a training need {_SHARED_BYTES / 1e6:.0f} MB",
-                      "docker run --shm-size 1g, or -o data.workers=0")
-    else:
-        yield Finding(GOOD, "/dev/shm", f"{shutil.disk_usage(shared).free / 1e9:.1f} GB free")
+    free = shutil.disk_usage(shared).free if shared.is_dir() else 0
+    small = free < _SHARED_BYTES
+    words = f"{free / 1e9:.2f} GB free" + f"; workers of a training need {_SHARED_BYTES / 1e9:.2f} GB" * small
+    yield Finding(NOTE if small else GOOD, str(shared), words,
+                  "docker run --shm-size 1g, or -o data.workers=0" if small else "")  # fmt: skip
     for subject, folder, variable in (("cache", cache_folder(), FOLDER_VARIABLE),
                                       ("temporary", Path(tempfile.gettempdir()), "TMPDIR")):  # fmt: skip
-        problem = write_problem(folder)
-        yield (Finding(WRONG, subject, problem, f"set {variable} to a folder that can be written to") if problem
-               else Finding(GOOD, subject, f"{folder}, {shutil.disk_usage(folder).free / 1e9:.1f} GB free"))
-    spec = importlib.util.find_spec("matplotlib")
-    fonts = spec and Path(spec.origin).with_name("mpl-data") / "fonts" / "ttf" / "DejaVuSans.ttf"
-    if fonts and fonts.is_file():
-        yield Finding(GOOD, "fonts", "those of matplotlib, for pages that are drawn")
-    else:
-        yield Finding(NOTE, "fonts", "matplotlib's are missing: no pages can be drawn (python -m data.synthesis)",
-                      "pip install --force-reinstall matplotlib")
-
-
-def write_problem(folder: Path) -> str:
-    """Why nothing can be written to `folder`, which is made where it is missing; "" when it can."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        return f"{folder}: cannot be written to ({error.strerror})"
-    return ""
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()
+            yield Finding(GOOD, subject, f"{folder}, {shutil.disk_usage(folder).free / 1e9:.1f} GB free")
+        except OSError as error:
+            yield Finding(WRONG, subject, f"{folder}: cannot be written to ({error.strerror})",
+                          f"set {variable} to a folder that can be written to")  # fmt: skip
 
 
 def check_weights(file: Path | None) -> Iterator[Finding]:

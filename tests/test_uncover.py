@@ -124,20 +124,27 @@ def test_without_a_command_there_is_help_and_code_2(capsys):
         ("uncover restore --sa", "--save-mask"),
         ("uncover restore photos results --mode f", "full"),
         ("uncover completion z", "zsh"),
-        ("uncover restore pho", ""),
+        ("uncover restore pho", "photos"),
     ],
 )
-def test_bash_completes_commands_options_and_choices(typed, offered, capsys, tmp_path):
+def test_bash_completes_commands_options_choices_and_files(typed, offered, capsys, tmp_path):
     assert main(["completion", "bash"]) == 0
     (tmp_path / "uncover.bash").write_text(capsys.readouterr().out)
+    (tmp_path / "photos").touch()
     words = f"COMP_WORDS=({typed}); COMP_CWORD={len(typed.split()) - 1}"
-    script = f'. ./uncover.bash; {words}; _uncover; echo "${{COMPREPLY[@]}}"'
+    script = f'. ./uncover.bash; {words}; _shtab_uncover uncover {typed.split()[-1]}; echo "${{COMPREPLY[@]}}"'
     told = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert told.stdout.strip() == offered
 
 
-def test_fish_is_told_every_option(capsys):
-    assert main(["completion", "fish"]) == 0
+@pytest.mark.parametrize(("shell", "words"), [("zsh", "#compdef uncover"), ("fish", "-l mask-mode ")])
+def test_other_shells_are_told_of_options_and_a_missing_shtab_is_named(shell, words, capsys, monkeypatch):
+    assert main(["completion", shell]) == 0
     told = capsys.readouterr().out
-    assert "-n '__fish_seen_subcommand_from restore' -l mode -x -a 'auto tiles full'" in told
-    assert "-a doctor -d " in told
+    assert words in told
+    assert "replace add protect" in told
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    with pytest.raises(SystemExit) as ended:
+        main(["completion", shell])
+    assert ended.value.code == 2
+    assert "pip install shtab" in capsys.readouterr().err

@@ -5,7 +5,7 @@
     uncover restore --ray auto SRC RESULTS  # on a Ray cluster; `uncover restore --ray auto --help`
     uncover doctor                          # what this machine can do, and what to mend
     uncover COMMAND --help                  # examples and options, with their units
-    uncover completion bash --help          # commands and options by the tab key; also zsh and fish
+    uncover completion bash > ~/.local/share/bash-completion/completions/uncover         # the tab key; also zsh, fish
 
 Exit codes, of all commands: 0 all done; 1 some inputs failed, each by name; 2 could not begin or go on; 130 stopped by
 ctrl-C; 141 the reader of standard output went away.
@@ -18,7 +18,9 @@ import importlib
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
+from unittest.mock import patch
 
 import uncover
 
@@ -43,7 +45,7 @@ COMMANDS = {
     "export": Command(f"{_ROOM}inference.export", "python -m inference.export", "writes weights as ONNX files"),
     "convert": Command(f"{_ROOM}models.convert", "python -m models.convert", "brings in other people's weights"),
     "doctor": Command(f"{_ROOM}inference.doctor", "python -m utils.doctor", "what this machine can do, what to mend"),
-    "completion": Command("uncover.completion", "", "prints what lets bash, zsh or fish complete commands"),
+    "completion": Command("", "", "prints what lets a shell complete commands, options, choices and files"),
 }
 
 # What `uncover restore` is with the option --ray.
@@ -68,12 +70,46 @@ def start(name: str, arguments: Sequence[str]) -> int:
     command = ON_RAY if on_ray else COMMANDS[name]
     # What argparse takes for the name of the program.
     sys.argv = [f"uncover {name}", *arguments]
+    if name == "completion":
+        return completion(arguments)
     module = importlib.import_module(command.module)
-    if command.script and module.__doc__:
+    if module.__doc__:
         module.__doc__ = re.sub(rf"{re.escape(command.script)}\b", f"uncover {name}", module.__doc__)
     return module.main(list(arguments))
 
 
+def completion(arguments: Sequence[str]) -> int:
+    """Prints a script that lets a shell complete `uncover`; keep it in a file, since it takes seconds to make.
+
+    uncover completion bash > ~/.local/share/bash-completion/completions/uncover
+    uncover completion zsh > ~/.zfunc/_uncover          # a folder of fpath
+    uncover completion fish > ~/.config/fish/completions/uncover.fish
+    """
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=completion.__doc__, formatter_class=layout)
+    parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell that is to complete")
+    shell = parser.parse_args(arguments).shell
+    try:
+        import shtab
+    except ModuleNotFoundError:
+        parser.error("shtab is not installed: pip install shtab")
+    parser = argparse.ArgumentParser("uncover")
+    parser.add_argument("--version", action="store_true", help="tells the version")
+    commands = parser.add_subparsers()
+    for name, command in COMMANDS.items():
+        # A main() makes its parser and parses at once; that is where it is stopped.
+        parsing = patch.object(argparse.ArgumentParser, "parse_args", autospec=True, side_effect=SystemExit)
+        with parsing as caught, suppress(SystemExit):
+            start(name, [])
+        own = commands.add_parser(name, help=command.does, parents=[caught.call_args.args[0]], add_help=False)
+        for action in own._actions:
+            if action.nargs != 0 and not action.choices:
+                action.complete = shtab.FILE
+    print(shtab.complete(parser, shell))
+    return 0
+
+
+@uncover.room("utils.command").command()
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     if "--version" in options.arguments:

@@ -14,40 +14,31 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from utils.command import command
+from utils.command import AT_ONCE, command, whole
+
+# Of megabytes, photos or minutes.
+_LIMIT = whole(1, 1_000_000)
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     where = parser.add_argument_group("where")
     where.add_argument("--host", default="127.0.0.1", help="address to listen at; default: this machine alone")
-    where.add_argument("--port", type=port, default=8000, help="default 8000; 0 takes a free one")
+    where.add_argument("--port", type=whole(0, 65535), default=8000, help="default 8000; 0 takes a free one")
     where.add_argument("--name", action="append", default=[], metavar="HOST",
                        help="a name by which browsers reach this machine, such as scans.example.org; repeatable")
     limits = parser.add_argument_group("limits")
-    limits.add_argument("--max-megabytes", type=number, default=100, metavar="MB", help="of a file; default 100")
-    limits.add_argument("--max-megapixels", type=number, default=100, metavar="MP", help="of a photo; default 100")
-    limits.add_argument("--max-photos", type=number, default=200, metavar="N", help="kept at a time; default 200")
-    limits.add_argument("--queue", type=number, default=32, metavar="N", help="photos that may wait; default 32")
-    limits.add_argument("--keep-minutes", type=number, default=60, metavar="MIN",
+    limits.add_argument("--max-megabytes", type=_LIMIT, default=100, metavar="MB", help="of a file; default 100")
+    limits.add_argument("--max-megapixels", type=_LIMIT, default=100, metavar="MP", help="of a photo; default 100")
+    limits.add_argument("--max-photos", type=_LIMIT, default=200, metavar="N", help="kept at a time; default 200")
+    limits.add_argument("--queue", type=_LIMIT, default=32, metavar="N", help="photos that may wait; default 32")
+    limits.add_argument("--keep-minutes", type=_LIMIT, default=60, metavar="MIN",
                         help="after which photos that nobody asks for are removed; default 60")
     engine = parser.add_argument_group("engine, as in predict.py")
     engine.add_argument("--weights", help="file of weights; default: model.pdparams here, then in test_code/")
     engine.add_argument("--device", default="auto", help="auto (a GPU if it works), cpu, gpu or gpu:N")
-    engine.add_argument("--threads", type=number, help="threads of the CPU; default: OMP_NUM_THREADS, or all")
+    engine.add_argument("--threads", type=AT_ONCE, help="threads of the CPU; default: OMP_NUM_THREADS, or all")
     return parser.parse_args(arguments)
-
-
-def number(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, 1 or more")
-    return int(text)
-
-
-def port(text: str) -> int:
-    if not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 0 to 65535")
-    return int(text)
 
 
 @command(ValueError, RuntimeError)
