@@ -90,20 +90,22 @@ def mean(measure: str, values: Iterable[float | None]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def ms_ssim(result: np.ndarray, clean: np.ndarray) -> float:
+def ms_ssim(result: np.ndarray, clean: np.ndarray, mask: np.ndarray | None = None) -> float:
     """MS-SSIM of uint8 [H, W, 3] pictures, the mean over the channels, in [0, 1]; 1 for equal pictures.
 
+    With a mask [H, W] a window counts by how far its middle is covered (not zero); NaN where none is at some scale.
     ValueError where a side is under MINIMUM_SIDE = 161 pixels.
     """
     height, width = clean.shape[:2]
     if min(height, width) < MINIMUM_SIDE:
         raise ValueError(f"MS-SSIM needs sides of at least {MINIMUM_SIDE} pixels, got {width} x {height}")
-    product = np.ones(3)
+    product, covered = np.ones(3), None if mask is None else np.float32(mask != 0)
     for scale, weight in enumerate(SCALE_WEIGHTS):
         if scale > 0:
             result, clean = halve(result), halve(clean)
+            covered = None if covered is None else halve(covered)
         # Luminance is compared at the coarsest scale alone.
-        similarity = _mean_similarity(result, clean, with_luminance=scale == len(SCALE_WEIGHTS) - 1)
+        similarity = _mean_similarity(result, clean, covered, with_luminance=scale == len(SCALE_WEIGHTS) - 1)
         product *= np.maximum(similarity, 0) ** weight
     return float(product.mean())
 
@@ -124,15 +126,27 @@ def halve(picture: np.ndarray) -> np.ndarray:
     return cv2.resize(picture, (picture.shape[1] // 2, picture.shape[0] // 2), interpolation=cv2.INTER_AREA)
 
 
-def _mean_similarity(result: np.ndarray, clean: np.ndarray, with_luminance: bool) -> np.ndarray:
-    """Mean of `_similarity_map` over all windows that lie inside the picture, per channel, float64."""
+def _mean_similarity(
+    result: np.ndarray, clean: np.ndarray, covered: np.ndarray | None, with_luminance: bool
+) -> np.ndarray:
+    """Mean of `_similarity_map` over all windows that lie inside the picture, per channel, float64; `covered`: weights
+    [H, W] of their middles, or None.
+    """
     height, width = clean.shape[:2]
-    total = np.zeros(3)
+    total, weight, margin = np.zeros(3), 0.0, WINDOW_SIZE // 2
     for top in range(0, height - WINDOW_SIZE + 1, _STRIP_ROWS):
         rows = slice(top, min(top + _STRIP_ROWS + WINDOW_SIZE - 1, height))
         strips = (np.ascontiguousarray(picture[rows], np.float32) for picture in (result, clean))
-        total += cv2.sumElems(_similarity_map(*strips, with_luminance))[:3]
-    return total / ((height - WINDOW_SIZE + 1) * (width - WINDOW_SIZE + 1))
+        if covered is None:
+            similarity = _similarity_map(*strips, with_luminance)
+            weight += similarity.shape[0] * similarity.shape[1]
+        elif (middles := covered[rows][margin:-margin, margin:-margin]).any():
+            similarity = _similarity_map(*strips, with_luminance) * middles[..., None]
+            weight += float(middles.sum(dtype=float))
+        else:
+            continue
+        total += cv2.sumElems(similarity)[:3]
+    return total / weight if weight else np.full(3, math.nan)
 
 
 def _similarity_map(result: np.ndarray, clean: np.ndarray, with_luminance: bool) -> np.ndarray:

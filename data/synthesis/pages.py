@@ -40,10 +40,14 @@ def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
 
 
 class Sheet:
-    """A page in the making, and what every block draws with: fonts, the height of the text in pixels, colours."""
+    """A page in the making, and what every block draws with: fonts, the height of the text in pixels, colours.
+
+    `image` is the page, in RGB, and `rules` shows its straight lines alone, in white on black.
+    """
 
     def __init__(self, rng: np.random.Generator, width: int, height: int) -> None:
         self.rng, self.image = rng, Image.new("RGB", (width, height), "white")
+        self.rules = Image.new("L", (width, height))
         self.draw = ImageDraw.Draw(self.image)
         self.fonts = list(zip(_REGULAR, _BOLD, strict=True))[int(rng.integers(len(_BOLD)))]
         self.ink: Ink = (int(rng.integers(10, 60)),) * 3
@@ -61,7 +65,9 @@ class Sheet:
 
     def rule(self, *ends: float, ink: Ink | None = None) -> None:
         """A straight line, `ends` are x, y of both."""
-        self.draw.line([round(end) for end in ends], ink or self.ink, max(1, round(self.size * 0.07)))
+        spots, width = [round(end) for end in ends], max(1, round(self.size * 0.07))
+        self.draw.line(spots, ink or self.ink, width)
+        ImageDraw.Draw(self.rules).line(spots, 255, width)
 
     def curve(self, xs: np.ndarray, ys: np.ndarray, ink: Ink, width: int) -> None:
         self.draw.line(list(zip(xs, ys, strict=True)), ink, max(1, width), joint="curve")
@@ -214,6 +220,11 @@ _KIND_SHARES = (0.36, 0.24, 0.16, 0.14, 0.1)
 
 def draw_page(rng: np.random.Generator, width: int, height: int, kind: str | None = None) -> np.ndarray:
     """A printed page, RGB uint8 height x width x 3, at least 40 pixels a side; `kind` (of `KINDS`) is drawn if None."""
+    return np.array(draw_sheet(rng, width, height, kind).image)
+
+
+def draw_sheet(rng: np.random.Generator, width: int, height: int, kind: str | None = None) -> Sheet:
+    """The same with its rules."""
     sheet = Sheet(rng, width, height)
     weights, columns_of_kind = KINDS[kind or list(KINDS)[int(rng.choice(len(KINDS), p=_KIND_SHARES))]]
     blocks, shares = list(weights), np.array(list(weights.values()))
@@ -227,4 +238,4 @@ def draw_page(rng: np.random.Generator, width: int, height: int, kind: str | Non
         while bottom - y > sheet.size * 2:
             block = blocks[int(rng.choice(len(blocks), p=shares / shares.sum()))]
             y += block(sheet, side + column * (column_width + gutter), y, column_width, bottom - y)
-    return np.array(sheet.image)
+    return sheet
