@@ -18,7 +18,7 @@ import resource
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from importlib import metadata
@@ -29,10 +29,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from configs.schema import PredictConfig
 from data.images import read_rgb, upright_size, write_image
-from inference.engines.opened import FOLDER_VARIABLE, PRECISIONS, Graph, open_backend
-from inference.engines.runtimes import Backend
+from inference.engines.opened import FOLDER_VARIABLE, PRECISIONS
 from inference.folder import FAILED, Outcome, restore_folder
 from inference.restorer import Restorer, default_weights
 from inference.sources import list_pictures
@@ -40,7 +38,7 @@ from models.weights import Weights, load_weights, save_weights
 from utils.child import ChildError, ask
 from utils.command import command
 from utils.files import check_writable, write_csv, write_text
-from utils.machine import available_cores, default_threads
+from utils.machine import available_cores, default_threads, progress
 
 PHOTOS = 5
 MODES = ("auto", "tiles", "full")
@@ -64,7 +62,7 @@ _PACKAGES = ("paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "onnxruntime-gpu
 
 
 class Case(NamedTuple):
-    """One row of the table: a network, `mode` of `Restorer`, the rest as `open_backend` takes it."""
+    """One row of the table: a network, the rest as `Restorer` takes it."""
 
     network: str
     mode: str = "auto"
@@ -141,19 +139,16 @@ def as_recipe(weights: Weights) -> Weights:
     return replace(weights, params=params, model=model, predict=predict, file=None)
 
 
-def open_case(case: Mapping[str, Any]) -> tuple[Backend, Restorer]:
-    """The engine of a case and how photos are restored with it; its exported network lies in the cache from then on."""
-    weights = load_weights(case["weights"])
-    settings = PredictConfig.from_dict(weights.predict)
-    graph = Graph.locator(weights) if weights.locator else Graph.nafnet(weights, settings)
-    backend = open_backend(graph, case["backend"], case["precision"], case["device"])
-    roles = {"backend": None, "locator": backend} if weights.locator else {"backend": backend}
-    return backend, Restorer.from_backend(**roles, settings=settings, mode=case["mode"])
+def open_case(case: Mapping[str, Any]) -> tuple[Restorer, str]:
+    """The restorer of a case, and its engine in words; its exported network lies in the cache from then on."""
+    how = {name: case[name] for name in ("device", "mode", "backend", "precision")}
+    restorer = Restorer(case["weights"], **how)
+    return restorer, restorer.describe().partition(",")[0]
 
 
 def device_of(case: Mapping[str, Any]) -> str:
     """In a process of its own: where the engine of a case runs."""
-    return open_case(case)[0].device
+    return open_case(case)[1].rpartition(" on ")[2]
 
 
 def measure(case: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,13 +162,13 @@ def measure(case: Mapping[str, Any]) -> dict[str, Any]:
         batch: seconds per photo in the middle of the pipeline; not of the recipe.
         memory: peak of the process in 10^9 bytes.
     """
-    backend, restorer = open_case(case)
-    answer = {"engine": f"{backend.name} {backend.precision}" + f" {backend.device}".removesuffix(" cpu")}
+    restorer, engine = open_case(case)
+    answer: dict[str, Any] = {"engine": engine.removesuffix(" on cpu")}
     pictures, results = (Path(case["folder"], name) for name in ("pictures", "results"))
     photos = sorted(pictures.iterdir())[1:]
     if case["recipe"]:
-        # One photo takes minutes: a tile warms up, and nothing is said of a batch.
-        backend(np.zeros((1, 3, 256, 256), np.float32))
+        # One photo takes minutes: small tiles warm up, and nothing is said of a batch.
+        restorer(np.zeros((256, 256, 3), np.uint8))
         photos = photos[-1:]
     else:
         _restore(restorer, pictures, results)
@@ -210,22 +205,24 @@ def describe(threads: int) -> str:
     return f"{name}; {cores}; {memory:.0f} GB; {', '.join(versions)}"
 
 
+def table_of(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    """The lines of a table in Markdown."""
+    heads = list(heads)
+    return [f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows)]
+
+
 def write_tables(options: argparse.Namespace, about: str, rows: Sequence[Mapping[str, Any]]) -> None:
     """Prints the table for people, `about` above and remarks below it, and writes the files that were asked for."""
-    lines = [about, "", f"| {' | '.join(TABLE)} |", "|" + " --- |" * len(TABLE)]
-    for row in rows:
-        if not row["problem"]:
-            values = (row.get(name, "") for name in TABLE.values())
-            cells = (f"{value:.2f}" if isinstance(value, float) else value for value in values)
-            lines.append(f"| {' | '.join(cells)} |")
-    lines += [REMARK, *(f"* {row['case']}: not measured: {row['problem']}" for row in rows if row["problem"])]
-    table = "\n".join(lines).rstrip() + "\n"
+    values = [[row.get(name, "") for name in TABLE.values()] for row in rows if not row["problem"]]
+    cells = ([f"{value:.2f}" if isinstance(value, float) else value for value in row] for row in values)
+    problems = [f"* {row['case']}: not measured: {row['problem']}" for row in rows if row["problem"]]
+    text = "\n".join([about, "", *table_of(TABLE, cells), REMARK, *problems]).rstrip() + "\n"
     if options.markdown:
-        write_text(options.markdown, table)
+        write_text(options.markdown, text)
     if options.csv:
         columns = list(dict.fromkeys(key for row in rows for key in row))
         write_csv(options.csv, [columns, *([row.get(column, "") for column in columns] for row in rows)])
-    print(table)
+    print(text)
 
 
 def run(options: argparse.Namespace, folder: Path) -> int:
@@ -233,8 +230,8 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     threads = default_threads()
     machine = describe(threads)
     shipped = load_weights(options.weights or default_weights())
-    # The rows of a NAFNet are of that alone, of what else its file may hold the locator's.
-    weights = replace(shipped if shipped.model else load_weights(default_weights("tiles")), locator=None)
+    # A network that restores beside a locator is told where, and does nothing alone.
+    weights = load_weights(default_weights("tiles")) if shipped.locator else shipped
     put_photos(folder / "pictures", options.pictures)
     sizes = ["{}x{}".format(*upright_size(path)) for path in (folder / "pictures").iterdir()]
     about = f"Machine: {machine}.\n\nPhotos: {len(sizes)} JPEG, {', '.join(sorted(set(sizes)))}."
@@ -261,17 +258,13 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     for network in {case.network for case in chosen} & {wide, locator}:
         answer("device_of", Case(network))
     rows = []
-    for case in chosen:
-        row = {"case": case.name, "what": case.what, "machine": machine, "problem": ""}
+    for case in progress(chosen, unit="case", desc="measuring"):
+        rows.append({"case": case.name, "what": case.what, "machine": machine, "problem": ""})
         try:
-            row |= answer("measure", case)
-            row["engine"] += " (auto)" if case.backend == "auto" else ""
-            said = f"{row['total']:.2f} s a photo, {row['memory']:.2f} GB"
+            rows[-1] |= answer("measure", case)
+            rows[-1]["engine"] += " (auto)" if case.backend == "auto" else ""
         except ChildError as error:
-            row["problem"] = str(error)
-            said = f"not measured: {error}"
-        rows.append(row)
-        print(f"{case.name}: {said}", file=sys.stderr, flush=True)
+            rows[-1]["problem"] = str(error)
     write_tables(options, about, rows)
     return 1 if all(row["problem"] for row in rows) else 0
 

@@ -1,53 +1,69 @@
-"""Compares ways to restore photos on the held-out sets, in one run: inpainting, the networks, the truth itself.
+"""Compares ways to restore photos with the truth, in one run: inpainting, the networks, the truth itself.
 
     python -m inference.leaderboard SETS OUT
-    python -m inference.leaderboard SETS OUT --sets contest,natural --methods telea-true,ceiling,auto --limit 6
+    python -m inference.leaderboard SETS OUT --sets contest,drawn --methods telea-true,ceiling,auto --limit 6
 
-SETS holds the sets of `python -m data.heldout`, each in a folder of its own. OUT gets pictures.jsonl (a line for every
-set, method and picture, written as it comes) and leaderboard.md.
+SETS holds the sets of `python -m data.heldout`, each in a folder of its own. The set "drawn" is made while it is
+measured: tables, forms and pages of text under a bundled hand, of which every hidden rule is known. OUT gets
+pictures.csv (a row for every set, picture and method, written as they come), leaderboard.md, and areas.png: the score
+against the occluded area.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import itertools
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 
 from data.contest.lists import Group, is_contest, read_contest
 from data.images import read_rgb
 from data.masks import read_mask
-from inference.benchmark import describe
+from data.synthesis.occluders import CUTOUTS, OccluderLibrary, find_occluders
+from data.synthesis.pages import draw_sheet
+from data.synthesis.paste import STYLES, paste
+from data.synthesis.scenes import photograph
+from inference.benchmark import describe, table_of
 from inference.engines.runtimes import BackendError
 from inference.methods import METHODS, RIM, Photo, Tools, judge
 from inference.restorer import default_weights
 from metrics.score import HIGHEST_PSNR, mean
-from utils.command import AT_ONCE, DONE, command, whole
-from utils.files import check_writable, printable, write_text
-from utils.machine import available_cores
+from models.weights import load_weights
+from utils.command import DONE, command, whole
+from utils.files import atomic_path, check_writable, write_csv, write_text
+from utils.machine import available_cores, default_threads, progress
 
-# Set, method and picture, then what `judge` measured.
+DRAWN = "drawn"
+_DRAWN_SCENES, _DRAWN_SIZE, _DRAWN_KINDS = 24, (1200, 1600), ("form", "exam", "form", "notes")
+# Set, picture and method, then what `judge` measured.
 Row = dict[str, Any]
+_MEANS = ("psnr", "ms_ssim", "score", "psnr_inside", "ms_ssim_inside", "seam", "seconds")
 _HEADS = {
-    "pictures": "d", "psnr": ".2f", "ms_ssim": ".4f", "score": ".4f", "psnr_inside": ".2f", "untouched": ".2%",
-    "iou": ".3f", "precision": ".3f", "recall": ".3f", "wrong": "d", "wrong_share": ".2g", "worse": "d",
-    "seconds": ".2f",
+    "pictures": "d", "psnr": ".2f", "ms_ssim": ".4f", "score": ".4f", "psnr_inside": ".2f", "ms_ssim_inside": ".4f",
+    "rules_back": ".3f", "false_ink": ".4f", "seam": ".2f", "untouched": ".2%", "iou": ".3f", "precision": ".3f",
+    "recall": ".3f", "wrong": "d", "wrong_share": ".2g", "worse": "d", "seconds": ".2f",
 }  # fmt: skip
 _NOTES = f"""\
 * Means over the pictures; a PSNR counts at most {HIGHEST_PSNR:g} dB. Scored are the pictures that a method makes, not \
 files of them: saving a result as JPEG again would cost some more.
-* psnr_inside: inside the true mask. untouched: pixels whose value is the input's.
+* psnr_inside, ms_ssim_inside: inside the true mask. untouched: pixels whose value is the input's.
+* rules_back: of the hidden pixels of rules, those that came back; false_ink: of the hidden blank paper, what got ink; \
+read them together, as a fill that is dark has both. seam: grey levels by which the step of tone at the mask's border \
+is above the page's own, one mask-width away; the ceiling has what pages have. metrics/fill.py defines all three.
 * iou, precision, recall: of the pixels taken for an occluder, over all pictures of a set, before the paste widens them.
 * wrong: pictures of which a pixel changed farther than {100 * RIM:g} % of the longer side from every occluder; \
 wrong_share: the largest share of a picture's pixels, from 0 to 1. worse: pictures with a lower score than their input.
 * seconds: mean from pixels to pixels, reading and writing files left out.
 """
+# Per cent of a picture that is covered, the limits of the classes of `draw_areas`.
+_AREAS = (0.0, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 100.0)
 
 
 class Scene(NamedTuple):
@@ -55,10 +71,7 @@ class Scene(NamedTuple):
 
     set: str
     name: str
-    group: Group
-
-    def read(self) -> Photo:
-        return Photo(read_rgb(self.group.occluded), read_rgb(self.group.clean), read_mask(self.group.mask))
+    read: Callable[[], Photo]
 
 
 def list_scenes(folder: Path, limit: int = 0) -> list[Scene]:
@@ -71,24 +84,42 @@ def list_scenes(folder: Path, limit: int = 0) -> list[Scene]:
         # Not every second one: sets alternate between photos with and without an occluder.
         chosen = np.random.default_rng(0).permutation(len(groups))[:limit]
         groups = [groups[index] for index in sorted(chosen)]
-    return [Scene(folder.name, f"{group.folder}/{group.occluded_name}", group) for group in groups]
+    return [Scene(folder.name, f"{group.folder}/{group.occluded_name}", partial(_read, group)) for group in groups]
+
+
+def _read(group: Group) -> Photo:
+    return Photo(read_rgb(group.occluded), read_rgb(group.clean), read_mask(group.mask))
+
+
+def drawn_scenes(limit: int = 0) -> list[Scene]:
+    """The first scenes of the drawn set, all with 0."""
+    kinds = itertools.islice(itertools.cycle(_DRAWN_KINDS), min(limit or _DRAWN_SCENES, _DRAWN_SCENES))
+    return [Scene(DRAWN, f"{number:02d} {kind}", partial(_draw, number, kind)) for number, kind in enumerate(kinds)]
+
+
+def _draw(number: int, kind: str) -> Photo:
+    """A drawn page, photographed a little askew, with a bundled hand that comes in from one side."""
+    rng, size = np.random.default_rng([11, number]), _DRAWN_SIZE
+    sheet = draw_sheet(rng, *size, kind)
+    turn = cv2.getRotationMatrix2D((size[0] / 2, size[1] / 2), rng.uniform(-1.2, 1.2), 1.0)
+    page, rules = (cv2.warpAffine(np.array(drawn), turn, size, flags=cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
+                   for drawn in (sheet.image, sheet.rules))  # fmt: skip
+    truth = photograph(page, rng, max(size))
+    picture, mask = paste(truth, OccluderLibrary(find_occluders([CUTOUTS])), rng, STYLES["contest"], kind="hand")
+    return Photo(picture, truth, mask, np.uint8(rules > 127))
 
 
 def measure(path: Path, scenes: Sequence[Scene], methods: Sequence[str], tools: Tools) -> list[Row]:
-    """The rows of all scenes and methods; `path` gets each as a line of JSON as soon as it is measured."""
-    rows, pool = [], ThreadPoolExecutor(available_cores())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with pool, open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
-        for scene in scenes:
+    """The rows of all scenes and methods; `path`, a CSV file, gets those of a scene as soon as they are measured."""
+    rows: list[Row] = []
+    with ThreadPoolExecutor(available_cores()) as pool:
+        for scene in progress(scenes, unit="picture", desc="measuring"):
             photo = scene.read()
             # One method after the other, alone on the machine; then they are all compared with the truth.
             outcomes = [METHODS[method].run(tools, photo) for method in methods]
             for method, measures in zip(methods, pool.map(partial(judge, photo), outcomes), strict=True):
-                rows.append({"set": scene.set, "method": method, "picture": scene.name, **measures})
-                file.write(json.dumps(rows[-1], ensure_ascii=False) + "\n")
-                file.flush()
-                print(f"{scene.set} {printable(scene.name)}: {method} {measures['score'] or 0:.4f}", file=sys.stderr,
-                      flush=True)  # fmt: skip
+                rows.append({"set": scene.set, "picture": scene.name, "method": method, **measures})
+            write_csv(path, [list(rows[0]), *(row.values() for row in rows)])
     return rows
 
 
@@ -102,13 +133,17 @@ def summaries_of(rows: Sequence[Row]) -> list[Row]:
 
 def _summary(rows: Sequence[Row], inputs: Mapping[str, Row]) -> Row:
     """The rows of one set and method in one, see `_NOTES`; `inputs`: those of method "input", by picture."""
-    telling = [row for row in rows if row["found"] is not None]
-    found, hit, covered = (sum(row[name] for row in telling) for name in ("found", "hit", "covered"))
+    counts = ("found", "hit", "covered", "rules", "rules_back", "blank", "false_ink")
+    telling = {name: [row for row in rows if row[name] is not None] for name in ("found", "rules")}
+    found, hit, covered = (sum(row[name] for row in telling["found"]) for name in counts[:3])
+    rules, back, blank, false = (sum(row[name] for row in telling["rules"]) for name in counts[3:])
     scores = [(row["score"], inputs[row["picture"]]["score"]) for row in rows]
     return {
         **{name: rows[0][name] for name in ("set", "method")},
         "pictures": len(rows),
-        **{name: mean(name, [row[name] for row in rows]) for name in ("psnr", "ms_ssim", "score", "psnr_inside")},
+        **{name: mean(name, [row[name] for row in rows]) for name in _MEANS},
+        "rules_back": back / rules if rules else None,
+        "false_ink": false / blank if blank else None,
         "untouched": 1 - sum(row["changed"] for row in rows) / sum(row["pixels"] for row in rows),
         "iou": hit / (found + covered - hit) if found + covered else None,
         "precision": hit / found if found else None,
@@ -116,35 +151,36 @@ def _summary(rows: Sequence[Row], inputs: Mapping[str, Row]) -> Row:
         "wrong": sum(row["wrong"] > 0 for row in rows),
         "wrong_share": max(row["wrong"] / row["pixels"] for row in rows),
         "worse": None if any(None in pair for pair in scores) else sum(ours < before for ours, before in scores),
-        "seconds": mean("seconds", [row["seconds"] for row in rows]),
     }
 
 
 def markdown(summaries: Sequence[Row], remarks: Sequence[str] = ()) -> str:
     """A table for each set, and what a reader has to know."""
     lines = []
-    for name in dict.fromkeys(summary["set"] for summary in summaries):
-        lines += [f"### {name}", "", f"| method | {' | '.join(_HEADS)} |", "|" + " --- |" * (len(_HEADS) + 1)]
-        for row in (summary for summary in summaries if summary["set"] == name):
-            cells = ["-" if row[head] is None else format(row[head], form) for head, form in _HEADS.items()]
-            lines.append(f"| {METHODS[row['method']].about} | {' | '.join(cells)} |")
-        lines.append("")
+    for name, of_set in itertools.groupby(summaries, lambda summary: summary["set"]):
+        rows = [[METHODS[row["method"]].about] + ["-" if row[head] is None else format(row[head], form)
+                 for head, form in _HEADS.items()] for row in of_set]  # fmt: skip
+        lines += [f"### {name}", "", *table_of(["method", *_HEADS], rows), ""]
     return "\n".join([*lines, _NOTES]) + "".join(f"* {remark}\n" for remark in remarks)
 
 
-def parse_arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
-    prose = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("python -m inference.leaderboard", description=__doc__, formatter_class=prose)
-    add = parser.add_argument
-    add("sets", type=Path, metavar="SETS", help="folder of the sets")
-    add("out", type=Path, metavar="OUT", help="folder for what is measured")
-    add("--sets", dest="only", default="", metavar="A,B", help="these sets (default: all in SETS)")
-    add("--methods", default="", metavar="A,B", help=f"these methods (default: all of {', '.join(METHODS)})")
-    add("--limit", type=whole(0, 1_000_000), default=0, help="pictures per set (default: all)")
-    add("--weights", type=Path, help="weights of the rows of predict.py (default: those that it takes)")
-    add("--gated-weights", type=Path, help="weights of a gated network (default: those of predict.py --mode tiles)")
-    add("--threads", type=AT_ONCE, default=available_cores(), help="threads of the network (default: all cores)")
-    return parser.parse_args(arguments)
+def draw_areas(path: Path, rows: Sequence[Row]) -> None:
+    """Draws each method's mean score over the pictures of a class of occluded area, told apart by line and mark."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    axes = figure.add_subplot()
+    looks = itertools.product(("-", "--", ":"), "osD^vx")
+    for method, (line, mark) in zip(dict.fromkeys(row["method"] for row in rows), looks, strict=False):
+        own = [(100 * row["covered"] / row["pixels"], row["score"]) for row in rows if row["method"] == method]
+        classes = [[spot for spot in own if least < spot[0] <= most] for least, most in itertools.pairwise(_AREAS)]
+        means = [(mean("area", [area for area, _ in spots]), mean("score", [score for _, score in spots]))
+                 for spots in classes if spots]  # fmt: skip
+        axes.plot(*zip(*means, strict=True), f"k{line}{mark}", label=METHODS[method].about, markerfacecolor="white")
+    axes.set(xscale="log", xlabel="occluded area, % of the picture (mean of a class)", ylabel="contest score")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120)
 
 
 def _chosen(names: str, there: Sequence[str], where: str) -> list[str]:
@@ -155,32 +191,41 @@ def _chosen(names: str, there: Sequence[str], where: str) -> list[str]:
     return [name for name in there if not names or name in names.split(",")]
 
 
-def run(options: argparse.Namespace) -> None:
-    """Measures what `options` ask for and writes the tables."""
-    sets = sorted(folder.name for folder in options.sets.glob("*/") if is_contest(folder))
-    if not sets:
+@command(BackendError, ImportError, ValueError)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures what the arguments ask for and writes the tables."""
+    prose = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("python -m inference.leaderboard", description=__doc__, formatter_class=prose)
+    add = parser.add_argument
+    add("sets", type=Path, metavar="SETS", help="folder of the sets")
+    add("out", type=Path, metavar="OUT", help="folder for what is measured")
+    add("--sets", dest="only", default="", metavar="A,B", help=f"these sets (default: all in SETS, and {DRAWN})")
+    add("--methods", default="", metavar="A,B", help=f"these methods (default: all of {', '.join(METHODS)})")
+    add("--limit", type=whole(0, 1_000_000), default=0, help="pictures per set (default: all)")
+    add("--weights", type=Path, help="weights of the rows of predict.py (default: those that it takes)")
+    options = parser.parse_args(arguments)
+    folders = sorted(folder.name for folder in options.sets.glob("*/") if is_contest(folder))
+    if not folders and options.only != DRAWN:
         raise ValueError(f"{options.sets}: holds no set in the contest's layout; `python -m data.heldout` makes them")
-    sets = _chosen(options.only, sets, str(options.sets))
-    needed = {"input", *_chosen(options.methods, list(METHODS), "the table")}
-    methods = [name for name in METHODS if name in needed]
-    files = {"shipped": options.weights or default_weights(),
-             "gated": options.gated_weights or default_weights("tiles")}  # fmt: skip
-    tools = Tools(files, options.threads)
-    scenes = [scene for name in sets for scene in list_scenes(options.sets / name, options.limit)]
+    files = {"shipped": options.weights or default_weights(), "gated": default_weights("tiles")}
+    if load_weights(files["shipped"]).model.get("mask_input"):
+        files["page"] = files["shipped"]
+    known = [name for name, method in METHODS.items() if method.weights in ("", *files)]
+    methods = list(dict.fromkeys(["input", *_chosen(options.methods, known, "the table")]))
+    scenes = [scene for name in _chosen(options.only, [*folders, DRAWN], str(options.sets)) for scene in
+              (drawn_scenes(options.limit) if name == DRAWN else list_scenes(options.sets / name, options.limit))]
+    tools = Tools(files, default_threads())
     check_writable(options.out / "leaderboard.md")
-    rows = measure(options.out / "pictures.jsonl", scenes, methods, tools)
+    used = {METHODS[name].weights for name in methods} - {""}
+    remarks = [f"Machine: {describe(default_threads())}.", *(
+        f"Weights, {kind}: {files[kind].name}, SHA-256 {tools.digests[kind]}." for kind in files if kind in used)]
+    rows = measure(options.out / "pictures.csv", scenes, methods, tools)
     rows.sort(key=lambda row: (row["set"], methods.index(row["method"])))
-    remarks = [f"Machine: {describe(options.threads)}."]
-    remarks += [f"Weights, {kind}: {path.name}, SHA-256 {tools.digests[kind]}." for kind, path in
-                tools.files.items() if any(METHODS[name].weights == kind for name in methods)]  # fmt: skip
+    if telling := [row for row in rows if row["covered"] and row["score"] is not None]:
+        draw_areas(options.out / "areas.png", telling)
     text = markdown(summaries_of(rows), remarks)
     write_text(options.out / "leaderboard.md", text)
     print(text)
-
-
-@command(BackendError, ValueError)
-def main(arguments: Sequence[str] | None = None) -> int:
-    run(parse_arguments(arguments))
     return DONE
 
 

@@ -1,6 +1,6 @@
 """Before/after sheets: one picture to look at instead of a folder of large ones.
 
-    python -m inference.sheet SHEET.jpg BEFORE AFTER [--truth FOLDER] [--rows 8]
+    python -m inference.sheet SHEET.jpg BEFORE AFTER [--truth FOLDER]
 """
 
 from __future__ import annotations
@@ -14,13 +14,14 @@ import cv2
 import numpy as np
 
 from data.images import pictures_below, read_rgb, write_image
+from utils.command import DONE, command
 
 CELL_SIDE = 460
+ROWS = 8
 COMPARISON_SIDE = 1000
 MARGIN = 12
 CAPTION_HEIGHT = 26
-_MASK_COLOUR = (255, 0, 90)
-_MASK_OPACITY = 0.45
+_MASK_COLOUR, _MASK_OPACITY = (255, 0, 90), 0.45
 
 
 def draw_sheet(rows: Sequence[Sequence[tuple[str, np.ndarray]]], side: int = CELL_SIDE) -> np.ndarray:
@@ -88,34 +89,27 @@ def tint(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return cv2.drawContours(tinted, outlines, -1, _MASK_COLOUR, 2)
 
 
-def sheet_of_folders(before: Path, after: Path, truth: Path | None = None, rows: int = 8) -> np.ndarray:
-    """The sheet of the first `rows` pictures that both folders have under the same name."""
+def sheet_of_folders(before: Path, after: Path, truth: Path | None = None) -> np.ndarray:
+    """The sheet of the first `ROWS` pictures that both folders have under the same name."""
     names = [name for name in pictures_below(before) if (after / name).is_file()]
     if not names:
         raise FileNotFoundError(f"no picture of {before} has a result of the same name in {after}")
-    table = []
-    for name in names[:rows]:
-        files = [(f"{name} - before", before / name), ("after", after / name)]
-        if truth is not None and (truth / name).is_file():
-            files.append(("truth", truth / name))
-        table.append([(caption, read_rgb(path)) for caption, path in files])
-    return draw_sheet(table)
+    folders = {"before": before, "after": after, **({"truth": truth} if truth else {})}
+    return draw_sheet([[(f"{name} - {caption}", read_rgb(folder / name)) for caption, folder in folders.items()
+                        if (folder / name).is_file()] for name in names[:ROWS]])  # fmt: skip
 
 
+@command(ValueError)
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m inference.sheet", description="Draws a before/after sheet.")
     parser.add_argument("sheet", type=Path, help="picture to write, .jpg or .png")
     parser.add_argument("before", type=Path, help="folder of photos")
     parser.add_argument("after", type=Path, help="folder of results with the same names")
     parser.add_argument("--truth", type=Path, help="folder of clean pages with the same names")
-    parser.add_argument("--rows", type=int, default=8, help="pictures at most (default: 8)")
     options = parser.parse_args(arguments)
-    try:
-        write_image(options.sheet, sheet_of_folders(options.before, options.after, options.truth, options.rows))
-    except (OSError, ValueError) as error:
-        parser.exit(1, f"{error}\n")
+    write_image(options.sheet, sheet_of_folders(options.before, options.after, options.truth))
     print(f"Sheet: {options.sheet}")
-    return 0
+    return DONE
 
 
 if __name__ == "__main__":

@@ -20,13 +20,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-_PAPER_SIDE, _INK = 41, 25
+INK = ("rules", "rules_back", "blank", "false_ink")
+_PAPER_SIDE, _DARKER = 41, 25
 _INSIDE, _NEAR, _CLEAR = 3, 2, 4  # Pixels, as above
 _TONE_SIDE, _APART = 1 / 80, 0.75
 
 
 def count_ink(result: np.ndarray, clean: np.ndarray, mask: np.ndarray, rules: np.ndarray) -> dict[str, int]:
-    """Counts rules that came back and false ink; divide "rules_back" by "rules" and "false_ink" by "blank".
+    """Each of `INK`, in pixels; divide "rules_back" by "rules" and "false_ink" by "blank".
 
     Args:
         result, clean: RGB uint8 [H, W, 3].
@@ -38,14 +39,13 @@ def count_ink(result: np.ndarray, clean: np.ndarray, mask: np.ndarray, rules: np
     """
     grey = cv2.cvtColor(clean, cv2.COLOR_RGB2GRAY)
     paper = cv2.medianBlur(grey, _PAPER_SIDE)
-    ink, new_ink = (cv2.subtract(paper, tones) > _INK for tones in (grey, cv2.cvtColor(result, cv2.COLOR_RGB2GRAY)))
+    ink, new_ink = (cv2.subtract(paper, tones) > _DARKER for tones in (grey, cv2.cvtColor(result, cv2.COLOR_RGB2GRAY)))
     # Beyond the picture's sides the occluder goes on.
     inside = cv2.erode(np.uint8(mask != 0), _square(_INSIDE)) > 0
     hidden = (rules != 0) & ink & inside
     blank = inside & ~_grown(ink, _CLEAR)
-    counts = {"rules": hidden, "rules_back": hidden & _grown(new_ink, _NEAR), "blank": blank,
-              "false_ink": blank & new_ink}  # fmt: skip
-    return {name: int(np.count_nonzero(pixels)) for name, pixels in counts.items()}
+    counted = (hidden, hidden & _grown(new_ink, _NEAR), blank, blank & new_ink)
+    return {name: int(np.count_nonzero(pixels)) for name, pixels in zip(INK, counted, strict=True)}
 
 
 def _square(reach: int) -> np.ndarray:
@@ -69,7 +69,7 @@ def seam_step(result: np.ndarray, mask: np.ndarray) -> float | None:
     covered = np.uint8(mask != 0)
     if covered.all() or not covered.any():
         return None
-    within, beyond = (cv2.distanceTransform(part, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) for part in (covered, 1 - covered))
+    within, beyond = (cv2.distanceTransform(part, cv2.DIST_L2, 5) for part in (covered, 1 - covered))
     side = max(3, round(max(mask.shape) * _TONE_SIDE)) | 1
     tones = cv2.medianBlur(cv2.cvtColor(result, cv2.COLOR_RGB2GRAY), side)
     # A mask that fills the picture leaves no room for its width: half of the way to the farthest corner, then.

@@ -132,8 +132,7 @@ def _mean_similarity(
     """Mean of `_similarity_map` over all windows that lie inside the picture, per channel, float64; `covered`: weights
     [H, W] of their middles, or None.
     """
-    height, width = clean.shape[:2]
-    total, weight, margin = np.zeros(3), 0.0, WINDOW_SIZE // 2
+    height, total, weight, margin = len(clean), np.zeros(3), 0.0, WINDOW_SIZE // 2
     for top in range(0, height - WINDOW_SIZE + 1, _STRIP_ROWS):
         rows = slice(top, min(top + _STRIP_ROWS + WINDOW_SIZE - 1, height))
         strips = (np.ascontiguousarray(picture[rows], np.float32) for picture in (result, clean))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 
 from configs.schema import PredictConfig
+from data.images import read_rgb
 from data.synthesis.sets import SetOptions, make_set
 from inference import Restorer
-from inference.leaderboard import list_scenes, main, markdown, summaries_of
+from inference.leaderboard import draw_areas, drawn_scenes, list_scenes, main, markdown, summaries_of
 from inference.methods import METHODS, Outcome, Photo, Tools, judge, outside_rim
-from metrics.score import evaluate
+from metrics.fill import INK, count_ink, seam_step
+from metrics.score import evaluate, ms_ssim
 from models.weights import save_weights
 from tests.inference.small import small_weights
 from tests.inference.stand_ins import StandIn
@@ -50,7 +53,7 @@ def _cover_dark(tile: np.ndarray) -> np.ndarray:
 @pytest.fixture
 def tools(tmp_path: Path) -> PaintedTools:
     (tmp_path / "weights").write_bytes(b"some weights")
-    return PaintedTools(dict.fromkeys(("shipped", "gated"), tmp_path / "weights"))
+    return PaintedTools(dict.fromkeys(("shipped", "page", "gated"), tmp_path / "weights"))
 
 
 def test_each_method_is_what_its_row_says(photo: Photo, tools: PaintedTools) -> None:
@@ -68,6 +71,10 @@ def test_each_method_is_what_its_row_says(photo: Photo, tools: PaintedTools) -> 
         whole = cv2.inpaint(photo.picture, photo.mask, 5, algorithm)
         np.testing.assert_allclose(outcomes[name].image, whole, atol=1)
         assert outcomes[name].found is None
+    # The smoothest surface is nearer to paper than what it was made from; no colour of the occluder is in it.
+    smooth = outcomes["biharmonic-true"].image
+    np.testing.assert_array_equal(smooth[~covered], photo.picture[~covered])
+    assert judge(photo, Outcome(smooth))["psnr_inside"] > judge(photo, Outcome(photo.picture))["psnr_inside"] + 3
     # Told the true mask, it fills that and nothing farther than its rim.
     beyond = cv2.dilate(photo.mask, np.ones((41, 41), np.uint8)) == 0
     np.testing.assert_array_equal(outcomes["auto-true"].image[beyond], photo.picture[beyond])
@@ -92,8 +99,10 @@ def test_the_counts_are_those_of_a_picture_made_for_it() -> None:
     found[100:, 150:250] = 1
     image[found > 0] = 201
     image[0, 0, 1] = 7
-    measured = judge(Photo(picture, truth, mask), Outcome(image, found, 1.5))
-    expected = evaluate(image, truth, mask)
+    rules = mask.copy()
+    measured = judge(Photo(picture, truth, mask, rules), Outcome(image, found, 1.5))
+    expected = evaluate(image, truth, mask) | count_ink(image, truth, mask, rules)
+    expected |= {"ms_ssim_inside": ms_ssim(image, truth, mask), "seam": seam_step(image, mask)}
     del expected["psnr_outside"]
     # The rim is 1 % of 400 pixels; the page from column 204 to 250 and the upper left corner are beyond it.
     assert measured == {**expected, "pixels": 80_000, "covered": 10_000, "found": 10_000, "hit": 5_000,
@@ -102,24 +111,28 @@ def test_the_counts_are_those_of_a_picture_made_for_it() -> None:
     assert outside_rim(np.zeros((50, 50), np.uint8)).all()
 
     perfect = judge(Photo(picture, truth, mask), Outcome(truth))
-    assert [perfect[name] for name in ("score", "ms_ssim", "psnr", "wrong", "found")] == [1, 1, float("inf"), 0, None]
+    names = ("score", "ms_ssim", "ms_ssim_inside", "psnr", "wrong", "found", "rules", "seam")
+    assert [perfect[name] for name in names] == [1, 1, 1, float("inf"), 0, None, None, 0]
 
 
 def _row(**changes: object) -> dict:
     return {
         "set": "contest", "method": "auto", "picture": "a", "psnr": 30.0, "ms_ssim": 0.9, "score": 0.6,
-        "psnr_inside": 20.0, "pixels": 1000, "covered": 100, "found": 80, "hit": 60, "changed": 90, "wrong": 0,
-        "seconds": 2.0, **changes,
+        "psnr_inside": 20.0, "ms_ssim_inside": 0.5, "seam": -0.5, "pixels": 1000, "covered": 100, "found": 80,
+        "hit": 60, "changed": 90, "wrong": 0, "seconds": 2.0, **dict.fromkeys(INK), **changes,
     }  # fmt: skip
 
 
 def test_a_summary_pools_masks_and_counts_pictures() -> None:
     clean = {"psnr": float("inf"), "score": 1.0, "psnr_inside": None, "covered": 0, "wrong": 10}
     inputs = [_row(method="input", found=None, hit=None, **own) for own in ({"score": 0.61}, {"picture": "b", **clean})]
-    summaries = summaries_of([*inputs, _row(), _row(picture="b", found=20, hit=0, **clean)])
+    ink = {"rules": 30, "rules_back": 6, "blank": 10, "false_ink": 0}
+    more = {"rules": 10, "rules_back": 10, "blank": 30, "false_ink": 1}
+    summaries = summaries_of([*inputs, _row(**ink), _row(picture="b", found=20, hit=0, **clean, **more)])
     text = markdown(summaries, ["One more thing."])
     assert "### contest" in text
-    cells = "2 | 65.00 | 0.9000 | 0.8000 | 20.00 | 91.00% | 0.429 | 0.600 | 0.600 | 1 | 0.01 | 1 | 2.00"
+    cells = "2 | 65.00 | 0.9000 | 0.8000 | 20.00 | 0.5000 | 0.400 | 0.0250 | -0.50 | 91.00%"
+    cells += " | 0.429 | 0.600 | 0.600 | 1 | 0.01 | 1 | 2.00"
     assert f"| what predict.py does | {cells} |" in text
     assert "| - | - | - | 1 | 0.01 | 0 | 2.00 |" in text
     assert "* One more thing." in text
@@ -130,7 +143,7 @@ def test_a_summary_pools_masks_and_counts_pictures() -> None:
 def test_the_command_writes_tables(sets: Path, tmp_path: Path, capsys) -> None:
     weights, out = tmp_path / "small.pdparams", tmp_path / "out"
     save_weights(weights, small_weights())
-    arguments = [str(sets), str(out), "--weights", str(weights), "--threads", "1", "--limit", "2"]
+    arguments = [str(sets), str(out), "--weights", str(weights), "--limit", "2"]
     assert main([*arguments, "--sets", "contest", "--methods", "auto,telea-true"]) == 0
     table = (out / "leaderboard.md").read_text("utf-8")
     assert table in capsys.readouterr().out
@@ -138,14 +151,49 @@ def test_the_command_writes_tables(sets: Path, tmp_path: Path, capsys) -> None:
     shown = [line.split(" | ")[:2] for line in table.splitlines() if " | 2 | " in line]
     assert shown == [["| input unchanged", "2"], ["| Telea, true mask", "2"], ["| what predict.py does", "2"]]
     assert str(tmp_path) not in table
-    assert len((out / "pictures.jsonl").read_text("utf-8").splitlines()) == 6
-    assert main([*arguments, "--methods", "auto"]) == 0
+    with open(out / "pictures.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["method"] for row in rows] == 2 * ["input", "telea-true", "auto"]
+    assert all(float(row["covered"]) > 0 and 0.4 < float(row["score"]) < 1 and row["rules"] == "" for row in rows)
+    assert read_rgb(out / "areas.png").std() > 10
+    assert main([*arguments, "--sets", "clean,contest", "--methods", "auto"]) == 0
     assert [line for line in capsys.readouterr().out.splitlines() if line[0:1] == "#"] == ["### clean", "### contest"]
+
+
+def test_the_drawn_set_knows_the_rules_that_a_hand_hides(tmp_path: Path) -> None:
+    assert [len(drawn_scenes(limit)) for limit in (0, 3, 99)] == [24, 3, 24]
+    photo, again, other = (scene.read() for scene in (*2 * drawn_scenes(1), drawn_scenes(2)[1]))
+    for ours, same, different in zip(photo, again, other, strict=True):
+        np.testing.assert_array_equal(ours, same)
+        assert ours.shape[:2] == (1600, 1200)
+        assert (ours != different).any()
+    assert 0.005 < photo.mask.mean() < 0.06
+    rules = photo.rules > 0
+    assert photo.truth[rules].mean() < photo.truth[~rules].mean() - 40
+    hidden, copied = (judge(photo, Outcome(image)) for image in (np.full_like(photo.truth, 255), photo.truth))
+    assert hidden["rules"] == copied["rules"] == copied["rules_back"] > 100
+    assert hidden["rules_back"] == hidden["false_ink"] == copied["false_ink"] == 0
+
+
+def test_areas_are_drawn_without_colour(tmp_path: Path) -> None:
+    draw_areas(tmp_path / "a.png", [_row(method=name, covered=area) for name in METHODS for area in (4, 70, 90)])
+    picture = read_rgb(tmp_path / "a.png")
+    assert picture.std() > 10
+    assert (picture.max(2) == picture.min(2)).all()
+
+
+def test_the_page_is_the_restorers_weights_without_it(tmp_path: Path) -> None:
+    save_weights(tmp_path / "w.pdparams", replace(small_weights(), predict={"fill": "network", "long_side": 640}))
+    tools = Tools(dict.fromkeys(("page", "gated"), tmp_path / "w.pdparams"))
+    page, own = (tools.restorer(kind, "auto").settings for kind in ("page", "gated"))
+    assert (page.fill, own.fill, page.long_side) == ("page", "network", 640)
+    assert tools.restorer("page", "auto") is tools.restorer("page", "auto")
 
 
 @pytest.mark.parametrize(
     ("option", "name", "words"),
-    [("--sets", "kontest", "has clean, contest"), ("--methods", "magic", "magic: the table")],
+    [("--sets", "kontest", "has clean, contest, drawn"), ("--methods", "magic", "magic: the table"),
+     ("--methods", "page", "page: the table has input")],
 )
 def test_what_does_not_exist_is_refused_at_once(sets, tmp_path, capsys, option, name, words) -> None:
     assert main([str(sets), str(tmp_path / "out"), option, name]) == 2

@@ -91,6 +91,19 @@ def test_evaluate_gives_every_measure_and_none_where_nothing_is_defined():
         ms_ssim(small, small)
 
 
+def test_inside_a_mask_ms_ssim_knows_nothing_of_what_is_far_away():
+    clean = as_bytes(page(420, 180))
+    result, mask = clean.copy(), np.zeros((420, 180))
+    mask[:120] = 255
+    result[20:60, 50:90] = 0
+    inside = ms_ssim(result, clean, mask)
+    assert inside < ms_ssim(result, clean) < 1 == ms_ssim(clean, clean, mask)
+    result[300:] = 90
+    assert ms_ssim(result, clean, mask) == pytest.approx(inside, abs=1e-6)
+    assert ms_ssim(result, clean, mask >= 0) == pytest.approx(ms_ssim(result, clean), abs=1e-6)
+    assert math.isnan(ms_ssim(result, clean, 0 * mask))
+
+
 @pytest.mark.parametrize(
     ("result", "clean", "mask", "message"),
     [

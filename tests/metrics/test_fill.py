@@ -1,0 +1,83 @@
+"""Measures of a fill: counted by hand on small pages, and a step of known height."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from metrics.fill import count_ink, seam_step
+
+RULES = np.zeros((120, 160), np.uint8)
+RULES[60:62, 10:150] = 255
+MASK = np.zeros_like(RULES)
+MASK[40:80, 50:90] = 1
+CLEAN = np.where(RULES[..., None] > 0, np.uint8(90), np.uint8(220)) * np.ones(3, np.uint8)
+BLANK = np.full_like(CLEAN, 220)
+# Inside by 3 pixels are rows 43 to 76 and columns 53 to 86; ink's own surroundings are rows 56 to 65.
+HIDDEN, FREE = 2 * 34, 34 * 34 - 10 * 34
+
+
+def drawn(top: int, tone: int, left: int = 0, height: int = 2) -> np.ndarray:
+    page = BLANK.copy()
+    page[top : top + height, left:] = tone
+    return page
+
+
+@pytest.mark.parametrize(
+    ("result", "back", "false"),
+    [
+        (CLEAN, HIDDEN, 0),
+        (BLANK, 0, 0),
+        (drawn(61, 190), HIDDEN, 0),  # one lower, and pale
+        (drawn(60, 196), 0, 0),  # too pale to be ink
+        (drawn(62, 90), HIDDEN, 0),  # within two pixels of both rows
+        (drawn(63, 90), HIDDEN // 2, 0),  # of the lower one
+        (drawn(64, 90), 0, 0),  # of none, and too near to ink for a blank place
+        (drawn(68, 90), 0, 2 * 34),
+        (drawn(60, 90, left=72), 2 * (34 - 17), 0),  # and two columns on the left of it
+        (drawn(0, 60, height=120), HIDDEN, FREE),  # dark all over
+    ],
+)
+def test_rules_that_come_back_and_false_ink(result, back, false):
+    assert count_ink(result, CLEAN, MASK, RULES) == {
+        "rules": HIDDEN, "rules_back": back, "blank": FREE, "false_ink": false
+    }  # fmt: skip
+
+
+def test_without_what_is_hidden_nothing_is_counted():
+    assert not any(count_ink(CLEAN, CLEAN, 0 * MASK, RULES).values())
+    assert count_ink(CLEAN, CLEAN, MASK, 0 * RULES)["rules"] == 0
+
+
+def sloping(step: int = 0) -> np.ndarray:
+    """A page that becomes two levels lighter every five columns, and a fill that is `step` levels lighter."""
+    page = np.zeros((400, 480, 3), np.uint8) + np.uint8(np.arange(480) // 5 * 0.4 + 50)[:, None]
+    page[150:230, 180:280] += np.uint8(step)
+    return page
+
+
+@pytest.mark.parametrize("step", [0, 6, 30])
+def test_a_seam_is_the_step_that_the_page_does_not_have_itself(step):
+    mask = np.zeros((400, 480), np.uint8)
+    mask[150:230, 180:280] = 255
+    result = sloping(step)
+    assert seam_step(result, mask) == pytest.approx(step, abs=0.5)
+    # Print does not count, on the fill or beside it.
+    result[100:300:8, 100:350] = 0
+    assert seam_step(result, mask) == pytest.approx(step, abs=0.5)
+
+
+def test_a_page_with_steps_of_its_own_excuses_one():
+    mask = np.zeros((400, 480), np.uint8)
+    mask[150:230, 180:280] = 1
+    # A frame that lies where the mask, grown by its width of 80 pixels, ends.
+    page = np.full((400, 480, 3), 200, np.uint8)
+    page[70:310, 100:360] = 180
+    assert seam_step(page, mask) < -10
+
+
+def test_a_seam_needs_a_border_with_page_on_both_sides():
+    page, mask = np.zeros((60, 60, 3), np.uint8), np.zeros((60, 60), np.uint8)
+    assert seam_step(page, mask) is seam_step(page, 1 - mask) is None
+    mask[30, 30] = 1  # too fine to have an inside
+    assert seam_step(page, mask) is None
