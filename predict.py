@@ -76,7 +76,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     engine.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto", help="how exactly")
     engine.add_argument("--threads", type=AT_ONCE, help="threads of the CPU; default: OMP_NUM_THREADS, or all")
     options = parser.parse_args(arguments)
-    if options.dry_run and (options.save_mask or options.compare or options.overwrite):
+    if options.dry_run and (options.save_mask or options.compare):
         parser.error("--dry-run writes no photos, and so no masks and no sheets either")
     return options
 
@@ -102,7 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from tqdm.contrib.logging import logging_redirect_tqdm
 
     from inference.folder import ResultsError, restore_file, restore_folder
-    from inference.report import Report, look, masks_in
+    from inference.record import Record
+    from inference.report import Report, masks_in
     from inference.restorer import Restorer
     from inference.sources import Listing, is_one_file, list_pictures, prepare_results
     from utils.machine import progress
@@ -131,18 +132,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     wanted = {name: getattr(options, name) for name in names}
     restorer = Restorer(options.weights, options.device, rows=rows, columns=columns, **wanted)
     restore = partial(restorer, mask_mode=options.mask_mode) if told else restorer
-    report = Report(pages=options.report)
+    mark = ".{}-of-{}".format(*options.shard) if options.shard else ""
+    report, reported = Report(options.report, options.dry_run, mark), options.dry_run or options.report
+    record = Record(options.results, listing=listing, overwrite=options.overwrite)
     if into_file:
         work = restore_file(restore, listing, Path(options.results), overwrite=options.overwrite, told=told)
     else:
         prepare_results(options.results)
+        if reported:
+            listing.refuse_clashes([*map(str, report.files)])
+            for file in report.files:
+                record.refuse(file)
         orders = {name: getattr(options, name) for name in ("overwrite", "save_mask", "compare")}
-        see = {"see": report.see} if options.report else {}
-        masks = {"told": told} if told else {}
-        work = (
-            look(partial(restore, fill=False), listing, told, report) if options.dry_run
-            else restore_folder(restore, listing, options.results, **orders, **masks, **see)
-        )  # fmt: skip
+        orders |= {"see": report.see} if reported else {}
+        orders |= {"told": told} if told else {}
+        if options.dry_run:
+            restore, orders["look"] = partial(restore, fill=False), True
+        work = restore_folder(restore, listing, options.results, **orders)
     print(printable(introduction(options, len(listing.pictures), restorer)))
     if options.verbose:
         print(restorer.describe())
@@ -167,11 +173,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         problem, code = "stopped; run it again to go on with what is missing", STOPPED
     except ResultsError as error:
         problem = f"error: {sentence(error)}; make room and run it again"
-    if options.dry_run or options.report:
-        mark = ".{}-of-{}".format(*options.shard) if options.shard else ""
-        for path in report.write(Path(options.results), outcomes, mark):
-            print(printable(f"report: {path}"))
-    print(*summary(outcomes, time.perf_counter() - start), sep="\n")
+    if reported:
+        report.write(record, outcomes)
+        for file in report.files:
+            print(printable(f"report: {Path(options.results, file)}"))
+    print(*summary(outcomes, time.perf_counter() - start, options.dry_run), sep="\n")
     if problem:
         print(problem, file=sys.stderr)
         return code
@@ -199,15 +205,14 @@ def tell_left_out(reason: str, paths: Sequence[Path], all_of_them: bool) -> None
         print(f"left out, {reason}: {len(paths) - len(told)} more (--verbose names them)")
 
 
-def summary(outcomes: Sequence[Outcome], elapsed: float) -> list[str]:
-    """The last lines of a run that took `elapsed` seconds since its first picture."""
+def summary(outcomes: Sequence[Outcome], elapsed: float, looked: bool = False) -> list[str]:
+    """The last lines of a run that took `elapsed` seconds since its first picture, or only `looked`."""
     counts = Counter(outcome.status for outcome in outcomes)
-    looked = counts["found"] > 0
-    parts = (f"{counts[status]} {status}" for status in (("found", "untouched", "failed") if looked else _STATUSES))
+    statuses = ("found", "untouched", "failed") if looked else _STATUSES
+    parts = (f"{counts[status]} {status}" for status in statuses)
     lines = [f"{len(outcomes)} picture{'s' if len(outcomes) != 1 else ''}: {', '.join(parts)}"]
     if counts["skipped"]:
-        kept = "finished results were kept; --overwrite redoes them"
-        lines.append(f"skipped: {kept}")
+        lines.append("skipped: finished results were kept; --overwrite redoes them")
     notes = Counter(note for outcome in outcomes for note in outcome.notes)
     lines.extend(f"{count} of them: {note}" for note, count in sorted(notes.items()))
     done = [outcome for outcome in outcomes if outcome.status in ("restored", "untouched")]

@@ -1,7 +1,6 @@
 """The one place where picture files become RGB arrays and RGB arrays become picture files, and what is refused.
 
-Pillow decodes because it reports a truncated JPEG, which OpenCV returns half grey without a word. A user's own file,
-which has to come back as it was, is the business of `data.photos`.
+A user's own file, which has to come back as it was, is the business of `data.photos`.
 """
 
 from __future__ import annotations
@@ -15,7 +14,8 @@ import cv2
 import numpy as np
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
-from data.kinds import READ, kind_of, unread
+from data.jpeg_segments import BROKEN, UnsupportedJpegError, demand_whole, with_end
+from data.kinds import READ, SUFFIXES, kind_of, unread
 from utils.files import write_bytes
 
 
@@ -28,7 +28,7 @@ class BadImageError(ValueError):
     """A file that cannot be used as a picture; the message names it and says why."""
 
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = tuple(suffix for suffix, kind in SUFFIXES.items() if kind in READ)
 # A photo of 200 megapixels has to work, and a file of a few kilobytes that claims gigabytes of pixels must not.
 MAX_PIXELS = 400_000_000
 # Pillow's own limits lie at 89 (a warning) and 178 megapixels; `open_picture` holds every file to ours instead.
@@ -42,8 +42,6 @@ _FLIPS = {2: 1, 3: -1, 4: 0, 7: -1}
 _ROTATIONS = {6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
 # Rows that leave Pillow at a time are about this many pixels: its own copy of a whole picture would be one too many.
 _BAND_PIXELS = 500_000
-# What Pillow raises at broken files.
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, OverflowError, RuntimeError, struct.error)
 
 
 _check_sum = PngImagePlugin.ChunkStream.crc
@@ -98,16 +96,30 @@ def check_single(count: int, name: str) -> None:
 
 
 def decode_picture(image: Image.Image, path: str | os.PathLike[str]) -> None:
-    """Decodes an opened picture in place; `BadImageError` where the data end early or make no sense."""
+    """Decodes an opened picture in place; `BadImageError` where the data end early or make no sense.
+
+    A JPEG that lost no more than its end marker is whole.
+    """
+    name, source = os.fspath(path), b""
     try:
+        if image.format in ("JPEG", "MPO"):
+            image.fp.seek(0)
+            source = image.fp.read()
+            if (ended := with_end(source)) is not source:
+                image.fp.close()
+                image.fp = io.BytesIO(ended)
         image.load()
+        if source:
+            demand_whole(source, image)
+    except UnsupportedJpegError as error:
+        raise BadImageError(f"{name}: {error}") from error
     except BROKEN as error:
-        raise BadImageError(f"{os.fspath(path)}: broken or cut short ({one_line(error)})") from error
+        raise BadImageError(f"{name}: broken or cut short ({one_line(error)})") from error
     if image.format == "PNG" and image.filename:
         # Pillow leaves rows that a PNG lacks black without a word: the last or, of an interlaced one, the one above.
         rows = np.asarray(image.crop((0, max(image.height - 2, 0), *image.size)))
         if not rows.reshape(len(rows), -1).any(axis=1).all():
-            check_png_rows(Path(image.filename).read_bytes(), os.fspath(path))
+            check_png_rows(Path(image.filename).read_bytes(), name)
 
 
 def check_png_rows(content: bytes, name: str) -> None:
@@ -131,6 +143,11 @@ def to_array(image: Image.Image, mode: str | None = None) -> np.ndarray:
         bottom = min(top + rows, image.height)
         result[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)).convert(mode))
     return result
+
+
+def eight_bit(rgb: np.ndarray) -> np.ndarray:
+    """uint8 of uint8 or uint16, each value the nearest."""
+    return rgb if rgb.dtype == np.uint8 else ((rgb.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def stored_orientation(image: Image.Image) -> int:
@@ -205,9 +222,9 @@ def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:
 def _flatten(image: Image.Image) -> Image.Image:
     """Any mode as 8-bit RGB without alpha; 16-bit greys are scaled, not cut off."""
     if image.mode.startswith("I") or image.mode == "F":
-        values = np.asarray(image, np.float64)
-        scale = 255 / 65535 if values.max(initial=0) > 255 else 1
-        return Image.fromarray((values * scale + 0.5).astype(np.uint8)).convert("RGB")
+        values = np.clip(np.rint(np.asarray(image)), 0, 65535).astype(np.uint16)
+        grey = eight_bit(values) if values.max(initial=0) > 255 else values.astype(np.uint8)
+        return Image.fromarray(grey).convert("RGB")
     if image.mode in ("LA", "PA"):
         image = image.convert("RGBA")
     return image.convert("RGB")
@@ -222,7 +239,7 @@ def encode_image(rgb: np.ndarray, suffix: str, quality: int = 95, png_level: int
     suffix = suffix.lower()
     if suffix not in IMAGE_SUFFIXES:
         raise ValueError(f"suffix {suffix!r} is not one of {', '.join(IMAGE_SUFFIXES)}")
-    kind = Image.registered_extensions()[suffix]
+    kind = SUFFIXES[suffix]
     options = {"JPEG": {"quality": quality}, "PNG": {"compress_level": png_level}, "WEBP": {"lossless": True}}
     buffer = io.BytesIO()
     Image.fromarray(np.ascontiguousarray(rgb)).save(buffer, kind, **options.get(kind, {}))

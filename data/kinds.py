@@ -11,6 +11,12 @@ from pathlib import Path
 
 # Without any extra package.
 READ = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
+# What names say; the content decides.
+SUFFIXES = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"), ".png": "PNG", ".bmp": "BMP",
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"), ".webp": "WEBP",
+    **dict.fromkeys((".heic", ".heif"), "HEIC"), ".avif": "AVIF", ".pdf": "PDF",
+}  # fmt: skip
 # As many bytes as an SVG may have in front of its first element.
 _START = 1024
 # By Pillow's names where it has one. Each pattern is long enough not to fit a text or a program by chance.

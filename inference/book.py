@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import tempfile
-import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -22,8 +21,8 @@ from PIL import Image
 
 from data.images import BadImageError, check_size
 from data.kinds import kind_of_file
-from data.photos import count_pages, encode_photo, next_page, read_photo
-from inference.restorer import Restored
+from data.photos import Photo, count_pages, encode_photo, next_page, read_photo
+from inference.restorer import Restored, timed
 
 # A picture with a shorter side below this is a logo or a stamp, and no page.
 _SMALLEST_SIDE = 300
@@ -50,35 +49,27 @@ class Book:
     notes: list[str] = field(default_factory=list)
     steps: Counter[str] = field(default_factory=Counter)
 
-    def __str__(self) -> str:
-        pages = f"{self.pages} page{'s' if self.pages != 1 else ''}"
-        if not self.changed:
-            return f"{pages}, no occluder found, copied"
-        return f"{pages}, {self.changed} restored, {self.occluders} occluder{'s' if self.occluders != 1 else ''}"
-
 
 def is_book(path: Path) -> bool:
     """Whether a file is a PDF, or a TIFF of several pages, by its content."""
     return kind_of_file(path) == "PDF" or count_pages(path) > 1
 
 
-def restore_book(path: Path, restorer: Callable[[np.ndarray], Restored]) -> Book:
-    """Restores the page pictures of a PDF, or the pages of a TIFF.
+def restore_book(path: Path, restorer: Callable[[np.ndarray], Restored], encode: bool = True) -> Book:
+    """Restores the page pictures of a PDF, or the pages of a TIFF; without `encode` it only counts them.
 
     Raises:
         BadImageError: not a file that can be read; a PDF is encrypted or signed; pikepdf is missing.
     """
-    return _restore_pdf(path, restorer) if kind_of_file(path) == "PDF" else _restore_tiff(path, restorer)
+    return (_restore_pdf if kind_of_file(path) == "PDF" else _restore_tiff)(path, restorer, encode)
 
 
-def _restore_tiff(path: Path, restorer: Callable[[np.ndarray], Restored]) -> Book:
+def _restore_tiff(path: Path, restorer: Callable[[np.ndarray], Restored], encode: bool) -> Book:
     photo = read_photo(path, several=True)
     book, notes = Book(photo.source, photo.pages, photo.pages), {}
     while photo:
-        restored = restorer(photo.pixels)
-        book.steps.update(restored.seconds)
-        if restored.mask.any():
-            book.changed, book.occluders = book.changed + 1, book.occluders + restored.occluders
+        restored = _restored(photo.pixels, restorer, book)
+        if restored.mask.any() and encode:
             encoded = encode_photo(photo, restored.image, restored.mask)
             book.content, notes = bytes(encoded.content), notes | dict.fromkeys(encoded.notes)
         photo = next_page(photo, book.content)
@@ -86,7 +77,7 @@ def _restore_tiff(path: Path, restorer: Callable[[np.ndarray], Restored]) -> Boo
     return book
 
 
-def _restore_pdf(path: Path, restorer: Callable[[np.ndarray], Restored]) -> Book:
+def _restore_pdf(path: Path, restorer: Callable[[np.ndarray], Restored], encode: bool) -> Book:
     try:
         import pikepdf
     except ImportError as error:
@@ -114,11 +105,11 @@ def _restore_pdf(path: Path, restorer: Callable[[np.ndarray], Restored]) -> Book
                 seen.add(picture.objgen)
                 book.pictures += 1
                 try:
-                    _restore_picture(picture, turns, restorer, book)
+                    _restore_picture(picture, turns, restorer, book, encode)
                 except (ValueError, NotImplementedError, pikepdf.PdfError, pikepdf.models.image.ImageDecompressionError,
                         pikepdf.UnsupportedImageTypeError) as error:  # fmt: skip
                     book.notes.append(f"page {number}: a picture stays as it is ({str(error).splitlines()[0]})")
-        if book.changed:
+        if book.changed and encode:
             result = io.BytesIO()
             pdf.save(result, deterministic_id=True, compress_streams=False, fix_metadata_version=False,
                      linearize=pdf.is_linearized)  # fmt: skip
@@ -140,41 +131,50 @@ def _pictures(resources: Any, deepest: int) -> Iterator[Any]:
             yield from _pictures(item.get("/Resources"), deepest - 1)
 
 
-def _restore_picture(picture: Any, turns: int, restorer: Callable[[np.ndarray], Restored], book: Book) -> None:
+def _restored(pixels: np.ndarray, restorer: Callable[[np.ndarray], Restored], book: Book) -> Restored:
+    """What is made of a page picture, counted in `book`."""
+    restored = restorer(pixels)
+    book.steps.update(restored.seconds)
+    book.changed += bool(restored.mask.any())
+    book.occluders += restored.occluders
+    return restored
+
+
+def _restore_picture(
+    picture: Any, turns: int, restorer: Callable[[np.ndarray], Restored], book: Book, encode: bool
+) -> None:
     """Restores one picture in place; `turns`: by how many quarters its page is shown turned clockwise."""
     import pikepdf
 
     check_size(int(picture.Width), int(picture.Height), "picture")
     filters = picture.get("/Filter")
     filters = [filters] if isinstance(filters, pikepdf.Name) else list(filters or [])
-    start = time.perf_counter()
-    if filters == [pikepdf.Name.DCTDecode]:
-        with tempfile.TemporaryDirectory(prefix="pdf-") as folder:
-            file = Path(folder, "picture.jpg")
-            file.write_bytes(picture.read_raw_bytes())
-            try:
-                photo = read_photo(file)
-            except BadImageError as error:
-                raise ValueError(str(error).removeprefix(f"{file}: ")) from error
+    with timed(book.steps, "decode"):
+        if filters == [pikepdf.Name.DCTDecode]:
+            photo = _read_jpeg(picture.read_raw_bytes())
             pixels = photo.pixels
-    else:
-        photo, image = None, pikepdf.PdfImage(picture).as_pil_image()
-        pixels = np.array(image.convert("RGB"))
-    book.steps["decode"] += time.perf_counter() - start
-    restored = restorer(np.ascontiguousarray(np.rot90(pixels, -turns)))
-    book.steps.update(restored.seconds)
-    if not restored.mask.any():
+        else:
+            photo, image = None, pikepdf.PdfImage(picture).as_pil_image()
+            pixels = np.array(image.convert("RGB"))
+    restored = _restored(np.ascontiguousarray(np.rot90(pixels, -turns)), restorer, book)
+    if not (restored.mask.any() and encode):
         return
-    start = time.perf_counter()
-    result, mask = (np.ascontiguousarray(np.rot90(array, turns)) for array in (restored.image, restored.mask))
-    if photo is not None:
-        encoded = encode_photo(photo, result, mask)
-        picture.write(encoded.content, filter=pikepdf.Name.DCTDecode)
-    else:
-        _write_lossless(picture, result, image)
-    book.changed += 1
-    book.occluders += restored.occluders
-    book.steps["encode"] += time.perf_counter() - start
+    with timed(book.steps, "encode"):
+        result, mask = (np.ascontiguousarray(np.rot90(array, turns)) for array in (restored.image, restored.mask))
+        if photo is not None:
+            picture.write(encode_photo(photo, result, mask).content, filter=pikepdf.Name.DCTDecode)
+        else:
+            _write_lossless(picture, result, image)
+
+
+def _read_jpeg(content: bytes) -> Photo:
+    with tempfile.TemporaryDirectory(prefix="pdf-") as folder:
+        file = Path(folder, "picture.jpg")
+        file.write_bytes(content)
+        try:
+            return read_photo(file)
+        except BadImageError as error:
+            raise ValueError(str(error).removeprefix(f"{file}: ")) from error
 
 
 def _write_lossless(picture: Any, result: np.ndarray, image: Image.Image) -> None:

@@ -9,9 +9,8 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -19,21 +18,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from data.images import encode_image
+from data.kinds import SUFFIXES, kind_of_file
 from data.masks import encode_mask
 from data.photos import Encoded, count_pixels, encode_photo, read_photo
 from inference.book import is_book, restore_book
 from inference.record import Record
-from inference.restorer import Restored
+from inference.restorer import Restored, timed
 from inference.sheet import draw_comparison
-from inference.sources import MASK, SHEET, Listing, Originals, beside, require_regular
+from inference.sources import MASK, SHEET, Listing, beside, require_regular
 from utils.command import sentence
 from utils.files import printable, remove_leftovers, write_bytes
 from utils.machine import available_cores
 
-RESTORED, UNTOUCHED, SKIPPED, FAILED = "restored", "untouched", "skipped", "failed"
+RESTORED, FOUND, UNTOUCHED, SKIPPED, FAILED = "restored", "found", "untouched", "skipped", "failed"
 # Two photos of 48 megapixels overlap, two scans of 200 do not. One takes some 15 bytes a pixel on its way.
 PIXELS_UNDER_WAY = 100_000_000
 _MOST_HELPERS = 4
@@ -54,7 +53,9 @@ class Outcome:
     """What became of one picture."""
 
     name: Path  # Its path relative to the source
-    status: str = ""  # "restored", "untouched" (nothing covers it: a copy), "skipped" (the result was there), "failed"
+    # "restored", "untouched" (nothing covers it: a copy), "skipped" (the result was there), "failed"; "found": one that
+    # is only looked at is covered.
+    status: str = ""
     # Seconds by step: "decode", the restorer's own steps, "encode" (with writing). Waiting for other pictures is not in
     # it, but what overlaps shares the processor, so a step takes longer than alone.
     steps: dict[str, float] = field(default_factory=dict)
@@ -73,7 +74,7 @@ class Outcome:
 
 def restore_folder(
     restorer: Callable[..., Restored], listing: Listing, results: str | os.PathLike[str],
-    *, overwrite: bool = False, save_mask: bool = False, compare: bool = False,
+    *, overwrite: bool = False, save_mask: bool = False, compare: bool = False, look: bool = False,
     told: Callable[[Path], np.ndarray | None] | None = None,
     see: Callable[[Outcome, np.ndarray, Restored], None] | None = None,
 ) -> Iterator[Outcome]:  # fmt: skip
@@ -82,41 +83,25 @@ def restore_folder(
     A result that `inference.record` knows as finished, for the same photo and restorer, is skipped unless `overwrite`.
     A file in its place that this program did not make is touched with `overwrite` only, a file or folder of the sources
     never. A picture that cannot be restored is reported as failed, and the next one follows. `save_mask` writes a mask
-    beside each result, `compare` a before/after sheet beside each restored one. `told` gives the mask that a person has
-    made for a picture; `see` is shown every picture's pixels and what was made of them.
+    beside each result, `compare` a before/after sheet beside each restored one; `look` writes nothing. `told` gives the
+    mask that a person has made for a picture; `see` is shown every picture's pixels and what was made of them.
 
     Raises:
         ValueError: at once, when the mask or the sheet of one picture would take the place of another's result.
         ResultsError: while it runs, when three results in a row could not be written for want of space.
     """
     asked = [side for side, wanted in ((MASK, save_mask), (SHEET, compare)) if wanted]
-    for name in sorted({beside(name, side) for name in listing.pictures for side in asked} & set(listing.pictures)):
-        raise ValueError(
-            f"{listing.root / name}: what is written beside another picture's result would take its place; leave it "
-            "out with --include, or restore without --save-mask and --compare"
-        )
-    for path in remove_leftovers(results):
-        _log.info("removed what a killed run left: %s", printable(path))
-
+    listing.refuse_clashes(asked)
     # A restorer may come with some arguments given, by functools.partial; those count where a mask does.
     fingerprint = getattr(getattr(restorer, "func", restorer), "fingerprint", "")
-    record, originals = Record(results, fingerprint), Originals(listing, results)
-
-    def refuse(file: Path) -> None:
-        path = Path(results, file)
-        originals.refuse(path)
-        if os.path.lexists(path):
-            if path.exists():
-                require_regular(path)
-            if not overwrite and not record.is_ours(file):
-                raise OSError(f"{path}: there is a file that this program did not make, or a version of it that kept "
-                              "no record; move it away or give --overwrite")
-
-    place = Place(Path(results), refuse, overwrite, asked, told, see, record)
+    record = None if look else Record(results, fingerprint, listing, overwrite)
+    for path in remove_leftovers(results) if record else ():
+        _log.info("removed what a killed run left: %s", printable(path))
+    place = Place(record.write if record else None, record, asked, told, see)
 
     def jobs() -> Iterator[Job]:
         for outcome in map(Outcome, listing.pictures):
-            yield outcome, _parts(outcome, restorer, listing.root / outcome.name, outcome.name, place)
+            yield outcome, _parts(outcome, restorer, listing.root / outcome.name, place)
 
     return _told(listing, results, jobs())
 
@@ -136,12 +121,13 @@ def restore_file(
         raise ValueError(f"{target}: is the photo itself; name another file")
     if target.exists() and not overwrite:
         raise FileExistsError(f"{target}: is there already; name another file, or give --overwrite")
-    kinds = [Image.registered_extensions().get(path.suffix.lower()) for path in (source, target)]
-    if kinds[0] != kinds[1]:
-        raise ValueError(f"{target}: a result is of its photo's kind; name it *{source.suffix}")
+    kind = kind_of_file(source)
+    if kind and kind != SUFFIXES.get(target.suffix.lower()):
+        suffix = next((suffix for suffix, named in SUFFIXES.items() if named == kind), source.suffix)
+        raise ValueError(f"{target}: a result is of its photo's kind, {kind} by its content; name it *{suffix}")
+    place = Place(lambda photo, origin, covered, contents: write_bytes(target, contents[photo]), told=told)
     outcome = Outcome(listing.pictures[0])
-    place = Place(target.parent, lambda _: None, True, told=told)
-    return overlap([(outcome, _parts(outcome, restorer, source, Path(target.name), place))], 1)
+    return overlap([(outcome, _parts(outcome, restorer, source, place))], 1)
 
 
 def _told(listing: Listing, results: str | os.PathLike[str], jobs: Iterator[Job]) -> Iterator[Outcome]:
@@ -166,106 +152,95 @@ def _told(listing: Listing, results: str | os.PathLike[str], jobs: Iterator[Job]
 class Place:
     """Where results go, and what else `restore_folder` was asked for.
 
-    `refuse` raises an `OSError` for a file, relative to `results`, that must not be written; `asked`: MASK, SHEET.
+    `write` takes what `Record.write` takes; None only looks. `asked`: MASK, SHEET.
     """
 
-    results: Path
-    refuse: Callable[[Path], None]
-    overwrite: bool
-    asked: list[str] = field(default_factory=list)
+    write: Callable[[Path, dict, bool, dict[Path, bytes]], None] | None
+    record: Record | None = None
+    asked: Sequence[str] = ()
     told: Callable[[Path], np.ndarray | None] | None = None
     see: Callable[[Outcome, np.ndarray, Restored], None] | None = None
-    record: Record | None = None
 
 
-def _parts(
-    outcome: Outcome, restorer: Callable[..., Restored], source: Path, result: Path, place: Place
-) -> Iterator[int]:
+def _parts(outcome: Outcome, restorer: Callable[..., Restored], source: Path, place: Place) -> Iterator[int]:
     """One picture from file to file, in the parts of a `Job`; whatever goes wrong becomes its outcome."""
-    mask_file, sheet_file, writing = beside(result, MASK), beside(result, SHEET), False
-    files, record, again = [*(beside(result, side) for side in place.asked), result], place.record, ""
+    name, record, again, origin, writing = outcome.name, place.record, "", {}, False
     try:
         seen = require_regular(source)
         paged = is_book(source)
-        if paged:
+        mask = place.told(name) if place.told else None
+        if record:
             # Masks and sheets are for single pictures.
-            files = [result]
-        for file in files:
-            place.refuse(file)
-        mask = place.told(outcome.name) if place.told else None
-        origin = record.origin(seen, mask, getattr(restorer, "keywords", "")) if record else {}
-        if record and not place.overwrite:
-            again = record.why_again(result, origin, files, sheet_file)
+            files = [*(beside(name, side) for side in place.asked if not paged), name]
+            for file in files:
+                record.refuse(file)
+            origin = record.origin(seen, mask, getattr(restorer, "keywords", ""))
+            again = record.why_again(name, origin, files, beside(name, SHEET))
         if again is None:
             outcome.status = SKIPPED
             return
+        outcome.notes = (again,) if again else ()
+        yield PIXELS_UNDER_WAY if paged else count_pixels(source)
         if paged:
-            yield PIXELS_UNDER_WAY
             yield 0
-            book = restore_book(source, restorer)
+            book = restore_book(source, restorer, encode=place.write is not None)
             outcome.steps.update(book.steps)
             yield 0
-            start, writing = time.perf_counter(), True
-            _write(result, origin, bool(book.changed), {result: book.content}, place)
-            outcome.steps["encode"] = outcome.steps.get("encode", 0.0) + time.perf_counter() - start
-            outcome.status, outcome.message = RESTORED if book.changed else UNTOUCHED, str(book)
-            outcome.notes = (*filter(None, [again]), *book.notes)
+            if place.write:
+                writing = True
+                with timed(outcome.steps, "encode"):
+                    place.write(name, origin, bool(book.changed), {name: book.content})
+            done = "restored" if place.write else "would be restored"
+            found = f"{book.changed} {done}, {_count(book.occluders, 'occluder')}"
+            _tell(outcome, place, book.changed, found, _count(book.pages, "page") + ", ")
+            outcome.notes += tuple(book.notes)
             return
-        yield count_pixels(source)
-        start = time.perf_counter()
-        photo = read_photo(source)
-        outcome.steps["decode"] = time.perf_counter() - start
+        with timed(outcome.steps, "decode"):
+            photo = read_photo(source)
         yield 0
         restored = restorer(photo.pixels) if mask is None else restorer(photo.pixels, mask)
         if place.see:
             place.see(outcome, photo.pixels, restored)
         outcome.steps.update(restored.seconds)
         yield 0
-        start, writing = time.perf_counter(), True
-        touched = bool(restored.mask.any())
-        # Encoding again would change a picture that nothing was removed from.
-        copy = None if touched else Encoded(photo.source)
-        encoded = copy or encode_photo(photo, restored.image, restored.mask)
-        contents = {}
-        if MASK in place.asked:
-            contents[mask_file] = encode_mask(restored.mask)
-        if SHEET in place.asked and touched:
-            sheet = draw_comparison(photo.pixels, restored.image, restored.mask)
-            contents[sheet_file] = encode_image(sheet, ".jpg", _SHEET_QUALITY)
-        # The picture comes last: where it exists, everything about it is finished.
-        contents[result] = encoded.content
-        _write(result, origin, touched, contents, place)
-        if SHEET in place.asked and not touched and record and record.is_ours(sheet_file):
-            # One of an earlier run, with other weights.
-            (place.results / sheet_file).unlink(missing_ok=True)
-        outcome.steps["encode"] = time.perf_counter() - start
-        outcome.status, outcome.notes = RESTORED if touched else UNTOUCHED, (*filter(None, [again]), *encoded.notes)
-        if restored.occluders or not touched:
-            found = f"{restored.occluders} occluder{'s' if restored.occluders > 1 else ''}"
-            outcome.message = found if touched else "no occluder found, copied"
+        touched, count, writing = restored.mask.any(), restored.occluders, True
+        if place.write:
+            with timed(outcome.steps, "encode"):
+                # Encoding again would change a picture that nothing was removed from.
+                encoded = encode_photo(photo, restored.image, restored.mask) if touched else Encoded(photo.source)
+                contents = {beside(name, MASK): encode_mask(restored.mask)} if MASK in place.asked else {}
+                if SHEET in place.asked and touched:
+                    sheet = draw_comparison(photo.pixels, restored.image, restored.mask)
+                    contents[beside(name, SHEET)] = encode_image(sheet, ".jpg", _SHEET_QUALITY)
+                # The picture comes last: where it exists, everything about it is finished.
+                place.write(name, origin, bool(touched), contents | {name: encoded.content})
+                if SHEET in place.asked and not touched:
+                    record.remove(beside(name, SHEET))  # One of an earlier run, with other weights.
+            outcome.notes += encoded.notes
+            found = _count(count, "occluder") if count else ""
+        else:
+            found = f"{restored.mask.mean():.2%} would be removed, certainty {restored.certainty:.2f}"
+        _tell(outcome, place, touched, found)
     except Exception as error:
         # One bad file must not cost the user the other thousand.
-        _log.info("%s failed:", printable(outcome.name), exc_info=True)
-        outcome.status, outcome.message = FAILED, reason(error, source)
+        _log.info("%s failed:", printable(name), exc_info=True)
+        outcome.status, outcome.message, outcome.notes = FAILED, reason(error, source), ()
         outcome.results_stuck = writing and isinstance(error, OSError) and error.errno in _STUCK
+
+
+def _tell(outcome: Outcome, place: Place, touched: object, found: str, pages: str = "") -> None:
+    outcome.status = (RESTORED if place.write else FOUND) if touched else UNTOUCHED
+    outcome.message = pages + (found if touched else "no occluder found" + (", copied" if place.write else ""))
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'s' if number != 1 else ''}"
 
 
 def reason(error: Exception, source: Path) -> str:
     """Why a picture failed, without its own path, which stands before it; what nobody foresaw with its kind."""
     told = sentence(error).removeprefix(f"{printable(source)}: ")
     return told if isinstance(error, (OSError, ValueError, MemoryError)) else f"{type(error).__name__}: {told}"
-
-
-def _write(result: Path, origin: dict, touched: bool, contents: dict[Path, bytes], place: Place) -> None:
-    """Writes the files of one picture between the two lines of the record that speak of them."""
-    for file in contents:
-        # Somebody may have put a file there meanwhile, or made a link of its folder.
-        place.refuse(file)
-    line = place.record.intend(result, origin, touched, contents) if place.record else None
-    for file, content in contents.items():
-        write_bytes(place.results / file, content)
-    if line:
-        place.record.finish(line)
 
 
 # What comes out of a job, and what is done for it, in four parts that yield to each other: a look at the file, after

@@ -19,6 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from inference.sources import Listing, Originals, require_regular
+from utils.files import write_bytes
+
 RECORD = ".uncover.jsonl"
 _NEVER_MADE, _EMPTY = "", "its result was empty: done again"
 
@@ -26,11 +29,19 @@ _NEVER_MADE, _EMPTY = "", "its result was empty: done again"
 class Record:
     """What is known of the files in `results`; `made_with` stands for the weights and settings of this run.
 
-    Photos and files are named by their paths relative to the source and to `results`. May be used by several threads.
+    Photos of `listing` and files are named by their paths relative to the source and to `results`. May be used by
+    several threads. With `overwrite` nothing is finished, and every file is this program's own.
     """
 
-    def __init__(self, results: str | os.PathLike[str], made_with: str) -> None:
-        self._results, self._made_with = Path(results), made_with
+    def __init__(
+        self, results: str | os.PathLike[str], made_with: str = "", listing: Listing | None = None,
+        overwrite: bool = False,
+    ) -> None:  # fmt: skip
+        self._results, self._made_with, self._overwrite = Path(results), made_with, overwrite
+        self._originals, self._root = None, ""
+        if listing is not None:
+            self._originals = Originals(listing, results)
+            self._root = _digest(os.fsencode(listing.place or os.path.realpath(listing.root)))
         # The last line of each photo, and the last that said what would be written.
         self._done: dict[str, dict[str, Any]] = {}
         self._begun: dict[str, dict[str, Any]] = {}
@@ -39,10 +50,32 @@ class Record:
         self._intended: dict[str, set[tuple[int, str]]] = defaultdict(set)
         self._position, self._lock = 0, threading.Lock()
 
+    def refuse(self, file: Path) -> None:
+        """OSError for a file that must not be written: an original, a pipe, or somebody else's."""
+        path = self._results / file
+        if self._originals is not None:
+            self._originals.refuse(path)
+        if os.path.lexists(path):
+            if path.exists():
+                require_regular(path)
+            if not self._overwrite and not self.is_ours(file):
+                raise OSError(f"{path}: there is a file that this program did not make, or a version of it that kept "
+                              "no record; move it away or give --overwrite")
+
+    def write(self, photo: Path, origin: dict[str, Any], covered: bool, contents: dict[Path, bytes]) -> None:
+        """Writes the files of a photo, the last of which says that all are there, and what is known of them."""
+        for file in contents:
+            # Somebody may have put a file there meanwhile, or made a link of its folder.
+            self.refuse(file)
+        line = self.intend(photo, origin, covered, contents)
+        for file, content in contents.items():
+            write_bytes(self._results / file, content)
+        self.finish(line)
+
     def origin(self, source: os.stat_result, mask: np.ndarray | None = None, use: Any = "") -> dict[str, Any]:
         """What a result comes from: the source, weights and settings, the `mask` that a person has made, its `use`."""
         by_hand = "" if mask is None else f" {_digest(np.ascontiguousarray(mask).tobytes())} {use}"
-        return {"source": [source.st_size, source.st_mtime_ns], "with": self._made_with + by_hand}
+        return {"source": [source.st_size, source.st_mtime_ns], "with": self._made_with + by_hand, "root": self._root}
 
     def why_again(self, photo: Path, origin: dict[str, Any], files: Iterable[Path], sheet: Path) -> str | None:
         """None: `files` are finished; else why not, in words for the user, or "" where that goes without saying.
@@ -52,9 +85,12 @@ class Record:
         """
         self._read()
         line = self._done.get(photo.as_posix())
-        if line is None:
+        if line is None or self._overwrite:
             return _EMPTY if any(map(self._is_empty, files)) else _NEVER_MADE
         if line["source"] != origin["source"]:
+            if line["root"] not in ("", origin["root"]):
+                raise OSError(f"{self._results / photo}: is the result of another photo of this name, in another "
+                              "folder; name another folder for the results, or give --overwrite")
             return "the photo has changed since it was restored: done again"
         if line["with"] != origin["with"]:
             return "its result was made with other weights or options: done again"
@@ -95,12 +131,17 @@ class Record:
         line = {"photo": photo.as_posix(), **origin, "covered": covered}
         self._read()
         earlier = self._done.get(line["photo"], {})
-        if line.items() <= earlier.items():
+        if {**line, "root": ""}.items() <= {**earlier, "root": ""}.items():
             # Its mask is still good where only a sheet was asked for this time.
             files = earlier["files"] | files
         line |= {"files": files, "done": False}
         self._append(line)
         return line
+
+    def remove(self, file: Path) -> None:
+        """Removes a file that is this program's own."""
+        if self.is_ours(file):
+            (self._results / file).unlink(missing_ok=True)
 
     def finish(self, line: dict[str, Any]) -> None:
         self._append(line | {"done": True})
@@ -134,7 +175,8 @@ class Record:
                 try:
                     line = json.loads(text)
                     files = {name: (int(size), str(digest)) for name, (size, digest) in line["files"].items()}
-                    line = {key: line[key] for key in ("photo", "source", "with", "covered", "done")} | {"files": files}
+                    line = {key: line[key] for key in ("photo", "source", "with", "covered", "done")} | {
+                        "files": files, "root": line.get("root", "")}
                     self._take(line, line.pop("done"))
                 except (ValueError, TypeError, KeyError, AttributeError):
                     continue

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 import base64
 import html
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from data.images import encode_image
+from data.images import eight_bit, encode_image
 from data.masks import read_mask
-from data.photos import read_photo
-from inference.book import is_book, restore_book
-from inference.folder import FAILED, UNTOUCHED, Outcome, reason
+from inference.folder import FAILED, Outcome
+from inference.record import Record
 from inference.restorer import Restored
-from inference.sheet import eight_bit, shrink
-from inference.sources import MASK, Listing, require_regular
-from utils.files import printable, write_csv, write_text
+from inference.sheet import shrink
+from inference.sources import MASK
+from utils.files import csv_text, printable
 
-FOUND = "found"
 _THUMBNAIL, _QUALITY = 560, 78
 # What would be removed is shown in this colour, half transparent.
 _MARK = np.array([255, 0, 90], np.float32)
@@ -42,72 +39,50 @@ def masks_in(folder: Path) -> Callable[[Path], np.ndarray | None]:
     return mask_of
 
 
-def look(
-    restorer: Callable[..., Restored], listing: Listing, told: Callable[[Path], np.ndarray | None] | None,
-    report: Report,
-) -> Iterator[Outcome]:  # fmt: skip
-    """Looks at every picture of `listing` and writes nothing; `restorer` is one that only looks."""
-    for name, why in listing.closed.items():
-        yield Outcome(name, FAILED, message=why)
-    for outcome in map(Outcome, listing.pictures):
-        source, start = listing.root / outcome.name, time.perf_counter()
-        try:
-            require_regular(source)
-            if is_book(source):
-                book = restore_book(source, restorer)
-                outcome.status = FOUND if book.changed else UNTOUCHED
-                outcome.message = str(book).replace("restored", "would be restored").removesuffix(", copied")
-            else:
-                pixels = read_photo(source).pixels
-                restored = restorer(pixels, told(outcome.name) if told else None)
-                outcome.status = FOUND if restored.mask.any() else UNTOUCHED
-                report.see(outcome, pixels, restored)
-                share, sure = report.measures[outcome.name]
-                found = f"{share:.2%} would be removed, certainty {sure:.2f}"
-                outcome.message = found if share else "no occluder found"
-        except Exception as error:
-            outcome.status, outcome.message = FAILED, reason(error, source)
-        outcome.steps["look"] = time.perf_counter() - start
-        yield outcome
-
-
 @dataclass
 class Report:
     """Collects what the pictures of a run were like.
 
     Attributes:
         pages: whether thumbnails are kept for the page.
+        looks: whether nothing is restored; then the thumbnails show what would be removed.
+        mark: what goes before the files' suffixes.
         measures: by name: (share of the picture that is covered, certainty of the least certain occluder).
     """
 
     pages: bool = False
+    looks: bool = False
+    mark: str = ""
     measures: dict[Path, tuple[float, float]] = field(default_factory=dict)
     _thumbnails: dict[Path, tuple[str, str]] = field(default_factory=dict)
 
+    @property
+    def files(self) -> list[Path]:
+        """What `write` is going to write: a table, and with `pages` a page to look through."""
+        return [Path(f"report{self.mark}{suffix}") for suffix in (".csv", ".html")[: 1 + self.pages]]
+
     def see(self, outcome: Outcome, pixels: np.ndarray, restored: Restored) -> None:
         """Notes one picture: RGB uint8 or uint16 [H, W, 3], and what was made of it."""
-        self.measures[outcome.name] = float(np.count_nonzero(restored.mask) / restored.mask.size), restored.certainty
+        self.measures[outcome.name] = float(restored.mask.mean()), restored.certainty
         if not (self.pages and restored.mask.any()):
             return
         before, after = (eight_bit(shrink(picture, _THUMBNAIL)) for picture in (pixels, restored.image))
-        if outcome.status == FOUND:
+        if self.looks:
             share = shrink(np.repeat(restored.mask[..., None], 3, 2) * np.uint8(255), _THUMBNAIL) / np.float32(510)
             after = (after + share * (_MARK - after)).astype(np.uint8)
         self._thumbnails[outcome.name] = tuple(
             base64.b64encode(encode_image(picture, ".jpg", _QUALITY)).decode() for picture in (before, after)
         )
 
-    def write(self, folder: Path, outcomes: list[Outcome], mark: str = "") -> list[Path]:
-        """Writes `report.csv`, and with `pages` `report.html`; `mark` goes before the suffix. Returns the files."""
+    def write(self, record: Record, outcomes: list[Outcome]) -> None:
+        """Writes `files` beside the results of `record`; OSError where it must not."""
         rows: list[list[object]] = [["name", "status", "share", "certainty", "seconds", "message"]]
         for outcome in outcomes:
             measures = [f"{value:.6f}" for value in self.measures.get(outcome.name, ())] or ["", ""]
             rows.append([outcome.name, outcome.status, *measures, f"{outcome.seconds:.3f}", outcome.message])
-        table, page = (folder / f"report{mark}{suffix}" for suffix in (".csv", ".html"))
-        write_csv(table, rows)
-        if self.pages:
-            write_text(page, self._page(outcomes))
-        return [table, page] if self.pages else [table]
+        for file, text in zip(self.files, (csv_text(rows), self._page(outcomes)), strict=False):
+            record.write(file, {"source": [], "with": "", "root": ""}, False,
+                         {file: text.encode("utf-8", "surrogateescape")})  # fmt: skip
 
     def _page(self, outcomes: list[Outcome]) -> str:
         shown = [outcome for outcome in outcomes if outcome.name in self._thumbnails]

@@ -214,7 +214,7 @@ class Restorer:
             MemoryError: memory does not suffice, with the smallest tiles neither.
         """
         seconds: dict[str, float] = {}
-        with _timed({} if isinstance(image, np.ndarray) else seconds, "read"):
+        with timed({} if isinstance(image, np.ndarray) else seconds, "read"):
             picture = as_pixels(image)
         if mask is not None and mask.shape != picture.shape[:2]:
             raise ValueError(f"a mask of {mask.shape} for a picture of {picture.shape[:2]}: expected the same")
@@ -228,16 +228,16 @@ class Restorer:
             raise ValueError("these weights paint what a mask tells them and find nothing: give the mask, or take "
                              "weights that carry a locator as well")
         working = self.working_size(*picture.shape[:2])
-        with _timed(seconds, "locate"):
+        with timed(seconds, "locate"):
             located = self._find(picture) if looks else _told(picture, mask, working)
             if looks and mask is not None:
                 located = _corrected(located, _told(picture, mask, working), mask_mode)
         # The border of what is covered is known as well as the small copy shows it.
         rules = PasteRules().scaled(max(working) / max(located.mask.shape))
         result, changed = picture.copy(), np.zeros(picture.shape[:2], np.uint8)
-        with _timed(seconds, "restore"):
+        with timed(seconds, "restore"):
             patches = self._fill(picture, located, working, rules) if fill else []
-        with _timed(seconds, "compose"):
+        with timed(seconds, "compose"):
             for patch in patches:
                 paste(result, changed, patch, working, rules)
             if mask is not None and mask_mode == "protect":
@@ -278,7 +278,7 @@ class Restorer:
         """
         seconds["locate"] = 0.0
         size = picture.shape[:2]
-        with _timed(seconds, "restore"):
+        with timed(seconds, "restore"):
             small = shrink(picture, self.working_size(*size))
             output = self._network(small, self._cut(*small.shape[:2]), may_cut=not self._is_plain)
             if small.shape == picture.shape:
@@ -286,7 +286,7 @@ class Restorer:
             else:
                 result = picture.copy()
                 add_difference(result, output - to_float(small).transpose(2, 0, 1))
-        with _timed(seconds, "compose"):
+        with timed(seconds, "compose"):
             mask = np.ones(size, np.uint8) if self._is_plain else changes(result, picture)
         return Restored(result, mask, 0, seconds)
 
@@ -369,10 +369,11 @@ def _check(mode: str, scale: str | float) -> None:
 
 
 @contextmanager
-def _timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+def timed(seconds: dict[str, float], step: str) -> Iterator[None]:
+    """Adds how long its block takes to `seconds[step]`."""
     start = time.perf_counter()
     yield
-    seconds[step] = time.perf_counter() - start
+    seconds[step] = seconds.get(step, 0.0) + time.perf_counter() - start
 
 
 def as_pixels(image: Picture) -> np.ndarray:

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data.images import pictures_below, read_rgb, write_image
+from data.images import eight_bit, pictures_below, read_rgb, write_image
 from utils.command import DONE, command
 
 CELL_SIDE = 460
@@ -50,11 +50,6 @@ def shrink(rgb: np.ndarray, side: int) -> np.ndarray:
         return rgb
     size = (max(round(rgb.shape[1] * scale), 1), max(round(rgb.shape[0] * scale), 1))
     return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-
-
-def eight_bit(rgb: np.ndarray) -> np.ndarray:
-    """uint8 of uint8 or uint16, to look at."""
-    return rgb if rgb.dtype == np.uint8 else (rgb >> 8).astype(np.uint8)
 
 
 def _draw_cell(cell: np.ndarray, caption: str, small: np.ndarray) -> None:

@@ -6,13 +6,14 @@ import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePath
 
 from data.images import IMAGE_SUFFIXES
-from data.kinds import kind_of_file
+from data.kinds import SUFFIXES, kind_of_file
 
 # What is written beside a result: its mask and its sheet, with its whole name in front, so that no two can meet.
 SIDE_FILES = MASK, SHEET = ".mask.png", ".compare.jpg"
@@ -28,12 +29,21 @@ class Listing:
     others: list[Path] = field(default_factory=list)
     linked: list[Path] = field(default_factory=list)  # Folders; not followed, as they may lead in a circle.
     closed: dict[Path, str] = field(default_factory=dict)  # Folders that could not be searched, and why.
+    place: str = ""  # What tells `root` from other sources' roots: its own path, or an address that stands behind it.
+
+    def refuse_clashes(self, written: Sequence[str]) -> None:
+        """ValueError where a picture has the name of what is `written` beside the results, or the end of its name."""
+        pictures = set(self.pictures)
+        sides = {beside(name, side) for name in pictures for side in written if side in SIDE_FILES}
+        for name in sorted(pictures & (sides | set(map(Path, written)))):
+            raise ValueError(f"{self.root / name}: what is written beside the results would take the place of its "
+                             "result; leave it out with --include, or do without --save-mask, --compare and --report")
 
 
 def is_one_file(source: str | os.PathLike[str], results: str | os.PathLike[str]) -> bool:
-    """Whether one photo is to become one file, and not a file in a folder: `results` is named like a picture."""
+    """Whether one photo is to become one file, and not a file in a folder: `results` is named like one."""
     source, results = Path(source), Path(results)
-    return source.is_file() and not results.is_dir() and results.suffix.lower() in IMAGE_SUFFIXES
+    return source.is_file() and not results.is_dir() and results.suffix.lower() in SUFFIXES
 
 
 def list_pictures(source: str | os.PathLike[str], results: str | os.PathLike[str], include: str = "*") -> Listing:
@@ -53,8 +63,8 @@ def list_pictures(source: str | os.PathLike[str], results: str | os.PathLike[str
     if root.resolve() == target:
         raise ValueError(f"{results}: results would overwrite their own sources; name another folder")
     listing = Listing(root, [])
-    for name in sorted(_walk(listing, target, include.lower())) if source.is_dir() else [Path(source.name)]:
-        (listing.pictures if _is_picture(root / name) else listing.others).append(name)
+    for name in sorted(_walk(listing, target, include)) if source.is_dir() else [Path(source.name)]:
+        (listing.pictures if is_picture(name, partial(kind_of_file, root / name)) else listing.others).append(name)
     listing.linked.sort()
     # The results' folder may lie above the source's, and then hold a sub-folder of the same name.
     for name in {root.resolve() / name for name in listing.pictures} & {target / name for name in listing.pictures}:
@@ -63,9 +73,14 @@ def list_pictures(source: str | os.PathLike[str], results: str | os.PathLike[str
     return listing
 
 
-def _is_picture(path: Path) -> bool:
-    """By its name, or by its content: also of kinds that are not read, which are failures then, each by name."""
-    return path.suffix.lower() in IMAGE_SUFFIXES or kind_of_file(path) != ""
+def is_picture(name: PurePath, kind: Callable[[], str]) -> bool:
+    """By its name, or its content's `kind`: also of kinds that are not read, which are failures then, each by name."""
+    return name.suffix.lower() in IMAGE_SUFFIXES or kind() != ""
+
+
+def is_wanted(name: PurePath, include: str) -> bool:
+    """Whether nothing on the way to a file is hidden, and its name fits the pattern."""
+    return not any(part[0] == "." for part in name.parts) and fnmatch(name.name.lower(), include.lower())
 
 
 def _walk(listing: Listing, results: Path, include: str) -> Iterator[Path]:
@@ -79,15 +94,16 @@ def _walk(listing: Listing, results: Path, include: str) -> Iterator[Path]:
         below = here.relative_to(listing.root)
         subfolders[:] = [name for name in subfolders if name[0] != "." and (here / name).resolve() != results]
         listing.linked.extend(below / name for name in subfolders if (here / name).is_symlink())
-        yield from (below / name for name in names if name[0] != "." and fnmatch(name.lower(), include))
+        yield from (below / name for name in names if is_wanted(below / name, include))
 
 
 def _refuse_foreign(root: Path, results: Path) -> None:
     """A folder inside the source may hold results, which have the names of sources, or photos like all the others."""
     for folder, _, names in os.walk(results) if results.is_relative_to(root.resolve()) else ():
         for name in names:
-            original = root / Path(folder, name).relative_to(results)
-            if name[0] == "." or not _is_picture(Path(folder, name)):
+            path = Path(folder, name)
+            original = root / path.relative_to(results)
+            if name[0] == "." or not is_picture(path, partial(kind_of_file, path)):
                 continue
             if any(original.with_name(name.removesuffix(side)).exists() for side in ("", *SIDE_FILES)):
                 continue

@@ -172,12 +172,16 @@ def test_one_photo_becomes_one_file_of_its_kind_and_nothing_else_is_touched(tmp_
     capsys.readouterr()
     for name, more, words in [
         (target, [], "is there already"), (photo, ["--overwrite"], "is the photo itself"),
-        (tmp_path / "out.png", [], "of its photo's kind"), (tmp_path / "out2.jpg", ["--save-mask"], "name a folder"),
+        (tmp_path / "out.png", [], "kind, JPEG by its content; name it *.jpg"),
+        (tmp_path / "out.pdf", [], "kind, JPEG by"), (tmp_path / "out2.jpg", ["--save-mask"], "name a folder"),
     ]:  # fmt: skip
         assert predict.main([str(photo), str(name), "--device", "cpu", *more]) == 2
         assert words in capsys.readouterr().err
     assert photo.read_bytes() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "one.jpg"]
+    photo.rename(tmp_path / "one.png")
+    assert predict.main([str(tmp_path / "one.png"), str(tmp_path / "out.jpg"), "--device", "cpu"]) == 0
+    assert (tmp_path / "out.jpg").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "one.png", "out.jpg"]
 
 
 def test_the_parts_of_a_run_together_are_the_run(tmp_path, monkeypatch, stand_in):

@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -29,6 +30,8 @@ from utils.files import write_text
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 _ROOT = Path(__file__).resolve().parent.parent
+# A child that has not ended by then hangs: the slowest case of the benchmark takes a third of it.
+LONGEST_SECONDS = 3 * 3600.0
 
 
 class WorkerKilledError(RuntimeError):
@@ -95,13 +98,18 @@ def _begin_worker(prepare: Callable[[], None] | None) -> None:
         prepare()
 
 
-def run_child(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Ended:
-    """Runs a command in `folder` to its end; ChildError for another exit code than 0, or a signal."""
+def run_child(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str], limit: float = LONGEST_SECONDS
+) -> Ended:
+    """Runs a command in `folder` to its end; ChildError for another exit code than 0, a signal, or `limit` seconds."""
     start = time.perf_counter()
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
         )
+        # Ended by its number: asking `process` would take its end away from wait4.
+        guard = threading.Timer(limit, os.kill, (process.pid, signal.SIGKILL))
+        guard.start()
         try:
             # wait4 tells the use of this very process; getrusage would mix it with every earlier one.
             _, status, usage = os.wait4(process.pid, 0)
@@ -109,10 +117,14 @@ def run_child(command: Sequence[str], folder: Path, environment: Mapping[str, st
             process.kill()
             process.wait()
             raise
+        finally:
+            guard.cancel()
         seconds = time.perf_counter() - start
         process.returncode = code = os.waitstatus_to_exitcode(status)
         output.seek(0)
         words = output.read().decode("utf-8", errors="replace")
+    if code == -signal.SIGKILL and seconds >= limit:
+        raise ChildError(f"ended because it had not come to an end after {limit:g} seconds", words)
     if code:
         raise ChildError(f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}", words)
     return Ended(seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9, words)

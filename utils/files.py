@@ -105,11 +105,16 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
     write_bytes(path, text.encode("utf-8", "surrogateescape"))
 
 
-def write_csv(path: str | os.PathLike[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Writes rows, the first of which are the headings, as CSV to `path`, as `write_text` does."""
+def csv_text(rows: Iterable[Sequence[Any]]) -> str:
+    """Rows, the first of which are the headings, as CSV."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    write_text(path, text.getvalue())
+    return text.getvalue()
+
+
+def write_csv(path: str | os.PathLike[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Writes `csv_text(rows)` to `path`, as `write_text` does."""
+    write_text(path, csv_text(rows))
 
 
 def make_folder(path: Path) -> None:

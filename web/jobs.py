@@ -29,7 +29,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from data.images import BadImageError
+from data.images import BadImageError, eight_bit
 from data.masks import read_mask, write_mask
 from data.photos import Encoded, Photo, count_pixels, encode_photo, read_photo
 from inference.find.locate import enlarge_mask
@@ -288,14 +288,12 @@ def _shown(rgb: np.ndarray, photo: Photo, pixels: int) -> bytes:
     if scale < 1:
         size = tuple(max(1, round(side * scale)) for side in rgb.shape[1::-1])
         rgb = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-    if rgb.dtype == np.uint16:
-        rgb = (rgb // 257).astype(np.uint8)
     profile = b""
     with suppress(Exception), Image.open(io.BytesIO(photo.source)) as image:
         profile = image.info.get("icc_profile") or b""
     buffer = io.BytesIO()
     profile = profile if profile[16:20] == b"RGB " else b""
-    Image.fromarray(rgb).save(buffer, "JPEG", quality=_SHOWN_QUALITY, icc_profile=profile)
+    Image.fromarray(eight_bit(rgb)).save(buffer, "JPEG", quality=_SHOWN_QUALITY, icc_profile=profile)
     return buffer.getvalue()
 
 

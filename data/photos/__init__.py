@@ -18,21 +18,21 @@ import numpy as np
 
 from data.images import BadImageError, check_single, open_picture, turn_back, turn_upright
 from data.kinds import kind_of_file, unread
-from data.photos import bmp_webp, colours, heif_avif, jpeg, png, tiff
+from data.photos import anew, bmp, colours, jpeg, png, tiff
 from data.photos.colours import Encoded
 
 __all__ = ["Encoded", "Photo", "count_pages", "count_pixels", "encode_photo", "next_page", "read_photo"]
 # By Pillow's names: decode(source, name) and encode(source, name, rgb, mask), in the stored orientation.
 _KINDS = {
-    "JPEG": (jpeg.decode, jpeg.encode),
+    "JPEG": (colours.decode, jpeg.encode),
     "PNG": (png.decode, png.encode),
     "TIFF": (tiff.decode, tiff.encode),
-    "WEBP": (colours.decode, bmp_webp.encode_webp),
-    "BMP": (colours.decode, bmp_webp.encode_bmp),
-    "HEIF": (colours.decode, heif_avif.encode),
-    "AVIF": (colours.decode, heif_avif.encode),
+    "WEBP": (colours.decode, anew.encode),
+    "BMP": (colours.decode, bmp.encode),
+    "HEIF": (colours.decode, anew.encode),
+    "AVIF": (colours.decode, anew.encode),
 }
-heif_avif.register()
+anew.register()
 
 
 class Photo(NamedTuple):
@@ -112,7 +112,7 @@ def encode_photo(photo: Photo, pixels: np.ndarray, mask: np.ndarray) -> Encoded:
 def _kind(path: str | os.PathLike[str]) -> str:
     """By Pillow's name. Told without Pillow, which opens fewer files than are restored here."""
     kind = kind_of_file(path)
-    if kind == "HEIC" and heif_avif.reads_heic():
+    if kind == "HEIC" and anew.reads_heic():
         return "HEIF"
     if not kind:
         with open_picture(path) as image:  # Says what is wrong, or knows a kind that is rarer still.

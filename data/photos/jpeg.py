@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-from data.images import BadImageError, encode_image, open_picture, stored_orientation, turn_back
+from data.images import encode_image, open_picture, stored_orientation, turn_back
+from data.jpeg_segments import APP0, APP14, COM, DRI, Segment, UnsupportedJpegError, join, split, with_end
 from data.photos import jpeg_file
-from data.photos.colours import Encoded, cover, read_samples, rgb_of
+from data.photos.colours import Encoded, cover, read_samples
 
 # Pixels that are transformed at a time; the arrays between take about 50 bytes for each.
 _BATCH_PIXELS = 1 << 20
@@ -34,23 +35,12 @@ _FREQUENCY, _POSITION = np.ogrid[:8, :8]
 _DCT = np.cos((2 * _POSITION + 1) * _FREQUENCY * np.pi / 16) / np.where(_FREQUENCY, 2, np.sqrt(8))
 
 
-def decode(source: bytes, name: str) -> tuple[np.ndarray, int]:
-    """RGB uint8 and the EXIF orientation; a lost end marker loses nothing, lost data are refused."""
-    samples, mode, image = read_samples(jpeg_file.with_end(source), name)
-    try:
-        segments, _ = jpeg_file.split(source, forgiving=True)
-        jpeg_file.demand_whole(segments, image)
-    except jpeg_file.UnsupportedJpegError as error:
-        raise BadImageError(f"{name}: {error}") from error
-    return rgb_of(samples, mode), stored_orientation(image)
-
-
 def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
-    """`source`, which `decode` has read, with `rgb` (uint8, stored orientation) where `mask` is 1."""
-    source = jpeg_file.with_end(source)
+    """`source`, which was decoded before, with `rgb` (uint8, stored orientation) where `mask` is 1."""
+    source = with_end(source)
     try:
-        return replace_blocks(source, rgb, mask, whole=True)
-    except jpeg_file.UnsupportedJpegError as error:
+        return replace_blocks(source, rgb, mask)
+    except UnsupportedJpegError as error:
         notes = [f"every block of the JPEG was encoded anew, with the same tables ({error})"]
     samples, mode, image = read_samples(source, name)
     cover(samples, mode, mask, rgb)
@@ -73,25 +63,25 @@ def encode_like(source: bytes, name: str, rgb: np.ndarray, quality: int) -> byte
         return _encode_in_place_of(image, turn_back(rgb, stored_orientation(image)))
 
 
-def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray, whole: bool = False) -> Encoded:
+def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> Encoded:
     """Writes `rgb` into the blocks of a JPEG file that have changed pixels; all others keep their coefficients exactly.
 
     In the decoded picture one pixel beside a touched block of a subsampled component may change, where decoders blend
     neighbours. All APPn and COM segments stay byte for byte and in order, but for an index of further pictures (MPF).
-    `UnsupportedJpegError` says why it cannot be done for this file or kind of file. `whole`: `decode` has read it.
+    `source` was decoded before, which tells what lacks; `UnsupportedJpegError` says why it cannot be done for it.
     """
     jpeg = jpeg_file.parse(source)
-    planes = jpeg_file.checked_coefficients(jpeg, whole)
+    planes = jpeg_file.checked_coefficients(jpeg)
     _put_blocks(jpeg, planes, rgb, changed)
     content = jpeg_file.with_coefficients(jpeg, planes)
     # Nothing is returned that does not read back as what was to be written.
     written = jpeg_file.parse(content)
     same = all(map(np.array_equal, planes, jpeg_file.coefficients(written)))
     if not same or _colours(written) != _colours(jpeg):
-        raise jpeg_file.UnsupportedJpegError("what was written reads back differently")
+        raise UnsupportedJpegError("what was written reads back differently")
     lost = {
         "what lies behind the picture (further pictures, a video) is dropped": jpeg.trailing.strip(b"\0"),
-        "restart markers are dropped": any(s.marker == jpeg_file.DRI and any(s.payload) for s in jpeg.segments),
+        "restart markers are dropped": any(s.marker == DRI and any(s.payload) for s in jpeg.segments),
         "a progressive CMYK file becomes sequential": jpeg.progressive and not written.progressive,
     }
     return Encoded(content, tuple(words for words, happened in lost.items() if happened))
@@ -141,8 +131,8 @@ def _encode_in_place_of(image: Image.Image, samples: np.ndarray) -> bytes:
     sampling = max(JpegImagePlugin.get_sampling(image), 0)
     picture = Image.fromarray(samples, image.mode)
     picture.save(buffer, "JPEG", progressive=progressive, qtables=tables, subsampling=sampling)
-    markers = {f"APP{number}": jpeg_file.APP0 + number for number in range(16)} | {"COM": jpeg_file.COM}
-    old = [jpeg_file.Segment(markers[kind], payload) for kind, payload in image.applist]
-    kept = [each for each in old if each.marker != jpeg_file.APP14 and not each.is_picture_index]
-    new, _ = jpeg_file.split(buffer.getvalue())
-    return jpeg_file.encode(kept + [each for each in new if each.marker == jpeg_file.APP14 or not each.is_metadata])
+    markers = {f"APP{number}": APP0 + number for number in range(16)} | {"COM": COM}
+    old = [Segment(markers[kind], payload) for kind, payload in image.applist]
+    kept = [each for each in old if each.marker != APP14 and not each.is_picture_index]
+    new, _ = split(buffer.getvalue())
+    return join(kept + [each for each in new if each.marker == APP14 or not each.is_metadata])

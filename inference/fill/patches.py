@@ -15,6 +15,7 @@ from math import ceil
 import cv2
 import numpy as np
 
+from data.images import eight_bit
 from inference.fill.lines import LineRules, find_bars, find_lines
 from inference.fill.paper import PaperRules, carry_on, paper_under, with_remains, without_ink
 from inference.fill.strokes import draw_lines
@@ -113,7 +114,7 @@ def whole_letters(picture: np.ndarray, mask: np.ndarray, paste: PasteRules, rule
     """The mask with the small remains of letters that it cuts; arguments as for `carry_page_on`."""
     if mask.all() or not mask.any():
         return mask
-    _, darkness = without_ink(_eight_bit(picture), mask, rules.paper)
+    _, darkness = without_ink(eight_bit(picture), mask, rules.paper)
     return with_remains(mask, darkness, _beyond(mask, paste), rules.paper)
 
 
@@ -127,16 +128,12 @@ def carry_page_on(picture: np.ndarray, mask: np.ndarray, paste: PasteRules, rule
     beyond = _beyond(mask, paste)
     if not ((beyond > 0) & (beyond <= rules.paper.ring)).any():
         return picture
-    page = _page(_eight_bit(picture), mask, beyond, rules) * np.float32(np.iinfo(picture.dtype).max / 255)
+    page = _page(eight_bit(picture), mask, beyond, rules) * np.float32(np.iinfo(picture.dtype).max / 255)
     changed = beyond < 0
     before = picture[changed].astype(np.float32)
     result = picture.copy()
     result[changed] = before + paste.weight(mask)[changed][:, None] * (page[changed] - before) + np.float32(0.5)
     return result
-
-
-def _eight_bit(picture: np.ndarray) -> np.ndarray:
-    return picture if picture.dtype == np.uint8 else ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _beyond(mask: np.ndarray, paste: PasteRules) -> np.ndarray:

@@ -7,6 +7,7 @@ from PIL import Image
 
 from data.images import (
     BadImageError,
+    eight_bit,
     encode_image,
     open_picture,
     pictures_below,
@@ -18,6 +19,7 @@ from data.images import (
     upright_size,
     write_image,
 )
+from inference.sheet import draw_comparison
 from tests.data.photos.files import STORE, exif_of
 
 
@@ -121,6 +123,18 @@ def test_modes_become_rgb(tmp_path):
     assert np.array_equal(read_rgb(tmp_path / "deep.png")[..., 0], grey)
     Image.fromarray(picture()).convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
     assert abs(read_rgb(tmp_path / "cmyk.jpg").astype(int) - picture()).mean() < 3
+
+
+def test_sixteen_bits_become_the_nearest_eight_everywhere(tmp_path):
+    values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    nearest = np.rint(values / 257).astype(np.uint8)
+    assert np.array_equal(eight_bit(values), nearest)
+    assert eight_bit(nearest) is nearest
+    Image.fromarray(values).save(tmp_path / "x.png")
+    assert np.array_equal(read_rgb(tmp_path / "x.png")[..., 0], nearest)
+    wide = np.repeat(values[..., None], 3, 2)
+    sheets = [draw_comparison(page, page, np.zeros((256, 256), np.uint8)) for page in (wide, eight_bit(wide))]
+    assert np.array_equal(*sheets)
 
 
 def test_wrong_arguments_are_refused(tmp_path):

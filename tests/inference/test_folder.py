@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inference import folder
+from inference import folder, record
 from inference.folder import Outcome, ResultsError, restore_folder
 from inference.record import RECORD
 from inference.restorer import Restored
@@ -165,14 +165,14 @@ def test_a_picture_named_like_the_mask_of_another_is_refused_before_anything_is_
 def test_a_full_disk_fails_a_picture_and_three_in_a_row_stop_it(source, tmp_path, monkeypatch, full, number, expected):
     for index in range(6):
         Image.fromarray(page(40, 50, None)).save(source / f"p{index}.png")
-    real, told = folder.write_bytes, []
+    real, told = record.write_bytes, []
 
     def write(path, content):
         if path.name in full:
             raise OSError(number, os.strerror(number), str(path))
         real(path, content)
 
-    monkeypatch.setattr(folder, "write_bytes", write)
+    monkeypatch.setattr(record, "write_bytes", write)
     words = f"3 results in a row could not be written .*{os.strerror(number)}"
     with pytest.raises(ResultsError, match=words) if number != errno.EACCES else nullcontext():
         # Not list(): what was told before the error counts.
@@ -251,6 +251,19 @@ def test_a_result_that_is_not_finished_is_done_again_and_says_why(source, tmp_pa
     assert outcomes["a.jpg"].status == ("restored" if change == "weights" else "skipped")
     assert result.read_bytes() == expected
     assert set(states(source, tmp_path / "r", Weighed(weights)).values()) == {"skipped"}
+
+
+def test_photos_of_one_name_from_two_folders_do_not_replace_each_other(source, tmp_path):
+    other = tmp_path / "others"
+    other.mkdir()
+    Image.fromarray(page(50, 60)).save(other / "a.png")
+    run(source, tmp_path / "r")
+    before = (tmp_path / "r" / "a.png").read_bytes()
+    failed = run(other, tmp_path / "r")["a.png"]
+    assert str(failed).startswith(f"failed: a.png: {tmp_path / 'r' / 'a.png'}: is the result of another photo of this ")
+    assert (tmp_path / "r" / "a.png").read_bytes() == before
+    assert set(states(source, tmp_path / "r").values()) == {"skipped"}
+    assert states(other, tmp_path / "r", overwrite=True) == {"a.png": "untouched"}
 
 
 def test_a_mask_by_hand_counts_where_there_is_one(source, tmp_path):

@@ -14,6 +14,7 @@ from PIL import Image
 import predict
 from data.images import read_rgb
 from data.masks import write_mask
+from inference.record import RECORD
 from inference.report import masks_in
 from inference.restorer import Restorer
 
@@ -43,7 +44,8 @@ def test_a_dry_run_tells_share_and_certainty_and_writes_no_photo(tmp_path, photo
     told = capsys.readouterr()
     assert re.search(r"found: <b>&\\udcff.png: [0-9.]+% would be removed, certainty 0\.[0-9]+", told.out)
     assert "failed: bad.jpg: " in told.err
-    assert sorted(os.listdir(tmp_path / "out")) == ["report.csv", "report.html"]
+    assert "3 pictures: 1 found, 1 untouched, 1 failed" in told.out
+    assert sorted(os.listdir(tmp_path / "out")) == [RECORD, "report.csv", "report.html"]
     with open(tmp_path / "out" / "report.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
         rows = {row["name"]: row for row in csv.DictReader(file)}
     assert 0.005 < float(rows[odd]["share"]) < 0.1
@@ -56,6 +58,27 @@ def test_a_dry_run_tells_share_and_certainty_and_writes_no_photo(tmp_path, photo
     assert "&lt;b&gt;&amp;\\udcff.png" in page
     assert "1 pictures with occluders, 1 without, 1 failed" in page
     assert not re.search(r"(src|href)=\"(?!data:)", page)
+
+
+@pytest.mark.parametrize("name", ["report.csv", "report.html"])
+def test_a_report_never_takes_the_place_of_a_file_that_is_not_ours(tmp_path, capsys, name):
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "in" / "blank.png")
+    arguments = [str(tmp_path / "in"), str(tmp_path / "out"), "--dry-run", "--report", "--device", "cpu"]
+    for _ in range(2):  # The second replaces its own.
+        assert predict.main(arguments) == 0
+        assert "1 picture: 0 found, 1 untouched, 0 failed\n" in capsys.readouterr().out
+    for path in (tmp_path / "out").iterdir():
+        path.unlink()
+    (tmp_path / "out" / name).write_bytes(b"theirs")
+    assert predict.main(arguments) == 2
+    assert f"{name}: there is a file that this program did not make" in capsys.readouterr().err
+    assert (tmp_path / "out" / name).read_bytes() == b"theirs"
+    assert predict.main([*arguments, "--overwrite"]) == 0
+    assert (tmp_path / "out" / name).read_bytes() != b"theirs"
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "in" / name, "PNG")
+    assert predict.main(arguments) == 2
+    assert f"{name}: what is written beside the results would take the place" in capsys.readouterr().err
 
 
 def test_a_mask_by_hand_replaces_adds_and_protects(photo, restorer):

@@ -126,6 +126,11 @@ def test_a_process_that_dies_is_no_end_of_this_one(script, said, tmp_path):
     assert told.value.words == ("first\nthe reason\n" if "reason" in script else "")
 
 
+def test_a_process_that_hangs_is_ended_and_says_so(tmp_path):
+    with pytest.raises(ChildError, match=r"^ended because it had not come to an end after 0\.5 seconds: asleep$"):
+        run_child(["/bin/sh", "-c", "echo asleep; exec sleep 60"], tmp_path, {**os.environ}, limit=0.5)
+
+
 def test_a_process_that_ends_well_is_measured(tmp_path):
     ended = run_child([sys.executable, "-c", "block = bytearray(200_000_000); print('ok')"], tmp_path, {**os.environ})
     assert ended.words == "ok\n"

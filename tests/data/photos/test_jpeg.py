@@ -13,9 +13,9 @@ from PIL import Image
 
 import data.photos.jpeg
 from data.images import read_rgb
+from data.jpeg_segments import UnsupportedJpegError
 from data.photos import encode_photo, read_photo
 from data.photos.jpeg import replace_blocks
-from data.photos.jpeg_file import UnsupportedJpegError
 from tests.data.photos import jpegs
 from tests.data.photos.files import exif_of, filled, page
 from tests.data.photos.jpegs import KINDS, decode, with_patch

@@ -1,0 +1,170 @@
+"""A JPEG file as its segments, and whether its data are all there, which decoders do not tell.
+
+Marker names and layouts: ITU-T T.81, annex B.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from PIL import ImageChops, JpegImagePlugin
+
+# What Pillow raises at broken files.
+BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, OverflowError, RuntimeError, struct.error)
+EOI, SOS, DQT, DHT, DRI, COM = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xFE
+APP0, APP1, APP2, APP13, APP14 = 0xE0, 0xE1, 0xE2, 0xED, 0xEE
+_METADATA = (*range(APP0, APP0 + 16), COM)
+# Start of frame: baseline, extended sequential, progressive; those and the arithmetic ones that Pillow takes.
+FRAMES = 0xC0, 0xC1, 0xC2
+_READ_FRAMES, _PROGRESSIVE_FRAMES = (*FRAMES, 0xC9, 0xCA), (0xC2, 0xCA)
+# FF may be repeated as fill; neither a restart marker nor the start of a picture begins a segment.
+_MARKER = re.compile(rb"\xff+([\xc0-\xcf\xd9-\xfe])")
+# Within entropy-coded data FF is followed by 00 (a stuffed byte), a restart marker, or more FF (fill).
+_END_OF_DATA = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
+# Bits that no complete scan needs; no FF, which would begin a marker.
+_MORE_DATA = bytes((0x55, 0xA5, 0x3C, 0x00)) * 16
+# Arithmetic coding leaves out the zeros at its end; that so many would be left out happens once in 10^12 files.
+_ZEROS_LEFT_OUT = bytes(8)
+
+
+class UnsupportedJpegError(ValueError):
+    """A JPEG that lost data, or whose blocks cannot be replaced one by one; the message is the reason, without name."""
+
+
+class Segment(NamedTuple):
+    """The byte after FF, what follows the two bytes of length, and the coded bytes behind a start of scan."""
+
+    marker: int
+    payload: bytes
+    data: bytes = b""
+
+    @property
+    def is_metadata(self) -> bool:
+        return self.marker in _METADATA
+
+    @property
+    def is_picture_index(self) -> bool:
+        """Whether it is the Multi-Picture Format's list of the pictures behind the first."""
+        return self.marker == APP2 and self.payload.startswith(b"MPF\0")
+
+    def huffman_tables(self) -> Iterator[tuple[int, int]]:
+        """The number of each table that it defines, with 16 added for AC, and how many symbols it has."""
+        position = 0
+        while self.marker == DHT and position < len(self.payload):
+            symbols = sum(self.payload[position + 1 : position + 17])
+            yield self.payload[position], symbols
+            position += 17 + symbols
+
+
+def join(segments: Iterable[Segment]) -> bytes:
+    parts = [b"\xff\xd8"]
+    for marker, payload, data in segments:
+        parts += [bytes((0xFF, marker)), (len(payload) + 2).to_bytes(2, "big"), payload, data]
+    return b"".join((*parts, b"\xff\xd9"))
+
+
+def split(source: bytes, forgiving: bool = False) -> tuple[list[Segment], int]:
+    """Segments of the first picture in `source`, and where it ends; refuses bytes and markers where none may be.
+
+    `forgiving` is as decoders are: it skips bytes in front of the first scan, and where something else than segments
+    follows a scan, such as a phone's trailer, or nothing, the picture ends there without an end marker.
+    """
+    demand(source[:2] == b"\xff\xd8", "no JPEG file: it does not begin with FFD8")
+    segments, position, ended = [], 2, None
+    try:
+        while True:
+            found = (_MARKER.search if forgiving and not ended else _MARKER.match)(source, position)
+            demand(found or source[position:].strip(b"\xff"), "cut short: no end of image")
+            demand(found, f"byte {position} belongs to no segment")
+            marker, start = found[1][0], found.end()
+            if marker == EOI:
+                return segments, start
+            position = start + int.from_bytes(source[start : start + 2], "big")
+            demand(start + 2 <= position <= len(source), "cut short, or a segment of impossible length")
+            payload, data = source[start + 2 : position], b""
+            if marker == SOS:
+                found = _END_OF_DATA.search(source, position)
+                demand(found or forgiving, "cut short: no end of image")
+                end = found.start() if found else len(source)
+                data, position = source[position:end].rstrip(b"\xff"), end
+                ended = len(segments) + 1, end
+            segments.append(Segment(marker, payload, data))
+    except UnsupportedJpegError:
+        if not (forgiving and ended):
+            raise
+        return segments[: ended[0]], ended[1]
+
+
+def with_end(source: bytes) -> bytes:
+    """The file with an end marker behind its last scan, which some copies lack; `demand_whole` tells what else does."""
+    try:
+        _, end = split(source, forgiving=True)
+    except UnsupportedJpegError:  # Whatever that is, Pillow says what is wrong with it.
+        return source
+    return source if source[end - 2 : end] == b"\xff\xd9" else b"%b\xff\xd9%b" % (source[:end], source[end:])
+
+
+def demand_whole(source: bytes, decoded: JpegImagePlugin.JpegImageFile) -> None:
+    """Refuses data that end before the picture does, whatever follows them: decoders show grey there without a word.
+
+    Where data lack, more of them change what is seen; where none do, more are ignored. `decoded` is what Pillow made of
+    `source`, perhaps at a fraction of its size.
+    """
+    segments, _ = split(source, forgiving=True)
+    frame = next(segment for segment in segments if segment.marker in _READ_FRAMES)
+    more = _MORE_DATA if frame.marker in FRAMES else _ZEROS_LEFT_OUT + _MORE_DATA
+    # Intervals between restart markers end early each for itself.
+    longer = [each._replace(data=_RESTART.sub(more + rb"\g<0>", each.data) + more) if each.marker == SOS else each
+              for each in segments]  # fmt: skip
+    again, scale = opened(join(longer)), (*decoded.decoderconfig, 1)[0]
+    again.draft(None, (again.width // scale, again.height // scale))
+    try:
+        again.load()
+    except BROKEN as error:
+        raise UnsupportedJpegError(f"broken or cut short ({error})") from error
+    demand(not ImageChops.difference(decoded, again).getbbox(), "cut short: the data end before the picture")
+    _demand_all_parts(segments, frame)
+
+
+def _demand_all_parts(segments: list[Segment], frame: Segment) -> None:
+    """That no restart interval, component or bit of a coefficient lacks, which more data would not show."""
+    (high, wide), layers = struct.unpack(">HH", frame.payload[1:5]), frame.payload[6:]
+    factors = {layers[at]: divmod(layers[at + 1], 16)[::-1] for at in range(0, len(layers), 3)}
+    largest, interval = [max(axis) for axis in zip(*factors.values(), strict=True)], 0
+    missing = {id: np.full(64, -1) for id in factors}
+    for marker, payload, data in segments:
+        if marker == DRI:
+            interval = int.from_bytes(payload[:2], "big")
+        if marker != SOS:
+            continue
+        ids = [id for id in payload[1:-3:2] if id in factors]
+        first, last, bits = payload[-3:] if frame.marker in _PROGRESSIVE_FRAMES else (0, 63, 0)
+        for id in ids:
+            missing[id][first : last + 1] = bits & 15
+        # A scan of one component counts its blocks, one of several the units of all of them together.
+        own = factors[ids[0]] if len(ids) == 1 else (1, 1)
+        units = math.prod(-(-side * n // (8 * most)) for side, n, most in zip((high, wide), own, largest, strict=True))
+        complete = not interval or len(_RESTART.findall(data)) >= -(-units // interval) - 1
+        demand(complete, "cut short: restart markers are missing")
+    demand(all(not each.any() for each in missing.values()), "cut short: scans that leave out components or bits")
+
+
+def opened(content: bytes) -> JpegImagePlugin.JpegImageFile:
+    """Pillow's view of a file."""
+    try:
+        return JpegImagePlugin.JpegImageFile(io.BytesIO(content))
+    except BROKEN as error:
+        raise UnsupportedJpegError(f"broken or cut short ({error})") from error
+
+
+def demand(condition: object, otherwise: str) -> None:
+    """Refuses the file with the reason `otherwise`."""
+    if not condition:
+        raise UnsupportedJpegError(otherwise)
