@@ -49,7 +49,7 @@ from data.batches.patches import WorkerError, make_loader
 from data.batches.sampling import lr_at, stage_at
 from data.contest.lists import ListError
 from data.images import BadImageError
-from inference.fill.restored import fill_patch
+from inference.fill.patches import fill_patch
 from inference.validation import validate, validation_pages
 from losses import TotalLoss
 from models.locator import Locator

@@ -29,12 +29,11 @@ from configs.schema import PredictConfig
 from data.photos import read_photo
 from inference.engines.opened import Graph, open_backend
 from inference.engines.runtimes import Backend
-from inference.fill.patches import network_patches, page_patches
-from inference.fill.restored import restored_patches
-from inference.find.locate import Located, enlarge_mask, locate, locate_whole, shrink, to_float
+from inference.fill.patches import network_patches, page_patches, restored_patches
+from inference.find.locate import Located, enlarge_mask, locate, locate_whole, shrink, to_float, within_memory
 from inference.find.occlusion import LOCATOR_RULES, OcclusionRules
 from inference.paste import PasteRules, Patch, add_difference, paste
-from inference.tiles import Cut, Network, equal_cut, mean_over_flips, single_cut, within_memory
+from inference.tiles import Cut, Network, equal_cut, mean_over_flips, single_cut
 from models.weights import Weights, load_weights
 
 Picture = Union[np.ndarray, Image.Image, str, "os.PathLike[str]"]

@@ -16,8 +16,8 @@ from itertools import chain
 
 import numpy as np
 
-from inference.engines.runtimes import Backend, Engine
-from utils.machine import available_bytes
+from inference.engines.runtimes import Backend
+from utils.machine import lack_of_memory
 
 # A network, or what stands in for one: float32 [1, 3, h, w] -> [1, K, h, w].
 TileFunction = Callable[[np.ndarray], np.ndarray]
@@ -33,10 +33,6 @@ SMALLEST_TILE = 512
 # Bytes per pixel of a tile and channel of the first level, at the peak of a forward pass with TLC, rounded up: how much
 # the process grew (resident memory) in its first tile of 0.6 to 2.4 megapixels, widths 16 and 32, two threads.
 _BYTES_PER_CHANNEL = {"paddle": 85, "onnxruntime": 32, "openvino": 40}
-# The same of a locator's look: bytes per pixel of the copy, measured at 512 x 384 and 512 x 512.
-_BYTES_PER_LOOK_PIXEL = {"paddle": 700, "onnxruntime": 250, "openvino": 350}
-# What is left for everything else that runs, the full-size picture included.
-SHARE = 0.7
 _MIRRORINGS = ((), (3,), (2,), (2, 3))
 _log = logging.getLogger(__name__)
 
@@ -183,29 +179,6 @@ def mean_over_flips(function: TileFunction) -> TileFunction:
         return reduce(np.add, results) / np.float32(len(_MIRRORINGS))
 
     return average
-
-
-def lack_of_memory(needed: float) -> str | None:
-    """Why something of so many bytes would not fit into the machine's memory, or None."""
-    available = available_bytes() if needed else None
-    if available is None or needed <= SHARE * available:
-        return None
-    return f"it takes about {needed / SHARE / 1e6:.0f} MB, and {available / 1e6:.0f} MB are available"
-
-
-def within_memory(locator: Engine, look: TileFunction) -> TileFunction:
-    """`look`, which runs a locator, with a `MemoryError` on a CPU where a picture would not fit: it cannot be cut."""
-    per_pixel = _BYTES_PER_LOOK_PIXEL.get(locator.name, 700) if locator.device == "cpu" else 0
-
-    def checked(picture: np.ndarray) -> np.ndarray:
-        height, width = picture.shape[2:]
-        problem = lack_of_memory(per_pixel * height * width)
-        if problem:
-            raise MemoryError(f"memory does not suffice to look at {height}x{width} pixels: {problem}. Close other "
-                              "programs, or raise the memory limit")
-        return look(picture)
-
-    return checked
 
 
 class Network:

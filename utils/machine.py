@@ -22,6 +22,8 @@ from tqdm import tqdm
 
 # What Paddle prints at every import as soon as it may use more than one thread.
 _SERMON = ("WARNING: OMP_NUM_THREADS set to", "PLEASE USE OMP_NUM_THREADS WISELY")
+# Of the memory that is available, this much may be planned with; the rest is for everything else that runs.
+SHARE = 0.7
 _log = logging.getLogger(__name__)
 
 
@@ -209,6 +211,14 @@ def available_bytes(root: str = "/") -> int | None:
                 cached = int(stat.get("total_inactive_file" if first else "inactive_file", 0))
                 known.append(max(0, int(limit) - int(used) + cached))
     return min(known, default=None)
+
+
+def lack_of_memory(needed: float) -> str | None:
+    """Why something of so many bytes would not fit into the machine's memory, or None."""
+    available = available_bytes() if needed else None
+    if available is None or needed <= SHARE * available:
+        return None
+    return f"it takes about {needed / SHARE / 1e6:.0f} MB, and {available / 1e6:.0f} MB are available"
 
 
 def _lines(path: Path) -> list[str]:

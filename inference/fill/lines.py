@@ -49,10 +49,10 @@ class LineRules:
 
     def scaled(self, factor: float) -> LineRules:
         """The same lengths in pixels that are `factor` times smaller."""
-        lengths = ("piece", "gap", "support", "longest", "reach", "slack", "near", "neighbour", "agree", "snap",
-                   "narrowest", "broadest")  # fmt: skip
-        own = {name: getattr(self, name) for name in lengths}
-        return replace(self, **{name: type(value)(round(value * factor, 3)) for name, value in own.items()})
+        names = ("piece", "gap", "support", "longest", "reach", "slack", "near", "neighbour", "agree", "snap",
+                 "narrowest", "broadest")  # fmt: skip
+        lengths = {name: getattr(self, name) for name in names}
+        return replace(self, **{name: type(value)(round(value * factor, 3)) for name, value in lengths.items()})
 
 
 @dataclass
@@ -165,7 +165,7 @@ def _pieces(grey: np.ndarray, shortest: float) -> list[tuple[np.ndarray, np.ndar
         return []
     starts, stops = segments[:, 0, :2].astype(np.float64), segments[:, 0, 2:].astype(np.float64)
     lengths = np.hypot(*(stops - starts).T)
-    order = [index for index in np.argsort(-lengths, kind="stable") if lengths[index] >= shortest]
+    order = np.argsort(-lengths, kind="stable")[: (lengths >= shortest).sum()]
     return [(starts[index], (stops[index] - starts[index]) / lengths[index], float(lengths[index])) for index in order]
 
 
@@ -214,9 +214,7 @@ def _follow(
         # Of a longer piece the direction is known better.
         place, way = _moved(grey, place, way, (line.first, line.last), rules.slack / 2)
         line = _trace(grey, hole, place, way, length / 2, contrast, rules)
-    if line is None:
-        return None
-    if len(line.steps) < rules.piece or line.steady < rules.steady:
+    if line is None or len(line.steps) < rules.piece or line.steady < rules.steady:
         return None
     widths = np.arange(-2 * reach, 2 * reach + 1) / 2
     places = line.place + line.steps[:, None] * line.way
@@ -230,12 +228,16 @@ def _trace(
     rules: LineRules,
 ) -> Line | None:  # fmt: skip
     """Follows a line both ways from `middle`; where it is on is told by its contrast there."""
-    steps = _steps(place, way, hole.shape)
+    height, width = hole.shape
+    steps = np.arange(-height - width, height + width + 1.0)
+    places = place + steps[:, None] * way
+    within = ((places >= 0) & (places <= (width - 1, height - 1))).all(1)
+    steps, places = steps[within], places[within]
     here = int(np.searchsorted(steps, middle))
     if here >= len(steps):
         return None
-    places = place + steps[:, None] * way
-    hidden = _at(hole, places)
+    columns, rows = np.rint(places).astype(int).T
+    hidden = hole[rows, columns]
     values = np.stack([_sample(grey, places + shift * _across(way)) for shift in (-1, 0, 1)])
     around = slice(max(0, here - int(rules.piece / 3)), here + int(rules.piece / 3) + 1)
     if hidden[around].all():
@@ -253,21 +255,6 @@ def _trace(
     in_sight = (steps >= first) & (steps <= last) & ~hidden
     steady = float(is_on[in_sight].mean())
     return Line(place, way, first, last, [how_first, how_last], (near, far), back + forth, steps[in_sight], steady)
-
-
-def _steps(place: np.ndarray, way: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Whole positions along a line that lie in a picture of (height, width)."""
-    low, high = -np.inf, np.inf
-    for start, slope, length in zip(place, way, size[::-1], strict=True):
-        if abs(slope) > 1e-9:
-            near, far = sorted([-start / slope, (length - 1 - start) / slope])
-            low, high = max(low, near), min(high, far)
-    return np.arange(np.ceil(low), np.floor(high) + 1)
-
-
-def _at(plane: np.ndarray, places: np.ndarray) -> np.ndarray:
-    columns, rows = np.rint(places).astype(int).T
-    return plane[rows.clip(0, plane.shape[0] - 1), columns.clip(0, plane.shape[1] - 1)]
 
 
 def _walk(

@@ -4,6 +4,10 @@ Of what surrounds the hole, ink is left out: it is darker than the picture's clo
 What is left is a plane of light per colour channel, fitted so that what does not belong to the paper (a picture, a
 shadow's end) hardly counts, and what the near paper differs from it, carried on. Across a straight border
 (`inference.fill.borders`) each side is paper of its own.
+
+Where an occluder lies on gravel, cloth or wood, a piece of the same area from beside the hole is moved there as a
+whole, as in shift-map editing (Y. Pritch, E. Kav-Venaki and S. Peleg, ICCV 2009), but with one shift for a hole, the
+one that fits its rim best; a hole for which no piece is large enough is halved.
 """
 
 from __future__ import annotations
@@ -14,11 +18,13 @@ import cv2
 import numpy as np
 
 from inference.fill.borders import BorderRules, straight_areas
-from inference.fill.texture import texture_over
 
 # An area of which less than this many pixels show, or than this share of all that shows, is none of its own.
 _FEWEST_SEEN, _LEAST_SHARE = 30, 0.01
 _ROUNDS = 6
+# Below this many pixels a side, what is left of a hole stays as it is; shifts are looked for on a copy so many times
+# smaller.
+_SMALLEST, _COARSE = 12, 4
 
 
 @dataclass(frozen=True)
@@ -186,3 +192,76 @@ def _grain(rest: np.ndarray, used: np.ndarray) -> np.ndarray:
         # White noise that was blurred by this width has this likeness of neighbours.
         noise = cv2.GaussianBlur(noise, (0, 0), float(np.sqrt(-0.25 / np.log(min(alike, 0.9)))))
     return (noise * (strength / max(float(noise.std()), 1e-6)))[..., None]
+
+
+def texture_over(page: np.ndarray, hole: np.ndarray, source: np.ndarray, light: np.ndarray, rim: int) -> None:
+    """Copies texture into a hole of `page` (float32 [h, w, 3], changed there).
+
+    `hole`, `source`: bool [h, w], where texture is wanted, and where it may come from; `light`: float32 [h, w, 3], the
+    tone that it takes there; `rim`: what a piece must fit is so broad, in pixels.
+    """
+    before = page - light
+    pieces = _Pieces(before, source, rim)
+    count, labels = cv2.connectedComponents(hole.astype(np.uint8), connectivity=8)
+    parts = [np.stack(np.nonzero(labels == label)) for label in range(1, count)]
+    while parts:
+        places = parts.pop()
+        shift = pieces.best_shift(places)
+        first, size = places.min(1), np.ptp(places, axis=1) + 1
+        axis = int(size[0] <= size[1])
+        if shift is not None:
+            page[tuple(places)] = light[tuple(places)] + before[tuple(places + shift[:, None])]
+        elif size[axis] > 2 * _SMALLEST:
+            near = places[axis] < first[axis] + size[axis] // 2
+            parts += [places[:, near], places[:, ~near]]
+
+
+class _Pieces:
+    """Where pieces may come from, and what they look like: on a small copy, made once for all parts of a hole."""
+
+    def __init__(self, rest: np.ndarray, source: np.ndarray, rim: int) -> None:
+        self._source, self._rim = source, rim
+        # A rim may reach beyond the picture, where nothing is known.
+        self._margin = -(-rim // _COARSE)
+        sides = [(self._margin, self._margin)] * 2
+        self._known = np.pad(_small(source), sides)
+        self._values = np.pad(_small(np.where(source[..., None], rest, 0)), [*sides, (0, 0)])
+        self._whole = (self._known > 0.99).astype(np.float32)
+        self._squares = (self._values**2).sum(2)
+
+    def best_shift(self, places: np.ndarray) -> np.ndarray | None:
+        """int [2], down and right from a part of the hole (its pixels, int [2, n] of rows and columns) to where its
+        piece lies, all of it in the source; None if there is none."""
+        first, last = places.min(1) // _COARSE, places.max(1) // _COARSE + 1
+        part = np.zeros((last - first + 2 * self._margin) * _COARSE, np.float32)
+        part[tuple(places - (first - self._margin)[:, None] * _COARSE)] = 1
+        wanted = _small(part) > 0
+        missing = wanted.sum() - _correlation(self._whole, wanted)
+        if missing.min() > 0.5:
+            return None
+        rim = _small(cv2.dilate(part, np.ones((2 * self._rim + 1, 2 * self._rim + 1), np.uint8)))
+        here = tuple(slice(start, stop + 2 * self._margin) for start, stop in zip(first, last, strict=True))
+        known = rim * self._known[here]
+        products = _correlation(self._values, known[..., None] * self._values[here])
+        cost = _correlation(self._squares, known) - 2 * products
+        # All of the piece must be known, and its rim but for a little.
+        covered = _correlation(self._whole, known > 0)
+        cost[(missing > 0.5) | (covered < 0.75 * (known > 0).sum())] = np.inf
+        best = np.unravel_index(int(cost.argmin()), cost.shape)
+        shift = (np.array(best) - first) * _COARSE
+        moved = places + shift[:, None]
+        inside = np.isfinite(cost[best]) and moved.min() >= 0 and np.less(moved.T, self._source.shape).all()
+        return shift if inside and self._source[tuple(moved)].all() else None
+
+
+def _small(plane: np.ndarray) -> np.ndarray:
+    """float32 [ceil(h / _COARSE), ceil(w / _COARSE)] or with channels behind: means, beyond the picture of zeros."""
+    height, width = (-(-side // _COARSE) for side in plane.shape[:2])
+    beyond = [(0, height * _COARSE - plane.shape[0]), (0, width * _COARSE - plane.shape[1])]
+    whole = np.pad(plane.astype(np.float32), beyond + [(0, 0)] * (plane.ndim - 2))
+    return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
+
+
+def _correlation(plane: np.ndarray, piece: np.ndarray) -> np.ndarray:
+    """float32: sum of plane(x + place) * piece(x), over channels too, for every place where the piece lies within."""
+    return cv2.matchTemplate(plane, piece.astype(np.float32), cv2.TM_CCORR)

@@ -1,15 +1,18 @@
-"""What is pasted over the covered parts of a picture: the page around carried on, or the network's own picture.
+"""What is pasted over the covered parts of a picture, in one of three ways.
 
-The page around gives plain paper (`inference.fill.paper`), on which the lines and bars that show around go on
-(`inference.fill.lines`, `strokes`). The network's result is its input plus a correction, and so a tint stays in its
-fill: it is measured on the page around. A ghost of the hand's fine detail stays as well. MODEL_CARD.md tells what each
-is worth.
+The page around carried on: plain paper (`inference.fill.paper`), on which the lines and bars that show around go on
+(`inference.fill.lines`, `strokes`). Or the picture of the network that found: its input plus a correction, and so a
+tint stays in it, which is measured on the page around; a ghost of the hand's fine detail stays as well. Or that of a
+restorer, which sees the page carried on, with the mask beside it, and paints what the page left out. As neither of
+these two is always better, both also fill the hole grown by a ring on a small copy; what the ring really shows says
+how much of the restorer's picture is taken, hole by hole (`share_of`). MODEL_CARD.md tells what each is worth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from math import ceil
 
 import cv2
@@ -19,15 +22,20 @@ from data.images import eight_bit
 from inference.fill.lines import LineRules, find_bars, find_lines
 from inference.fill.paper import PaperRules, carry_on, paper_under, with_remains, without_ink
 from inference.fill.strokes import draw_lines
-from inference.find.locate import to_float
+from inference.find.locate import enlarge_mask, shrink, to_float
 from inference.paste import PasteRules, Patch, covered_boxes
-from inference.tiles import Box, Network, region_cut
+from inference.tiles import Box, Network, TileFunction, region_cut, run_cut
 
-# Pixels of page beyond what is looked at: the network sees them, and no side of a box is taken for the picture's.
-_CONTEXT = 48
+# Pixels of page beyond what is looked at: the network sees them, and no side of a box is taken for the picture's; and
+# those around a hole that a restorer sees at least.
+_CONTEXT, _RESTORER_CONTEXT = 48, 64
 # The network's fill takes the tone of the page up to this far from what is pasted, in pixels as those of `PageRules`;
 # a difference beyond about this share of white is a change of content, and not of tone.
-TONE_RING, TONE_OUTLIER = 16.0, 0.1
+TONE_RING, _TONE_OUTLIER = 16.0, 0.1
+# The copy on which the ring is hidden has at most this long side, since every hole is filled once more there; the
+# ring's width is in its pixels. Network and page are told apart by what differs in the ring: where that is less than
+# this (root of the mean square, white is 1), it makes no difference either which one is taken.
+_RING_LONG_SIDE, _RING, _LEAST_DIFFERENCE = 1024, 12.0, 2e-3
 
 
 @dataclass(frozen=True)
@@ -91,9 +99,8 @@ def _covered_places(mask: np.ndarray, looked_at: float) -> Iterator[tuple[Box, t
 
 
 def match_tone(
-    restored: np.ndarray, picture: np.ndarray, probability: np.ndarray, mask: np.ndarray, reach: float, ring: float,
-    outlier: float = TONE_OUTLIER,
-) -> np.ndarray:  # fmt: skip
+    restored: np.ndarray, picture: np.ndarray, probability: np.ndarray, mask: np.ndarray, reach: float, ring: float
+) -> np.ndarray:
     """The network's picture (`restored`, before the gate) in the tone of the page around what is covered, not clipped;
     only values near the mask mean anything.
 
@@ -106,7 +113,7 @@ def match_tone(
     around = ((distance > reach) & (distance <= reach + ring)).astype(np.float32)
     error = picture - restored
     # Where the network half believes in an occluder, its picture differs from the input by more than tone.
-    trust = around * (1 - probability) ** 4 * np.exp(-((np.abs(error).max(2) / outlier) ** 2))
+    trust = around * (1 - probability) ** 4 * np.exp(-((np.abs(error).max(2) / _TONE_OUTLIER) ** 2))
     return restored + carry_on(error, trust)
 
 
@@ -168,3 +175,74 @@ def _page(picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, rules: Page
     common = np.median(plain[(beyond > 0) & (beyond <= 2 * rules.paper.around)], axis=0).astype(np.float32)
     draw_lines(page, hole, find_bars(plain - common, hole, rules.lines), lines, rules.lines)
     return np.clip(page, 0, 255)
+
+
+def restored_patches(
+    network: TileFunction, picture: np.ndarray, mask: np.ndarray, paste: PasteRules, side: int, overlap: int
+) -> list[Patch]:
+    """What is pasted over the covered parts of a picture: the page around, and the network's picture on it.
+
+    Args:
+        network: float32 [1, 4, h, w], colours and mask, to [1, 3, h, w].
+        picture, mask, paste: as for `page_patches`.
+        side, overlap: of the tiles in which the network sees the surroundings of a hole.
+    """
+    painter, patches = partial(paint, network, side=side, overlap=overlap), []
+    for patch in page_patches(picture, mask, paste):
+        here = picture[slice(*patch.box[:2]), slice(*patch.box[2:])]
+        share = share_of(painter, here, patch.mask, paste, max(mask.shape))
+        painted = painter(patch.fill, hole_of(patch.mask, paste)) if share else patch.fill
+        patches.append(replace(patch, fill=patch.fill + np.float32(share) * (painted - patch.fill)))
+    return patches
+
+
+def hole_of(mask: np.ndarray, paste: PasteRules) -> np.ndarray:
+    """uint8 [h, w], 1 wherever something is pasted for a mask."""
+    return (paste.weight(mask) > 0).astype(np.uint8)
+
+
+def fill_patch(occluded: np.ndarray, mask: np.ndarray, long_side: int) -> tuple[np.ndarray, np.ndarray]:
+    """What the restorer learns from: a patch (RGB uint8 [h, w, 3]) with the page carried on over what is covered (mask:
+    uint8 [h, w]), and the hole, uint8 [h, w], 1 = filled. `long_side` is that of the photo which it is a part of.
+    """
+    rules, paste = PageRules().scaled(long_side), PasteRules().scaled(max(1.0, long_side / 1024))
+    covered = whole_letters(occluded, mask, paste, rules)
+    return carry_page_on(occluded, covered, paste, rules), hole_of(covered, paste)
+
+
+def paint(network: TileFunction, page: np.ndarray, hole: np.ndarray, side: int, overlap: int) -> np.ndarray:
+    """A page (float32 [h, w, 3] in [0, 1]) with the network's picture in the hole (uint8 [h, w], 1 = filled)."""
+    if not hole.any():
+        return page
+    left, top, width, height = cv2.boundingRect(hole)
+    box = (max(0, top - _RESTORER_CONTEXT), min(hole.shape[0], top + height + _RESTORER_CONTEXT),
+           max(0, left - _RESTORER_CONTEXT), min(hole.shape[1], left + width + _RESTORER_CONTEXT))  # fmt: skip
+    cut = region_cut(box, *hole.shape, side, overlap)
+    top, bottom, left, right = cut.box
+    result, here = page.copy(), (slice(top, bottom), slice(left, right))
+    shown = run_cut(np.dstack([page, hole]).astype(np.float32).transpose(2, 0, 1), network, cut).transpose(1, 2, 0)
+    result[here] = np.where(hole[here][..., None] > 0, shown, page[here])
+    return result
+
+
+def share_of(painter: partial, picture: np.ndarray, mask: np.ndarray, paste: PasteRules, long_side: int) -> float:
+    """How much of what `painter` makes of page and hole explains a hidden ring around the mask best, 0 (the page) to 1.
+
+    The least squares' answer. Nearest to the mask nothing is asked: the occluder may have coloured it. `picture` is a
+    part, uint8 or uint16 [h, w, 3], of a picture with `long_side`, `mask` and `paste` are those of `restored_patches`.
+    """
+    factor = min(1.0, _RING_LONG_SIDE / long_side)
+    size = tuple(max(1, round(length * factor)) for length in mask.shape)
+    small, covered, paste = shrink(picture, size), enlarge_mask(mask, size), paste.scaled(factor)
+    if covered.all() or not covered.any():
+        return 0.0
+    distance = cv2.distanceTransform(1 - covered, cv2.DIST_L2, 5)
+    hidden = (distance <= paste.reach + _RING).astype(np.uint8)
+    page = to_float(carry_page_on(small, hidden, paste, PageRules().scaled(round(long_side * factor))))
+    ring = (hidden > 0) & (distance > paste.reach)
+    change = (painter(page, hole_of(hidden, paste)) - page)[ring]
+    error = (to_float(small) - page)[ring]
+    squares = float((change * change).sum())
+    if squares <= change.size * _LEAST_DIFFERENCE**2:
+        return 0.0
+    return float(np.clip((change * error).sum() / squares, 0, 1))

@@ -1,9 +1,9 @@
 """The first step: what covers the page, found on a small copy of the picture.
 
 The network looks once, or twice at two sizes; `inference.find.occlusion` decides which blobs of its probability are
-occluders; then their outline moves to the edge that the picture shows there. A network's mask is right to a pixel or
-two. The guided filter (K. He, J. Sun and X. Tang, "Guided Image Filtering", ECCV 2010) makes of it, window by window,
-the linear function of the colours that comes nearest to it, and so lets it end where the colours change.
+occluders; then their outline, right to a pixel or two, moves to the edge that the picture shows there. The guided
+filter (K. He, J. Sun and X. Tang, "Guided Image Filtering", ECCV 2010) makes of the mask, window by window, the linear
+function of the colours that comes nearest to it, and so lets it end where the colours change.
 """
 
 from __future__ import annotations
@@ -14,11 +14,15 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from inference.engines.runtimes import Engine
 from inference.find.occlusion import OcclusionRules, occluders_from_probability, visible_changes
 from inference.tiles import Cut, Network, TileFunction, single_cut
+from utils.machine import lack_of_memory
 
 # Sides of what a locator sees are multiples of this (`models.locator.STRIDE`, which cannot be read without Paddle).
 LOCATOR_STRIDE = 32
+# Bytes per pixel of what it sees at the peak of a look, measured at 512 x 384 and 512 x 512.
+_BYTES_PER_PIXEL = {"paddle": 700, "onnxruntime": 250, "openvino": 350}
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,20 @@ def locate_whole(locator: TileFunction, picture: np.ndarray, sides: Sequence[int
     return _decided(picture, np.mean(looks, axis=0, dtype=np.float32), rules, None)
 
 
+def within_memory(locator: Engine, look: TileFunction) -> TileFunction:
+    """`look`, which runs a locator, with a `MemoryError` on a CPU where a picture would not fit: it cannot be cut."""
+    per_pixel = _BYTES_PER_PIXEL.get(locator.name, 700) if locator.device == "cpu" else 0
+
+    def checked(picture: np.ndarray) -> np.ndarray:
+        height, width = picture.shape[2:]
+        if problem := lack_of_memory(per_pixel * height * width):
+            raise MemoryError(f"memory does not suffice to look at {height}x{width} pixels: {problem}. Close other "
+                              "programs, or raise the memory limit")
+        return look(picture)
+
+    return checked
+
+
 def look_size(height: int, width: int, long_side: int) -> tuple[int, int]:
     """(height, width) of a locator's copy: about this long, each side a multiple of the stride."""
     scale = min(1.0, long_side / max(height, width)) / LOCATOR_STRIDE
@@ -135,8 +153,6 @@ def follow_edges(mask: np.ndarray, picture: np.ndarray, rules: OutlineRules) -> 
         altogether stays as it is.
     """
     result = mask.copy()
-    if not mask.any() or mask.all():
-        return result
     reach = 2 * rules.radius + int(rules.band) + 1
     grown = cv2.dilate(mask, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(grown, connectivity=8)

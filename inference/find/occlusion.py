@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -67,8 +68,7 @@ LOCATOR_RULES = OcclusionRules(
 VISIBLE_CHANGE = 2 / 255
 
 
-@dataclass(frozen=True)
-class _Blob:
+class _Blob(NamedTuple):
     """A covered blob, uint8 [h, w] with its area and mean probability, and how it meets the border: its contact with
     the side where it is largest and with all sides together, and how many sides it runs along over more than half.
     """
@@ -88,7 +88,7 @@ def occluders_from_probability(probability: np.ndarray, rules: OcclusionRules) -
         probability: float32 [h, w] in [0, 1] at the working scale.
 
     Returns:
-        One uint8 [h, w] mask (1 = occluder) for each occluder, largest first; an empty list when nothing is covered.
+        One uint8 [h, w] mask (1 = occluder) for each occluder, largest first.
     """
     blobs = _blobs(probability, rules)
     table = any(_is_table(blob, rules) for blob in blobs)
@@ -110,9 +110,7 @@ def visible_changes(picture: np.ndarray, output: np.ndarray, rules: OcclusionRul
     # A shade below the bound, because 8-bit steps are not exact in float32.
     changed = np.abs(np.clip(output, 0, 1) - picture).max(2) >= np.float32(VISIBLE_CHANGE - 1e-5)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(changed.astype(np.uint8), connectivity=8)
-    large = stats[:, cv2.CC_STAT_AREA] >= rules.speck * changed.size
-    large[0] = False
-    mask = large[labels].astype(np.uint8)
+    mask = (changed & (stats[:, cv2.CC_STAT_AREA] >= rules.speck * changed.size)[labels]).astype(np.uint8)
     return _fill_holes(mask, rules.hole * int(mask.sum()))
 
 
@@ -128,10 +126,8 @@ def _blobs(probability: np.ndarray, rules: OcclusionRules) -> list[_Blob]:
     smallest = max(1.0, rules.speck * height * width)
     found = []
     for label in range(1, count):
-        left, top, box_width, box_height, area = boxes[label]
-        if area < smallest:
-            continue
         # A text page has hundreds of specks: they are looked at in their box and not in the whole picture.
+        left, top, box_width, box_height, _ = boxes[label]
         place = (slice(top, top + box_height), slice(left, left + box_width))
         there = (labels[place] == label) & (covered[place] > 0)
         area = int(there.sum())
@@ -174,6 +170,4 @@ def _fill_holes(blob: np.ndarray, largest: float) -> np.ndarray:
     height, width = blob.shape
     left, top, box_width, box_height, area = stats.T
     inside = (left > 0) & (top > 0) & (left + box_width < width) & (top + box_height < height)
-    filled = inside & (area <= largest)
-    filled[0] = False  # what is not island but blob
-    return blob | filled[labels].astype(np.uint8)
+    return blob | (inside & (area <= largest))[labels].astype(np.uint8)

@@ -12,6 +12,7 @@ from inference import tiles
 from inference.restorer import Restorer
 from inference.tiles import Network, equal_cut, mean_over_flips, region_cut, run_cut, single_cut
 from tests.inference.stand_ins import StandIn, paint_red_over
+from utils import machine
 
 PICTURE = np.random.default_rng(400).integers(0, 256, (400, 700, 3), np.uint8)
 WHOLE = single_cut(400, 700, 64)
@@ -106,12 +107,12 @@ def test_the_error_names_picture_limit_and_remedy_and_the_plain_network_is_never
 
 def test_on_a_cpu_tiles_that_would_not_fit_are_never_tried(monkeypatch, caplog):
     """The kernel would end the process; there is nothing to catch."""
-    monkeypatch.setattr(tiles, "available_bytes", lambda: 100_000_000)
+    monkeypatch.setattr(machine, "available_bytes", lambda: 100_000_000)
     monkeypatch.setattr(tiles, "SMALLEST_TILE", 128)
     backend = StandIn(paint_red_over)
     network = Network(backend, width=12)
     network(PICTURE, WHOLE)
-    assert max(height * width for _, _, height, width in backend.tiles) * 1000 <= tiles.SHARE * 100_000_000
+    assert max(height * width for _, _, height, width in backend.tiles) * 1000 <= machine.SHARE * 100_000_000
     assert "100 MB are available" in caplog.text
     with pytest.raises(MemoryError, match="one piece"):
         network(PICTURE, equal_cut(400, 700, 1, 1, 0), may_cut=False)
@@ -123,7 +124,7 @@ def test_on_a_cpu_tiles_that_would_not_fit_are_never_tried(monkeypatch, caplog):
 ])  # fmt: skip
 def test_tiles_too_small_to_find_anything_are_refused_not_tried(available, device, shape, monkeypatch):
     """A width of 8 takes 680 bytes a pixel. The machine's memory does not count on a GPU."""
-    monkeypatch.setattr(tiles, "available_bytes", lambda: int(available))
+    monkeypatch.setattr(machine, "available_bytes", lambda: int(available))
     picture, backend = np.zeros((1024, 768, 3), np.uint8), StandIn(paint_red_over)
     backend.device = device
     network = Network(backend, width=8)
@@ -140,7 +141,7 @@ def test_tiles_too_small_to_find_anything_are_refused_not_tried(available, devic
     (300e6, "cpu", True), (120e6, "cpu", False), (1000, "gpu:0", True)
 ])  # fmt: skip
 def test_a_photo_that_a_locator_has_no_memory_for_fails_and_is_not_called_clean(available, device, fits, monkeypatch):
-    monkeypatch.setattr(tiles, "available_bytes", lambda: int(available))
+    monkeypatch.setattr(machine, "available_bytes", lambda: int(available))
     backend = StandIn(lambda tile: tile[:, :1] - 9, gated=False)
     backend.device = device
     restorer = Restorer.from_backend(None, PredictConfig(fill="page"), locator=backend)

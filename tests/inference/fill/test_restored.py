@@ -12,8 +12,7 @@ from data.contest.lists import PatchPaths
 from inference import Restorer
 from inference.engines.opened import Graph, open_backend
 from inference.engines.runtimes import random_tile
-from inference.fill.patches import page_patches
-from inference.fill.restored import fill_patch, hole_of, paint, restored_patches
+from inference.fill.patches import fill_patch, hole_of, page_patches, paint, restored_patches
 from inference.paste import PasteRules
 from inference.validation import validate
 from models.weights import Weights, arrays_of

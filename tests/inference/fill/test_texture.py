@@ -5,8 +5,8 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from inference.fill.paper import texture_over
 from inference.fill.patches import PageRules, carry_page_on
-from inference.fill.texture import texture_over
 from inference.paste import PasteRules
 
 HEIGHT, WIDTH = 300, 400
