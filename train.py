@@ -45,7 +45,7 @@ import paddle
 from configs.load import load_config, to_yaml
 from configs.parsing import ConfigError
 from configs.schema import Config
-from data.batches.patches import WorkerError, make_loader
+from data.batches.patches import make_loader
 from data.batches.sampling import lr_at, stage_at
 from data.contest.lists import ListError
 from data.images import BadImageError
@@ -56,6 +56,7 @@ from models.locator import Locator
 from models.nafnet import NAFNet, apply_gate
 from models.restormer import Restormer
 from models.weights import Weights, arrays_of, load_arrays, load_weights, save_weights
+from utils.child import WorkerKilledError
 from utils.files import looked_for
 from utils.machine import DeviceError, progress, resolve_device
 from utils.training.checkpoint import CheckpointError, MovingAverage, load_optimizer_arrays, optimizer_arrays
@@ -255,7 +256,7 @@ def _train_in(run: RunFolder, config: Config, options: argparse.Namespace, devic
     return DONE
 
 
-@command(ConfigError, CheckpointError, DeviceError, ListError, BadImageError, WorkerError)
+@command(ConfigError, CheckpointError, DeviceError, ListError, BadImageError, WorkerKilledError)
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

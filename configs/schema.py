@@ -86,7 +86,6 @@ class DataConfig:
     flips: bool = setting("Mirrors patch and mask at random, left-right and upside down.", True)
     rotations: bool = setting("Turns patch and mask at random by multiples of 90 degrees.", True)
     workers: int = setting("Processes that load patches; 0 loads in the training process.", 4, minimum=0, maximum=256)
-    shared_memory: bool = setting("Workers hand batches over through shared memory where there is enough.", True)
     paste: PasteConfig = setting("Occluders pasted while training.", PasteConfig())
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import io
-import multiprocessing
 import os
 import re
 import signal
@@ -478,16 +477,6 @@ def test_a_signal_to_all_saves_although_there_are_workers_and_a_killed_worker_is
     if shot == "group":
         assert "stopped after iteration" in output
         assert last(tmp_path)["iteration"] >= 5
-
-
-def test_without_semaphores_the_training_process_loads(prepared, straight, tmp_path, monkeypatch, caplog):
-    def refuse():
-        raise PermissionError(errno.EACCES, "Permission denied", "/dev/shm")
-
-    monkeypatch.setattr(multiprocessing, "Semaphore", refuse)
-    assert train.main(command(prepared, tmp_path, "data.workers=2", *QUIET)) == 0
-    assert "as with data.workers=0" in caplog.text
-    assert_same_training(last(straight), last(tmp_path))
 
 
 @pytest.mark.long

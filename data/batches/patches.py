@@ -1,50 +1,73 @@
-"""Training samples for Paddle: stored patches become cropped, mirrored and turned batches of float tensors."""
+"""Training samples for Paddle: stored patches become cropped, mirrored and turned batches of float tensors.
+
+On the way a clean patch may get a hand or a head that no stored pair shows.
+"""
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
-import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from itertools import cycle, islice
+from multiprocessing.connection import Connection
 from typing import Any
 
 import cv2
 import numpy as np
 import paddle
 
-from configs.schema import Config, Stage
-from data.batches.fresh import FreshOcclusion
-from data.batches.sampling import SampleKey, StageBatchSampler
+from configs.schema import Config, PasteConfig
+from data.batches.sampling import SampleKey, samples_at
 from data.contest.lists import PatchPaths, read_list
 from data.contest.patch_files import check_preparation
 from data.images import BadImageError, read_rgb
 from data.masks import read_mask
-from utils.command import sentence
+from data.synthesis.occluders import CUTOUTS, OccluderLibrary, find_occluders, split_sources
+from data.synthesis.paste import STYLES, paste
+from data.synthesis.printed import WholePictures, print_on
+from utils.child import WorkerKilledError
 from utils.training.processes import kill_workers_at_exit, leave_stopping_to_parent
 
 # What covers a patch is filled: (occluded RGB uint8 [h, w, 3], mask uint8 [h, w]) -> (filled, mask of what was filled).
 Fill = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-_log = logging.getLogger(__name__)
-SHARED_MEMORY = Path("/dev/shm")
-# Paddle keeps two batches per worker waiting, while another is being written and one is being read.
-_BATCHES_PER_WORKER = 4
-_SECONDS_FOR_WORKERS_TO_END = 5
-_BYTES_PER_PIXEL = 4 * (3 + 3 + 1)
-_PARTS = ("occluded", "clean", "mask")
+# An occluder on a patch is about as large as the patch; more pixels than this would only be shrunk away.
+_OCCLUDER_SIDE_PER_PATCH = 1.5
 
 
-class WorkerError(RuntimeError):
-    """A data worker has ended before its time; the message says how, and what to do."""
+class FreshOcclusion:
+    """Replaces the stored occlusion of some samples by one pasted on their clean patch; no held-out cut-out is used.
+
+    `largest_patch` is a side in pixels, `placement` "patch", or "page" where clean pictures are whole.
+    FileNotFoundError: a folder is missing, or has no occluder for training.
+    """
+
+    def __init__(self, config: PasteConfig, largest_patch: int, placement: str = "patch") -> None:
+        train, _ = split_sources(find_occluders(config.occluders or (CUTOUTS,)))
+        if not train:
+            folders = ", ".join(config.occluders)
+            raise FileNotFoundError(f"data.paste.occluders: every occluder in {folders} is held out")
+        self.choose = OccluderLibrary(train, round(largest_patch * _OCCLUDER_SIDE_PER_PATCH))
+        self.pictures = WholePictures(train)
+        self.config, self.style, self.placement = config, STYLES[config.style], placement
+
+    def __call__(
+        self, clean: np.ndarray, occluded: np.ndarray, mask: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Takes and returns (clean, occluded, mask): RGB uint8 [h, w, 3] twice, and uint8 [h, w] with 1 = occluder."""
+        if rng.random() >= self.config.probability:
+            return clean, occluded, mask
+        clean = np.ascontiguousarray(clean)
+        if rng.random() < self.config.printed_photos:
+            clean = print_on(clean, self.pictures, rng, self.placement)
+        return clean, *paste(clean, self.choose, rng, self.style, self.placement)
 
 
-class PatchDataset(paddle.io.Dataset):
-    """Stored trios of patches, asked for by `SampleKey`.
+class PatchDataset:
+    """Stored trios of patches, asked for by `SampleKey`; with `fill` the occluded picture is filled.
 
-    An item is a dictionary of `occluded` and `clean`, float32 [3, patch, patch] in [0, 1], `mask`, float32
-    [1, patch, patch] with 1 = occluder, and `name`, the file of the occluded patch. With `fill` the occluded picture is
-    filled, and the mask is that of what was filled.
+    An item is (occluded, clean, mask), uint8 [3, patch, patch] twice and [1, patch, patch] with 1 = occluder, or what
+    was filled.
     """
 
     def __init__(
@@ -56,15 +79,10 @@ class PatchDataset(paddle.io.Dataset):
         whole: bool = False,
         fill: Fill | None = None,
     ) -> None:
-        super().__init__()
-        self.entries = list(entries)
-        self.flips, self.rotations = flips, rotations
+        self.entries, self.flips, self.rotations = entries, flips, rotations and not whole
         self.fresh_occlusion, self.whole, self.fill = fresh_occlusion, whole, fill
 
-    def __len__(self) -> int:
-        return len(self.entries)
-
-    def __getitem__(self, key: SampleKey) -> dict[str, Any]:
+    def __getitem__(self, key: SampleKey) -> list[np.ndarray]:
         """One trio; `BadImageError` for a broken file, three sizes that differ, or ones below that of the patch."""
         entry, rng = self.entries[key.entry], key.generator()
         stored = [read_rgb(entry.clean), read_rgb(entry.occluded), read_mask(entry.mask)]
@@ -79,105 +97,23 @@ class PatchDataset(paddle.io.Dataset):
             clean, occluded, mask = self.fresh_occlusion(clean, occluded, mask, rng)
         if self.fill is not None:
             occluded, mask = self.fill(np.ascontiguousarray(occluded), np.ascontiguousarray(mask))
-        clean, occluded, mask = random_orientation(
-            [clean, occluded, mask], rng, self.flips, self.rotations and not self.whole
-        )
-        return {
-            "occluded": to_unit_range(occluded),
-            "clean": to_unit_range(clean),
-            "mask": np.ascontiguousarray(mask[None], np.float32),
-            "name": str(entry.occluded),
-        }
+        turned = random_orientation([occluded, clean, mask[..., None]], rng, self.flips, self.rotations)
+        return [picture.transpose(2, 0, 1) for picture in turned]
 
-
-def to_unit_range(rgb: np.ndarray) -> np.ndarray:
-    """RGB uint8 [h, w, 3] as float32 [3, h, w] in [0, 1]."""
-    return np.ascontiguousarray(rgb.transpose(2, 0, 1), np.float32) / np.float32(255)
-
-
-class PatchLoader:
-    """One batch per iteration, made by worker processes or in the training process itself, the same either way.
-
-    A batch is a dictionary of tensors `occluded` and `clean` [batch, 3, patch, patch], `mask` [batch, 1, patch, patch]
-    and a list `name` of files. Iterating raises `BadImageError` where a patch cannot be used, and `WorkerError` where a
-    worker was killed.
-    """
-
-    def __init__(
-        self, dataset: PatchDataset, sampler: StageBatchSampler, workers: int = 0, shared_memory: bool = True
-    ) -> None:
-        self.dataset, self.sampler = dataset, sampler
-        self.workers = workers = workers if workers and semaphores_work() else 0
-        self.shared_memory = bool(workers and shared_memory and shared_memory_suffices(sampler.stages, workers))
-
-    def __len__(self) -> int:
-        return len(self.sampler)
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        if self.workers == 0:
-            # Paddle's DataLoader without workers reads in a thread, and waits forever when a sample raises there.
-            for keys in self.sampler:
-                batch = self._batch(keys)
-                yield {**batch, **{part: paddle.to_tensor(batch[part]) for part in _PARTS}}
-            return
-        kill_workers_at_exit()
-        loader = paddle.io.DataLoader(
-            _Keys(self.dataset),
-            batch_sampler=self.sampler,
-            collate_fn=self._batch_or_failure,
-            num_workers=self.workers,
-            use_shared_memory=self.shared_memory,
-            worker_init_fn=_start_worker,
-        )
-        batches = iter(loader)
-        # Paddle's handler would throw wherever the training is just then, and not in words.
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        try:
-            for _ in range(len(self.sampler)):
-                _require_alive(batches._workers)
-                try:
-                    batch = next(batches)
-                except (StopIteration, SystemError, RuntimeError):
-                    _require_alive(batches._workers)
-                    raise
-                if "failure" in batch:
-                    raise BadImageError(batch["failure"])
-                yield batch
-        finally:
-            # Paddle ends its workers after the last batch only; whoever stops earlier would keep them.
-            batches._try_shutdown_all(_SECONDS_FOR_WORKERS_TO_END)
-
-    def _batch(self, keys: list[SampleKey]) -> dict[str, Any]:
-        items = [self.dataset[key] for key in keys]
-        batch: dict[str, Any] = {part: np.stack([item[part] for item in items]) for part in _PARTS}
-        return {**batch, "name": [item["name"] for item in items]}
-
-    def _batch_or_failure(self, keys: list[SampleKey]) -> dict[str, Any]:
-        """A batch, or why there is none: what a worker raises reaches the training process without type and words."""
-        try:
-            return self._batch(keys)
-        except (BadImageError, OSError, MemoryError) as error:
-            return {"failure": sentence(error), "occluded": np.zeros(1, np.float32)}
-
-
-class _Keys(paddle.io.Dataset):
-    """Hands the keys through, so that a worker makes a whole batch in one place, `PatchLoader._batch`."""
-
-    def __init__(self, dataset: PatchDataset) -> None:
-        super().__init__()
-        self.length = len(dataset)
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, key: SampleKey) -> SampleKey:
-        return key
+    def batch(self, keys: Sequence[SampleKey]) -> tuple[list[np.ndarray], list[str]]:
+        """The items of several keys, stacked, and the files of their occluded patches."""
+        stacked = [np.stack(part) for part in zip(*(self[key] for key in keys), strict=True)]
+        return stacked, [str(self.entries[key.entry].occluded) for key in keys]
 
 
 def make_loader(
     config: Config, start_iteration: int = 0, rank: int = 0, world: int = 1, fill: Fill | None = None
-) -> PatchLoader:
+) -> Iterator[dict[str, Any]]:
     """The batches of one process from `start_iteration` to the end of the run; `fill` as in `PatchDataset`.
+
+    A batch is a dictionary of float32 tensors, `occluded` and `clean` [batch, 3, patch, patch] in [0, 1] and `mask`
+    [batch, 1, patch, patch], and a list `name` of the files of occluded patches; workers change nothing in it.
+    Iterating raises `BadImageError` where a patch cannot be used, and `WorkerKilledError` where a worker was killed.
 
     Raises:
         ListError: the list of patches cannot be read.
@@ -187,57 +123,67 @@ def make_loader(
     data, stages = config.data, config.train.stages
     if not data.whole:
         check_preparation(data)
-    entries = read_list(data.train_list)
-    fresh_occlusion = FreshOcclusion.from_config(
-        data.paste, max(stage.patch for stage in stages), "page" if data.whole else "patch"
-    )
+    entries, fresh_occlusion = read_list(data.train_list), None
+    if data.paste.probability:
+        largest = max(stage.patch for stage in stages)
+        fresh_occlusion = FreshOcclusion(data.paste, largest, "page" if data.whole else "patch")
     dataset = PatchDataset(entries, data.flips, data.rotations, fresh_occlusion, data.whole, fill)
-    sampler = StageBatchSampler(stages, len(entries), config.seed, start_iteration, rank, world)
-    return PatchLoader(dataset, sampler, data.workers, data.shared_memory)
+    samples = partial(samples_at, stages=stages, count=len(entries), seed=config.seed, rank=rank, world=world)
+    iterations = range(start_iteration, sum(stage.iterations for stage in stages))
+    if data.workers:
+        return map(_tensors, _made_by_workers(dataset, samples, iterations, data.workers))
+    return map(_tensors, map(dataset.batch, map(samples, iterations)))
 
 
-def _start_worker(worker: int) -> None:
+def _tensors(batch: tuple[list[np.ndarray], list[str]]) -> dict[str, Any]:
+    """A batch in floats, which are four times the bytes that came from a worker."""
+    occluded, clean, mask = (paddle.to_tensor(part).astype("float32") for part in batch[0])
+    white = paddle.to_tensor(255.0)  # A plain number would be multiplied by, as its reciprocal, and not divided by.
+    return {"occluded": occluded / white, "clean": clean / white, "mask": mask, "name": batch[1]}
+
+
+def _made_by_workers(
+    dataset: PatchDataset, samples: Callable[[int], list[SampleKey]], iterations: range, workers: int
+) -> Iterator[tuple[list[np.ndarray], list[str]]]:
+    """The batches of all `iterations`; the first of `workers` processes makes every `workers`-th of them, and so on."""
+    kill_workers_at_exit()
+    # Forked: a fresh process would spend seconds on importing Paddle, and hold it once more.
+    context, team = multiprocessing.get_context("fork"), []
+    try:
+        for first in range(workers):
+            ours, theirs = context.Pipe(duplex=False)
+            own = map(samples, iterations[first::workers])
+            process = context.Process(target=_work, args=(dataset, own, theirs), daemon=True)
+            process.start()
+            theirs.close()
+            team.append((process, ours))
+        for process, pipe in islice(cycle(team), len(iterations)):
+            try:
+                batch = pipe.recv()
+            except (EOFError, OSError) as error:
+                process.join()
+                how = signal.Signals(-process.exitcode).name if process.exitcode < 0 else "itself"
+                told = f"a data worker (process {process.pid}) has ended by {how}, as where memory runs out"
+                raise WorkerKilledError(f"{told}; go on with --auto-resume, perhaps with fewer data.workers") from error
+            if isinstance(batch, Exception):
+                raise batch
+            yield batch
+    finally:
+        for process, pipe in team:
+            process.kill()
+            process.join()
+            pipe.close()
+
+
+def _work(dataset: PatchDataset, samples: Iterable[list[SampleKey]], pipe: Connection) -> None:
     leave_stopping_to_parent()
     # The workers are the parallelism; OpenCV's own threads would only fight with them for the cores.
     cv2.setNumThreads(0)
-
-
-def _require_alive(workers: Sequence[multiprocessing.Process]) -> None:
-    for worker in workers:
-        if worker.exitcode:
-            how = signal.Signals(-worker.exitcode).name if worker.exitcode < 0 else f"exit code {worker.exitcode}"
-            raise WorkerError(f"a data worker (process {worker.pid}) has ended by {how}, as where memory runs out; "
-                              "go on with --auto-resume, perhaps with fewer data.workers or data.shared_memory=false")
-
-
-def semaphores_work() -> bool:
-    """Whether the system gives what processes need to hand work over; warns in words when it does not."""
     try:
-        multiprocessing.Semaphore()
-    except OSError as error:
-        _log.warning("%s is of no use (%s): patches are loaded in the training process, as with data.workers=0",
-                     SHARED_MEMORY, error.strerror)
-        return False
-    return True
-
-
-def shared_memory_suffices(stages: Sequence[Stage], workers: int, folder: Path = SHARED_MEMORY) -> bool:
-    """Whether the batches that workers keep waiting fit into shared memory; warns in words when they do not.
-
-    Too little of it (containers often have 64 MB) kills workers with a "Bus error" that does not say why.
-    """
-    needed = workers * _BATCHES_PER_WORKER * max(stage.batch * stage.patch**2 for stage in stages) * _BYTES_PER_PIXEL
-    free = 0
-    if folder.is_dir():
-        status = os.statvfs(folder)
-        free = status.f_bavail * status.f_frsize
-    if free < needed:
-        _log.warning(
-            "%s has %.0f MB free and %d workers need about %.0f MB: going on without shared memory, which is slower; "
-            "docker gives more with --shm-size",
-            folder, free / 2**20, workers, needed / 2**20,
-        )
-    return free >= needed
+        for keys in samples:
+            pipe.send(dataset.batch(keys))
+    except Exception as error:
+        pipe.send(error)
 
 
 def random_crop(pictures: Sequence[np.ndarray], size: int, rng: np.random.Generator) -> list[np.ndarray]:
@@ -276,13 +222,6 @@ def random_orientation(
 
     The numbers are drawn whether they are used or not, so that switching one off leaves the rest of a sample alone.
     """
-    mirror, upside_down = rng.random(2) < 0.5
-    turns = int(rng.integers(4))
-    turned = []
-    for picture in pictures:
-        if flips and mirror:
-            picture = picture[:, ::-1]
-        if flips and upside_down:
-            picture = picture[::-1]
-        turned.append(np.rot90(picture, turns) if rotations else picture)
-    return turned
+    mirror, upside_down = (rng.random(2) < 0.5) & flips
+    turns = int(rng.integers(4)) * rotations
+    return [np.rot90(picture[:: -1 if upside_down else 1, :: -1 if mirror else 1], turns) for picture in pictures]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -98,20 +98,3 @@ def samples_at(
         entry = int(_epoch_order(count, seed, epoch)[place])
         keys.append(SampleKey(entry, stage.patch, seed, iteration, index))
     return keys
-
-
-class StageBatchSampler:
-    """The batches of one process from iteration `start` to the end of the last stage, for a paddle DataLoader."""
-
-    def __init__(
-        self, stages: Sequence[Stage], count: int, seed: int, start: int = 0, rank: int = 0, world: int = 1
-    ) -> None:
-        self.stages, self.count, self.seed = tuple(stages), count, seed
-        self.start, self.rank, self.world = start, rank, world
-
-    def __len__(self) -> int:
-        return max(0, sum(stage.iterations for stage in self.stages) - self.start)
-
-    def __iter__(self) -> Iterator[list[SampleKey]]:
-        for iteration in range(self.start, self.start + len(self)):
-            yield samples_at(iteration, self.stages, self.count, self.seed, self.rank, self.world)

@@ -138,14 +138,13 @@ class StopRequest:
 def leave_stopping_to_parent() -> None:
     """Makes a data worker deaf to SIGINT and SIGTERM.
 
-    A terminal sends ctrl-C, and a service manager SIGTERM, to every process of a job, and Paddle throws an error into
-    the parent when a worker dies of it. A worker ends when the parent says so, when `kill_workers_at_exit` comes to
-    it, and, on Linux, with the parent's death.
+    A terminal sends ctrl-C, and a service manager SIGTERM, to every process of a job. A worker ends when the parent
+    says so, when `kill_workers_at_exit` comes to it, and, on Linux, with the parent's death.
     """
     for number in StopRequest.SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
-        # PR_SET_PDEATHSIG: Paddle's workers look whether the parent lives, but not while it has to take a batch.
+        # PR_SET_PDEATHSIG
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
@@ -159,8 +158,6 @@ def kill_workers_at_exit() -> None:
 
 
 def _kill_children() -> None:
-    # Paddle's handler would make an error of every worker's end.
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     for child in multiprocessing.active_children():
         if child.daemon:
             child.kill()

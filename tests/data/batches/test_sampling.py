@@ -1,17 +1,71 @@
+"""Stage, rate, samples and seed of an iteration: the write-up's numbers, nothing that depends on what came before."""
+
 from __future__ import annotations
 
+import math
+import random
 from collections import Counter
 
+import numpy as np
+import paddle
 import pytest
 
-from configs.schema import Stage
-from data.batches.sampling import SampleKey, StageBatchSampler, samples_at
+from configs.load import load_config
+from configs.schema import ScheduleConfig, Stage
+from data.batches.sampling import SampleKey, lr_at, samples_at, stage_at
+from utils.training.processes import seed_iteration
 
 STAGES = (Stage(iterations=6, batch=4, patch=64), Stage(iterations=5, batch=2, patch=128))
+WRITE_UP = load_config("configs/nafnet_phase1_l1.yml")
 
 
-def batches(**options: int) -> list[list[SampleKey]]:
-    return list(StageBatchSampler(STAGES, 10, seed=3, **options))
+@pytest.mark.parametrize(
+    ("iteration", "expected"),
+    [(0, 2e-4), (92_000, (2e-4 + 1e-5) / 2), (183_999, 1e-5), (184_000, 2e-4), (300_000, (2e-4 + 1e-6) / 2),
+     (415_999, 1e-6), (416_000, 2e-4), (599_999, 1e-6)],
+)  # fmt: skip
+def test_rates_of_the_write_up(iteration, expected):
+    rate = lr_at(iteration, WRITE_UP.schedule, WRITE_UP.optimizer.learning_rate, WRITE_UP.train.iterations)
+    stage = WRITE_UP.train.stages.index(stage_at(iteration, WRITE_UP.train.stages)[1])
+    assert stage == sum(iteration >= first for first in (184_000, 312_000, 408_000, 480_000, 552_000))
+    assert rate == pytest.approx(expected, rel=1e-7, abs=2e-14)
+    # One step into a period of 232,000 iterations, computed from the half-angle form instead of the cosine.
+    fallen = 2e-4 - lr_at(184_001, WRITE_UP.schedule, 2e-4, 600_000)
+    assert fallen == pytest.approx((2e-4 - 1e-6) * math.sin(math.pi / 232_000 / 2) ** 2, rel=1e-3)
+
+
+def test_one_eta_min_serves_every_period_and_warmup_rises_linearly_and_ends():
+    schedule = ScheduleConfig(restarts=(10, 20), eta_min=(1e-5,))
+    assert [lr_at(first, schedule, 1e-3, 30) for first in (0, 10, 20)] == [1e-3] * 3
+    assert lr_at(9, schedule, 1e-3, 30) == lr_at(19, schedule, 1e-3, 30) == lr_at(29, schedule, 1e-3, 30)
+    plain, warm = ScheduleConfig(), ScheduleConfig(warmup=4)
+    factors = [lr_at(i, warm, 1e-3, 100) / lr_at(i, plain, 1e-3, 100) for i in range(6)]
+    assert factors == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
+
+
+@pytest.mark.parametrize("iteration", [-1, 11])
+def test_iterations_outside_the_run_and_an_empty_list_are_refused(iteration):
+    for outside in (lambda: lr_at(iteration, ScheduleConfig(), 1e-3, 11), lambda: samples_at(iteration, STAGES, 10, 0)):
+        with pytest.raises(ValueError, match=f"iteration {iteration} is outside"):
+            outside()
+    with pytest.raises(ValueError, match="the list of patches is empty"):
+        samples_at(0, STAGES, 0, seed=0)
+
+
+def test_the_same_place_gives_the_same_random_numbers_whatever_came_before():
+    def draws(*place: int) -> tuple[float, float, float]:
+        seed_iteration(*place)
+        return random.random(), float(np.random.random()), float(paddle.rand([1]).numpy()[0])  # noqa: NPY002
+
+    places = [(a, b, c) for a in range(5) for b in range(5) for c in range(2)]
+    drawn = [draws(*place) for place in places]
+    assert [draws(*place) for place in reversed(places)] == drawn[::-1]
+    # Neighbours are no sums: 0 + 1 and 1 + 0 draw apart.
+    assert all(len(set(column)) == len(places) for column in zip(*drawn, strict=True))
+
+
+def batches(rank: int = 0, world: int = 1, stages: tuple[Stage, ...] = STAGES) -> list[list[SampleKey]]:
+    return [samples_at(iteration, stages, 10, 3, rank, world) for iteration in range(11)]
 
 
 def test_batch_and_patch_follow_the_stage() -> None:
@@ -25,16 +79,10 @@ def test_every_epoch_shows_each_patch_once_in_another_order() -> None:
     assert len({tuple(epoch) for epoch in epochs}) == 3
 
 
-@pytest.mark.parametrize("start", [0, 1, 5, 6, 7, 10, 11])
-def test_starting_late_gives_the_same_batches(start: int) -> None:
-    assert batches(start=start) == batches()[start:]
-    assert len(StageBatchSampler(STAGES, 10, seed=3, start=start)) == 11 - start
-
-
 def test_processes_share_what_one_process_would_see() -> None:
     doubled = tuple(Stage(iterations=s.iterations, batch=2 * s.batch, patch=s.patch) for s in STAGES)
-    alone = list(StageBatchSampler(doubled, 10, seed=3))
-    first, second = batches(rank=0, world=2), batches(rank=1, world=2)
+    alone = batches(stages=doubled)
+    first, second = batches(0, 2), batches(1, 2)
     assert [a + b for a, b in zip(first, second, strict=True)] == alone
     assert all(len(keys) == STAGES[0].batch for keys in first[:6])
 
@@ -45,10 +93,3 @@ def test_randomness_depends_on_seed_iteration_and_index_only() -> None:
     assert key._replace(entry=6, patch=128).generator().random(4).tolist() == numbers
     for change in ({"seed": 4}, {"iteration": 8}, {"index": 0}, {"iteration": 1, "index": 7}):
         assert key._replace(**change).generator().random(4).tolist() != numbers
-
-
-def test_refusals() -> None:
-    with pytest.raises(ValueError, match="the list of patches is empty"):
-        samples_at(0, STAGES, 0, seed=0)
-    with pytest.raises(ValueError, match="iteration 11 is outside"):
-        samples_at(11, STAGES, 10, seed=0)
