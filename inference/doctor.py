@@ -48,8 +48,6 @@ EXTRAS = {"heif": ("pillow-heif",), "pdf": ("pikepdf",), "web": ("fastapi", "uvi
           "ray": ("ray", "fsspec"), "completion": ("shtab",)}  # fmt: skip
 # One photo of 12 megapixels on its way, with the engine (README.md, Speed and memory).
 _NEEDED_BYTES = 1.5e9
-# Workers of a training hand their batches over there; Docker gives 64 MB unless told otherwise.
-_SHARED_BYTES = 256e6
 
 
 class Finding(NamedTuple):
@@ -92,12 +90,6 @@ def check_machine() -> Iterator[Finding]:
     threads = default_threads()
     said = " (OMP_NUM_THREADS)" if os.environ.get("OMP_NUM_THREADS") else ""
     yield Finding(GOOD, "processors", f"{available_cores()} of {os.cpu_count()} usable, {threads} threads{said}")
-    shared = Path("/dev/shm")
-    free = shutil.disk_usage(shared).free if shared.is_dir() else 0
-    small = free < _SHARED_BYTES
-    words = f"{free / 1e9:.2f} GB free" + f"; workers of a training need {_SHARED_BYTES / 1e9:.2f} GB" * small
-    yield Finding(NOTE if small else GOOD, str(shared), words,
-                  "docker run --shm-size 1g, or -o data.workers=0" if small else "")  # fmt: skip
     for subject, folder, variable in (("cache", cache_folder(), FOLDER_VARIABLE),
                                       ("temporary", Path(tempfile.gettempdir()), "TMPDIR")):  # fmt: skip
         try:
