@@ -55,19 +55,27 @@ def is_book(path: Path) -> bool:
     return kind_of_file(path) == "PDF" or count_pages(path) > 1
 
 
-def restore_book(path: Path, restorer: Callable[[np.ndarray], Restored], encode: bool = True) -> Book:
+def restore_book(
+    path: Path, restorer: Callable[[np.ndarray], Restored], encode: bool = True,
+    tell: Callable[[int, int], None] = lambda page, pages: None,
+) -> Book:  # fmt: skip
     """Restores the page pictures of a PDF, or the pages of a TIFF; without `encode` it only counts them.
+
+    `tell` hears before each page which one it is, from 1, and of how many; it may raise an error that ends the work.
 
     Raises:
         BadImageError: not a file that can be read; a PDF is encrypted or signed; pikepdf is missing.
     """
-    return (_restore_pdf if kind_of_file(path) == "PDF" else _restore_tiff)(path, restorer, encode)
+    return (_restore_pdf if kind_of_file(path) == "PDF" else _restore_tiff)(path, restorer, encode, tell)
 
 
-def _restore_tiff(path: Path, restorer: Callable[[np.ndarray], Restored], encode: bool) -> Book:
+def _restore_tiff(
+    path: Path, restorer: Callable[[np.ndarray], Restored], encode: bool, tell: Callable[[int, int], None]
+) -> Book:
     photo = read_photo(path, several=True)
     book, notes = Book(photo.source, photo.pages, photo.pages), {}
     while photo:
+        tell(photo.page + 1, photo.pages)
         restored = _restored(photo.pixels, restorer, book)
         if restored.mask.any() and encode:
             encoded = encode_photo(photo, restored.image, restored.mask)
@@ -77,7 +85,9 @@ def _restore_tiff(path: Path, restorer: Callable[[np.ndarray], Restored], encode
     return book
 
 
-def _restore_pdf(path: Path, restorer: Callable[[np.ndarray], Restored], encode: bool) -> Book:
+def _restore_pdf(
+    path: Path, restorer: Callable[[np.ndarray], Restored], encode: bool, tell: Callable[[int, int], None]
+) -> Book:
     try:
         import pikepdf
     except ImportError as error:
@@ -96,6 +106,7 @@ def _restore_pdf(path: Path, restorer: Callable[[np.ndarray], Restored], encode:
             raise BadImageError(f"{path}: is signed, and a change would break the signature; print it to a PDF first")
         book, seen = Book(source, pages=len(pdf.pages)), set()
         for number, page in enumerate(pdf.pages, 1):
+            tell(number, book.pages)
             turns = int(page.obj.get("/Rotate", 0)) // 90 % 4
             for picture in _pictures(page.obj.get("/Resources"), _DEEPEST):
                 smallest = min(int(picture.get(side, 0)) for side in ("/Width", "/Height"))

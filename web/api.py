@@ -1,9 +1,4 @@
-"""What the page and other programs call, described at /openapi.json; every refusal is a sentence and a code word.
-
-    curl -F photo=@page.jpg http://localhost:8000/api/restore -o restored.jpg
-    curl -F photo=@page.jpg http://localhost:8000/api/mask -o covered.png
-    curl -F photo=@page.jpg -F mask=@covered.png http://localhost:8000/api/restore -o restored.jpg
-"""
+"""What the page and other programs call, described at /openapi.json; every refusal is a sentence and a code word."""
 
 import asyncio
 import ipaddress
@@ -27,7 +22,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from web.jobs import DONE, FAILED, WAITING, WORKING, Job, Jobs, RefusedError, too_large
+from web.jobs import Jobs
+from web.photo import DONE, FAILED, WAITING, WORKING, Job, RefusedError
 
 _STATIC = Path(__file__).parent / "static"
 # Around the files of a multipart body.
@@ -46,7 +42,7 @@ _MEANINGS = {
     422: "Something is missing or wrong, or the picture is broken.", 500: "It could not be restored.",
     503: "Too many photos wait or are kept; Retry-After says for how many seconds.",
 }  # fmt: skip
-_PICTURE = {"content": {"image/*": {"schema": {"type": "string", "format": "binary"}}}}
+_PICTURE = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
 _MASK = {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
 _ARCHIVE = {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}
 
@@ -66,8 +62,9 @@ class Status(BaseModel):
     state: str = Field(description=f"{WAITING}, {WORKING}, {DONE} or {FAILED}")
     message: str = Field(description="why it failed")
     version: int = Field(description="how many results there have been; 0: none yet")
-    width: int
-    height: int
+    page: int = Field(description="which page of a PDF or TIFF is worked on")
+    pages: int = Field(description="of how many")
+    sizes: list[tuple[int, int]] = Field(description="width and height of each picture of a page: one in a photo")
     ahead: int = Field(description="photos that wait before this one")
     occluders: int
     seconds: float
@@ -137,17 +134,15 @@ def create_app(jobs: Jobs, engine: str, names: Iterable[str] = ()) -> FastAPI:
         return _refusal(422, "invalid", told)
 
     def status(job: Job) -> Status:
-        height, width = job.size
-        return Status(
-            id=job.id, name=job.name, state=job.state, message=job.message, version=job.version, width=width,
-            height=height, ahead=jobs.ahead(job), occluders=job.occluders, seconds=job.seconds, notes=list(job.notes),
-        )  # fmt: skip
+        fields = Status.model_fields.keys() - {"ahead"}
+        return Status(ahead=jobs.ahead(job), **{name: getattr(job, name) for name in fields})
 
     def by_id(job_id: str) -> Job:
         return jobs.get(job_id)
 
     Known = Annotated[Job, Depends(by_id)]
-    Photo = Annotated[UploadFile, File(description="JPEG, PNG, TIFF, WebP or BMP")]
+    Photo = Annotated[UploadFile, File(description="JPEG, PNG, TIFF, WebP, BMP, HEIC, AVIF, or a PDF of pages")]
+    Page = Annotated[int, Query(ge=1, le=100_000, description="of the pictures of pages in a PDF or TIFF, which one")]
     Mask = Annotated[UploadFile, File(description="a picture, upright, white where the photo is covered; of that "
                                                   "size, or smaller in proportion")]  # fmt: skip
 
@@ -157,28 +152,28 @@ def create_app(jobs: Jobs, engine: str, names: Iterable[str] = ()) -> FastAPI:
         limits = jobs.limits
         return Health(engine=engine, limit_bytes=limits.bytes, limit_pixels=limits.pixels, limit_photos=limits.photos)
 
-    async def at_once(photo: UploadFile, mask: UploadFile | None, what: Shown) -> Response:
+    async def at_once(photo: UploadFile, mask: UploadFile | None, what: Shown, page: int) -> Response:
         given = None if mask is None else mask.file
-        job = await run_in_threadpool(jobs.add, photo.file, photo.filename or "", given)
+        job = await run_in_threadpool(jobs.add, photo.file, photo.filename or "", given, page)
         try:
             await asyncio.wrap_future(job.finished)
             if job.state != DONE:
                 raise RefusedError(422 if job.bad else 500, "broken" if job.bad else "failed", job.message)
-            return await run_in_threadpool(_content, job, what)
+            return await run_in_threadpool(_content, job, what, page)
         finally:
             await run_in_threadpool(jobs.remove, job)
 
     taking = _problems(413, 415, 422, 500, 503)
 
     @app.post("/api/restore", response_class=Response, responses={200: _PICTURE, **taking})
-    async def restore(photo: Photo, mask: Mask | None = None) -> Response:
-        """A photo in, the same kind of file out, without what covers it; a mask says what that is."""
-        return await at_once(photo, mask, Shown.result)
+    async def restore(photo: Photo, mask: Mask | None = None, page: Page = 1) -> Response:
+        """A photo or PDF in, the same kind of file out, without what covers it; a mask says what that is on a page."""
+        return await at_once(photo, mask, Shown.result, page)
 
     @app.post("/api/mask", response_class=Response, responses={200: _MASK, **taking})
-    async def find(photo: Photo) -> Response:
+    async def find(photo: Photo, page: Page = 1) -> Response:
         """A photo in, out what covers it: a grey PNG of its size, white where it is covered, upright."""
-        return await at_once(photo, None, Shown.mask)
+        return await at_once(photo, None, Shown.mask, page)
 
     @app.post("/api/jobs", status_code=201, responses=taking)
     async def add_job(photo: Photo) -> Status:
@@ -193,9 +188,9 @@ def create_app(jobs: Jobs, engine: str, names: Iterable[str] = ()) -> FastAPI:
         return status(job)
 
     @app.post("/api/jobs/{job_id}/mask", status_code=202, responses=_problems(404, 409, 413, 415, 422, 503))
-    async def correct_job(job: Known, mask: Mask) -> Status:
-        """Restores a photo again, told what is covered."""
-        await run_in_threadpool(jobs.correct, job, mask.file)
+    async def correct_job(job: Known, mask: Mask, page: Page = 1) -> Status:
+        """Restores a photo, or all pages of a file, again, told what is covered on one."""
+        await run_in_threadpool(jobs.correct, job, mask.file, page)
         return status(job)
 
     @app.delete("/api/jobs/{job_id}", status_code=204, responses=_problems(404, 422))
@@ -204,9 +199,9 @@ def create_app(jobs: Jobs, engine: str, names: Iterable[str] = ()) -> FastAPI:
         await run_in_threadpool(jobs.remove, job)
 
     @app.get("/api/jobs/{job_id}/{what}", response_class=Response, responses={200: _PICTURE, **_problems(404, 422)})
-    def get_file(job: Known, what: Shown) -> Response:
-        """The result as a file; what covers the photo as a PNG; before, after and a small picture as JPEGs to show."""
-        return _content(job, what)
+    def get_file(job: Known, what: Shown, page: Page = 1) -> Response:
+        """The result as a file; what covers a page as a PNG; before, after and a small picture as JPEGs to show."""
+        return _content(job, what, page)
 
     @app.get("/api/zip", response_class=StreamingResponse, responses={200: _ARCHIVE, **_problems(404, 422)})
     def get_zip(id: Annotated[list[str], Query(min_length=1, max_length=jobs.limits.photos)]) -> StreamingResponse:
@@ -224,18 +219,20 @@ def create_app(jobs: Jobs, engine: str, names: Iterable[str] = ()) -> FastAPI:
     return app
 
 
-def _content(job: Job, what: Shown) -> Response:
+def _content(job: Job, what: Shown, page: int) -> Response:
     """A file of a photo. Read whole: a correction may put another in its place meanwhile."""
-    suffix = {Shown.result: "", Shown.mask: ".png"}.get(what, ".jpg")
+    name, file, kind = job.name, f"{page}.{what}.jpg", "image/jpeg"
+    if what is Shown.result:
+        file, kind = "result", "application/pdf" if job.kind == "PDF" else f"image/{job.kind.lower()}"
+    elif what is Shown.mask:
+        name, file, kind = f"{job.name}.mask.png", f"{page}.mask.png", "image/png"
     try:
-        content = (job.folder / (what + suffix)).read_bytes()
+        content = (job.folder / file).read_bytes()
     except FileNotFoundError as error:
-        raise RefusedError(404, "gone", f"{job.name}: not restored yet, or removed") from error
-    kind = "png" if what is Shown.mask else job.kind.lower() if what is Shown.result else "jpeg"
-    name = f"{job.name}.mask.png" if what is Shown.mask else job.name
+        raise RefusedError(404, "gone", f"{job.name}: not restored yet, removed, or without such a page") from error
     place = "attachment" if what in (Shown.result, Shown.mask) else "inline"
     headers = {"Content-Disposition": f"{place}; filename*=UTF-8''{quote(name, safe='')}"}
-    return Response(content, media_type=f"image/{kind}", headers={**headers, "X-Occluders": str(job.occluders)})
+    return Response(content, media_type=kind, headers={**headers, "X-Occluders": str(job.occluders)})
 
 
 def _unused(name: str, taken: set[str]) -> str:
@@ -269,7 +266,7 @@ class Guard:
             message = await receive()
             read += len(message.get("body", b""))
             if read > most:
-                raise HTTPException(413, str(too_large(self._jobs.limits)))
+                raise HTTPException(413, str(self._jobs.limits.too_large()))
             return message
 
         async def sent(message: Message) -> None:
@@ -283,7 +280,7 @@ class Guard:
         elif origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             app = _refusal(403, "foreign", "the request comes from another site")
         elif headers.get("content-length", "0").isdecimal() and int(headers.get("content-length", "0")) > most:
-            app = _refusal(413, "too_large", str(too_large(self._jobs.limits)))
+            app = _refusal(413, "too_large", str(self._jobs.limits.too_large()))
         return await app(scope, counted, sent)
 
     def _is_ours(self, host: str) -> bool:

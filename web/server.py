@@ -29,7 +29,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
                        help="a name by which browsers reach this machine, such as scans.example.org; repeatable")
     limits = parser.add_argument_group("limits")
     limits.add_argument("--max-megabytes", type=_LIMIT, default=100, metavar="MB", help="of a file; default 100")
-    limits.add_argument("--max-megapixels", type=_LIMIT, default=100, metavar="MP", help="of a photo; default 100")
+    limits.add_argument("--max-megapixels", type=_LIMIT, default=100, metavar="MP",
+                        help="of a photo, or of a page; default 100")
+    limits.add_argument("--max-pages", type=_LIMIT, default=500, metavar="N", help="of a PDF or TIFF; default 500")
     limits.add_argument("--max-photos", type=_LIMIT, default=200, metavar="N", help="kept at a time; default 200")
     limits.add_argument("--queue", type=_LIMIT, default=32, metavar="N", help="photos that may wait; default 32")
     limits.add_argument("--keep-minutes", type=_LIMIT, default=60, metavar="MIN",
@@ -49,15 +51,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         import uvicorn
 
         from web.api import create_app
-        from web.jobs import Jobs, Limits
+        from web.jobs import Jobs
+        from web.photo import Limits
     except ModuleNotFoundError as error:
         raise RuntimeError(f"the page needs {error.name}; install it: pip install -r requirements-web.txt") from error
     from inference.restorer import Restorer
 
     with _listen(options.host, options.port) as listener:
         restorer = Restorer(options.weights, options.device, threads=options.threads)
-        limits = Limits(options.max_megabytes * 1_000_000, options.max_megapixels * 1_000_000, options.max_photos,
-                        options.queue, options.keep_minutes * 60.0)  # fmt: skip
+        limits = Limits(options.max_megabytes * 1_000_000, options.max_megapixels * 1_000_000, options.max_pages,
+                        options.max_photos, options.queue, options.keep_minutes * 60.0)  # fmt: skip
         engine = restorer.describe()
         jobs = Jobs(restorer, limits)
         try:

@@ -49,6 +49,14 @@ def picture(height: int = 300, kind: str = "PNG", box=(60, 150, 160, 260), width
     return buffer.getvalue()
 
 
+def book(kind: str, *heights: int) -> bytes:
+    """A file of such pages, each with a red rectangle."""
+    first, *others = (Image.fromarray(page(height, 420, (60, 150, 160, 260))) for height in heights)
+    buffer = io.BytesIO()
+    first.save(buffer, kind, save_all=True, append_images=others, compression="tiff_deflate")
+    return buffer.getvalue()
+
+
 def white(height: int, width: int, box=(0, 0, 0, 0)) -> bytes:
     """A mask as a PNG: a white box on black."""
     mask, buffer = np.zeros((height, width), np.uint8), io.BytesIO()

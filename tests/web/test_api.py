@@ -17,9 +17,10 @@ import web
 from inference.folder import restore_folder
 from inference.sources import list_pictures
 from tests.inference.painted import paint_over
-from tests.web.conftest import picture, until, white
+from tests.web.conftest import book, picture, until, white
 from web.api import create_app
-from web.jobs import Jobs, Limits, clean_name
+from web.jobs import Jobs
+from web.photo import Limits, clean_name
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +66,60 @@ def test_a_restored_file_is_the_one_that_predict_writes(serve, tmp_path, kind, n
     quoted = "%E9%A1%B5%201.jpg" if kind == "JPEG" else name
     assert answer.headers["content-disposition"] == f"attachment; filename*=UTF-8''{quoted}"
     assert not list(tmp_path.glob("uncover-web-*/*/*")), "nothing is kept"
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "said"), [("PDF", "b.pdf", "application/pdf"), ("TIFF", "b.tif", "image/tiff")]
+)
+def test_a_file_of_pages_is_restored_as_predict_does_it_looked_at_and_corrected_page_by_page(
+    serve, painter, tmp_path, kind, name, said
+):
+    pytest.importorskip("pikepdf")
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).write_bytes(content := book(kind, 300, 320, 340))
+    list(restore_folder(paint_over, list_pictures(tmp_path / "in", tmp_path / "out"), tmp_path / "out"))
+    client = serve()
+    one = client.get(f"/api/jobs/{post(client, '/api/jobs', content, name).json()['id']}?wait=10").json()
+    assert (one["state"], one["pages"], one["occluders"]) == ("done", 3, 3), one
+    assert one["sizes"] == [[420, 300], [420, 320], [420, 340]]
+    result = client.get(f"/api/jobs/{one['id']}/result")
+    assert result.content == (tmp_path / "out" / name).read_bytes() != content
+    assert result.headers["content-type"] == said
+    assert post(client, "/api/restore", content, name).content == result.content
+    for what in ("before", "after", "mask"):
+        shown = client.get(f"/api/jobs/{one['id']}/{what}?page=2")
+        assert Image.open(io.BytesIO(shown.content)).size == (420, 320)
+    assert client.get(f"/api/jobs/{one['id']}/mask?page=4").status_code == 404
+    mask = client.get(f"/api/jobs/{one['id']}/mask?page=2").content
+    assert post(client, "/api/mask?page=2", content, name).content == mask
+    # Nothing covers the second page, a person says.
+    address = f"/api/jobs/{one['id']}/mask?page="
+    assert client.post(f"{address}4", files={"mask": white(340, 420)}).status_code == 404
+    assert client.post(f"{address}2", files={"mask": white(340, 420)}).json()["code"] == "mask_size"
+    assert client.post(f"{address}2", files={"mask": white(320, 420)}).status_code == 202
+    told = client.get(f"/api/jobs/{one['id']}?wait=10").json()
+    assert (told["version"], told["occluders"]) == (2, 2)
+    assert client.get(f"/api/jobs/{one['id']}/result").content != result.content
+    for page, same in ((1, False), (2, True)):
+        before, after = (f"/api/jobs/{one['id']}/{what}?page={page}" for what in ("before", "after"))
+        assert (client.get(before).content == client.get(after).content) == same
+
+
+def test_a_book_has_a_limit_of_pages_tells_how_far_it_is_and_can_be_given_up(serve, painter, tmp_path):
+    client = serve(pages=3)
+    told = post(client, "/api/restore", book("PDF", 300, 300, 300, 300), "b.pdf")
+    assert (told.status_code, told.json()["detail"]) == (422, "b.pdf: 4 pages; the limit is 3")
+    large = post(client, "/api/jobs", book("PDF", 300, 2400), "b.pdf").json()["id"]
+    notes = client.get(f"/api/jobs/{large}?wait=10").json()["notes"]
+    assert notes == ["page 2: a picture stays as it is (1.0 megapixels; the limit is 1)"]
+    painter.free.clear()
+    one = post(client, "/api/jobs", book("PDF", 310, 320, 330), "b.pdf").json()["id"]
+    until(lambda: 310 in painter.seen)
+    assert client.get(f"/api/jobs/{one}").json()["page"] == 1
+    assert client.delete(f"/api/jobs/{one}").status_code == 204
+    painter.free.set()
+    until(lambda: len(list(tmp_path.glob("uncover-web-*/*/source"))) == 1)
+    assert 320 not in painter.seen
 
 
 def test_what_nothing_covers_comes_back_byte_for_byte(serve):
@@ -160,7 +215,7 @@ def test_a_photo_is_followed_corrected_and_removed(serve, painter, tmp_path):
     assert client.get(f"/api/jobs/{last}?wait=10").json()["state"] == "done"
     assert painter.seen == [200, 210, 220, 230, 200, 240], "a correction goes before what nobody has seen"
     told = client.get(f"/api/jobs/{one}").json()
-    assert (told["version"], told["occluders"], told["width"], told["height"]) == (2, 0, 420, 200)
+    assert (told["version"], told["occluders"], told["sizes"]) == (2, 0, [[420, 200]])
     assert client.get(f"/api/jobs/{one}/result").content == picture(200), "nothing is covered, it was told"
     for what in ("before", "after", "thumb"):
         assert Image.open(io.BytesIO(client.get(f"/api/jobs/{one}/{what}").content)).format == "JPEG"

@@ -1,13 +1,14 @@
 // Photos go to the server of this page and nowhere else. One picture is looked at at a time: before and after lie over
 // each other, a mask over both. What the brush does are strokes over the mask that was found; undo leaves one out.
+// A PDF is a photo of several pages, each with a mask and strokes of its own: its sheet.
 "use strict";
 
 const WORDS = {
   tagline: ["Removes fingers, hands and heads from photographed documents.", "去除文档照片中的手指、手和头像遮挡。"],
   choose: ["Add photos", "添加照片"], zip: ["Download all (ZIP)", "全部下载（ZIP）"],
-  drop: ["Drop photos here, paste them, or click to choose", "将照片拖到这里、粘贴，或点击选择"],
-  kinds: ["JPEG, PNG, TIFF, WebP and BMP, up to {mb} MB and {mp} megapixels each, {n} at a time.",
-          "支持 JPEG、PNG、TIFF、WebP 和 BMP；每张不超过 {mb} MB、{mp} 百万像素，一次最多 {n} 张。"],
+  drop: ["Drop photos or PDFs here, paste them, or click to choose", "将照片或 PDF 拖到这里、粘贴，或点击选择"],
+  kinds: ["JPEG, HEIC, PNG, TIFF, WebP, AVIF, BMP and PDF, up to {mb} MB and {mp} megapixels a page, {n} at a time.",
+          "支持 JPEG、HEIC、PNG、TIFF、WebP、AVIF、BMP 和 PDF；每个文件不超过 {mb} MB，每页不超过 {mp} 百万像素，一次最多 {n} 个。"],
   private: ["They stay with the program that serves this page, and are removed when you remove them, some time later, or when it ends.",
             "照片只保存在提供本页面的程序中；您移除照片、一段时间之后或程序结束时，照片会被删除。"],
   tools: ["Tools", "工具"], hand: ["Look", "查看"], add: ["Remove more", "增加遮挡"], protect: ["Keep", "保留"],
@@ -20,7 +21,8 @@ const WORDS = {
   queued: ["waits to be sent", "等待上传"], sending: ["is being sent", "正在上传"], waiting: ["waits, {n} before it", "排队中，前面还有 {n} 张"],
   working: ["is being restored …", "正在处理…"], failed: ["failed", "失败"],
   found: ["{n} removed", "已去除 {n} 处"], clean: ["nothing found", "未发现遮挡"],
-  told: ["{width} × {height}, {seconds} s", "{width} × {height}，{seconds} 秒"],
+  told: ["{width} × {height}, {seconds} s", "{width} × {height}，{seconds} 秒"], paging: ["page {page} of {pages} …", "正在处理第 {page} / {pages} 页…"],
+  plain: ["no page of it is a picture", "其中没有图片页面"], back: ["Page before", "上一页"], on: ["Next page", "下一页"],
   progress: ["{done} of {all} done", "已完成 {done} / {all}"], many: ["at most {n} photos at a time; {more} were left out", "一次最多 {n} 张照片，另有 {more} 张未添加"],
   too_large: ["too large", "文件过大"], no_picture: ["not a picture that can be read", "不是可读取的图片"], broken: ["broken", "图片已损坏"],
   gone: ["no longer there", "已不存在"], full: ["no room", "空间不足"], lost: ["the program does not answer", "程序没有响应"],
@@ -68,7 +70,7 @@ function add(files) {
   const all = [...files], room = Math.max(0, limits.limit_photos - photos.length);
   say(all.length > room ? t("many", {n: limits.limit_photos, more: all.length - room}) : "", true);
   for (const file of all.slice(0, room)) {
-    const photo = {file, name: file.name || "photo.png", state: "queued", strokes: [], undone: [], applied: []};
+    const photo = {file, name: file.name || "photo.png", state: "queued", at: 1, sheets: {}};
     if (file.size > limits.limit_bytes) {
       const detail = `${(file.size / 1e6).toFixed(1)} MB > ${limits.limit_bytes / 1e6} MB`;
       Object.assign(photo, {state: "failed", problem: `${t("too_large")}: ${detail}`});
@@ -115,7 +117,8 @@ async function follow(photo) {
 }
 
 const unfinished = photo => ["queued", "sending", "waiting", "working"].includes(photo.state);
-const file = (photo, what) => `api/jobs/${photo.id}/${what}?v=${photo.version}`;
+const sheet = photo => photo.sheets[photo.at] ||= {strokes: [], undone: [], applied: []};
+const file = (photo, what, page = photo.at) => `api/jobs/${photo.id}/${what}?page=${page}&v=${photo.version}`;
 
 function change(photo, news) {
   const version = photo.version;
@@ -139,7 +142,9 @@ function progress() {
 
 function state(photo) {
   if (photo.state === "failed") return photo.problem || t("failed");
+  if (photo.state === "working" && photo.pages > 1) return t("paging", photo);
   if (photo.state !== "done") return t(photo.state, {n: photo.ahead});
+  if (!photo.sizes.length) return t("plain");
   return photo.occluders ? t("found", {n: photo.occluders}) : t("clean");
 }
 
@@ -154,8 +159,8 @@ function list(photo) {
   button.title = `${photo.name}: ${told.textContent}`;
   button.setAttribute("aria-pressed", photo === current);
   photo.row.className = photo.state === "failed" ? "failed" : unfinished(photo) ? "busy" : "";
-  if (photo.version && photo.version !== photo.pictured) {
-    const picture = Object.assign(new Image(), {alt: "", src: file(photo, "thumb")});
+  if (photo.version && photo.sizes.length && photo.version !== photo.pictured) {
+    const picture = Object.assign(new Image(), {alt: "", src: file(photo, "thumb", 1)});
     photo.row.querySelector("i, img").replaceWith(picture);
     photo.pictured = photo.version;
   }
@@ -187,36 +192,49 @@ const loaded = address => new Promise((done, failed) => {
 });
 
 async function open(photo) {
-  const version = photo.version, known = world.photo === photo;
+  const {version} = photo, shows = sheet(photo), known = world.sheet === shows;
   world.hidden = !known;
   refresh();
-  if (!version) return;
+  if (!version || !photo.sizes.length) return;
   try {
-    const found = photo.found || await loaded(file(photo, "mask"));
+    const found = shows.found || await loaded(file(photo, "mask"));
     const before = known ? $("before") : await loaded(file(photo, "before")), after = await loaded(file(photo, "after"));
-    if (photo !== current || photo.version !== version) return;
-    photo.found = found;
+    if (photo !== current || photo.version !== version || shows !== sheet(photo)) return;
+    shows.found = found;
     [$("before").src, $("after").src] = [before.src, after.src];
-    photo.shown = {width: before.naturalWidth, height: before.naturalHeight};
+    shows.size = {width: before.naturalWidth, height: before.naturalHeight};
   } catch { return say(t("gone"), true); }
-  world.photo = photo;
+  world.sheet = shows;
   world.hidden = false;
-  [world.style.width, world.style.height] = [`${photo.shown.width}px`, `${photo.shown.height}px`];
-  if (!known) { prepare(photo); fit(); } else place();
+  [world.style.width, world.style.height] = [`${shows.size.width}px`, `${shows.size.height}px`];
+  if (!known) { prepare(shows); fit(); } else place();
   refresh();
 }
 
+function turn(by) {
+  const to = current.at + by;
+  if (stroke || !current.version || to < 1 || to > current.sizes.length) return;
+  current.at = to;
+  open(current);
+}
+
 function refresh() {
-  const photo = current, ready = photo && photo.version > 0 && !unfinished(photo);
+  const photo = current;
   if (!photo) return;
-  $("wait").hidden = photo.state === "done";
+  const {strokes, undone, applied} = sheet(photo), pages = photo.version ? photo.sizes.length : 0;
+  const ready = pages > 0 && !unfinished(photo) && !world.hidden;
+  $("wait").hidden = photo.state === "done" && pages > 0;
   $("wait").textContent = state(photo);
-  const told = photo.version ? t("told", {...photo, seconds: photo.seconds.toFixed(1)}) : "";
+  const [width, height] = pages ? photo.sizes[photo.at - 1] : [];
+  const told = pages ? t("told", {width, height, seconds: photo.seconds.toFixed(1)}) : "";
   $("about").textContent = [photo.name, told, state(photo), ...(photo.notes || [])].filter(Boolean).join(" · ");
   for (const one of document.querySelectorAll("#tools button, #size")) one.disabled = !ready;
-  $("undo").disabled = !ready || !photo.strokes.length;
-  $("redo").disabled = !ready || !photo.undone.length;
-  $("apply").disabled = !ready || same(photo.strokes, photo.applied);
+  $("undo").disabled = !ready || !strokes.length;
+  $("redo").disabled = !ready || !undone.length;
+  $("apply").disabled = !ready || same(strokes, applied);
+  $("pages").hidden = pages < 2;
+  $("number").textContent = `${photo.at} / ${pages}`;
+  [$("back").disabled, $("on").disabled] = [photo.at === 1, photo.at >= pages];
   $("download").hidden = !photo.version;
   if (photo.version) [$("download").href, $("download").download] = [file(photo, "result"), photo.name];
   for (const one of document.querySelectorAll("[data-tool]")) one.setAttribute("aria-pressed", one.dataset.tool === tool);
@@ -237,8 +255,8 @@ function place() {
 }
 
 function fit() {
-  if (!current || !current.shown) return;
-  const {width, height} = current.shown;
+  if (!current || !sheet(current).size) return;
+  const {width, height} = sheet(current).size;
   const scale = Math.min(stage.clientWidth / width, stage.clientHeight / height) * 0.97;
   view = {scale, x: (stage.clientWidth - scale * width) / 2, y: (stage.clientHeight - scale * height) / 2};
   place();
@@ -264,12 +282,12 @@ function divide(share) {
 // --- the mask
 
 // What was found, red where it is covered and clear elsewhere, and the strokes over it.
-function prepare(photo) {
-  const scale = Math.min(1, MASK_SIDE / Math.max(photo.shown.width, photo.shown.height));
-  [mask.width, mask.height] = [photo.shown.width, photo.shown.height].map(side => Math.max(1, Math.round(scale * side)));
+function prepare({found, size: {width, height}}) {
+  const scale = Math.min(1, MASK_SIDE / Math.max(width, height));
+  [mask.width, mask.height] = [width, height].map(side => Math.max(1, Math.round(scale * side)));
   base = Object.assign(document.createElement("canvas"), {width: mask.width, height: mask.height});
   const drawn = base.getContext("2d");
-  drawn.drawImage(photo.found, 0, 0, mask.width, mask.height);
+  drawn.drawImage(found, 0, 0, mask.width, mask.height);
   const pixels = drawn.getImageData(0, 0, mask.width, mask.height);
   for (let i = 0; i < pixels.data.length; i += 4) pixels.data.set([255, 45, 45, pixels.data[i] > 127 ? 255 : 0], i);
   drawn.putImageData(pixels, 0, 0);
@@ -280,7 +298,7 @@ function redraw() {
   brush.globalCompositeOperation = "source-over";
   brush.clearRect(0, 0, mask.width, mask.height);
   brush.drawImage(base, 0, 0);
-  for (const one of current.strokes) paint(one);
+  for (const one of sheet(current).strokes) paint(one);
   refresh();
 }
 
@@ -307,19 +325,19 @@ function paint(one, from = 0) {
 }
 
 const onMask = (x, y) => {
-  const scale = mask.width / current.shown.width / view.scale;
+  const scale = mask.width / sheet(current).size.width / view.scale;
   return [(x - view.x) * scale, (y - view.y) * scale];
 };
 
 function begin(x, y) {
-  stroke = {tool, width: $("size").value * mask.width / current.shown.width / view.scale, points: [onMask(x, y)]};
+  stroke = {tool, width: $("size").value * mask.width / sheet(current).size.width / view.scale, points: [onMask(x, y)]};
   paint(stroke);
 }
 
 function end() {
   if (stroke) {
-    current.strokes.push(stroke);
-    current.undone = [];
+    sheet(current).strokes.push(stroke);
+    sheet(current).undone = [];
   }
   stroke = null;
   refresh();
@@ -327,7 +345,7 @@ function end() {
 
 function step(from, to) {
   if (!current || $(from === "strokes" ? "undo" : "redo").disabled) return;
-  current[to].push(current[from].pop());
+  sheet(current)[to].push(sheet(current)[from].pop());
   redraw();
 }
 
@@ -335,7 +353,7 @@ function take(name) {
   if ($("show").disabled) return;
   if (name !== "hand") {
     shown = true;
-    if (tool === "hand" && !current.strokes.length) divide(1);
+    if (tool === "hand" && !sheet(current).strokes.length) divide(1);
   }
   tool = name;
   refresh();
@@ -353,13 +371,13 @@ async function apply() {
   drawn.globalCompositeOperation = "destination-over";
   drawn.fillStyle = "#000";
   drawn.fillRect(0, 0, sent.width, sent.height);
-  const body = new FormData(), strokes = [...photo.strokes];
+  const body = new FormData(), told = sheet(photo), strokes = [...told.strokes], {at} = photo;
   change(photo, {state: "sending"});
   body.append("mask", await new Promise(done => sent.toBlob(done, "image/png")), "mask.png");
   try {
-    change(photo, await call(`jobs/${photo.id}/mask`, {method: "POST", body}));
+    change(photo, await call(`jobs/${photo.id}/mask?page=${at}`, {method: "POST", body}));
     await follow(photo);
-    photo.applied = strokes;
+    told.applied = strokes;
     if (photo === current) { shown = false; tool = "hand"; divide(split === 1 ? 0.5 : split); refresh(); }
   } catch (problem) {
     say(wording(problem), true);
@@ -423,6 +441,7 @@ stage.onkeydown = event => {
     ArrowLeft: () => pan(60, 0), ArrowRight: () => pan(-60, 0), ArrowUp: () => pan(0, 60), ArrowDown: () => pan(0, -60),
     "+": () => zoom(1.25), "=": () => zoom(1.25), "-": () => zoom(0.8), 0: fit, 1: () => zoom(1 / view.scale),
     " ": () => { if (tool !== "hand" && !$("show").disabled) { begin(...middle); end(); } }, Enter: apply,
+    PageUp: () => turn(-1), PageDown: () => turn(1),
   }[event.key];
   if (!act) return;
   event.preventDefault();
@@ -447,6 +466,8 @@ $("redo").onclick = () => step("undone", "strokes");
 $("show").onclick = () => { shown = !shown; refresh(); };
 $("apply").onclick = apply;
 $("remove").onclick = () => remove(current);
+$("back").onclick = () => turn(-1);
+$("on").onclick = () => turn(1);
 $("fit").onclick = fit;
 $("full").onclick = () => zoom(1 / view.scale);
 $("in").onclick = () => zoom(1.25);

@@ -1,0 +1,200 @@
+"""A file that somebody hands over, photo, PDF or TIFF of pages: what is taken, restored and shown of it."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from data.images import BadImageError, eight_bit
+from data.kinds import kind_of_file
+from data.masks import read_mask, write_mask
+from data.photos import Encoded, count_pixels, encode_photo, read_photo
+from inference.book import is_book, restore_book
+from inference.find.locate import enlarge_mask
+from inference.restorer import Restored
+from utils.command import sentence
+from utils.files import write_bytes
+
+WAITING, WORKING, DONE, FAILED = "waiting", "working", "done", "failed"
+# What the page shows are JPEGs, no larger than browsers hold with ease.
+_SHOWN_SIDE, _SHOWN_QUALITY, _THUMB_SIDE = 8000, 90, 240
+
+
+class RefusedError(ValueError):
+    """What is not done, in a sentence, with the HTTP status and a word for programs; `retry`: seconds to wait."""
+
+    def __init__(self, status: int, code: str, message: str, retry: int | None = None) -> None:
+        super().__init__(message)
+        self.status, self.code, self.retry = status, code, retry
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is taken at most."""
+
+    bytes: int = 100_000_000  # of an upload
+    pixels: int = 100_000_000  # of a photo, or of a picture of a page
+    pages: int = 500  # of a file
+    photos: int = 200  # kept at the same time, of all people together
+    waiting: int = 32  # photos that wait for the worker
+    seconds: float = 3600.0  # that a photo is kept after it was last asked for
+
+    def check_upload(self, path: Path) -> None:
+        """`RefusedError` for what is no picture and no PDF, or too large."""
+        if path.stat().st_size > self.bytes:
+            raise self.too_large()
+        try:
+            # Those of a PDF are counted as they come.
+            self.check_pixels(f"{path.name}: ", 0 if kind_of_file(path) == "PDF" else count_pixels(path))
+        except BadImageError as error:
+            raise RefusedError(415, "no_picture", without_folder(error, path)) from error
+
+    def check_pixels(self, name: str, pixels: int) -> None:
+        if pixels > self.pixels:
+            message = f"{name}{pixels / 1e6:.1f} megapixels; the limit is {self.pixels / 1e6:g}"
+            raise RefusedError(413, "too_large", message)
+
+    def too_large(self) -> RefusedError:
+        return RefusedError(413, "too_large", f"the upload is larger than the limit of {self.bytes / 1e6:g} MB")
+
+
+@dataclass(eq=False)
+class Job:
+    """A file with pictures of pages, counted from 1; a photo is the only picture of its own.
+
+    `folder` holds it as it came (`source`), when it was restored `result` and `1.thumb.jpg`, and of every picture
+    `1.before.jpg`, `1.after.jpg`, `1.mask.png` (255 = covered, of its size, upright) and, from a person, `1.told.png`.
+    """
+
+    id: str
+    name: str  # As its owner calls it, without what a file's name cannot hold.
+    folder: Path
+    state: str = WAITING
+    message: str = ""  # Why it failed
+    bad: bool = False  # It failed for the photo's sake, not for ours.
+    version: int = 0  # Goes up with every result
+    page: int = 1  # Which is worked on,
+    pages: int = 1  # and of how many
+    sizes: list[tuple[int, int]] = field(default_factory=list)  # (width, height) of each picture, upright
+    kind: str = ""  # "JPEG", "PNG", "PDF", ...
+    occluders: int = 0
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()  # What of the file the result could not keep
+    used: float = field(default_factory=time.monotonic)
+    ticket: int = 0  # Its place in the queue
+    finished: Future = field(default_factory=Future)
+
+    @property
+    def source(self) -> Path:
+        return self.folder / "source" / self.name
+
+    def told(self, number: int) -> Path:
+        return self.folder / f"{number}.told.png"
+
+    def tell(self, upload: BinaryIO, number: int, limits: Limits) -> None:
+        """Keeps a person's mask of a picture; `RefusedError` where it is none. One of other sides is, once they are
+        known.
+        """
+        with tempfile.TemporaryDirectory(dir=self.folder) as folder:
+            path = Path(folder, "mask")
+            with open(path, "wb") as file:
+                shutil.copyfileobj(upload, file, 1 << 20)
+            try:
+                limits.check_upload(path)
+                mask = read_mask(path)
+            except BadImageError as error:
+                raise RefusedError(422, "broken", without_folder(error, path)) from error
+        write_mask(self.told(number), fitted(mask, self.sizes[number - 1]) if self.sizes else mask)
+
+    def restore(
+        self, restorer: Callable[[np.ndarray, np.ndarray | None], Restored], limits: Limits, go_on: Callable[[], None]
+    ) -> None:
+        """From file to file as `predict.py` does it, and what the page shows of it; `go_on` may raise, at each page."""
+        start, sizes = time.perf_counter(), []
+
+        def restore(pixels: np.ndarray) -> Restored:
+            limits.check_pixels("", pixels.shape[0] * pixels.shape[1])
+            sizes.append(size := pixels.shape[1::-1])
+            number, mask = len(sizes), None
+            if self.told(number).exists():
+                mask = fitted(read_mask(self.told(number)), size)
+            restored = restorer(pixels, mask)
+            if mask is None:
+                found = restored.located
+                mask = np.zeros(size[::-1], np.uint8) if found is None else enlarge_mask(found, size[::-1])
+            write_mask(self.folder / f"{number}.mask.png", mask)
+            shown = {"before": (pixels, _SHOWN_SIDE)} if not self.version else {}
+            shown |= {"after": (restored.image, _SHOWN_SIDE)}
+            shown |= {"thumb": (restored.image, _THUMB_SIDE)} if number == 1 else {}
+            for what, (rgb, side) in shown.items():
+                write_bytes(self.folder / f"{number}.{what}.jpg", _shown(rgb, self.source, side))
+            return restored
+
+        def tell(page: int, pages: int) -> None:
+            self.page, self.pages = page, pages
+            if pages > limits.pages:
+                raise RefusedError(413, "too_large", f"{self.name}: {pages} pages; the limit is {limits.pages}")
+            go_on()
+
+        if is_book(self.source):
+            book = restore_book(self.source, restore, tell=tell)
+            self.kind, self.occluders = kind_of_file(self.source), book.occluders
+            encoded = Encoded(book.content, tuple(book.notes))
+        else:
+            photo = read_photo(self.source)
+            restored = restore(photo.pixels)
+            self.kind, self.occluders, encoded = photo.kind, restored.occluders, Encoded(photo.source)
+            if restored.mask.any():
+                encoded = encode_photo(photo, restored.image, restored.mask)
+        # The file comes last: where it exists, everything about it does.
+        write_bytes(self.folder / "result", encoded.content)
+        self.sizes, self.notes, self.version = sizes, encoded.notes, self.version + 1
+        self.seconds = time.perf_counter() - start
+
+
+def clean_name(name: str) -> str:
+    """A file's name from an upload: no folders, no control characters, none that some system refuses, not too long."""
+    name = re.split(r"[/\\]", name)[-1].encode("utf-8", "replace").decode()
+    name = re.sub(r'[\x00-\x1f\x7f-\x9f:*?"<>|\u2028\u2029\u202a-\u202e\u2066-\u2069]', "_", name).strip().lstrip(".")
+    stem, suffix = os.path.splitext(name)
+    while len((stem + suffix).encode()) > 200:
+        stem, suffix = stem[:-1], suffix[:20]
+    return stem + suffix or "photo"
+
+
+def fitted(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A 0/1 mask at a picture's (width, height); `RefusedError` where its sides do not go with that."""
+    (width, height), (rows, columns) = size, mask.shape
+    if abs(rows * width - columns * height) > max(width, height):
+        expected = f"expected {width} x {height}, or smaller in the same proportions"
+        raise RefusedError(422, "mask_size", f"the mask is {columns} x {rows} pixels; {expected}")
+    return enlarge_mask(mask, (height, width))
+
+
+def without_folder(error: BaseException, path: Path) -> str:
+    """What `error` says, without the folder of ours that `path` lies in."""
+    return sentence(error).replace(f"{path.parent}{os.sep}", "")
+
+
+def _shown(rgb: np.ndarray, source: Path, side: int) -> bytes:
+    """A JPEG for the page, no longer than `side`, in the colours of the profile of `source`."""
+    profile, buffer = b"", io.BytesIO()
+    with suppress(Exception), Image.open(source) as image:
+        profile = image.info.get("icc_profile") or b""
+    image = Image.fromarray(eight_bit(rgb))
+    image.thumbnail((side, side), Image.Resampling.BOX)
+    image.save(buffer, "JPEG", quality=_SHOWN_QUALITY, icc_profile=profile if profile[16:20] == b"RGB " else b"")
+    return buffer.getvalue()
