@@ -121,6 +121,9 @@ def _restore_pdf(
                         pikepdf.UnsupportedImageTypeError) as error:  # fmt: skip
                     book.notes.append(f"page {number}: a picture stays as it is ({str(error).splitlines()[0]})")
         if book.changed and encode:
+            for page in pdf.pages:
+                if "/Thumb" in page.obj:  # It shows the page as it was.
+                    del page.obj["/Thumb"]
             result = io.BytesIO()
             pdf.save(result, deterministic_id=True, compress_streams=False, fix_metadata_version=False,
                      linearize=pdf.is_linearized)  # fmt: skip

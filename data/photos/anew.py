@@ -13,6 +13,7 @@ from contextlib import suppress
 import numpy as np
 from PIL import Image
 
+from data.photos import thumbnails
 from data.photos.colours import Encoded, cover, read_samples
 
 # Quality is high, because every encoding costs. WebP's methods go from 0 (fast) to 6 (small), and its effort for
@@ -49,7 +50,8 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encod
         deep = ", in 8 bits for each colour" if image.info.get("bit_depth", 8) > 8 else ""
         told = f"the whole picture was encoded anew at quality {how['quality']}{deep}"
         notes = (f"a lossy {kind} cannot be changed in part: {told}",)
-    metadata = {key: image.info[key] for key in ("exif", "icc_profile", "xmp") if image.info.get(key)}
+    kept = {"exif": thumbnails.in_exif, "icc_profile": bytes, "xmp": thumbnails.in_xmp}
+    metadata = {key: change(image.info[key]) for key, change in kept.items() if image.info.get(key)}
     Image.fromarray(samples).save(buffer, image.format, **how, **metadata)
     return Encoded(buffer.getvalue(), notes)
 

@@ -15,7 +15,7 @@ from PIL import Image, JpegImagePlugin
 
 from data.images import encode_image, open_picture, stored_orientation, turn_back
 from data.jpeg_segments import APP0, APP14, COM, DRI, Segment, UnsupportedJpegError, join, split, with_end
-from data.photos import jpeg_file
+from data.photos import jpeg_file, thumbnails
 from data.photos.colours import Encoded, cover, read_samples
 
 # Pixels that are transformed at a time; the arrays between take about 50 bytes for each.
@@ -67,10 +67,12 @@ def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> Encod
     """Writes `rgb` into the blocks of a JPEG file that have changed pixels; all others keep their coefficients exactly.
 
     In the decoded picture one pixel beside a touched block of a subsampled component may change, where decoders blend
-    neighbours. All APPn and COM segments stay byte for byte and in order, but for an index of further pictures (MPF).
+    neighbours. All APPn and COM segments stay byte for byte and in order, but for thumbnails and an index of further
+    pictures (MPF).
     `source` was decoded before, which tells what lacks; `UnsupportedJpegError` says why it cannot be done for it.
     """
     jpeg = jpeg_file.parse(source)
+    jpeg = jpeg._replace(segments=[*thumbnails.in_segments(jpeg.segments)])
     planes = jpeg_file.checked_coefficients(jpeg)
     _put_blocks(jpeg, planes, rgb, changed)
     content = jpeg_file.with_coefficients(jpeg, planes)
@@ -132,7 +134,7 @@ def _encode_in_place_of(image: Image.Image, samples: np.ndarray) -> bytes:
     picture = Image.fromarray(samples, image.mode)
     picture.save(buffer, "JPEG", progressive=progressive, qtables=tables, subsampling=sampling)
     markers = {f"APP{number}": APP0 + number for number in range(16)} | {"COM": COM}
-    old = [Segment(markers[kind], payload) for kind, payload in image.applist]
+    old = thumbnails.in_segments(Segment(markers[kind], payload) for kind, payload in image.applist)
     kept = [each for each in old if each.marker != APP14 and not each.is_picture_index]
     new, _ = split(buffer.getvalue())
     return join(kept + [each for each in new if each.marker == APP14 or not each.is_metadata])

@@ -24,7 +24,7 @@ from data.images import (
     stored_orientation,
     to_array,
 )
-from data.photos import colours
+from data.photos import colours, thumbnails
 from data.photos.colours import Encoded
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -36,6 +36,8 @@ _ONE_PIXEL = (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, _GREY, 0, 0, 0)), (b"IDA
 # Fast, and on photographs of pages smaller than the default of zlib; levels and indices of few bits need the latter.
 _PACKING = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
 _PACKING_OF_INDICES = (cv2.IMWRITE_PNG_COMPRESSION, 3)
+# Of a text: its keyword, and that it is not packed.
+_PLAIN_XMP = b"XML:com.adobe.xmp\0\0"
 _Chunks = list[tuple[bytes, memoryview]]
 
 
@@ -96,12 +98,15 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encod
     else:
         levels = colours.narrow(colours.grey_of(fill), depth)
         samples.reshape(*mask.shape, -1)[covered, :1] = _beside_key(levels[:, None], chunks)
+    if b"eXIf" in chunks:
+        changed[b"eXIf"] = _chunk(b"eXIf", thumbnails.in_exif(bytes(chunks[b"eXIf"])))
     notes += ["a PNG is no longer interlaced"] if interlaced else []
     changed[b"IDAT"] = _packed(samples, depth, colour)
     parts, at = [_SIGNATURE], len(_SIGNATURE)
     for kind, data in every:
         end = at + 12 + len(data)
-        parts.append(changed.get(kind, source[at:end]))
+        xmp = kind == b"iTXt" and data[: len(_PLAIN_XMP)] == _PLAIN_XMP
+        parts.append(_chunk(kind, thumbnails.in_xmp(bytes(data))) if xmp else changed.get(kind, source[at:end]))
         changed |= {kind: b""} if kind == b"IDAT" else {}
         at = end
     return Encoded(b"".join((*parts, source[at:])), tuple(notes))

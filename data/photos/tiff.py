@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from data.images import BadImageError, check_size, decode_picture, one_line, open_picture, to_array, turn_back
-from data.photos import colours, tiff_file
+from data.photos import colours, thumbnails, tiff_file
 from data.photos.colours import Encoded
 
 try:
@@ -38,6 +38,8 @@ _CODING = {
     *(258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, *range(322, 329), 338, 339, 347),
     *(*range(512, 522), *range(529, 533)),
 }
+# XMP, and Photoshop's resources.
+_WITH_THUMBNAILS = {700: thumbnails.in_xmp, 34377: thumbnails.in_photoshop}
 # The codecs of fax and JPEG, and what Pillow makes of such a picture.
 _WHOLE_CODECS, _WHOLE_MODES = (2, 3, 4, 6, 7), ("1", "L", "RGB", "RGBA", "CMYK")
 _WHITE_IS_ZERO, _RGB, _PALETTE, _INKS = 0, 2, 3, 5
@@ -92,6 +94,9 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray, number: 
     apart = all(at + size <= following for (at, size), (following, _) in pairwise(tiff_file.spans(file)))
     gone = tiff_file.thumbnails(file, page)
     notes = ["thumbnails and overviews of a TIFF's page are dropped"] if gone else []
+    for tag in (page.tags[code] for code in _WITH_THUMBNAILS if code in page.tags):
+        content.seek(tag.valueoffset)
+        content.write(_WITH_THUMBNAILS[tag.code](source[tag.valueoffset : tag.valueoffset + tag.valuebytecount]))
     plain = _has_plain_blocks(page, name)
     for each in (*gone, *([] if plain else [page])) if apart else ():
         for at, size in zip(each.dataoffsets, each.databytecounts, strict=False):

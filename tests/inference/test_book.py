@@ -54,6 +54,7 @@ def pdf_of(path: Path, pictures: list[tuple[bytes, dict]], turned: int = 0, form
             form.Type, form.Subtype, form.Resources = pikepdf.Name.XObject, pikepdf.Name.Form, held
             held, drawn = pikepdf.Dictionary(XObject=pikepdf.Dictionary(Fm0=pdf.make_indirect(form))), b"/Fm0 Do"
         page.Resources, page.Contents = held, pdf.make_stream(drawn)
+        page.Thumb = pdf.make_indirect(pikepdf.Stream(pdf, b"thumb"))
         if turned:
             page.Rotate = turned
     with pdf.open_outline() as outline:
@@ -96,6 +97,7 @@ def test_page_pictures_are_restored_in_place_and_all_else_stays(tmp_path, forms)
             assert outline.root[0].title == "Chapter"
         for page, other in zip(pdf.pages, old.pages, strict=True):
             assert page.Contents.read_bytes() == other.Contents.read_bytes()
+            assert "/Thumb" not in page
     if not forms:
         for index, (new, old) in enumerate(zip(images(book.content), images(before), strict=True)):
             changed = np.abs(new.astype(int) - old).max(2) > 0
