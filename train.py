@@ -29,7 +29,7 @@ import math
 import sys
 import time
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -64,10 +64,6 @@ from utils.training.processes import Processes, StopRequest, device_of_process, 
 from utils.training.run_folder import RunFolder
 
 
-class NotFiniteError(ArithmeticError):
-    """Loss or gradient is NaN or infinite; the message says where, on which files, and what can be gone back to."""
-
-
 class Learner:
     """All that a training step changes: network (random, or from the file `init`), optimiser, average, loss scale."""
 
@@ -81,17 +77,7 @@ class Learner:
         restores = Restormer if config.model.network == "restormer" else NAFNet
         self.network = Locator() if self.finds else restores(**config.model.arguments())
         if init is not None:
-            try:
-                weights = load_weights(init)
-                if self.finds and weights.locator is None:
-                    raise ValueError(f"{init} holds no locator; `python -m models.convert` makes one to start from")
-                load_arrays(self.network, weights.locator.params if self.finds else weights.params)
-            except OSError as error:
-                first = "`python -m models.convert` makes it" if self.finds else "train the config that it comes from"
-                raise ConfigError(f"train.init: {init}: {error.strerror}{looked_for(init)}; {first} first, give other "
-                                  "weights (.pdparams), or null for random ones") from error
-            except ValueError as error:
-                raise ConfigError(f"train.init: {error}") from error
+            self._start_from(init)
         if self.finds:
             self.network.freeze()
         self.forward = paddle.DataParallel(self.network) if processes.world > 1 else self.network
@@ -107,6 +93,19 @@ class Learner:
         self.average = MovingAverage(self.network, decay) if decay else None
         self.autocast = {"fp16": "float16", "bf16": "bfloat16"}.get(config.train.amp) if device != "cpu" else None
         self.scaler = paddle.amp.GradScaler(enable=self.autocast == "float16")
+
+    def _start_from(self, init: str) -> None:
+        try:
+            weights = load_weights(init)
+            if self.finds and weights.locator is None:
+                raise ValueError(f"{init} holds no locator; `python -m models.convert` makes one to start from")
+            load_arrays(self.network, weights.locator.params if self.finds else weights.params)
+        except OSError as error:
+            first = "`python -m models.convert` makes it" if self.finds else "train the config that it comes from"
+            raise ConfigError(f"train.init: {init}: {error.strerror}{looked_for(init)}; {first} first, give other "
+                              "weights (.pdparams), or null for random ones") from error
+        except ValueError as error:
+            raise ConfigError(f"train.init: {error}") from error
 
     def backward(self, batch: dict[str, Any]) -> dict[str, paddle.Tensor]:
         """Computes the gradients of one batch; returns the scalars loss, gradient_norm and every term of the loss."""
@@ -159,11 +158,14 @@ class Learner:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Takes over what `state()` gave in another process."""
-        load_optimizer_arrays(self.optimizer, self.network, state["optimizer"])
-        load_arrays(self.network, state["params"])
-        if self.average is not None:
-            self.average.load_arrays(state["ema"])
+        """Takes over what `state()` gave in another process; CheckpointError where it does not fit."""
+        try:
+            load_optimizer_arrays(self.optimizer, self.network, state["optimizer"])
+            load_arrays(self.network, state["params"])
+            if self.average is not None:
+                self.average.load_arrays(state["ema"])
+        except ValueError as error:
+            raise CheckpointError(f"the checkpoint does not belong to this network: {error}") from error
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
 
@@ -171,26 +173,20 @@ class Learner:
         """What is validated and shipped: the moving average where there is one, with all that prediction needs."""
         params = self.average.arrays() if self.average is not None else arrays_of(self.network)
         origin = {"made_by": "train.py", "iteration": iteration, "config": to_yaml(self.config)}
-        predict = self.config.predict.to_dict()
+        own, predict = Weights(params, self.network.config), asdict(self.config.predict)
         if self.finds:
-            return Weights({}, {}, predict, origin, locator=Weights(params, self.network.config))
-        return Weights(params, self.network.config, predict, origin)
+            return Weights({}, {}, predict, origin, locator=own)
+        return replace(own, predict=predict, origin=origin)
 
     def save_weights(self, path: Path, iteration: int) -> None:
+        """Writes `weights(iteration)` to a file."""
         save_weights(path, self.weights(iteration))
 
 
-def train(config: Config, options: argparse.Namespace) -> int:
-    """Trains from the start or from a checkpoint to the end; returns the exit code."""
-    device = resolve_device(device_of_process(options.device))
-    processes = join_processes(device)
-    with closing(RunFolder(config.output, asdict(config), processes, THREADS)) as run:
-        return _train_in(run, config, options, device)
-
-
-def _train_in(run: RunFolder, config: Config, options: argparse.Namespace, device: str) -> int:
-    processes, saved = run.processes, run.find_start(options.resume, options.auto_resume)
-    start, total, every = saved["iteration"] if saved else 0, config.train.iterations, config.validation.every
+def train(config: Config, device: str, run: RunFolder, saved: dict[str, Any] | None) -> int:
+    """Trains from the start, or from the state `saved` in a checkpoint, to the end; returns the exit code."""
+    processes, total, every = run.processes, config.train.iterations, config.validation.every
+    start = saved["iteration"] if saved else 0
     if start >= total:
         run.say(f"{run.output}: has {start} iterations already, train.iterations is {total}: nothing was done")
         return DONE
@@ -221,12 +217,12 @@ def _train_in(run: RunFolder, config: Config, options: argparse.Namespace, devic
             if broken:
                 values = ", ".join(f"{name} {float(value):g}" for name, value in scalars.items())
                 last_good = next(iter(run.checkpoints.present()), "none yet")
-                raise NotFiniteError(
-                    f"stopped at iteration {iteration} (from 0): {values}\n  files of the batch: "
-                    f"{', '.join(batch['name'])}\n  last good checkpoint: {last_good}\n  Nothing was learnt from this "
-                    "batch. Look at its files; to go on with a lower optimizer.learning_rate or optimizer.clip_norm, "
-                    "start a new run with another output and with train.init: this run's model_last.pdparams"
-                )
+                bar.write(f"error: stopped at iteration {iteration} (from 0): {values}\n  files of the batch: "
+                          f"{', '.join(batch['name'])}\n  last good checkpoint: {last_good}\n  Nothing was learnt "
+                          "from this batch. Look at its files; to go on with a lower optimizer.learning_rate or "
+                          "optimizer.clip_norm, start a new run with another output and with train.init: this run's "
+                          "model_last.pdparams", file=sys.stderr)
+                return SOME_FAILED
             rate = learner.step(iteration)
             done = iteration + 1
 
@@ -269,11 +265,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", help="auto, cpu, gpu or gpu:INDEX (default: auto, under "
                         "paddle.distributed.launch the card that it gives to each process)")
     options = parser.parse_args(arguments)
-    try:
-        return train(load_config(options.config, options.override), options)
-    except NotFiniteError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return SOME_FAILED
+    config, device = load_config(options.config, options.override), resolve_device(device_of_process(options.device))
+    with closing(RunFolder(config.output, asdict(config), join_processes(device), THREADS)) as run:
+        return train(config, device, run, run.find_start(options.resume, options.auto_resume))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ BasicSR does. Convolutions have the same layout in both frameworks and parameter
 a norm's running statistics; which network it is, is read off names and shapes. A file with a missing, unexpected or
 misshaped key is refused, and so is one with a value that is NaN or infinite.
 
-Neither PyTorch nor anything inside the file is run: pickles are read with a short list of allowed names.
+Neither PyTorch nor anything inside the file is run.
 """
 
 from __future__ import annotations
@@ -31,17 +31,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from models.weights import (
-    Weights,
-    arrays_of,
-    infer_model,
-    infer_restormer,
-    load_arrays,
-    load_weights,
-    network_of,
-    save_weights,
-    widths_of,
-)
+from models.weights import Weights, arrays_of, load_arrays, load_weights, model_of, network_of, save_weights
 from utils.command import DONE, command, program
 from utils.files import RestrictedUnpickler, UnsafeFileError, array_fault, check_writable, printable
 from utils.machine import start_paddle
@@ -57,18 +47,16 @@ _STORAGES = {
 _SAFETENSORS = dict(zip(("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL"), _STORAGES, strict=True))
 
 
-def _rebuild_tensor(
-    storage: np.ndarray, offset: int, size: Sequence[int], stride: Sequence[int], *_: Any
-) -> np.ndarray:
+def _rebuild_tensor(values: np.ndarray, offset: int, size: Sequence[int], stride: Sequence[int], *_: Any) -> np.ndarray:
     """A view of a tensor's values in its storage; bounds are checked because the numbers come from the file."""
     last = offset + sum((length - 1) * step for length, step in zip(size, stride, strict=False))
     sane = offset >= 0 and len(size) == len(stride) and min([*size, *stride], default=0) >= 0
     # Strides of 0 would make much of little.
-    if not sane or (0 not in size and last >= storage.size) or math.prod(size) > storage.size:
-        raise ValueError(f"a tensor of size {size}, stride {stride}, offset {offset} leaves its {storage.size} values")
+    if not sane or (0 not in size and last >= values.size) or math.prod(size) > values.size:
+        raise ValueError(f"a tensor of size {size}, stride {stride}, offset {offset} leaves its {values.size} values")
     if 0 in size:
-        return np.zeros(size, storage.dtype)
-    return np.lib.stride_tricks.as_strided(storage[offset:], size, [step * storage.itemsize for step in stride])
+        return np.zeros(size, values.dtype)
+    return np.lib.stride_tricks.as_strided(values[offset:], size, [step * values.itemsize for step in stride])
 
 
 _ENCODER = ("_conv_stem.", "_bn0.", "_blocks.")
@@ -94,48 +82,51 @@ def _read_zip(content: bytes) -> Any:
         roots = [entry.removesuffix("/data.pkl") for entry in names if entry.endswith("/data.pkl")]
         if len(roots) != 1:
             raise ValueError("holds no data.pkl, it is some other ZIP file")
-        storages = _Storages()
-        tree = RestrictedUnpickler(archive.read(f"{roots[0]}/data.pkl"), _ALLOWED, storages.refer).load()
-        for key in storages.arrays:
-            storages.fill(key, archive.read(f"{roots[0]}/data/{key}"))
+        unpickler = _Unpickler(io.BytesIO(archive.read(f"{roots[0]}/data.pkl")))
+        tree = unpickler.load()
+        for key in unpickler.storages:
+            unpickler.fill(key, archive.read(f"{roots[0]}/data/{key}"))
     return tree
 
 
 def _read_sequence(content: bytes) -> Any:
     """Before PyTorch 1.6: a magic number, a version, the machine, the tree, the storages' keys, and their values."""
-    stream, storages = io.BytesIO(content), _Storages()
+    stream = io.BytesIO(content)
     magic, version, machine = (RestrictedUnpickler(stream, {}).load() for _ in range(3))
     if (magic, version) != (_MAGIC, 1001) or not machine.get("little_endian"):
         raise ValueError("begins like no file of torch.save on a little-endian machine")
-    tree = RestrictedUnpickler(stream, _ALLOWED, storages.refer).load()
+    unpickler = _Unpickler(stream)
+    tree = unpickler.load()
     for key in RestrictedUnpickler(stream, {}).load():
         count = int.from_bytes(stream.read(8), "little")
-        storages.fill(key, stream.read(count * storages.kinds[key].itemsize))
+        unpickler.fill(key, stream.read(count * unpickler.storages[key][0].itemsize))
     return tree
 
 
-class _Storages:
-    """The storages that a pickle refers to: made when they are named, filled once their values are read."""
+class _Unpickler(RestrictedUnpickler):
+    """The storages that a tree refers to are made when they are named, and filled once their values are read."""
 
-    def __init__(self) -> None:
-        self.arrays: dict[str, np.ndarray] = {}
-        self.kinds: dict[str, np.dtype] = {}
+    def __init__(self, stream: io.BytesIO) -> None:
+        super().__init__(stream, _ALLOWED)
+        self.storages: dict[str, tuple[np.dtype, np.ndarray]] = {}
 
-    def refer(self, reference: Any) -> np.ndarray:
+    def persistent_load(self, reference: Any) -> np.ndarray:
         kind, storage, key, _location, count, *_ = reference
         if kind != "storage" or storage not in _STORAGES:
             raise ValueError(f"holds a reference {reference!r} that is not a storage")
-        if key not in self.arrays:
-            self.kinds[key] = _STORAGES[storage]
-            self.arrays[key] = np.zeros(count, np.float32 if storage == "BFloat16Storage" else _STORAGES[storage])
-        return self.arrays[key]
+        wide = np.float32 if storage == "BFloat16Storage" else _STORAGES[storage]
+        return self.storages.setdefault(key, (_STORAGES[storage], np.zeros(count, wide)))[1]
 
     def fill(self, key: str, content: bytes) -> None:
-        array, kind = self.arrays[key], self.kinds[key]
-        if len(content) != array.size * kind.itemsize:
-            raise ValueError(f"storage {key} has {len(content)} bytes, expected {array.size} x {kind.itemsize}")
-        values = np.frombuffer(content, kind)
-        array[:] = values if kind == array.dtype else (values.astype(np.uint32) << 16).view(np.float32)
+        kind, array = self.storages[key]
+        array[:] = _values(content, kind, array.size)
+
+
+def _values(content: bytes, kind: np.dtype, count: int) -> np.ndarray:
+    if len(content) != count * kind.itemsize:
+        raise ValueError(f"{len(content)} bytes in place of {count} x {kind.itemsize}")
+    values = np.frombuffer(content, kind)
+    return (values.astype(np.uint32) << 16).view(np.float32) if kind == _STORAGES["BFloat16Storage"] else values
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -169,13 +160,12 @@ def _read_safetensors(content: bytes) -> dict[str, np.ndarray]:
     # no bfloat16.
     from safetensors import deserialize
 
-    tree, storages = {}, _Storages()
+    tree = {}
     for name, tensor in sorted(deserialize(content), key=lambda pair: pair[0]):  # it gives them in any order
         if tensor["dtype"] not in _SAFETENSORS:
             raise ValueError(f"{name} is of {tensor['dtype']}, expected one of {', '.join(_SAFETENSORS)}")
-        storages.refer(("storage", _SAFETENSORS[tensor["dtype"]], name, "cpu", math.prod(tensor["shape"])))
-        storages.fill(name, tensor["data"])
-        tree[name] = storages.arrays[name].reshape(tensor["shape"])
+        kind, shape = _STORAGES[_SAFETENSORS[tensor["dtype"]]], tensor["shape"]
+        tree[name] = _values(tensor["data"], kind, math.prod(shape)).reshape(shape)
     return tree
 
 
@@ -223,11 +213,9 @@ def convert(source: Path, predict: Mapping[str, Any] | None = None) -> Weights:
             raise ValueError(f"{fault}; a network with such weights answers nothing, take an earlier file")
         if any(name.endswith("_conv_stem.weight") for name in arrays):
             return Weights({}, {}, predict, origin, locator=_locator(arrays))
-        if "patch_embed.proj.weight" in arrays:
-            # TLC, which would be on, has no place in it.
-            weights = Weights(arrays, infer_restormer(arrays), {"tlc_ratio": 0, **predict}, origin)
-        else:
-            weights = Weights(arrays, infer_model(arrays), predict, origin)
+        model = model_of(arrays)
+        # TLC, which would be on, has no place in a Restormer.
+        weights = Weights(arrays, model, {"tlc_ratio": 0, **predict} if "dim" in model else predict, origin)
         network_of(weights)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
@@ -236,15 +224,12 @@ def convert(source: Path, predict: Mapping[str, Any] | None = None) -> Weights:
 
 def _locator(arrays: Mapping[str, np.ndarray]) -> Weights:
     """A locator's own parameters, or those that EfficientNet-Lite0 lends to its encoder: then the decoder is fresh."""
-    renamed = {
-        name.replace(".running_mean", "._mean").replace(".running_var", "._variance"): values
-        for name, values in arrays.items()
-        if not name.endswith(".num_batches_tracked")
-    }
+    renamed = {name.replace(".running_mean", "._mean").replace(".running_var", "._variance"): values
+               for name, values in arrays.items() if not name.endswith(".num_batches_tracked")}
     if "_conv_stem.weight" in renamed:
         # What belongs to its classifier is of no use here.
         return fresh_locator({f"encoder.{name}": renamed[name] for name in renamed if name.startswith(_ENCODER)})
-    locator = Weights(renamed, {"widths": widths_of(renamed)})
+    locator = Weights(renamed, model_of(renamed))
     network_of(locator)
     return locator
 
@@ -276,10 +261,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("source", metavar="IN", type=Path, help="official .pth, or .safetensors")
     parser.add_argument("target", metavar="OUT.pdparams", type=Path, help="file of weights to write")
-    parser.add_argument(
-        "--predict", nargs="+", action="extend", type=_setting, default=[], metavar="KEY=VALUE",
-        help="settings of prediction to store, as in the config's `predict` (long_side=1024 rows=2 ...)",
-    )  # fmt: skip
+    parser.add_argument("--predict", nargs="+", action="extend", type=_setting, default=[], metavar="KEY=VALUE",
+                        help="settings of prediction to store, as in the config's `predict` (long_side=1024 ...)")
     parser.add_argument("--locator", metavar="FILE.pdparams", type=Path, help="file whose locator comes along, with "
                         "its settings of prediction; IN may then be a .pdparams as well")
     options = parser.parse_args(arguments)
@@ -295,11 +278,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     predict = {**weights.predict, **finds.predict, **dict(options.predict)}
     weights = replace(weights, predict=predict, locator=finds.locator or weights.locator)
     save_weights(options.target, weights)
-    kind, network = ("Restormer" if "dim" in weights.model else "NAFNet"), weights
-    if weights.locator:
-        kind, network = "locator", weights.locator
-    count = sum(values.size for values in network.params.values())
-    print(f"{options.target}: {kind}, {count / 1e6:.2f} M parameters, {network.model}, predict {weights.predict}")
+    for network in filter(None, (weights if weights.model else None, weights.locator)):
+        count = sum(values.size for values in network.params.values())
+        print(f"{options.target}: {count / 1e6:.2f} M parameters, {network.model}")
+    print(f"{options.target}: predict {weights.predict}")
     return DONE
 
 

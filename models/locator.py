@@ -84,8 +84,8 @@ class Norm(nn.BatchNorm2D):
     """Paddle's, without the warning of its `forward` that training tracks the statistics, which is what it is for."""
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        return F.batch_norm(x, self._mean, self._variance, self.weight, self.bias, self.training, self._momentum,
-                            self._epsilon)  # fmt: skip
+        statistics = self._mean, self._variance, self.weight, self.bias
+        return F.batch_norm(x, *statistics, self.training, self._momentum, self._epsilon)
 
 
 class Merge(nn.Layer):
@@ -119,9 +119,8 @@ class Locator(nn.Layer):
         super().__init__()
         self.config: dict[str, Any] = {"widths": list(widths)}
         self.encoder = Encoder()
-        coarse = [TAP_CHANNELS[-1], *widths[:-1]]
-        fine = TAP_CHANNELS[-2::-1]
-        self.merges = nn.LayerList([Merge(*channels) for channels in zip(coarse, fine, widths, strict=True)])
+        steps = zip([TAP_CHANNELS[-1], *widths[:-1]], TAP_CHANNELS[-2::-1], widths, strict=True)
+        self.merges = nn.LayerList([Merge(*channels) for channels in steps])
         self.scene = Convolution(TAP_CHANNELS[-1], widths[0], 1)
         self.head = Convolution(widths[-1], 1, 3, padding=1)
 
@@ -140,9 +139,9 @@ class Locator(nn.Layer):
 
         A small batch's statistics are worse than ImageNet's. To be called again after every `train()`.
         """
-        first = [self.encoder._conv_stem, self.encoder._bn0, *list(self.encoder._blocks)[:blocks]]
-        for parameter in (parameter for layer in first for parameter in layer.parameters()):
-            parameter.stop_gradient = True
+        for layer in (self.encoder._conv_stem, self.encoder._bn0, *list(self.encoder._blocks)[:blocks]):
+            for parameter in layer.parameters():
+                parameter.stop_gradient = True
         for layer in self.encoder.sublayers():
             if isinstance(layer, nn.BatchNorm2D):
                 layer.eval()

@@ -31,16 +31,11 @@ class _ScaleNorm(nn.Layer):
         return x / deviation * self.weight.reshape([-1, 1, 1])
 
 
-class _Norm(nn.Layer):
-    """Holds the norm one level down, where the checkpoints have it."""
-
-    def __init__(self, channels: int, centred: bool) -> None:
-        super().__init__()
-        self.body = LayerNorm2d(channels) if centred else _ScaleNorm(channels)
-        self.body.epsilon = _EPSILON
-
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        return self.body(x)
+def _norm(channels: int, centred: bool) -> nn.Sequential:
+    """A norm one level down, where the checkpoints have it."""
+    norm = LayerNorm2d(channels) if centred else _ScaleNorm(channels)
+    norm.epsilon = _EPSILON
+    return nn.Sequential(("body", norm))
 
 
 class _Attention(nn.Layer):
@@ -48,8 +43,7 @@ class _Attention(nn.Layer):
 
     def __init__(self, channels: int, heads: int, bias: bool) -> None:
         super().__init__()
-        one = nn.initializer.Constant(1.0)
-        self.temperature = self.create_parameter([heads, 1, 1], default_initializer=one)
+        self.temperature = self.create_parameter([heads, 1, 1], default_initializer=nn.initializer.Constant(1.0))
         self.qkv = Convolution(channels, 3 * channels, 1, bias=bias)
         self.qkv_dwconv = Convolution(3 * channels, 3 * channels, 3, padding=1, groups=3 * channels, bias=bias)
         self.project_out = Convolution(channels, channels, 1, bias=bias)
@@ -78,27 +72,21 @@ class _FeedForward(nn.Layer):
         return self.project_out(F.gelu(gate) * values)
 
 
+def _resize(channels: int, outputs: int, move: nn.Layer) -> nn.Sequential:
+    """Half the size and twice the channels, or the reverse: a convolution, and pixels move into or from channels."""
+    convolution = Convolution(channels, outputs, 3, padding=1, bias=False)
+    return nn.Sequential(("body", nn.Sequential(convolution, move)))
+
+
 class _Block(nn.Layer):
     def __init__(self, channels: int, heads: int, factor: float, bias: bool, centred: bool) -> None:
         super().__init__()
-        self.norm1, self.attn = _Norm(channels, centred), _Attention(channels, heads, bias)
-        self.norm2, self.ffn = _Norm(channels, centred), _FeedForward(channels, factor, bias)
+        self.norm1, self.attn = _norm(channels, centred), _Attention(channels, heads, bias)
+        self.norm2, self.ffn = _norm(channels, centred), _FeedForward(channels, factor, bias)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         x = x + self.attn(self.norm1(x))
         return x + self.ffn(self.norm2(x))
-
-
-class _Resize(nn.Layer):
-    """Half the size and twice the channels, or the reverse: a 3x3 convolution and pixels moved into or from channels.
-    """
-
-    def __init__(self, channels: int, outputs: int, move: nn.Layer) -> None:
-        super().__init__()
-        self.body = nn.Sequential(Convolution(channels, outputs, 3, padding=1, bias=False), move)
-
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        return self.body(x)
 
 
 class Restormer(nn.Layer):
@@ -130,9 +118,6 @@ class Restormer(nn.Layer):
             "dim": dim, "num_blocks": list(num_blocks), "num_refinement_blocks": num_refinement_blocks,
             "heads": list(heads), "ffn_expansion_factor": ffn_expansion_factor, "bias": bias, "centred": centred,
         }  # fmt: skip
-        if len(num_blocks) != 4 or len(heads) != 4 or min(heads) < 1 or any((dim << i) % heads[i] for i in range(4)):
-            raise ValueError("expected four levels, and channels that are a multiple of their level's heads: "
-                             f"{self.config}")
 
         def blocks(level: int, count: int, channels: int) -> nn.Sequential:
             kind = channels, heads[level], ffn_expansion_factor, bias, centred
@@ -142,8 +127,8 @@ class Restormer(nn.Layer):
         for level in range(3):
             channels, name = dim << level, f"{level + 1}_{level + 2}"
             setattr(self, f"encoder_level{level + 1}", blocks(level, num_blocks[level], channels))
-            setattr(self, f"down{name}", _Resize(channels, channels // 2, nn.PixelUnshuffle(2)))
-            setattr(self, f"up{name[::-1]}", _Resize(2 * channels, 4 * channels, nn.PixelShuffle(2)))
+            setattr(self, f"down{name}", _resize(channels, channels // 2, nn.PixelUnshuffle(2)))
+            setattr(self, f"up{name[::-1]}", _resize(2 * channels, 4 * channels, nn.PixelShuffle(2)))
             if level:
                 setattr(self, f"reduce_chan_level{level + 1}", Convolution(2 * channels, channels, 1, bias=bias))
             # At full resolution the joined channels stay as many as they are.
@@ -157,18 +142,11 @@ class Restormer(nn.Layer):
         height, width = x.shape[-2:]
         padding = [0, -width % 8, 0, -height % 8]
         padded = F.pad(x, padding, mode="replicate") if any(padding) else x
-        features, skips = self.patch_embed(padded), []
-        for encoder, down in (
-            (self.encoder_level1, self.down1_2), (self.encoder_level2, self.down2_3),
-            (self.encoder_level3, self.down3_4),
-        ):  # fmt: skip
-            skips.append(encoder(features))
-            features = down(skips[-1])
-        features = self.latent(features)
-        for up, reduce, decoder in (
-            (self.up4_3, self.reduce_chan_level3, self.decoder_level3),
-            (self.up3_2, self.reduce_chan_level2, self.decoder_level2), (self.up2_1, None, self.decoder_level1),
-        ):  # fmt: skip
-            features = paddle.concat([up(features), skips.pop()], axis=1)
-            features = decoder(reduce(features) if reduce else features)
+        first = self.encoder_level1(self.patch_embed(padded))
+        second = self.encoder_level2(self.down1_2(first))
+        third = self.encoder_level3(self.down2_3(second))
+        y = self.up4_3(self.latent(self.down3_4(third)))
+        y = self.up3_2(self.decoder_level3(self.reduce_chan_level3(paddle.concat([y, third], axis=1))))
+        y = self.up2_1(self.decoder_level2(self.reduce_chan_level2(paddle.concat([y, second], axis=1))))
+        features = self.decoder_level1(paddle.concat([y, first], axis=1))
         return (self.output(self.refinement(features)) + padded)[:, :, :height, :width]

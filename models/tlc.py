@@ -20,9 +20,7 @@ from models.nafnet import NAFNet
 def local_windows(train_size: int, ratio: float, levels: int) -> list[int]:
     """The window of each of `levels` resolutions, in that level's own pixels, finest first and at least 1.
 
-    Args:
-        train_size: side of the training patches in pixels.
-        ratio: window side / `train_size`; the paper uses 1.5, the write-up submitted 2.5.
+    `train_size` is the side of the training patches in pixels, `ratio` the window's in units of that (the paper: 1.5).
     """
     window = int(train_size * ratio)
     # A patch is padded to a multiple of the deepest level's step, so its maps are that size halved level by level.

@@ -220,7 +220,7 @@ def test_resume_announces_what_has_changed(prepared, straight, tmp_path, capsys)
 @pytest.mark.parametrize(
     ("overrides", "flags", "named"),
     [((), ("--resume",), "no checkpoint to resume"),
-     ((), ("--resume", "/no/such.pdckpt"), "--resume: /no/such.pdckpt does not exist; give"),
+     ((), ("--resume", "/no/such.pdckpt"), "--resume: /no/such.pdckpt is no file; give"),
      (("train.init=/no/weights.pdparams",), (), "train.init: /no/weights.pdparams: No such file or directory; train"),
      (("train.init=no.pdparams",), (), f"no.pdparams: No such file or directory (looked for from {ROOT}); "),
      (("data.train_list=/no/list.txt",), (), "/no/list.txt: cannot be opened (No such file or directory); data_prep"),
@@ -239,7 +239,7 @@ def test_what_is_missing_is_named_and_nothing_is_left_behind(prepared, tmp_path,
 
 
 @pytest.mark.parametrize(("output", "said"), [
-    ("/dev/null", "error: /dev/null is a file, and a run needs a folder; choose another output\n"),
+    ("/dev/null", "error: /dev/null: is a file, expected a folder\n"),
     ("/dev/null/run", "error: /dev/null/run: Not a directory\n"),
     ("/proc/run", "error: /proc/run: No such file or directory\n"),
 ])  # fmt: skip

@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -50,16 +50,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     goes to cannot be replaced: there `path` itself is yielded. An `OSError` of the block names `path`.
     """
     named = path = Path(path)
-    make_folder(path.parent)
     straight = _is_written_into(path)
-    if not straight and path.is_symlink():
-        path = Path(os.path.realpath(path))
+    if not straight:
+        path = Path(os.path.realpath(path)) if path.is_symlink() else path
+        make_folder(path.parent)
     # A name may be as long as the file system allows, so the temporary one must not grow with it.
     mark = abs(hash((path.name, threading.get_ident())))
     temporary = path if straight else path.with_name(f".{os.getpid()}-{mark:x}.tmp{path.suffix}")
     try:
-        if path != named:
-            make_folder(path.parent)
         yield temporary
         if not straight:
             os.replace(temporary, path)
@@ -80,7 +78,7 @@ def _is_written_into(path: Path) -> bool:
     """
     try:
         there = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     if not stat.S_ISREG(there.st_mode):
         return not stat.S_ISDIR(there.st_mode)
@@ -128,11 +126,10 @@ def make_folder(path: Path) -> None:
 def check_writable(path: str | os.PathLike[str]) -> None:
     """OSError, before hours of work, where a file `path` cannot be written; makes its folder."""
     path = Path(path)
-    if path.is_dir() or (path.exists() and not os.access(path, os.W_OK)):
-        number = errno.EISDIR if path.is_dir() else errno.EACCES
-        raise OSError(number, os.strerror(number), os.fspath(path))
-    if path.is_file() or not path.exists():  # no device or pipe, which needs no folder
+    if not _is_written_into(path):
         make_folder(path.parent)
+        if path.exists():
+            open(path, "ab").close()
         tempfile.TemporaryFile(dir=path.parent).close()
 
 
@@ -190,35 +187,23 @@ class UnsafeFileError(ValueError):
 
 
 class RestrictedUnpickler(pickle.Unpickler):
-    """Unpickles `content` (a stream: its next pickle) and refuses every name that is not `allowed`.
+    """Unpickles the next pickle of a stream; names may only be those for which `allowed` says what stands in."""
 
-    `allowed` says what stands in for each (module, name); `resolve` gives the value of a reference to something outside
-    the pickle, None refuses them.
-    """
-
-    def __init__(
-        self, content: bytes | io.BytesIO, allowed: Mapping[tuple[str, str], Any],
-        resolve: Callable[[Any], Any] | None = None,
-    ) -> None:  # fmt: skip
-        super().__init__(content if isinstance(content, io.BytesIO) else io.BytesIO(content))
-        self._allowed, self._resolve = allowed, resolve
+    def __init__(self, stream: io.BytesIO, allowed: Mapping[tuple[str, str], Any]) -> None:
+        super().__init__(stream)
+        self._allowed = allowed
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self._allowed:
             raise UnsafeFileError(f"asks to load {module}.{name}; only arrays and plain values are allowed")
         return self._allowed[module, name]
 
-    def persistent_load(self, pid: Any) -> Any:
-        if self._resolve is None:
-            raise UnsafeFileError(f"refers to {pid!r} outside itself; only arrays and plain values are allowed")
-        return self._resolve(pid)
-
 
 def save_tree(path: str | os.PathLike[str], tree: dict[str, Any]) -> None:
     """Writes a tree to `path`, atomically; UnsafeFileError where `load_tree` would refuse it."""
     # Protocol 4 is the newest that every supported Paddle reads.
     content = pickle.dumps(tree, protocol=4)
-    RestrictedUnpickler(content, _ARRAYS).load()
+    RestrictedUnpickler(io.BytesIO(content), _ARRAYS).load()
     write_bytes(path, content)
 
 
@@ -229,7 +214,7 @@ def load_tree(path: str | os.PathLike[str]) -> Any:
     """
     content = Path(path).read_bytes()
     try:
-        return RestrictedUnpickler(content, _ARRAYS).load()
+        return RestrictedUnpickler(io.BytesIO(content), _ARRAYS).load()
     except UnsafeFileError as error:
         raise UnsafeFileError(f"{os.fspath(path)}: {error}") from error
     except Exception as error:
@@ -247,3 +232,23 @@ def array_fault(arrays: Mapping[str, Any]) -> str | None:
         if broken:
             return f"{printable(name)}: {broken} of its {values.size} numbers are NaN or infinite"
     return None
+
+
+def set_tensors(tensors: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+    """Sets Paddle's `tensors` from the arrays of the same names, all or none, cast to their own types.
+
+    ValueError lists what is missing, unexpected, misshaped or not of floating point; Paddle's `set_state_dict` would
+    only warn and leave the rest as it was.
+    """
+    faults = [f"missing {name} {list(tensor.shape)}" for name, tensor in tensors.items() if name not in arrays]
+    for name, values in arrays.items():
+        if name not in tensors:
+            faults.append(f"unexpected {name} {list(values.shape)}")
+        elif list(values.shape) != list(tensors[name].shape):
+            faults.append(f"misshaped {name}: expected {list(tensors[name].shape)}, found {list(values.shape)}")
+        elif not np.issubdtype(values.dtype, np.floating):
+            faults.append(f"not floating point {name}: {values.dtype}")
+    if faults:
+        raise ValueError(f"{len(faults)} faults: {'; '.join(faults)}")
+    for name, tensor in tensors.items():
+        tensor.set_value(np.asarray(arrays[name], dtype=tensor.numpy().dtype))

@@ -19,7 +19,7 @@ from safetensors import serialize_file
 from safetensors.numpy import save_file
 
 from models.convert import convert, main, network_arrays, read_arrays
-from models.weights import Weights, infer_model, load_weights, network_of, save_weights
+from models.weights import Weights, load_weights, model_of, network_of, save_weights
 from tests.models.networks import TINY, drawn_arrays, lively_locator
 from utils.files import UnsafeFileError
 
@@ -40,7 +40,7 @@ def test_a_file_of_pytorch_becomes_the_same_network():
 @pytest.mark.parametrize("kind", [{"gate": False}, {"gate": True}, {"gate": False, "mask_input": True}])
 def test_shape_of_the_network_is_read_off_the_keys(kind):
     model = {"width": 3, "encoder_blocks": [1, 2, 4], "middle_blocks": 5, "decoder_blocks": [3, 1, 2], **kind}
-    assert infer_model(drawn_arrays(0, **model)) == model
+    assert model_of(drawn_arrays(0, **model)) == model
 
 
 def test_command_line_converts_safetensors_with_settings(tmp_path):

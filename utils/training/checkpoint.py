@@ -1,8 +1,8 @@
 """What a training run needs to go on: the optimiser's memory, the moving average, and one file that holds it all.
 
-Paddle names an optimiser's moments after counters ("conv2d_17.w_0_moment1_0") that depend on what the process built
-before, so a file of such names loads into the wrong place, or silently nowhere, as soon as a program builds its
-networks in another order. Here the key is the parameter's name in its network: "encoders.0.0.conv1.weight".
+Paddle names an optimiser's moments after counters ("conv2d_17.w_0_moment1_0"), so that a file of such names loads into
+the wrong place, or silently nowhere, as soon as a program builds its networks in another order. Here the key is the
+parameter's name in its network: "encoders.0.0.conv1.weight".
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import paddle
 
-from utils.files import array_fault, load_tree, save_tree
+from utils.files import array_fault, load_tree, save_tree, set_tensors
 
 FORMAT = 1
 _log = logging.getLogger(__name__)
@@ -33,11 +33,11 @@ def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Reads the state that `save_checkpoint` wrote; CheckpointError: torn, of another kind or format, or not finite."""
+    name = os.fspath(path)
     try:
         tree = load_tree(path)
     except ValueError as error:
         raise CheckpointError(str(error)) from error
-    name = os.fspath(path)
     if not isinstance(tree, dict) or "state" not in tree:
         raise CheckpointError(f"{name}: not a checkpoint of train.py (weights alone go to train.init in the config)")
     if tree.get("format") != FORMAT:
@@ -70,8 +70,8 @@ class CheckpointFolder:
         """The checkpoint files that exist, newest first; whether they are whole is not looked at."""
         return [path for path in (self.last, self.previous, self.best) if path.exists()]
 
-    def newest_whole(self, set_aside: bool = True) -> tuple[Path, dict[str, Any]] | None:
-        """The newest checkpoint that can be read, as (path, state); None when the folder holds no checkpoint at all.
+    def newest_whole(self, set_aside: bool = True) -> tuple[Path, dict[str, Any] | None]:
+        """The newest checkpoint that can be read, as (path, state); state is None when the folder holds none at all.
 
         With `set_aside`, damaged files become NAME.torn, so that the next save does not push them over the whole one.
         CheckpointError when there are checkpoints, but not one of them is whole.
@@ -89,7 +89,7 @@ class CheckpointFolder:
                 # Another process of the run found it damaged and has just set it aside.
                 _log.warning("%s: set aside by another process", path)
         if not present:
-            return None
+            return self.last, None
         names = ", ".join(path.name for path in present)
         raise CheckpointError(f"{self.folder}: none of {names} can be read; give another one with --resume CHECKPOINT, "
                               "or start anew in another output folder")
@@ -97,14 +97,14 @@ class CheckpointFolder:
 
 def optimizer_arrays(optimizer: paddle.optimizer.Optimizer, network: paddle.nn.Layer) -> dict[str, dict[str, Any]]:
     """What the optimiser keeps, as {parameter: {"moment1": array, ...}}; nothing before the first step."""
-    kept = _optimizer_tensors(optimizer, network)
-    return {name: {kind: tensor.numpy() for kind, tensor in each.items()} for name, each in kept.items()}
+    return {name: {kind: tensor.numpy() for kind, tensor in each.items()}
+            for name, each in _optimizer_tensors(optimizer, network).items()}
 
 
 def load_optimizer_arrays(
     optimizer: paddle.optimizer.Optimizer, network: paddle.nn.Layer, arrays: dict[str, dict[str, np.ndarray]]
 ) -> None:
-    """Puts them into an optimiser that has not stepped yet; CheckpointError lists what does not fit."""
+    """Puts them into an optimiser that has not stepped yet; ValueError lists what does not fit."""
     # Paddle allocates the state in the first step. This one has zero gradients and a learning rate of zero: it leaves
     # every parameter as it is, bit for bit.
     rate = optimizer.get_lr()
@@ -119,7 +119,7 @@ def load_optimizer_arrays(
         {f"{name}.{kind}": value for name, kept in nested.items() for kind, value in kept.items()}
         for nested in (_optimizer_tensors(optimizer, network), arrays)
     )
-    _set_tensors(tensors, arrays, "the optimiser's state")
+    set_tensors(tensors, arrays)
 
 
 def _optimizer_tensors(optimizer: paddle.optimizer.Optimizer, network: paddle.nn.Layer) -> dict[str, dict[str, Any]]:
@@ -132,24 +132,11 @@ def _optimizer_tensors(optimizer: paddle.optimizer.Optimizer, network: paddle.nn
     return kept
 
 
-def _set_tensors(tensors: Mapping[str, paddle.Tensor], arrays: Mapping[str, np.ndarray], what: str) -> None:
-    wrong = [f"{name} (missing)" for name in sorted(tensors.keys() - arrays.keys())]
-    wrong += [f"{name} (unexpected)" for name in sorted(arrays.keys() - tensors.keys())]
-    for name in sorted(tensors.keys() & arrays.keys()):
-        if list(arrays[name].shape) != list(tensors[name].shape):
-            wrong.append(f"{name} {list(arrays[name].shape)} instead of {list(tensors[name].shape)}")
-    if wrong:
-        raise CheckpointError(f"{what} does not belong to this network: {', '.join(wrong)}")
-    for name, tensor in tensors.items():
-        tensor.set_value(arrays[name])
-
-
 class MovingAverage:
     """Keeps `average <- average + (1 - d) * (parameter - average)` for every floating entry of a network's state.
 
-    It starts at the network's current state. The decay d of iteration t (counted from 0) is
-    `min(decay, (1 + t) / (10 + t))`, as in TensorFlow's ExponentialMovingAverage: it forgets the random start quickly
-    and is a function of the iteration alone.
+    It starts at the network's current state. The decay d of iteration t (from 0) is `min(decay, (1 + t) / (10 + t))`,
+    as in TensorFlow's ExponentialMovingAverage: it forgets the random start quickly.
     """
 
     def __init__(self, network: paddle.nn.Layer, decay: float) -> None:
@@ -169,5 +156,5 @@ class MovingAverage:
         return {name: tensor.numpy() for name, tensor in self._average.items()}
 
     def load_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Takes over `arrays()` of another run; CheckpointError lists the names and shapes that differ."""
-        _set_tensors(self._average, arrays, "the moving average")
+        """Takes over `arrays()` of another run; ValueError lists the names and shapes that differ."""
+        set_tensors(self._average, arrays)

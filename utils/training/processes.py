@@ -1,8 +1,8 @@
 """The processes of one training run: who this one is, on which device, from which seed, how they agree and stop.
 
 Several trainers are started by `python -m paddle.distributed.launch`, which speaks through the environment. Each may
-have data workers of its own. A request to stop (ctrl-C, SIGTERM of a scheduler) becomes a flag that the trainers'
-loop looks at; data workers do not hear it, since a trainer needs them until its checkpoint is written.
+have data workers of its own, which do not hear a request to stop (ctrl-C, SIGTERM of a scheduler): a trainer needs them
+until its checkpoint is written.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import paddle
@@ -48,10 +48,9 @@ class Processes(NamedTuple):
         return self._reduce(values, paddle.distributed.ReduceOp.SUM)
 
     def _reduce(self, values: Sequence[float], operation: int) -> list[float]:
-        values = [float(value) for value in values]
         if self.world == 1:
-            return values
-        tensor = paddle.to_tensor(values, dtype="float64")
+            return [float(value) for value in values]
+        tensor = paddle.to_tensor([float(value) for value in values], dtype="float64")
         paddle.distributed.all_reduce(tensor, op=operation)
         return tensor.tolist()
 
@@ -90,8 +89,7 @@ def join_processes(device: str) -> Processes:
 def seed_iteration(seed: int, iteration: int, rank: int = 0) -> None:
     """Sets the generators of Python, NumPy and Paddle for one iteration of one process.
 
-    The project's own code draws from generators that it is handed. This covers layers and libraries that draw from
-    global state (dropout, for one): because every iteration starts from its own seed, a resumed run draws what an
+    For layers and libraries that draw from global state (dropout, for one): a resumed run then draws what an
     uninterrupted one does. The parts are mixed: in `seed + iteration`, run 0 at iteration 1 would be run 1 at 0.
     """
     value = int(np.random.SeedSequence((seed, iteration, rank)).generate_state(1)[0]) & 0x7FFFFFFF
@@ -108,10 +106,7 @@ class StopRequest:
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-    def __init__(self) -> None:
-        self.signal_number: int | None = None
-        self._before: dict[int, Any] = {}
+    signal_number: int | None = None
 
     def __enter__(self) -> StopRequest:
         self._before = {number: signal.signal(number, self._handle) for number in self.SIGNALS}
@@ -136,10 +131,10 @@ class StopRequest:
 
 
 def leave_stopping_to_parent() -> None:
-    """Makes a data worker deaf to SIGINT and SIGTERM.
+    """Makes a data worker deaf to SIGINT and SIGTERM, which a terminal or a service manager sends to all of a job.
 
-    A terminal sends ctrl-C, and a service manager SIGTERM, to every process of a job. A worker ends when the parent
-    says so, when `kill_workers_at_exit` comes to it, and, on Linux, with the parent's death.
+    A worker ends when the parent says so, when `kill_workers_at_exit` comes to it, and, on Linux, with the parent's
+    death.
     """
     for number in StopRequest.SIGNALS:
         signal.signal(number, signal.SIG_IGN)

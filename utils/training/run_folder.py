@@ -6,6 +6,7 @@ model_best.pdparams. While a run writes it, it is locked, and other runs are ref
 
 from __future__ import annotations
 
+import fcntl
 import importlib
 import json
 import logging
@@ -19,10 +20,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import paddle
 from tqdm import tqdm
 
-from utils.files import atomic_path, write_text
+from utils.files import atomic_path, make_folder, write_text
 from utils.training.checkpoint import CheckpointError, CheckpointFolder, load_checkpoint, save_checkpoint
 from utils.training.processes import Processes
 
@@ -32,9 +32,6 @@ FIXED_KEYS = ("seed", "model", "optimizer", "train.ema_decay")
 _NOT_DRAWN = ("kind", "iteration", "stage", "batch")
 _EVENT_WRITERS = (("visualdl", "LogWriter"), ("tensorboardX", "SummaryWriter"))
 _log = logging.getLogger(__name__)
-fcntl = None
-with suppress(ImportError):  # not on Windows, where nothing is locked
-    import fcntl
 
 
 class RunFolder:
@@ -60,36 +57,31 @@ class RunFolder:
         to resume, a damaged file, a changed config, a start over an existing run, or processes that would start from
         different iterations.
         """
-        state, refusal, folder = None, None, self.checkpoints.folder
+        state, refusal = None, None
         try:
             if self.processes.first:
                 self._take()
             state = self._read_start(resume, auto)
         except (CheckpointError, OSError) as error:
             refusal = error
-        start = state["iteration"] if state is not None else 0
+        start = state["iteration"] if state else 0
         # A process that left here by itself would let the others wait for it.
         refused, highest, negative_lowest = self.processes.maximum([refusal is not None, start, -start])
         if refusal is not None:
             raise refusal
         if refused:
-            raise CheckpointError(f"{folder}: refused by another process, whose message says why")
+            raise CheckpointError(f"{self.output}: refused by another process, whose message says why")
         if highest != -negative_lowest:
-            raise CheckpointError(
-                f"{folder}: the processes would start from different iterations, {-negative_lowest:g} to {highest:g}. "
-                "The folder has to be the same one on all machines; or name a start that all read: --resume CHECKPOINT"
-            )
-        self.best = state["best"] if state is not None else None
+            raise CheckpointError(f"{self.output}: the processes would start from different iterations, "
+                                  f"{-negative_lowest:g} to {highest:g}. The folder has to be the same one on all "
+                                  "machines; or name a start that all read: --resume CHECKPOINT")
+        self.best = state["best"] if state else None
         return state
 
     def _take(self) -> None:
         """Keeps other runs out until this process ends, in whatever way; CheckpointError says who is in there."""
-        if self.output.exists() and not self.output.is_dir():
-            raise CheckpointError(f"{self.output} is a file, and a run needs a folder; choose another output")
         self._is_new = not self.output.exists()
-        self.output.mkdir(parents=True, exist_ok=True)
-        if fcntl is None:
-            return
+        make_folder(self.output)
         # A lock of this process alone: data workers that outlive it do not hold it.
         self._lock = open(self.output / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 - open for the whole run
         try:
@@ -113,20 +105,18 @@ class RunFolder:
                 raise CheckpointError(f"{folder} holds the checkpoints of a run: go on with --resume or --auto-resume, "
                                       "or start anew in another folder (-o output=...) or after removing this one")
             return None
+        if resume and not Path(resume).is_file():
+            raise CheckpointError(f"--resume: {resume} is no file; give a checkpoint (*.pdckpt), or no name at all to "
+                                  f"go on from the newest whole one of {folder}")
         if resume:
-            if not Path(resume).is_file():
-                what = "is a folder" if Path(resume).is_dir() else "does not exist"
-                raise CheckpointError(f"--resume: {resume} {what}; give a checkpoint (*.pdckpt), or no name at all to "
-                                      f"go on from the newest whole one of {folder}")
-            found = Path(resume), load_checkpoint(resume)
+            path, state = Path(resume), load_checkpoint(resume)
         else:
-            found = self.checkpoints.newest_whole(set_aside=self.processes.first)
-        if found is not None:
-            self._compare(*found)
-            return found[1]
-        if not auto:
+            path, state = self.checkpoints.newest_whole(set_aside=self.processes.first)
+        if state is not None:
+            self._compare(path, state)
+        elif not auto:
             raise CheckpointError(f"{folder}: no checkpoint to resume; start without --resume")
-        return None
+        return state
 
     def _compare(self, path: Path, state: dict[str, Any]) -> None:
         """Announces what has changed since the checkpoint; CheckpointError where a run cannot change on its way."""
@@ -134,10 +124,9 @@ class RunFolder:
         refused = [f"{key}: {saved!r} in the checkpoint, {current!r} now" for key, saved, current in differences
                    if f"{key}.".startswith(tuple(f"{name}." for name in FIXED_KEYS))]
         if refused:
-            raise CheckpointError(
-                f"{path}: the config has changed where a run cannot change on its way ({'; '.join(refused)}). Restore "
-                "these keys, or start a new run in another output folder with train.init set to the weights"
-            )
+            raise CheckpointError(f"{path}: the config has changed where a run cannot change on its way "
+                                  f"({'; '.join(refused)}). Restore these keys, or start a new run in another output "
+                                  "folder with train.init set to the weights")
         self.say(f"going on from {path}, iteration {state['iteration']}")
         for key, before, now in differences:
             self.say(f"changed: {key} was {before!r}, is {now!r} from here on")
@@ -160,10 +149,9 @@ class RunFolder:
         """Writes the learner's `state()` and weights after `iteration` iterations as the last, or as the best ones."""
         if not self.processes.first:
             return
-        # Every random number is derived from seed, iteration and place: these are the state of the generators.
-        random = {"seed": self.config["seed"], "threads": self.threads, "processes": self.processes.world}
-        state = {"iteration": iteration, "best": self.best, "config": self.config, "random": random,
-                 "made_with": {"paddle": paddle.__version__}, **learner.state()}  # fmt: skip
+        # The generators have no state to keep: every random number is derived from seed, iteration and place.
+        random = {"threads": self.threads, "processes": self.processes.world}
+        state = {"iteration": iteration, "best": self.best, "config": self.config, "random": random, **learner.state()}
         # First, since a run that was killed goes on from its checkpoint: weights behind the last one would stay behind.
         learner.save_weights(self.output / f"model_{'best' if best else 'last'}.pdparams", iteration)
         if best:
@@ -195,8 +183,8 @@ class RunFolder:
         if self._journal is not None:
             self._journal.record("validation", done, **measures)
         known = ", ".join(f"{key} {value:.4g}" for key, value in measures.items() if value is not None)
-        self.say(f"iteration {done}: {known}"
-                 f"{' (best so far)' if better else ' (finds nothing yet, not a best)' if useless else ''}")
+        verdict = " (best so far)" if better else " (finds nothing yet, not a best)" if useless else ""
+        self.say(f"iteration {done}: {known}{verdict}")
         return better
 
     def say(self, text: str) -> None:
@@ -249,8 +237,9 @@ class Journal:
         self.records.append(entry)
         self._file.write(json.dumps(entry) + "\n")
         self._file.flush()
-        for name, value in known.items() if self._events is not None else ():
-            self._events.add_scalar(f"{kind}/{name}", value, iteration)
+        if self._events is not None:
+            for name, value in known.items():
+                self._events.add_scalar(f"{kind}/{name}", value, iteration)
 
     def close(self) -> None:
         self._file.close()
@@ -268,16 +257,15 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
-        except (ValueError, RecursionError):
-            record = None
-        numbers = {name: value for name, value in record.items() if name != "kind"} if isinstance(record, dict) else {}
-        if isinstance(numbers.get("iteration"), int) and isinstance(record.get("kind"), str) and all(
-            value is None or isinstance(value, int | float) for value in numbers.values()
-        ):
+            numbers = [value for name, value in record.items() if name != "kind" and value is not None]
+            if not all(isinstance(value, int | float) for value in [*numbers, record["iteration"]]) or not (
+                isinstance(record["kind"], str)
+            ):
+                raise ValueError("a value of another type")
             records.append(record)
-        else:
+        except (ValueError, KeyError, AttributeError, RecursionError) as error:
             if number < len(lines):
-                raise CheckpointError(f"{path}, line {number}: not a record of a run; remove the line")
+                raise CheckpointError(f"{path}, line {number}: not a record of a run; remove the line") from error
             _log.warning("%s: the last line was cut short, and is left out", path)
     return records
 
