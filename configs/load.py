@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import yaml
 
 from configs.parsing import ConfigError, describe, join, parse_dataclass
-from configs.schema import RESTORMER_PRESETS, Config, PredictConfig
+from configs.schema import RESTORMER_PRESETS, Config, ModelConfig, PredictConfig
 from utils.files import looked_for, printable
 
 BASE_KEY = "_base_"
@@ -34,27 +35,27 @@ class _Loader(yaml.SafeLoader):
         self.sizes: dict[yaml.Node, int] = {}  # how many values stand below a node, aliases written out
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
-        event = self.peek_event()
-        is_alias, anchor, mark = isinstance(event, yaml.AliasEvent), event.anchor, event.start_mark
+        event, fault = self.peek_event(), ""
         self.root = self.root or parent
         node = super().compose_node(parent, index)
-        if anchor and not is_alias and parent is self.root and getattr(index, "value", "x") not in _SETTINGS:
-            # Held for aliases, whatever it is called.
-            index.value = f"x-{index.value}"
-        if is_alias and node not in self.sizes:
-            raise yaml.composer.ComposerError(None, None, "an alias stands inside what it names", mark)
-        if not is_alias:
-            pairs = node.value if isinstance(node, yaml.MappingNode) else ()
-            keys = [key.value for key, _ in pairs if isinstance(key, yaml.ScalarNode)]
-            if len(keys) < len(pairs):
-                raise yaml.composer.ComposerError(None, None, "a key has to be a plain text, no list and no keys", mark)
-            if len(set(keys)) < len(keys):
-                twice = next(key for key in keys if keys.count(key) > 1)
-                raise yaml.composer.ComposerError(None, None, f"key {describe(twice)} stands twice", mark)
-            below = [value for _, value in pairs] if pairs else node.value if node.id == "sequence" else ()
+        if isinstance(event, yaml.AliasEvent):
+            fault = "" if node in self.sizes else "an alias stands inside what it names"
+        else:
+            if event.anchor and parent is self.root and getattr(index, "value", "x") not in _SETTINGS:
+                # Held for aliases, whatever it is called.
+                index.value = f"x-{index.value}"
+            pairs = node.value if node.id == "mapping" else []
+            below = [value for _, value in pairs] if pairs else node.value if node.id == "sequence" else []
+            keys = Counter(key.value if key.id == "scalar" else None for key, _ in pairs)
             self.sizes[node] = 1 + sum(self.sizes[value] for value in below)
-            if self.sizes[node] > _LARGEST:
-                raise yaml.composer.ComposerError(None, None, f"more than {_LARGEST} values, aliases written out", mark)
+            if None in keys:
+                fault = "a key has to be a plain text, no list and no keys"
+            elif len(keys) < len(pairs):
+                fault = f"key {describe(keys.most_common(1)[0][0])} stands twice"
+            elif self.sizes[node] > _LARGEST:
+                fault = f"more than {_LARGEST} values, aliases written out"
+        if fault:
+            raise yaml.composer.ComposerError(None, None, fault, event.start_mark)
         return node
 
 
@@ -67,36 +68,26 @@ def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
     """Reads a config file, its bases, and overrides such as `train.stages.0.batch=2`.
 
     FileNotFoundError for the file or a base, ConfigError for whatever is refused; it names the key, and the override
-    where that is to blame, else the file.
+    that gave it, else the file with all of them.
     """
-    own = tree = _read_tree(Path(path), ())
-    given = []
+    tree, given = _read_tree(Path(path), ()), []
     for override in overrides:
         name, separator, text = override.partition("=")
         keys = name.strip().split(".")
+        given.append((".".join(keys), printable(override)[:80]))
         try:
             if not separator or not all(keys):
                 raise ConfigError("expected key=value, such as train.stages.0.batch=2")
             tree = _replace(tree, keys, _parse_yaml(text))
         except ConfigError as error:
-            raise ConfigError(f"-o {printable(override)[:80]}: {error}") from error
-        given.append((".".join(keys), printable(override)[:80]))
+            raise ConfigError(f"-o {given[-1][1]}: {error}") from error
     try:
         return parse_config(tree)
     except ConfigError as error:
         key = f"{str(error).partition(':')[0]}."
-        blamed = [text for name, text in given if key.startswith(f"{name}.") or f"{name}.".startswith(key)][-1:]
-        if given and not blamed and _is_accepted(own):
-            blamed = [text for _, text in given]
-        raise ConfigError(f"{'-o ' + ' '.join(blamed) if blamed else os.fspath(path)}: {error}") from error
-
-
-def _is_accepted(tree: dict[str, Any]) -> bool:
-    try:
-        parse_config(tree)
-    except ConfigError:
-        return False
-    return True
+        blamed = [text for name, text in given if key.startswith(f"{name}.") or f"{name}.".startswith(key)]
+        together = f"{os.fspath(path)}{' with -o ' if given else ''}{' '.join(text for _, text in given)}"
+        raise ConfigError(f"{f'-o {blamed[-1]}' if blamed else together}: {error}") from error
 
 
 def parse_config(tree: dict[str, Any]) -> Config:
@@ -131,7 +122,7 @@ def _read_tree(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
     """A YAML file merged over its bases; `children` are the files that led here, for cycles and messages."""
     here = path.resolve()
     if here in children:
-        chain = " -> ".join(str(file) for file in (*children, here))
+        chain = " -> ".join(map(str, (*children, here)))
         raise ConfigError(f"{path}: {BASE_KEY} leads back to a file that is being read: {chain}")
     if not path.is_file():
         wanted_by = f" (the {BASE_KEY} of {children[-1]})" if children else ""
@@ -142,7 +133,8 @@ def _read_tree(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
         raise ConfigError(f"{path}: not UTF-8 text (byte {error.start + 1}); save it as UTF-8") from error
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    tree = {} if tree is None else tree
+    if tree is None:
+        tree = {}
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected keys and values, got {describe(tree)}")
     # These only hold values for aliases.
@@ -182,13 +174,12 @@ def _replace(node: Any, keys: list[str], value: Any, path: str = "") -> Any:
 
 
 def _faults(config: Config) -> Iterator[str]:
-    """What could not train, or would silently train something else than the config says."""
-    if config.model.network == "restormer":
-        yield from _faults_of_restormer(config)
+    """What could not train, or would silently train something else than the config says; only the first one counts."""
+    yield from _faults_of_model(config)
     yield from _faults_of_stages(config)
     yield from _faults_of_loss(config)
     yield from _faults_of_schedule(config)
-    model, data, predict = config.model, config.data, config.predict
+    data, predict = config.data, config.predict
     if data.paste.printed_photos and not data.paste.probability:
         yield "data.paste.printed_photos: has no effect while data.paste.probability is 0"
     if config.validation.every and data.val_pages is None:
@@ -201,32 +192,28 @@ def _faults(config: Config) -> Iterator[str]:
         yield (f"predict.downscale: {predict.downscale}, but the patches come from photos shrunk by data.downscale "
                f"{data.downscale}; set both to the same, or predict.downscale: 1 and a predict.long_side of its own "
                f"(other than the default {default})")
+
+
+def _faults_of_model(config: Config) -> Iterator[str]:
+    model, predict = config.model, config.predict
     if model.network == "restormer":
+        if model.preset not in RESTORMER_PRESETS:
+            yield f"model.preset: {model.preset} is a NAFNet's; a Restormer has {', '.join(RESTORMER_PRESETS)}"
+        for key, value in vars(ModelConfig()).items():
+            if key not in ("network", "preset") and getattr(model, key) != value:
+                yield f"model.{key}: is for a NAFNet; a Restormer is its preset's, and restores whole pictures"
+        if predict.tlc_ratio:
+            yield ("predict.tlc_ratio: a Restormer has no channel means that TLC could make local ones; set "
+                   "predict.tlc_ratio: 0")
         return
     if model.preset in RESTORMER_PRESETS:
         yield f"model.preset: {model.preset} is a Restormer's; set model.network: restormer, or take a NAFNet's"
-        return
     down, up = (len(model.arguments()[f"{way}_blocks"]) for way in ("encoder", "decoder"))
     if down != up:
         yield f"model.decoder_blocks: {up} levels up, but {down} down (model.encoder_blocks, preset {model.preset})"
     if model.mask_input and (model.gate or model.network == "locator" or predict.fill != "network"):
         yield ("model.mask_input: true is for a NAFNet that is told the mask and paints; set model.network: nafnet, "
                "model.gate: false and predict.fill: network")
-
-
-def _faults_of_restormer(config: Config) -> Iterator[str]:
-    model = config.model
-    if model.preset not in RESTORMER_PRESETS:
-        yield f"model.preset: {model.preset} is a NAFNet's; a Restormer has {', '.join(RESTORMER_PRESETS)}"
-    for key in ("width", "encoder_blocks", "middle_blocks", "decoder_blocks"):
-        if getattr(model, key) is not None:
-            yield f"model.{key}: is for a NAFNet; a Restormer's size is its preset's alone, leave the key out"
-    for key in ("gate", "mask_input"):
-        if getattr(model, key):
-            yield f"model.{key}: true is for a NAFNet; a Restormer restores the whole picture, set it to false"
-    if config.predict.tlc_ratio:
-        yield ("predict.tlc_ratio: a Restormer has no channel means that TLC could make local ones; set "
-               "predict.tlc_ratio: 0")
 
 
 def _faults_of_stages(config: Config) -> Iterator[str]:
@@ -258,7 +245,8 @@ def _faults_of_loss(config: Config) -> Iterator[str]:
             yield f"{key} is listed twice; give one term the sum of the weights"
         if finds and set(term.inputs) != {"mask_logit", "mask"}:
             yield f"{key} compares pictures, and a locator paints none; take mask_bce and mask_dice"
-        if term.needs_gate and not gate and not finds and not (config.model.mask_input and "restored" in term.inputs):
+        told = config.model.mask_input and "restored" in term.inputs
+        if not {"mask_logit", "restored"}.isdisjoint(term.inputs) and not (gate or finds or told):
             yield f"{key} needs the occlusion mask; set model.gate: true or remove the term"
         for number, stage in enumerate(config.train.stages):
             if stage.patch < term.minimum_patch:

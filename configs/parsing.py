@@ -14,8 +14,6 @@ Parsed = TypeVar("Parsed")
 
 _KINDS = {type(None): "null", bool: "true or false", int: "a whole number", float: "a number", str: "text",
           dict: "keys and values", list: "a list", tuple: "a list"}  # fmt: skip
-
-
 # Above them a number is a slip, and what is computed from it would overflow.
 _MAXIMA = {int: 2**31 - 1, float: 1e9}
 _short = reprlib.Repr()
@@ -71,12 +69,10 @@ def _parse(kind: Any, value: Any, path: str, limits: Any) -> Any:
             return None if value is None else _parse(arguments[0], value, path, limits)  # X | None
         # One of several dataclasses, by the name that the value gives.
         known = {cls.name: cls for cls in arguments}
-        if isinstance(value, dict):
-            name = value.get("name")
-            if not isinstance(name, str) or name not in known:
-                raise ConfigError(f"{join(path, 'name')}: expected one of {', '.join(known)}, got {describe(name)}")
-            return parse_dataclass(known[name], value, path)
-        raise ConfigError(f"{path}: expected keys and values, got {describe(value)}")
+        name = value.get("name") if isinstance(value, dict) else next(iter(known))
+        if not isinstance(name, str) or name not in known:
+            raise ConfigError(f"{join(path, 'name')}: expected one of {', '.join(known)}, got {describe(name)}")
+        return parse_dataclass(known[name], value, path)
     if is_dataclass(kind):
         return parse_dataclass(kind, value, path)
     if origin is Literal:

@@ -34,20 +34,16 @@ RESTORMER_PRESETS: dict[str, dict[str, Any]] = {
 
 def setting(explanation: str, default: Any = MISSING, minimum: float | None = None, maximum: float | None = None):
     """A documented dataclass field; without a default the key must be given. The limits hold for list items too."""
-    metadata = {"explanation": explanation, "minimum": minimum, "maximum": maximum}
-    return field(default=default, metadata=metadata)
+    return field(default=default, metadata={"explanation": explanation, "minimum": minimum, "maximum": maximum})
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """The network: a preset, and single values that replace the preset's; a locator has one size."""
 
-    network: Literal["nafnet", "locator", "restormer"] = setting(
-        "NAFNet and Restormer restore; a locator finds, and another restores.", "nafnet"
-    )
-    preset: Literal[*PRESETS, *RESTORMER_PRESETS] = setting(
-        "The network by name: width and blocks per level.", "w32_middle10"
-    )
+    network: Literal["nafnet", "locator", "restormer"] = setting("What is trained: a locator finds, others restore.",
+                                                                 "nafnet")
+    preset: Literal[*PRESETS, *RESTORMER_PRESETS] = setting("Width and blocks per level by name.", "w32_middle10")
     width: int | None = setting("Channels of the first level; null keeps the preset's.", None, 1, 1024)
     encoder_blocks: tuple[int, ...] | None = setting("Blocks of each level on the way down.", None, 0, 100)
     middle_blocks: int | None = setting("Blocks at the deepest level.", None, 0, 100)
@@ -59,9 +55,8 @@ class ModelConfig:
         """The network's arguments: of a NAFNet the preset's, but for the values that are not null."""
         if self.network == "restormer":
             return RESTORMER_PRESETS[self.preset]
-        own = asdict(self)
-        own = {key: value for key, value in own.items() if key not in ("network", "preset") and value is not None}
-        return {**PRESETS[self.preset], **own}
+        own = {key: value for key, value in asdict(self).items() if key not in ("network", "preset")}
+        return {**PRESETS[self.preset], **{key: value for key, value in own.items() if value is not None}}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,13 +129,12 @@ class ScheduleConfig:
 class LossTerm:
     """One term of the loss, chosen by its `name`; white is 1.0 in what it compares, as everywhere in training.
 
-    `inputs` are the tensors of the training step that it compares (see `losses.TotalLoss`); those of a `needs_gate`
-    are only given by a network with `model.gate: true` (the picture also with `mask_input`); `minimum_patch` is the
-    smallest side that it is defined on.
+    `inputs` are the tensors of the training step that it compares (see `losses.TotalLoss`): "mask_logit" and "restored"
+    are given by a network with `model.gate: true`, the latter also with `mask_input`. `minimum_patch` is the smallest
+    side that it is defined on.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("result", "clean")
-    needs_gate: ClassVar[bool] = False
     minimum_patch: ClassVar[int] = 1
 
     name: str
@@ -154,7 +148,7 @@ def _term(name: str, meaning: str, own: tuple[str, type, Any] | None = None, **c
     return make_dataclass(f"{name}_term", settings, bases=(LossTerm,), namespace=namespace, frozen=True, kw_only=True)
 
 
-_MASKS = {"inputs": ("mask_logit", "mask"), "needs_gate": True}
+_MASKS = {"inputs": ("mask_logit", "mask")}
 L1Term = _term("l1", "Mean absolute error.")
 CharbonnierTerm = _term("charbonnier", "Mean of sqrt(error^2 + eps^2): L1 with a round bottom.",
                         ("eps", float, setting("Errors well under it count squared, others as they are.", 1e-3, 1e-8)))
@@ -165,7 +159,7 @@ MaskDiceTerm = _term("mask_dice", "1 - Dice overlap of the predicted mask: count
                      "one.", **_MASKS)
 FillTerm = _term("fill", "Mean absolute error of the ungated restored picture inside the widened mask.",
                  ("radius", int, setting("By how many pixels the mask is widened on every side.", 4, 0)),
-                 inputs=("restored", "clean", "mask"), needs_gate=True)  # fmt: skip
+                 inputs=("restored", "clean", "mask"))  # fmt: skip
 
 AnyTerm = L1Term | CharbonnierTerm | MSSSIMTerm | PSNRTerm | MaskBCETerm | MaskDiceTerm | FillTerm
 

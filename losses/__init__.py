@@ -14,7 +14,7 @@ import paddle
 from paddle.nn import functional as F
 
 from configs.schema import LossTerm
-from metrics.score import K1, K2, MINIMUM_SIDE, SCALE_WEIGHTS, WINDOW_SIZE, gaussian_window
+from metrics.score import K1, K2, SCALE_WEIGHTS, WINDOW_SIZE, gaussian_window
 
 # x ** w has an infinite slope at 0, and NaN below: no factor of MS-SSIM goes under this. The measure proper takes 0
 # there; the small positive number keeps the other scales' gradients alive when one scale is anticorrelated.
@@ -61,8 +61,8 @@ def mask_dice(mask_logit: paddle.Tensor, mask: paddle.Tensor) -> paddle.Tensor:
 def fill(restored: paddle.Tensor, clean: paddle.Tensor, mask: paddle.Tensor, radius: int) -> paddle.Tensor:
     """Mean absolute error of the restored picture before the gate, inside the true mask widened by `radius` pixels.
 
-    Where the gate is closed nothing else teaches the network what to paint. The mean goes over the batch's covered
-    values; one value is added to the count, so that a batch without an occluder gives 0.
+    Where the gate is closed nothing else teaches the network what to paint. One value is added to the count of covered
+    ones, so that a batch without an occluder gives 0.
     """
     widened = F.max_pool2d(mask, 2 * radius + 1, stride=1, padding=radius)
     return ((restored - clean).abs() * widened).sum() / (widened.sum() * clean.shape[1] + 1)
@@ -71,12 +71,9 @@ def fill(restored: paddle.Tensor, clean: paddle.Tensor, mask: paddle.Tensor, rad
 def ms_ssim(result: paddle.Tensor, clean: paddle.Tensor) -> paddle.Tensor:
     """1 - MS-SSIM, the values of `metrics.score.ms_ssim`, mean over pictures and channels; 0 (equal) to 1.
 
-    With the constants of another range than [0, 1] the value still looks plausible, but the gradient is weak by orders
-    of magnitude. ValueError where a side is under MINIMUM_SIDE = 161.
+    Sides are at least `metrics.score.MINIMUM_SIDE` = 161, which `configs` sees to. With the constants of another range
+    than [0, 1] the value still looks plausible, but the gradient is weak by orders of magnitude.
     """
-    if min(clean.shape[2:]) < MINIMUM_SIDE:
-        raise ValueError(f"ms_ssim needs patches of at least {MINIMUM_SIDE} x {MINIMUM_SIDE} pixels, got "
-                         f"{clean.shape[3]} x {clean.shape[2]}: raise the stage's patch size or drop the term")
     product = None
     for scale, weight in enumerate(SCALE_WEIGHTS):
         if scale > 0:
@@ -92,9 +89,9 @@ def ms_ssim(result: paddle.Tensor, clean: paddle.Tensor) -> paddle.Tensor:
 
 def _mean_similarity(result: paddle.Tensor, clean: paddle.Tensor, with_luminance: bool) -> paddle.Tensor:
     """Mean over the windows of SSIM, or of its contrast-structure part alone; values in [0, 1] -> [N, C]."""
-    result_mean, squares, products = _blur([result, result * result + clean * clean, result * clean])
+    result_mean, squares, products = _blur(result, result * result + clean * clean, result * clean)
     # Blurred apart, since it needs no gradient.
-    (clean_mean,) = _blur([clean])
+    (clean_mean,) = _blur(clean)
     product_of_means = result_mean * clean_mean
     squares_of_means = result_mean * result_mean + clean_mean * clean_mean
     covariance, variances = products - product_of_means, squares - squares_of_means
@@ -104,7 +101,7 @@ def _mean_similarity(result: paddle.Tensor, clean: paddle.Tensor, with_luminance
     return similarity.mean(axis=[2, 3])
 
 
-def _blur(maps: list[paddle.Tensor]) -> list[paddle.Tensor]:
+def _blur(*maps: paddle.Tensor) -> list[paddle.Tensor]:
     """Gaussian means of the windows that lie inside; [N, C, H, W] -> [N, C, H - 10, W - 10] each."""
     stacked = paddle.concat(maps)
     blurred = _blur_by_convolution(stacked) if stacked.place.is_gpu_place() else _blur_by_matmul(stacked)
@@ -167,11 +164,9 @@ class TotalLoss:
             (the sum, a scalar to call backward on; name -> the term's value without its weight, cut off from the graph)
 
         Raises:
-            ValueError: two tensors that are compared differ in shape, or white is not 1.
+            ValueError: white is not 1.
         """
         given = {"result": result, "clean": clean, "restored": restored, "mask_logit": mask_logit, "mask": mask}
-        given = {name: tensor for name, tensor in given.items() if tensor is not None}
-        _check_shapes(given)
         # The first batch only, because each look waits for the device.
         if not self._range_checked:
             _check_range(clean)
@@ -179,7 +174,7 @@ class TotalLoss:
         total, values = paddle.zeros([], dtype="float32"), {}
         with paddle.amp.auto_cast(enable=False):
             # fp16 has neither the range for squares nor the precision for variances.
-            tensors = {name: tensor.astype("float32") for name, tensor in given.items()}
+            tensors = {name: tensor.astype("float32") for name, tensor in given.items() if tensor is not None}
             for term in self.terms:
                 settings = {key: value for key, value in asdict(term).items() if key not in ("name", "weight")}
                 value = LOSSES[term.name](**{name: tensors[name] for name in term.inputs}, **settings)
@@ -187,17 +182,6 @@ class TotalLoss:
                 if term.weight:
                     total = total + term.weight * value
         return total, values
-
-
-def _check_shapes(tensors: dict[str, paddle.Tensor]) -> None:
-    """Paddle would broadcast [N, 1, H, W] against [N, 3, H, W] without a word."""
-    clean = list(tensors["clean"].shape)
-    if len(clean) != 4:
-        raise ValueError(f"the clean pictures have shape {clean}, expected [N, C, H, W]")
-    for name, tensor in tensors.items():
-        expected = [clean[0], 1, *clean[2:]] if name in ("mask_logit", "mask") else clean
-        if list(tensor.shape) != expected:
-            raise ValueError(f"{name} has shape {list(tensor.shape)}, expected {expected} beside clean {clean}")
 
 
 def _check_range(clean: paddle.Tensor) -> None:

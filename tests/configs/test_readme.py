@@ -49,6 +49,6 @@ def test_the_table_of_terms_holds_every_term_with_its_settings() -> None:
     for term, (_, settings, needs, meaning) in zip(terms, rows, strict=True):
         own = {item.name: item.default for item in fields(term)[len(fields(LossTerm)) :]}
         assert {key: float(value) for key, value in re.findall(r"`(\w+)`: .*?\(default ([\d.]+)\)", settings)} == own
-        assert ("model.gate: true" in needs) == term.needs_gate
+        assert ("model.gate: true" in needs) == (not {"mask_logit", "restored"}.isdisjoint(term.inputs))
         assert (f"patches of at least {term.minimum_patch}" in needs) == (term.minimum_patch > 1)
         assert meaning == term.__doc__

@@ -123,11 +123,6 @@ def test_both_blurs_are_the_same():
     np.testing.assert_allclose(by_matmul, by_convolution, atol=1e-6)
 
 
-def test_ms_ssim_refuses_patches_of_160():
-    with pytest.raises(ValueError, match="at least 161 x 161 pixels, got 200 x 160"):
-        ms_ssim(page(160, 200), page(160, 200))
-
-
 @pytest.fixture
 def batch():
     """A gated network's step on one 176 px patch with a covered corner."""
@@ -170,16 +165,6 @@ def test_a_weight_of_zero_reports_only(batch):
     total, values = TotalLoss([L1Term(), FillTerm(weight=0.0)])(**batch)
     assert float(values["fill"]) > 0
     assert float(total) == float(values["l1"])
-
-
-def test_pictures_that_paddle_would_broadcast_are_refused(batch):
-    loss = TotalLoss([L1Term()])
-    with pytest.raises(ValueError, match=r"result has shape \[1, 1, 176, 176\], expected \[1, 3, 176, 176\]"):
-        loss(result=batch["mask"], clean=batch["clean"])
-    with pytest.raises(ValueError, match=r"mask has shape \[1, 3, 176, 176\], expected \[1, 1, 176, 176\]"):
-        loss(result=batch["result"], clean=batch["clean"], mask=batch["clean"])
-    with pytest.raises(ValueError, match=r"expected \[N, C, H, W\]"):
-        loss(result=batch["result"][0], clean=batch["clean"][0])
 
 
 def test_half_precision_is_lifted_to_float32(batch):

@@ -87,8 +87,6 @@ def test_evaluate_gives_every_measure_and_none_where_nothing_is_defined():
     assert evaluate(small, small, full) == {"psnr": math.inf, **nothing, "psnr_inside": math.inf}
     assert evaluate(small, small, 1 - full)["psnr_inside"] is None
     assert evaluate(BYTES[:161, :161], BYTES[:161, :161])["score"] == 1.0
-    with pytest.raises(ValueError, match="at least 161 pixels, got 300 x 160"):
-        ms_ssim(small, small)
 
 
 def test_inside_a_mask_ms_ssim_knows_nothing_of_what_is_far_away():
@@ -107,10 +105,9 @@ def test_inside_a_mask_ms_ssim_knows_nothing_of_what_is_far_away():
 @pytest.mark.parametrize(
     ("result", "clean", "mask", "message"),
     [
-        (BYTES[:-1], BYTES, None, r"the result's shape \(169, 165, 3\) is not the clean picture's"),
-        (BYTES, BYTES[..., 0], None, r"clean picture is uint8 of shape \(170, 165\), not uint8, height x width"),
-        (BYTES[:0], BYTES[:0], None, r"of shape \(0, 165, 3\)"),
-        (BYTES / 255, BYTES, None, r"the result is float64 .*, not uint8"),
+        (BYTES[:-1], BYTES, None, r"uint8 of shape \(169, 165, 3\) and uint8 of shape \(170, 165, 3\), not"),
+        (BYTES, BYTES[..., 0], None, r"and uint8 of shape \(170, 165\), not both uint8, height x width"),
+        (BYTES / 255, BYTES, None, r"are float64 .*, not both uint8"),
         (BYTES, BYTES, np.ones((165, 170), np.uint8), "the mask's shape"),
     ],
 )

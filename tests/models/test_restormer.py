@@ -97,8 +97,8 @@ def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path):
 
 
 @pytest.mark.parametrize(("change", "said"), [
-    ("model.gate=true", r"model\.gate: true is for a NAFNet"),
-    ("model.mask_input=true", r"model\.mask_input: true is for a NAFNet"),
+    ("model.gate=true", r"model\.gate: is for a NAFNet"),
+    ("model.mask_input=true", r"model\.mask_input: is for a NAFNet"),
     ("model.width=16", r"model\.width: is for a NAFNet"),
     ("model.preset=tiny", r"model\.preset: tiny is a NAFNet's"),
     ("predict.tlc_ratio=1.5", r"predict\.tlc_ratio: a Restormer has no channel means"),
