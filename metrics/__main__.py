@@ -180,7 +180,8 @@ def main(arguments: list[str] | None = None) -> int:
         cells = ([row.name, *(_text(row.measures.get(name), 6) for name in MEASURES), row.problem] for row in table)
         write_csv(options.csv, [["name", *MEASURES, "problem"], *cells])
     if small := [row.name for row in rows if not row.problem and row.measures["ms_ssim"] is None]:
-        print(printable(f"no MS-SSIM and no score (a side under 161 pixels): {len(small)} of {len(rows)}, {small[0]} first"))
+        told = f"no MS-SSIM and no score (a side under 161 pixels): {len(small)} of {len(rows)}, {small[0]} first"
+        print(printable(told))
     if spare := results.unasked():
         told = f"left out: {len(spare)} pictures without a truth in {options.truth}, {spare[0]} first"
         print(printable(told), file=sys.stderr)

@@ -27,10 +27,9 @@ from data.batches.patches import make_loader
 from data.contest.lists import PatchPaths, write_list
 from models.weights import load_weights
 from tests.test_killed import mother
-from utils.training import run_folder
 from utils.training.checkpoint import load_checkpoint
+from utils.training.journal import Journal, read_metrics
 from utils.training.processes import Processes
-from utils.training.run_folder import read_metrics
 
 ROOT = Path(__file__).resolve().parent.parent
 QUIET = ("validation.every=0",)
@@ -111,7 +110,7 @@ def straight(prepared) -> Path:
 @pytest.fixture(autouse=True)
 def no_curves(straight, monkeypatch):
     """Drawing takes most of such a short run; the one of `straight` has done it."""
-    monkeypatch.setattr(run_folder, "draw_curves", lambda path, records: None)
+    monkeypatch.setattr(Journal, "draw", lambda self, path: None)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,8 @@ model_best.pdparams. While a run writes it, it is locked, and other runs are ref
 from __future__ import annotations
 
 import fcntl
-import importlib
 import json
 import logging
-import math
 import os
 import platform
 import shlex
@@ -22,15 +20,13 @@ from typing import Any
 
 from tqdm import tqdm
 
-from utils.files import atomic_path, make_folder, write_text
+from utils.files import make_folder, write_text
 from utils.training.checkpoint import CheckpointError, CheckpointFolder, load_checkpoint, save_checkpoint
+from utils.training.journal import Journal
 from utils.training.processes import Processes
 
 # What a checkpoint's arrays and random numbers depend on. Any other key may change on the way and is announced.
 FIXED_KEYS = ("seed", "model", "optimizer", "train.ema_decay")
-# Where a record stands, rather than what was measured there.
-_NOT_DRAWN = ("kind", "iteration", "stage", "batch")
-_EVENT_WRITERS = (("visualdl", "LogWriter"), ("tensorboardX", "SummaryWriter"))
 _log = logging.getLogger(__name__)
 
 
@@ -159,7 +155,7 @@ class RunFolder:
         else:
             self.checkpoints.save_last(state)
         if self._journal is not None and not best:
-            draw_curves(self.output / "curves.png", self._journal.records)
+            self._journal.draw(self.output / "curves.png")
 
     def record_training(self, done: int, window: Sequence[Mapping[str, Any]], **values: float) -> None:
         """Records the means of scalars over some iterations and all processes, and other values as they are."""
@@ -214,97 +210,3 @@ def differing_keys(saved: Any, current: Any, path: str = "") -> list[tuple[str, 
                 differing_keys(saved.get(key), current.get(key), f"{path}.{key}" if path else key)]
     same = json.dumps(saved, sort_keys=True) == json.dumps(current, sort_keys=True)
     return [] if same else [(path, saved, current)]
-
-
-class Journal:
-    """The records of one run: a line of JSON each in `folder/metrics.jsonl`, and events for a viewer if there is one.
-
-    A record has `kind`, `iteration` and numbers. Infinite and undefined numbers are null: JSON has no other word for
-    them. Records after the iteration `resume_from` are taken out, since they will be made again.
-    """
-
-    def __init__(self, folder: Path, resume_from: int = 0) -> None:
-        path = folder / "metrics.jsonl"
-        self.records = [item for item in read_metrics(path) if item["iteration"] <= resume_from > 0]
-        write_text(path, "".join(json.dumps(item) + "\n" for item in self.records))
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - open for the whole run
-        self._events = _open_event_writer(folder / "events")
-
-    def record(self, kind: str, iteration: int, **values: float | None) -> None:
-        """Adds one line and flushes it, so that a killed run has it."""
-        known = {name: value for name, value in values.items() if value is not None and math.isfinite(value)}
-        entry = {"kind": kind, "iteration": iteration, **dict.fromkeys(values), **known}
-        self.records.append(entry)
-        self._file.write(json.dumps(entry) + "\n")
-        self._file.flush()
-        if self._events is not None:
-            for name, value in known.items():
-                self._events.add_scalar(f"{kind}/{name}", value, iteration)
-
-    def close(self) -> None:
-        self._file.close()
-        if self._events is not None:
-            self._events.close()
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records of a `metrics.jsonl`, if it is there; a last line that a kill cut short is left out.
-
-    CheckpointError names any other line that is no record.
-    """
-    lines = path.read_bytes().splitlines() if path.exists() else []
-    records = []
-    for number, line in enumerate(lines, 1):
-        try:
-            record = json.loads(line)
-            numbers = [value for name, value in record.items() if name != "kind" and value is not None]
-            if not all(isinstance(value, int | float) for value in [*numbers, record["iteration"]]) or not (
-                isinstance(record["kind"], str)
-            ):
-                raise ValueError("a value of another type")
-            records.append(record)
-        except (ValueError, KeyError, AttributeError, RecursionError) as error:
-            if number < len(lines):
-                raise CheckpointError(f"{path}, line {number}: not a record of a run; remove the line") from error
-            _log.warning("%s: the last line was cut short, and is left out", path)
-    return records
-
-
-def _open_event_writer(folder: Path) -> Any | None:
-    """A writer with `add_scalar(tag, value, step)` and `close()`: VisualDL's, else TensorBoard's, else None."""
-    for module, name in _EVENT_WRITERS:
-        try:
-            return getattr(importlib.import_module(module), name)(logdir=os.fspath(folder))
-        except ImportError:
-            continue
-        except Exception as error:
-            # An old viewer under a new protobuf fails in ways of its own; a run does not depend on it.
-            _log.warning("no events for %s: it is installed and cannot be used (%s)", module, error)
-    return None
-
-
-def draw_curves(path: Path, records: Sequence[dict[str, Any]]) -> None:
-    """Draws one small plot per recorded number as a PNG, atomically; nothing when there are no numbers."""
-    series: dict[str, list[tuple[int, float]]] = {}
-    for entry in records:
-        for name, value in entry.items():
-            if name not in _NOT_DRAWN and value is not None:
-                series.setdefault(f"{entry['kind']}: {name}", []).append((entry["iteration"], value))
-    if not series:
-        return
-    # The Figure class draws without pyplot, so neither a display nor a global state is touched.
-    from matplotlib.figure import Figure
-
-    columns = min(3, len(series))
-    rows = -(-len(series) // columns)
-    figure = Figure(figsize=(4.5 * columns, 3 * rows))
-    figure.subplots_adjust(left=0.06, right=0.98, top=1 - 0.1 / rows, bottom=0.16 / rows, hspace=0.4)
-    for place, (name, points) in enumerate(series.items(), 1):
-        iterations, values = zip(*points, strict=True)
-        axes = figure.add_subplot(rows, columns, place, title=name, xlabel="iteration")
-        axes.plot(iterations, values, marker="." if len(values) < 30 else "", linewidth=1)
-        axes.grid(alpha=0.3)
-        if "loss" in name and min(values) > 0 and max(values) > 20 * min(values):
-            axes.set_yscale("log")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=90)

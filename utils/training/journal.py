@@ -1,0 +1,124 @@
+"""The records of a run: a line of JSON for each, events for a viewer, and curves drawn of them. Without Paddle."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import logging
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from utils.files import atomic_path, write_text
+
+# Where a record stands, rather than what was measured there.
+_NOT_DRAWN = ("kind", "iteration", "stage", "batch")
+_EVENT_WRITERS = (("visualdl", "LogWriter"), ("tensorboardX", "SummaryWriter"))
+_log = logging.getLogger(__name__)
+
+
+class Journal:
+    """The records of one run, in `folder/metrics.jsonl` and, where VisualDL or TensorBoard is installed, as events.
+
+    A record has `kind`, `iteration` and numbers; what is infinite or undefined is null, since JSON has no other word
+    for it. Records after the iteration `resume_from` are taken out, since they will be made again.
+    """
+
+    def __init__(self, folder: Path, resume_from: int = 0) -> None:
+        path = folder / "metrics.jsonl"
+        self.records = [item for item in read_metrics(path) if item["iteration"] <= resume_from > 0]
+        write_text(path, "".join(json.dumps(item) + "\n" for item in self.records))
+        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - open for the whole run
+        self._events = _open_event_writer(folder / "events")
+
+    def record(self, kind: str, iteration: int, **values: float | None) -> None:
+        """Adds one line and flushes it, so that a killed run has it."""
+        known = {name: value for name, value in values.items() if value is not None and math.isfinite(value)}
+        entry = {"kind": kind, "iteration": iteration, **dict.fromkeys(values), **known}
+        self.records.append(entry)
+        self._file.write(json.dumps(entry) + "\n")
+        self._file.flush()
+        if self._events is not None:
+            for name, value in known.items():
+                self._events.add_scalar(f"{kind}/{name}", value, iteration)
+
+    def draw(self, path: Path) -> None:
+        """Draws one small plot per recorded number as a PNG."""
+        series: dict[str, list[tuple[int, float]]] = {}
+        for entry in self.records:
+            for name, value in entry.items():
+                if name not in _NOT_DRAWN and value is not None:
+                    series.setdefault(f"{entry['kind']}: {name}", []).append((entry["iteration"], value))
+        draw_series(path, series)
+
+    def close(self) -> None:
+        self._file.close()
+        if self._events is not None:
+            self._events.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The records of a `metrics.jsonl`, if it is there; a line that is none, such as one that a kill cut short, is left
+    out with a warning."""
+    records = []
+    for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else [], 1):
+        try:
+            record = json.loads(line)
+            numbers = [value for name, value in record.items() if name != "kind"]
+            known = isinstance(record["kind"], str) and isinstance(record["iteration"], int)
+        except (ValueError, KeyError, AttributeError, RecursionError):
+            numbers, known = [], False
+        if known and all(isinstance(value, int | float | None) for value in numbers):
+            records.append(record)
+        else:
+            _log.warning("%s, line %d: not a whole record of a run, and is left out", path, number)
+    return records
+
+
+def _open_event_writer(folder: Path) -> Any | None:
+    """A writer with `add_scalar(tag, value, step)` and `close()`: VisualDL's, else TensorBoard's, else None."""
+    for module, name in _EVENT_WRITERS:
+        try:
+            return getattr(importlib.import_module(module), name)(logdir=os.fspath(folder))
+        except ImportError:
+            continue
+        except Exception as error:
+            # An old viewer under a new protobuf fails in ways of its own; a run does not depend on it.
+            _log.warning("no events for %s: it is installed and cannot be used (%s)", module, error)
+    return None
+
+
+def draw_series(
+    path: Path, series: Mapping[str, Sequence[tuple[float, float]]], marks: Mapping[int, str] | None = None
+) -> None:
+    """Draws numbers over iterations as a PNG, atomically, one small plot each under its name; nothing of no numbers.
+
+    `marks` are iterations at which a dashed line with these words stands in every plot.
+    """
+    if not series:
+        return
+    # The Figure class draws without pyplot, so neither a display nor a global state is touched.
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
+
+    columns = min(3, len(series))
+    rows = -(-len(series) // columns)
+    figure = Figure(figsize=(4.5 * columns, 3 * rows))
+    figure.subplots_adjust(left=0.06, right=0.98, top=1 - 0.1 / rows, bottom=0.16 / rows, hspace=0.4)
+    for place, (name, points) in enumerate(series.items(), 1):
+        iterations, values = zip(*points, strict=True)
+        axes = figure.add_subplot(rows, columns, place, title=name, xlabel="iteration")
+        axes.plot(iterations, values, marker="." if len(values) < 30 else "", linewidth=1)
+        axes.grid(alpha=0.3)
+        if "loss" in name and min(values) > 0 and max(values) > 20 * min(values):
+            axes.set_yscale("log")
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        for number, (iteration, words) in enumerate((marks or {}).items()):
+            axes.axvline(iteration, color="black", linestyle="--", linewidth=0.7)
+            # In turn above and below, since two may stand close together.
+            where = {"va": "bottom" if number % 2 else "top", "transform": axes.get_xaxis_transform()}
+            axes.text(iteration, 0.02 + 0.96 * (number % 2 == 0), words, fontsize=7, rotation=90, **where)
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=90)
