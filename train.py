@@ -59,7 +59,8 @@ from models.weights import Weights, arrays_of, load_arrays, load_weights, save_w
 from utils.child import WorkerKilledError
 from utils.files import looked_for
 from utils.machine import DeviceError, progress, resolve_device
-from utils.training.checkpoint import CheckpointError, MovingAverage, load_optimizer_arrays, optimizer_arrays
+from utils.training import CheckpointError
+from utils.training.checkpoint import MovingAverage, load_optimizer_arrays, optimizer_arrays
 from utils.training.processes import Processes, StopRequest, device_of_process, join_processes, seed_iteration
 from utils.training.run_folder import RunFolder
 

@@ -18,8 +18,6 @@ from utils.files import looked_for, printable
 
 BASE_KEY = "_base_"
 _SETTINGS = {BASE_KEY, *(setting.name for setting in fields(Config))}
-
-_MERGE = "tag:yaml.org,2002:merge"
 _LARGEST = 100_000
 
 
@@ -70,24 +68,30 @@ def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> 
     FileNotFoundError for the file or a base, ConfigError for whatever is refused; it names the key, and the override
     that gave it, else the file with all of them.
     """
-    tree, given = _read_tree(Path(path), ()), []
-    for override in overrides:
-        name, separator, text = override.partition("=")
-        keys = name.strip().split(".")
-        given.append((".".join(keys), printable(override)[:80]))
-        try:
-            if not separator or not all(keys):
-                raise ConfigError("expected key=value, such as train.stages.0.batch=2")
-            tree = _replace(tree, keys, _parse_yaml(text))
-        except ConfigError as error:
-            raise ConfigError(f"-o {given[-1][1]}: {error}") from error
+    overrides = list(overrides)
+    tree = override(_read_tree(Path(path), ()), overrides, "-o")
     try:
         return parse_config(tree)
     except ConfigError as error:
+        given = {f"{text.partition('=')[0].strip()}.": f"-o {printable(text)[:80]}" for text in overrides}
         key = f"{str(error).partition(':')[0]}."
-        blamed = [text for name, text in given if key.startswith(f"{name}.") or f"{name}.".startswith(key)]
-        together = f"{os.fspath(path)}{' with -o ' if given else ''}{' '.join(text for _, text in given)}"
-        raise ConfigError(f"{f'-o {blamed[-1]}' if blamed else together}: {error}") from error
+        blamed = [words for name, words in given.items() if key.startswith(name) or name.startswith(key)]
+        together = f"{os.fspath(path)}{' with ' if given else ''}{' '.join(given.values())}"
+        raise ConfigError(f"{blamed[-1] if blamed else together}: {error}") from error
+
+
+def override(tree: dict[str, Any], overrides: Iterable[str], option: str) -> dict[str, Any]:
+    """A copy of nested dictionaries with single values replaced; ConfigError names the `option` that cannot do it."""
+    for text in overrides:
+        name, separator, value = text.partition("=")
+        keys = name.strip().split(".")
+        try:
+            if not separator or not all(keys):
+                raise ConfigError("expected key=value, such as train.stages.0.batch=2")
+            tree = _replace(tree, keys, _parse_yaml(value))
+        except ConfigError as error:
+            raise ConfigError(f"{option} {printable(text)[:80]}: {error}") from error
+    return tree
 
 
 def parse_config(tree: dict[str, Any]) -> Config:

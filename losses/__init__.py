@@ -16,8 +16,8 @@ from paddle.nn import functional as F
 from configs.schema import LossTerm
 from metrics.score import K1, K2, SCALE_WEIGHTS, WINDOW_SIZE, gaussian_window
 
-# x ** w has an infinite slope at 0, and NaN below: no factor of MS-SSIM goes under this. The measure proper takes 0
-# there; the small positive number keeps the other scales' gradients alive when one scale is anticorrelated.
+# x ** w has an infinite slope at 0, and NaN below: no factor of MS-SSIM goes under this, where the measure proper takes
+# 0, and one anticorrelated scale leaves the gradients of the others alive.
 SMALLEST_FACTOR = 1e-4
 
 
@@ -27,10 +27,7 @@ def l1(result: paddle.Tensor, clean: paddle.Tensor) -> paddle.Tensor:
 
 
 def charbonnier(result: paddle.Tensor, clean: paddle.Tensor, eps: float) -> paddle.Tensor:
-    """Mean of sqrt(error^2 + eps^2) (Lai et al., LapSRN, CVPR 2017): L1 with a gradient of 0 at 0.
-
-    `eps` is in the units of the values; it is squared inside, so equal pictures give `eps`.
-    """
+    """Mean of sqrt(error^2 + eps^2) (Lai et al., LapSRN, CVPR 2017); equal pictures give `eps`."""
     return ((result - clean).square() + eps**2).sqrt().mean()
 
 
@@ -47,10 +44,9 @@ def mask_bce(mask_logit: paddle.Tensor, mask: paddle.Tensor) -> paddle.Tensor:
 
 
 def mask_dice(mask_logit: paddle.Tensor, mask: paddle.Tensor) -> paddle.Tensor:
-    """1 - Dice overlap per picture, then the mean (Milletari et al., V-Net, 2016).
+    """1 - Dice overlap per picture, then the mean (Milletari et al., V-Net, 2016): a small occluder counts as much.
 
-    Unlike the cross-entropy it does not shrink with the occluder's area. A pixel is added above and below the fraction,
-    so that a picture without an occluder has a value, 0 when none is predicted.
+    A pixel is added above and below the fraction, so that a picture without an occluder gives 0 when none is predicted.
     """
     probability, axes = F.sigmoid(mask_logit), [1, 2, 3]
     overlap = (probability * mask).sum(axis=axes)
@@ -88,7 +84,7 @@ def ms_ssim(result: paddle.Tensor, clean: paddle.Tensor) -> paddle.Tensor:
 
 
 def _mean_similarity(result: paddle.Tensor, clean: paddle.Tensor, with_luminance: bool) -> paddle.Tensor:
-    """Mean over the windows of SSIM, or of its contrast-structure part alone; values in [0, 1] -> [N, C]."""
+    """Mean over the windows of SSIM, or of its contrast-structure part alone -> [N, C]."""
     result_mean, squares, products = _blur(result, result * result + clean * clean, result * clean)
     # Blurred apart, since it needs no gradient.
     (clean_mean,) = _blur(clean)
@@ -109,10 +105,7 @@ def _blur(*maps: paddle.Tensor) -> list[paddle.Tensor]:
 
 
 def _blur_by_matmul(pictures: paddle.Tensor) -> paddle.Tensor:
-    """The window as a banded matrix on either side.
-
-    On a CPU, forward and backward, 1.7 (1024 px) to 3 times (192 px) faster than Paddle's convolution.
-    """
+    """The window as a banded matrix on either side: on a CPU 1.7 to 3 times faster than Paddle's convolution."""
     along_rows, along_columns = (paddle.to_tensor(_band(side)) for side in pictures.shape[2:])
     return paddle.matmul(paddle.matmul(along_rows, pictures), along_columns, transpose_y=True)
 
@@ -126,10 +119,7 @@ def _band(length: int) -> np.ndarray:
 
 
 def _blur_by_convolution(pictures: paddle.Tensor) -> paddle.Tensor:
-    """The window as two depthwise convolutions.
-
-    For GPUs: there a matmul may round its inputs to TF32, whose error is as large as the variances measured here.
-    """
+    """The window as two depthwise convolutions, for GPUs, whose matmul may round to TF32: too coarse for variances."""
     channels = pictures.shape[1]
     window = np.tile(gaussian_window().astype(np.float32), (channels, 1, 1, 1))
     rows_blurred = F.conv2d(pictures, paddle.to_tensor(window.transpose(0, 1, 3, 2)), groups=channels)
@@ -152,24 +142,21 @@ class TotalLoss:
         self, result: paddle.Tensor, clean: paddle.Tensor, restored: paddle.Tensor | None = None,
         mask_logit: paddle.Tensor | None = None, mask: paddle.Tensor | None = None,
     ) -> tuple[paddle.Tensor, dict[str, paddle.Tensor]]:  # fmt: skip
-        """Computes every term on one batch.
+        """(The sum, to call backward on; name -> the term's value without its weight, cut off from the graph).
 
-        Args:
-            result: what the network hands out (after the gate), [N, C, H, W].
-            clean: the truth, of the same shape, in [0, 1]; checked in the first batch.
-            restored, mask_logit: the picture before the gate and the mask before the sigmoid; None without a gate.
-            mask: the true mask, 1 = occluder, [N, 1, H, W].
-
-        Returns:
-            (the sum, a scalar to call backward on; name -> the term's value without its weight, cut off from the graph)
-
-        Raises:
-            ValueError: white is not 1.
+        `result` is what the network hands out, after the gate; `restored` the picture before the gate and `mask_logit`
+        the mask before the sigmoid, None without a gate. ValueError: the first `clean` is not in [0, 1].
         """
         given = {"result": result, "clean": clean, "restored": restored, "mask_logit": mask_logit, "mask": mask}
         # The first batch only, because each look waits for the device.
         if not self._range_checked:
-            _check_range(clean)
+            # The fault of the original: pictures of one range, and MS-SSIM with the constants of another. The numbers
+            # are NumPy's, since those of Paddle 2.6 pass over NaN.
+            values = clean.astype("float32").numpy()
+            # Resizing in float32 may overshoot white by a rounding error; written so that NaN is refused.
+            if not (values.min() >= -1e-4 and values.max() <= 1 + 1e-4):
+                found = f"[{values.min():g}, {values.max():g}]"
+                raise ValueError(f"the clean values lie in {found}, expected [0, 1]: white is 1")
             self._range_checked = True
         total, values = paddle.zeros([], dtype="float32"), {}
         with paddle.amp.auto_cast(enable=False):
@@ -182,13 +169,3 @@ class TotalLoss:
                 if term.weight:
                     total = total + term.weight * value
         return total, values
-
-
-def _check_range(clean: paddle.Tensor) -> None:
-    """The fault of the original: pictures of one range, and MS-SSIM with the constants of another."""
-    # NumPy's, since those of Paddle 2.6 pass over NaN.
-    values = clean.astype("float32").numpy()
-    lowest, highest = float(values.min()), float(values.max())
-    # Resizing in float32 may overshoot white by a rounding error; written so that NaN is refused.
-    if not (lowest >= -1e-4 and highest <= 1 + 1e-4):
-        raise ValueError(f"the clean values lie in [{lowest:g}, {highest:g}], expected [0, 1]: white is 1")

@@ -30,7 +30,7 @@ HEADS = dict(zip(MEASURES, ("PSNR", "MS-SSIM", "score", "inside", "outside"), st
 
 
 class Truth(NamedTuple):
-    """A clean picture that some result should equal, which has one of `result_names`, the surest first."""
+    """A clean picture that a result should equal, which has one of `result_names`, the surest first."""
 
     name: str
     clean: Path
@@ -90,8 +90,7 @@ class NameIndex:
     def find(self, names: Iterable[str], taken: Iterable[str] = ()) -> Path:
         """The file of the first of `names` that exists: by that name, or the only one with another suffix.
 
-        `taken` belongs to somebody else and is not offered as a name with another suffix. ValueError: there is none,
-        or several differ in the suffix alone.
+        One of `taken` has only its own name. ValueError: there is none, or several differ in the suffix alone.
         """
         for name in names:
             there = self._by_stem.get(Path(name).with_suffix(""), [])
@@ -180,8 +179,8 @@ def main(arguments: list[str] | None = None) -> int:
         cells = ([row.name, *(_text(row.measures.get(name), 6) for name in MEASURES), row.problem] for row in table)
         write_csv(options.csv, [["name", *MEASURES, "problem"], *cells])
     if small := [row.name for row in rows if not row.problem and row.measures["ms_ssim"] is None]:
-        told = f"no MS-SSIM and no score (a side under 161 pixels): {len(small)} of {len(rows)}, {small[0]} first"
-        print(printable(told))
+        names = ", ".join(map(printable, small[:3])) + (f" and {len(small) - 3} more" if len(small) > 3 else "")
+        print(f"no MS-SSIM and no score (a side under 161 pixels): {names}")
     if spare := results.unasked():
         told = f"left out: {len(spare)} pictures without a truth in {options.truth}, {spare[0]} first"
         print(printable(told), file=sys.stderr)

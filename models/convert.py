@@ -29,8 +29,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
+from configs.load import override
+from configs.schema import PredictConfig
 from models.weights import Weights, arrays_of, load_arrays, load_weights, model_of, network_of, save_weights
 from utils.command import DONE, command, program
 from utils.files import RestrictedUnpickler, UnsafeFileError, array_fault, check_writable, printable
@@ -61,9 +62,7 @@ def _rebuild_tensor(values: np.ndarray, offset: int, size: Sequence[int], stride
 
 _ENCODER = ("_conv_stem.", "_bn0.", "_blocks.")
 # The key that shows a network, and what stands before it: dictionaries and wrappers.
-_FIRST = re.compile(
-    r"((?:.+\.)??)(?:intro\.weight|patch_embed\.proj\.weight|(?:encoder\.)?_conv_stem\.weight)", re.DOTALL
-)
+_FIRST = re.compile(r"((?:.+\.)??)(?:intro|patch_embed\.proj|(?:encoder\.)?_conv_stem)\.weight", re.DOTALL)
 _AVERAGE = re.compile(r"(?:^|[._])ema(?:$|[._])", re.IGNORECASE)
 _MAGIC = 0x1950A86A20F9469CFC6C
 _ALLOWED = {
@@ -185,9 +184,8 @@ def network_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     ValueError: no network that this project knows, or several of them, none of which is called the moving average.
     """
     found = dict.fromkeys(match[1] for name in arrays if (match := _FIRST.fullmatch(name)))
-    averages = [prefix for prefix in found if _AVERAGE.search(prefix)]
-    # `params` beside `params_ema`; else a discriminator beside a generator has other names, and is not found at all.
-    prefixes = averages or list(found)
+    # `params` beside `params_ema`; a discriminator beside a generator has other names, and is not found at all.
+    prefixes = [prefix for prefix in found if _AVERAGE.search(prefix)] or list(found)
     if not prefixes:
         first = ", ".join(printable(name)[:80] for name in list(arrays)[:3])
         raise ValueError(f"no NAFNet, Restormer or locator: none of {len(arrays)} keys ends in "
@@ -195,16 +193,12 @@ def network_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     if len(prefixes) > 1:
         first = ", ".join(f"{printable(prefix)[:80]}*" for prefix in prefixes[:3])
         raise ValueError(f"holds {len(prefixes)} networks ({first}); save the one to convert in a file of its own")
-    length = len(prefixes[0])
-    return {name[length:]: values for name, values in arrays.items() if name.startswith(prefixes[0])}
+    return {name.removeprefix(prefixes[0]): values for name, values in arrays.items() if name.startswith(prefixes[0])}
 
 
-def convert(source: Path, predict: Mapping[str, Any] | None = None) -> Weights:
-    """Reads a PyTorch network and proves that it is whole by loading it; `ValueError` names the file and wrong keys.
-
-    `predict` are settings of prediction to store with the weights.
-    """
-    arrays, predict = read_arrays(source), dict(predict or {})
+def convert(source: Path) -> Weights:
+    """Reads a PyTorch network and proves that it is whole by loading it; `ValueError` names the file and wrong keys."""
+    arrays = read_arrays(source)
     origin = {"converted_from": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
     try:
         arrays = network_arrays(arrays)
@@ -212,10 +206,10 @@ def convert(source: Path, predict: Mapping[str, Any] | None = None) -> Weights:
         if fault:
             raise ValueError(f"{fault}; a network with such weights answers nothing, take an earlier file")
         if any(name.endswith("_conv_stem.weight") for name in arrays):
-            return Weights({}, {}, predict, origin, locator=_locator(arrays))
+            return Weights({}, {}, {}, origin, locator=_locator(arrays))
         model = model_of(arrays)
         # TLC, which would be on, has no place in a Restormer.
-        weights = Weights(arrays, model, {"tlc_ratio": 0, **predict} if "dim" in model else predict, origin)
+        weights = Weights(arrays, model, {"tlc_ratio": 0} if "dim" in model else {}, origin)
         network_of(weights)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
@@ -247,21 +241,14 @@ def fresh_locator(encoder: Mapping[str, np.ndarray], seed: int = 0) -> Weights:
     return Weights({**params, **encoder}, network.config)
 
 
-def _setting(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not key or not equals:
-        raise argparse.ArgumentTypeError(f"{text!r}: expected KEY=VALUE")
-    return key, yaml.safe_load(value)
-
-
 @command(ValueError)
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        program("python -m models.convert"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Runs the command line; returns the exit code."""
+    parser = argparse.ArgumentParser(program("python -m models.convert"), description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", metavar="IN", type=Path, help="official .pth, or .safetensors")
     parser.add_argument("target", metavar="OUT.pdparams", type=Path, help="file of weights to write")
-    parser.add_argument("--predict", nargs="+", action="extend", type=_setting, default=[], metavar="KEY=VALUE",
+    parser.add_argument("--predict", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
                         help="settings of prediction to store, as in the config's `predict` (long_side=1024 ...)")
     parser.add_argument("--locator", metavar="FILE.pdparams", type=Path, help="file whose locator comes along, with "
                         "its settings of prediction; IN may then be a .pdparams as well")
@@ -269,13 +256,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.target.suffix != ".pdparams":
         parser.error(f"{options.target}: the name must end in .pdparams")
     check_writable(options.target)
-    # Keeps Paddle's own log to itself, and the settings are checked before anything is read.
+    settings = override({}, options.predict, "--predict")
+    # Keeps Paddle's own log to itself.
     os.environ.setdefault("GLOG_minloglevel", "2")
     start_paddle()
     own = options.locator is not None and options.source.suffix == ".pdparams"
     weights = load_weights(options.source) if own else convert(options.source)
     finds = Weights({}, {}) if options.locator is None else load_weights(options.locator)
-    predict = {**weights.predict, **finds.predict, **dict(options.predict)}
+    predict = {**weights.predict, **finds.predict, **settings}
+    PredictConfig.from_dict(predict)
     weights = replace(weights, predict=predict, locator=finds.locator or weights.locator)
     save_weights(options.target, weights)
     for network in filter(None, (weights if weights.model else None, weights.locator)):

@@ -35,8 +35,7 @@ def _per_channel(parameter: paddle.Tensor) -> paddle.Tensor:
 class Convolution(nn.Conv2D):
     """Square 2-D convolution, [N, in, H, W] -> [N, out, H', W'], that starts as PyTorch's does.
 
-    Weights and biases are uniform in +-1/sqrt(fan_in), which is PyTorch's kaiming_uniform(a=sqrt 5); Paddle's own
-    default is about 2.5 times larger with a zero bias.
+    That is, uniform in +-1/sqrt(fan_in); Paddle's own default is about 2.5 times larger, with a zero bias.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, *, bias: bool = True, **places: int) -> None:
@@ -53,8 +52,6 @@ class Convolution(nn.Conv2D):
 
 class LayerNorm2d(nn.Layer):
     """Normalises every pixel of [N, C, H, W] over its channels (biased variance), then scales and shifts each channel.
-
-    `nn.GroupNorm(1, C)` is not the same, it takes one mean over all pixels.
     """
 
     def __init__(self, channels: int) -> None:
@@ -121,10 +118,7 @@ class NAFNet(nn.Layer):
         gate: one more output channel, the occlusion mask before the sigmoid.
         mask_input: one more input channel, the mask of what is to be painted (1) beside what stays (0).
 
-    Attributes:
-        config: the arguments, for the file of weights.
-        multiple: sides are padded to a multiple of this, 2**levels.
-        tlc_windows: the windows that `models.tlc.convert_to_local` has set, finest level first; None = global means.
+    `config` has the arguments, for the file of weights, and `tlc_windows` what `models.tlc.convert_to_local` has set.
     """
 
     def __init__(
@@ -136,9 +130,8 @@ class NAFNet(nn.Layer):
             "width": width, "encoder_blocks": list(encoder_blocks), "middle_blocks": middle_blocks,
             "decoder_blocks": list(decoder_blocks), "gate": gate, **({"mask_input": True} if mask_input else {}),
         }  # fmt: skip
-        self.gate, self.mask_input, self.multiple = gate, mask_input, 2 ** len(encoder_blocks)
-        self.tlc_windows: list[int] | None = None
-
+        self.gate, self.mask_input, self.tlc_windows = gate, mask_input, None
+        self.multiple = 2 ** len(encoder_blocks)  # of which sides are padded to one
         self.intro = Convolution(4 if mask_input else 3, width, 3, padding=1)
         self.ending = Convolution(width, 4 if gate else 3, 3, padding=1)
         self.encoders, self.downs = nn.LayerList(), nn.LayerList()
@@ -163,10 +156,8 @@ class NAFNet(nn.Layer):
     def forward(self, x: paddle.Tensor) -> paddle.Tensor | tuple[paddle.Tensor, paddle.Tensor]:
         """Restores [N, 3, H, W], RGB in [0, 1], any H and W from 1 up (padded with zeros, as the authors do).
 
-        Returns:
-            restored [N, 3, H, W], not clipped; with the gate (restored, mask_logit [N, 1, H, W]), where `restored` is
-            meant to count inside the mask only: `apply_gate`. With `mask_input` x is [N, 4, H, W], the mask last, and
-            nothing changes where that is 0.
+        Gives [N, 3, H, W], not clipped; with the gate (that, mask_logit [N, 1, H, W]), and it is meant to count inside
+        the mask only: `apply_gate`. With `mask_input` x is [N, 4, H, W], and nothing changes where the last is 0.
         """
         height, width = x.shape[-2:]
         padding = [0, 0, 0, 0, 0, -height % self.multiple, 0, -width % self.multiple]

@@ -99,14 +99,9 @@ class Restormer(nn.Layer):
         ffn_expansion_factor: hidden channels of the feed-forward part per channel.
         bias: convolutions add one (but for the first and those that resize).
         centred: norms subtract the mean and add a bias; of the official checkpoints the denoisers' do not.
-
-    Attributes:
-        config: the arguments, for the file of weights.
-        gate, mask_input, tlc_windows: as of a plain `models.nafnet.NAFNet`; always off.
     """
 
-    gate = mask_input = False
-    tlc_windows = None
+    gate, mask_input, tlc_windows = False, False, None
 
     def __init__(
         self, dim: int = 48, num_blocks: Sequence[int] = (4, 6, 6, 8), num_refinement_blocks: int = 4,

@@ -31,9 +31,8 @@ def local_windows(train_size: int, ratio: float, levels: int) -> list[int]:
 def local_mean(x: paddle.Tensor, window: int) -> paddle.Tensor:
     """The mean of each channel of [N, C, H, W] over the window around each pixel, computed in float32.
 
-    Windows lie inside the map: near a border the nearest whole window counts, an even window reaches one pixel further
-    to the right and down, and a side of the map that is shorter bounds it. Where it covers the map both ways, the
-    global mean [N, C, 1, 1] comes back.
+    Near a border the nearest whole window counts; an even window reaches one pixel further to the right and down.
+    Where a window covers the map both ways, the global mean [N, C, 1, 1] comes back.
     """
     height, width = x.shape[-2:]
     window_height, window_width = min(window, height), min(window, width)

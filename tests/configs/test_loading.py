@@ -111,7 +111,7 @@ def test_overrides_reach_lists_nested_keys_and_nulls(minimal):
 def test_refusals_name_override_key_and_expectation(minimal, override, message):
     with pytest.raises(ConfigError, match=message) as caught:
         load_config(minimal, ["seed=1", override])
-    assert str(caught.value).startswith((f"-o {override[:80]}: ", f"{minimal} with -o seed=1 {override}: "))
+    assert str(caught.value).startswith((f"-o {override[:80]}: ", f"{minimal} with -o seed=1 -o {override}: "))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
 

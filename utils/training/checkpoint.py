@@ -17,13 +17,10 @@ import numpy as np
 import paddle
 
 from utils.files import array_fault, load_tree, save_tree, set_tensors
+from utils.training import CheckpointError
 
 FORMAT = 1
 _log = logging.getLogger(__name__)
-
-
-class CheckpointError(ValueError):
-    """A checkpoint that cannot be used; the message names the file, says why and what to do."""
 
 
 def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None:

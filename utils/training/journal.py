@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from utils.files import atomic_path, write_text
+from utils.training import CheckpointError
 
 # Where a record stands, rather than what was measured there.
 _NOT_DRAWN = ("kind", "iteration", "stage", "batch")
@@ -60,10 +61,13 @@ class Journal:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records of a `metrics.jsonl`, if it is there; a line that is none, such as one that a kill cut short, is left
-    out with a warning."""
+    """The records of a `metrics.jsonl`, if it is there; a last line that a kill cut short is left out.
+
+    CheckpointError names any other line that is no record.
+    """
+    lines = path.read_bytes().splitlines() if path.exists() else []
     records = []
-    for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else [], 1):
+    for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
             numbers = [value for name, value in record.items() if name != "kind"]
@@ -72,8 +76,10 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
             numbers, known = [], False
         if known and all(isinstance(value, int | float | None) for value in numbers):
             records.append(record)
+        elif number < len(lines):
+            raise CheckpointError(f"{path}, line {number}: not a record of a run; remove the line")
         else:
-            _log.warning("%s, line %d: not a whole record of a run, and is left out", path, number)
+            _log.warning("%s: the last line was cut short, and is left out", path)
     return records
 
 

@@ -25,6 +25,9 @@ import paddle.distributed
 
 from utils.machine import DeviceError
 
+# Paddle's launcher tells the number of processes by it.
+_WORLD = "PADDLE_TRAINERS_NUM"
+
 
 class Processes(NamedTuple):
     """The place of this process, `rank`, among the `world` processes that train together.
@@ -55,29 +58,25 @@ class Processes(NamedTuple):
         return tensor.tolist()
 
 
-def _launched_world() -> int:
-    return int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
-
-
 def device_of_process(asked: str) -> str:
-    """The device to take in this process, for `utils.machine.resolve_device`.
+    """The device to take in this process: the launcher's card, if there is one and none is `asked` for by name.
 
-    "auto" and "gpu" leave the card to the launcher, if there is one; "cpu" and "gpu:INDEX" win over it, but
     DeviceError refuses one card for several processes.
     """
     if asked in ("auto", "gpu"):
         # With `--gpus 1` the launcher leaves all cards visible and names this one, for a single process as well.
         card = os.environ.get("FLAGS_selected_gpus", "").split(",")[0]  # noqa: SIM112 - Paddle spells it so
         return f"gpu:{card}" if card else asked
-    if asked.startswith("gpu:") and _launched_world() > 1:
-        raise DeviceError(f"device {asked}: {_launched_world()} processes would share this one card; choose the cards "
-                          "with --gpus of paddle.distributed.launch and leave out --device, or start one process")
+    world = int(os.environ.get(_WORLD, "1"))
+    if asked.startswith("gpu:") and world > 1:
+        raise DeviceError(f"device {asked}: {world} processes would share this one card; choose the cards with --gpus "
+                          "of paddle.distributed.launch and leave out --device, or start one process")
     return asked
 
 
 def join_processes(device: str) -> Processes:
     """Connects to the other processes of the launcher, by NCCL on GPUs and gloo on CPUs; without it there are none."""
-    if _launched_world() == 1:
+    if int(os.environ.get(_WORLD, "1")) == 1:
         return Processes()
     if device == "cpu":
         # Otherwise a GPU build would put every process back on the card that the launcher chose.
@@ -101,8 +100,7 @@ def seed_iteration(seed: int, iteration: int, rank: int = 0) -> None:
 class StopRequest:
     """A context in which SIGINT and SIGTERM only set `signal_number`; a second SIGINT acts as usual.
 
-    A person who presses ctrl-C twice means it. A second SIGTERM means nothing: Paddle's launcher sends three within a
-    second, and then gives half a minute.
+    A second SIGTERM means nothing: Paddle's launcher sends three within a second, and then gives half a minute.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -133,8 +131,7 @@ class StopRequest:
 def leave_stopping_to_parent() -> None:
     """Makes a data worker deaf to SIGINT and SIGTERM, which a terminal or a service manager sends to all of a job.
 
-    A worker ends when the parent says so, when `kill_workers_at_exit` comes to it, and, on Linux, with the parent's
-    death.
+    It ends when the parent says so, when `kill_workers_at_exit` comes to it, and, on Linux, with the parent's death.
     """
     for number in StopRequest.SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -145,10 +142,7 @@ def leave_stopping_to_parent() -> None:
 
 @cache
 def kill_workers_at_exit() -> None:
-    """For the parent of such workers, before it starts them: whatever way it ends, it does not wait for them.
-
-    Python's multiprocessing would send SIGTERM at exit and wait for ever.
-    """
+    """For the parent of such workers: at its end Python would send them SIGTERM and wait for ever."""
     atexit.register(_kill_children)
 
 

@@ -21,7 +21,8 @@ from typing import Any
 from tqdm import tqdm
 
 from utils.files import make_folder, write_text
-from utils.training.checkpoint import CheckpointError, CheckpointFolder, load_checkpoint, save_checkpoint
+from utils.training import CheckpointError
+from utils.training.checkpoint import CheckpointFolder, load_checkpoint, save_checkpoint
 from utils.training.journal import Journal
 from utils.training.processes import Processes
 
