@@ -5,8 +5,9 @@
 
 const WORDS = {
   tagline: ["Removes fingers, hands and heads from photographed documents.", "去除文档照片中的手指、手和头像遮挡。"],
-  choose: ["Add photos", "添加照片"], zip: ["Download all (ZIP)", "全部下载（ZIP）"],
+  choose: ["Add photos", "添加照片"], zip: ["Download ZIP", "全部下载（ZIP）"],
   drop: ["Drop photos or PDFs here, paste them, or click to choose", "将照片或 PDF 拖到这里、粘贴，或点击选择"],
+  tap: ["Choose photos or PDFs", "选择照片或 PDF"],
   kinds: ["JPEG, HEIC, PNG, TIFF, WebP, AVIF, BMP and PDF, up to {mb} MB and {mp} megapixels a page, {n} at a time.",
           "支持 JPEG、HEIC、PNG、TIFF、WebP、AVIF、BMP 和 PDF；每个文件不超过 {mb} MB，每页不超过 {mp} 百万像素，一次最多 {n} 个。"],
   private: ["They stay with the program that serves this page, and are removed when you remove them, some time later, or when it ends.",
@@ -18,7 +19,7 @@ const WORDS = {
           "照片：方向键移动，加减键缩放，0 适合窗口；使用画笔时空格键在中央涂抹"],
   divider: ["Border between before and after", "处理前后的分界线"], out: ["Zoom out", "缩小"], in: ["Zoom in", "放大"], fit: ["Fit", "适合窗口"],
   remove: ["Remove", "移除"], download: ["Download", "下载"], photos: ["Photos", "照片"],
-  queued: ["waits to be sent", "等待上传"], sending: ["is being sent", "正在上传"], waiting: ["waits, {n} before it", "排队中，前面还有 {n} 张"],
+  queued: ["waits to be sent", "等待上传"], sending: ["is being sent", "正在上传"], waiting: ["waits, {n} before it", "排队中，前面还有 {n} 张"], next: ["is next", "即将处理"],
   working: ["is being restored …", "正在处理…"], failed: ["failed", "失败"],
   found: ["{n} removed", "已去除 {n} 处"], clean: ["nothing found", "未发现遮挡"],
   told: ["{width} × {height}, {seconds} s", "{width} × {height}，{seconds} 秒"], paging: ["page {page} of {pages} …", "正在处理第 {page} / {pages} 页…"],
@@ -43,6 +44,7 @@ function speak() {
   const values = {mb: limits.limit_bytes / 1e6, mp: limits.limit_pixels / 1e6, n: limits.limit_photos};
   for (const one of document.querySelectorAll("[data-t]")) one.textContent = t(one.dataset.t, values);
   for (const one of document.querySelectorAll("[data-label]")) one.ariaLabel = one.title = t(one.dataset.label);
+  if (matchMedia("(pointer: coarse)").matches) document.querySelector("#drop h2").textContent = t("tap");
   stage.title = $("divider").title = "";
   $("photos").ariaLabel = t("photos");
 }
@@ -141,8 +143,9 @@ function progress() {
 }
 
 function state(photo) {
-  if (photo.state === "failed") return photo.problem || t("failed");
+  if (photo.state === "failed") return (photo.problem || t("failed")).replace(`${photo.name}: `, "");
   if (photo.state === "working" && photo.pages > 1) return t("paging", photo);
+  if (photo.state === "waiting" && !photo.ahead) return t("next");
   if (photo.state !== "done") return t(photo.state, {n: photo.ahead});
   if (!photo.sizes.length) return t("plain");
   return photo.occluders ? t("found", {n: photo.occluders}) : t("clean");
@@ -155,7 +158,7 @@ function list(photo) {
     photo.row.firstChild.onclick = () => select(photo);
   }
   const [button, name, told] = ["button", "b", "small"].map(one => photo.row.querySelector(one));
-  [name.textContent, told.textContent] = [photo.name, state(photo).replace(`${photo.name}: `, "")];
+  [name.textContent, told.textContent] = [photo.name, state(photo)];
   button.title = `${photo.name}: ${told.textContent}`;
   button.setAttribute("aria-pressed", photo === current);
   photo.row.className = photo.state === "failed" ? "failed" : unfinished(photo) ? "busy" : "";
@@ -241,6 +244,7 @@ function refresh() {
   $("show").setAttribute("aria-pressed", shown);
   stage.classList.toggle("brush", tool !== "hand");
   mask.hidden = !shown;
+  for (const one of document.querySelectorAll(".side, #divider")) one.hidden = world.hidden;
 }
 
 const same = (one, other) => one.length === other.length && one.every((stroke, place) => stroke === other[place]);
