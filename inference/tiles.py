@@ -41,9 +41,9 @@ _log = logging.getLogger(__name__)
 class Cut:
     """Which tiles of a picture are computed: every span of rows with every span of columns.
 
-    Spans are (start, stop) in pixels, in order, equally long, without gaps; neighbours share `overlap` pixels at least
-    (as far as the length allows). They may reach beyond the bottom and the right side of the picture, where its last
-    row and column are repeated.
+    Spans are (start, stop) in pixels, in order, equally long, without gaps; neighbours share `overlap` pixels at least,
+    as far as the length allows. Beyond the bottom and the right side of the picture its last row and column are
+    repeated.
     """
 
     rows: tuple[Span, ...]
@@ -53,7 +53,7 @@ class Cut:
     @property
     def tile(self) -> tuple[int, int]:
         """(height, width) of every tile."""
-        return self.rows[0][1] - self.rows[0][0], self.columns[0][1] - self.columns[0][0]
+        return tuple(spans[0][1] - spans[0][0] for spans in (self.rows, self.columns))
 
     @property
     def box(self) -> Box:
@@ -125,13 +125,8 @@ def _spread(start: int, stop: int, size: int, parts: int) -> tuple[Span, ...]:
 def run_cut(image: np.ndarray, function: TileFunction, cut: Cut) -> np.ndarray:
     """Applies `function` to every tile of `cut`, and passes linearly from one result to the next where tiles overlap.
 
-    Args:
-        image: [C, H, W] of any type; tiles are cut out of it as they are needed.
-        function: maps [1, C, h, w], of the type of `image`, to float32 [1, K, h, w]; K is free.
-
-    Returns:
-        float32 [K, h, w], the part of the cut's box that lies in the picture. A function that returns its argument
-        gives the picture back bit for bit.
+    `image` is [C, H, W] of any type; `function` maps [1, C, h, w] of that type to float32 [1, K, h, w]. Returns float32
+    [K, h, w], the part of the cut's box that lies in the picture; of a function that returns its argument bit for bit.
     """
     _, height, width = image.shape
 
@@ -148,24 +143,24 @@ def run_cut(image: np.ndarray, function: TileFunction, cut: Cut) -> np.ndarray:
 def _join(pieces: Iterator[np.ndarray], spans: Sequence[Span], axis: int) -> np.ndarray:
     """Joins [K, h, w] pieces, which lie at `spans` of `axis`.
 
-    Over what two pieces share, the weight of the later one rises linearly from above 0 to below 1. The sum is
-    written old + weight * (new - old) and not as two products, because only this form returns equal values
-    unchanged: the weights then add up to 1 exactly, and not to 1 within rounding.
+    Over what two pieces share, the weight of the later one rises linearly from above 0 to below 1. The sum is written
+    old + weight * (new - old), because only this form returns equal values unchanged.
     """
     first = next(pieces)
     if len(spans) == 1:
         return first
     shape, begin = list(first.shape), spans[0][0]
     shape[axis] = spans[-1][1] - begin
-    joined, done = np.empty(shape, first.dtype), 0
+    joined, done = np.empty(shape, first.dtype), begin
     # Views with `axis` first: blending reads the same along rows and columns.
     target = np.moveaxis(joined, axis, 0)
     for (start, stop), piece in zip(spans, chain([first], pieces), strict=True):
-        source, shared = np.moveaxis(piece, axis, 0), done - (start - begin)
+        source, shared = np.moveaxis(piece, axis, 0), done - start
         weights = np.arange(1, shared + 1, dtype=np.float32) / np.float32(shared + 1)
-        target[done - shared : done] += weights[:, None, None] * (source[:shared] - target[done - shared : done])
-        target[done : stop - begin] = source[shared:]
-        done = stop - begin
+        both = target[start - begin : done - begin]
+        both += weights[:, None, None] * (source[:shared] - both)
+        target[done - begin : stop - begin] = source[shared:]
+        done = stop
     return joined
 
 
@@ -184,8 +179,7 @@ def mean_over_flips(function: TileFunction) -> TileFunction:
 class Network:
     """Runs a backend over parts of pictures, with `tta` as the mean over the four mirrorings of every tile.
 
-    `width` (channels of the first level) tells what a pixel of a tile takes in memory; at 0 nothing is estimated, and
-    tiles become smaller only when the engine says that memory ran out.
+    `width` (channels of the first level) tells what a pixel of a tile takes in memory; at 0 nothing is estimated.
     """
 
     def __init__(self, backend: Backend, tta: bool = False, width: int = 0) -> None:
@@ -195,23 +189,18 @@ class Network:
         self._told = False
 
     def __call__(self, picture: np.ndarray, cut: Cut, may_cut: bool = True) -> np.ndarray:
-        """The output over the part of a picture that `cut` names: float32 [K, rows, columns], K = 3, or 4 with the mask
-        probability last.
+        """The output over the part of a picture (RGB uint8 or uint16 [h, w, 3]) that `cut` names: float32
+        [K, rows, columns], K = 3, or 4 with the mask probability last.
 
-        Args:
-            picture: RGB uint8 or uint16 [h, w, 3]; tiles of it become float32 in [0, 1] one at a time.
-            may_cut: tiles may become smaller when memory does not suffice.
-
-        Raises:
-            MemoryError: memory does not suffice, for the smallest tiles neither, by the estimate or as the engine says.
+        `may_cut`: tiles may become smaller when memory does not suffice, by the estimate or as the engine says;
+        MemoryError: not for the smallest ones either.
         """
-        white = np.float32(np.iinfo(picture.dtype).max)
+        white, channels_first = np.float32(np.iinfo(picture.dtype).max), picture.transpose(2, 0, 1)
         while True:
             smaller, cause = cut.smaller() if may_cut else None, None
             problem = lack_of_memory(self._bytes_per_pixel * cut.tile[0] * cut.tile[1])
             if problem is None:
                 try:
-                    channels_first = picture.transpose(2, 0, 1)
                     return run_cut(channels_first, lambda tile: self._function(tile.astype(np.float32) / white), cut)
                 except MemoryError as error:
                     problem, cause = str(error), error

@@ -22,9 +22,8 @@ def validation_pages(list_file: str | os.PathLike[str] | None, limit: int = 0) -
     Neighbouring lines are often the same page under other hands, so the first few lines would be a narrow choice.
     What is wrong with a page is found now, by the headers of its files, and not after hours of training.
 
-    Raises:
-        ListError: no such list, or nothing in it.
-        BadImageError: a file of a page is missing, is no picture, or is not of the same size as the other two.
+    ListError: no such list, or nothing in it; BadImageError: a file of a page is missing, is no picture, or is not of
+    the same size as the other two.
     """
     if list_file is None:
         return []
@@ -32,9 +31,8 @@ def validation_pages(list_file: str | os.PathLike[str] | None, limit: int = 0) -
     if 0 < limit < len(pages):
         pages = [pages[index * len(pages) // limit] for index in range(limit)]
     for page in pages:
-        sizes = {path: upright_size(path) for path in page}
-        width, height = sizes[page.occluded]
-        for path, size in sizes.items():
+        width, height = upright_size(page.occluded)
+        for path, size in ((path, upright_size(path)) for path in page):
             if size != (width, height):
                 raise BadImageError(
                     f"{path}: {size[0]}x{size[1]} pixels, but {page.occluded} has {width}x{height}; all three of a "
@@ -50,10 +48,9 @@ def validate(
     """Restores pages with `weights` and averages the measures; every process does its share and gets the answer. A
     network that takes a mask is told the true one.
 
-    Returns:
-        The mean of each of `MEASURES` over the pages that have it (None when none has), with a PSNR counted as at most
-        100 dB, and of a locator `found`, the share of pages on which it finds anything; None in place of the dictionary
-        when `interrupted`, asked before every page, said so in any process.
+    Returns the mean of each of `MEASURES` over the pages that have it (None when none has), with a PSNR counted as at
+    most 100 dB, and of a locator `found`, the share of pages on which it finds anything; None in place of all that when
+    `interrupted`, asked before every page, said so in any process.
     """
     # The eager network: these weights live for one validation, and exporting them would only fill the cache.
     restorer = Restorer(weights, device, backend="paddle")

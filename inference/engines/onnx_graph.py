@@ -32,10 +32,7 @@ def build_onnx(network: NAFNet | Locator) -> bytes:
 
 
 class _GraphWriter:
-    """Collects nodes and constants; every method gives the name of what it has written.
-
-    Equal constants are stored once, and nothing is stored that no node reads.
-    """
+    """Collects nodes and constants, equal ones once; every method gives the name of what it has written."""
 
     def __init__(self, network: NAFNet | Locator) -> None:
         self._parameters = arrays_of(network)
@@ -63,9 +60,11 @@ class _GraphWriter:
         return self.node("Conv", *inputs, kernel_shape=weight.shape[2:], **attributes)
 
     def convolution(self, x: str, name: str, padding: int = 0, stride: int = 1) -> str:
-        """The convolution `name`, with its own weight and, where it has one, bias."""
-        weight, bias = self._parameters[f"{name}.weight"], self._parameters.get(f"{name}.bias")
-        return self.convolve(x, name, weight, bias, pads=[padding] * 4, strides=[stride] * 2)
+        return self.convolve(x, name, *self.own(name), pads=[padding] * 4, strides=[stride] * 2)
+
+    def own(self, name: str) -> tuple[np.ndarray, np.ndarray | None]:
+        """The weight and, where it has one, bias of a layer."""
+        return self._parameters[f"{name}.weight"], self._parameters.get(f"{name}.bias")
 
     def file(self, name: str, result: str, channels: int, inputs: int = 3) -> bytes:
         """All that was written as the graph `name`, whose output is `result`."""
@@ -118,12 +117,9 @@ class _NafnetWriter(_GraphWriter):
 
     def block(self, x: str, name: str, window: int | None) -> str:
         """`models.nafnet.NAFBlock`."""
+        weight, bias = self.own(f"{name}.conv2")
         halves = self.normed_halves(x, f"{name}.norm1", f"{name}.conv1")
-        parts = _halves(self._parameters[f"{name}.conv2.weight"], self._parameters[f"{name}.conv2.bias"])
-        filtered = [
-            self.convolve(y, f"{name}.conv2.{half}", weight, bias, pads=[1] * 4, group=len(weight))
-            for y, (half, weight, bias) in zip(halves, parts, strict=True)
-        ]
+        filtered = self.halves(halves, f"{name}.conv2", weight, bias, pads=[1] * 4, group=len(weight) // 2)
         attended = self.attention(self.node("Mul", *filtered), f"{name}.sca.1", window)
         x = self.node("Add", x, self.scaled_convolution(attended, f"{name}.conv3", f"{name}.beta"))
         gated = self.node("Mul", *self.normed_halves(x, f"{name}.norm2", f"{name}.conv4"))
@@ -136,24 +132,30 @@ class _NafnetWriter(_GraphWriter):
         variance = self.node("ReduceMean", self.node("Mul", deviation, deviation), channels)
         root = self.node("Sqrt", self.node("Add", variance, self.constant(np.float32(1e-6))))
         normed = self.node("Div", deviation, root)
-        weight, scale = self._parameters[f"{name}.weight"].astype(np.float64), self._parameters[f"{norm}.weight"]
-        bias = self._parameters[f"{name}.bias"] + weight[:, :, 0, 0] @ self._parameters[f"{norm}.bias"]
-        parts = _halves(weight * scale[:, None, None], bias)
-        return [self.convolve(normed, f"{name}.{half}", weight, bias) for half, weight, bias in parts]
+        (weight, bias), (scale, shift) = self.own(name), self.own(norm)
+        weight = weight.astype(np.float64)
+        bias = bias + weight[:, :, 0, 0] @ shift
+        return self.halves([normed, normed], name, weight * scale[:, None, None], bias)
+
+    def halves(
+        self, inputs: list[str], name: str, weight: np.ndarray, bias: np.ndarray, **attributes: object
+    ) -> list[str]:
+        """A convolution's output channels cut in two, each half of an input of its own."""
+        parts = zip(inputs, ("first", "second"), np.split(weight, 2), np.split(bias, 2), strict=True)
+        return [self.convolve(x, f"{name}.{half}", own, shift, **attributes) for x, half, own, shift in parts]
 
     def scaled_convolution(self, x: str, name: str, scale: str) -> str:
         """A 1x1 convolution whose outputs are multiplied by beta or gamma."""
-        factors = self._parameters[scale].reshape(-1, 1, 1, 1)
-        weight, bias = self._parameters[f"{name}.weight"], self._parameters[f"{name}.bias"]
-        return self.convolve(x, name, weight * factors, bias * factors.reshape(-1))
+        factors, (weight, bias) = self._parameters[scale].reshape(-1), self.own(name)
+        return self.convolve(x, name, weight * factors[:, None, None, None], bias * factors)
 
     def attention(self, x: str, name: str, window: int | None) -> str:
         """The map times the 1x1 convolution `name` of its global mean, or of its local means (`models.tlc`)."""
         if window is None:
             return self.node("Mul", x, self.convolution(self.node("GlobalAveragePool", x), name))
         sides = self.node("Shape", x, start=2, end=4)
-        side = self.constant([window])
         # Where the map is smaller, its side is the window; zeros do not change sums.
+        side = self.constant([window])
         zeros = self.node("Sub", self.node("Max", sides, side), sides)
         filled = self.node("Pad", x, self.node("Concat", self.constant([0] * 6), zeros, axis=0))
         channels = len(self._parameters[f"{name}.weight"])
@@ -169,25 +171,19 @@ class _NafnetWriter(_GraphWriter):
         return self.node("Mul", x, self.node("Pad", scales, borders, mode="edge"))
 
     def window_sums(self, x: str, window: int, step: int, channels: int, axis: int) -> str:
-        """Sums of `window` neighbours along one axis, divided by `step`, which divides `window`.
+        """Sums of `window` neighbours along one axis, divided by `step`, which divides `window`: sums of every
+        `step`-th value, then means of `step` values next to each other.
 
-        First sums of every `step`-th value, then means of `step` values next to each other. Running sums would be
-        fewer additions, but both engines take longer for them, and they lose digits in bf16. The second part is a pool
-        because OpenVINO never ends compiling some wide depthwise convolutions for bf16.
+        Running sums would be fewer additions, but both engines take longer for them, and they lose digits in bf16. The
+        means are a pool because OpenVINO never ends compiling some wide depthwise convolutions for bf16.
         """
         taps = window // step
         along = (lambda length: [length, 1]) if axis == 2 else (lambda length: [1, length])
         if taps > 1:
             # Ones, which every precision holds.
-            weight = np.ones([channels, 1, *along(taps)])
-            name = f"every_{step}_of_{window}_along_{axis}"
+            weight, name = np.ones([channels, 1, *along(taps)]), f"every_{step}_of_{window}_along_{axis}"
             x = self.convolve(x, name, weight, None, dilations=along(step), group=channels)
         return self.node("AveragePool", x, kernel_shape=along(step))
-
-
-def _halves(weight: np.ndarray, bias: np.ndarray) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """A convolution's output channels cut in two: (name, weight, bias) of each half."""
-    return list(zip(("first", "second"), np.split(weight, 2), np.split(bias, 2), strict=True))
 
 
 class _LocatorWriter(_GraphWriter):

@@ -2,9 +2,8 @@
 
 An ONNX file has a JSON file of notes beside it (`model.onnx.json`): what it was made from, its checksum, and a proof,
 what the eager network made of a small tile. So whoever runs it can prove the engine without Paddle, and a file that is
-torn, foreign or of another version of this project is never believed. It lies beside the weights or in the cache, where
-the name holds the fingerprint as well; files are written whole or not at all, so that processes at work at the same
-time can share it, and the oldest go first when it grows beyond `LIMIT_BYTES`.
+torn, foreign or of another version of this project is never believed. In the cache the name holds the fingerprint as
+well; files are written whole or not at all, and so processes at work at the same time can share it.
 """
 
 from __future__ import annotations
@@ -47,18 +46,13 @@ class Graph:
     """A network of a file of weights as something that can be exported: `nafnet` or `locator`; or `restormer`, which
     runs in eager Paddle only.
 
-    Attributes:
-        name: one word for the names of files.
-        settings: of prediction, of which TLC's windows count; None for a locator.
-        proof_size: (height, width) of a tile that is cheap to run and meets every part of the network.
-        beside: where an exported file may lie that was handed over with the weights; None where there is no place.
     """
 
     name: str
     weights: Weights
-    settings: PredictConfig | None
-    proof_size: tuple[int, int]
-    beside: Path | None
+    settings: PredictConfig | None  # of prediction, of which TLC's windows count; None for a locator
+    proof_size: tuple[int, int]  # of a tile that is cheap to run and meets every part of the network
+    beside: Path | None  # where an exported file may lie that was handed over with the weights
 
     @classmethod
     def nafnet(cls, weights: Weights, settings: PredictConfig) -> Graph:
@@ -71,8 +65,7 @@ class Graph:
 
     @classmethod
     def locator(cls, weights: Weights) -> Graph:
-        beside = weights.file and weights.file.with_name("locator.onnx")
-        return cls("locator", weights.locator, None, (96, 64), beside)
+        return cls("locator", weights.locator, None, (96, 64), weights.file and weights.file.with_name("locator.onnx"))
 
     @property
     def inputs(self) -> int:
@@ -97,7 +90,7 @@ class Graph:
     def reference(self, device: str = "cpu", precision: str = "fp32") -> EagerNetwork:
         """The network in eager Paddle, whose current device `device` becomes."""
         start_paddle()
-        device = resolve_device(device)
+        device = resolve_device(device)  # before the network is made there
         return EagerNetwork(network_of(self.weights), self.settings, device, precision)
 
 

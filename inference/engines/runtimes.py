@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import sys
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple, Protocol
@@ -146,10 +145,8 @@ def _samples(output: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 
 class EagerNetwork:
-    """An `Engine` over a network of `models` on the device where it lies, converted for prediction (evaluation, TLC).
-
-    Without `settings` it is a locator. "bf16" and "fp16", on a GPU, are Paddle's automatic mixed precision, in which
-    convolutions are computed so; norms, and TLC's sums, stay in fp32.
+    """An `Engine` over a network of `models` on the device where it lies, converted for prediction (evaluation, TLC);
+    without `settings` a locator. "bf16" and "fp16", on a GPU, are Paddle's automatic mixed precision: of convolutions.
     """
 
     name = "paddle"
@@ -176,9 +173,8 @@ class EagerNetwork:
 
         from models.nafnet import joined
 
-        types = {"bf16": "bfloat16", "fp16": "float16"}
-        mixed = nullcontext() if self.precision == "fp32" else paddle.amp.auto_cast(dtype=types[self.precision])
-        with self._lock, paddle.no_grad(), mixed:
+        kind = {"bf16": "bfloat16", "fp16": "float16"}.get(self.precision)
+        with self._lock, paddle.no_grad(), paddle.amp.auto_cast(dtype=kind) if kind else nullcontext():
             output = joined(self.network(paddle.to_tensor(tile, place=self._place)))
             return output.astype("float32").numpy()
 
@@ -196,14 +192,13 @@ class OnnxRuntimeEngine:
         options.intra_op_num_threads = threads
         # Warnings about what the optimiser did; errors come as exceptions.
         options.log_severity_level = 3
-        cuda, there, providers = "CUDAExecutionProvider", onnxruntime.get_available_providers(), []
+        cuda, providers = "CUDAExecutionProvider", ["CPUExecutionProvider"]
         if device != "cpu":
-            if cuda not in there:
-                raise BackendError(f"this onnxruntime has no {cuda} for {device} (it has {', '.join(there)}); install "
-                                   "onnxruntime-gpu, or use device cpu")
+            if cuda not in onnxruntime.get_available_providers():
+                raise BackendError(f"this onnxruntime has no {cuda} for {device}; install onnxruntime-gpu, or use "
+                                   "device cpu")
             # TF32 would round to 10 bits of fraction on newer cards.
-            providers = [(cuda, {"device_id": device.removeprefix("gpu:"), "use_tf32": "0"})]
-        providers.append("CPUExecutionProvider")
+            providers.insert(0, (cuda, {"device_id": device.removeprefix("gpu:"), "use_tf32": "0"}))
         self._session = onnxruntime.InferenceSession(content, options, providers=providers)
         if device != "cpu" and cuda not in self._session.get_providers():
             # onnxruntime has only logged that CUDA did not start, and would go on with the CPU.
@@ -218,8 +213,8 @@ class OnnxRuntimeEngine:
 class OpenVinoEngine:
     """An `Engine` over what is in an ONNX file, on the CPU in "fp32" or "bf16": the fastest one there.
 
-    The network is compiled for each size of tile, which takes about as long as running a tile of a megapixel; the few
-    sizes that were used last stay compiled. Run without a fixed size it is slower, and OpenVINO refuses some of it.
+    It is compiled for each size of tile, which takes as long as running a megapixel; the sizes that were used last stay
+    compiled. Without a fixed size it is slower, and OpenVINO refuses some of it.
     """
 
     name, device = "openvino", "cpu"
@@ -234,31 +229,23 @@ class OpenVinoEngine:
             "INFERENCE_NUM_THREADS": threads,
         }
         self._model = self._core.read_model(content)
-        # By a tile's shape, the one that ran last at the end.
-        self._requests: OrderedDict[tuple[int, ...], openvino.InferRequest] = OrderedDict()
-        self._lock = threading.Lock()
+        self._request = functools.lru_cache(COMPILED_SIZES)(self._compiled)
+        self._last, self._lock = None, threading.Lock()
 
     def __call__(self, tile: np.ndarray) -> np.ndarray:
         with self._lock:
-            request = self._request(tile.shape)
+            if self._last not in (None, tile.shape):
+                # Before another size runs, the last one gives the memory of its maps back.
+                self._request(self._last).get_compiled_model().release_memory()
+            self._last, request = tile.shape, self._request(tile.shape)
             request.infer({INPUT: tile}, share_inputs=True)
             # A copy: the request writes its next result over this one.
             return np.array(request.get_output_tensor().data)
 
-    def _request(self, size: tuple[int, ...]) -> openvino.InferRequest:
-        """The one for this size; before another size runs, the last one gives the memory of its maps back."""
-        last = next(reversed(self._requests), size)
-        if last != size:
-            self._requests[last].get_compiled_model().release_memory()
-        if size not in self._requests:
-            if len(self._requests) >= COMPILED_SIZES:
-                # Dropped before the new one is made, so that there are never more in memory.
-                self._requests.popitem(last=False)
-            model = self._model.clone()
-            model.reshape({INPUT: [*size]})
-            self._requests[size] = self._core.compile_model(model, "CPU", self._properties).create_infer_request()
-        self._requests.move_to_end(size)
-        return self._requests[size]
+    def _compiled(self, size: tuple[int, ...]) -> openvino.InferRequest:
+        model = self._model.clone()
+        model.reshape({INPUT: [*size]})
+        return self._core.compile_model(model, "CPU", self._properties).create_infer_request()
 
 
 @functools.cache

@@ -145,8 +145,8 @@ def _best_line(points: np.ndarray, colours: np.ndarray, rules: BorderRules) -> _
     near = np.arange(1, count)
 
     def explained(order: np.ndarray) -> np.ndarray:
-        sums = np.cumsum(colours[order], axis=1)[:, :-1]
         # With a mean of 0 over both sides, the sum of the far one is that of the near one with the other sign.
+        sums = np.cumsum(colours[order], axis=1)[:, :-1]
         gain = (sums**2).sum(2) * (1 / near + 1 / (count - near))
         gain[:, : margin - 1] = gain[:, count - margin :] = -1
         return gain

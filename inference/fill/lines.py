@@ -57,25 +57,18 @@ class LineRules:
 
 @dataclass
 class Line:
-    """A line followed both ways from a place on it; `first` and `last`, like all positions along it, count from there.
+    """A line followed both ways from a place on it; `first` and `last`, as all positions along it, count from there."""
 
-    Attributes:
-        place, way: float64 [2], x and y; `way` has length 1.
-        ends: how it stops at `first` and `last`; limits: how far the hole hides it there.
-        crossings: (from, to) of each hidden stretch behind which it shows again, outwards.
-        steps: whole positions between the ends where it is in sight; steady: over which share of them it is on.
-        profiles: float32 [steps, 4 * reach + 1, 3], how the picture differs from the paper across it in half pixels.
-    """
-
-    place: np.ndarray
-    way: np.ndarray
+    place: np.ndarray  # float64 [2], x and y
+    way: np.ndarray  # The same, of length 1
     first: float
     last: float
-    ends: list[int]
-    limits: tuple[float, float]
-    crossings: list[tuple[float, float]]
-    steps: np.ndarray
-    steady: float
+    ends: list[int]  # How it stops at `first` and `last`
+    limits: tuple[float, float]  # How far the hole hides it there
+    crossings: list[tuple[float, float]]  # (from, to) of each hidden stretch behind which it shows again, outwards
+    steps: np.ndarray  # Whole positions between the ends where it is in sight
+    steady: float  # Over which share of them it is on
+    # float32 [steps, 4 * reach + 1, 3], how the picture differs from the paper across it in half pixels.
     profiles: np.ndarray | None = None
     reach: int = 0
 
@@ -95,12 +88,8 @@ class Line:
 
 
 def find_lines(picture: np.ndarray, rest: np.ndarray, hole: np.ndarray, rules: LineRules) -> list[Line]:
-    """Finds thin lines, the longest pieces first.
-
-    Args:
-        picture: float32 [h, w, 3] in [0, 255].
-        rest: float32 [h, w, 3], the picture less its paper, in grey levels.
-        hole: bool [h, w]; nothing that lies there counts.
+    """Finds thin lines, the longest pieces first, in a picture (float32 [h, w, 3] in [0, 255]) and in what is left of
+    it without its paper (`rest`, the same); nothing that lies in the hole (bool [h, w]) counts.
     """
     rest = np.where(hole[..., None], np.float32(0), rest)
     grey = rest.mean(2)
@@ -116,10 +105,8 @@ def find_lines(picture: np.ndarray, rest: np.ndarray, hole: np.ndarray, rules: L
 
 
 def find_bars(rest: np.ndarray, hole: np.ndarray, rules: LineRules) -> list[Line]:
-    """Finds bars of one colour between two parallel borders.
-
-    Args:
-        rest: float32 [h, w, 3], the picture without letters less the page's colour, in grey levels.
+    """Finds bars of one colour between two parallel borders in `rest`, float32 [h, w, 3]: the picture without letters
+    less the page's colour, in grey levels.
     """
     rest = np.where(hole[..., None], np.float32(0), rest)
     grey = rest.mean(2)
@@ -257,14 +244,9 @@ def _trace(
     return Line(place, way, first, last, [how_first, how_last], (near, far), back + forth, steps[in_sight], steady)
 
 
-def _walk(
-    states: np.ndarray, steps: np.ndarray, rules: LineRules
-) -> tuple[float, int, list[tuple[float, float]], float]:
-    """Follows a line outwards, from on.
-
-    Returns:
-        Its last position, how it stops there, the hidden stretches that it crosses, and the position up to which it may
-        go on in hiding.
+def _walk(states: np.ndarray, steps: np.ndarray, rules: LineRules) -> tuple[float, int, list, float]:
+    """Follows a line outwards, from on: its last position, how it stops there, the hidden stretches that it crosses,
+    and the position up to which it may go on in hiding.
     """
     runs = [[state, len(list(group))] for state, group in groupby(states.tolist())]
     for index in range(1, len(runs) - 1):

@@ -52,11 +52,8 @@ class PaperRules:
 
 
 def without_ink(picture: np.ndarray, mask: np.ndarray, rules: PaperRules) -> tuple[np.ndarray, np.ndarray]:
-    """(uint8 [h, w, 3], the picture without dark strokes; int16 [h, w], how much darker it is itself).
-
-    Args:
-        picture: RGB uint8 [h, w, 3].
-        mask: uint8 [h, w], 1 = covered: does not count.
+    """(uint8 [h, w, 3], the picture without dark strokes; int16 [h, w], how much darker it is itself) of a picture, RGB
+    uint8 [h, w, 3]; what is covered (mask: uint8 [h, w]) does not count.
     """
     calm = cv2.GaussianBlur(picture, (0, 0), rules.stroke / 16)
     calm[mask > 0] = 0
@@ -71,11 +68,8 @@ def _is_ink(darkness: np.ndarray, seen: np.ndarray, by: float) -> np.ndarray:
 
 
 def with_remains(mask: np.ndarray, darkness: np.ndarray, beyond: np.ndarray, rules: PaperRules) -> np.ndarray:
-    """The mask (uint8 [h, w]) with what is left of the letters that it cuts, where that is small.
-
-    Args:
-        darkness: as `without_ink` returns it.
-        beyond: float32 [h, w], how far a pixel is from the last one that is pasted.
+    """The mask (uint8 [h, w]) with what is left of the letters that it cuts, where that is small; `darkness` as
+    `without_ink` returns it, `beyond` float32 [h, w], how far a pixel is from the last one that is pasted.
     """
     ink = (_is_ink(darkness, beyond > 0, rules.remain_ink) & (mask == 0)).astype(np.uint8)
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)

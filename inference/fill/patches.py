@@ -53,12 +53,8 @@ class PageRules:
 
 
 def page_patches(picture: np.ndarray, mask: np.ndarray, paste: PasteRules) -> list[Patch]:
-    """What is pasted over the covered parts of a picture, made from the page around them.
-
-    Args:
-        picture: RGB uint8 or uint16 [h, w, 3], the whole picture at the working scale.
-        mask: uint8 [h, w], 1 = covered.
-        paste: how the patches will be pasted, in pixels of that scale.
+    """What is pasted over the covered parts (mask: uint8 [h, w], 1 = covered) of a whole picture (RGB uint8 or uint16
+    [h, w, 3]), made from the page around them; `paste` tells how, in pixels of that picture.
     """
     rules = PageRules().scaled(max(mask.shape))
     patches = []
@@ -107,8 +103,6 @@ def match_tone(
     Pictures are float32 [h, w, 3] in [0, 1], `picture` is what was given to the network, `probability` (float32 [h, w])
     its mask, and `mask` uint8 [h, w], 1 = covered. The page is looked at from `reach` up to `ring` pixels farther out.
     """
-    if mask.all() or not mask.any():
-        return restored
     distance = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
     around = ((distance > reach) & (distance <= reach + ring)).astype(np.float32)
     error = picture - restored
@@ -119,7 +113,7 @@ def match_tone(
 
 def whole_letters(picture: np.ndarray, mask: np.ndarray, paste: PasteRules, rules: PageRules) -> np.ndarray:
     """The mask with the small remains of letters that it cuts; arguments as for `carry_page_on`."""
-    if mask.all() or not mask.any():
+    if not mask.any():
         return mask
     _, darkness = without_ink(eight_bit(picture), mask, rules.paper)
     return with_remains(mask, darkness, _beyond(mask, paste), rules.paper)
@@ -130,8 +124,6 @@ def carry_page_on(picture: np.ndarray, mask: np.ndarray, paste: PasteRules, rule
     as `paste` reaches; the picture itself where nothing is covered (mask: uint8 [h, w]), or no page is left to go by.
     `rules` are scaled to this picture.
     """
-    if mask.all() or not mask.any():
-        return picture
     beyond = _beyond(mask, paste)
     if not ((beyond > 0) & (beyond <= rules.paper.ring)).any():
         return picture
@@ -154,9 +146,8 @@ def _page(picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, rules: Page
     """
     inkless, darkness = without_ink(picture, mask, rules.paper)
     page, hole = picture.astype(np.float32), beyond < 0
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(
-        (beyond <= rules.paper.around).astype(np.uint8), connectivity=8
-    )
+    around = (beyond <= rules.paper.around).astype(np.uint8)
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(around, connectivity=8)
     # Texture is taken from a little farther than paper.
     margin = max(rules.paper.text, round(rules.context / 2))
     for label in range(1, count):
@@ -165,10 +156,8 @@ def _page(picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, rules: Page
         near = labels[box] == label
         paper = paper_under(picture[box], inkless[box], darkness[box], beyond[box], near, rules.paper)
         page[box][near & hole[box]] = paper[near & hole[box]]
-    lines = find_lines(
-        picture.astype(np.float32), picture - cv2.medianBlur(picture, rules.paper.text).astype(np.float32), hole,
-        rules.lines,
-    )  # fmt: skip
+    rest = picture - cv2.medianBlur(picture, rules.paper.text).astype(np.float32)
+    lines = find_lines(picture.astype(np.float32), rest, hole, rules.lines)
     # Letters on a bar of colour are no borders of it, be they dark or light.
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (rules.paper.stroke, rules.paper.stroke))
     plain = cv2.medianBlur(cv2.morphologyEx(inkless, cv2.MORPH_OPEN, disc), 2 * (rules.paper.text // 5) + 1)
@@ -180,12 +169,8 @@ def _page(picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, rules: Page
 def restored_patches(
     network: TileFunction, picture: np.ndarray, mask: np.ndarray, paste: PasteRules, side: int, overlap: int
 ) -> list[Patch]:
-    """What is pasted over the covered parts of a picture: the page around, and the network's picture on it.
-
-    Args:
-        network: float32 [1, 4, h, w], colours and mask, to [1, 3, h, w].
-        picture, mask, paste: as for `page_patches`.
-        side, overlap: of the tiles in which the network sees the surroundings of a hole.
+    """The same as `page_patches`, and the picture of a restorer on it as far as it explains what is known: `network`
+    makes float32 [1, 3, h, w] of [1, 4, h, w], colours and mask, in tiles of `side` and `overlap`.
     """
     painter, patches = partial(paint, network, side=side, overlap=overlap), []
     for patch in page_patches(picture, mask, paste):

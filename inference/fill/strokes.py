@@ -15,13 +15,10 @@ from inference.fill.lines import LOST, SEEN, Line, LineRules
 
 
 def draw_lines(page: np.ndarray, hole: np.ndarray, bars: list[Line], lines: list[Line], rules: LineRules) -> None:
-    """Draws lines into the hole.
+    """Draws lines into the hole (bool [h, w]) of a page (float32 [h, w, 3], the paper, changed).
 
-    Args:
-        page: float32 [h, w, 3], the paper, changed.
-        hole: bool [h, w]; nothing beyond it changes.
-        bars, lines: changed: those that were lost get their ends. Where two cross, a pixel is that of the one that
-            stands out more; lines lie on bars.
+    Of bars and lines those that were lost get their ends. Where two cross, a pixel is that of the one that stands out
+    more; lines lie on bars.
     """
     lost = list(_find_ends(bars + lines, rules))
     for group, near in ((bars, 0), (lines, rules.near)):

@@ -27,23 +27,13 @@ _BYTES_PER_PIXEL = {"paddle": 700, "onnxruntime": 250, "openvino": 350}
 
 @dataclass(frozen=True)
 class Located:
-    """What covers a picture, whatever network said so.
+    """What covers a picture, whatever network said so."""
 
-    Attributes:
-        picture: RGB uint8 or uint16 [h, w, 3], the copy that was looked at.
-        mask: uint8 [h, w], 1 = covered by something that is to be removed.
-        occluders: how many; 0 for a network without a gate, whose changes are not counted.
-        output: float32 [K, h, w], what the network made of `picture`: a restorer that finds what it paints over has
-            painted with it; None of a locator.
-        certainty: of the least certain occluder, the mean probability in [0, 1]; 1 where none was found, or none is
-            measured.
-    """
-
-    picture: np.ndarray
-    mask: np.ndarray
-    occluders: int
-    output: np.ndarray | None
-    certainty: float = 1.0
+    picture: np.ndarray  # RGB uint8 or uint16 [h, w, 3], the copy that was looked at
+    mask: np.ndarray  # uint8 [h, w], 1 = covered by something that is to be removed
+    occluders: int  # How many; 0 for a network without a gate, whose changes are not counted
+    output: np.ndarray | None  # float32 [K, h, w], what the network made of `picture`; None of a locator
+    certainty: float = 1.0  # Mean probability of the least certain one; 1 where none was found, or none is measured
 
 
 @dataclass(frozen=True)
@@ -59,13 +49,10 @@ class OutlineRules:
 def locate(
     network: Network, picture: np.ndarray, cut: Cut, rules: OcclusionRules, overview: tuple[int, int] | None = None
 ) -> Located:
-    """Runs the network over a whole (small) picture and decides what is to be removed.
+    """Runs the network over a whole (small) picture, RGB uint8 or uint16 [h, w, 3], in the tiles of `cut`, and decides
+    what is to be removed.
 
-    Args:
-        picture: RGB uint8 or uint16 [h, w, 3].
-        cut: its tiles, which cover all of it.
-        overview: (height, width) of a second look, of which the mask's probability becomes the mean of both; for a
-            network with a gate.
+    `overview` is (height, width) of a second look of a network with a gate: the probability is the mean of both.
     """
     output = network(picture, cut)
     if not network.gated:
@@ -80,10 +67,8 @@ def locate(
 def locate_whole(locator: TileFunction, picture: np.ndarray, sides: Sequence[int], rules: OcclusionRules) -> Located:
     """The same by a locator, which sees whole pictures and nothing but whole ones.
 
-    Args:
-        locator: float32 [1, 3, h, w], sides multiples of `LOCATOR_STRIDE` -> float32 [1, 1, h, w], logits.
-        picture: RGB uint8 or uint16 [h, w, 3].
-        sides: long sides of the copies that it sees; a picture that is smaller is not enlarged for them.
+    `locator` makes logits, float32 [1, 1, h, w], of [1, 3, h, w], sides multiples of `LOCATOR_STRIDE`; `sides` are the
+    long sides of the copies that it sees, for which no picture is enlarged.
     """
     size = picture.shape[:2]
     looks = []
@@ -142,15 +127,10 @@ def to_float(picture: np.ndarray) -> np.ndarray:
 
 
 def follow_edges(mask: np.ndarray, picture: np.ndarray, rules: OutlineRules) -> np.ndarray:
-    """Moves the outline of a mask to the edges nearby.
+    """Moves the outline of a mask (uint8 [h, w], 1 = covered) to the edges nearby of a picture (float32 [h, w, 3] in
+    [0, 1]): uint8 [h, w], an array of its own.
 
-    Args:
-        mask: uint8 [h, w], 1 = covered.
-        picture: float32 [h, w, 3] in [0, 1].
-
-    Returns:
-        uint8 [h, w], an array of its own; nothing farther from the outline than `band` changes, and what would vanish
-        altogether stays as it is.
+    Nothing farther from the outline than `band` changes, and what would vanish altogether stays as it is.
     """
     result = mask.copy()
     reach = 2 * rules.radius + int(rules.band) + 1

@@ -82,13 +82,8 @@ class _Blob(NamedTuple):
 
 
 def occluders_from_probability(probability: np.ndarray, rules: OcclusionRules) -> list[np.ndarray]:
-    """Decides which covered blobs are occluders.
-
-    Args:
-        probability: float32 [h, w] in [0, 1] at the working scale.
-
-    Returns:
-        One uint8 [h, w] mask (1 = occluder) for each occluder, largest first.
+    """Decides which covered blobs of a probability (float32 [h, w] in [0, 1]) are occluders: one uint8 [h, w] mask
+    (1 = occluder) for each, largest first.
     """
     blobs = _blobs(probability, rules)
     table = any(_is_table(blob, rules) for blob in blobs)
@@ -97,15 +92,9 @@ def occluders_from_probability(probability: np.ndarray, rules: OcclusionRules) -
 
 
 def visible_changes(picture: np.ndarray, output: np.ndarray, rules: OcclusionRules) -> np.ndarray:
-    """What a network without a gate has removed: where it changed something visibly, without specks and holes.
+    """uint8 [h, w], 1 = removed: where a network without a gate changed something visibly, without specks and holes.
 
-    Args:
-        picture: float32 [h, w, 3] in [0, 1], what the network saw.
-        output: float32 [h, w, 3], what it made of it.
-        rules: only `speck` and `hole` count.
-
-    Returns:
-        uint8 [h, w], 1 = removed.
+    `picture`: float32 [h, w, 3] in [0, 1], what it saw; `output`: float32 [h, w, 3], what it made of it.
     """
     # A shade below the bound, because 8-bit steps are not exact in float32.
     changed = np.abs(np.clip(output, 0, 1) - picture).max(2) >= np.float32(VISIBLE_CHANGE - 1e-5)
