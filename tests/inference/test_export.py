@@ -40,11 +40,12 @@ def old(tmp_path) -> Path:
     return tmp_path / "out"
 
 
-def make_nothing_more(monkeypatch):
+@pytest.fixture(autouse=True)
+def made_by_export_only(monkeypatch) -> None:
     monkeypatch.setattr(opened, "make", lambda *arguments: pytest.fail("the file beside the weights is there"))
 
 
-def test_all_files_are_written_checked_and_used(weights_file, capsys, monkeypatch):
+def test_all_files_are_written_checked_and_used(weights_file, capsys):
     save_weights(weights_file, replace(small_weights(), locator=lively_locator()))
     assert main(["--weights", str(weights_file)]) == 0
     printed = [line.rsplit(None, 3) for line in capsys.readouterr().out.splitlines()]
@@ -56,7 +57,6 @@ def test_all_files_are_written_checked_and_used(weights_file, capsys, monkeypatc
     found = static(paddle.to_tensor(tile(32, 32))).numpy()
     np.testing.assert_allclose(found, eager(small_weights())(tile(32, 32)), atol=1e-4)
     weights = load_weights(weights_file)
-    make_nothing_more(monkeypatch)
     for graph in (Graph.nafnet(weights, SETTINGS), Graph.locator(weights)):
         opened, reference = open_backend(graph, "onnxruntime"), graph.reference()
         np.testing.assert_allclose(opened(tile(32, 64)), reference(tile(32, 64)), atol=1e-4)
@@ -74,7 +74,6 @@ def test_a_locator_alone_is_exported_for_any_size_and_used_or_refused_when_wrong
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
     assert main(["--weights", str(file)]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {file.name, *LOCATOR}
-    make_nothing_more(monkeypatch)
     restorer = Restorer(file, "cpu", backend="onnxruntime")
     assert restorer(np.full((60, 80, 3), 200, np.uint8)).image.shape == (60, 80, 3)
 
@@ -90,15 +89,11 @@ def test_a_second_export_goes_over_the_first(weights_file, old):
 def test_a_broken_export_is_refused_and_leaves_the_old_files(weights_file, old, capsys, monkeypatch, broken):
     other, trace = small_graph(), paddle.jit.to_static
     other.weights.params["middle_blks.0.conv3.weight"][0, 0] += 1
-
-    def trace_other(head, **options):
-        head.network = other.reference().network
-        return trace(head, **options)
-
     if broken == "onnx":
         monkeypatch.setattr(export, "make", lambda graph: make(other))
     else:
-        monkeypatch.setattr(paddle.jit, "to_static", trace_other)
+        monkeypatch.setattr(paddle.jit, "to_static", lambda head, **options: trace(
+            setattr(head, "network", other.reference().network) or head, **options))
     assert main(["--weights", str(weights_file), "--out", str(old)]) == 2
     assert "off by" in capsys.readouterr().err
     assert {path.name for path in old.rglob("*")} == {"model.onnx", "static-32x32", "old"}

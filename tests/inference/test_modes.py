@@ -36,8 +36,7 @@ def test_over_random_shapes_every_bit_outside_the_mask_stays(mode, kind):
             tile=128, overlap=int(generator.choice([0, 16, 64])),
         )
         result = Restorer.from_backend(StandIn(paint_red_over), settings, mode=mode)(image)
-        assert result.image.dtype == kind
-        assert result.image.shape == image.shape
+        assert (result.image.dtype, result.image.shape) == (kind, image.shape)
         assert np.array_equal(result.image[result.mask == 0], image[result.mask == 0])
         assert np.array_equal(image, before)
         assert set(np.unique(result.mask)) <= {0, 1}
@@ -61,36 +60,32 @@ def test_auto_looks_at_a_small_copy_and_restores_only_what_is_covered_in_tiles_o
 def test_where_nothing_is_found_nothing_is_restored_and_a_pass_at_the_same_scale_is_not_repeated():
     backend, image = StandIn(paint_red_over), red_page(600, 1000)
     result = Restorer.from_backend(backend, PredictConfig(locate_long_side=200))(image)
-    assert backend.tiles == [(1, 3, 128, 256)]
+    assert (backend.tiles, result.occluders, result.mask.any()) == ([(1, 3, 128, 256)], 0, False)
     assert np.array_equal(result.image, image)
     assert not np.shares_memory(result.image, image)
-    assert not result.mask.any()
-    assert result.occluders == 0
     backend.tiles.clear()
     Restorer.from_backend(backend, PredictConfig(long_side=256))(red_page(600, 1000, (500, 300, 600, 500)))
     assert backend.tiles == [(1, 3, 192, 256)]
 
 
 @pytest.mark.parametrize(
-    ("size", "boxes", "count"),
+    ("size", "boxes"),
     [
-        ((500, 700), [(300, 0, 500, 120), (350, 500, 500, 650)], 2),
-        ((500, 700), [(0, 0, 150, 130)], 1),
-        ((500, 700), [(350, 560, 500, 700)], 1),
-        ((500, 700), [(0, 0, 500, 700)], 1),
-        ((100, 8000), [(0, 3000, 100, 3100), (40, 7000, 100, 7060)], 2),
-        ((3000, 70), [(2900, 0, 3000, 70)], 1),
-        ((400, 9), [(300, 0, 400, 9)], 1),
-        ((1, 1), [(0, 0, 1, 1)], 1),
-        ((2, 3), [(0, 0, 2, 3)], 1),
+        ((500, 700), [(300, 0, 500, 120), (350, 500, 500, 650)]),
+        ((500, 700), [(0, 0, 150, 130)]),
+        ((500, 700), [(0, 0, 500, 700)]),
+        ((100, 8000), [(0, 3000, 100, 3100), (40, 7000, 100, 7060)]),
+        ((3000, 70), [(2900, 0, 3000, 70)]),
+        ((400, 9), [(300, 0, 400, 9)]),
+        ((1, 1), [(0, 0, 1, 1)]),
     ],
 )
 @pytest.mark.parametrize("mode", ["auto", "tiles"])
-def test_corners_pairs_strips_and_whole_pictures_are_restored(size, boxes, count, mode):
+def test_corners_pairs_strips_and_whole_pictures_are_restored(size, boxes, mode):
     image = red_page(*size, *boxes)
     settings = PredictConfig(long_side=0, locate_long_side=300, tile=128)
     result = Restorer.from_backend(StandIn(paint_red_over), settings, mode=mode)(image)
-    assert result.occluders == count
+    assert result.occluders == len(boxes)
     assert np.array_equal(result.image[result.mask == 0], image[result.mask == 0])
     for top, left, bottom, right in boxes:
         assert result.mask[top:bottom, left:right].mean() > 0.97
@@ -116,12 +111,11 @@ def test_full_is_the_plain_network_and_tiles_are_the_write_ups_four_tiles_and_no
     assert result.mask.all() if mode == "full" else np.array_equal(result.mask > 0, (result.image != image).any(2))
 
 
-def erase_dark(tile: np.ndarray) -> np.ndarray:
-    """As a network without a gate: dark becomes paper, and everything else a trace lighter."""
-    return np.where(tile.max(1, keepdims=True) < 0.3, np.float32(0.5), tile + np.float32(0.004))
-
-
 def test_without_a_gate_the_visible_change_is_the_mask():
+    """Dark becomes paper, and everything else a trace lighter."""
+    def erase_dark(tile: np.ndarray) -> np.ndarray:
+        return np.where(tile.max(1, keepdims=True) < 0.3, np.float32(0.5), tile + np.float32(0.004))
+
     image = red_page(500, 700)
     image[300:, 200:400] = 20
     result = Restorer.from_backend(StandIn(erase_dark, gated=False), PredictConfig(long_side=350))(image)

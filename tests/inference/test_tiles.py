@@ -29,11 +29,6 @@ def test_identity_gives_the_input_back_bit_for_bit(size, overlap, rows, columns)
     assert result.tobytes() == np.concatenate([image, image[:1]]).tobytes()
 
 
-def test_without_overlap_the_cut_is_the_authors_four_equal_tiles():
-    cut = equal_cut(101, 75, 2, 2, 0)
-    assert (cut.rows, cut.columns) == (((0, 51), (51, 102)), ((0, 38), (38, 76)))
-
-
 @pytest.mark.parametrize("length", [1, 2, 3, 10, 97, 1000])
 @pytest.mark.parametrize("parts", [1, 2, 3, 8])
 @pytest.mark.parametrize("overlap", [0, 1, 16, 200])
@@ -42,6 +37,11 @@ def test_spans_cover_everything_with_equal_sizes_and_enough_overlap(length, part
     assert (spans[0][0], spans[-1][1]) == (0, length + (length % 2 if parts > 1 else 0))
     assert len({stop - start for start, stop in spans}) == 1
     assert all(stop - start >= (overlap if spans[0][1] < length else 0) for (_, stop), (start, _) in pairwise(spans))
+
+
+def test_without_overlap_the_cut_is_the_authors_four_equal_tiles():
+    cut = equal_cut(101, 75, 2, 2, 0)
+    assert (cut.rows, cut.columns) == (((0, 51), (51, 102)), ((0, 38), (38, 76)))
 
 
 @pytest.mark.parametrize("overlap", [0, 64, 511, 512, 4096])
@@ -105,25 +105,14 @@ def test_the_error_names_picture_limit_and_remedy_and_the_plain_network_is_never
     assert len(backend.tiles) == 1
 
 
-def test_on_a_cpu_tiles_that_would_not_fit_are_never_tried(monkeypatch, caplog):
-    """The kernel would end the process; there is nothing to catch."""
-    monkeypatch.setattr(machine, "available_bytes", lambda: 100_000_000)
-    monkeypatch.setattr(tiles, "SMALLEST_TILE", 128)
-    backend = StandIn(paint_red_over)
-    network = Network(backend, width=12)
-    network(PICTURE, WHOLE)
-    assert max(height * width for _, _, height, width in backend.tiles) * 1000 <= machine.SHARE * 100_000_000
-    assert "100 MB are available" in caplog.text
-    with pytest.raises(MemoryError, match="one piece"):
-        network(PICTURE, equal_cut(400, 700, 1, 1, 0), may_cut=False)
-
-
 @pytest.mark.parametrize(("available", "device", "shape"), [
     (1e9, "cpu", (1024, 768)), (300e6, "cpu", (512, 512)), (250e6, "cpu", None), (20e6, "cpu", None),
     (1000, "gpu:0", (1024, 768)),
 ])  # fmt: skip
 def test_tiles_too_small_to_find_anything_are_refused_not_tried(available, device, shape, monkeypatch):
-    """A width of 8 takes 680 bytes a pixel. The machine's memory does not count on a GPU."""
+    """A width of 8 takes 680 bytes a pixel, and the kernel would end the process: there would be nothing to catch. The
+    machine's memory does not count on a GPU.
+    """
     monkeypatch.setattr(machine, "available_bytes", lambda: int(available))
     picture, backend = np.zeros((1024, 768, 3), np.uint8), StandIn(paint_red_over)
     backend.device = device
@@ -131,6 +120,8 @@ def test_tiles_too_small_to_find_anything_are_refused_not_tried(available, devic
     if shape is None:
         with pytest.raises(MemoryError, match=f"512x512.*takes about 255 MB, and {available / 1e6:.0f} MB.*Close"):
             network(picture, single_cut(1024, 768, 64))
+        with pytest.raises(MemoryError, match="one piece"):
+            network(picture, equal_cut(1024, 768, 1, 1, 0), may_cut=False)
         assert backend.tiles == []
     else:
         network(picture, single_cut(1024, 768, 64))
@@ -152,13 +143,3 @@ def test_a_photo_that_a_locator_has_no_memory_for_fails_and_is_not_called_clean(
         with pytest.raises(MemoryError, match=r"look at 512x384 pixels.*120 MB are available\. Close"):
             restorer(picture)
     assert bool(backend.tiles) == fits
-
-
-def test_errors_other_than_memory_are_not_swallowed():
-    def broken(tile: np.ndarray) -> np.ndarray:
-        raise RuntimeError("no kernel")
-
-    backend = StandIn(broken)
-    with pytest.raises(RuntimeError, match="no kernel"):
-        Network(backend)(PICTURE, WHOLE)
-    assert len(backend.tiles) == 1

@@ -1,11 +1,14 @@
-"""Areas of which hardly anything is seen."""
+"""Paper of which hardly anything is seen; texture beside a hole is moved into it, and letters never are."""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
-from inference.fill.paper import without_slivers
+from inference.fill.paper import texture_over, without_slivers
+from inference.fill.patches import PageRules, carry_page_on
+from inference.paste import PasteRules
 
 
 @pytest.mark.parametrize(("shown_rows", "is_area"), [(40, True), (20, True), (4, False), (0, False)])
@@ -28,3 +31,58 @@ def test_where_nothing_shows_much_one_area_is_left():
     shown = np.zeros((20, 20), bool)
     shown[:3, 10:12] = True
     assert set(np.unique(without_slivers(areas, shown))) == {1}
+
+
+HEIGHT, WIDTH = 300, 400
+MASK = np.zeros((HEIGHT, WIDTH), np.uint8)
+MASK[200:, 170:230] = 1
+
+
+def gravel() -> np.ndarray:
+    stones = cv2.GaussianBlur(np.random.default_rng(1).normal(0, 1, (HEIGHT, WIDTH)).astype(np.float32), (0, 0), 2)
+    return np.clip(110 + 40 * stones / stones.std(), 0, 255).astype(np.uint8)[..., None].repeat(3, 2)
+
+
+def carried(picture: np.ndarray, tone: int) -> np.ndarray:
+    """The page carried on over something of this tone."""
+    return carry_page_on(np.where(MASK[..., None] > 0, np.uint8(tone), picture), MASK, PasteRules(), PageRules())
+
+
+def test_gravel_is_filled_with_gravel_from_beside():
+    picture, inside = gravel(), MASK > 0
+    result = carried(picture, 200)
+    assert abs(result[inside].std() - picture[inside].std()) < 8
+    # As coarse as well: noise of that strength has no likeness of neighbours.
+    grey = result[210:, 180:220, 0].astype(float) - result[inside].mean()
+    assert (grey[:, 1:] * grey[:, :-1]).mean() > 0.7 * (grey**2).mean()
+    assert np.array_equal(carried(picture, 200), result)
+
+
+def test_a_page_full_of_letters_is_no_texture():
+    picture = np.full((HEIGHT, WIDTH, 3), 225, np.uint8)
+    for y in range(14, HEIGHT, 14):
+        cv2.putText(picture, "the quick brown fox jumps over the lazy dog and runs", (2, y), 0, 0.42, (40,) * 3, 1)
+    assert (carried(picture, 90)[205:, 176:224] > 200).all()
+
+
+def test_a_hole_larger_than_any_piece_is_halved_and_one_without_any_source_stays():
+    page = gravel().astype(np.float32)
+    wide = np.zeros((HEIGHT, WIDTH), bool)
+    wide[40:260, 40:360] = True
+    filled = np.where(wide[..., None], 0, page)
+    texture_over(filled, wide, ~wide, np.full_like(page, 110), 12)
+    assert (filled[wide].std(axis=0) > 30).all()
+    alone = np.where(wide[..., None], 0, page)
+    texture_over(alone, wide, np.zeros_like(wide), np.full_like(page, 110), 12)
+    assert not alone[wide].any()
+
+
+def test_a_piece_fits_to_the_pixel_whatever_the_pictures_size():
+    rows, columns = np.mgrid[:299, :1021]
+    tones = 110 + 50 * np.sin(columns * (np.pi / 8)) + 40 * np.sin(rows * (np.pi / 12))
+    page, (hole, source) = np.float32(tones)[..., None].repeat(3, 2), np.zeros((2, *tones.shape), bool)
+    hole[100:180, 940:1010] = True
+    source[:, :300] = source[85:195, 925:] = True
+    filled = np.where(hole[..., None], 0, page)
+    texture_over(filled, hole, source & ~hole, np.full_like(page, 110), 12)
+    assert np.abs(filled - page).max() < 1e-3

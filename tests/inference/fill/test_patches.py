@@ -7,18 +7,11 @@ import pytest
 
 from configs.schema import PredictConfig
 from inference import Restorer
+from inference.fill import patches
 from inference.fill.borders import BorderRules
 from inference.fill.lines import LineRules
 from inference.fill.paper import PaperRules
-from inference.fill.patches import (
-    TONE_RING,
-    PageRules,
-    carry_page_on,
-    match_tone,
-    network_patches,
-    page_patches,
-    whole_letters,
-)  # fmt: skip
+from inference.fill.patches import TONE_RING, PageRules, carry_page_on, match_tone, page_patches, whole_letters
 from inference.paste import PasteRules
 from inference.tiles import Network
 from tests.inference.painted import page as red_page
@@ -67,10 +60,15 @@ def test_letters_do_not_go_on_and_the_edge_of_the_sheet_does(kind):
         assert error_of(page, PageRules(paper=PaperRules(borders=BorderRules(depth=0)))) > 2.5 * error
 
 
-def test_sixteen_bits_keep_what_lies_between_the_steps_of_eight_and_are_not_darkened_by_the_way_through_them():
+def test_sixteen_bits_are_not_darkened_by_the_way_through_eight_and_what_a_line_adds_does_not_wrap_round():
     grey = np.full((HEIGHT, WIDTH, 3), 32890, np.uint16)
     picture, mask = covered(grey)
     assert np.abs(carry_page_on(picture, mask, PASTE, RULES).astype(int) - grey).max() <= 129
+    page = np.full((HEIGHT, WIDTH, 3), 252, np.uint8)
+    page[110:112], page[120:122] = 255, 0
+    picture, mask = covered(page)
+    assert carry_page_on(picture, mask, PASTE, RULES)[mask > 0].min() < 100
+    assert error_of(page) < 6 / 255
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -126,31 +124,16 @@ def test_grain_is_as_strong_as_that_of_the_paper_and_the_same_each_time():
     assert np.ptp(carry_page_on(flat, mask, PASTE, RULES)[100:, 90:130]) <= 1
 
 
-def test_what_a_line_adds_does_not_wrap_round():
-    page = np.full((HEIGHT, WIDTH, 3), 252, np.uint8)
-    page[110:112], page[120:122] = 255, 0
-    picture, mask = covered(page)
-    assert carry_page_on(picture, mask, PASTE, RULES)[mask > 0].min() < 100
-    assert error_of(page) < 6 / 255
-
-
-def seen_by_a_network() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """(page, what the network saw, its mask probability, the mask): a dark hand from below on a light page."""
-    clean = np.full((120, 160, 3), 0.8, np.float32)
-    mask = np.zeros((120, 160), np.uint8)
-    mask[60:, 50:110] = 1
-    return clean, np.where(mask[..., None] > 0, np.float32(0.3), clean), mask.astype(np.float32), mask
-
-
 def test_tone_matching_removes_a_tint_and_a_slope_of_light_unless_the_network_doubts_everything_around():
     """The network's paper is lighter and bluish, more so to the right; afterwards it continues the real paper."""
-    clean, picture, probability, mask = seen_by_a_network()
+    mask, clean = np.zeros((120, 160), np.uint8), np.full((120, 160, 3), 0.8, np.float32)
+    mask[60:, 50:110] = 1
+    picture = np.where(mask[..., None] > 0, np.float32(0.3), clean)
     restored = clean + np.linspace(0.01, 0.04, 160, dtype=np.float32)[None, :, None] * np.float32([1, 0.5, 2])
-    assert (restored - clean)[mask > 0].mean() > 0.02
-    fill = match_tone(restored, picture, probability, mask, 4, TONE_RING)
+    fill = match_tone(restored, picture, mask.astype(np.float32), mask, 4, TONE_RING)
     assert np.abs(fill - clean)[mask > 0].mean() < 0.004
     assert np.abs(fill - clean)[mask > 0].max() < 0.02
-    doubtful = match_tone(restored, picture, np.ones_like(probability), mask, 4, TONE_RING)
+    doubtful = match_tone(restored, picture, np.ones(mask.shape, np.float32), mask, 4, TONE_RING)
     assert np.allclose(doubtful, restored, atol=1e-6)
 
 
@@ -163,14 +146,14 @@ def test_covered_parts_are_painted_in_tiles_of_one_size_with_the_values_of_the_w
     mask[{"corner": np.s_[: size[0] // 3, : size[1] // 3 + 1], "all": np.s_[:, :], "two": np.s_[:, :4]}[part]] = 1
     mask[:, -4:] |= part == "two"
     backend = StandIn(lambda tile: np.concatenate([tile - np.float32(0.02), 0 * tile[:, :1]], 1))
-    patches = network_patches(Network(backend), picture, mask, PASTE, side=256, overlap=32)
+    painted = patches.network_patches(Network(backend), picture, mask, PASTE, side=256, overlap=32)
     assert {shape[2:] for shape in backend.tiles} <= {tuple(min(256, -(-length // 64) * 64) for length in size)}
-    for patch in patches:
+    for patch in painted:
         place = (slice(*patch.box[:2]), slice(*patch.box[2:]))
         known = not patch.mask.all() and min(size) > 60
         assert np.abs(patch.fill - (picture[place] / 255 - 0.02 * (not known))).max() < (1e-4 if known else 0.021)
         assert np.array_equal(patch.mask, mask[place])
-    assert sum(int(patch.mask.sum()) for patch in patches) == mask.sum()
+    assert sum(int(patch.mask.sum()) for patch in painted) == mask.sum()
 
 
 @pytest.mark.parametrize("settings", [{}, {"locate_long_side": 210}, {"locate_long_side": 300, "tile": 128}])
