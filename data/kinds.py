@@ -18,7 +18,7 @@ SUFFIXES = {
     **dict.fromkeys((".heic", ".heif"), "HEIC"), ".avif": "AVIF", ".pdf": "PDF",
 }  # fmt: skip
 # As many bytes as an SVG may have in front of its first element.
-_START = 1024
+STARTING_BYTES = 1024
 # By Pillow's names where it has one. Each pattern is long enough not to fit a text or a program by chance.
 _SIGNATURES = {
     "JPEG": rb"\xff\xd8\xff",
@@ -56,7 +56,7 @@ _ADVICE = {
 
 
 def kind_of(start: bytes) -> str:
-    """The kind of a picture by its first bytes (1024 tell all); "" for what is none of `_SIGNATURES`."""
+    """The kind of a picture by its `STARTING_BYTES`; "" for what is none of `_SIGNATURES`."""
     return next((kind for kind, pattern in _PATTERNS.items() if pattern.match(start)), "")
 
 
@@ -65,7 +65,7 @@ def kind_of_file(path: str | os.PathLike[str]) -> str:
     try:
         if Path(path).is_file():  # A pipe would be waited for.
             with open(path, "rb") as file:
-                return kind_of(file.read(_START))
+                return kind_of(file.read(STARTING_BYTES))
     except OSError:
         pass
     return ""

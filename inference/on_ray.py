@@ -4,16 +4,19 @@
     python -m inference.on_ray --ray HOST:6379 s3://scans/in s3://scans/out --save-mask
 
 Needs the extra `ray` (and, for S3 and the like, that file system's package) and this project, of the same version, on
-every node; files are folders that every node sees under the same path, or addresses. A task fetches one file, restores
-it in a folder of its own by `inference.folder`, and puts what came out in its place: under another name first, the
-picture last. So a result that is there is whole, and a second run goes on with what is missing. Tasks of a node that
-dies are run again elsewhere. Only so many are under way, and they return words and no pictures: memory does not grow.
+every node; files are folders that every node sees under the same path, or addresses. A task fetches one file, and what
+lies in the place of its results, into a folder of its own, lets `inference.folder` do there what it does in any folder,
+and puts what came out in its place: under another name first, the picture last. So the rules are the same: what is
+finished is kept, what is not this program's is refused. The record of a picture lies in RESULTS/.uncover, since not
+every file system appends. Tasks of a node that dies are run again elsewhere. Only so many are under way, and they
+return words and no pictures: memory does not grow.
 """
 
 from __future__ import annotations
 
 import argparse
 import functools
+import hashlib
 import json
 import logging
 import os
@@ -24,15 +27,16 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from fnmatch import fnmatch
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from data.images import IMAGE_SUFFIXES
+from data.kinds import STARTING_BYTES, kind_of
 from inference.folder import FAILED, MOST_STUCK, RESTORED, SKIPPED, UNTOUCHED, Outcome, ResultsError, restore_folder
+from inference.record import RECORD
 from inference.restorer import Restorer
-from inference.sources import list_pictures
+from inference.sources import MASK, SHEET, Listing, Originals, beside, is_picture, is_wanted
 from utils.command import AT_ONCE, DONE, SOME_FAILED, STOPPED, command, program, sentence
 from utils.machine import progress
 
@@ -73,37 +77,42 @@ def connect(address: str) -> str:
     return f"Ray at {address}: {nodes} node{'s' if nodes > 1 else ''}, {processors:g} processors"
 
 
-def list_work(source: str, results: str, include: str) -> tuple[list[str], set[str]]:
-    """Names of the pictures below `source`, sorted, and of the results that are there; leftovers are removed.
+def list_work(work: Work, include: str) -> list[str]:
+    """Names of the pictures below the source, sorted, as in a folder's run; leftovers among the results are removed.
 
-    As in a folder's run, hidden files and what has no picture's suffix are left out.
-
-    ValueError: `source` is a file, or results would lie in the place of their sources; FileNotFoundError: no source.
+    ValueError: the source is a file, or results would lie in the place of their sources or of each other's masks;
+    FileNotFoundError: no source.
     """
     import fsspec
 
-    (files, root), (kept, target) = fsspec.url_to_fs(source), fsspec.url_to_fs(results)
+    (files, root), (kept, target) = fsspec.url_to_fs(work.source), fsspec.url_to_fs(work.results)
     if files.protocol == kept.protocol and PurePosixPath(target).is_relative_to(root):
-        raise ValueError(f"{results}: lies in {source}, whose files the next run would take for photos; name another "
-                         "folder")
+        raise ValueError(f"{work.results}: lies in {work.source}, whose files the next run would take for photos; name "
+                         "another folder")
     if not files.exists(root):
-        raise FileNotFoundError(f"{source}: no such folder or address")
+        raise FileNotFoundError(f"{work.source}: no such folder or address")
     if files.isfile(root):
-        raise ValueError(f"{source}: is a file, expected a folder or its address; one photo needs no cluster")
+        raise ValueError(f"{work.source}: is a file, expected a folder or its address; one photo needs no cluster")
     kept.makedirs(target, exist_ok=True)
-    found = {path[len(target):].lstrip("/"): about for path, about in kept.find(target, detail=True).items()}
-    for name in [name for name in found if name.endswith(_LEFTOVER)]:
-        changed = found.pop(name).get("mtime", 0)
-        if isinstance(changed, float) and time.time() - changed > _ABANDONED_SECONDS:
-            kept.rm_file(f"{target}/{name}")
-    names = sorted(path[len(root):].lstrip("/") for path in files.find(root))
-    seen = [path for path in map(PurePosixPath, names) if not any(part.startswith(".") for part in path.parts)]
-    named = [path for path in seen if fnmatch(path.name.lower(), include.lower())]
-    return [str(path) for path in named if path.suffix.lower() in IMAGE_SUFFIXES], set(found)
+    for path, about in kept.find(target, detail=True).items():
+        changed = about.get("mtime", 0)
+        if path.endswith(_LEFTOVER) and isinstance(changed, float) and time.time() - changed > _ABANDONED_SECONDS:
+            kept.rm_file(path)
+    names = [PurePosixPath(path[len(root) :].lstrip("/")) for path in sorted(files.find(root))]
+    pictures = [
+        Path(name) for name in names if is_wanted(name, include)
+        and is_picture(name, lambda name=name: kind_of(files.cat_file(f"{root}/{name}", end=STARTING_BYTES)))
+    ]  # fmt: skip
+    Listing(Path(work.source), pictures).refuse_clashes(_sides(work))
+    return [path.as_posix() for path in pictures]
 
 
-def restore_on_ray(work: Work, names: list[str], there: set[str], slot: Mapping[str, float]) -> Iterator[Outcome]:
-    """Restores every picture that is not `there` and tells of each as soon as it is done, in no order.
+def _sides(work: Work) -> list[str]:
+    return [side for side, option in ((MASK, "save_mask"), (SHEET, "compare")) if work.orders.get(option)]
+
+
+def restore_on_ray(work: Work, names: list[str], slot: Mapping[str, float]) -> Iterator[Outcome]:
+    """Restores every picture and tells of each as soon as it is done, in no order.
 
     `slot` is what a task takes of a node, such as {"CPU": 2}.
 
@@ -121,10 +130,7 @@ def restore_on_ray(work: Work, names: list[str], there: set[str], slot: Mapping[
         have = ray.cluster_resources()
         room = TASKS_PER_SLOT * max(1, int(min(have.get(kind, 0) / need for kind, need in slot.items())))
         while len(pending) < room and (name := next(waiting, None)) is not None:
-            if name in there and not work.orders.get("overwrite"):
-                yield Outcome(Path(name), SKIPPED)
-            else:
-                pending[task.remote(shared, name)] = name
+            pending[task.remote(shared, name)] = name
         if not pending:
             return
         for done in ray.wait(list(pending), timeout=10)[0]:
@@ -143,40 +149,95 @@ def restore_on_ray(work: Work, names: list[str], there: set[str], slot: Mapping[
 
 def restore_one(work: Work, name: str) -> Outcome:
     """On a node: one picture from its address to that of its result."""
-    import fsspec
-
-    restorer = _restorer(work.settings)
-    files, root = fsspec.url_to_fs(work.source)
+    restorer, failed = _restorer(work.settings), Outcome(Path(name), FAILED)
     with tempfile.TemporaryDirectory(prefix="uncover-") as folder:
-        here, there = Path(folder, "source", Path(name).name), Path(folder, "results")
-        here.parent.mkdir()
+        here, there = Path(folder, "source"), Path(folder, "results")
         try:
-            files.get_file(f"{root}/{name}", str(here))
+            found = fetch(work, name, here, there)
         except OSError as error:
-            return Outcome(Path(name), FAILED, message=f"cannot be fetched: {error}")
-        (outcome,) = restore_folder(restorer, list_pictures(here, there), there, **work.orders)
-        outcome.name = Path(name)
-        if outcome.status != FAILED:
+            failed.message = sentence(error)
+            return failed
+        listing = Listing(here, [Path(name)], place=work.source)
+        (outcome,) = restore_folder(restorer, listing, there, **work.orders)
+        outcome.message = outcome.message.replace(str(there), work.results)
+        if outcome.status in (RESTORED, UNTOUCHED):
             try:
-                put(there, here.name, work.results, str(PurePosixPath(name).parent))
+                put(work, name, there, found)
             except OSError as error:
-                outcome.status, outcome.results_stuck = FAILED, True
-                outcome.message = f"its result cannot be written: {error}"
+                failed.message, failed.results_stuck = f"its result cannot be written: {sentence(error)}", True
+                return failed
         return outcome
 
 
-def put(folder: Path, picture: str, results: str, below: str) -> None:
-    """Moves the files of `folder` to an address, each whole under its name or not there, `picture` as the last one."""
+def _places(work: Work, name: str) -> tuple[Any, dict[Path, str]]:
+    """The file system of the results, and where on it record, mask, sheet and result of a picture lie, in this order,
+    by their names in a folder of results.
+    """
     import fsspec
 
-    kept, target = fsspec.url_to_fs(results)
-    place = f"{target}/{below}" if below != "." else target
-    kept.makedirs(place, exist_ok=True)
-    names = [path.name for path in folder.iterdir() if path.is_file() and path.name[0] != "."]
-    for name in sorted(names, key=lambda name: name == picture):
-        other = f"{place}/.{uuid.uuid4().hex}{_LEFTOVER}"
-        kept.put_file(str(folder / name), other)
-        kept.mv(other, f"{place}/{name}")
+    kept, target = fsspec.url_to_fs(work.results)
+    record = f"{target}/.uncover/{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.jsonl"
+    files = [*(beside(Path(name), side) for side in _sides(work)), Path(name)]
+    return kept, {Path(RECORD): record} | {file: f"{target}/{file.as_posix()}" for file in files}
+
+
+def fetch(work: Work, name: str, here: Path, there: Path) -> set[Path]:
+    """Brings a picture into the folder `here`, of the same age, and its record into `there`; returns what is there.
+
+    For results that are finished, as the record says, or not this program's, empty files of their size are enough. They
+    are as old as can be, by which `put` knows them. OSError: a result would lie among the originals, or what cannot be
+    read.
+    """
+    import fsspec
+
+    files, root = fsspec.url_to_fs(work.source)
+    (here / name).parent.mkdir(parents=True)
+    (there / name).parent.mkdir(parents=True)
+    files.get_file(f"{root}/{name}", str(here / name))
+    with suppress(NotImplementedError):
+        changed = files.modified(f"{root}/{name}").timestamp()
+        os.utime(here / name, (changed, changed))
+    kept, places = _places(work, name)
+    kept.invalidate_cache()
+    found, whole = set(), True
+    for file, place in places.items():
+        if "file" in files.protocol and "file" in kept.protocol:
+            Originals(Listing(Path(root), [Path(name)]), work.results.removeprefix("file://")).refuse(Path(place))
+        if not kept.exists(place):
+            continue
+        found.add(file)
+        if kept.info(place)["type"] != "file":
+            (there / file).mkdir()
+        elif file == Path(RECORD) or not whole:
+            kept.get_file(place, str(there / file))
+            whole = (there / file).read_bytes().rstrip().endswith(b'"done": true}') if file == Path(RECORD) else whole
+        else:
+            with open(there / file, "wb") as stand_in:
+                stand_in.truncate(kept.size(place))
+        os.utime(there / file, (0, 0))
+    return found
+
+
+def put(work: Work, name: str, there: Path, found: set[Path]) -> None:
+    """Takes the new files of `there` to the results, each whole under its name or not there, the picture last.
+
+    The record says before what is going to be written, and afterwards that it is done. What `fetch` has `found` and is
+    gone, such as a sheet of other weights, goes there as well.
+    """
+    kept, places = _places(work, name)
+    (record, *files), lines = places, (there / RECORD).read_bytes().splitlines(keepends=True)
+    for file, content in ((record, b"".join(lines[:-2])), *((file, b"") for file in files), (record, b"".join(lines))):
+        path, place = there / file, places[file]
+        if content:
+            path.write_bytes(content)
+        if path.exists() and path.stat().st_mtime:
+            parent = place.rpartition("/")[0]
+            other = f"{parent}/.{uuid.uuid4().hex}{_LEFTOVER}"
+            kept.makedirs(parent, exist_ok=True)
+            kept.put_file(str(path), other)
+            kept.mv(other, place)
+        elif file in found and not path.exists():
+            kept.rm_file(place)
 
 
 @functools.lru_cache(maxsize=1)
@@ -220,7 +281,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings["weights"] = options.weights and absolute(options.weights)
     orders = {name: getattr(options, name) for name in ("overwrite", "save_mask", "compare")}
     work = Work(absolute(options.source), absolute(options.results), json.dumps(settings), orders)
-    names, there = list_work(work.source, work.results, options.include)
+    names = list_work(work, options.include)
     if not names:
         raise FileNotFoundError(f"{options.source}: no pictures found (--include is {options.include!r})")
     print(connect(options.ray))
@@ -230,7 +291,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     counts: Counter[str] = Counter()
     try:
         with progress(total=len(names), unit="picture") as bar:
-            for outcome in restore_on_ray(work, names, there, slot):
+            for outcome in restore_on_ray(work, names, slot):
                 counts[outcome.status] += 1
                 bar.update()
                 if options.verbose or outcome.status == FAILED:

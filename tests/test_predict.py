@@ -17,6 +17,7 @@ from inference.folder import Outcome, ResultsError
 from tests.inference.painted import page
 
 SCRIPT = Path(predict.__file__).resolve()
+GATED, PHOTOS = SCRIPT.parent / "test_code" / "gated.pdparams", SCRIPT.parent / "test_code" / "samples" / "photos"
 
 
 def run(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:
@@ -32,8 +33,7 @@ def test_it_restores_a_folder_from_anywhere_and_tells_counts_windows_and_seconds
     (tmp_path / "in" / "notes.txt").write_text("words")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    gated = SCRIPT.parent / "test_code" / "gated.pdparams"
-    done = run("../in", "../out", "--save-mask", "--weights", gated, cwd=elsewhere)
+    done = run("../in", "../out", "--save-mask", "--weights", GATED, cwd=elsewhere)
     assert done.returncode == 1, done.stderr
     assert "failed: bad.jpg" in done.stderr
     assert "one.png" not in done.stderr
@@ -51,7 +51,7 @@ def test_it_restores_a_folder_from_anywhere_and_tells_counts_windows_and_seconds
     odd = os.fsdecode(b"latin-\xff\n.png")
     Image.fromarray(page(20, 30, None)).save(tmp_path / "in" / odd)
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
-    again = run(tmp_path / "in", tmp_path / "out", "--verbose", "--weights", gated, cwd=tmp_path)
+    again = run(tmp_path / "in", tmp_path / "out", "--verbose", "--weights", GATED, cwd=tmp_path)
     assert again.returncode == 1, again.stderr
     assert again.stdout.count("TLC windows") == 1
     assert "384x384" in again.stdout
@@ -200,6 +200,27 @@ def test_the_parts_of_a_run_together_are_the_run(tmp_path, monkeypatch, stand_in
         assert predict.main([str(tmp_path / "in"), str(tmp_path / "out"), "--shard", part]) == 0
     assert sorted(name for part in chosen for name in part) == names
     assert max(map(len, chosen)) < len(names)
+
+
+GROUPS = Path("/sys/fs/cgroup/memory")
+
+
+@pytest.mark.skipif(not os.access(GROUPS, os.W_OK), reason="needs to make a memory cgroup (version 1)")
+def test_where_memory_is_short_a_photo_fails_by_name_and_is_never_taken_for_clean(tmp_path):
+    group = GROUPS / f"uncover-{os.getpid()}"
+    command = [sys.executable, SCRIPT, PHOTOS / "form_head.jpg", tmp_path, "--device=cpu", "--weights", GATED]
+    within = f"echo $$ > {group}/tasks;"
+    for enter, expected in (("", "1 restored, 0 untouched"), (within, "0 untouched, 0 skipped, 1 failed")):
+        group.mkdir()
+        try:
+            (group / "memory.limit_in_bytes").write_text(str(400 << 20))
+            done = subprocess.run(["sh", "-c", f'{enter} exec "$@"', "sh", *command, "--overwrite"], text=True,
+                                  capture_output=True, check=False)  # fmt: skip
+        finally:
+            group.rmdir()
+        assert expected in done.stdout, done.stderr
+        assert done.returncode == int(bool(enter))
+    assert "failed: form_head.jpg: memory does not suffice for " in done.stderr
 
 
 @pytest.mark.parametrize(

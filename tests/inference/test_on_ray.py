@@ -46,6 +46,7 @@ def photos(tmp_path_factory) -> Path:
         path = folder / f"shelf {index % 3}" / f"{index}.{'jpg' if index % 2 else 'png'}"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(page(60 + index, 80)).save(path)
+    (folder / "no suffix").write_bytes((folder / "shelf 0" / "0.png").read_bytes())
     (folder / "bad.jpg").write_bytes(b"bad")
     (folder / ".hidden.jpg").write_bytes(b"bad")
     (folder / "notes.txt").write_bytes(b"no picture")
@@ -60,7 +61,8 @@ def settings(tmp_path_factory) -> dict:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    names = (path for path in folder.rglob("*") if path.is_file() and ".uncover" not in path.parts)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in names}
 
 
 @pytest.mark.long
@@ -68,12 +70,11 @@ def test_a_node_killed_in_the_middle_costs_no_file(cluster, photos, settings, tm
     ray = pytest.importorskip("ray")
     monkeypatch.setattr(on_ray, "TASKS_PER_SLOT", 1)
     work = Work(str(photos), str(tmp_path / "out"), json.dumps(settings), {"save_mask": True})
-    names, there = on_ray.list_work(work.source, work.results, "*")
-    assert len(names) == 13
-    assert not there
+    names = on_ray.list_work(work, "*")
+    assert len(names) == 14
     assert "2 nodes, 4 processors" in on_ray.connect(cluster.address)
     outcomes = {}
-    for outcome in on_ray.restore_on_ray(work, names, there, {"CPU": 1}):
+    for outcome in on_ray.restore_on_ray(work, names, {"CPU": 1}):
         assert str(outcome.name) not in outcomes
         outcomes[str(outcome.name)] = outcome
         if len(outcomes) == 3:
@@ -82,9 +83,9 @@ def test_a_node_killed_in_the_middle_costs_no_file(cluster, photos, settings, tm
     assert [name for name, outcome in outcomes.items() if outcome.status == "failed"] == ["bad.jpg"]
     assert sorted(outcomes) == names
     listing = list_pictures(photos, tmp_path / "alone")
-    assert len(list(restore_folder(Restorer(**settings), listing, tmp_path / "alone", save_mask=True))) == 13
+    assert len(list(restore_folder(Restorer(**settings), listing, tmp_path / "alone", save_mask=True))) == 14
     ours, alone = files(tmp_path / "out"), files(tmp_path / "alone")
-    assert len(ours) == 24
+    assert len(ours) == 26
     assert ours == {name: content for name, content in alone.items() if not Path(name).name.startswith(".")}
 
 
@@ -92,29 +93,60 @@ def restore(*words: object) -> int:
     return main(["restore", *map(str, words)])
 
 
-def test_a_second_run_does_what_is_missing_and_nothing_else(cluster, settings, photos, tmp_path, capsys):
-    few, out = tmp_path / "few", tmp_path / "out"
+def test_a_second_run_goes_on_and_the_exit_code_tells_of_failures(cluster, settings, photos, tmp_path, capsys):
+    words = ("--ray", cluster.address, photos, tmp_path / "out", "--weights", settings["weights"], "--mode", "full")
+    assert restore(*words, "--threads", 1, "--include", "0.*") == 0
+    assert capsys.readouterr().out.endswith("1 of 1 pictures: 1 restored, 0 untouched, 0 skipped, 0 failed\n")
+    assert restore(*words, "--threads", 1, "--include", "*.*") == 1
+    told = capsys.readouterr()
+    assert "13 of 13 pictures: " in told.out
+    assert " 1 skipped, 1 failed" in told.out
+    assert "failed: bad.jpg: " in told.err
+
+
+@pytest.mark.parametrize("results", ["file://{}/out", "memory://out"])
+def test_the_rules_are_those_of_a_folder(settings, photos, tmp_path, results):
+    fsspec = pytest.importorskip("fsspec")
+    few = tmp_path / "few"
     few.mkdir()
     for name in ("0.png", "3.jpg"):
         (few / name).write_bytes((photos / "shelf 0" / name).read_bytes())
-    words = ("--ray", cluster.address, few, f"file://{out}", "--weights", settings["weights"], "--mode", "full")
-    assert restore(*words, "--threads", 1, "--include", "*.PNG") == 0
-    assert capsys.readouterr().out.endswith("0 skipped, 0 failed\n")
-    times = {name: (out / name).stat().st_mtime_ns for name in files(out)}
-    assert list(times) == ["0.png"]
-    old, new = out / ".of-a-dead-run.uncover.tmp", out / ".of-a-run-now.uncover.tmp"
-    for path, age in ((old, 7200), (new, 60)):
-        path.write_bytes(b"half")
-        os.utime(path, (time.time() - age,) * 2)
-    (few / "bad.jpg").write_bytes(b"bad")
-    for kept in (1, 2):
-        assert restore(*words, "--threads", 1) == 1
-        told = capsys.readouterr()
-        assert "3 of 3 pictures: " in told.out
-        assert f" {kept} skipped, 1 failed" in told.out
-        assert "failed: bad.jpg: " in told.err
-        assert times["0.png"] == (out / "0.png").stat().st_mtime_ns
-        assert sorted(files(out)) == [new.name, "0.png", "3.jpg"]
+    work = Work(str(few), results.format(tmp_path), json.dumps(settings), {})
+    kept, out = fsspec.url_to_fs(work.results)
+    kept.makedirs(out)
+    old, new = f"{out}/.of-a-dead-run.uncover.tmp", f"{out}/.of-a-run-now.uncover.tmp"
+    for path in (old, new):
+        kept.pipe_file(path, b"half")
+    if "file" in kept.protocol:
+        os.utime(old, (time.time() - 7200,) * 2)
+
+    def run(**orders: bool) -> dict[str, str]:
+        asked = work._replace(orders=orders)
+        return {name: str(on_ray.restore_one(asked, name)) for name in on_ray.list_work(asked, "*")}
+
+    def states(**orders: bool) -> list[str]:
+        return [told.partition(":")[0] for told in run(**orders).values()]
+
+    assert states() == ["restored"] * 2
+    assert states() == ["skipped"] * 2
+    assert kept.exists(old) == ("memory" in kept.protocol)
+    assert kept.exists(new)
+    kept.pipe_file(f"{out}/0.png", b"")
+    assert states() == ["restored", "skipped"]
+    os.utime(few / "3.jpg", (1, 1))
+    assert states() == ["skipped", "restored"]
+    kept.pipe_file(f"{out}/3.jpg.mask.png", b"theirs")
+    told = run(save_mask=True)
+    assert told["0.png"].startswith("restored")
+    assert f"failed: 3.jpg: {work.results}/3.jpg.mask.png: there is a file that this program did not" in told["3.jpg"]
+    assert kept.cat_file(f"{out}/3.jpg.mask.png") == b"theirs"
+    assert states(save_mask=True, overwrite=True) == ["restored"] * 2
+    if "file" in kept.protocol:
+        (tmp_path / "out" / "0.png").unlink()
+        (tmp_path / "out" / "0.png").symlink_to(few / "0.png")
+        before = (few / "0.png").read_bytes()
+        assert "is an original photo, by a link" in run(overwrite=True)["0.png"]
+        assert (few / "0.png").read_bytes() == before
 
 
 def test_weights_that_no_node_has_end_the_run(cluster, photos, tmp_path, capsys):
