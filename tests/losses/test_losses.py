@@ -153,18 +153,16 @@ def test_the_sum_has_the_weights_and_the_values_have_not(batch):
     weighted = [term.weight * float(expected[term.name]) for term in PLAIN + GATED]
     assert float(total) == pytest.approx(sum(weighted), rel=1e-5)
     assert total.shape == []
+    # A weight of zero reports only.
+    alone, values = TotalLoss([L1Term(), FillTerm(weight=0.0)])(**batch)
+    assert float(values["fill"]) > 0
+    assert float(alone) == float(values["l1"])
     # Every input that is learnt gets a gradient.
     total.backward()
     for name in ("restored", "mask_logit"):
         gradient = batch[name].grad.numpy()
         assert np.isfinite(gradient).all()
         assert gradient.any()
-
-
-def test_a_weight_of_zero_reports_only(batch):
-    total, values = TotalLoss([L1Term(), FillTerm(weight=0.0)])(**batch)
-    assert float(values["fill"]) > 0
-    assert float(total) == float(values["l1"])
 
 
 def test_half_precision_is_lifted_to_float32(batch):

@@ -217,7 +217,7 @@ def test_names_that_are_no_text_stand_in_table_and_csv(tmp_path, name):
         assert [row["name"] for row in csv.DictReader(file)] == [name, "mean"]
 
 
-def test_a_table_goes_into_a_pipe_or_a_device_that_stays_what_it_is(tmp_path):
+def test_a_table_goes_into_a_pipe_that_stays_one(tmp_path):
     for folder in ("results", "gt"):
         save(tmp_path / folder / "a.png", CLEAN)
     os.mkfifo(tmp_path / "pipe")
@@ -226,8 +226,3 @@ def test_a_table_goes_into_a_pipe_or_a_device_that_stays_what_it_is(tmp_path):
         assert (tmp_path / "pipe").read_text().startswith("name,")
     assert process.returncode == 0
     assert (tmp_path / "pipe").is_fifo()
-    # A link, so that a failure does not cost this machine its device.
-    (tmp_path / "null").symlink_to(os.devnull)
-    assert subprocess.run([*command, tmp_path / "null"], capture_output=True, check=False).returncode == 0
-    assert (tmp_path / "null").is_symlink()
-    assert Path(os.devnull).is_char_device()

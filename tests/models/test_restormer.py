@@ -16,8 +16,6 @@ from safetensors.numpy import save_file
 
 import predict
 import train
-from configs.load import load_config
-from configs.parsing import ConfigError
 from configs.schema import RESTORMER_PRESETS
 from data.contest.lists import PatchPaths, write_list
 from inference.engines.runtimes import BackendError
@@ -94,16 +92,3 @@ def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path):
     save_weights(tmp_path / "c.pdparams", Weights(weights.params, {**weights.model, "dim": 16}))
     with pytest.raises(ValueError, match=r"their arrays show .*'dim': 8"):
         network_of(load_weights(tmp_path / "c.pdparams"))
-
-
-@pytest.mark.parametrize(("change", "said"), [
-    ("model.gate=true", r"model\.gate: is for a NAFNet"),
-    ("model.mask_input=true", r"model\.mask_input: is for a NAFNet"),
-    ("model.width=16", r"model\.width: is for a NAFNet"),
-    ("model.preset=tiny", r"model\.preset: tiny is a NAFNet's"),
-    ("predict.tlc_ratio=1.5", r"predict\.tlc_ratio: a Restormer has no channel means"),
-    ("model.network=nafnet", r"model\.preset: restormer_dim16 is a Restormer's"),
-])  # fmt: skip
-def test_settings_of_another_network_are_refused_by_their_key(change, said):
-    with pytest.raises(ConfigError, match=said):
-        load_config(CONFIG, [change])
