@@ -8,8 +8,8 @@
 
 The run's folder (`output` in the config) receives config.yml, command.txt, metrics.jsonl, curves.png, checkpoints/,
 model_last.pdparams and model_best.pdparams; predict.py takes either of the last two. Ctrl-C and SIGTERM save a
-checkpoint first. A run that was interrupted and resumed ends with the same weights, bit for bit, as one that was not,
-on the same machine with the same OMP_NUM_THREADS (on a GPU also with FLAGS_cudnn_deterministic=1).
+checkpoint first. A resumed run ends with the same weights, bit for bit, as one that was not interrupted, on the same
+machine with the same OMP_NUM_THREADS (on a GPU also with FLAGS_cudnn_deterministic=1).
 
 Exit codes: 0 finished, 1 NaN or Inf, 2 a setting or file that is refused, or a disk or data worker that fails, 130 and
 143 stopped by ctrl-C and SIGTERM.
@@ -29,7 +29,7 @@ import math
 import sys
 import time
 from contextlib import closing
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -90,8 +90,7 @@ class Learner:
             settings.learning_rate, *settings.betas, parameters=self.network.parameters(),
             weight_decay=settings.weight_decay, grad_clip=clip,
         )  # fmt: skip
-        decay = config.train.ema_decay
-        self.average = MovingAverage(self.network, decay) if decay else None
+        self.average = MovingAverage(self.network, config.train.ema_decay) if config.train.ema_decay else None
         self.autocast = {"fp16": "float16", "bf16": "bfloat16"}.get(config.train.amp) if device != "cpu" else None
         self.scaler = paddle.amp.GradScaler(enable=self.autocast == "float16")
 
@@ -151,12 +150,8 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """All of it as arrays and plain values, by the parameters' names in the network."""
-        return {
-            "params": arrays_of(self.network),
-            "optimizer": optimizer_arrays(self.optimizer, self.network),
-            "ema": self.average.arrays() if self.average is not None else None,
-            "scaler": self.scaler.state_dict(),
-        }
+        return {"params": arrays_of(self.network), "optimizer": optimizer_arrays(self.optimizer, self.network),
+                "ema": self.average and self.average.arrays(), "scaler": self.scaler.state_dict()}  # fmt: skip
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Takes over what `state()` gave in another process; CheckpointError where it does not fit."""
@@ -174,10 +169,8 @@ class Learner:
         """What is validated and shipped: the moving average where there is one, with all that prediction needs."""
         params = self.average.arrays() if self.average is not None else arrays_of(self.network)
         origin = {"made_by": "train.py", "iteration": iteration, "config": to_yaml(self.config)}
-        own, predict = Weights(params, self.network.config), asdict(self.config.predict)
-        if self.finds:
-            return Weights({}, {}, predict, origin, locator=own)
-        return replace(own, predict=predict, origin=origin)
+        own = Weights(params, self.network.config, asdict(self.config.predict), origin)
+        return Weights({}, {}, own.predict, origin, locator=own) if self.finds else own
 
     def save_weights(self, path: Path, iteration: int) -> None:
         """Writes `weights(iteration)` to a file."""

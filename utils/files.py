@@ -1,8 +1,7 @@
 """Files that are whole or not there, trees of arrays that are read without running anybody's code, names on one line.
 
-A tree is nested dictionaries and lists of NumPy arrays and plain values, pickled in the layout of `paddle.save`, so
-that `paddle.load` opens it too. That one runs whatever a pickle asks for; `load_tree` allows the handful of names that
-rebuild an array and refuses everything else.
+A tree is nested dictionaries and lists of NumPy arrays and plain values, pickled in the layout of `paddle.save`.
+`paddle.load` opens it too, but runs whatever a pickle asks for; `load_tree` allows only what rebuilds an array.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from typing import Any
 import numpy as np
 
 _TEMPORARY = re.compile(r"\.(\d+)-[0-9a-f]+\.tmp(\..*)?", re.DOTALL)
-# Another machine's writer may be at work in a shared folder; writing one file does not pause for so long.
+# Another machine's writer may be at work in a shared folder; it does not pause for so long.
 _ABANDONED_SECONDS = 10.0
 # Control characters (a line break or an escape sequence in a name), bytes that are no text, line separators.
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
@@ -45,9 +44,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary path beside `path`; renames it into place when the block succeeds, else removes it.
 
     The temporary name keeps the suffix (writers choose a format by it), starts with a dot and is that of this process
-    and thread, so that parallel writers and folder listings do not meet it. Missing parent folders are created. A link
-    stays, and what it leads to is replaced. What is no file, such as a pipe or a device, and what a standard stream
-    goes to cannot be replaced: there `path` itself is yielded. An `OSError` of the block names `path`.
+    and thread. Missing parent folders are created. A link stays, and what it leads to is replaced. What is no file,
+    such as a pipe or a device, and what a standard stream goes to cannot be replaced: there `path` itself is yielded.
+    An `OSError` of the block names `path`.
     """
     named = path = Path(path)
     straight = _is_written_into(path)
@@ -136,8 +135,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 def remove_leftovers(folder: str | os.PathLike[str]) -> list[Path]:
     """Removes, in `folder` and below, the temporary files of writers that were killed; returns them.
 
-    To be called before this process writes there itself. What another process of this machine, or an unknown one in
-    the last seconds, was writing stays.
+    To be called before this process writes there. What is another process's, or only seconds old, stays.
     """
     removed = []
     for place, _, names in os.walk(folder):
@@ -166,10 +164,8 @@ def _is_running(process: int) -> bool:
 
 def printable(text: object) -> str:
     r"""`str(text)` on one line: what would break it or cannot be encoded is written as \n, \x1b or \udcff."""
-    return "".join(
-        one.encode("unicode_escape").decode("ascii") if unicodedata.category(one) in _UNPRINTABLE else one
-        for one in str(text)
-    )
+    return "".join(one.encode("unicode_escape").decode("ascii") if unicodedata.category(one) in _UNPRINTABLE else one
+                   for one in str(text))
 
 
 def quoted(text: str, most: int = 80) -> str:
@@ -237,8 +233,7 @@ def array_fault(arrays: Mapping[str, Any]) -> str | None:
 def set_tensors(tensors: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
     """Sets Paddle's `tensors` from the arrays of the same names, all or none, cast to their own types.
 
-    ValueError lists what is missing, unexpected, misshaped or not of floating point; Paddle's `set_state_dict` would
-    only warn and leave the rest as it was.
+    ValueError lists what is missing, unexpected, misshaped or not of floating point; `set_state_dict` would only warn.
     """
     faults = [f"missing {name} {list(tensor.shape)}" for name, tensor in tensors.items() if name not in arrays]
     for name, values in arrays.items():

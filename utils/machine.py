@@ -73,8 +73,7 @@ def resolve_device(name: str = "auto") -> str:
     """Chooses the device, makes it Paddle's current one, and returns it as "cpu" or "gpu:INDEX".
 
     "auto" takes the first GPU if it works, and otherwise the CPU with a warning that says why; "gpu" and "gpu:INDEX"
-    insist, with a DeviceError. A GPU works when a real convolution on it gives the right numbers: a Paddle build
-    without kernels for the card imports, lists the card and passes `paddle.utils.run_check()`.
+    insist, with a DeviceError. A GPU works when a real convolution on it gives the right numbers.
     """
     check_device(name)
     import paddle
@@ -123,8 +122,7 @@ def gpu_problem(device: str) -> str | None:
         paddle.device.set_device(device)
         error = _convolution_error()
     except Exception as failure:
-        # Whatever a driver or a missing kernel raises, the answer is the same: not usable, for this reason. Paddle
-        # puts a C++ traceback first and its reason on the line that begins with its own name for the error.
+        # Paddle puts a C++ traceback first and its reason on the line that begins with its own name for the error.
         lines = [line.strip() for line in str(failure).splitlines() if line.strip(" -")]
         reason = next((line for line in lines if "Error:" in line), lines[0] if lines else "no message")
         return f"a convolution on {device} failed ({type(failure).__name__}: {reason})"
@@ -191,8 +189,7 @@ def available_bytes(root: str = "/") -> int | None:
         # Version 1 has a tree for every kind of limit, and other names.
         tree = base / "sys/fs/cgroup" / ("memory" if first else "")
         names = ("limit_in_bytes", "usage_in_bytes") if first else ("max", "current")
-        # Every group above has a say. Inside a container the group's own folder is often what is mounted, under a path
-        # that is not there.
+        # Every group above has a say. Inside a container the group's own folder may be what is mounted.
         for folder in (tree / group for group in (own, *own.parents)):
             limit, used = ("".join(_lines(folder / f"memory.{name}")) for name in names)
             if limit.isdigit() and used.isdigit():

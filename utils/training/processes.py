@@ -16,7 +16,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from functools import cache
-from types import FrameType
 from typing import NamedTuple
 
 import numpy as np
@@ -114,7 +113,7 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:
+    def _handle(self, number: int, _: object) -> None:
         self.signal_number = number
         signal.signal(signal.SIGINT, self._before[signal.SIGINT])
 
