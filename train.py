@@ -19,7 +19,7 @@ Exit codes: 0 finished, 1 NaN or Inf, 2 a setting or file that is refused, or a 
 
 from __future__ import annotations
 
-from utils.command import DONE, SOME_FAILED, command, starting
+from utils.command import DONE, SOME_FAILED, command, sentence, starting
 
 if __name__ == "__main__":
     starting()
@@ -71,8 +71,7 @@ class Learner:
     def __init__(self, config: Config, device: str, processes: Processes, init: str | None) -> None:
         if config.train.amp == "bf16" and device != "cpu" and not paddle.amp.is_bfloat16_supported(device):
             # Paddle would warn once and compute in float32, with the memory and the time of that.
-            raise ConfigError(f"train.amp: {device} does not compute in bf16 (cards before Ampere do not, such as the "
-                              "V100); use train.amp: fp16, or none")
+            raise ConfigError(f"train.amp: {device} does not compute in bf16; use train.amp: fp16, or none")
         seed_iteration(config.seed, 0)
         self.config, self.finds = config, config.model.network == "locator"
         restores = Restormer if config.model.network == "restormer" else NAFNet
@@ -100,12 +99,10 @@ class Learner:
             if self.finds and weights.locator is None:
                 raise ValueError(f"{init} holds no locator; `python -m models.convert` makes one to start from")
             load_arrays(self.network, weights.locator.params if self.finds else weights.params)
-        except OSError as error:
-            first = "`python -m models.convert` makes it" if self.finds else "train the config that it comes from"
-            raise ConfigError(f"train.init: {init}: {error.strerror}{looked_for(init)}; {first} first, give other "
-                              "weights (.pdparams), or null for random ones") from error
-        except ValueError as error:
-            raise ConfigError(f"train.init: {error}") from error
+        except (OSError, ValueError) as error:
+            lost = f"{looked_for(init)}; make it first" if isinstance(error, OSError) else ""
+            raise ConfigError(f"train.init: {sentence(error)}{lost}, give other weights (.pdparams) or null for random "
+                              "ones") from error
 
     def backward(self, batch: dict[str, Any]) -> dict[str, paddle.Tensor]:
         """Computes the gradients of one batch; returns the scalars loss, gradient_norm and every term of the loss."""

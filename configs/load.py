@@ -268,10 +268,8 @@ def _faults_of_schedule(config: Config) -> Iterator[str]:
     schedule, iterations, highest = config.schedule, config.train.iterations, config.optimizer.learning_rate
     borders = [0, *schedule.restarts, iterations]
     for index, restart in enumerate(schedule.restarts):
-        if restart <= borders[index]:
-            yield f"schedule.restarts.{index}: {restart} does not come after {borders[index]}"
-        if restart >= iterations:
-            yield f"schedule.restarts.{index}: {restart} is not inside the run's {iterations} iterations"
+        if not borders[index] < restart < iterations:
+            yield f"schedule.restarts.{index}: {restart} does not lie between {borders[index]} and {iterations}"
     if len(schedule.eta_min) not in (1, len(borders) - 1):
         yield (f"schedule.eta_min: {len(schedule.eta_min)} values, expected one for all or one for each of the "
                f"{len(borders) - 1} periods")

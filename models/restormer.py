@@ -2,8 +2,7 @@
 
 Written after Zamir et al., "Restormer: Efficient Transformer for High-Resolution Image Restoration" (CVPR 2022, arXiv
 2111.09881, section 3). Parameters have the names and shapes of the authors' checkpoints, so that these load; none of
-their code is here, its licence allows academic use only. Attention runs between channels, so that its cost grows with
-the number of pixels and not with its square; it sees all of a tile at once, and TLC has no place in it.
+their code is here, its licence allows academic use only. Attention runs between channels: TLC has no place in it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The Test-time Local Converter: means over a training-sized window instead of over the whole picture.
 
-NAFNet's channel attention averages over all it sees, which on a photo is something else than on the patches that it was
-trained on. TLC (Chu et al., "Improving Image Restoration by Revisiting Global Information Aggregation", ECCV 2022,
-section 3.3; github.com/megvii-research/TLC, MIT licence) replaces that by the mean of the window around each pixel, for
-prediction only: there is nothing to learn here.
+NAFNet's channel attention averages over all it sees, on a photo something else than on a training patch. TLC (Chu et
+al., "Improving Image Restoration by Revisiting Global Information Aggregation", ECCV 2022, section 3.3;
+github.com/megvii-research/TLC, MIT licence) takes the mean of the window around each pixel, for prediction only.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """The file of trained weights: parameters together with what is needed to build and run the network.
 
-Reading it runs nothing from the file and does not import Paddle. Parameters go in and out of a network as NumPy arrays,
-with nothing left over and nothing left out.
+Reading it runs nothing from the file and does not import Paddle.
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ def test_a_start_over_a_run_and_a_resume_with_another_network_optimiser_or_seed_
     ("overrides", "flags", "named"),
     [((), ("--resume",), "no checkpoint to resume"),
      ((), ("--resume", "/no/such.pdckpt"), "--resume: /no/such.pdckpt is no file; give"),
-     (("train.init=/no/weights.pdparams",), (), "train.init: /no/weights.pdparams: No such file or directory; train"),
+     (("train.init=/no/weights.pdparams",), (), "train.init: /no/weights.pdparams: No such file or directory; make it first"),
      (("train.init=no.pdparams",), (), f"no.pdparams: No such file or directory (looked for from {ROOT}); "),
      (("data.train_list=/no/list.txt",), (), "/no/list.txt: cannot be opened (No such file or directory); data_prep"),
      (("data.val_pages=/no/pages.txt",), (), "/no/pages.txt: cannot be opened (No such file or directory); data_prep"),

@@ -1,7 +1,6 @@
 """What the machine offers: threads of the CPU, memory, a device that computes right, a terminal or a log to draw on.
 
-Paddle is imported when something is asked and not before: it takes seconds and a few hundred megabytes, and engines
-that run without it ask nothing.
+Paddle, which takes seconds and a few hundred megabytes, is imported when something is asked of it and not before.
 """
 
 from __future__ import annotations

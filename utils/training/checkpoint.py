@@ -1,8 +1,7 @@
 """What a training run needs to go on: the optimiser's memory, the moving average, and one file that holds it all.
 
-Paddle names an optimiser's moments after counters ("conv2d_17.w_0_moment1_0"), so that a file of such names loads into
-the wrong place, or silently nowhere, as soon as a program builds its networks in another order. Here the key is the
-parameter's name in its network: "encoders.0.0.conv1.weight".
+Paddle names an optimiser's moments after counters ("conv2d_17.w_0_moment1_0"), which another program counts otherwise.
+Here the key is the parameter's name in its network: "encoders.0.0.conv1.weight".
 """
 
 from __future__ import annotations
@@ -102,8 +101,7 @@ def load_optimizer_arrays(
     optimizer: paddle.optimizer.Optimizer, network: paddle.nn.Layer, arrays: dict[str, dict[str, np.ndarray]]
 ) -> None:
     """Puts them into an optimiser that has not stepped yet; ValueError lists what does not fit."""
-    # Paddle allocates the state in the first step. This one has zero gradients and a learning rate of zero: it leaves
-    # every parameter as it is, bit for bit.
+    # Paddle allocates the state in the first step. This one, at a rate of zero, leaves every parameter as it is.
     rate = optimizer.get_lr()
     for parameter in network.parameters():
         if not parameter.stop_gradient:

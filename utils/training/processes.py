@@ -1,8 +1,7 @@
 """The processes of one training run: who this one is, on which device, from which seed, how they agree and stop.
 
-Several trainers are started by `python -m paddle.distributed.launch`, which speaks through the environment. Each may
-have data workers of its own, which do not hear a request to stop (ctrl-C, SIGTERM of a scheduler): a trainer needs them
-until its checkpoint is written.
+Several trainers are started by `python -m paddle.distributed.launch`, which speaks through the environment. Their data
+workers do not hear a request to stop (ctrl-C, SIGTERM of a scheduler): a trainer needs them until it has saved.
 """
 
 from __future__ import annotations

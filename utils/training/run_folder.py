@@ -28,6 +28,7 @@ from utils.training.processes import Processes
 
 # What a checkpoint's arrays and random numbers depend on. Any other key may change on the way and is announced.
 FIXED_KEYS = ("seed", "model", "optimizer", "train.ema_decay")
+_TIME = "%Y-%m-%d %H:%M:%S"
 _log = logging.getLogger(__name__)
 
 
@@ -50,9 +51,7 @@ class RunFolder:
         """The state to go on from, checked against the config; None to start anew.
 
         `resume` is a checkpoint file, "" for the newest whole one of this folder, None not to resume; with `auto` that
-        one is taken if there is any. The folder is locked until `close`. CheckpointError: another run holds it, nothing
-        to resume, a damaged file, a changed config, a start over an existing run, or processes that would start from
-        different iterations.
+        one is taken if there is any. The folder is locked until `close`. CheckpointError says why a run cannot start.
         """
         state, refusal = None, None
         try:
@@ -91,7 +90,7 @@ class RunFolder:
         except OSError as error:
             _log.warning("%s cannot be locked (%s): start no second run there", self.output, error.strerror)
         self._lock.truncate(0)
-        self._lock.write(f"process {os.getpid()} on {platform.node()}, since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+        self._lock.write(f"process {os.getpid()} on {platform.node()}, since {time.strftime(_TIME)}\n")
         self._lock.flush()
 
     def _read_start(self, resume: str | None, auto: bool) -> dict[str, Any] | None:
@@ -139,7 +138,7 @@ class RunFolder:
         write_text(self.output / "config.yml", config_text)
         history = self.output / "command.txt"
         earlier = history.read_text(encoding="utf-8") if history.exists() else ""
-        write_text(history, f"{earlier}{time.strftime('%Y-%m-%d %H:%M:%S')}  {shlex.join(command)}\n")
+        write_text(history, f"{earlier}{time.strftime(_TIME)}  {shlex.join(command)}\n")
         self._journal = Journal(self.output, start)
 
     def save(self, iteration: int, learner: Any, best: bool = False) -> None:
@@ -160,9 +159,8 @@ class RunFolder:
 
     def record_training(self, done: int, window: Sequence[Mapping[str, Any]], **values: float) -> None:
         """Records the means of scalars over some iterations and all processes, and other values as they are."""
-        names = list(window[0])
-        sums = self.processes.total([sum(float(scalars[name]) for scalars in window) for name in names])
-        means = {name: total / len(window) / self.processes.world for name, total in zip(names, sums, strict=True)}
+        sums = self.processes.total([sum(float(scalars[name]) for scalars in window) for name in window[0]])
+        means = {name: total / len(window) / self.processes.world for name, total in zip(window[0], sums, strict=True)}
         if self._journal is not None:
             self._journal.record("train", done, **means, **values)
 
@@ -171,8 +169,7 @@ class RunFolder:
 
         A locator that finds nothing on any page leaves it as it is, which scores well and is of no use: never the best.
         """
-        name = "score" if measures["score"] is not None else "psnr"
-        useless = measures.get("found") == 0
+        name, useless = "psnr" if measures["score"] is None else "score", measures.get("found") == 0
         first = self.best is None or self.best["measure"] != name
         better = not useless and (first or measures[name] > self.best["value"])
         if better:
