@@ -48,18 +48,8 @@ def minimal(tmp_path: Path) -> Path:
     return path
 
 
-def test_values_types_and_defaults(minimal):
-    config = load_config(minimal)
-    assert config.train.stages == (Stage(iterations=20, batch=4, patch=64), Stage(iterations=10, batch=2, patch=128))
-    assert config.data.train_list == "a.txt"
-    assert config.data.crop == 1024
-    assert config.optimizer.betas == (0.9, 0.999)
-    assert config.loss == (L1Term(),)
-    config = load_config("configs/smoke.yml", ["loss.0={name: charbonnier, weight: 2}", "loss.1.radius=2"])
-    assert config.loss[:2] == (CharbonnierTerm(weight=2.0, eps=1e-3), FillTerm(weight=1.0, radius=2))
-
-
-def test_overrides_reach_lists_nested_keys_and_nulls(minimal):
+def test_values_are_read_and_overrides_reach_lists_nested_keys_nulls_and_terms(minimal):
+    assert (load_config(minimal).data.crop, load_config(minimal).loss) == (1024, (L1Term(),))
     overrides = ["train.stages.0.batch=2", "data.val_pages=null", "validation.every=0", "data.paste.probability=0.5"]
     config = load_config(minimal, [*overrides, "optimizer.betas=[0.8, 0.9]"])
     assert config.train.stages[0] == Stage(iterations=20, batch=2, patch=64)
@@ -69,6 +59,8 @@ def test_overrides_reach_lists_nested_keys_and_nulls(minimal):
     assert config.data.val_pages is None
     assert config.data.paste.probability == 0.5
     assert config.optimizer.betas == (0.8, 0.9)
+    config = load_config("configs/smoke.yml", ["loss.0={name: charbonnier, weight: 2}", "loss.1.radius=2"])
+    assert config.loss[:2] == (CharbonnierTerm(weight=2.0, eps=1e-3), FillTerm(weight=1.0, radius=2))
 
 
 @pytest.mark.parametrize(
@@ -140,7 +132,7 @@ def test_refusals_name_override_key_and_expectation(minimal, override, message):
         (PHASE1, ["loss=[{name: mask_bce, weight: 1}]"], r"loss\.0\.name: mask_bce needs .*model\.gate: true"),
         (PHASE1, ["model.gate=true"], r"model\.gate: true, but no term .* add mask_bce or mask_dice"),
         (TINY, ["loss=[{name: l1}, {name: fill}, {name: mask_bce, weight: 0}]"], r"model\.gate: true, but no term"),
-        (PHASE1, ["schedule.restarts=[416000, 184000]"], r"schedule\.restarts\.1: 184000 does not lie between 416000 and"),
+        (PHASE1, ["schedule.restarts=[416000, 184000]"], r"schedule\.restarts\.1: 184000 does not lie"),
         (PHASE1, ["schedule.restarts=[184000, 600000]"], r"schedule\.restarts\.1: 600000 does not lie"),
         (PHASE1, ["schedule.eta_min=[1e-5, 1e-6]"], r"schedule\.eta_min: 2 values, .* 3 periods"),
         (PHASE1, ["schedule.eta_min=[1e-3]"], r"schedule\.eta_min\.0: 0\.001 is above"),
@@ -284,20 +276,6 @@ def test_shipped_configs_load_and_survive_the_round_trip(path, tmp_path):
     copy = tmp_path / "config.yml"
     copy.write_text(to_yaml(config))
     assert load_config(copy) == config
-
-
-@pytest.mark.parametrize("path", [path for path in CONFIGS if "phase" in path.stem], ids=lambda path: path.stem)
-def test_phases_are_the_write_up(path):
-    config = load_config(path)
-    assert config.train.iterations == 600_000
-    assert [stage.iterations for stage in config.train.stages] == [184_000, 128_000, 96_000, 72_000, 72_000, 48_000]
-    assert [stage.batch for stage in config.train.stages] == [8, 5, 4, 2, 1, 1]
-    assert [stage.patch for stage in config.train.stages] == [192, 256, 320, 384, 512, 1024]
-    assert config.schedule.restarts == (184_000, 416_000)
-    assert config.optimizer.learning_rate == (2e-4 if "phase1" in path.stem else 1e-4)
-    assert (config.optimizer.weight_decay, config.optimizer.clip_norm) == (1e-4, 0.01)
-    assert config.model.gate == path.stem.endswith("_gated")
-    assert (config.data.crop, config.data.downscale) == (1024, 2)
 
 
 def test_phases_hand_their_weights_on():

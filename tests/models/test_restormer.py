@@ -24,6 +24,7 @@ from inference.restorer import Restorer
 from models.convert import convert
 from models.restormer import Restormer
 from models.weights import Weights, arrays_of, load_weights, network_of, save_weights
+from utils.training.journal import read_metrics
 
 CHECK = np.load(Path(__file__).parent / "data" / "restormer_check.npz")
 KINDS = {"centred": {"bias": False, "centred": True}, "plain": {"bias": True, "centred": False}}
@@ -63,10 +64,8 @@ def test_train_lowers_the_loss_and_predict_reads_its_file(tmp_path, capsys):
            "train.iterations=2", "train.stages=[{iterations: 2, batch: 1, patch: 48}]", "train.log_every=1",
            "schedule.restarts=[]", "schedule.eta_min=[1e-6]"]  # fmt: skip
     assert train.main(["-c", CONFIG, "--device", "cpu", "-o", *run]) == 0
-    lines = (tmp_path / "run" / "metrics.jsonl").read_text("utf-8").splitlines()
-    losses = [float(line.split('"loss": ')[1].split(",")[0]) for line in lines if '"loss": ' in line]
-    assert len(losses) == 2
-    assert losses[1] < losses[0]
+    first, second = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert second["loss"] < first["loss"]
     file = tmp_path / "run" / "model_last.pdparams"
     for mode in ("tiles", "full"):
         done = predict.main([str(paths.occluded), str(tmp_path / mode), "--weights", str(file), "--mode", mode])

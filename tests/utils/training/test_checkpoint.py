@@ -36,11 +36,9 @@ def test_a_whole_file_comes_back_and_damage_is_noticed(tmp_path):
     assert {**back, "params": None} == {**state(5), "params": None}
     for name, array in state(5)["params"].items():
         assert (back["params"][name].tobytes(), back["params"][name].dtype) == (array.tobytes(), array.dtype)
-    content = path.read_bytes()
-    for kept in (0.0, 0.3, 0.999):
-        path.write_bytes(content[: int(len(content) * kept)])
-        with pytest.raises(CheckpointError, match=r"x\.pdckpt"):
-            load_checkpoint(path)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(CheckpointError, match=r"x\.pdckpt"):
+        load_checkpoint(path)
     save_weights(tmp_path / "model.pdparams", Weights(params={}, model={}))
     with pytest.raises(CheckpointError, match=r"train\.init"):
         load_checkpoint(tmp_path / "model.pdparams")

@@ -85,35 +85,15 @@ def test_a_signal_is_a_flag_and_handlers_are_put_back(number, code):
     assert [signal.getsignal(each) for each in StopRequest.SIGNALS] == before
 
 
-def sleep_shielded(ready) -> None:
-    leave_stopping_to_parent()
-    for number in StopRequest.SIGNALS:
-        os.kill(os.getpid(), number)
-    ready.set()
-    time.sleep(600)
-
-
-def test_a_shielded_worker_survives_both_signals_and_is_killed_at_exit():
-    context = multiprocessing.get_context("fork")
-    ready = context.Event()
-    worker = context.Process(target=sleep_shielded, args=(ready,), daemon=True)
-    worker.start()
-    assert ready.wait(120)
-    assert worker.is_alive()
-    before = signal.getsignal(signal.SIGCHLD)
-    processes._kill_children()
-    signal.signal(signal.SIGCHLD, before)
-    worker.join(120)
-    assert worker.exitcode == -signal.SIGKILL
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's death")
-def test_a_shielded_worker_does_not_outlive_a_killed_parent():
+def test_a_shielded_worker_survives_both_signals_but_not_its_killed_parent():
     lives, life = os.pipe()
     parent = os.fork()
     if parent == 0:
         if os.fork() == 0:
             leave_stopping_to_parent()
+            for number in StopRequest.SIGNALS:
+                os.kill(os.getpid(), number)
             os.write(life, b"!")
         time.sleep(600)
         os._exit(9)
@@ -124,3 +104,11 @@ def test_a_shielded_worker_does_not_outlive_a_killed_parent():
     # The end of the pipe: nobody is left who could write into it.
     assert select.select([lives], [], [], 120)[0]
     assert os.read(lives, 1) == b""
+
+
+def test_workers_are_killed_at_exit():
+    worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(600,), daemon=True)
+    worker.start()
+    processes._kill_children()
+    worker.join(120)
+    assert worker.exitcode == -signal.SIGKILL

@@ -10,7 +10,6 @@ import types
 import numpy as np
 import pytest
 
-from data.images import read_rgb
 from utils.training.checkpoint import CheckpointError, load_checkpoint
 from utils.training.journal import Journal, read_metrics
 from utils.training.processes import Processes
@@ -176,18 +175,6 @@ def test_a_folder_that_a_run_writes_is_refused_to_others_until_that_ends_in_what
     run.close()
     folder(tmp_path / "new", Processes(rank=1)).find_start(None)
     assert not (tmp_path / "new").exists()
-
-
-def test_curves_are_a_picture_with_something_on_it(tmp_path):
-    path, journal = tmp_path / "curves.png", Journal(tmp_path)
-    journal.draw(path)
-    assert not path.exists()
-    for iteration in range(1, 20):
-        journal.record("train", iteration, loss=100.0 / iteration**2, rate=1e-4)
-    journal.record("validation", 10, score=0.7, psnr=None)
-    journal.draw(path)
-    assert min(read_rgb(path).shape[:2]) > 200
-    assert np.ptp(read_rgb(path)) == 255
 
 
 @pytest.mark.parametrize(("module", "name"), [("visualdl", "LogWriter"), ("tensorboardX", "SummaryWriter"),
