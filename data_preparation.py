@@ -21,7 +21,7 @@ from data.contest.cutting import prepare
 from data.contest.lists import ListError
 from data.contest.patch_files import RecordError
 from utils.child import WorkerKilledError
-from utils.command import AT_ONCE, DONE, SOME_FAILED, STOPPED, command, number, shard, whole
+from utils.command import AT_ONCE, DONE, SOME_FAILED, command, number, shard, whole
 from utils.files import printable
 from utils.machine import available_cores
 
@@ -44,14 +44,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-@command(ListError, RecordError, WorkerKilledError)
+@command(ListError, RecordError, WorkerKilledError, stopped="stopped; run it again to go on with what is missing")
 def main(arguments: list[str] | None = None) -> int:
-    options = parse(arguments)
-    try:
-        summaries, problems = prepare(options)
-    except KeyboardInterrupt:
-        print("stopped; run it again to go on with what is missing", file=sys.stderr)
-        return STOPPED
+    summaries, problems = prepare(parse(arguments))
     print(*map(printable, summaries), sep="\n")
     for problem in problems:
         print(f"left out: {printable(problem)}", file=sys.stderr)

@@ -19,7 +19,7 @@ from pathlib import Path
 from data.contest.choosing import choose
 from data.contest.lists import ListError
 from utils.child import WorkerKilledError
-from utils.command import AT_ONCE, DONE, SOME_FAILED, STOPPED, command, number
+from utils.command import AT_ONCE, DONE, SOME_FAILED, command, number
 from utils.files import printable
 from utils.machine import available_cores
 
@@ -38,14 +38,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-@command(ListError, WorkerKilledError)
+@command(ListError, WorkerKilledError, stopped="stopped; run it again, the measuring begins anew")
 def main(arguments: list[str] | None = None) -> int:
-    options = parse(arguments)
-    try:
-        said, problems = choose(options)
-    except KeyboardInterrupt:
-        print("stopped; run it again, the measuring begins anew", file=sys.stderr)
-        return STOPPED
+    said, problems = choose(parse(arguments))
     print(*map(printable, said), sep="\n")
     for problem in problems:
         print(f"left out: {printable(problem)}", file=sys.stderr)

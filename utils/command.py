@@ -42,10 +42,10 @@ def program(script: str) -> str:
     return sys.argv[0] if sys.argv[0].startswith("uncover ") else script
 
 
-def command(*expected: type[Exception]) -> Callable[[Main], Main]:
+def command(*expected: type[Exception], stopped: str = "stopped") -> Callable[[Main], Main]:
     """Decorates `main(arguments) -> exit code`: OSError, MemoryError and the `expected` errors become one sentence.
 
-    A main that ends ctrl-C with words of its own catches KeyboardInterrupt itself and returns STOPPED.
+    Ctrl-C is told by `stopped`; a main that has more to say of it catches KeyboardInterrupt and returns STOPPED.
     """
 
     def decorate(main: Main) -> Main:
@@ -65,7 +65,7 @@ def command(*expected: type[Exception]) -> Callable[[Main], Main]:
             except (KeyboardInterrupt, OSError, MemoryError, *expected) as error:
                 lost = _lost_output(getattr(error, "errno", None) is not None and error.filename is None)
                 if isinstance(error, KeyboardInterrupt):
-                    _say("stopped")
+                    _say(stopped)
                     return STOPPED
                 if lost is not None and lost.errno == errno.EPIPE:
                     return NO_READER

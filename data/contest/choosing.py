@@ -7,6 +7,7 @@ enough of an occluder: blank paper under a hand is what there is to restore.
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -22,26 +23,20 @@ from utils.files import atomic_path, check_writable, write_csv
 from utils.machine import progress
 
 # What becomes of a patch, with its colour in the histogram.
-DETAILED, OCCLUDED, LEFT_OUT = FATES = ("above the threshold", "kept for the occluder", "left out")
-_COLOURS = ["#4878a8", "#e0a030", "#b0b0b0"]
+FATES = {"above the threshold": "#4878a8", "kept for the occluder": "#e0a030", "left out": "#b0b0b0"}
+DETAILED, OCCLUDED, LEFT_OUT = FATES
 
 
 class Measured(NamedTuple):
-    """One patch: its files, the mean gradient of its clean picture, the covered share, or what is wrong with it."""
+    """One patch: its files, the mean gradient of its clean picture, the covered share."""
 
     paths: PatchPaths
-    gradient: float = 0.0
-    covered: float = 0.0
-    problem: str | None = None
+    gradient: float
+    covered: float
 
     @property
     def set_name(self) -> str:
         return self.paths.clean.parent.parent.name
-
-    def fate(self, options: argparse.Namespace) -> str:
-        if self.gradient > options.threshold:
-            return DETAILED
-        return OCCLUDED if 0 < options.keep_occluded <= self.covered else LEFT_OUT
 
 
 def choose(options: argparse.Namespace) -> tuple[list[str], list[str]]:
@@ -54,14 +49,26 @@ def choose(options: argparse.Namespace) -> tuple[list[str], list[str]]:
         check_writable(options.out / "gradients.csv")
     patches = [patch for name in options.sets for patch in _find_patches(options.out / name, problems)]
     work = run_parallel(measure, patches, options.workers)
-    measured = list(progress(work, total=len(patches), unit="patch", desc="measuring", disable=not patches))
-    problems += [patch.problem for patch in measured if patch.problem]
-    measured = [patch for patch in measured if not patch.problem]
+    results = list(progress(work, total=len(patches), unit="patch", desc="measuring", disable=not patches))
+    problems += [problem for problem in results if isinstance(problem, str)]
+    fates = {}
+    for patch in (result for result in results if isinstance(result, Measured)):
+        kept = 0 < options.keep_occluded <= patch.covered
+        fates[patch] = DETAILED if patch.gradient > options.threshold else OCCLUDED if kept else LEFT_OUT
     for name in options.sets:
         path = options.out / f"{name}.txt"
-        of_set = [patch for patch in measured if patch.set_name == name]
+        of_set = {patch: fate for patch, fate in fates.items() if patch.set_name == name}
         if of_set:
-            said.append(_list_kept(path, of_set, options, problems))
+            listed = [patch.paths for patch, fate in of_set.items() if fate != LEFT_OUT]
+            write_list(path, listed)
+            count = Counter(of_set.values())
+            said.append(
+                f"{name}: {len(of_set)} patches, {count[DETAILED]} above the threshold of {options.threshold:g} and "
+                f"{len(of_set) - count[DETAILED]} not above it; {count[OCCLUDED]} of these are kept for their "
+                f"occluder; {len(listed)} listed in {path}"
+            )
+            if not listed:
+                problems.append(f"{path}: no patch passes; lower --threshold or --keep-occluded")
         elif path.exists():
             # It would send training to files that are gone.
             path.unlink()
@@ -71,9 +78,9 @@ def choose(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     suffix = "_all" if options.all else ""
     # So that another threshold can be judged without measuring again.
     table = ([patch.set_name, patch.paths.clean.name, f"{patch.gradient:.4f}", f"{patch.covered:.5f}",
-              int(patch.fate(options) != LEFT_OUT)] for patch in measured)  # fmt: skip
+              int(fate != LEFT_OUT)] for patch, fate in fates.items())  # fmt: skip
     write_csv(options.out / f"gradients{suffix}.csv", [["set", "patch", "gradient", "covered", "kept"], *table])
-    _draw_histogram(options.out / f"gradient_histogram{suffix}.png", measured, options)
+    _draw_histogram(options.out / f"gradient_histogram{suffix}.png", fates, options.threshold)
     return said, problems
 
 
@@ -86,14 +93,14 @@ def _find_patches(folder: Path, problems: list[str]) -> list[PatchPaths]:
     return [PatchPaths(*(folder / part / name for part in PATCH_FOLDERS)) for name in whole]
 
 
-def measure(patch: PatchPaths) -> Measured:
-    """Reads a patch and measures it."""
+def measure(patch: PatchPaths) -> Measured | str:
+    """Reads a patch and measures it, or tells what is wrong with it."""
     try:
         # The occluded picture is not needed here, but a list should name no file that training cannot read.
         read_rgb(patch.occluded)
         return Measured(patch, gradient_measure(read_rgb(patch.clean)), float(read_mask(patch.mask).mean()))
     except BadImageError as error:
-        return Measured(patch, problem=str(error))
+        return str(error)
 
 
 def gradient_measure(rgb: np.ndarray) -> float:
@@ -109,21 +116,6 @@ def gradient_measure(rgb: np.ndarray) -> float:
     return float(np.mean(np.sqrt(energy, dtype=np.float64)))
 
 
-def _list_kept(path: Path, measured: list[Measured], options: argparse.Namespace, problems: list[str]) -> str:
-    """Writes the list of a set; returns how many patches each side of the threshold has."""
-    fates = [patch.fate(options) for patch in measured]
-    kept = [patch.paths for patch, fate in zip(measured, fates, strict=True) if fate != LEFT_OUT]
-    write_list(path, kept)
-    if not kept:
-        problems.append(f"{path}: no patch passes; lower --threshold or --keep-occluded")
-    above = fates.count(DETAILED)
-    return (
-        f"{path.stem}: {len(measured)} patches, {above} above the threshold of {options.threshold:g} and "
-        f"{len(measured) - above} not above it; {fates.count(OCCLUDED)} of these are kept for their occluder; "
-        f"{len(kept)} listed in {path}"
-    )
-
-
 def bins_with_edge(threshold: float, highest: float) -> list[float]:
     """Edges of about sixty equal bins from 0 to `highest`, one of them at the threshold: no bar lies on both sides."""
     width = max(highest, 2 * threshold, 1e-6) / 60
@@ -132,17 +124,17 @@ def bins_with_edge(threshold: float, highest: float) -> list[float]:
     return [width * index for index in range(int(max(highest, threshold) / width) + 2)]
 
 
-def _draw_histogram(path: Path, measured: list[Measured], options: argparse.Namespace) -> None:
+def _draw_histogram(path: Path, fates: dict[Measured, str], threshold: float) -> None:
     # Imported here, since every worker process imports this module and none of them draws.
     from matplotlib.figure import Figure
 
-    gradients = [[patch.gradient for patch in measured if patch.fate(options) == fate] for fate in FATES]
-    bins = bins_with_edge(options.threshold, max([patch.gradient for patch in measured], default=0))
+    gradients = [[patch.gradient for patch, its in fates.items() if its == fate] for fate in FATES]
     labels = [f"{fate} ({len(of_fate)})" for fate, of_fate in zip(FATES, gradients, strict=True)]
+    bins = bins_with_edge(threshold, max([patch.gradient for patch in fates], default=0))
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    axes.hist(gradients, bins=bins, stacked=True, color=_COLOURS, label=labels)
-    axes.axvline(options.threshold, color="black", linestyle="--", label=f"threshold {options.threshold:g}")
+    axes.hist(gradients, bins=bins, stacked=True, color=list(FATES.values()), label=labels)
+    axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:g}")
     axes.set(xlabel="mean Sobel gradient of the clean patch, grey levels", ylabel="patches")
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.legend()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
@@ -15,13 +16,22 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from data.contest import patch_files
 from data.contest.lists import Group, PatchPaths, read_contest, split_by_page, write_list
-from data.contest.patch_files import ALL_DATA, DIVIDED_DATA, RecordError, finished, name_groups
+from data.contest.patch_files import (
+    ALL_DATA,
+    DIVIDED_DATA,
+    RECORD_NAME,
+    RecordError,
+    finished,
+    name_groups,
+    patches_of,
+    read_record,
+    share_patches,
+)
 from data.images import BadImageError, read_rgb, write_image
 from data.masks import blobs, read_mask, write_mask
 from utils.child import run_parallel
-from utils.files import remove_leftovers
+from utils.files import remove_leftovers, write_text
 from utils.machine import progress
 
 # The sets of each entry of the record.
@@ -33,23 +43,11 @@ UNLIKE, SAME_PAGE = 24, 0.005
 
 
 class Picture(NamedTuple):
-    """An occluded picture, whose patches are `folder`/{gt,occluded,mask}/`name`_1of2.png, and what became of it."""
+    """An occluded picture, whose patches are `folder`/{gt,occluded,mask}/`name`_1of2.png."""
 
     group: Group
     name: str
     folder: Path
-    patches: int = 0
-    covered: bool = True
-    problem: str | None = None
-
-
-class Box(NamedTuple):
-    """A rectangle in pixels; it reaches over the picture's edge only where the picture is smaller than the box."""
-
-    left: int
-    top: int
-    width: int
-    height: int
 
 
 def prepare(options: argparse.Namespace) -> tuple[list[str], list[str]]:
@@ -64,64 +62,53 @@ def prepare(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     parts = [groups] if options.all else split_by_page(groups, options.held_out)
     sets = {name: of_set for name, of_set in zip(SETS[key], parts, strict=True) if of_set}
     elsewhere = _open_record(options, key, sorted({group.page for group in sets.get("val", [])}))
-    names = name_groups(groups)
+    names, folders = name_groups(groups), [options.out / name for name in sets]
     pictures = [Picture(one, names[one.occluded], options.out / name) for name in sets for one in sets[name]]
-    done = {name: count for folder in sets for name, count in finished(options.out / folder).items()}
-    waiting = [picture for picture in pictures if picture.name not in done]
-    shared = [picture for picture in waiting if picture.name in elsewhere]
+    before = finished(*folders)
+    waiting = [picture for picture in pictures if picture.name not in before]
     # Page by page, so that a clean page is decoded once for all its occlusions; every N-th page where N share the work.
     part, shards = options.shard
     number_of = {page: number for number, page in enumerate(dict.fromkeys(group.clean for group in groups), start=1)}
     to_cut = [picture for picture in waiting
               if picture.name not in elsewhere and number_of[picture.group.clean] % shards == part % shards]
     jobs = [(list(same), options) for _, same in groupby(to_cut, key=lambda picture: picture.group.clean)]
-    outcomes = {picture.name: picture._replace(patches=done[picture.name]) for picture in pictures
-                if picture.name in done}
     remove_leftovers(options.out)
-    with progress(total=len(pictures), initial=len(outcomes), unit="picture", desc="cutting") as bar:
-        for picture in shared:
-            folder, count = elsewhere[picture.name]
-            patch_files.share_patches(picture.name, count, folder, picture.folder)
-            outcomes[picture.name] = picture._replace(patches=count)
-            bar.update()
-        for cut in run_parallel(cut_page, jobs, options.workers):
-            outcomes |= {picture.name: picture for picture in cut}
-            bar.update(len(cut))
-    if shards > 1:  # What the others have cut meanwhile
-        now = {name: count for folder in sets for name, count in finished(options.out / folder).items()}
-        outcomes = {one.name: one._replace(patches=now[one.name]) for one in pictures if one.name in now} | outcomes
-    # As the annotations have them, however many runs it took.
-    ordered = [outcomes[picture.name] for picture in pictures if picture.name in outcomes]
-    problems += [picture.problem for picture in ordered if picture.problem]
+    shared = [picture for picture in waiting if picture.name in elsewhere]
+    for picture in shared:
+        share_patches(picture.name, *elsewhere[picture.name], picture.folder)
+    work = run_parallel(cut_page, jobs, options.workers)
+    for told in progress(work, total=len(jobs), unit="page", desc="cutting", disable=not jobs):
+        problems += told
+    now = finished(*folders)
     summaries = []
-    for name in sets:
-        of_set = [picture for picture in ordered if picture.folder.name == name]
-        whole = [picture for picture in of_set if picture.patches]
+    for folder in folders:
+        of_set = [picture for picture in pictures if picture.folder == folder]
+        whole = [picture for picture in of_set if picture.name in now]
         pages = [PatchPaths(one.group.clean, one.group.occluded, one.group.mask) for one in whole]
-        write_list(options.out / f"{name}_pages.txt", pages)
+        write_list(options.out / f"{folder.name}_pages.txt", pages)
+        patches, of_pages = sum(now[one.name][0] for one in whole), len({one.group.page for one in whole})
+        kept, taken = sum(one.name in before for one in of_set), sum(one.folder == folder for one in shared)
+        left_out = sum(one.folder == folder and one.name not in now for one in to_cut)
         summaries.append(
-            f"{name}: {sum(one.patches for one in whole)} patches of {len(whole)} pictures of "
-            f"{len({one.group.page for one in whole})} pages ({sum(one.name in done for one in of_set)} pictures were "
-            f"done before, {sum(one.folder.name == name for one in shared)} taken over from another set, "
-            f"{sum(not one.covered for one in whole)} have no occluder, {len(of_set) - len(whole)} left out)"
+            f"{folder.name}: {patches} patches of {len(whole)} pictures of {of_pages} pages ({kept} pictures were done "
+            f"before, {taken} taken over from another set, {left_out} left out)"
         )
-    if len(ordered) < len(pictures):
-        summaries.append(f"{len(pictures) - len(ordered)} pictures are for other parts than {part}/{shards}")
-    return summaries, problems
+    others = sum(picture.name not in now for picture in set(pictures) - set(to_cut))
+    return summaries + [f"{others} pictures are for other parts than {part}/{shards}"] * (others > 0), problems
 
 
-def _open_record(options: argparse.Namespace, key: str, validation_pages: list[str]) -> dict[str, tuple[Path, int]]:
+def _open_record(options: argparse.Namespace, key: str, validation_pages: list[str]) -> dict[str, tuple[int, Path]]:
     """Keeps patches of different settings apart: compares with OUT/preparation.json, then writes it.
 
-    Returns the pictures that lie in the sets of the other entry, cut alike: name -> (their set, number of patches).
+    Returns the pictures that lie in the sets of the other entry, cut alike, as `finished` does.
     """
     alike = {"contest": str(options.contest.resolve()), "size": options.size, "downscale": options.downscale}
     # A page that moved from one set to the other would stay in both.
     digest = hashlib.sha256("\n".join(validation_pages).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     now = {**alike, "validation_pages": {"count": len(validation_pages), "digest": digest}}
-    record = patch_files.read_record(options.out)
+    record = read_record(options.out)
     before = record.get(key, {})
-    patches = [patch for name in SETS[key] for patch in patch_files.patches_of(options.out / name)]
+    patches = [patch for name in SETS[key] for patch in patches_of(options.out / name)]
     changed = [f"{name} was {before.get(name, 'not recorded')}" for name in now if before.get(name) != now[name]]
     if patches and changed and not options.overwrite:
         raise RecordError(
@@ -131,37 +118,34 @@ def _open_record(options: argparse.Namespace, key: str, validation_pages: list[s
     if options.overwrite:
         for patch in patches:
             patch.unlink()
-    patch_files.write_entry(options.out, key, now)
+    write_text(options.out / RECORD_NAME, json.dumps(record | {key: now}, indent=2, ensure_ascii=False) + "\n")
     (other,) = set(SETS) - {key}
     if options.overwrite or any(record.get(other, {}).get(name) != value for name, value in alike.items()):
         return {}
-    folders = [options.out / name for name in SETS[other]]
-    return {name: (folder, count) for folder in folders for name, count in finished(folder).items()}
+    return finished(*(options.out / name for name in SETS[other]))
 
 
-def cut_page(job: tuple[list[Picture], argparse.Namespace]) -> list[Picture]:
-    """Cuts all occlusions of one clean page; the job is (pictures, command line)."""
+def cut_page(job: tuple[list[Picture], argparse.Namespace]) -> list[str]:
+    """Cuts all occlusions of one clean page; the job is (pictures, command line). Returns why some cannot be cut."""
     pictures, options = job
-    outcomes = []
+    problems: list[str] = []
     clean: np.ndarray | None = None
-    for picture in pictures:
-        group = picture.group
+    for group, name, folder in pictures:
         try:
             mask = shrink_mask(read_mask(group.mask), options.downscale)
             occluded = read_rgb(group.occluded, options.downscale)
             clean = read_rgb(group.clean, options.downscale) if clean is None else clean
             check_group(group, clean, occluded, mask)
         except BadImageError as error:
-            outcomes.append(picture._replace(problem=f"{group.occluded.name}, since {error}"))
+            problems.append(f"{group.occluded.name}, since {error}")
             continue
-        boxes = crop_boxes(mask, options.size)
-        for number, box in enumerate(boxes, start=1):
-            file = f"{picture.name}_{number}of{len(boxes)}.png"
-            write_image(picture.folder / "gt" / file, take(clean, box), png_level=1)
-            write_image(picture.folder / "occluded" / file, take(occluded, box), png_level=1)
-            write_mask(picture.folder / "mask" / file, take(mask, box))
-        outcomes.append(picture._replace(patches=len(boxes), covered=bool(mask.any())))
-    return outcomes
+        corners = crop_corners(mask, options.size)
+        for number, corner in enumerate(corners, start=1):
+            file = f"{name}_{number}of{len(corners)}.png"
+            write_image(folder / "gt" / file, take(clean, *corner, options.size), png_level=1)
+            write_image(folder / "occluded" / file, take(occluded, *corner, options.size), png_level=1)
+            write_mask(folder / "mask" / file, take(mask, *corner, options.size))
+    return problems
 
 
 def check_group(group: Group, clean: np.ndarray, occluded: np.ndarray, mask: np.ndarray) -> None:
@@ -183,39 +167,30 @@ def check_group(group: Group, clean: np.ndarray, occluded: np.ndarray, mask: np.
                             f"the clean page, and of the rest {outside:.1%}; is it inverted, turned or another's?")
 
 
-def crop_boxes(mask: np.ndarray, size: int) -> list[Box]:
-    """Square boxes of side `size` around the occluders of a picture; its middle where there is none.
+def crop_corners(mask: np.ndarray, size: int) -> list[tuple[int, int]]:
+    """Where squares of `size` around the occluders of a picture begin, as (left, top); its middle where there is none.
 
-    One box is centred on all large blobs together, or, where these do not fit into one, there is one on each. Boxes are
-    shifted inside the picture, and boxes that become the same are given once. `mask`: height x width, 0 is free.
+    One square is centred on all large blobs together, or, where these do not fit into one, there is one on each. They
+    lie inside the picture unless that is smaller; same ones are given once. `mask`: height x width, 0 is free.
     """
-    height, width = mask.shape
-    found = blobs((mask != 0).astype(np.uint8)) or [(0, 0, width, height, 1)]
+    whole = mask.shape[::-1]
+    found = blobs((mask != 0).astype(np.uint8)) or [(0, 0, *whole, 1)]
     large = np.array([blob[:4] for blob in found if blob[4] >= LARGE_BLOB * found[0][4]])
     start, end = large[:, :2].min(axis=0), (large[:, :2] + large[:, 2:]).max(axis=0)
     if (end - start).max() <= size:
         large = np.array([[*start, *(end - start)]])
-    boxes = [
-        Box(_start(left, across, size, width), _start(top, down, size, height), size, size)
-        for left, top, across, down in large.tolist()
-    ]
-    return list(dict.fromkeys(boxes))
+    centred = large[:, :2] + (large[:, 2:] - size) // 2
+    room = np.array(whole) - size
+    inside = np.where(room > 0, np.clip(centred, 0, np.maximum(room, 0)), room // 2)
+    return list(dict.fromkeys(map(tuple, inside.tolist())))
 
 
-def _start(start: int, length: int, size: int, whole: int) -> int:
-    """Where a span of `size` begins that is centred on start..start+length and lies within 0..whole if it can."""
-    if whole <= size:
-        return (whole - size) // 2
-    return min(max(start + (length - size) // 2, 0), whole - size)
-
-
-def take(image: np.ndarray, box: Box) -> np.ndarray:
-    """A copy of `box` of an image of height x width (x channels); what lies beyond the edges is its reflection."""
-    height, width = image.shape[:2]
-    inside = image[max(box.top, 0) : box.top + box.height, max(box.left, 0) : box.left + box.width]
-    above_below = (max(-box.top, 0), max(box.top + box.height - height, 0))
-    beside = (max(-box.left, 0), max(box.left + box.width - width, 0))
-    return np.pad(inside, [above_below, beside, *[(0, 0)] * (image.ndim - 2)], mode="reflect")
+def take(image: np.ndarray, left: int, top: int, size: int) -> np.ndarray:
+    """A copy of a square of an image of height x width (x channels); what lies beyond the edges is its reflection."""
+    inside = image[max(top, 0) : top + size, max(left, 0) : left + size]
+    beyond = [(max(-start, 0), max(start + size - length, 0))
+              for start, length in zip((top, left), image.shape[:2], strict=True)]
+    return np.pad(inside, beyond + [(0, 0)] * (image.ndim - 2), mode="reflect")
 
 
 def shrink_mask(mask: np.ndarray, factor: int) -> np.ndarray:

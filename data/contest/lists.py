@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -137,43 +137,35 @@ def read_contest(root: str | os.PathLike[str], problems: list[str] | None = None
     What is wrong with an annotation or a line (missing, empty, bad, listed twice) is appended to `problems`, and the
     rest is read; without them, or where nothing at all could be read, it is a `ListError`.
     """
-    groups: list[Group] = []
     found: list[str] = []
-    for folder in contest_folders(root):
-        groups += _read_folder(folder, found)
+    groups = [group for folder in contest_folders(root) for group in _read_folder(folder, found)]
     if problems is not None:
         problems += found
-    elif found:
-        raise ListError(found[0])
-    if not groups:
+    if found and (problems is None or not groups):
         raise ListError(found[0] + (f"; and {len(found) - 1} more problems" if len(found) > 1 else ""))
     return groups
 
 
-def _read_folder(folder: Path, problems: list[str]) -> list[Group]:
+def _read_folder(folder: Path, problems: list[str]) -> Iterator[Group]:
     annotation, name = folder / ANNOTATION, folder.resolve().name
-    groups: list[Group] = []
     line_of: dict[str, int] = {}
     try:
         lines = numbered_lines(annotation)
+        if not lines:
+            raise ListError(f"{annotation}: no line in it, expected `gt occluded mask`")
     except ListError as error:
         problems.append(str(error))
-        return []
-    if not lines:
-        problems.append(f"{annotation}: no line in it, expected `gt occluded mask`")
+        return
     for number, line in lines:
         try:
             clean, occluded, mask = split_line(line, annotation, number)
+            if line_of.setdefault(occluded, number) != number:
+                raise ListError(f"{annotation}, line {number}: {occluded} stands on line {line_of[occluded]} already")
         except ListError as error:
             problems.append(str(error))
             continue
-        if occluded in line_of:
-            problems.append(f"{annotation}, line {number}: {occluded} stands on line {line_of[occluded]} already")
-            continue
-        line_of[occluded] = number
         kind, page = PurePosixPath(occluded).parts[0] if "/" in occluded else "", PurePosixPath(clean).stem
-        groups.append(Group(name, folder / clean, folder / occluded, folder / mask, occluded, kind, page))
-    return groups
+        yield Group(name, folder / clean, folder / occluded, folder / mask, occluded, kind, page)
 
 
 def split_by_page(groups: list[Group], held_out: float = 0.1) -> tuple[list[Group], list[Group]]:

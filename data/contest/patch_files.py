@@ -11,14 +11,14 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable
-from itertools import product
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
 from configs.parsing import ConfigError
 from configs.schema import DataConfig
 from data.contest.lists import PATCH_FOLDERS, Group
-from utils.files import atomic_path, write_text
+from utils.files import atomic_path
 
 RECORD_NAME = "preparation.json"
 # One folder may hold the full-data set beside training and validation; each has an entry of its own in the record.
@@ -35,15 +35,12 @@ def name_groups(groups: Iterable[Group]) -> dict[Path, str]:
     taken: set[str] = set()
     for group in groups:
         words = "_".join(word for word in (group.folder, group.kind, group.occluded.stem) if word)
-        # A blank in a name would make the lines of a list ambiguous.
-        base = name = re.sub(r"\s", "_", words)
-        number = 1
-        # Also ~2 may be the end of another picture's own name. Some file systems take A and a for one.
-        while name.lower() in taken:
-            number += 1
-            name = f"{base}~{number}"
+        # A blank in a name would make the lines of a list ambiguous. Also ~2 may be the end of another picture's own.
+        base = re.sub(r"\s", "_", words)
+        tries = (base if number == 1 else f"{base}~{number}" for number in count(1))
+        # Some file systems take A and a for one.
+        names[group.occluded] = name = next(each for each in tries if each.lower() not in taken)
         taken.add(name.lower())
-        names[group.occluded] = name
     return names
 
 
@@ -58,17 +55,20 @@ def patches_of(folder: Path) -> list[Path]:
     return [folder / part / name for part, names in parts for name in names]
 
 
-def finished(folder: Path) -> dict[str, int]:
-    """Pictures whose patches are all there: name -> number of patches. A patch's name ends in _1of2."""
-    matches = [re.fullmatch(r"(.+)_\d+of(\d+)\.png", name) for name in set.intersection(*names_by_part(folder))]
-    found = Counter((match[1], int(match[2])) for match in matches if match)
-    return {name: total for (name, total), count in found.items() if count == total}
+def finished(*folders: Path) -> dict[str, tuple[int, Path]]:
+    """Pictures whose patches are all there: name -> (number of patches, their set). A patch's name ends in _1of2."""
+    done: dict[str, tuple[int, Path]] = {}
+    for folder in folders:
+        matches = [re.fullmatch(r"(.+)_\d+of(\d+)\.png", name) for name in set.intersection(*names_by_part(folder))]
+        found = Counter((match[1], int(match[2])) for match in matches if match)
+        done |= {name: (total, folder) for (name, total), number in found.items() if number == total}
+    return done
 
 
-def share_patches(name: str, count: int, source: Path, target: Path) -> None:
-    """Makes the `count` patches of the picture `name` of one set part of another, as hard links or else as copies."""
-    for part, number in product(PATCH_FOLDERS, range(1, count + 1)):
-        file = Path(part, f"{name}_{number}of{count}.png")
+def share_patches(name: str, total: int, source: Path, target: Path) -> None:
+    """Makes the `total` patches of the picture `name` of one set part of another, as hard links or else as copies."""
+    for part, number in product(PATCH_FOLDERS, range(1, total + 1)):
+        file = Path(part, f"{name}_{number}of{total}.png")
         path = target / file
         path.parent.mkdir(parents=True, exist_ok=True)
         # A link appears whole or not at all, but never in the place of a file.
@@ -97,12 +97,6 @@ def read_record(folder: Path) -> dict[str, dict[str, Any]]:
         message = f"{path} is not the record of data_preparation.py ({error!r}); delete it and use --overwrite"
         raise RecordError(message) from error
     return record
-
-
-def write_entry(folder: Path, key: str, entry: dict[str, Any]) -> None:
-    """Puts one entry into the record of `folder`; another one that stands there stays."""
-    record = read_record(folder) | {key: entry}
-    write_text(folder / RECORD_NAME, json.dumps(record, indent=2, ensure_ascii=False) + "\n")
 
 
 def check_preparation(data: DataConfig) -> None:

@@ -11,9 +11,9 @@ from data.contest.lists import (
     read_contest,
     read_list,
     split_by_page,
-    split_line,
     write_list,
 )
+from data.contest.patch_files import name_groups
 
 
 def test_a_list_comes_back_and_moves_with_its_folder(tmp_path):
@@ -32,67 +32,38 @@ def test_a_list_comes_back_and_moves_with_its_folder(tmp_path):
     assert read_list(tmp_path / "moved/train.txt")[0].mask == tmp_path / "moved/mask/a.png"
 
 
-def test_windows_line_ends_byte_order_mark_and_blank_lines(tmp_path):
-    (tmp_path / "x.txt").write_bytes(b"\xef\xbb\xbfa.jpg b.jpg c.png\r\n\r\n d.jpg e.jpg f.png \r\n")
-    assert [entry.clean.name for entry in read_list(tmp_path / "x.txt")] == ["a.jpg", "d.jpg"]
-
-
-def test_comments_tabs_and_names_that_are_no_text(tmp_path):
-    lines = b"# clean occluded\ngt/a b.jpg\thand/a.jpg\thand/a.png\t \n./#a.jpg \xb0\xa1.jpg c.png\n#a b c"
-    (tmp_path / "x.txt").write_bytes(lines)
+@pytest.mark.parametrize(("content", "clean"), [
+    (b"\xef\xbb\xbfa.jpg b.jpg c.png\r\n\r\n d.jpg e.jpg f.png \r\n", ["a.jpg", "d.jpg"]),
+    (b"# clean occluded\ngt/a b.jpg\thand/a.jpg\thand/a.png\t \n./#a.jpg \xb0\xa1.jpg c.png\n#a b c",
+     ["a b.jpg", "#a.jpg"]),
+    (b"gt/my page.jpg hand/my page 0.jpg hand/my page 0.png", ["my page.jpg"]),
+])  # fmt: skip
+def test_marks_blank_lines_comments_tabs_spaces_and_names_that_are_no_text(tmp_path, content, clean):
+    (tmp_path / "x.txt").write_bytes(content)
     entries = read_list(tmp_path / "x.txt")
-    assert [entry.clean.name for entry in entries] == ["a b.jpg", "#a.jpg"]
-    assert os.fsencode(entries[1].occluded.name) == b"\xb0\xa1.jpg"
+    assert [entry.clean.name for entry in entries] == clean
     write_list(tmp_path / "y.txt", entries)
     assert read_list(tmp_path / "y.txt") == entries
+    assert os.fsencode(entries[-1].occluded.name) in content
 
 
-def test_what_is_wrong_with_a_long_list_is_a_short_line(tmp_path):
-    write_annotation(tmp_path, "train_data_1", *["x" * 5000] * 50)
-    with pytest.raises(ListError, match=r"line 1: .*5000 characters\); and 49 more problems") as caught:
-        read_contest(tmp_path, [])
-    assert len(str(caught.value)) < 400 + len(str(tmp_path))
-    write_annotation(tmp_path, "train_data_1", "a.jpg b.jpg " + "c" * 5000)
-    with pytest.raises(ListError, match=r"line 1: .*characters"):
-        read_contest(tmp_path)
-
-
-def test_names_with_spaces_are_cut_where_pictures_end(tmp_path):
-    assert split_line("gt/my page.jpg hand/my page 0.jpg hand/my page 0.png", tmp_path / "x.txt", 1) == (
-        "gt/my page.jpg",
-        "hand/my page 0.jpg",
-        "hand/my page 0.png",
-    )
-
-
-@pytest.mark.parametrize("name", ["a  b", "a b", " a.jpg", "a\tb\tc.jpg", "a.jpg b.jpg"])
+@pytest.mark.parametrize("name", ["a  b", "a b", " a.jpg", "a\tb\tc.jpg", "a.jpg b.jpg", "a\nb.jpg"])
 def test_a_name_that_would_not_be_read_back_is_not_listed(tmp_path, name):
-    with pytest.raises(ListError, match="rename the file"):
+    with pytest.raises(ListError, match=r"line breaks.*rename the file"):
         write_list(tmp_path / "x.txt", [PatchPaths(tmp_path / name, tmp_path / "b.jpg", tmp_path / "c.png")])
-
-
-@pytest.mark.parametrize("line", ["a.jpg", "a.jpg b.jpg", "a.jpg  b.jpg", "a b c d"])
-def test_a_bad_line_is_named_with_its_number(tmp_path, line):
-    (tmp_path / "x.txt").write_text(f"a.jpg b.jpg c.png\n{line}\n")
-    with pytest.raises(ListError, match=r"x\.txt, line 2"):
-        read_list(tmp_path / "x.txt")
-
-
-def test_missing_empty_and_binary_lists_are_errors(tmp_path):
-    with pytest.raises(ListError, match=r"none\.txt"):
-        read_list(tmp_path / "none.txt")
-    (tmp_path / "empty.txt").write_text("\n")
-    with pytest.raises(ListError, match="empty"):
-        read_list(tmp_path / "empty.txt")
-    (tmp_path / "binary.txt").write_bytes("a.jpg b.jpg c.png".encode("utf-16"))
-    with pytest.raises(ListError, match="cannot be read"):
-        read_list(tmp_path / "binary.txt")
-
-
-def test_a_line_break_in_a_name_is_refused(tmp_path):
-    with pytest.raises(ListError, match="line break"):
-        write_list(tmp_path / "x.txt", [PatchPaths(Path("a\nb.jpg"), Path("b.jpg"), Path("c.png"))])
     assert not (tmp_path / "x.txt").exists()
+
+
+@pytest.mark.parametrize(("content", "told"), [
+    *((f"a.jpg b.jpg c.png\n{line}\n".encode(), r"x\.txt, line 2")
+      for line in ("a.jpg", "a.jpg b.jpg", "a.jpg  b.jpg", "a b c d")),
+    (None, r"x\.txt: cannot be opened"), (b"\n", "the list is empty"), ("a b c".encode("utf-16"), "cannot be read"),
+])  # fmt: skip
+def test_what_is_no_list_is_named_with_file_and_line(tmp_path, content, told):
+    if content is not None:
+        (tmp_path / "x.txt").write_bytes(content)
+    with pytest.raises(ListError, match=told):
+        read_list(tmp_path / "x.txt")
 
 
 def write_annotation(root, folder, *lines):
@@ -130,13 +101,18 @@ def test_a_contest_is_where_an_annotation_is(tmp_path):
     assert not is_contest(tmp_path / "nowhere/annotation.txt")
 
 
-def test_what_is_wrong_is_named_with_file_and_line(tmp_path):
-    write_annotation(tmp_path, "train_data_1", triple("p"), "gt/p.jpg hand/p_0_001.jpg")
-    with pytest.raises(ListError, match=r"train_data_1.annotation\.txt, line 2"):
+@pytest.mark.parametrize(("lines", "told"), [
+    ([triple("p"), "gt/p.jpg hand/p_0_001.jpg"], r"train_data_1.annotation\.txt, line 2"),
+    ([triple("p"), triple("p")], r"line 2: .*line 1 already"),
+    (["x" * 5000] * 50, r"line 1: .*5000 characters\); and 49 more problems"),
+    (["a.jpg b.jpg " + "c" * 5000], r"line 1: .*characters"),
+    ([], "no line in it"),
+])  # fmt: skip
+def test_what_is_wrong_is_a_short_line_with_file_and_line(tmp_path, lines, told):
+    write_annotation(tmp_path, "train_data_1", *lines)
+    with pytest.raises(ListError, match=told) as caught:
         read_contest(tmp_path)
-    write_annotation(tmp_path, "train_data_1", triple("p"), triple("p"))
-    with pytest.raises(ListError, match=r"line 2: .*line 1 already"):
-        read_contest(tmp_path)
+    assert len(str(caught.value)) < 400 + len(str(tmp_path))
 
 
 def test_problems_are_collected_and_the_rest_is_read(tmp_path):
@@ -145,11 +121,8 @@ def test_problems_are_collected_and_the_rest_is_read(tmp_path):
     write_annotation(tmp_path, "train_data_3", "nonsense", triple("p"))
     problems = []
     assert [group.page for group in read_contest(tmp_path, problems)] == ["p"]
-    assert len(problems) == 3
-    assert "train_data_1" in problems[0]
-    assert "no line" in problems[0]
-    assert "train_data_2" in problems[1]
-    assert "line 1" in problems[2]
+    told = ("train_data_1/annotation.txt: no line", "train_data_2", "train_data_3/annotation.txt, line 1")
+    assert all(words in problem for words, problem in zip(told, problems, strict=True))
     write_annotation(tmp_path, "train_data_3")
     with pytest.raises(ListError, match="no line"):
         read_contest(tmp_path, [])
@@ -163,26 +136,30 @@ def groups_of(*pages, folder="train_data_1"):
     ]
 
 
-def test_the_last_tenth_of_the_pages_validates_with_all_their_occlusions():
-    groups = groups_of(*(f"p{number:02}" for number in range(20)))
-    train, validation = split_by_page(groups)
-    assert {group.page for group in validation} == {"p18", "p19"}
-    assert len(validation) == 6
-    assert train + validation == groups
+@pytest.mark.parametrize(("pages", "held_out", "validation"), [
+    ([f"p{number:02}" for number in range(20)], 0.1, {"p18", "p19"}),
+    ("abcad", 0.25, {"d"}),  # a page that comes again later stays on one side
+    ("ab", 0.9, {"b"}), ("ab", 0.01, {"b"}), ("a", 0, set()),
+])  # fmt: skip
+def test_the_last_pages_validate_with_all_their_occlusions_and_one_stays_to_train(pages, held_out, validation):
+    groups = groups_of(*pages)
+    train, held = split_by_page(groups, held_out)
+    assert {group.page for group in held} == validation
+    assert [group for group in groups if group.page in validation] == held
+    assert [group for group in groups if group.page not in validation] == train
 
 
-def test_a_page_that_comes_again_in_a_later_folder_stays_on_one_side():
-    groups = groups_of("a", "b", "c") + groups_of("a", "d", folder="train_data_5")
-    train, validation = split_by_page(groups, 0.25)
-    assert {group.page for group in validation} == {"d"}
-    assert not {group.page for group in train} & {group.page for group in validation}
-
-
-def test_small_sets_hold_out_one_page_and_keep_one():
-    train, validation = split_by_page(groups_of("a", "b"), 0.9)
-    assert {group.page for group in train} == {"a"}
-    train, validation = split_by_page(groups_of("a", "b"), 0.01)
-    assert {group.page for group in validation} == {"b"}
-    assert split_by_page(groups_of("a"), 0) == (groups_of("a"), [])
+def test_one_page_cannot_be_divided():
     with pytest.raises(ValueError, match="--all"):
         split_by_page(groups_of("a"), 0.1)
+
+
+@pytest.mark.parametrize("names", [("a b", "a_b", "A_B", "a_b~2"), ("a_b~2", "a_b", "a b", "A_B")])
+def test_no_two_pictures_get_one_name_whatever_they_are_called(names):
+    places = [(folder, f"{kind}/{name}.png") for folder in ("train_data_1", "train_data_2") for kind in "ab"
+              for name in names]  # fmt: skip
+    groups = [Group(folder, Path(), Path(folder, name), Path(), name, "hand", "") for folder, name in places]
+    given = name_groups(groups)
+    assert len({name.lower() for name in given.values()}) == len(groups) == 16
+    assert not any(" " in name for name in given.values())
+    assert given[groups[0].occluded] == f"train_data_1_hand_{names[0].replace(' ', '_')}"
