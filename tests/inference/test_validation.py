@@ -22,21 +22,19 @@ from utils.training.processes import Processes
 def pages(tmp_path_factory) -> list[PatchPaths]:
     folder = tmp_path_factory.mktemp("pages")
     rng = np.random.default_rng(2)
-    entries = [PatchPaths(*(folder / f"{number}_{kind}.png" for kind in ("gt", "occluded", "mask")))
-               for number in range(3)]
+    entries = [PatchPaths(*(folder / f"{number}_{kind}.png" for kind in PatchPaths._fields)) for number in range(3)]
     for number, trio in enumerate(entries):
-        clean = rng.integers(0, 256, (170, 190, 3), np.uint8)
-        mask = np.zeros((170, 190), np.uint8)
+        clean, mask = rng.integers(0, 256, (170, 190, 3), np.uint8), np.zeros((170, 190), np.uint8)
         mask[100:, :60] = 255 if number else 0
-        for path, picture in zip(trio, (clean, np.where(mask[..., None], np.uint8(90), clean), mask), strict=True):
-            cv2.imwrite(str(path), picture)
+        pictures = {"clean": clean, "occluded": np.where(mask[..., None], np.uint8(90), clean), "mask": mask}
+        for kind, path in trio._asdict().items():
+            cv2.imwrite(str(path), pictures[kind])
     return entries
 
 
 @pytest.fixture(scope="module")
 def weights() -> Weights:
-    network = build("tiny")
-    rng = np.random.default_rng(3)
+    network, rng = build("tiny"), np.random.default_rng(3)
     arrays = {name: array + rng.normal(0, 0.02, array.shape).astype(np.float32)
               for name, array in arrays_of(network).items()}
     return Weights(arrays, network.config, {"tlc_train_size": 64})
@@ -54,17 +52,11 @@ def test_measures_are_the_means_over_the_predictors_results(pages, weights):
     assert each[0]["psnr_inside"] is None
 
 
-def test_a_perfect_page_counts_as_100_db(pages):
-    network = build("tiny")
-    arrays = {name: np.zeros_like(array) for name, array in arrays_of(network).items()}
-    result = validate(Weights(arrays, network.config, {}), pages[:1], "cpu", Processes())
-    assert result["psnr"] == result["psnr_outside"] == 100
-    assert result["psnr_inside"] is None
+def test_a_perfect_page_counts_as_100_db_and_an_interruption_gives_no_numbers(pages, weights):
+    arrays, asked = {name: np.zeros_like(array) for name, array in weights.params.items()}, []
+    result = validate(Weights(arrays, weights.model, {}), pages[:1], "cpu", Processes())
+    assert (result["psnr"], result["psnr_outside"], result["psnr_inside"]) == (100, 100, None)
     assert result["score"] == pytest.approx(1)
-
-
-def test_an_interruption_gives_no_numbers(pages, weights):
-    asked = []
     assert validate(weights, pages, "cpu", Processes(), lambda: bool(asked.append(1) or len(asked) > 1)) is None
     assert len(asked) == 2
 

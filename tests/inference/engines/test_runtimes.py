@@ -18,7 +18,15 @@ from configs.schema import PredictConfig
 from inference.engines import runtimes
 from inference.engines.onnx_graph import build_onnx
 from inference.engines.opened import Graph
-from inference.engines.runtimes import Backend, BackendError, EagerNetwork, OnnxRuntimeEngine, OpenVinoEngine, Proof
+from inference.engines.runtimes import (
+    Backend,
+    BackendError,
+    EagerNetwork,
+    OnnxRuntimeEngine,
+    OpenVinoEngine,
+    Proof,
+    random_tile,
+)
 from models.weights import load_weights
 from tests.inference.small import SETTINGS, eager, small_graph, small_weights, tile
 from tests.inference.stand_ins import StandIn
@@ -108,12 +116,14 @@ def test_a_tile_goes_where_the_network_lies_and_not_to_the_device_that_is_curren
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize(
-    ("arguments", "settings"), [({**TINY, "gate": False}, WINDOWS), (TINY, OFF), (TINY, PRIME), (DEEP, WINDOWS)]
+    ("arguments", "settings"),
+    [({**TINY, "gate": False}, WINDOWS), (TINY, OFF), (TINY, PRIME), (DEEP, WINDOWS),
+     ({**TINY, "gate": False, "mask_input": True}, WINDOWS)],
 )
 def test_agrees_with_the_eager_network(engine, arguments, settings):
     backend, reference = pair(engine, arguments, settings)
     for size in SIZES:
-        values = tile(*size, seed=size[0])
+        values = random_tile(*size, 4 if "mask_input" in arguments else 3)
         expected, found = reference(values), backend(values)
         assert (found.dtype, found.shape) == (np.float32, expected.shape)
         np.testing.assert_allclose(found, expected, atol=2e-5 * max(1, np.abs(expected).max()), err_msg=str(size))

@@ -10,8 +10,6 @@ from PIL import Image
 
 from data.contest.lists import PatchPaths
 from inference import Restorer
-from inference.engines.opened import Graph, open_backend
-from inference.engines.runtimes import random_tile
 from inference.fill.patches import fill_patch, hole_of, page_patches, paint, restored_patches
 from inference.paste import PasteRules
 from inference.validation import validate
@@ -48,11 +46,9 @@ def test_a_hole_takes_what_explains_its_hidden_ring():
         return float(np.abs(patch.fill - truth / np.float32(255))[hole].mean())
 
     before = float(np.abs(page.fill - truth / np.float32(255))[hole].mean())
-    assert before > 0.05
     assert error(knows) < 0.1 * before
     # White is worse than the page, and leaves it as it is.
-    for function in (lambda tile: 0 * tile[:, :3] + 1, lambda tile: tile[:, :3]):
-        assert error(function) == before
+    assert error(lambda tile: 0 * tile[:, :3] + 1) == error(lambda tile: tile[:, :3]) == before > 0.05
 
 
 def test_a_network_sees_colours_and_mask_and_paints_the_hole_only():
@@ -69,13 +65,6 @@ def restorer_weights(**locator: Weights) -> Weights:
     network = random_network(1, width=4, encoder_blocks=[1, 1], middle_blocks=1, decoder_blocks=[1, 1], mask_input=True)
     predict = {**SETTINGS.to_dict(), "fill": "network", "tile": 128}
     return Weights(arrays_of(network), network.config, predict, **locator)
-
-
-@pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
-def test_exported_it_paints_the_same(engine):
-    graph, tile = Graph.nafnet(restorer_weights(), SETTINGS), random_tile(75, 58, 4)
-    expected = graph.reference()(tile)
-    np.testing.assert_allclose(open_backend(graph, engine, device="cpu")(tile), expected, atol=1e-4)
 
 
 def test_one_file_finds_and_paints_and_a_restorer_alone_is_told_the_mask(tmp_path):
