@@ -37,11 +37,10 @@ STATIC_SIDE = 512
 
 
 def export(weights: Weights, out: Path) -> list[tuple[Path, str, float]]:
-    """Writes and checks the files, then renames them into `out`.
+    """Writes and checks the files, then renames them into `out`; for each file and engine: where the file lies now, the
+    engine, the largest difference from the eager network.
 
-    Returns:
-        For each file and engine: where the file lies now, the engine, the largest difference from the eager network.
-        `BackendError`: a file is not right, or there is no engine to check it; nothing in `out` was changed.
+    `BackendError`: a file is not right, or there is no engine to check it; nothing in `out` was changed.
     """
     engines = [*filter(importlib.util.find_spec, ONNX_ENGINES)]
     if not engines:

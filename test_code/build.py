@@ -3,11 +3,11 @@
     python -m test_code.build
     python -m test_code.build --weights runs/nafnet_phase3_all_gated/model_last.pdparams --images photos
 
-The ZIP's root holds predict.py, model.pdparams, its networks as model.onnx and locator.onnx with their notes, checked
-against the eager ones, the modules that predict.py imports, and nothing else. It is then unpacked in an empty folder
-and run there as `python predict.py src_image_dir save_dir` in a fresh process that sees neither the project nor any
-package that the contest does not have: onnxruntime has to run the network, or Paddle on a GPU; in a second trial Paddle
-alone. The exit code is 2 when a trial fails, or a result is missing, misnamed or of another size.
+The ZIP's root holds predict.py, model.pdparams, its networks as model.onnx and locator.onnx with their notes, the
+modules that predict.py imports, and nothing else. It is then unpacked in an empty folder and run there as `python
+predict.py src_image_dir save_dir` in a fresh process that sees neither the project nor any package that the contest
+does not have: onnxruntime has to run the network, or Paddle on a GPU; in a second trial Paddle alone. The exit code is
+2 when a trial fails, or a result is missing, misnamed or of another size.
 """
 
 from __future__ import annotations
@@ -61,11 +61,10 @@ class DryRun(NamedTuple):
 
 def pack(weights: Path, out: Path) -> list[str]:
     """Exports the networks and writes the ZIP atomically; returns the names in it."""
-    loaded = load_weights(weights)
     files = {path.as_posix(): ROOT / path for path in import_closure(ROOT / "predict.py", ROOT)}
     files["model.pdparams"] = weights
     with tempfile.TemporaryDirectory(prefix="submission-") as folder:
-        export(loaded, Path(folder))
+        export(load_weights(weights), Path(folder))
         files.update({path.name: path for path in Path(folder).glob("*.onnx*")})
         with atomic_path(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
             for name in sorted(files):
@@ -76,14 +75,10 @@ def pack(weights: Path, out: Path) -> list[str]:
 
 
 def import_closure(script: Path, root: Path) -> list[Path]:
-    """Files of the project that `script` imports, directly or through others, with itself; sorted, relative to `root`.
-
-    Imports inside functions count. What is not below `root` (the standard library, installed packages) is left out.
-    """
-    finder = ModuleFinder([str(root.resolve())])
+    """Files below `root` that `script` imports, also in functions and through others, with itself; sorted, relative."""
+    root, finder = root.resolve(), ModuleFinder([str(root.resolve())])
     finder.run_script(str(script.resolve()))
-    files = {Path(module.__file__) for module in finder.modules.values() if module.__file__}
-    return sorted(file.relative_to(root.resolve()) for file in files)
+    return sorted({Path(module.__file__).relative_to(root) for module in finder.modules.values() if module.__file__})
 
 
 def dry_run(
@@ -96,8 +91,7 @@ def dry_run(
     """
     with tempfile.TemporaryDirectory(prefix="submission-") as folder:
         here, blocker = Path(folder, "submission"), Path(folder, "blocker")
-        with zipfile.ZipFile(archive) as packed:
-            packed.extractall(here)
+        shutil.unpack_archive(archive, here, "zip")
         (here / "src_image_dir").mkdir()
         for path in images:
             shutil.copyfile(path, here / "src_image_dir" / path.name)
@@ -130,11 +124,10 @@ def _check_results(source: Path, results: Path) -> list[float]:
         try:
             with Image.open(source / name) as before, Image.open(results / name) as after:
                 after.load()
+            if after.size != before.size:
+                faults.append("of another size: {} is {}x{}, expected {}x{}".format(name, *after.size, *before.size))
         except OSError as error:
             faults.append(f"unreadable: {name} ({error})")
-            continue
-        if after.size != before.size:
-            faults.append("of another size: {} is {}x{}, expected {}x{}".format(name, *after.size, *before.size))
     if faults:
         raise DryRunError("wrong results: " + "; ".join(sorted(faults)))
     return sorted((results / name).stat().st_mtime for name in names)

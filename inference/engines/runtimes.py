@@ -61,10 +61,8 @@ class Engine(Protocol):
 
 
 class Backend:
-    """An `Engine` that knows what it runs, and whose every fault is an exception.
-
-    Attributes:
-        gated: a NAFNet with a gate; tlc: TLC's windows in words.
+    """An `Engine` that knows what it runs (`gated`: a NAFNet with a gate; `tlc`: TLC's windows in words); each of its
+    faults is an exception.
     """
 
     def __init__(self, engine: Engine, gated: bool, tlc: str) -> None:
@@ -72,16 +70,9 @@ class Backend:
         self.gated, self.tlc, self._engine = gated, tlc, engine
 
     def __call__(self, tile: np.ndarray) -> np.ndarray:
-        """As an `Engine` does.
-
-        Raises:
-            ValueError: another array.
-            MemoryError: memory ran out, in whatever way the engine says it; a smaller tile may work.
-            FloatingPointError: NaN or infinity came out.
+        """As an `Engine` does. MemoryError: memory ran out, in whatever way the engine says it, and a smaller tile may
+        work; FloatingPointError: NaN or infinity came out.
         """
-        if tile.dtype != np.float32 or tile.ndim != 4 or tile.shape[:2] not in ((1, 3), (1, 4)) or tile.size == 0:
-            what = f"{tile.dtype} {list(tile.shape)}"
-            raise ValueError(f"expected a tile of float32 [1, 3 or 4, height, width], got {what}")
         height, width = tile.shape[2:]
         try:
             output = self._engine(tile)
@@ -91,11 +82,8 @@ class Backend:
                 raise
             raise MemoryError(f"{self.name}: memory ran out on a tile of {height} x {width} pixels") from error
         if not np.isfinite(output).all():
-            finite = "" if np.isfinite(tile).all() else " (nor were those of the tile itself)"
-            raise FloatingPointError(
-                f"{self.name} in {self.precision} on {self.device}: the values for a tile of {height} x {width} are "
-                f"not finite{finite}; precision fp32 reaches farthest"
-            )
+            raise FloatingPointError(f"{self.name} in {self.precision} on {self.device}: the values for a tile of "
+                                     f"{height} x {width} are not finite; precision fp32 reaches farthest")
         return output
 
 

@@ -17,10 +17,9 @@ from typing import NamedTuple
 import numpy as np
 
 # Directions are tried all round, then finer and finer about the best; in radians.
+_ALL_ROUND = np.arange(90) * (2 * pi / 90)
 _REFINEMENTS = (np.arange(-4, 5) * (pi / 180), np.arange(-4, 5) * (pi / 720))
-_DIRECTIONS = 90
-_ALL_ROUND = np.arange(_DIRECTIONS) * (2 * pi / _DIRECTIONS)
-_CORNER_STARTS = 9
+_CORNER_STARTS = np.arange(9) * (2 * pi / 9)
 # Corners are looked for by one point of so many.
 _FEW = 3
 # Points nearer to each other than this, in pixels along a direction, are equally far.
@@ -47,10 +46,13 @@ class BorderRules:
 
 
 class _Line(NamedTuple):
-    """Points with x * cos(angle) + y * sin(angle) > offset lie beyond it."""
+    """Points of positive distance, x * cos(angle) + y * sin(angle) - offset, lie beyond it."""
 
     angle: float
     offset: float
+
+    def distance(self, points: np.ndarray) -> np.ndarray:
+        return points @ np.array([np.cos(self.angle), np.sin(self.angle)]) - self.offset
 
 
 # What lies beyond all of these lines is one side.
@@ -65,23 +67,24 @@ def straight_areas(picture: np.ndarray, seen: np.ndarray, rules: BorderRules) ->
     areas = np.zeros(height * width, np.int32)
     places = np.stack(np.meshgrid(np.arange(width), np.arange(height)), 2).reshape(-1, 2).astype(np.float64)
 
-    def divide(points: np.ndarray, colours: np.ndarray, here: np.ndarray, depth: int) -> None:
+    def divide(here: np.ndarray, depth: int) -> None:
         """Gives what lies beyond a border among the pixels `here`, which index `places`, a number of its own."""
-        border = _best_border(points, colours, rules) if depth else None
-        if border is None:
-            return
-        seen_beyond, beyond = _beyond(border, points), _beyond(border, places[here])
-        areas[here[beyond]] = areas.max() + 1
-        divide(points[~seen_beyond], colours[~seen_beyond], here[~beyond], depth - 1)
-        divide(points[seen_beyond], colours[seen_beyond], here[beyond], depth - 1)
+        known = here[seen.ravel()[here]]
+        colours = picture.reshape(-1, 3)[known].astype(np.float64)
+        border = _best_border(places[known], colours, rules) if depth else None
+        if border is not None:
+            beyond = _beyond(border, places[here])
+            areas[here[beyond]] = areas.max() + 1
+            divide(here[~beyond], depth - 1)
+            divide(here[beyond], depth - 1)
 
-    divide(places[seen.ravel()], picture[seen].astype(np.float64), np.arange(height * width), rules.depth)
+    divide(np.arange(height * width), rules.depth)
     return areas.reshape(height, width)
 
 
 def _beyond(border: _Border, points: np.ndarray) -> np.ndarray:
     """bool [n] for float64 points [n, 2] of x, y."""
-    return np.all([points @ np.array([np.cos(angle), np.sin(angle)]) > offset for angle, offset in border], axis=0)
+    return np.all([line.distance(points) > 0 for line in border], axis=0)
 
 
 def _best_border(points: np.ndarray, colours: np.ndarray, rules: BorderRules) -> _Border | None:
@@ -118,7 +121,7 @@ def _shows_where_it_enters(points: np.ndarray, colours: np.ndarray, border: _Bor
     reach = max(rules.entry, 3 * spacing)
     for line in border:
         others = _beyond(tuple(other for other in border if other is not line), points) if len(border) > 1 else True
-        across = points @ np.array([np.cos(line.angle), np.sin(line.angle)]) - line.offset
+        across = line.distance(points)
         near = np.flatnonzero((np.abs(across) <= reach) & others)
         along = points[near] @ np.array([-np.sin(line.angle), np.cos(line.angle)])
         order = np.argsort(along, kind="stable")
@@ -152,7 +155,7 @@ def _best_line(points: np.ndarray, colours: np.ndarray, rules: BorderRules) -> _
         return gain
 
     # Half of the directions will do, since the two sides of a line are worth the same.
-    line = _Directions(points, _ALL_ROUND[: _DIRECTIONS // 2]).best(explained)
+    line = _Directions(points, _ALL_ROUND[: len(_ALL_ROUND) // 2]).best(explained)
     for finer in _REFINEMENTS:
         line = _Directions(points, line.angle + finer).best(explained)
     return line
@@ -179,7 +182,7 @@ def _fit_corner(points: np.ndarray, worth: np.ndarray, directions: _Directions, 
         return among.best(lambda order: inside.sum() - np.cumsum(inside[order][:, :-1], axis=1))
 
     best, most = (), -np.inf
-    for angle in np.arange(_CORNER_STARTS) * (2 * pi / _CORNER_STARTS):
+    for angle in _CORNER_STARTS:
         one = second((), _Directions(points[few], np.array([angle])), few)
         for _ in range(2):
             other = second((one,), directions, few)

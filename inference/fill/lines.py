@@ -15,6 +15,7 @@ from operator import itemgetter
 import cv2
 import numpy as np
 
+Piece = tuple[np.ndarray, np.ndarray, float]  # Of a line: its start and its way, float64 [2] of x and y, its length
 _OFF, _ON, _HIDDEN = range(3)
 # Where a line stops being followed: it ends in sight, is lost in the hole, or leaves the picture.
 SEEN, LOST, SIDE = range(3)
@@ -97,8 +98,8 @@ def find_lines(picture: np.ndarray, rest: np.ndarray, hole: np.ndarray, rules: L
     for place, way, length in _pieces(grey, rules.piece):
         if any(_lies_on(place + way * length / 2, way, line, rules.reach + 1) for line in found):
             continue
-        place, way = _moved(grey, place, way, (0, length), rules.slack)
-        line = _follow(rest, grey, hole, place, way, length, rules.reach, rules.contrast, rules)
+        piece = (*_moved(grey, place, way, (0, length), rules.slack), length)
+        line = _follow(rest, grey, hole, piece, rules.reach, rules.contrast, rules)
         if line is not None and not _is_rim(picture, line, rules):
             found.append(line)
     return found
@@ -132,8 +133,8 @@ def find_bars(rest: np.ndarray, hole: np.ndarray, rules: LineRules) -> list[Line
             colour = np.median(inside)
             alike = np.median(np.abs(inside - colour)) <= 0.25 * abs(colour)
             if alike and max(abs(np.median(side)) for side in beside) <= rules.thin * abs(colour):
-                reach, begin = round(breadth / 2) + rules.reach, middle + way * start
-                bar = _follow(rest, grey, hole, begin, way, stop - start, reach, rules.bar_contrast, rules)
+                reach, piece = round(breadth / 2) + rules.reach, (middle + way * start, way, stop - start)
+                bar = _follow(rest, grey, hole, piece, reach, rules.bar_contrast, rules)
                 if bar is not None:
                     found.append(bar)
                     break
@@ -144,8 +145,8 @@ def _across(way: np.ndarray) -> np.ndarray:
     return np.array([-way[1], way[0]])
 
 
-def _pieces(grey: np.ndarray, shortest: float) -> list[tuple[np.ndarray, np.ndarray, float]]:
-    """(start, way, length) of the segments in a picture of differences, the longest first."""
+def _pieces(grey: np.ndarray, shortest: float) -> list[Piece]:
+    """The segments in a picture of differences, the longest first."""
     detector = cv2.createLineSegmentDetector(cv2.LSD_REFINE_STD, 1.0)
     segments = detector.detect(np.clip(128 + grey, 0, 255).astype(np.uint8))[0]
     if segments is None:
@@ -192,15 +193,15 @@ def _moved(
 
 
 def _follow(
-    rest: np.ndarray, grey: np.ndarray, hole: np.ndarray, place: np.ndarray, way: np.ndarray, length: float,
-    reach: int, contrast: float, rules: LineRules,
-) -> Line | None:  # fmt: skip
-    """The line of which a piece of this length begins at `place`, if it is one."""
-    line = _trace(grey, hole, place, way, length / 2, contrast, rules)
+    rest: np.ndarray, grey: np.ndarray, hole: np.ndarray, piece: Piece, reach: int, contrast: float, rules: LineRules
+) -> Line | None:
+    """The line of which this is a piece, if it is one."""
+    place, way, length = piece
+    line = _trace(grey, hole, piece, contrast, rules)
     if line is not None and line.last - line.first > length:
         # Of a longer piece the direction is known better.
-        place, way = _moved(grey, place, way, (line.first, line.last), rules.slack / 2)
-        line = _trace(grey, hole, place, way, length / 2, contrast, rules)
+        piece = (*_moved(grey, place, way, (line.first, line.last), rules.slack / 2), length)
+        line = _trace(grey, hole, piece, contrast, rules)
     if line is None or len(line.steps) < rules.piece or line.steady < rules.steady:
         return None
     widths = np.arange(-2 * reach, 2 * reach + 1) / 2
@@ -210,17 +211,14 @@ def _follow(
     return line if (np.abs(rims) <= rules.thin * abs(middle)).all() else None
 
 
-def _trace(
-    grey: np.ndarray, hole: np.ndarray, place: np.ndarray, way: np.ndarray, middle: float, contrast: float,
-    rules: LineRules,
-) -> Line | None:  # fmt: skip
-    """Follows a line both ways from `middle`; where it is on is told by its contrast there."""
-    height, width = hole.shape
+def _trace(grey: np.ndarray, hole: np.ndarray, piece: Piece, contrast: float, rules: LineRules) -> Line | None:
+    """Follows a line both ways from the middle of a piece; where it is on is told by its contrast there."""
+    (place, way, length), (height, width) = piece, hole.shape
     steps = np.arange(-height - width, height + width + 1.0)
     places = place + steps[:, None] * way
     within = ((places >= 0) & (places <= (width - 1, height - 1))).all(1)
     steps, places = steps[within], places[within]
-    here = int(np.searchsorted(steps, middle))
+    here = int(np.searchsorted(steps, length / 2))
     if here >= len(steps):
         return None
     columns, rows = np.rint(places).astype(int).T

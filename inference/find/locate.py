@@ -82,11 +82,11 @@ def locate_whole(locator: TileFunction, picture: np.ndarray, sides: Sequence[int
 
 def within_memory(locator: Engine, look: TileFunction) -> TileFunction:
     """`look`, which runs a locator, with a `MemoryError` on a CPU where a picture would not fit: it cannot be cut."""
-    per_pixel = _BYTES_PER_PIXEL.get(locator.name, 700) if locator.device == "cpu" else 0
 
     def checked(picture: np.ndarray) -> np.ndarray:
         height, width = picture.shape[2:]
-        if problem := lack_of_memory(per_pixel * height * width):
+        needed = height * width * _BYTES_PER_PIXEL.get(locator.name, 700)
+        if problem := lack_of_memory(needed if locator.device == "cpu" else 0):
             raise MemoryError(f"memory does not suffice to look at {height}x{width} pixels: {problem}. Close other "
                               "programs, or raise the memory limit")
         return look(picture)

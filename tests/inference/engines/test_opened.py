@@ -148,22 +148,16 @@ def test_four_processes_at_once_end_with_one_whole_entry(tmp_path):
 
 
 def test_the_oldest_and_what_killed_processes_left_goes_and_strangers_stay(cache):
-    graphs = [small_graph(seed=seed) for seed in range(4)]
-    for graph in graphs:
-        find(graph)
-    size = sum(path.stat().st_size for path in cache.iterdir()) // 4
-    names = [f"{graph.fingerprint[:24]}-nafnet.onnx" for graph in graphs]
-    for age, name in enumerate(names):
-        os.utime(cache / f"{name}.json", (time.time() - 100 + age,) * 2)
-    (cache / "notes.txt").write_bytes(bytes(9000))
+    cache.mkdir()
+    names = [f"{letter * 24}-nafnet.onnx" for letter in "abcd"]
     dead, living = f".{2**22 + 1}-abc.tmp.onnx", f".{os.getppid()}-abc.tmp.json"
-    for name in (dead, living):
-        (cache / name).write_bytes(b"half")
-        os.utime(cache / name, (time.time() - 60,) * 2)
-    prune(cache, keep=cache / f"{names[1]}.json", limit=2.5 * size)
+    pairs = [file for name in names for file in (name, f"{name}.json")]
+    for age, file in enumerate([dead, living, "notes.txt", *pairs]):
+        (cache / file).write_bytes(bytes(100))
+        os.utime(cache / file, (time.time() - 100 + age,) * 2)
+    prune(cache, keep=cache / f"{names[1]}.json", limit=500)
     kept = (names[1], names[3])
-    left = {*kept, *(f"{name}.json" for name in kept), "notes.txt", living}
-    assert {path.name for path in cache.iterdir()} == left
+    assert {path.name for path in cache.iterdir()} == {*kept, *(f"{name}.json" for name in kept), "notes.txt", living}
 
 
 def test_the_place_follows_the_environment_and_where_nothing_can_be_written_it_works_with_a_warning(

@@ -53,17 +53,13 @@ def guarded(function: Callable[[np.ndarray], np.ndarray]) -> Backend:
     return Backend(StandIn(function), True, "none")
 
 
-def test_finite_values_pass_and_others_and_other_tiles_are_an_error_with_names():
+def test_finite_values_pass_and_others_are_an_error_with_names():
     backend = guarded(lambda tile: tile)
     assert (backend.name, backend.precision, backend.gated, backend.tlc) == ("stand-in", "fp32", True, "none")
     np.testing.assert_array_equal(backend(tile(3, 4)), tile(3, 4))
     for value in (np.nan, -np.inf):
         with pytest.raises(FloatingPointError, match=r"stand-in in fp32 on cpu.*3 x 4"):
             guarded(lambda tile, value=value: tile * np.float32(value))(tile(3, 4))
-    shapes = [(3, 4, 4), (1, 2, 4, 4), (1, 3, 0, 4), (2, 3, 4, 4)]
-    for values in (np.zeros((1, 3, 4, 4)), *(np.zeros(shape, np.float32) for shape in shapes)):
-        with pytest.raises(ValueError, match="expected a tile of float32"):
-            guarded(lambda tile: pytest.fail("it ran"))(values)
 
 
 @pytest.mark.parametrize(
@@ -145,21 +141,16 @@ def test_threads_share_it_and_results_stay_apart(engine, monkeypatch):
         assert backend._request.cache_info().currsize == 2
 
 
-# Prints the resident megabytes before large tiles and after each of three sizes.
-MEMORY = """
-from inference.engines.runtimes import OpenVinoEngine
-from inference.engines.onnx_graph import build_onnx
-from tests.inference.small import SETTINGS, eager, small_graph, small_weights, tile
-from tests.inference.stand_ins import StandIn
-backend = OpenVinoEngine(build_onnx(eager(small_weights()).network), "cpu", "fp32", 2)
+def test_openvino_holds_the_maps_of_one_size_only():
+    """Resident megabytes before large tiles and after each of three sizes."""
+    code = """
+from tests.inference.engines.test_runtimes import OFF, TINY, OpenVinoEngine, pair, tile
+backend, _ = pair(OpenVinoEngine, TINY, OFF)
 for size in [(8, 8), (1024, 1024), (1024, 1040), (1024, 1056)]:
     backend(tile(*size))
     print(int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6)
 """
-
-
-def test_openvino_holds_the_maps_of_one_size_only():
-    done = subprocess.run([sys.executable, "-c", MEMORY], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     start, first, *_, last = map(float, done.stdout.split())
     assert first - start > 50
     # Measured 0.37 of the first size's for each further one, and 0.9 where every size keeps its maps.
@@ -170,22 +161,14 @@ HAS_BF16 = "BF16" in runtimes.openvino_core().get_property("CPU", "OPTIMIZATION_
 
 
 @pytest.mark.skipif(not HAS_BF16, reason="no bf16 on this CPU")
-def test_bf16_stays_close_on_a_real_photo():
-    """On average half a step of 8 bits inside the mask, and 99 % of it within two; single pixels are further off."""
+def test_bf16_stays_close_to_the_shipped_networks_values():
     weights = load_weights(SAMPLES / "gated.pdparams")
-    settings = PredictConfig.from_dict(weights.predict)
-    reference = Graph.nafnet(weights, settings).reference()
+    reference = Graph.nafnet(weights, PredictConfig.from_dict(weights.predict)).reference()
     backend = OpenVinoEngine(build_onnx(reference.network), "cpu", "bf16", 2)
-    image = cv2.imread(str(SAMPLES / "samples/photos/form_head.jpg"))
-    small = cv2.resize(image, None, fx=512 / max(image.shape), fy=512 / max(image.shape), interpolation=cv2.INTER_AREA)
-    values = np.ascontiguousarray(small[:, :, ::-1].transpose(2, 0, 1)[None], np.float32) / 255
-    expected, found = reference(values)[0], backend(values)[0]
-    covered = expected[3] >= settings.mask_threshold
-    assert covered.mean() > 0.01
-    error = np.abs(np.clip(found[:3], 0, 1) - np.clip(expected[:3], 0, 1))[:, covered] * 255
-    assert error.mean() < 0.6
-    assert np.quantile(error, 0.99) < 2
-    assert np.abs(found[3] - expected[3]).mean() < 1e-3
+    photo = cv2.resize(cv2.imread(str(SAMPLES / "samples/photos/form_head.jpg")), (384, 512))
+    values = np.ascontiguousarray(photo[:, :, ::-1].transpose(2, 0, 1)[None], np.float32) / 255
+    # In the mean a third of a step of 8 bits.
+    assert 0 < np.abs(backend(values) - reference(values)).mean() * 255 < 0.6
 
 
 def test_openvino_is_loaded_without_what_tells_its_maker_and_has_one_core():
