@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from data.jpeg_segments import BROKEN, UnsupportedJpegError, demand_whole, with_end
-from data.kinds import READ, SUFFIXES, kind_of, unread
+from data.kinds import READ, STARTING_BYTES, SUFFIXES, kind_of, unread
 from utils.files import write_bytes
 
 
@@ -69,9 +69,10 @@ def open_picture(file: str | os.PathLike[str] | io.BytesIO, name: str | None = N
         image = Image.open(file)
     except UnidentifiedImageError as error:
         with io.BytesIO(file.getvalue()) if isinstance(file, io.BytesIO) else open(file, "rb") as stream:
-            start = stream.read(1024)
+            start = stream.read(STARTING_BYTES)
         what, kind = "cut short at its start, or another kind of file" if start else "it is empty", kind_of(start)
-        told = unread(kind) if kind and kind not in READ else f"not a picture that can be read ({what})"
+        known = kind in READ or (kind == "HEIC" and "HEIF" in Image.OPEN)
+        told = unread(kind) if kind and not known else f"not a picture that can be read ({what})"
         raise BadImageError(f"{name}: {told}") from error
     except OSError as error:
         raise BadImageError(f"{name}: cannot be opened ({error.strerror or one_line(error)})") from error

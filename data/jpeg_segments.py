@@ -118,7 +118,8 @@ def demand_whole(source: bytes, decoded: JpegImagePlugin.JpegImageFile) -> None:
     `source`, perhaps at a fraction of its size.
     """
     segments, _ = split(source, forgiving=True)
-    frame = next(segment for segment in segments if segment.marker in _READ_FRAMES)
+    frame = next((segment for segment in segments if segment.marker in _READ_FRAMES), None)
+    demand(frame, "a lossless or hierarchical JPEG, which is not read; save it as a usual one")
     more = _MORE_DATA if frame.marker in FRAMES else _ZEROS_LEFT_OUT + _MORE_DATA
     # Intervals between restart markers end early each for itself.
     longer = [each._replace(data=_RESTART.sub(more + rb"\g<0>", each.data) + more) if each.marker == SOS else each

@@ -23,7 +23,6 @@ from typing import Literal, Union, get_args
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from configs.schema import PredictConfig
 from data.photos import read_photo
@@ -36,7 +35,7 @@ from inference.paste import PasteRules, Patch, add_difference, paste
 from inference.tiles import Cut, Network, equal_cut, mean_over_flips, single_cut
 from models.weights import Weights, load_weights
 
-Picture = Union[np.ndarray, Image.Image, str, "os.PathLike[str]"]
+Picture = Union[np.ndarray, str, "os.PathLike[str]"]
 Mode = Literal["auto", "tiles", "full"]
 MaskMode = Literal["replace", "add", "protect"]
 _ROOT = Path(__file__).resolve().parent.parent
@@ -85,23 +84,20 @@ class Restorer:
     """Runs a trained network over pictures of any size; may be called from several threads.
 
     Memory, beside the picture itself: mode "auto" takes 4 bytes per pixel for the result and the mask, and the rest at
-    the working scale. At `scale` 1 a whole-picture mode takes about 30 bytes per pixel, and "auto" about 60 for a
-    network without a gate that changes everything; below that, `scale` is the remedy.
+    the working scale; a whole-picture mode at `scale` 1 takes about 30, or 60 without a gate.
 
     Args:
         weights: a `.pdparams` file of this project, loaded `Weights`, or None for `default_weights()`.
-        device: "auto", "cpu", "gpu" or "gpu:N".
         mode: "auto" finds on a small copy what is covered and restores only that. "tiles" and "full" run the network
-            over the whole picture at the working scale, in `rows` x `columns` tiles (the write-up) or in one piece;
-            a network with a gate still changes only what is covered. "full" with `scale` 1 and `tlc_ratio` 0 is the
-            plain network's output over the whole picture and nothing else, for comparisons.
-        scale: "auto" works at the size that the weights ask for (`downscale`, at most `long_side`) and never
-            enlarges; a number in (0, 1] is the working size as a fraction of the picture's.
-        backend, precision, threads: what runs the network, how exactly, with how many threads
-            (`inference.engines.opened.open_backend`).
+            over the whole picture at the working scale, in `rows` x `columns` tiles (the write-up) or in one piece; a
+            network with a gate still changes only what is covered. "full" with `scale` 1 and `tlc_ratio` 0 is the plain
+            network's output and nothing else, for comparisons.
+        scale: "auto" works at the size that the weights ask for (`downscale`, at most `long_side`) and never enlarges;
+            a number in (0, 1] is the working size as a fraction of the picture's.
+        tta: averages over the four mirrorings of every tile, for four times the work.
+        device, backend, precision, threads: what runs the network (`inference.engines.choice.open_backend`).
         rows, columns, overlap, tlc_ratio: None takes what the weights say (`PredictConfig`); the first two are for
             mode "tiles" only; `tlc_ratio` 0 turns TLC off.
-        tta: averages over the four mirrorings of every tile, for four times the work.
 
     Attributes:
         settings: the `PredictConfig` in use.
@@ -199,17 +195,14 @@ class Restorer:
         """Restores one picture.
 
         Args:
-            image: RGB uint8 or uint16 [H, W, 3], a Pillow image, or the path of a picture file; see `as_pixels` for
-                how the latter two become arrays.
+            image: RGB uint8 or uint16 [H, W, 3], or the path of a picture file.
             mask: [H, W], what a person says, nonzero where the picture is covered.
             mask_mode: "replace" looks for nothing else; "add" looks for more; "protect" looks, and leaves all that the
                 mask marks as it is, bit for bit.
             fill: False only looks: `image` is then the input.
 
         Raises:
-            TypeError: something else.
-            ValueError: an array of another type or shape.
-            BadImageError: a file that cannot be read.
+            TypeError, ValueError, BadImageError: see `as_pixels`.
             MemoryError: memory does not suffice, with the smallest tiles neither.
         """
         seconds: dict[str, float] = {}
@@ -376,44 +369,22 @@ def timed(seconds: dict[str, float], step: str) -> Iterator[None]:
 
 
 def as_pixels(image: Picture) -> np.ndarray:
-    """RGB uint8 or uint16 [H, W, 3] of an array, a Pillow image or a file.
+    """RGB uint8 or uint16 [H, W, 3] of an array, which is taken as it is, or of a file.
 
-    An array is taken as it is. A file is turned upright by its EXIF orientation, and one of 16 bits per channel gives
-    uint16. A Pillow image is taken as it lies (`PIL.ImageOps.exif_transpose` turns it upright), as RGB: grey becomes
-    three equal channels, 16-bit grey ("I;16", "I") becomes uint16, a palette its colours, CMYK and the other models of
-    colour what Pillow converts them to; alpha is dropped.
+    A file is turned upright by its EXIF orientation, and one of 16 bits per channel gives uint16.
 
     Raises:
         TypeError: something else.
-        ValueError: an array of another type or shape, an image of mode "F" or of values beyond 16 bits, no pixels.
+        ValueError: an array of another type or shape, or no pixels.
         BadImageError: a file that cannot be read.
     """
     if isinstance(image, str | os.PathLike):
         return read_photo(image).pixels
-    array = _from_pillow(image) if isinstance(image, Image.Image) else image
-    if not isinstance(array, np.ndarray):
-        raise TypeError(
-            f"cannot restore {type(image).__name__} {str(image)[:40]!r}: expected an RGB array of uint8 or uint16 "
-            "[height, width, 3], a Pillow image, or the path of a picture"
-        )
-    if array.dtype in (np.uint8, np.uint16) and array.ndim == 3 and array.shape[2] == 3 and array.size:
-        return array
-    advice = ""
-    if array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 1):
-        advice = "; a grey picture is np.dstack([grey, grey, grey])"
-    elif array.ndim == 3 and array.shape[2] == 4:
-        advice = "; leave the alpha channel away: image[..., :3]"
-    elif np.issubdtype(array.dtype, np.floating):
-        advice = "; values from 0 to 1 are (image * 65535 + 0.5).astype(np.uint16)"
-    raise ValueError(f"expected RGB uint8 or uint16 height x width x 3, got {array.dtype} {array.shape}{advice}")
-
-
-def _from_pillow(image: Image.Image) -> np.ndarray:
-    if image.mode == "F" or (image.mode == "I" and not 0 <= image.getextrema()[0] <= image.getextrema()[1] <= 65535):
-        raise ValueError(
-            f"a Pillow image of mode {image.mode} with values of {image.getextrema()}: expected 0 to 65535 in mode I "
-            "or I;16, or 8 bits per channel; scale it first"
-        )
-    if image.mode == "I" or image.mode.startswith("I;16"):
-        return np.repeat(np.asarray(image).astype(np.uint16)[..., None], 3, axis=2)
-    return np.asarray(image.convert("RGB"))
+    expected = "expected the path of a picture, or RGB uint8 or uint16 height x width x 3"
+    if not isinstance(image, np.ndarray):
+        raise TypeError(f"cannot restore {type(image).__name__} {str(image)[:40]!r}: {expected}; of a Pillow image, "
+                        "np.asarray(image.convert('RGB'))")
+    if image.dtype not in (np.uint8, np.uint16) or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise ValueError(f"cannot restore an array of {image.dtype} {image.shape}: {expected}; of grey, "
+                         "np.dstack([grey] * 3), without alpha, image[..., :3]")
+    return image

@@ -84,26 +84,12 @@ def cover(samples: np.ndarray, mode: str, mask: np.ndarray, rgb: np.ndarray) -> 
 
 def nearest_entries(rgb: np.ndarray, palette: np.ndarray, allowed: np.ndarray | bool = True) -> np.ndarray:
     """Indices (uint8 [N]) of the `allowed` entries of `palette` (uint8 [M, 3]) nearest to the colours `rgb` [N, 3]."""
-    colours, where = _unique(rgb)
+    # Each colour once; one number a colour is much faster than three.
+    codes, where = np.unique(rgb.astype(np.uint32) @ np.uint32([1 << 16, 1 << 8, 1]), return_inverse=True)
+    colours = (codes[:, None] >> np.uint32([16, 8, 0]) & 255).astype(np.float32)
     entries = palette.astype(np.float32)
     # |c - e|^2 without |c|^2, which is the same for every entry.
     penalty = np.where(allowed, (entries**2).sum(1), np.inf)
     parts = (colours[at : at + _COLOURS_AT_ONCE] for at in range(0, len(colours), _COLOURS_AT_ONCE))
-    nearest = [np.argmin(penalty - 2 * part.astype(np.float32) @ entries.T, axis=1) for part in parts]
-    return np.concatenate(nearest or [[]]).astype(np.uint8)[where]
-
-
-def representative_colours(rgb: np.ndarray, count: int) -> np.ndarray:
-    """At most `count` colours (uint8 [M, 3]) that stand for all of `rgb` (uint8 [N, 3]); exact where they suffice."""
-    colours, _ = _unique(rgb)
-    if len(colours) <= count:
-        return colours
-    quantised = Image.fromarray(rgb[None]).quantize(count, Image.Quantize.MEDIANCUT)
-    return np.asarray(quantised.getpalette("RGB"), np.uint8).reshape(-1, 3)[:count]
-
-
-def _unique(rgb: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different colours, sorted, and which of them each is; one number a colour is much faster than three."""
-    red, green, blue = (rgb[:, channel].astype(np.uint32) for channel in range(3))
-    codes, where = np.unique(red << 16 | green << 8 | blue, return_inverse=True)
-    return np.stack([codes >> 16, codes >> 8 & 255, codes & 255], axis=1).astype(np.uint8), where.reshape(-1)
+    nearest = [np.argmin(penalty - 2 * part @ entries.T, axis=1) for part in parts]
+    return np.concatenate(nearest or [[]]).astype(np.uint8)[where.reshape(-1)]

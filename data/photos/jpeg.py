@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, JpegImagePlugin
 
 from data.images import encode_image, open_picture, stored_orientation, turn_back
-from data.jpeg_segments import APP0, APP14, COM, DRI, Segment, UnsupportedJpegError, join, split, with_end
+from data.jpeg_segments import APP0, APP14, COM, Segment, UnsupportedJpegError, join, split, with_end
 from data.photos import jpeg_file, thumbnails
 from data.photos.colours import Encoded, cover, read_samples
 
@@ -44,8 +44,6 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encod
         notes = [f"every block of the JPEG was encoded anew, with the same tables ({error})"]
     samples, mode, image = read_samples(source, name)
     cover(samples, mode, mask, rgb)
-    if mode == "RGB" and JpegImagePlugin.get_sampling(image) < 0:
-        notes.append("its chroma is no longer subsampled")
     if image.format == "MPO":
         notes.append("the further pictures behind the first are dropped")
     return Encoded(_encode_in_place_of(image, samples), tuple(notes))
@@ -81,12 +79,9 @@ def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> Encod
     same = all(map(np.array_equal, planes, jpeg_file.coefficients(written)))
     if not same or _colours(written) != _colours(jpeg):
         raise UnsupportedJpegError("what was written reads back differently")
-    lost = {
-        "what lies behind the picture (further pictures, a video) is dropped": jpeg.trailing.strip(b"\0"),
-        "restart markers are dropped": any(s.marker == DRI and any(s.payload) for s in jpeg.segments),
-        "a progressive CMYK file becomes sequential": jpeg.progressive and not written.progressive,
-    }
-    return Encoded(content, tuple(words for words, happened in lost.items() if happened))
+    more = jpeg.trailing.strip(b"\0")
+    notes = ("what lies behind the picture (further pictures, a video) is dropped",) if more else ()
+    return Encoded(content, notes)
 
 
 def _colours(jpeg: jpeg_file.JpegFile) -> str:

@@ -73,21 +73,15 @@ def decode(source: bytes, name: str) -> tuple[np.ndarray, int]:
 def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     """`source` with `rgb` (of the decoded type, stored orientation) where `mask` is 1.
 
-    Grey files get the mean of the fill's channels. Alpha stays. A palette gets the fill's colours in its free entries
-    as far as they reach; beyond, the fill takes the nearest colour, of the same opacity as the pixel that it replaces.
+    Grey files get the mean of the fill's channels. Alpha stays. Of a palette the fill takes the nearest colours, of the
+    same opacity as the pixels that it replaces.
     """
     every = _read_chunks(source, name)
     chunks, (depth, colour, *_, interlaced) = dict(every[::-1]), every[0][1][8:]
-    samples, covered, notes = _samples(every, name), mask.astype(bool), []
+    samples, covered = _samples(every, name), mask.astype(bool)
     fill, changed = rgb[covered], {b"IHDR": _chunk(b"IHDR", bytes(every[0][1][:-1]) + b"\0")}
     if colour == _PALETTE:
         entries, opacity = _palette(chunks)
-        free = 2**depth - len(entries)
-        if free > 0 and len(fill):
-            entries = np.concatenate([entries, colours.representative_colours(fill, free)])
-            # A histogram counts the entries of the palette that was.
-            changed |= {b"PLTE": _chunk(b"PLTE", entries.tobytes()), b"hIST": b""}
-            notes += ["the histogram of the palette is dropped"] if b"hIST" in chunks else []
         before, indices = opacity[samples[covered]], np.empty(len(fill), np.uint8)
         for level in np.unique(before):
             same = before == level
@@ -100,7 +94,6 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encod
         samples.reshape(*mask.shape, -1)[covered, :1] = _beside_key(levels[:, None], chunks)
     if b"eXIf" in chunks:
         changed[b"eXIf"] = _chunk(b"eXIf", thumbnails.in_exif(bytes(chunks[b"eXIf"])))
-    notes += ["a PNG is no longer interlaced"] if interlaced else []
     changed[b"IDAT"] = _packed(samples, depth, colour)
     parts, at = [_SIGNATURE], len(_SIGNATURE)
     for kind, data in every:
@@ -109,7 +102,7 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encod
         parts.append(_chunk(kind, thumbnails.in_xmp(bytes(data))) if xmp else changed.get(kind, source[at:end]))
         changed |= {kind: b""} if kind == b"IDAT" else {}
         at = end
-    return Encoded(b"".join((*parts, source[at:])), tuple(notes))
+    return Encoded(b"".join((*parts, source[at:])), ("a PNG is no longer interlaced",) if interlaced else ())
 
 
 def _read_chunks(source: bytes, name: str) -> _Chunks:

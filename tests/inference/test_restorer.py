@@ -78,11 +78,11 @@ def test_without_a_gate_the_whole_picture_changes_and_keeps_its_detail_at_half_s
         assert result.occluders == 0
 
 
-def test_arrays_pictures_and_paths_give_the_same(tmp_path):
+def test_arrays_and_paths_give_the_same(tmp_path):
     image, path = page(), tmp_path / "photo.png"
     Image.fromarray(image).save(path)
     restorer = Restorer.from_backend(StandIn(paint_red_over), PredictConfig(long_side=0))
-    results = [restorer(image), restorer(path), restorer(str(path)), restorer(Image.fromarray(image))]
+    results = [restorer(image), restorer(path), restorer(str(path))]
     assert all(np.array_equal(result.image, results[0].image) for result in results)
     assert set(results[0].seconds) == {"locate", "restore", "compose"}
     assert set(results[1].seconds) == {"read", "locate", "restore", "compose"}
@@ -152,50 +152,19 @@ def test_a_file_is_turned_upright_and_keeps_its_depth(tmp_path):
     assert as_pixels(deep) is deep
 
 
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "1", "P", "CMYK", "YCbCr", "HSV"])
-def test_pillow_images_of_every_mode_become_rgb(mode):
-    image = Image.fromarray(RGB).convert(mode)
-    assert np.array_equal(as_pixels(image), np.asarray(image.convert("RGB")))
-    if mode in ("L", "LA"):
-        assert np.array_equal(as_pixels(image), np.dstack([np.asarray(image.convert("L"))] * 3))
-
-
-@pytest.mark.parametrize("mode", ["I;16", "I;16B", "I"])
-def test_sixteen_bit_grey_keeps_its_depth(mode):
-    values = np.random.default_rng(3).integers(0, 65536, (4, 6), np.uint16)
-    raw = values.astype({"I;16": "<u2", "I;16B": ">u2", "I": np.int32}[mode]).tobytes()
-    pixels = as_pixels(Image.frombytes(mode, (6, 4), raw))
-    assert pixels.dtype == np.uint16
-    assert np.array_equal(pixels, np.dstack([values] * 3))
-
-
-@pytest.mark.parametrize("thing", [123, None, 4.5, [[1, 2]], b"photo.jpg"])
+@pytest.mark.parametrize("thing", [123, None, [[1, 2]], b"photo.jpg", Image.new("L", (3, 3))])
 def test_anything_else_is_refused_with_what_would_do(thing):
-    with pytest.raises(TypeError, match=rf"{type(thing).__name__} .*array.*Pillow.*path"):
+    with pytest.raises(TypeError, match=rf"{type(thing).__name__} .*path .*Pillow image, np.asarray"):
         as_pixels(thing)
 
 
 @pytest.mark.parametrize(
-    ("array", "advice"),
-    [
-        (np.zeros((4, 4), np.uint8), "np.dstack"),
-        (np.zeros((4, 4, 1), np.uint8), "np.dstack"),
-        (np.zeros((4, 4, 4), np.uint8), "alpha"),
-        (np.zeros((4, 4, 3), np.float32), "astype"),
-        (np.zeros((4, 4, 3), np.int32), ""),
-        (np.zeros((0, 4, 3), np.uint8), ""),
-        (Image.new("RGB", (0, 5)), ""),
-    ],
+    ("shape", "dtype"),
+    [((4, 4), "u1"), ((4, 4, 1), "u1"), ((4, 4, 4), "u1"), ((4, 4, 3), "f4"), ((4, 4, 3), "i4"), ((0, 4, 3), "u1")],
 )
-def test_other_arrays_are_refused_with_advice(array, advice):
-    with pytest.raises(ValueError, match=rf"expected RGB uint8 or uint16 .*got .*{advice}"):
-        as_pixels(array)
-
-
-def test_pictures_beyond_16_bits_and_broken_and_missing_files_are_refused(tmp_path):
-    for image in (Image.new("F", (3, 3)), Image.fromarray(np.full((3, 3), 70000, np.int32))):
-        with pytest.raises(ValueError, match="scale it first"):
-            as_pixels(image)
+def test_other_arrays_and_broken_and_missing_files_are_refused(tmp_path, shape, dtype):
+    with pytest.raises(ValueError, match=r"expected .*RGB uint8 or uint16 .*np\.dstack"):
+        as_pixels(np.zeros(shape, dtype))
     (tmp_path / "bad.jpg").write_bytes(b"nothing")
     for name in ("bad", "gone"):
         with pytest.raises((BadImageError, OSError), match=rf"{name}\.jpg"):

@@ -90,34 +90,20 @@ def test_a_large_picture_is_cut_into_several_chunks_and_filtered(tmp_path):
     assert len(encoded.content) < 1.05 * size
 
 
-def test_a_palette_with_free_entries_grows_and_keeps_its_transparency(tmp_path):
+def test_a_palette_keeps_its_entries_and_each_pixel_its_opacity(tmp_path):
     entries, indices, opacity = noise((10, 3), seed=1), noise(SIZE, 10), bytes([0, 128, 255])
     before = png_chunk(b"PLTE", entries.tobytes()) + png_chunk(b"tRNS", opacity) + png_chunk(b"hIST", bytes(20))
     path = tmp_path / "x.png"
     path.write_bytes(png_bytes(indices, PALETTE, 8, before=before))
     _, pixels, mask, encoded = restore(path)
-    chunks = dict(png_chunks(encoded.content))
-    assert (chunks[b"tRNS"], chunks.get(b"hIST")) == (opacity, None)
-    assert encoded.notes == ("the histogram of the palette is dropped",)
-    assert chunks[b"PLTE"].startswith(entries.tobytes())
+    assert before in encoded.content
     again, transparency = np.asarray(Image.open(path).convert("RGBA")), np.r_[0, 128, [255] * 8][indices]
-    opaque = (mask == 1) & (transparency == 255)
-    assert np.array_equal(again[opaque][:, :3], pixels[opaque])
     assert np.array_equal(again[..., 3], transparency)
-    assert np.array_equal(stored_samples(encoded.content)[mask == 0], indices[mask == 0])
-
-
-def test_more_colours_than_free_entries_are_spread_over_them(tmp_path):
-    path = tmp_path / "x.png"
-    entries = np.repeat(np.arange(240, dtype=np.uint8)[:, None] // 8, 3, axis=1)
-    path.write_bytes(png_bytes(noise((60, 60), 240), PALETTE, 8, before=png_chunk(b"PLTE", entries.tobytes())))
-    photo, mask = read_photo(path), np.zeros((60, 60), np.uint8)
-    mask[10:50, 10:50] = 1
-    pixels = np.where(mask[..., None] == 1, 200 + noise((60, 60, 3), 40), photo.pixels).astype(np.uint8)
-    path.write_bytes(encode_photo(photo, pixels, mask).content)
-    error = np.abs(read_photo(path).pixels.astype(int) - pixels)
-    assert error[mask == 0].max() == 0
-    assert error[mask == 1].mean() < 10
+    after = stored_samples(encoded.content)
+    assert np.array_equal(after[mask == 0], indices[mask == 0])
+    opaque = (mask == 1) & (transparency == 255)
+    distance = ((entries[None, 2:] - pixels[opaque][:, None].astype(float)) ** 2).sum(-1)
+    assert np.array_equal(distance[np.arange(len(distance)), after[opaque] - 2], distance.min(1))
 
 
 @pytest.mark.parametrize(("colour", "depth"), [(GREY, 1), (GREY, 4), (GREY, 8), (GREY, 16), (RGB, 8), (RGB, 16)])
