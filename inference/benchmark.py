@@ -41,7 +41,6 @@ from utils.files import check_writable, write_csv, write_text
 from utils.machine import available_cores, default_threads, progress
 
 PHOTOS = 5
-MODES = ("auto", "tiles", "full")
 SIDES = (2811, 3770)  # What most of the contest's photos measure: short side, long side
 SAMPLES = Path(__file__).resolve().parents[1] / "test_code" / "samples" / "photos"
 STEPS = ("decode", "locate", "restore", "compose", "encode")
@@ -90,7 +89,8 @@ def all_cases(network: str, wide: str, device: str, locator: str = "") -> list[C
     engines = [(backend, precision, place) for place in dict.fromkeys(("cpu", device))
                for backend, precisions in PRECISIONS[place.partition(":")[0]].items()
                for precision in precisions]  # fmt: skip
-    cases = [Case(network, "auto", *engine) for engine in engines] + [Case(network, mode) for mode in MODES]
+    cases = [Case(network, "auto", *engine) for engine in engines]
+    cases += [Case(network, mode) for mode in ("auto", "tiles", "full")]
     if locator:
         cases += [Case(locator), *(Case(locator, "auto", *engine) for engine in engines)]
     cases += [Case(wide), *(Case(wide, "auto", *engine) for engine in engines if engine[1] != "fp32")]
@@ -189,7 +189,7 @@ def _restore(restorer: Restorer, source: Path, results: Path) -> list[Outcome]:
     return outcomes
 
 
-def describe(threads: int) -> str:
+def describe() -> str:
     """The machine in one line: processor, cores, what other programs make of them, memory, versions."""
     about = ""
     with suppress(OSError):
@@ -201,13 +201,12 @@ def describe(threads: int) -> str:
         with suppress(metadata.PackageNotFoundError):
             versions.append(f"{package} {metadata.version(package)}")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    cores = f"{available_cores()} cores (load {os.getloadavg()[0]:.1f} at the start), {threads} threads"
+    cores = f"{available_cores()} cores (load {os.getloadavg()[0]:.1f} at the start), {default_threads()} threads"
     return f"{name}; {cores}; {memory:.0f} GB; {', '.join(versions)}"
 
 
-def table_of(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+def table_of(heads: Sequence[str], rows: Iterable[Iterable[str]]) -> list[str]:
     """The lines of a table in Markdown."""
-    heads = list(heads)
     return [f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *rows)]
 
 
@@ -216,7 +215,7 @@ def write_tables(options: argparse.Namespace, about: str, rows: Sequence[Mapping
     values = [[row.get(name, "") for name in TABLE.values()] for row in rows if not row["problem"]]
     cells = ([f"{value:.2f}" if isinstance(value, float) else value for value in row] for row in values)
     problems = [f"* {row['case']}: not measured: {row['problem']}" for row in rows if row["problem"]]
-    text = "\n".join([about, "", *table_of(TABLE, cells), REMARK, *problems]).rstrip() + "\n"
+    text = "\n".join([about, "", *table_of(list(TABLE), cells), REMARK, *problems]).rstrip() + "\n"
     if options.markdown:
         write_text(options.markdown, text)
     if options.csv:
@@ -227,8 +226,7 @@ def write_tables(options: argparse.Namespace, about: str, rows: Sequence[Mapping
 
 def run(options: argparse.Namespace, folder: Path) -> int:
     """Measures all cases in turn, with an empty `folder` for what is made on the way; 1 when nothing was measured."""
-    threads = default_threads()
-    machine = describe(threads)
+    machine = describe()
     shipped = load_weights(options.weights or default_weights())
     # A network that restores beside a locator is told where, and does nothing alone.
     weights = load_weights(default_weights("tiles")) if shipped.locator else shipped
@@ -245,7 +243,7 @@ def run(options: argparse.Namespace, folder: Path) -> int:
 
     def answer(function: str, case: Case) -> Any:
         order = case._asdict() | {"weights": str(folder / f"{case.network}.pdparams"), "folder": str(folder)}
-        variables = {"OMP_NUM_THREADS": str(threads), FOLDER_VARIABLE: str(folder / "cache")}
+        variables = {"OMP_NUM_THREADS": str(default_threads()), FOLDER_VARIABLE: str(folder / "cache")}
         return ask(f"inference.benchmark:{function}", order, **variables)
 
     # Networks are exported once, by others: that is part of no photo, nor is its memory.

@@ -68,10 +68,9 @@ class Tools:
     `digests` has the start of their SHA-256.
     """
 
-    def __init__(self, files: dict[str, Path], threads: int | None = None) -> None:
+    def __init__(self, files: dict[str, Path]) -> None:
         self.files = files
         self.digests = {kind: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for kind, path in files.items()}
-        self._threads = threads
         self._restorers: dict[tuple[str, str], Restorer] = {}
 
     def restorer(self, kind: str, mode: str) -> Restorer:
@@ -79,7 +78,7 @@ class Tools:
             weights = load_weights(self.files[kind])
             if kind == "page":
                 weights = replace(weights, predict=weights.predict | {"fill": "page"})
-            self._restorers[kind, mode] = Restorer(weights, mode=mode, threads=self._threads)
+            self._restorers[kind, mode] = Restorer(weights, mode=mode)
         return self._restorers[kind, mode]
 
 
@@ -162,10 +161,10 @@ METHODS = {
     "ceiling": Method("truth inside the mask (ceiling)", "", lambda _, photo: Outcome(
         np.where(photo.mask[..., None], photo.truth, photo.picture))),
     "auto": Method("what predict.py does", "shipped", _restored),
-    "auto-true": Method("the same, told the true mask", "shipped", partial(_restored, told=True)),
-    "page": Method("the page carried on, without the restorer", "page", partial(_restored, kind="page")),
-    "page-true": Method("the same, told the true mask", "page", partial(_restored, kind="page", told=True)),
+    "auto-true": Method("what predict.py does, told the true mask", "shipped", partial(_restored, told=True)),
+    "page": Method("the page carried on, no restorer", "page", partial(_restored, kind="page")),
+    "page-true": Method("the page carried on, told the true mask", "page", partial(_restored, kind="page", told=True)),
     "gated": Method("gated, auto", "gated", partial(_restored, kind="gated")),
-    "gated-true": Method("the same, told the true mask", "gated", partial(_restored, kind="gated", told=True)),
+    "gated-true": Method("gated, auto, told the true mask", "gated", partial(_restored, kind="gated", told=True)),
     "tiles": Method("gated, tiles", "gated", partial(_restored, kind="gated", mode="tiles")),
 }  # fmt: skip

@@ -214,8 +214,9 @@ KINDS: dict[str, tuple[dict[Block, float], tuple[int, ...]]] = {
     "exam": ({_item_list: 5, _heading: 1, _paragraph: 2, _handwriting: 1}, (1, 2)),
     "form": ({_form_fields: 4, _table: 3, _heading: 1, _paragraph: 1, _handwriting: 0.6}, (1,)),
     "notes": ({_handwriting: 6, _heading: 0.5}, (1,)),
+    "ledger": ({_table: 4, _form_fields: 1, _paragraph: 1}, (1,)),
 }
-_KIND_SHARES = (0.36, 0.24, 0.16, 0.14, 0.1)
+_KIND_SHARES = (0.36, 0.24, 0.16, 0.14, 0.1, 0)
 
 
 def draw_page(rng: np.random.Generator, width: int, height: int, kind: str | None = None) -> np.ndarray:
