@@ -15,7 +15,7 @@ READ = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
 SUFFIXES = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"), ".png": "PNG", ".bmp": "BMP",
     **dict.fromkeys((".tif", ".tiff"), "TIFF"), ".webp": "WEBP",
-    **dict.fromkeys((".heic", ".heif"), "HEIC"), ".avif": "AVIF", ".pdf": "PDF",
+    **dict.fromkeys((".heic", ".heif"), "HEIC"), ".avif": "AVIF", ".jxl": "JPEG XL", ".pdf": "PDF",
 }  # fmt: skip
 # As many bytes as an SVG may have in front of its first element.
 STARTING_BYTES = 1024
@@ -49,7 +49,6 @@ _SIGNATURES = {
 _PATTERNS = {kind: re.compile(pattern, re.DOTALL) for kind, pattern in _SIGNATURES.items()}
 _ADVICE = {
     "HEIC": "install pillow-heif, or save it as JPEG",
-    "JPEG XL": "install pillow-jxl-plugin, or save it as JPEG or PNG",
     "raw photo of a camera": "save it as TIFF or JPEG",
     "PDF": "predict.py restores it as a whole",
 }

@@ -42,6 +42,7 @@ _MEANINGS = {
     422: "Something is missing or wrong, or the picture is broken.", 500: "It could not be restored.",
     503: "Too many photos wait or are kept; Retry-After says for how many seconds.",
 }  # fmt: skip
+_OTHER_TYPES = {"PDF": "application/pdf", "JPEG XL": "image/jxl"}
 _PICTURE = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
 _MASK = {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
 _ARCHIVE = {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}
@@ -223,7 +224,7 @@ def _content(job: Job, what: Shown, page: int) -> Response:
     """A file of a photo. Read whole: a correction may put another in its place meanwhile."""
     name, file, kind = job.name, f"{page}.{what}.jpg", "image/jpeg"
     if what is Shown.result:
-        file, kind = "result", "application/pdf" if job.kind == "PDF" else f"image/{job.kind.lower()}"
+        file, kind = "result", _OTHER_TYPES.get(job.kind, f"image/{job.kind.lower()}")
     elif what is Shown.mask:
         name, file, kind = f"{job.name}.mask.png", f"{page}.mask.png", "image/png"
     try:

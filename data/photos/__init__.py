@@ -18,7 +18,7 @@ import numpy as np
 
 from data.images import BadImageError, check_single, open_picture, turn_back, turn_upright
 from data.kinds import kind_of_file, unread
-from data.photos import anew, bmp, colours, jpeg, png, tiff
+from data.photos import anew, bmp, colours, jpeg, jxl, png, tiff
 from data.photos.colours import Encoded
 
 __all__ = ["Encoded", "Photo", "count_pages", "count_pixels", "encode_photo", "next_page", "read_photo"]
@@ -31,6 +31,7 @@ _KINDS = {
     "BMP": (colours.decode, bmp.encode),
     "HEIF": (colours.decode, anew.encode),
     "AVIF": (colours.decode, anew.encode),
+    "JPEG XL": (jxl.decode, jxl.encode),
 }
 anew.register()
 
@@ -39,7 +40,7 @@ class Photo(NamedTuple):
     """A decoded picture file."""
 
     path: Path
-    kind: str  # "JPEG", "PNG", "TIFF", "WEBP", "BMP", "HEIF" or "AVIF" by its content, whatever its name says.
+    kind: str  # Of `_KINDS`, by its content, whatever its name says.
     pixels: np.ndarray  # RGB height x width x 3, upright; uint16 where the file has more than 8 bits, else uint8.
     orientation: int  # EXIF orientation 1..8; the pixels lie that way again in what is encoded.
     source: bytes  # The whole file.
@@ -85,6 +86,8 @@ def count_pixels(path: str | os.PathLike[str]) -> int:
     """Height x width of a picture file, from its header alone; `BadImageError` for no picture, or too large a one."""
     if (kind := _kind(path)) in ("PNG", "TIFF"):
         return (png if kind == "PNG" else tiff).count_pixels(path)
+    if kind == "JPEG XL":
+        return jxl.count_pixels(Path(path).read_bytes(), os.fspath(path))
     with open_picture(path) as image:
         return image.width * image.height
 
