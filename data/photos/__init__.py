@@ -18,7 +18,7 @@ import numpy as np
 
 from data.images import BadImageError, check_single, open_picture, turn_back, turn_upright
 from data.kinds import kind_of_file, unread
-from data.photos import anew, bmp, colours, jpeg, jxl, png, tiff
+from data.photos import anew, colours, jpeg, jxl, png, tiff
 from data.photos.colours import Encoded
 
 __all__ = ["Encoded", "Photo", "count_pages", "count_pixels", "encode_photo", "next_page", "read_photo"]
@@ -28,7 +28,7 @@ _KINDS = {
     "PNG": (png.decode, png.encode),
     "TIFF": (tiff.decode, tiff.encode),
     "WEBP": (colours.decode, anew.encode),
-    "BMP": (colours.decode, bmp.encode),
+    "BMP": (colours.decode, anew.encode),
     "HEIF": (colours.decode, anew.encode),
     "AVIF": (colours.decode, anew.encode),
     "JPEG XL": (jxl.decode, jxl.encode),
