@@ -45,7 +45,6 @@ _log = logging.getLogger(__name__)
 class Graph:
     """A network of a file of weights as something that can be exported: `nafnet` or `locator`; or `restormer`, which
     runs in eager Paddle only.
-
     """
 
     name: str
@@ -159,10 +158,9 @@ def find(graph: Graph) -> OnnxFile:
     cached = cache_folder() / f"{graph.fingerprint[:24]}-{graph.name}.onnx"
     for place in filter(None, (graph.beside, cached)):
         try:
-            found = OnnxFile.load(place)
+            found, problem = OnnxFile.load(place), "made from other weights, for other settings, or by another version"
             if found.fingerprint == graph.fingerprint:
                 return found
-            problem = "made from other weights, for other settings, or by another version of this project"
         except OSError:
             continue
         except ValueError as error:
@@ -214,17 +212,13 @@ def open_backend(
 ) -> Backend:
     """Opens an engine, guards it (`Backend`), and proves it on a small tile against the eager network.
 
-    Args:
-        backend, precision: as in `PRECISIONS`, or "auto": a GPU that works, otherwise the fastest on the CPU, in fp32.
-        device: "cpu", "gpu", "gpu:INDEX" or "auto".
-        threads: of the CPU; None takes OMP_NUM_THREADS, and where that is not set all cores that this process may use.
-            Paddle reads the number when it is first imported.
+    `backend` and `precision` are as in `PRECISIONS`, or "auto": a GPU that works, otherwise the fastest on the CPU, in
+    fp32; `device` is "cpu", "gpu", "gpu:INDEX" or "auto". `threads` of the CPU: None takes OMP_NUM_THREADS, and where
+    that is not set all cores that this process may use; Paddle reads the number when it is first imported.
 
-    Raises:
-        BackendError: there is no such combination, or an engine that was asked for by name is not installed, does not
-            start or gives wrong numbers.
-        DeviceError: a GPU was asked for by name and cannot be used.
-        ValueError: weights that describe no network of this project, or do not fit it.
+    BackendError: there is no such combination, or an engine that was asked for by name is not installed, does not start
+    or gives wrong numbers; DeviceError: a GPU was asked for by name and cannot be used; ValueError: weights that
+    describe no network of this project, or do not fit it.
     """
     if graph.name == "restormer" and backend == "auto":
         backend = "paddle"  # the only one

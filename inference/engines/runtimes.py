@@ -53,9 +53,8 @@ class Engine(Protocol):
         """Runs float32 [1, 3, h, w], RGB in [0, 1], C-contiguous, of any size (of a locator, multiples of 32); with a
         fourth channel, the mask, for a network that takes one.
 
-        Returns:
-            float32 [1, channels, h, w]. Of NAFNet: the restored colours, before the gate and not clipped, and with a
-            gate a fourth channel, the probability that something covers the page. Of a locator: that one's logit.
+        Returns float32 [1, channels, h, w]. Of NAFNet: the restored colours, before the gate and not clipped, and with
+        a gate a fourth channel, the probability that something covers the page. Of a locator: that one's logit.
         """
         ...
 
@@ -240,8 +239,8 @@ class OpenVinoEngine:
 def openvino_core() -> openvino.Core:
     """The only one of this process, which stays as long as the process.
 
-    On a CPU with AMX every core puts a signal stack of its own in place, and the one before it back when it goes. When
-    the older of two goes first, the next signal writes over freed memory. Seen with OpenVINO 2026.4.
+    On a CPU with AMX every core puts a signal stack of its own in place, and the one before it back when it goes: when
+    the older of two goes first, the next signal writes over freed memory (OpenVINO 2026.4).
     """
     # Importing OpenVINO sends its maker an event, unless the package that does it is not to be found.
     sys.modules.setdefault("openvino_telemetry", None)

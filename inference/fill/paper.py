@@ -214,12 +214,10 @@ class _Pieces:
     """Where pieces may come from, and what they look like: on a small copy, made once for all parts of a hole."""
 
     def __init__(self, rest: np.ndarray, source: np.ndarray, rim: int) -> None:
-        self._source, self._rim = source, rim
         # A rim may reach beyond the picture, where nothing is known.
-        self._margin = -(-rim // _COARSE)
-        sides = [(self._margin, self._margin)] * 2
-        self._known = np.pad(_small(source), sides)
-        self._values = np.pad(_small(np.where(source[..., None], rest, 0)), [*sides, (0, 0)])
+        self._source, self._rim, self._margin = source, rim, -(-rim // _COARSE)
+        seen = np.where(source[..., None], rest, 0)
+        self._known, self._values = (_small(plane, self._margin) for plane in (source, seen))
         self._whole = (self._known > 0.99).astype(np.float32)
         self._squares = (self._values**2).sum(2)
 
@@ -248,12 +246,12 @@ class _Pieces:
         return shift if inside and self._source[tuple(moved)].all() else None
 
 
-def _small(plane: np.ndarray) -> np.ndarray:
+def _small(plane: np.ndarray, margin: int = 0) -> np.ndarray:
     """float32 [ceil(h / _COARSE), ceil(w / _COARSE)] or with channels behind: means, beyond the picture of zeros."""
-    height, width = (-(-side // _COARSE) for side in plane.shape[:2])
-    beyond = [(0, height * _COARSE - plane.shape[0]), (0, width * _COARSE - plane.shape[1])]
-    whole = np.pad(plane.astype(np.float32), beyond + [(0, 0)] * (plane.ndim - 2))
-    return cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
+    (height, width), kind = plane.shape[:2], cv2.BORDER_CONSTANT
+    whole = cv2.copyMakeBorder(plane.astype(np.float32), 0, -height % _COARSE, 0, -width % _COARSE, kind)
+    small = cv2.resize(whole, None, fx=1 / _COARSE, fy=1 / _COARSE, interpolation=cv2.INTER_AREA)
+    return cv2.copyMakeBorder(small, margin, margin, margin, margin, kind)
 
 
 def _correlation(plane: np.ndarray, piece: np.ndarray) -> np.ndarray:

@@ -56,8 +56,7 @@ def page_patches(picture: np.ndarray, mask: np.ndarray, paste: PasteRules) -> li
     """What is pasted over the covered parts (mask: uint8 [h, w], 1 = covered) of a whole picture (RGB uint8 or uint16
     [h, w, 3]), made from the page around them; `paste` tells how, in pixels of that picture.
     """
-    rules = PageRules().scaled(max(mask.shape))
-    patches = []
+    rules, patches = PageRules().scaled(max(mask.shape)), []
     for box, place in _covered_places(mask, paste.reach + rules.context):
         covered = whole_letters(picture[place], mask[place], paste, rules)
         patches.append(Patch(box, covered, to_float(carry_page_on(picture[place], covered, paste, rules))))
@@ -71,8 +70,7 @@ def network_patches(
     """The same, painted by a network, which sees the covered parts in tiles of `side` and `overlap`, or has made
     `output` (float32 [K, h, w]) of the whole picture already.
     """
-    ring = TONE_RING * max(1.0, max(mask.shape) / 1024)
-    patches = []
+    ring, patches = TONE_RING * max(1.0, max(mask.shape) / 1024), []
     for box, place in _covered_places(mask, paste.reach + ring):
         if output is None:
             # The tiles reach beyond a small box.

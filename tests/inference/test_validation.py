@@ -83,17 +83,16 @@ def test_missing_files_and_unequal_sizes_are_refused_without_decoding(pages, tmp
         validation_pages(tmp_path / "val_pages.txt")
 
 
-def test_a_photo_that_is_turned_upright_counts_by_its_upright_size(pages, tmp_path):
+def test_photos_and_masks_that_are_turned_upright_count_by_their_upright_size(pages, tmp_path):
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     Image.new("RGB", (170, 190)).save(tmp_path / "lying.jpg", exif=exif)
-    assert read_rgb(tmp_path / "lying.jpg").shape == (170, 190, 3)
-    write_list(tmp_path / "val_pages.txt", [pages[0]._replace(clean=tmp_path / "lying.jpg")])
+    Image.new("L", (170, 190)).save(tmp_path / "lying.png", exif=exif)
+    Image.new("L", (170, 190)).save(tmp_path / "standing.png")
+    lying, standing = (pages[0]._replace(clean=tmp_path / "lying.jpg", mask=tmp_path / f"{how}.png")
+                       for how in ("lying", "standing"))  # fmt: skip
+    write_list(tmp_path / "val_pages.txt", [lying])
     assert len(validation_pages(tmp_path / "val_pages.txt")) == 1
-    # A mask is turned as photos are.
-    Image.new("L", (170, 190)).save(tmp_path / "mask.png", exif=exif)
-    write_list(tmp_path / "val_pages.txt", [pages[0]._replace(mask=tmp_path / "mask.png")])
-    assert len(validation_pages(tmp_path / "val_pages.txt")) == 1
-    Image.new("L", (170, 190)).save(tmp_path / "mask.png")
-    with pytest.raises(BadImageError, match=r"mask\.png: 170x190 pixels"):
+    write_list(tmp_path / "val_pages.txt", [standing])
+    with pytest.raises(BadImageError, match=r"standing\.png: 170x190 pixels"):
         validation_pages(tmp_path / "val_pages.txt")

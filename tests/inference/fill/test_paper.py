@@ -26,11 +26,9 @@ def test_an_area_that_hardly_shows_is_the_nearest_ones(shown_rows, is_area):
 
 
 def test_where_nothing_shows_much_one_area_is_left():
-    areas = np.zeros((20, 20), np.int32)
-    areas[:, 10:] = 1
-    shown = np.zeros((20, 20), bool)
+    areas, shown = np.repeat(np.int32([[0, 1]]), 10, 1).repeat(20, 0), np.zeros((20, 20), bool)
     shown[:3, 10:12] = True
-    assert set(np.unique(without_slivers(areas, shown))) == {1}
+    assert (without_slivers(areas, shown) == 1).all()
 
 
 HEIGHT, WIDTH = 300, 400

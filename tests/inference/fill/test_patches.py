@@ -114,16 +114,6 @@ def test_what_is_left_of_a_small_letter_goes_and_a_large_one_and_an_untouched_on
     assert np.abs(filled * 255 - 215).max() < 8
 
 
-def test_grain_is_as_strong_as_that_of_the_paper_and_the_same_each_time():
-    noise = np.random.default_rng(4).normal(0, 5, (HEIGHT, WIDTH, 1))
-    picture, mask = covered(np.clip(200 + noise + np.zeros(3), 0, 255).astype(np.uint8))
-    one, other = (carry_page_on(picture, mask, PASTE, RULES) for _ in range(2))
-    assert np.array_equal(one, other)
-    assert 4 < one[100:, 90:130].std() < 6
-    flat, mask = covered(np.full((HEIGHT, WIDTH, 3), 200, np.uint8))
-    assert np.ptp(carry_page_on(flat, mask, PASTE, RULES)[100:, 90:130]) <= 1
-
-
 @pytest.mark.parametrize("size", [(900, 1200), (70, 1200), (1, 9), (513, 511)])
 @pytest.mark.parametrize("part", ["corner", "all", "two"])
 def test_covered_parts_are_painted_in_tiles_of_one_size_with_the_values_of_the_whole_picture(size, part):

@@ -53,20 +53,6 @@ def test_one_look_where_a_second_is_not_asked_for_or_shows_nothing_new(mode, gat
     assert len(backend.tiles) == (4 if mode == "tiles" else 1)
 
 
-def test_the_mask_ends_where_the_picture_does():
-    """The network's red is found two pixels too wide, on a page whose red ends sharply."""
-    picture = page()
-
-    def too_wide(tile: np.ndarray) -> np.ndarray:
-        wide = cv2.dilate(is_red(tile)[0, 0].astype(np.uint8), np.ones((5, 5), np.uint8))
-        return np.concatenate([np.full_like(tile, 0.5), wide[None, None].astype(np.float32)], 1)
-
-    located = Restorer.from_backend(StandIn(too_wide), PredictConfig(long_side=0))(picture).located
-    red = (picture[..., 0] > 153) & (picture[..., 1] < 76)
-    assert located.sum() < 1.01 * red.sum()
-    assert (located & red).sum() > 0.99 * red.sum()
-
-
 def test_what_would_vanish_stays_as_it_is_and_nothing_far_from_the_outline_changes():
     flat, mask = np.full((60, 60, 3), 0.7, np.float32), np.zeros((60, 60), np.uint8)
     mask[28:31, 28:31] = 1
