@@ -38,14 +38,13 @@ from utils.machine import available_bytes, available_cores, default_threads, gpu
 _ROOT = Path(__file__).resolve().parent.parent
 CHECKSUMS = _ROOT / "test_code" / "weights.sha256"
 GOOD, NOTE, WRONG = "ok", "note", "WRONG"
-# Distribution: what goes without it. Those of `EXTRAS` come with `pip install 'uncover[EXTRA]'`.
+# What goes with which packages; an extra comes with `pip install 'uncover[EXTRA]'`.
 PARTS = {
-    "jpeglib": "JPEGs are encoded anew, instead of by blocks", "tifffile": "no TIFF is written",
-    "imagecodecs": "no TIFF is written", "onnx": "networks cannot be exported, only Paddle runs other weights",
-    "matplotlib": "no curves, no drawn pages (python -m data.synthesis)", "safetensors": "no .safetensors is converted",
+    "JPEG by blocks": ("jpeglib",), "TIFF": ("tifffile", "imagecodecs"), "ONNX export": ("onnx",),
+    "drawn pages": ("matplotlib",), ".safetensors": ("safetensors",), "extra heif": ("pillow-heif",),
+    "extra pdf": ("pikepdf",), "extra web": ("fastapi", "uvicorn", "python-multipart"), "extra ray": ("ray", "fsspec"),
+    "extra completion": ("shtab",),
 }  # fmt: skip
-EXTRAS = {"heif": ("pillow-heif",), "pdf": ("pikepdf",), "web": ("fastapi", "uvicorn", "python-multipart"),
-          "ray": ("ray", "fsspec"), "completion": ("shtab",)}  # fmt: skip
 # One photo of 12 megapixels on its way, with the engine (README.md, Speed and memory).
 _NEEDED_BYTES = 1.5e9
 
@@ -68,17 +67,16 @@ def check_versions() -> Iterator[Finding]:
     known = [f"{name} {version}" for name in names if (version := _version(name))]
     system = f"{platform.system()} {platform.machine()}"
     yield Finding(GOOD, "versions", f"Python {platform.python_version()} on {system}, {', '.join(known)}")
-    for name, loss in PARTS.items():
-        if not _version(name):
-            yield Finding(NOTE, "packages", f"{name} is not installed: {loss}", f"pip install {name}")
-    if _version("jpeglib") not in (None, JPEGLIB_VERSION):
-        words = f"jpeglib is {_version('jpeglib')}, and {JPEGLIB_VERSION} is needed: {PARTS['jpeglib']}"
-        yield Finding(NOTE, "packages", words, f"pip install jpeglib=={JPEGLIB_VERSION}")
-    for extra, names in EXTRAS.items():
-        missing = [name for name in names if not _version(name)]
-        mend = f"pip install {' '.join(missing)}" if missing else ""
-        words = f"not installed: {', '.join(missing)}" if missing else ", ".join(f"{n} {_version(n)}" for n in names)
-        yield Finding(NOTE if missing else GOOD, f"extra {extra}", words, mend)
+    for part, names in PARTS.items():
+        found = {name: _version(name) for name in names}
+        missing = [name for name in names if not found[name]]
+        if found.get("jpeglib", JPEGLIB_VERSION) not in (None, JPEGLIB_VERSION):
+            missing = [f"jpeglib=={JPEGLIB_VERSION}"]
+        if missing:
+            words = f"missing: {', '.join(missing)}"
+            yield Finding(NOTE, part, words, f"pip install {' '.join(missing)}")
+        else:
+            yield Finding(GOOD, part, ", ".join(f"{name} {version}" for name, version in found.items()))
 
 
 def check_machine() -> Iterator[Finding]:
