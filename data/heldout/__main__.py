@@ -2,7 +2,6 @@
 
     python -m data.heldout MATERIAL SETS                 # makes SETS/contest, SETS/natural, ... and compares every file
     python -m data.heldout MATERIAL SETS --only clean    # one of them
-    python -m data.heldout MATERIAL SETS --check         # compares only
 
 MATERIAL holds documents/, hands/, heads/ and split.csv. A set that is there already is compared, not made again. The
 exit code is 1 when a file differs from the record, and the first such file is named.
@@ -16,8 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -26,7 +24,7 @@ import yaml
 from data.synthesis.occluders import SPLIT_FILE
 from data.synthesis.sets import MANIFEST, SetOptions, find_sources, make_set
 from utils.child import WorkerKilledError
-from utils.command import AT_ONCE, DONE, SOME_FAILED, STOPPED, command
+from utils.command import AT_ONCE, DONE, SOME_FAILED, command
 from utils.files import write_text
 from utils.machine import available_cores
 
@@ -42,7 +40,7 @@ def read_recipes(material: Path, records: Path = RECORDS) -> dict[str, SetOption
         values = {**recipes["common"], **values}
         folders = {key: tuple(str(material / path) for path in values.pop(key)) for key in ("pages", "occluders")}
         try:
-            options[name] = replace(SetOptions(**folders), **values)
+            options[name] = SetOptions(**folders, **values)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{records / 'recipes.yml'}: {name}: {error}") from error
     return options
@@ -67,30 +65,30 @@ def _checksum(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def record(name: str, root: Path, files: Iterable[str], records: Path) -> None:
-    """Writes the checksums of `files` below `root` to `records`/NAME.sha256."""
-    versions = ", ".join(f"{package} {metadata.version(package)}" for package in _PACKAGES)
-    lines = [f"{_checksum(root / file)}  {file}" for file in sorted(files)]
-    write_text(records / f"{name}.sha256", "\n".join([f"# made with {versions}", *lines, ""]))
-
-
-def read_sums(path: Path) -> Mapping[str, str]:
+def read_sums(path: Path) -> dict[str, str]:
     """File name -> checksum, from a file as `sha256sum` writes it."""
     lines = [line for line in path.read_text("utf-8").splitlines() if line and not line.startswith("#")]
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
-def are_as_recorded(name: str, root: Path, files: set[str], records: Path) -> bool:
-    """Compares `files` below `root` with `records`/NAME.sha256, and tells their number, or the first that differs."""
-    recorded = read_sums(records / f"{name}.sha256")
-    for file in sorted(files | set(recorded)):
-        if file not in files:
+def proved(name: str, root: Path, files: set[str], options: argparse.Namespace) -> bool:
+    """Compares `files` below `root` with RECORDS/NAME.sha256, and tells their number, or the first that differs.
+
+    With `options.record` their checksums are written down before.
+    """
+    path, sums = options.records / f"{name}.sha256", {file: _checksum(root / file) for file in sorted(files)}
+    if options.record:
+        versions = ", ".join(f"{package} {metadata.version(package)}" for package in _PACKAGES)
+        lines = [f"# made with {versions}", *(f"{digest}  {file}" for file, digest in sums.items())]
+        write_text(path, "\n".join([*lines, ""]))
+    recorded = read_sums(path)
+    for file in sorted({*sums, *recorded}):
+        fault = f"differs from the record ({sums.get(file, '')[:12]}, not {recorded.get(file, '')[:12]})"
+        if file not in sums:
             fault = "is missing"
         elif file not in recorded:
             fault = "is not in the record, and should not be there"
-        elif (digest := _checksum(root / file)) != recorded[file]:
-            fault = f"differs from the record ({digest[:12]}, not {recorded[file][:12]})"
-        else:
+        elif sums[file] == recorded[file]:
             continue
         made_with = "the record's first line names the versions that it was made with"
         print(f"{name}: {root / file}: {fault}; {made_with}", file=sys.stderr)
@@ -99,54 +97,32 @@ def are_as_recorded(name: str, root: Path, files: set[str], records: Path) -> bo
     return True
 
 
-def _parser() -> argparse.ArgumentParser:
+@command(ValueError, WorkerKilledError, stopped="stopped: delete the set that is not whole and run again")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Makes the sets where needed and compares them; sources that differ end it, a set that does lets the others go on.
+    """
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("python -m data.heldout", description=__doc__, formatter_class=form)
     parser.add_argument("material", type=Path, metavar="MATERIAL", help="folder of the sources")
     parser.add_argument("sets", type=Path, metavar="SETS", help="folder of the sets, each in a folder of its own")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help="only this set; repeatable")
-    what = parser.add_mutually_exclusive_group()
-    what.add_argument("--check", action="store_true", help="make nothing")
-    what.add_argument("--record", action="store_true", help="write new checksums down instead of comparing")
+    parser.add_argument("--record", action="store_true", help="write new checksums down instead of comparing")
     parser.add_argument("--records", type=Path, default=RECORDS, help="folder of recipes and checksums (default: ours)")
     parser.add_argument("--workers", type=AT_ONCE, default=available_cores(), help="processes (default: all cores)")
-    return parser
-
-
-def run(options: argparse.Namespace, recipes: Mapping[str, SetOptions]) -> int:
-    """Makes the sets where needed and compares them; sources that differ end it, a set that does lets the others go on.
-    """
-
-    def proved(name: str, root: Path, files: set[str]) -> bool:
-        if options.record:
-            record(name, root, files, options.records)
-        return are_as_recorded(name, root, files, options.records)
-
-    if not proved("sources", options.material, source_files(options.material, recipes.values())):
-        return SOME_FAILED
-    differing = []
-    for name in options.only or recipes:
-        folder = options.sets / name
-        if not options.check and not (folder / MANIFEST).is_file():
-            make_set(recipes[name], folder, options.workers, progress=True)
-        if not proved(name, folder, files_of_set(folder)):
-            differing.append(name)
-    return SOME_FAILED if differing else DONE
-
-
-@command(ValueError, WorkerKilledError)
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = _parser()
     options = parser.parse_args(arguments)
     recipes = read_recipes(options.material, options.records)
-    unknown = sorted(set(options.only) - set(recipes))
-    if unknown:
-        parser.error(f"--only {unknown[0]}: expected one of {', '.join(recipes)}")
-    try:
-        return run(options, recipes)
-    except KeyboardInterrupt:
-        print("stopped: delete the set that is not whole and run again", file=sys.stderr)
-        return STOPPED
+    for name in set(options.only) - set(recipes):
+        parser.error(f"--only {name}: expected one of {', '.join(recipes)}")
+    if not proved("sources", options.material, source_files(options.material, recipes.values()), options):
+        return SOME_FAILED
+    code = DONE
+    for name in options.only or recipes:
+        folder = options.sets / name
+        if not (folder / MANIFEST).is_file():
+            make_set(recipes[name], folder, options.workers, progress=True)
+        if not proved(name, folder, files_of_set(folder), options):
+            code = SOME_FAILED
+    return code
 
 
 if __name__ == "__main__":

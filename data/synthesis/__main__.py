@@ -17,17 +17,16 @@ from pathlib import Path
 
 from data.synthesis.sets import SetOptions, make_set
 from utils.child import WorkerKilledError
-from utils.command import AT_ONCE, DONE, SOME_FAILED, STOPPED, command, number, program, whole
+from utils.command import AT_ONCE, DONE, SOME_FAILED, command, program
 from utils.files import printable
 from utils.machine import available_cores
 
 
-@command(ValueError, WorkerKilledError)
+@command(ValueError, WorkerKilledError, stopped="stopped: the set is not whole; delete it and run again")
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns 1 when sources were broken."""
-    parser = argparse.ArgumentParser(
-        program("python -m data.synthesis"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(program("python -m data.synthesis"), description=__doc__, formatter_class=form)
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the new set")
     for option in fields(SetOptions):
         flag, default, meaning = f"--{option.name.replace('_', '-')}", option.default, option.metadata["meaning"]
@@ -35,19 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             parser.add_argument(flag, action="append", default=[], metavar="DIR", help=meaning)
         else:
             choices = option.metadata["allowed"] if isinstance(default, str) else None
-            meaning += f" (default {default})"
-            kinds = {str: lambda *_: str, int: whole, float: number}
-            kind = kinds[type(default)](*option.metadata["allowed"])
-            parser.add_argument(flag, type=kind, default=default, choices=choices, help=meaning)
+            meaning = f"{meaning} (default {default})"
+            parser.add_argument(flag, type=type(default), default=default, choices=choices, help=meaning)
     parser.add_argument("--workers", type=AT_ONCE, default=available_cores(), help="processes (default: all cores)")
     given = vars(parser.parse_args(arguments))
     out, workers = given.pop("out"), given.pop("workers")
-    options = SetOptions(**{**given, "pages": tuple(given["pages"]), "occluders": tuple(given["occluders"])})
-    try:
-        broken = make_set(options, out, workers, progress=True)
-    except KeyboardInterrupt:
-        print(f"stopped: the set is not whole; delete {out} and run again", file=sys.stderr)
-        return STOPPED
+    options = SetOptions(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    broken = make_set(options, out, workers, progress=True)
     print(f"{out}: {options.groups} groups")
     for message in broken:
         print(f"broken source, another one was taken: {printable(message)}", file=sys.stderr)

@@ -6,7 +6,6 @@ not depend on how many processes share the work.
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 import math
@@ -25,13 +24,13 @@ from data.images import BadImageError, encode_image, read_rgb
 from data.masks import contest_mask_image
 from data.photos.jpeg import encode_like
 from data.synthesis import occluders
-from data.synthesis.occluders import KINDS, SUBSETS, Occluder, OccluderEntry, OccluderLibrary
+from data.synthesis.occluders import CUTOUTS, KINDS, SUBSETS, Occluder, OccluderEntry, OccluderLibrary
 from data.synthesis.pages import draw_page
 from data.synthesis.paste import REFERENCE_LONG_SIDE, STYLES, paste
 from data.synthesis.printed import WholePictures, print_on, print_people
 from data.synthesis.scenes import cut_strip, lay_on_desk, photograph
 from utils.child import run_parallel
-from utils.files import write_bytes, write_text
+from utils.files import atomic_path, write_bytes, write_text
 from utils.machine import progress as telling
 
 MANIFEST = "manifest.json"
@@ -76,10 +75,10 @@ class SetOptions:
     def __post_init__(self) -> None:
         for option in fields(self):
             value, allowed = getattr(self, option.name), option.metadata["allowed"]
-            if isinstance(option.default, str) and value not in allowed:
-                raise ValueError(f"{option.name} is {value!r}, expected {' or '.join(allowed)}")
-            if isinstance(option.default, int | float) and not allowed[0] <= value <= allowed[1]:
-                raise ValueError(f"{option.name} is {value!r}, expected {allowed[0]} to {allowed[1]}")
+            named = isinstance(option.default, str)
+            if allowed and not (value in allowed if named else allowed[0] <= value <= allowed[1]):
+                expected = (" or " if named else " to ").join(map(str, allowed))
+                raise ValueError(f"{option.name} is {value!r}, expected {expected}")
         if self.long_side < 64 and (self.long_side or not self.pages):
             raise ValueError(f"long_side is {self.long_side}, expected at least 64, or 0 where pages are given")
 
@@ -97,31 +96,32 @@ class PageJob(NamedTuple):
     number: int
     folder: str
     stem: str
-    photos: list[int]
+    photos: range
 
 
 def find_sources(options: SetOptions) -> Sources:
     """The files that the options allow; FileNotFoundError: a folder is missing or empty, or the subset is."""
-    found = occluders.find_pages(options.pages), occluders.find_occluders(options.occluders or (occluders.CUTOUTS,))
+    found = Sources(occluders.find_pages(options.pages), occluders.find_occluders(options.occluders or (CUTOUTS,)))
     if options.subset == "all":
-        return Sources(*found)
-    sources = Sources(*(occluders.split_sources(files)[SUBSETS.index(options.subset)] for files in found))
-    for name, before, after in zip(Sources._fields, found, sources, strict=True):
+        return found
+    chosen = Sources(*(occluders.split_sources(files)[SUBSETS.index(options.subset)] for files in found))
+    for name, before, after in zip(Sources._fields, found, chosen, strict=True):
         if before and not after:
             message = f"none of the {len(before)} {name} belongs to the subset {options.subset!r}; choose another"
             raise FileNotFoundError(f"{message}, or write a split.csv")
-    return sources
+    return chosen
 
 
 def plan(options: SetOptions) -> list[PageJob]:
     """All jobs: the groups shared out evenly over the pages, the pages over the folders, of which each gets one."""
     count = max(math.ceil(options.groups / options.occlusions_per_page), min(options.groups, len(FOLDERS)))
-    jobs, photos = [], iter(range(options.groups))
+    least, more = divmod(options.groups, count)
+    jobs = []
     for number in range(count):
         taken = _FIRST_PHOTO + timedelta(seconds=47 * number)
-        folder = FOLDERS[number * len(FOLDERS) // max(count, len(FOLDERS))]
-        some = list(itertools.islice(photos, options.groups // count + (number < options.groups % count)))
-        jobs.append(PageJob(number, folder, f"0_IMG_{taken:%Y%m%d_%H%M%S}_a", some))
+        first = number * least + min(number, more)
+        jobs.append(PageJob(number, FOLDERS[number * len(FOLDERS) // max(count, len(FOLDERS))],
+                            f"0_IMG_{taken:%Y%m%d_%H%M%S}_a", range(first, first + least + (number < more))))
     return jobs
 
 
@@ -142,7 +142,7 @@ def make_set(options: SetOptions, out: str | Path, workers: int = 1, progress: b
     told = telling(made, "pages", len(jobs), unit="group", disable=not progress)
     for job, (photos, messages) in zip(jobs, told, strict=True):
         groups += photos
-        broken |= set(messages)
+        broken.update(messages)
         for photo in photos:
             name = photo["occluded"].removeprefix(f"{job.folder}/").removesuffix(".jpg")
             annotations[job.folder] += f"gt/{job.stem}.jpg {name}.jpg {name}.png\n"
@@ -166,7 +166,7 @@ class _PageMaker:
     """Does the jobs of one process; holds the occluders that it has decoded."""
 
     def __init__(self, options: SetOptions, sources: Sources, out: Path) -> None:
-        self.options, self.sources, self.out = options, sources, out
+        self.options, self.pages, self.out = options, sources.pages, out
         # The photo becomes a JPEG file anyway; twice would be once too often.
         self.style = replace(STYLES[options.style], jpeg_probability=0.0)
         self.library = OccluderLibrary(sources.occluders)
@@ -200,35 +200,34 @@ class _PageMaker:
             name = f"{job.folder}/{kind}/{job.stem}_0_{counts[kind]:03d}"
             counts[kind] += 1
             used.clear()
-            content, mask, buffer = clean_bytes, np.zeros(clean.shape[:2], np.uint8), io.BytesIO()
+            content, mask = clean_bytes, np.zeros(clean.shape[:2], np.uint8)
             # Every other photo where the share is a half; 0.1 x 10 has to count as 1 whatever the rounding.
             if math.floor((photo + 1) * share + 1e-9) > math.floor(photo * share + 1e-9):
                 occluded, mask = paste(clean, choose, rng, self.style, kind=kind)
                 content = encode_like(clean_bytes, path.name, occluded, _QUALITY)
-            contest_mask_image(mask).save(buffer, "PNG", compress_level=6)
             write_bytes(self.out / f"{name}.jpg", content)
-            write_bytes(self.out / f"{name}.png", buffer.getvalue())
-            group = {"occluded": f"{name}.jpg", "page": page_source, "occluders": list(used)}
-            groups.append({**group, "covered": round(float(mask.mean()), 5)})
+            with atomic_path(self.out / f"{name}.png") as temporary:
+                contest_mask_image(mask).save(temporary, "PNG", compress_level=6)
+            groups.append({"occluded": f"{name}.jpg", "page": page_source, "occluders": list(used),
+                           "covered": round(float(mask.mean()), 5)})  # fmt: skip
         return groups, self.broken
 
     def _write_clean(self, job: PageJob, path: Path, rng: Generator, desk_rng: Generator, people_rng: Generator) -> str:
         """Writes the clean photo and returns the name of its source."""
-        long_side, print_it = self.options.long_side, rng.random() < self.options.printed_photos
-        on_desk = desk_rng.random() < self.options.desks
-        people = people_rng.random() < self.options.printed_people
-        if not self.sources.pages:
+        options, long_side = self.options, self.options.long_side
+        print_it, on_desk = rng.random() < options.printed_photos, desk_rng.random() < options.desks
+        people = people_rng.random() < options.printed_people
+        if not self.pages:
             size = (round(long_side * rng.uniform(0.7, 0.78)), long_side)
             page, source = draw_page(rng, *(size if rng.random() < 0.8 else size[::-1])), "drawn page"
         else:
             # Every page once, then all of them again; in place of a broken one any other.
-            pages = self.sources.pages
-            order = np.random.default_rng([self.options.seed, job.number // len(pages)]).permutation(len(pages))
-            others = (rng.integers(len(pages)) for _ in itertools.count())
-            paths = (pages[index] for index in itertools.chain([order[job.number % len(pages)]], others))
+            turn, place = divmod(job.number, len(self.pages))
+            order = np.random.default_rng([options.seed, turn]).permutation(len(self.pages))
+            others = (rng.integers(len(self.pages)) for _ in itertools.count())
+            paths = (self.pages[index] for index in itertools.chain([order[place]], others))
             source, page = self._first_whole("pages", read_rgb, paths)
-            as_it_is = not (long_side or print_it or people or on_desk)
-            if as_it_is and source.suffix.lower() in (".jpg", ".jpeg"):
+            if not (long_side or print_it or people or on_desk) and source.suffix.lower() in (".jpg", ".jpeg"):
                 write_bytes(path, source.read_bytes())
                 return str(source)
         page = print_on(page, self.pictures, rng) if print_it else page

@@ -103,7 +103,7 @@ def test_broken_sources_are_named_replaced_and_seen_in_the_exit_code(tmp_path, c
     arguments += ["--seed", "0", "--long-side", "160", "--subset", "all", "--workers", "1"]
     assert synthesis.main(arguments) == 1
     errors = capsys.readouterr().err
-    assert "page 1.jpg: broken or cut short" in errors
+    assert re.search("page 1.jpg: .*cut short", errors)
     assert errors.count("h1_mask.png: not a picture") == 1
     assert len(read_contest(tmp_path / "set")) == 6
     # What was made is not made again over itself.
@@ -172,4 +172,4 @@ def test_the_manifest_comes_last(options: SetOptions, tmp_path: Path, monkeypatc
 def test_ctrl_c_ends_with_a_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(synthesis, "make_set", Mock(side_effect=KeyboardInterrupt))
     assert synthesis.main(["set", "--groups", "2", "--seed", "0"]) == 130
-    assert "delete set" in capsys.readouterr().err
+    assert "delete it" in capsys.readouterr().err
