@@ -61,15 +61,14 @@ def split_sources(sources: Sequence[Path | OccluderEntry]) -> tuple[list, list]:
     The nearest `split.csv` beside or above a file that names it decides (columns file,split: train or heldout; files
     relative to it), else a hash of the file's name, which holds out 15 %. ValueError for a split.csv that is not one.
     """
-    tables = cache(_read_split)
-    parts: dict[str, list] = {subset: [] for subset in SUBSETS}
+    tables, parts = cache(_read_split), {subset: [] for subset in SUBSETS}
     for source in sources:
         path = (source.path if isinstance(source, OccluderEntry) else source).resolve()
         named = (tables(folder).get(path) for folder in path.parents)
         number = int.from_bytes(hashlib.sha256(path.name.encode("utf-8", "surrogateescape")).digest()[:8], "big")
         by_hash = "heldout" if number / 2**64 < _HELD_OUT else "train"
         parts[next(filter(None, named), by_hash)].append(source)
-    return parts["train"], parts["heldout"]
+    return tuple(parts.values())
 
 
 def _read_split(folder: Path) -> dict[Path, str]:
@@ -131,7 +130,7 @@ def _has_alpha(path: Path) -> bool:
     if path.suffix.lower() not in (".png", ".webp", ".tif", ".tiff"):
         return False
     with open_picture(path) as image:
-        return "A" in image.getbands() or "transparency" in image.info
+        return image.has_transparency_data
 
 
 def load_occluder(entry: OccluderEntry, long_side: int = 0) -> Occluder:
@@ -169,18 +168,17 @@ def _contact(alpha: np.ndarray) -> int:
 
 
 def _crop_to_content(rgba: np.ndarray) -> np.ndarray:
-    solid = rgba[..., 3] > ALPHA_MIDDLE
-    rows, columns = np.flatnonzero(solid.any(1)), np.flatnonzero(solid.any(0))
-    return rgba[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    left, top, width, height = cv2.boundingRect((rgba[..., 3] > ALPHA_MIDDLE).astype(np.uint8))
+    return rgba[top : top + height, left : left + width]
 
 
 def _rooted_parts(rgba: np.ndarray) -> np.ndarray:
     """Keeps the largest part and others that stand on the root; whatever else is there would float on the page."""
     _, labels, stats, _ = cv2.connectedComponentsWithStats((rgba[..., 3] > 0).astype(np.uint8), connectivity=8)
-    areas, ends = stats[:, cv2.CC_STAT_AREA].copy(), stats[:, cv2.CC_STAT_TOP] + stats[:, cv2.CC_STAT_HEIGHT]
+    areas, ends = stats[:, cv2.CC_STAT_AREA], stats[:, cv2.CC_STAT_TOP] + stats[:, cv2.CC_STAT_HEIGHT]
     areas[0] = 0
     kept = (areas >= 0.03 * areas.max()) & (ends >= 0.98 * len(rgba)) | (np.arange(len(areas)) == areas.argmax())
-    return np.dstack([rgba[..., :3], np.where(kept[labels], rgba[..., 3], 0).astype(np.uint8)])
+    return np.dstack([rgba[..., :3], rgba[..., 3] * kept[labels]])
 
 
 class OccluderLibrary:

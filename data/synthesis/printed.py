@@ -57,34 +57,26 @@ def _before_a_background(rgba: np.ndarray, rng: Generator) -> np.ndarray:
     return (rgba[..., :3] * alpha + background * (1 - alpha)).astype(np.uint8)
 
 
-def print_on(page: np.ndarray, choose: PictureChooser, rng: Generator, placement: str = "page") -> np.ndarray:
+def print_on(
+    page: np.ndarray, choose: PictureChooser, rng: Generator, placement: str = "page", pictures_alone: bool = False
+) -> np.ndarray:
     """A page (RGB uint8, height x width x 3) with a picture, big letters or a stamp printed on it, or two of these.
 
-    On a whole "page", prints lie inside it; on a "patch" they may cross the edges.
+    On a whole "page", prints lie inside it; on a "patch" they may cross the edges. With `pictures_alone` there are one
+    to three pictures, none of which takes up all of the page.
     """
-    printed, paper = page.copy(), _paper(page)
-    for _ in range(1 + int(rng.random() < 0.35)):
-        what = rng.random()
+    printed = page.copy()
+    paper = np.percentile(page.reshape(-1, 3)[::11], 75, axis=0).astype(np.float32)
+    for _ in range(int(rng.integers(1, 4)) if pictures_alone else 1 + int(rng.random() < 0.35)):
+        what = 0.0 if pictures_alone else rng.random()
         if what < 0.62:
-            _print_picture(printed, choose(rng), paper, rng, placement, _WHOLE_PAGE_PROBABILITY)
+            whole_page = 0.0 if pictures_alone else _WHOLE_PAGE_PROBABILITY
+            _print_picture(printed, choose(rng), paper, rng, placement, whole_page)
         elif what < 0.87:
             _print_letters(printed, rng)
         else:
             _stamp(printed, rng)
     return printed
-
-
-def print_people(page: np.ndarray, choose: PictureChooser, rng: Generator) -> np.ndarray:
-    """A page (RGB uint8, height x width x 3) with one to three pictures printed on it, none of which takes up all."""
-    printed, paper = page.copy(), _paper(page)
-    for _ in range(int(rng.integers(1, 4))):
-        _print_picture(printed, choose(rng), paper, rng, "page", whole_page=0.0)
-    return printed
-
-
-def _paper(page: np.ndarray) -> np.ndarray:
-    """The tone of a page's paper, float32 RGB."""
-    return np.percentile(page.reshape(-1, 3)[::11], 75, axis=0).astype(np.float32)
 
 
 def _print_picture(

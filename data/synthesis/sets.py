@@ -27,7 +27,7 @@ from data.synthesis import occluders
 from data.synthesis.occluders import CUTOUTS, KINDS, SUBSETS, Occluder, OccluderEntry, OccluderLibrary
 from data.synthesis.pages import draw_page
 from data.synthesis.paste import REFERENCE_LONG_SIDE, STYLES, paste
-from data.synthesis.printed import WholePictures, print_on, print_people
+from data.synthesis.printed import WholePictures, print_on
 from data.synthesis.scenes import cut_strip, lay_on_desk, photograph
 from utils.child import run_parallel
 from utils.files import atomic_path, write_bytes, write_text
@@ -233,7 +233,8 @@ class _PageMaker:
         page = print_on(page, self.pictures, rng) if print_it else page
         if people:
             # Cut first: what is cut off a strip afterwards would take printed people along.
-            page = print_people(cut_strip(page, rng) if long_side else page, self.people, people_rng)
+            page = cut_strip(page, rng) if long_side else page
+            page = print_on(page, self.people, people_rng, pictures_alone=True)
         page = photograph(page, rng, long_side) if long_side else page
         page = lay_on_desk(page, desk_rng) if on_desk else page
         write_bytes(path, encode_image(page, ".jpg", quality=_QUALITY))
