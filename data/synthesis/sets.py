@@ -59,8 +59,7 @@ class SetOptions:
         "finger, head, person or face); repeatable; without them those that come with this program")  # fmt: skip
     groups: int = _option(100, (1, 1_000_000), "number of occluded photos")
     seed: int = _option(0, (0, 2**63), "same seed, same bytes")
-    long_side: int = _option(REFERENCE_LONG_SIDE, (0, 100_000),
-        "longer side of the photos in pixels, at least 64, or 0 to keep the pages' size")  # fmt: skip
+    long_side: int = _option(REFERENCE_LONG_SIDE, (64, 100_000), "longer side of the photos in pixels")
     occlusions_per_page: int = _option(4, (1, 1000), "most photos per clean page")
     style: str = _option("contest", tuple(STYLES),
         "contest: hard edges, no shadows; natural: mostly soft edges, shadows, differing light")  # fmt: skip
@@ -79,8 +78,6 @@ class SetOptions:
             if allowed and not (value in allowed if named else allowed[0] <= value <= allowed[1]):
                 expected = (" or " if named else " to ").join(map(str, allowed))
                 raise ValueError(f"{option.name} is {value!r}, expected {expected}")
-        if self.long_side < 64 and (self.long_side or not self.pages):
-            raise ValueError(f"long_side is {self.long_side}, expected at least 64, or 0 where pages are given")
 
 
 class Sources(NamedTuple):
@@ -217,25 +214,21 @@ class _PageMaker:
         options, long_side = self.options, self.options.long_side
         print_it, on_desk = rng.random() < options.printed_photos, desk_rng.random() < options.desks
         people = people_rng.random() < options.printed_people
-        if not self.pages:
-            size = (round(long_side * rng.uniform(0.7, 0.78)), long_side)
-            page, source = draw_page(rng, *(size if rng.random() < 0.8 else size[::-1])), "drawn page"
-        else:
+        if self.pages:
             # Every page once, then all of them again; in place of a broken one any other.
             turn, place = divmod(job.number, len(self.pages))
             order = np.random.default_rng([options.seed, turn]).permutation(len(self.pages))
             others = (rng.integers(len(self.pages)) for _ in itertools.count())
             paths = (self.pages[index] for index in itertools.chain([order[place]], others))
             source, page = self._first_whole("pages", read_rgb, paths)
-            if not (long_side or print_it or people or on_desk) and source.suffix.lower() in (".jpg", ".jpeg"):
-                write_bytes(path, source.read_bytes())
-                return str(source)
+        else:
+            size = (round(long_side * rng.uniform(0.7, 0.78)), long_side)
+            page, source = draw_page(rng, *(size if rng.random() < 0.8 else size[::-1])), "drawn page"
         page = print_on(page, self.pictures, rng) if print_it else page
         if people:
             # Cut first: what is cut off a strip afterwards would take printed people along.
-            page = cut_strip(page, rng) if long_side else page
-            page = print_on(page, self.people, people_rng, pictures_alone=True)
-        page = photograph(page, rng, long_side) if long_side else page
+            page = print_on(cut_strip(page, rng), self.people, people_rng, pictures_alone=True)
+        page = photograph(page, rng, long_side)
         page = lay_on_desk(page, desk_rng) if on_desk else page
         write_bytes(path, encode_image(page, ".jpg", quality=_QUALITY))
         return str(source)

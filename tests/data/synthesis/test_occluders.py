@@ -80,7 +80,6 @@ def test_what_would_float_or_show_a_cut_goes(tmp_path: Path, boxes: tuple, shape
     assert (alpha.shape, np.count_nonzero(alpha)) == (shape, area)
 
 
-
 def test_a_mask_that_is_empty_or_of_another_size_names_its_file(tmp_path: Path) -> None:
     rgba = hand_rgba()
     path = save(tmp_path / "hands" / "a.png", rgba[..., :3])

@@ -106,7 +106,6 @@ def test_hard_edges_are_binary_and_soft_ones_feathered_inwards() -> None:
     assert soft[mask == 0, 0].max() < 60
 
 
-
 def test_ends_of_hair_do_not_float_beside_the_head() -> None:
     rgba = HEAD.rgba.copy()
     rgba[60:66, 5:11] = (60, 40, 30, 255)

@@ -17,7 +17,6 @@ def _laid(seed: int, size: tuple[int, int] = (320, 240)) -> tuple[np.ndarray, np
     return picture, (picture == PAPER).all(2)
 
 
-
 def test_the_desk_shows_round_one_to_four_sides_and_the_page_stays_inside() -> None:
     counts = set()
     for seed in range(60):
