@@ -160,11 +160,13 @@ def create_app(jobs: Jobs, engine: str, names: Iterable[str] = ()) -> FastAPI:
             await asyncio.wrap_future(job.finished)
             if job.state != DONE:
                 raise RefusedError(422 if job.bad else 500, "broken" if job.bad else "failed", job.message)
+            if page > len(job.sizes) and (given or page > 1):
+                raise RefusedError(404, "gone", f"{job.name}: has no picture {page}, but {len(job.sizes)} in all")
             return await run_in_threadpool(_content, job, what, page)
         finally:
             await run_in_threadpool(jobs.remove, job)
 
-    taking = _problems(413, 415, 422, 500, 503)
+    taking = _problems(404, 413, 415, 422, 500, 503)
 
     @app.post("/api/restore", response_class=Response, responses={200: _PICTURE, **taking})
     async def restore(photo: Photo, mask: Mask | None = None, page: Page = 1) -> Response:

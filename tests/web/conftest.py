@@ -57,6 +57,15 @@ def book(kind: str, *heights: int) -> bytes:
     return buffer.getvalue()
 
 
+def blank_book() -> bytes:
+    """A PDF of one page without any picture."""
+    pikepdf, buffer = pytest.importorskip("pikepdf"), io.BytesIO()
+    pdf = pikepdf.new()
+    pdf.add_blank_page()
+    pdf.save(buffer)
+    return buffer.getvalue()
+
+
 def white(height: int, width: int, box=(0, 0, 0, 0)) -> bytes:
     """A mask as a PNG: a white box on black."""
     mask, buffer = np.zeros((height, width), np.uint8), io.BytesIO()

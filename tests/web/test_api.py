@@ -17,7 +17,7 @@ import web
 from inference.folder import restore_folder
 from inference.sources import list_pictures
 from tests.inference.painted import paint_over
-from tests.web.conftest import book, picture, until, white
+from tests.web.conftest import blank_book, book, picture, until, white
 from web.api import create_app
 from web.jobs import Jobs
 from web.photo import Limits, clean_name
@@ -92,6 +92,9 @@ def test_a_file_of_pages_is_restored_as_predict_does_it_looked_at_and_corrected_
     assert client.get(f"/api/jobs/{one['id']}/mask?page=4").status_code == 404
     mask = client.get(f"/api/jobs/{one['id']}/mask?page=2").content
     assert post(client, "/api/mask?page=2", content, name).content == mask
+    for path, given in (("mask", None), ("restore", white(340, 420))):
+        missing = post(client, f"/api/{path}?page=4", content, name, given)
+        assert (missing.status_code, missing.json()["detail"]) == (404, f"{name}: has no picture 4, but 3 in all")
     # Nothing covers the second page, a person says.
     address = f"/api/jobs/{one['id']}/mask?page="
     assert client.post(f"{address}4", files={"mask": white(340, 420)}).status_code == 404
@@ -123,8 +126,11 @@ def test_a_book_has_a_limit_of_pages_tells_how_far_it_is_and_can_be_given_up(ser
 
 
 def test_what_nothing_covers_comes_back_byte_for_byte(serve):
-    clean = picture(kind="JPEG", box=None)
-    assert post(serve(), "/api/restore", clean).content == clean
+    client = serve()
+    for clean in (picture(kind="JPEG", box=None), blank_book()):
+        assert post(client, "/api/restore", clean).content == clean
+    refused = post(client, "/api/restore", blank_book(), mask=white(30, 40)).json()["detail"]
+    assert refused == "page.png: has no picture 1, but 0 in all"
 
 
 def test_a_mask_comes_out_at_the_photos_size_and_goes_in_at_that_or_a_smaller_one(serve):

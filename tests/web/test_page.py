@@ -13,7 +13,7 @@ import pytest
 import uvicorn
 from PIL import Image
 
-from tests.web.conftest import book, picture, until
+from tests.web.conftest import blank_book, book, picture, until
 from web.api import create_app
 from web.jobs import Jobs
 from web.photo import Limits
@@ -179,6 +179,11 @@ def test_a_pdf_is_turned_over_corrected_on_one_page_and_downloaded_whole(visit, 
     assert red(shown(page)) == 0
     name, content = fetched(page, "#download")
     assert (name, content[:5]) == ("scan.pdf", b"%PDF-")
+    give(page, ("drawn.pdf", drawn := blank_book()))
+    page.click("#photos li:nth-child(2) button")
+    expect(page.locator("#wait")).to_have_text("no page of it is a picture")
+    expect(page.locator("#pages")).to_be_hidden()
+    assert fetched(page, "#download")[1] == drawn
 
 
 def test_wheel_keys_and_two_fingers_move_the_picture(visit):
