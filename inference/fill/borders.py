@@ -40,6 +40,7 @@ class BorderRules:
     smallest_corner: float = 0.15  # The same for a corner, whose lines fit more
     entry: float = 8.0  # A line is looked at so far to either side where it is seen, in pixels
     entry_step: float = 0.35  # There the colour steps by this share of what it changes in all, at least
+    corner_parts: int = 3  # The lines of a corner do so in each of so many parts of where they are seen
     depth: int = 3  # Levels of division; 2**depth areas at most, and one at depth 0
     points: int = 2500  # About so many points are looked at, at most: those of a grid
     fewest: int = 60  # A side of fewer points is not divided
@@ -113,7 +114,7 @@ def _best_border(points: np.ndarray, colours: np.ndarray, rules: BorderRules) ->
 
 def _shows_where_it_enters(points: np.ndarray, colours: np.ndarray, border: _Border, rules: BorderRules) -> bool:
     """Whether the colours step at each line wherever it is seen: a shadow's end or a spot of colour divides the points
-    well, too, and is no border of what lies under the occluder.
+    well, too, and is no border of what lies under the occluder. The lines of a corner, which fit more, step all along.
     """
     beyond = _beyond(border, points)
     change = colours[beyond].mean(0) - colours[~beyond].mean(0)
@@ -125,10 +126,12 @@ def _shows_where_it_enters(points: np.ndarray, colours: np.ndarray, border: _Bor
         near = np.flatnonzero((np.abs(across) <= reach) & others)
         along = points[near] @ np.array([-np.sin(line.angle), np.cos(line.angle)])
         order = np.argsort(along, kind="stable")
-        for place in np.split(near[order], np.flatnonzero(np.diff(along[order]) > 2 * reach) + 1):
-            far = across[place] > 0
+        places = np.split(near[order], np.flatnonzero(np.diff(along[order]) > 2 * reach) + 1)
+        parts = 1 if len(border) == 1 else rules.corner_parts
+        for part in (part for place in places for part in np.array_split(place, parts)):
+            far = across[part] > 0
             if min(far.sum(), (~far).sum()) >= 3:
-                step = np.median(colours[place[far]], 0) - np.median(colours[place[~far]], 0)
+                step = np.median(colours[part[far]], 0) - np.median(colours[part[~far]], 0)
                 if step @ change < rules.entry_step * (change @ change):
                     return False
     return True

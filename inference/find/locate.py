@@ -68,15 +68,18 @@ def locate_whole(locator: TileFunction, picture: np.ndarray, sides: Sequence[int
     """The same by a locator, which sees whole pictures and nothing but whole ones.
 
     `locator` makes logits, float32 [1, 1, h, w], of [1, 3, h, w], sides multiples of `LOCATOR_STRIDE`; `sides` are the
-    long sides of the copies that it sees, for which no picture is enlarged.
+    long sides of the copies that it sees, each also mirrored; no picture is enlarged for them.
     """
     size = picture.shape[:2]
     looks = []
     # In steps of the stride, so that photos of nearly one shape need one compilation.
     for copy in dict.fromkeys(look_size(*size, side) for side in sides):
-        tile = np.ascontiguousarray(to_float(shrink(picture, copy)).transpose(2, 0, 1)[None])
-        # The logistic function, which overflows nowhere in this form.
-        looks.append(cv2.resize(0.5 * np.tanh(0.5 * locator(tile)[0, 0]) + 0.5, size[::-1]))
+        tile = to_float(shrink(picture, copy)).transpose(2, 0, 1)[None]
+        # As it is and mirrored: what it takes for a hand one way only is mostly none.
+        for way in (1, -1):
+            logits = locator(np.ascontiguousarray(tile[..., ::way]))[0, 0, :, ::way]
+            # The logistic function, which overflows nowhere in this form.
+            looks.append(cv2.resize(0.5 * np.tanh(0.5 * logits) + 0.5, size[::-1]))
     return _decided(picture, np.mean(looks, axis=0, dtype=np.float32), rules, None)
 
 

@@ -61,7 +61,7 @@ class OcclusionRules:
 # and what shape it has matters no more, only how certain it is.
 LOCATOR_RULES = OcclusionRules(
     contact=0.0, strip=inf, line=inf, table=inf, speck=0.0004,
-    wide_confidence=0.78, small_confidence=0.78, narrow_confidence=0.78, strip_confidence=0.78, inner_confidence=0.82,
+    wide_confidence=0.74, small_confidence=0.74, narrow_confidence=0.74, strip_confidence=0.74, inner_confidence=0.78,
 )  # fmt: skip
 
 # A network without a gate changes every pixel a little; this much is taken for a removal, as the contest's teams did.

@@ -58,6 +58,13 @@ def test_a_slope_of_light_noise_and_a_spot_are_no_borders():
         assert not straight_areas(np.asarray(picture, np.uint8), ring(), rules).any()
 
 
+def test_a_band_that_shows_on_one_side_is_no_corner():
+    picture = sheet((-9, -9), (209, -9), (209, 160), (-9, 160))
+    picture[50:100, 60:] = (150, 150, 150)
+    corners = [straight_areas(picture, ring(), BorderRules(corner_parts=parts)).any() for parts in (1, 3)]
+    assert corners == [True, False]  # a wedge between a line along the band and one across the whole hole
+
+
 @pytest.mark.parametrize("count", range(1, 9))
 def test_a_rule_that_allows_few_points_is_no_trap(count):
     picture = np.array([[[0] * 3, [255] * 3, [90, 0, 200]] * 3], np.uint8)[:, :count]

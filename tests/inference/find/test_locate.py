@@ -82,13 +82,14 @@ def test_any_size_and_any_mask(shape, part):
 
 
 def test_a_locator_sees_whole_copies_whose_sides_are_steps_of_32() -> None:
-    """A blob in one corner of a photo of odd size comes back in that corner, from the mean of two looks."""
+    """A blob in one corner of a photo of odd size comes back in that corner, from the mean of two looks, each
+    also mirrored."""
     finds_red = StandIn(lambda tile: np.where(tile[:, :1] - tile[:, 1:2] > 0.3, np.float32(8), np.float32(-8)))
     truth = np.zeros((1000, 740), np.uint8)
     truth[700:, :200] = 1
     picture = np.where(truth[..., None] > 0, np.uint8([220, 40, 40]), np.uint8(200))
     found = locate_whole(finds_red, picture, (512, 320), OcclusionRules())
-    assert finds_red.tiles == [(1, 3, 512, 384), (1, 3, 320, 224)]
+    assert finds_red.tiles == 2 * [(1, 3, 512, 384)] + 2 * [(1, 3, 320, 224)]
     assert (found.occluders, found.output) == (1, None)
     assert (found.mask != truth).mean() < 0.005
     # One look says yes and the other no: the mean is a half, and both together decide.
