@@ -204,10 +204,10 @@ def read_rgba(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray | No
     """What `read_rgb` gives, and the alpha channel (uint8 height x width, upright) or None."""
     with open_picture(path) as image:
         decode_picture(image, path)
-        orientation, alpha = stored_orientation(image), None
-        if image.mode in ("RGBA", "LA", "PA"):
-            alpha = turn_upright(np.asarray(image.convert("RGBA").getchannel("A")), orientation)
-        return turn_upright(to_array(_flatten(image)), orientation), alpha
+        alpha = image.convert("RGBA").getchannel("A") if image.mode in ("RGBA", "LA", "PA") else None
+        orientation = stored_orientation(image)
+        return turn_upright(to_array(_flatten(image)), orientation), (
+            None if alpha is None else turn_upright(np.asarray(alpha), orientation))
 
 
 def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:

@@ -174,20 +174,20 @@ class Restorer:
 
     def introduce(self) -> str:
         """With what, in plain words: the weights and what runs them."""
-        backend = self._backend
-        return f"with {self.weights or 'weights of its own'}, {backend.name} {backend.precision} on {backend.device}"
+        return f"with {self.weights or 'weights of its own'}, {self._engine()}"
 
     def describe(self) -> str:
         """One line for the log: what runs where, how exactly, in which mode, with which windows of TLC."""
-        backend = self._backend
         scale = "" if self.scale == "auto" else f", scale {self.scale:g}"
         flips = ", mean over four mirrorings" if self.tta else ""
         plain = ", the plain network: the whole picture changes" if self._is_plain else ""
-        how = f"mode {self.mode}{scale}{flips}{plain}"
         sides = " and ".join(map(str, self.settings.locator_sides))
         tells = f"a locator looks at {sides} px" if self._locator is not None else self.tlc
         file = f"; {self.weights}" if self.weights else ""
-        return f"{backend.name} {backend.precision} on {backend.device}, {how}; {tells}{file}"
+        return f"{self._engine()}, mode {self.mode}{scale}{flips}{plain}; {tells}{file}"
+
+    def _engine(self) -> str:
+        return f"{self._backend.name} {self._backend.precision} on {self._backend.device}"
 
     def __call__(
         self, image: Picture, mask: np.ndarray | None = None, mask_mode: MaskMode = "replace", fill: bool = True
