@@ -101,8 +101,7 @@ class Learner:
             load_arrays(self.network, weights.locator.params if self.finds else weights.params)
         except (OSError, ValueError) as error:
             lost = f"{looked_for(init)}; make it first" if isinstance(error, OSError) else ""
-            raise ConfigError(f"train.init: {sentence(error)}{lost}, give other weights (.pdparams) or null for random "
-                              "ones") from error
+            raise ConfigError(f"train.init: {sentence(error)}{lost}, give other weights, or null for none") from error
 
     def backward(self, batch: dict[str, Any]) -> dict[str, paddle.Tensor]:
         """Computes the gradients of one batch; returns the scalars loss, gradient_norm and every term of the loss."""

@@ -193,9 +193,8 @@ def _faults(config: Config) -> Iterator[str]:
     default = PredictConfig().long_side
     own_size = predict.downscale == 1 and predict.long_side not in (0, default)
     if not data.whole and predict.downscale != data.downscale and not own_size:
-        yield (f"predict.downscale: {predict.downscale}, but the patches come from photos shrunk by data.downscale "
-               f"{data.downscale}; set both to the same, or predict.downscale: 1 and a predict.long_side of its own "
-               f"(other than the default {default})")
+        yield (f"predict.downscale: {predict.downscale}, but patches are shrunk by data.downscale {data.downscale}; "
+               f"set both to the same, or predict.downscale: 1 and a predict.long_side other than {default}")
 
 
 def _faults_of_model(config: Config) -> Iterator[str]:
@@ -207,8 +206,7 @@ def _faults_of_model(config: Config) -> Iterator[str]:
             if key not in ("network", "preset") and getattr(model, key) != value:
                 yield f"model.{key}: is for a NAFNet; a Restormer is its preset's, and restores whole pictures"
         if predict.tlc_ratio:
-            yield ("predict.tlc_ratio: a Restormer has no channel means that TLC could make local ones; set "
-                   "predict.tlc_ratio: 0")
+            yield "predict.tlc_ratio: a Restormer has no channel means that TLC could make local ones; set it to 0"
         return
     if model.preset in RESTORMER_PRESETS:
         yield f"model.preset: {model.preset} is a Restormer's; set model.network: restormer, or take a NAFNet's"
@@ -216,8 +214,7 @@ def _faults_of_model(config: Config) -> Iterator[str]:
     if down != up:
         yield f"model.decoder_blocks: {up} levels up, but {down} down (model.encoder_blocks, preset {model.preset})"
     if model.mask_input and (model.gate or model.network == "locator" or predict.fill != "network"):
-        yield ("model.mask_input: true is for a NAFNet that is told the mask and paints; set model.network: nafnet, "
-               "model.gate: false and predict.fill: network")
+        yield "model.mask_input: true needs model.network: nafnet, model.gate: false and predict.fill: network"
 
 
 def _faults_of_stages(config: Config) -> Iterator[str]:
@@ -226,8 +223,7 @@ def _faults_of_stages(config: Config) -> Iterator[str]:
         if model.gate or config.predict.fill != "page":
             yield "model.network: a locator paints nothing; set model.gate: false and predict.fill: page"
         if not data.whole or any(stage.patch % 32 for stage in stages):
-            yield ("model.network: a locator sees whole photographs; set data.whole: true, and stages whose patch is "
-                   "a multiple of 32")
+            yield "model.network: a locator sees whole photographs; set data.whole: true, patches to multiples of 32"
     elif data.whole:
         yield "data.whole: true is for model.network: locator; a NAFNet learns from patches"
     if not stages:
@@ -254,14 +250,13 @@ def _faults_of_loss(config: Config) -> Iterator[str]:
             yield f"{key} needs the occlusion mask; set model.gate: true or remove the term"
         for number, stage in enumerate(config.train.stages):
             if stage.patch < term.minimum_patch:
-                yield (f"train.stages.{number}.patch: {stage.patch} is too small for loss.{index} ({term.name}), which "
-                       f"needs at least {term.minimum_patch}")
+                needs = f"loss.{index} ({term.name}), which needs {term.minimum_patch}"
+                yield f"train.stages.{number}.patch: {stage.patch} is too small for {needs}"
     counting = [term for term in config.loss if term.weight]
     if not counting:
         yield "loss: at least one term with a weight above 0 is needed, such as {name: l1, weight: 1.0}"
     if gate and not any("mask_logit" in term.inputs for term in counting):
-        yield ("model.gate: true, but no term of the loss teaches the predicted occlusion mask; add mask_bce or "
-               "mask_dice with a weight above 0, or set model.gate: false")
+        yield "model.gate: true, but no term of the loss teaches the mask; add mask_bce or mask_dice, or set false"
 
 
 def _faults_of_schedule(config: Config) -> Iterator[str]:
@@ -271,8 +266,7 @@ def _faults_of_schedule(config: Config) -> Iterator[str]:
         if not borders[index] < restart < iterations:
             yield f"schedule.restarts.{index}: {restart} does not lie between {borders[index]} and {iterations}"
     if len(schedule.eta_min) not in (1, len(borders) - 1):
-        yield (f"schedule.eta_min: {len(schedule.eta_min)} values, expected one for all or one for each of the "
-               f"{len(borders) - 1} periods")
+        yield f"schedule.eta_min: {len(schedule.eta_min)} values, expected 1 or those of {len(borders) - 1} periods"
     for index, lowest in enumerate(schedule.eta_min):
         if lowest > highest:
             yield f"schedule.eta_min.{index}: {lowest} is above optimizer.learning_rate {highest}"

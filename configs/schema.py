@@ -189,10 +189,6 @@ class PredictConfig:
     mask_threshold: float = setting("From which probability a pixel counts as occluded.", 0.5, 0.001, 1)
     fill: Literal["network", "page"] = setting("What is pasted: the network's picture or the page around.", "network")
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for a weights file."""
-        return asdict(self)
-
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> PredictConfig:
         """The settings in a weights file, defaults for what is missing; `ConfigError` for unknown or bad ones."""

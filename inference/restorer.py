@@ -17,7 +17,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal, Union, get_args
 
@@ -144,7 +144,7 @@ class Restorer:
         width = weights.model.get("width", 2 * weights.model.get("dim", 0))
         self._set_up(restorer, settings, scale, mode, tta, locator, width, told)
         self.weights = weights.file.name if weights.file else ""
-        self.fingerprint = _fingerprint(weights, [settings.to_dict(), mode, str(scale), tta])
+        self.fingerprint = _fingerprint(weights, [asdict(settings), mode, str(scale), tta])
 
     @classmethod
     def from_backend(

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from data.contest.lists import ANNOTATION, is_contest, read_contest, read_list
+from data.contest.lists import is_contest, read_contest, read_list
 from data.images import IMAGE_SUFFIXES, pictures_below, read_rgb
 from data.masks import read_mask
 from metrics.score import MEASURES, evaluate, mean
@@ -62,8 +62,7 @@ def read_truths(source: Path) -> list[Truth]:
     if source.suffix == ".txt" and source.is_file():
         lines = read_list(source)
         return _occlusions([(one.clean, one.mask, os.path.relpath(one.occluded, source.parent)) for one in lines])
-    raise ValueError(f"{source}: expected a folder of clean pictures, a contest folder with {ANNOTATION}, or a list "
-                        "file (.txt)")
+    raise ValueError(f"{source}: expected a folder of clean pictures, a contest folder, or a list file (.txt)")
 
 
 def _occlusions(rows: list[tuple[Path, Path, str]]) -> list[Truth]:

@@ -59,8 +59,7 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
     """Reads a file of `save_weights`; `ValueError`: torn, of another kind or a newer version, or NaN and infinite."""
     tree, name = load_tree(path), os.fspath(path)
     if not isinstance(tree, dict) or "params" not in tree or "model" not in tree:
-        raise ValueError(f"{name}: holds no 'model' and 'params'; weights of other projects are brought in "
-                         "with `python -m models.convert IN OUT.pdparams`")
+        raise ValueError(f"{name}: holds no 'model' and 'params'; `python -m models.convert` brings other weights in")
     if tree.get("format") != FORMAT:
         raise ValueError(f"{name}: format {tree.get('format')!r}, this version reads format {FORMAT}")
     tree = {"predict": {}, "origin": {}, **tree}
@@ -68,8 +67,7 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
     for place, part in (("", tree), ("locator.", {"model": {}, "params": {}} if locator is None else locator)):
         for key in ("model", "params", "predict", "origin")[: 4 if part is tree else 2]:
             if not isinstance(part, dict) or not isinstance(part.get(key), dict):
-                raise ValueError(f"{name}: {place}{key}: expected names and values; this file was not written by "
-                                 "train.py or models.convert")
+                raise ValueError(f"{name}: {place}{key}: expected names and values; it is no file of this project's")
         fault = array_fault(part["params"])
         if fault:
             raise ValueError(f"{name}: {place}params: {fault}; take an earlier file, or train it anew")
@@ -112,8 +110,7 @@ def _restormer_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     dim, inputs = arrays["patch_embed.proj.weight"].shape[:2]
     outputs, hidden = arrays["output.weight"].shape[0], arrays["latent.0.ffn.project_out.weight"].shape[1]
     if (inputs, outputs) != (3, 3) or any(name.startswith("skip_conv.") for name in arrays):
-        raise ValueError(f"a Restormer that takes {inputs} channels and makes {outputs}; expected one of RGB pictures, "
-                         "in and out, and not the one for dual pixels")
+        raise ValueError(f"a Restormer that takes {inputs} channels and makes {outputs}; expected RGB, in and out")
     levels = [*(f"encoder_level{level}" for level in (1, 2, 3)), "latent"]
     return {
         "dim": dim, "num_blocks": [_count(arrays, rf"{level}\.(\d+)\.") for level in levels],
@@ -142,8 +139,7 @@ def load_arrays(network: nn.Layer, arrays: Mapping[str, np.ndarray]) -> None:
     try:
         set_tensors(network.state_dict(), arrays)
     except ValueError as error:
-        raise ValueError(f"the weights do not fit this network, {error}. Check that width, blocks and gate are those "
-                         "that the weights were trained with") from error
+        raise ValueError(f"the weights do not fit this network's width, blocks or gate, {error}") from error
 
 
 def network_of(weights: Weights) -> NAFNet | Restormer | Locator:
@@ -163,8 +159,7 @@ def network_of(weights: Weights) -> NAFNet | Restormer | Locator:
     told = {key: list(value) if isinstance(value, tuple) else value for key, value in weights.model.items()}
     differing = {key: value for key, value in told.items() if value != shown.get(key, False)}
     if differing:
-        raise ValueError(f"the weights describe a network with {differing}, but their arrays show {shown}; update the "
-                         "project, or convert the original weights again")
+        raise ValueError(f"the weights describe a network with {differing}, but their arrays show {shown}")
     network = (Locator if "widths" in shown else Restormer if "dim" in shown else NAFNet)(**weights.model)
     load_arrays(network, weights.params)
     network.eval()

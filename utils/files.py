@@ -214,8 +214,8 @@ def load_tree(path: str | os.PathLike[str]) -> Any:
     except UnsafeFileError as error:
         raise UnsafeFileError(f"{os.fspath(path)}: {error}") from error
     except Exception as error:
-        raise ValueError(f"{os.fspath(path)}: not a whole file of weights or checkpoints ({type(error).__name__}: "
-                         f"{error}); it may be cut short: copy or make it again") from error
+        fault = f"not a whole file of weights or checkpoints ({type(error).__name__}: {error})"
+        raise ValueError(f"{os.fspath(path)}: {fault}; it may be cut short: copy or make it again") from error
 
 
 def array_fault(arrays: Mapping[str, Any]) -> str | None:

@@ -291,7 +291,7 @@ def test_phases_hand_their_weights_on():
 
 def test_predict_settings_survive_a_weights_file_and_refuse_newer_keys():
     settings = PredictConfig(long_side=1024, tlc_ratio=2.5)
-    assert PredictConfig.from_dict(settings.to_dict()) == settings
+    assert PredictConfig.from_dict(asdict(settings)) == settings
     assert PredictConfig.from_dict({"long_side": 1024}) == PredictConfig(long_side=1024)
     with pytest.raises(ConfigError, match=r"predict\.sharpen: unknown key"):
         PredictConfig.from_dict({"sharpen": 1})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import numpy as np
 
 from configs.schema import PredictConfig
@@ -18,7 +20,7 @@ def small_weights(seed: int = 0, gate: bool = True) -> Weights:
     network = random_network(
         seed, width=4, encoder_blocks=[1, 1], middle_blocks=1, decoder_blocks=[1, 1], gate=gate
     )
-    return Weights(params=arrays_of(network), model=network.config, predict=SETTINGS.to_dict())
+    return Weights(params=arrays_of(network), model=network.config, predict=asdict(SETTINGS))
 
 
 def small_graph(settings: PredictConfig = SETTINGS, **arguments: object) -> Graph:

@@ -87,8 +87,7 @@ class CheckpointFolder:
         if not present:
             return self.last, None
         names = ", ".join(path.name for path in present)
-        raise CheckpointError(f"{self.folder}: none of {names} can be read; give another one with --resume CHECKPOINT, "
-                              "or start anew in another output folder")
+        raise CheckpointError(f"{self.folder}: none of {names} can be read; give another to --resume, or start anew")
 
 
 def optimizer_arrays(optimizer: paddle.optimizer.Optimizer, network: paddle.nn.Layer) -> dict[str, dict[str, Any]]:

@@ -68,9 +68,8 @@ class RunFolder:
         if refused:
             raise CheckpointError(f"{self.output}: refused by another process, whose message says why")
         if highest != -negative_lowest:
-            raise CheckpointError(f"{self.output}: the processes would start from different iterations, "
-                                  f"{-negative_lowest:g} to {highest:g}. The folder has to be the same one on all "
-                                  "machines; or name a start that all read: --resume CHECKPOINT")
+            apart = f"the processes would start from different iterations, {-negative_lowest:g} to {highest:g}"
+            raise CheckpointError(f"{self.output}: {apart}; share the folder, or name a start: --resume CHECKPOINT")
         self.best = state["best"] if state else None
         return state
 
@@ -85,8 +84,7 @@ class RunFolder:
         except (BlockingIOError, PermissionError) as error:
             self._lock.seek(0)
             holder = self._lock.read().strip() or "another run"
-            raise CheckpointError(f"{self.output} is being written by {holder}; wait until that has ended, or choose "
-                                  "another output") from error
+            raise CheckpointError(f"{self.output} is written by {holder}; wait, or choose another output") from error
         except OSError as error:
             _log.warning("%s cannot be locked (%s): start no second run there", self.output, error.strerror)
         self._lock.truncate(0)
@@ -99,11 +97,10 @@ class RunFolder:
         if resume is None and not auto:
             if self.checkpoints.present():
                 raise CheckpointError(f"{folder} holds the checkpoints of a run: go on with --resume or --auto-resume, "
-                                      "or start anew in another folder (-o output=...) or after removing this one")
+                                      "or start anew in another folder (-o output=...)")
             return None
         if resume and not Path(resume).is_file():
-            raise CheckpointError(f"--resume: {resume} is no file; give a checkpoint (*.pdckpt), or no name at all to "
-                                  f"go on from the newest whole one of {folder}")
+            raise CheckpointError(f"--resume: {resume} is no file; give a checkpoint (*.pdckpt), or no name at all")
         if resume:
             path, state = Path(resume), load_checkpoint(resume)
         else:
@@ -120,9 +117,8 @@ class RunFolder:
         refused = [f"{key}: {saved!r} in the checkpoint, {current!r} now" for key, saved, current in differences
                    if f"{key}.".startswith(tuple(f"{name}." for name in FIXED_KEYS))]
         if refused:
-            raise CheckpointError(f"{path}: the config has changed where a run cannot change on its way "
-                                  f"({'; '.join(refused)}). Restore these keys, or start a new run in another output "
-                                  "folder with train.init set to the weights")
+            raise CheckpointError(f"{path}: the config has changed where a run cannot ({'; '.join(refused)}). Restore "
+                                  "these keys, or start a new run in another output with train.init set to the weights")
         self.say(f"going on from {path}, iteration {state['iteration']}")
         for key, before, now in differences:
             self.say(f"changed: {key} was {before!r}, is {now!r} from here on")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def test_a_network_sees_colours_and_mask_and_paints_the_hole_only():
 
 def restorer_weights(**locator: Weights) -> Weights:
     network = random_network(1, width=4, encoder_blocks=[1, 1], middle_blocks=1, decoder_blocks=[1, 1], mask_input=True)
-    predict = {**SETTINGS.to_dict(), "fill": "network", "tile": 128}
+    predict = {**asdict(SETTINGS), "fill": "network", "tile": 128}
     return Weights(arrays_of(network), network.config, predict, **locator)
 
 
