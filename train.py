@@ -117,7 +117,8 @@ class Learner:
         else:
             result = output.astype("float32")
             restored = result if told else None
-        loss, terms = self.loss(result, batch["clean"], restored, logit, batch["mask"])
+        # All in float32: fp16 has neither the range for squares nor the precision for variances.
+        loss, terms = self.loss({**batch, "result": result, "restored": restored, "mask_logit": logit})
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
         gradients = [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]

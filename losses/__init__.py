@@ -6,7 +6,7 @@ Pictures are float32 [N, 3, H, W] with white = 1, masks [N, 1, H, W] with 1 = oc
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -133,39 +133,32 @@ LOSSES: dict[str, Callable[..., paddle.Tensor]] = {
 
 
 class TotalLoss:
-    """Weighted sum of the terms of a config (`Config.loss`); computed in float32, whatever autocast says."""
+    """Weighted sum of the terms of a config (`Config.loss`)."""
 
     def __init__(self, terms: Sequence[LossTerm]) -> None:
         self.terms, self._range_checked = tuple(terms), False
 
-    def __call__(
-        self, result: paddle.Tensor, clean: paddle.Tensor, restored: paddle.Tensor | None = None,
-        mask_logit: paddle.Tensor | None = None, mask: paddle.Tensor | None = None,
-    ) -> tuple[paddle.Tensor, dict[str, paddle.Tensor]]:  # fmt: skip
+    def __call__(self, tensors: Mapping[str, paddle.Tensor]) -> tuple[paddle.Tensor, dict[str, paddle.Tensor]]:
         """(The sum, to call backward on; name -> the term's value without its weight, cut off from the graph).
 
-        `result` is what the network hands out, after the gate; `restored` the picture before the gate and `mask_logit`
-        the mask before the sigmoid, None without a gate. ValueError: the first `clean` is not in [0, 1].
+        `tensors`, in float32: `clean`, `mask`, `result`, what the network hands out, and where it has them `restored`,
+        the picture before the gate, and `mask_logit`. ValueError: the first `clean` is not in [0, 1].
         """
-        given = {"result": result, "clean": clean, "restored": restored, "mask_logit": mask_logit, "mask": mask}
         # The first batch only, because each look waits for the device.
         if not self._range_checked:
             # The fault of the original: pictures of one range, and MS-SSIM with the constants of another. The numbers
             # are NumPy's, since those of Paddle 2.6 pass over NaN.
-            values = clean.astype("float32").numpy()
+            values = tensors["clean"].numpy()
             # Resizing in float32 may overshoot white by a rounding error; written so that NaN is refused.
             if not (values.min() >= -1e-4 and values.max() <= 1 + 1e-4):
                 found = f"[{values.min():g}, {values.max():g}]"
                 raise ValueError(f"the clean values lie in {found}, expected [0, 1]: white is 1")
             self._range_checked = True
         total, values = paddle.zeros([], dtype="float32"), {}
-        with paddle.amp.auto_cast(enable=False):
-            # fp16 has neither the range for squares nor the precision for variances.
-            tensors = {name: tensor.astype("float32") for name, tensor in given.items() if tensor is not None}
-            for term in self.terms:
-                settings = {key: value for key, value in asdict(term).items() if key not in ("name", "weight")}
-                value = LOSSES[term.name](**{name: tensors[name] for name in term.inputs}, **settings)
-                values[term.name] = value.detach()
-                if term.weight:
-                    total = total + term.weight * value
+        for term in self.terms:
+            settings = {key: value for key, value in asdict(term).items() if key not in ("name", "weight")}
+            value = LOSSES[term.name](**{name: tensors[name] for name in term.inputs}, **settings)
+            values[term.name] = value.detach()
+            if term.weight:
+                total = total + term.weight * value
         return total, values

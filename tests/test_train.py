@@ -248,12 +248,12 @@ class PoisonedLoss(train.TotalLoss):
 
     poison = "value"
 
-    def __call__(self, result, *others):
+    def __call__(self, tensors):
         self.calls = getattr(self, "calls", 0) + 1
-        loss, terms = super().__call__(result, *others)
+        loss, terms = super().__call__(tensors)
         if self.calls == 7:
             # The gradient of sqrt at 0 is infinite, and infinite times 0 is NaN.
-            loss = loss * float("nan") if self.poison == "value" else loss + (result * 0).square().sum().sqrt()
+            loss = loss * float("nan") if self.poison == "value" else loss + (tensors["result"] * 0).square().sum().sqrt()
         return loss, terms
 
 

@@ -14,7 +14,7 @@ from paddle.static import InputSpec
 
 from configs.schema import PRESETS
 from models import nafnet
-from models.nafnet import Convolution, NAFBlock, NAFNet, apply_gate, eager_on_cpu, joined
+from models.nafnet import Convolution, NAFBlock, NAFNet, eager_on_cpu, joined
 from models.tlc import convert_to_local
 from models.weights import load_arrays
 from tests.models.networks import SMALL, TINY, build, drawn_arrays, random_network, random_picture
@@ -102,15 +102,6 @@ def test_a_restorer_equals_its_twin_in_pytorch_and_changes_the_mask_only():
     stays = np.broadcast_to(~mask, picture.shape)
     np.testing.assert_array_equal(painted[stays], picture[stays])
     assert np.abs(painted - picture)[~stays].mean() > 0.01
-
-
-def test_covered_pixels_are_restored_and_the_others_stay():
-    x, restored = random_picture(2, 3, seed=1), random_picture(2, 3, seed=2)
-    logit = np.float32([[[[-200, 200, 0], [200, -200, 0]]]])
-    share = np.float32([[0, 1, 0.5], [1, 0, 0.5]])
-    result = apply_gate(*map(paddle.to_tensor, (x, restored, logit))).numpy()
-    np.testing.assert_allclose(result, x + share * (restored - x), atol=1e-6)
-    np.testing.assert_array_equal(result[..., share == 0], x[..., share == 0])
 
 
 @pytest.mark.parametrize("local", [False, True])
