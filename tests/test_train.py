@@ -253,7 +253,8 @@ class PoisonedLoss(train.TotalLoss):
         loss, terms = super().__call__(tensors)
         if self.calls == 7:
             # The gradient of sqrt at 0 is infinite, and infinite times 0 is NaN.
-            loss = loss * float("nan") if self.poison == "value" else loss + (tensors["result"] * 0).square().sum().sqrt()
+            zero = (tensors["result"] * 0).square().sum()
+            loss = loss * float("nan") if self.poison == "value" else loss + zero.sqrt()
         return loss, terms
 
 
