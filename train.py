@@ -187,7 +187,7 @@ def train(config: Config, device: str, run: RunFolder, saved: dict[str, Any] | N
     pages = validation_pages(config.data.val_pages, config.validation.pages) if every else []
     # What the restorer starts from is filled as it is in prediction.
     fill = partial(fill_patch, long_side=config.predict.long_side) if config.model.mask_input else None
-    loader = make_loader(config, start, processes.rank, processes.world, fill)
+    batches = make_loader(config, start, processes.rank, processes.world, fill)
     if config.train.amp != "none" and device == "cpu":
         run.say(f"train.amp: {config.train.amp} needs a GPU; this run computes in float32")
     count = sum(math.prod(parameter.shape) for parameter in learner.network.parameters())
@@ -197,7 +197,6 @@ def train(config: Config, device: str, run: RunFolder, saved: dict[str, Any] | N
     bar = progress(total=total, initial=start, unit="iteration", dynamic_ncols=True, disable=not processes.first)
     window, patches, seconds = [], 0, 0.0
     with bar, StopRequest() as stop:
-        batches = iter(loader)
         for iteration in range(start, total):
             begin = time.perf_counter()
             batch = next(batches)

@@ -18,6 +18,7 @@ import paddle
 import pytest
 import yaml
 
+import predict
 import train
 from configs.load import load_config
 from configs.parsing import ConfigError
@@ -158,6 +159,17 @@ def test_a_restorer_is_shown_what_was_filled_resumes_and_is_validated_with_the_t
     weights = load_weights(runs[0] / "model_last.pdparams")
     assert weights.model["mask_input"] is True
     assert weights.params["intro.weight"].shape[1] == 4
+
+
+def test_a_restormer_learns_and_predict_reads_its_file(prepared, tmp_path):
+    restormer = ("model={network: restormer, preset: restormer_tiny}", "predict.tlc_ratio=0", "loss=[{name: l1}]")
+    assert train.main(command(prepared, tmp_path / "run", *restormer, *QUIET)) == 0
+    losses = [item["loss"] for item in records(tmp_path / "run")]
+    assert losses[5] < losses[0]
+    for mode in ("tiles", "full"):
+        photo, weights = prepared / "occluded" / "0.png", tmp_path / "run" / "model_last.pdparams"
+        assert predict.main([str(photo), str(tmp_path / mode), "--weights", str(weights), "--mode", mode]) == 0
+        assert cv2.imread(str(next((tmp_path / mode).glob("*.png")))).shape == (48, 48, 3)
 
 
 def test_the_folder_holds_all_that_a_user_needs(straight):

@@ -1,4 +1,4 @@
-"""Restormer against the authors' PyTorch code, trained by train.py, used by predict.py, refused where it does not fit.
+"""Restormer against the authors' PyTorch code, and refused where it does not fit.
 
 data/restormer_check.npz: parameter names and shapes, and the outputs of the official network (dim 8, blocks 1 1 1 2,
 one of refinement; once with centred norms, once without and with biases) for the picture and parameters drawn below.
@@ -8,23 +8,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import paddle
 import pytest
 from safetensors.numpy import save_file
 
-import predict
-import train
 from configs.schema import RESTORMER_PRESETS
-from data.contest.lists import PatchPaths, write_list
 from inference.engines.runtimes import BackendError
 from inference.export import export
 from inference.restorer import Restorer
 from models.convert import convert
 from models.restormer import Restormer
 from models.weights import Weights, arrays_of, load_weights, network_of, save_weights
-from utils.training.journal import read_metrics
 
 CHECK = np.load(Path(__file__).parent / "data" / "restormer_check.npz")
 KINDS = {"centred": {"bias": False, "centred": True}, "plain": {"bias": True, "centred": False}}
@@ -49,28 +44,6 @@ def test_an_official_checkpoint_gives_the_official_picture(tmp_path, kind):
     assert weights.predict == {"tlc_ratio": 0}
     picture = np.random.default_rng(5).random((1, 3, 24, 40), dtype=np.float32)
     np.testing.assert_allclose(network_of(weights)(paddle.to_tensor(picture)).numpy(), CHECK[kind], atol=1e-4, rtol=0)
-
-
-def test_train_lowers_the_loss_and_predict_reads_its_file(tmp_path, capsys):
-    paths = PatchPaths(*(tmp_path / f"{kind}.png" for kind in ("gt", "occluded", "mask")))
-    clean = np.full((48, 48, 3), 220, np.uint8)
-    for path, inside in zip(paths, (220, 60, 255), strict=True):
-        picture = np.zeros((48, 48), np.uint8) if path == paths[2] else clean.copy()
-        picture[10:40, 10:40] = inside
-        cv2.imwrite(str(path), picture)
-    write_list(tmp_path / "list.txt", [paths])
-    run = [f"output={tmp_path / 'run'}", f"data.train_list={tmp_path / 'list.txt'}", "data.workers=0", "data.crop=48",
-           "data.flips=false", "data.rotations=false", "model.preset=restormer_tiny", "validation.every=0",
-           "train.iterations=2", "train.stages=[{iterations: 2, batch: 1, patch: 48}]", "train.log_every=1",
-           "schedule.restarts=[]", "schedule.eta_min=[1e-6]"]  # fmt: skip
-    assert train.main(["-c", CONFIG, "--device", "cpu", "-o", *run]) == 0
-    first, second = read_metrics(tmp_path / "run" / "metrics.jsonl")
-    assert second["loss"] < first["loss"]
-    file = tmp_path / "run" / "model_last.pdparams"
-    for mode in ("tiles", "full"):
-        done = predict.main([str(paths.occluded), str(tmp_path / mode), "--weights", str(file), "--mode", mode])
-        assert done == 0, capsys.readouterr().err
-        assert cv2.imread(str(next((tmp_path / mode).glob("*.png")))).shape == (48, 48, 3)
 
 
 def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path):

@@ -109,8 +109,7 @@ def draw_series(
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter
 
-    columns = min(3, len(series))
-    rows = -(-len(series) // columns)
+    columns, rows = min(3, len(series)), -(-len(series) // 3)
     figure = Figure(figsize=(4.5 * columns, 3 * rows))
     figure.subplots_adjust(left=0.06, right=0.98, top=1 - 0.1 / rows, bottom=0.16 / rows, hspace=0.4)
     for place, (name, points) in enumerate(series.items(), 1):
