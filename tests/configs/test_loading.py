@@ -108,7 +108,7 @@ def test_refusals_name_override_key_and_expectation(minimal, override, message):
         (LOCATOR, ["loss=[{name: l1}]"], r"loss\.0\.name: l1 compares pictures"),
         (LOCATOR, ["data.whole=false"], r"model\.network: .* sees whole photographs"),
         (LOCATOR, ["predict.fill=network"], r"model\.network: .* paints nothing"),
-        (LOCATOR, ["train.stages.0.patch=100"], "multiple of 32"),
+        (LOCATOR, ["train.stages.0.patch=100"], "multiples of 32"),
         (RESTORER, ["predict.fill=page"], r"model\.mask_input: .* predict\.fill: network"),
         (RESTORER, ["loss=[{name: mask_bce}]"], r"loss\.0\.name: mask_bce needs"),
         (RESTORMER, ["model.gate=true"], r"model\.gate: is for a NAFNet"),
