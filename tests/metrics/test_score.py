@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metrics.score import contest_score, evaluate, halve, mean, ms_ssim, psnr
+from metrics.score import contest_score, evaluate, mean, ms_ssim, psnr
 from tests.metrics.reference_pictures import as_bytes, noise, page, pairs
 
 PAIRS = {name: (as_bytes(result), as_bytes(clean)) for name, (result, clean) in pairs().items()}
@@ -39,14 +39,6 @@ def test_psnr_on_views_and_inside_a_mask():
     # uint8 does not wrap around.
     black, white = np.zeros((4, 5, 3), np.uint8), np.full((4, 5, 3), 255, np.uint8)
     assert psnr(white, black) == psnr(black, white) == pytest.approx(0)
-
-
-@pytest.mark.parametrize("shape", [(6, 8), (7, 8), (6, 9), (7, 9)])
-def test_halving_counts_zeros_in_front_of_odd_sides(shape):
-    picture = noise(shape, 3)
-    padded = np.pad(picture, [(side % 2, 0) for side in shape])
-    expected = padded.reshape(padded.shape[0] // 2, 2, padded.shape[1] // 2, 2).mean(axis=(1, 3))
-    np.testing.assert_allclose(halve(picture), expected, atol=1e-6)
 
 
 def test_score_and_means_count_a_psnr_at_most_100_db():

@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from configs.schema import PRESETS, PredictConfig
-from models.nafnet import NAFNet
 from models.weights import Weights, arrays_of, load_arrays, load_weights, network_of, save_weights
 from tests.models.networks import TINY, drawn_arrays, random_network, random_picture
 from utils.files import load_tree, save_tree
@@ -103,17 +102,6 @@ def test_a_file_of_weights_is_read_whole_or_refused_by_name(data, tmp_path_facto
         weights = load_weights(path)
         PredictConfig.from_dict(weights.predict)
         network_of(weights)
-
-
-def test_arrays_are_copies_and_half_precision_loads_as_float32():
-    network, target = random_network(**TINY), NAFNet(**TINY)
-    arrays = {name: values.astype(np.float16) for name, values in arrays_of(network).items()}
-    load_arrays(target, arrays)
-    loaded = arrays_of(target)
-    assert loaded["intro.weight"].dtype == np.float32
-    np.testing.assert_array_equal(loaded["intro.weight"], arrays["intro.weight"].astype(np.float32))
-    loaded["intro.weight"][:] = 0
-    assert np.abs(target.intro.weight.numpy()).max() > 0
 
 
 def test_every_fault_is_listed_and_nothing_is_loaded():
