@@ -206,7 +206,7 @@ def train(config: Config, device: str, run: RunFolder, saved: dict[str, Any] | N
             broken, stopping = processes.maximum([learner.is_broken(scalars), stop.requested])
             if broken:
                 values = ", ".join(f"{name} {float(value):g}" for name, value in scalars.items())
-                last_good = next(iter(run.checkpoints.present()), "none yet")
+                last_good = next(iter(run.checkpoints()), "none yet")
                 bar.write(f"error: stopped at iteration {iteration} (from 0): {values}\n  files of the batch: "
                           f"{', '.join(batch['name'])}\n  last good checkpoint: {last_good}\n  Nothing was learnt "
                           "from this batch. Look at its files; to go on with a lower optimizer.learning_rate or "

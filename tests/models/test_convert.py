@@ -72,6 +72,7 @@ def test_a_locator_of_another_file_comes_along_with_its_settings(tmp_path):
         assert weights.model == {**TINY, "gate": False, "mask_input": True}
         assert weights.locator.model == lively_locator().model
     assert main([str(target), str(target), "--locator", str(source)]) == 2
+    assert main([str(source), str(target), "--predict", "rowz=2"]) == 2
 
 
 @pytest.mark.parametrize(

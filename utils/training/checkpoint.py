@@ -6,10 +6,8 @@ Here the key is the parameter's name in its network: "encoders.0.0.conv1.weight"
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,6 @@ from utils.files import array_fault, load_tree, save_tree, set_tensors
 from utils.training import CheckpointError
 
 FORMAT = 1
-_log = logging.getLogger(__name__)
 
 
 def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
@@ -44,50 +41,6 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         if fault:
             raise CheckpointError(f"{name}: {part}: {fault}; go on from an earlier checkpoint")
     return tree["state"]
-
-
-class CheckpointFolder:
-    """The checkpoints of one run: `last`, the one before it, and `best`."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.last, self.previous, self.best, self._incoming = (
-            folder / f"{name}.pdckpt" for name in ("last", "previous", "best", "incoming")
-        )
-
-    def save_last(self, state: dict[str, Any]) -> None:
-        """Writes `last`; what was there becomes `previous`. Stopped at any moment, one of the two is whole."""
-        save_checkpoint(self._incoming, state)
-        if self.last.exists():
-            os.replace(self.last, self.previous)
-        os.replace(self._incoming, self.last)
-
-    def present(self) -> list[Path]:
-        """The checkpoint files that exist, newest first; whether they are whole is not looked at."""
-        return [path for path in (self.last, self.previous, self.best) if path.exists()]
-
-    def newest_whole(self, set_aside: bool = True) -> tuple[Path, dict[str, Any] | None]:
-        """The newest checkpoint that can be read, as (path, state); state is None when the folder holds none at all.
-
-        With `set_aside`, damaged files become NAME.torn, so that the next save does not push them over the whole one.
-        CheckpointError when there are checkpoints, but not one of them is whole.
-        """
-        present = self.present()
-        for path in present:
-            try:
-                return path, load_checkpoint(path)
-            except CheckpointError as error:
-                _log.warning("%s cannot be read, an older checkpoint is looked for: %s", path.name, error)
-                if set_aside:
-                    path.replace(f"{path}.torn")
-                    _log.warning("it is kept as %s.torn", path)
-            except FileNotFoundError:
-                # Another process of the run found it damaged and has just set it aside.
-                _log.warning("%s: set aside by another process", path)
-        if not present:
-            return self.last, None
-        names = ", ".join(path.name for path in present)
-        raise CheckpointError(f"{self.folder}: none of {names} can be read; give another to --resume, or start anew")
 
 
 def optimizer_arrays(optimizer: paddle.optimizer.Optimizer, network: paddle.nn.Layer) -> dict[str, dict[str, Any]]:

@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from utils.files import make_folder, write_text
 from utils.training import CheckpointError
-from utils.training.checkpoint import CheckpointFolder, load_checkpoint, save_checkpoint
+from utils.training.checkpoint import load_checkpoint, save_checkpoint
 from utils.training.journal import Journal
 from utils.training.processes import Processes
 
@@ -41,11 +41,18 @@ class RunFolder:
 
     def __init__(self, output: str | Path, config: Mapping[str, Any], processes: Processes, threads: int) -> None:
         self.output, self.config, self.processes, self.threads = Path(output), dict(config), processes, threads
-        self.checkpoints = CheckpointFolder(self.output / "checkpoints")
+        names = ("last", "previous", "best", "incoming")
+        self._last, self._previous, self._best, self._incoming = (
+            self.output / "checkpoints" / f"{name}.pdckpt" for name in names
+        )
         self.best: dict[str, Any] | None = None
         self._journal: Journal | None = None
         self._lock: Any = None
         self._is_new = False
+
+    def checkpoints(self) -> list[Path]:
+        """The checkpoint files that exist, newest first; whether they are whole is not looked at."""
+        return [path for path in (self._last, self._previous, self._best) if path.exists()]
 
     def find_start(self, resume: str | None, auto: bool = False) -> dict[str, Any] | None:
         """The state to go on from, checked against the config; None to start anew.
@@ -93,23 +100,38 @@ class RunFolder:
 
     def _read_start(self, resume: str | None, auto: bool) -> dict[str, Any] | None:
         """What `find_start` answers, as this process sees the folder."""
-        folder = self.checkpoints.folder
+        present = self.checkpoints()
         if resume is None and not auto:
-            if self.checkpoints.present():
-                raise CheckpointError(f"{folder} holds the checkpoints of a run: go on with --resume or --auto-resume, "
-                                      "or start anew in another folder (-o output=...)")
+            if present:
+                raise CheckpointError(f"{self._last.parent} holds the checkpoints of a run: go on with --resume or "
+                                      "--auto-resume, or start anew in another folder (-o output=...)")
             return None
         if resume and not Path(resume).is_file():
             raise CheckpointError(f"--resume: {resume} is no file; give a checkpoint (*.pdckpt), or no name at all")
-        if resume:
-            path, state = Path(resume), load_checkpoint(resume)
-        else:
-            path, state = self.checkpoints.newest_whole(set_aside=self.processes.first)
-        if state is not None:
-            self._compare(path, state)
-        elif not auto:
-            raise CheckpointError(f"{folder}: no checkpoint to resume; start without --resume")
+        if not resume and not present:
+            if auto:
+                return None
+            raise CheckpointError(f"{self._last.parent}: no checkpoint to resume; start without --resume")
+        path, state = (Path(resume), load_checkpoint(resume)) if resume else self._newest_whole(present)
+        self._compare(path, state)
         return state
+
+    def _newest_whole(self, present: list[Path]) -> tuple[Path, dict[str, Any]]:
+        """The newest of these that can be read; damaged ones become NAME.torn, and are not pushed over the whole one.
+        """
+        for path in present:
+            try:
+                return path, load_checkpoint(path)
+            except CheckpointError as error:
+                _log.warning("%s cannot be read, an older checkpoint is looked for: %s", path.name, error)
+                if self.processes.first:
+                    path.replace(f"{path}.torn")
+                    _log.warning("it is kept as %s.torn", path)
+            except FileNotFoundError:
+                # Another process of the run found it damaged and has just set it aside.
+                _log.warning("%s: set aside by another process", path)
+        names = ", ".join(map(str, present))
+        raise CheckpointError(f"none of {names} can be read; give another to --resume, or start anew")
 
     def _compare(self, path: Path, state: dict[str, Any]) -> None:
         """Announces what has changed since the checkpoint; CheckpointError where a run cannot change on its way."""
@@ -147,10 +169,14 @@ class RunFolder:
         # First, since a run that was killed goes on from its checkpoint: weights behind the last one would stay behind.
         learner.save_weights(self.output / f"model_{'best' if best else 'last'}.pdparams", iteration)
         if best:
-            save_checkpoint(self.checkpoints.best, state)
-        else:
-            self.checkpoints.save_last(state)
-        if self._journal is not None and not best:
+            save_checkpoint(self._best, state)
+            return
+        # Stopped at any moment, the last one or the one before it is whole.
+        save_checkpoint(self._incoming, state)
+        if self._last.exists():
+            os.replace(self._last, self._previous)
+        os.replace(self._incoming, self._last)
+        if self._journal is not None:
             self._journal.draw(self.output / "curves.png")
 
     def record_training(self, done: int, window: Sequence[Mapping[str, Any]], **values: float) -> None:

@@ -7,10 +7,8 @@ import paddle
 import pytest
 
 from models.weights import Weights, save_weights
-from utils.training import checkpoint
 from utils.training.checkpoint import (
     CheckpointError,
-    CheckpointFolder,
     MovingAverage,
     load_checkpoint,
     save_checkpoint,
@@ -42,28 +40,6 @@ def test_a_whole_file_comes_back_and_damage_is_noticed(tmp_path):
         load_checkpoint(tmp_path / "model.pdparams")
 
 
-def test_the_last_two_are_kept_and_a_torn_one_gives_way_and_is_set_aside(tmp_path, caplog, monkeypatch):
-    folder = CheckpointFolder(tmp_path / "checkpoints")
-    assert folder.newest_whole() == (folder.last, None)
-    for iteration in (0, 1, 2):
-        folder.save_last(state(iteration))
-    assert sorted(path.name for path in folder.folder.iterdir()) == ["last.pdckpt", "previous.pdckpt"]
-    folder.last.write_bytes(folder.last.read_bytes()[:100])
-    before = folder.present()
-    path, back = folder.newest_whole()
-    assert (path, back["iteration"]) == (folder.previous, 1)
-    for words in ("last.pdckpt cannot be read", "not a whole file of weights or checkpoints", "last.pdckpt.torn"):
-        assert words in caplog.text
-    # Another process of the run listed the folder before that, and opens the file after it.
-    with monkeypatch.context() as patch:
-        patch.setattr(folder, "present", lambda: before)
-        assert folder.newest_whole(set_aside=False)[0] == folder.previous
-    # The next save must not push the torn file over the only whole one.
-    folder.save_last(state(3))
-    assert load_checkpoint(folder.previous)["iteration"] == 1
-    assert load_checkpoint(folder.last)["iteration"] == 3
-
-
 @pytest.mark.parametrize(("part", "value", "words"), [
     ("params", {"x": np.float32([1, np.nan])}, "params: x: 1 of its 2 numbers are NaN"),
     ("ema", [], "ema: expected names"),
@@ -73,26 +49,6 @@ def test_weights_that_are_not_finite_are_no_start(tmp_path, part, value, words):
     save_checkpoint(tmp_path / "a.pdckpt", {"iteration": 1, "params": {}, "ema": None, part: value})
     with pytest.raises(CheckpointError, match=rf"a\.pdckpt: {words}.*go on from an earlier"):
         load_checkpoint(tmp_path / "a.pdckpt")
-
-
-def test_a_crash_between_writing_and_renaming_leaves_a_whole_one(tmp_path, monkeypatch):
-    folder = CheckpointFolder(tmp_path)
-    folder.save_last(state(1))
-    real_replace = checkpoint.os.replace
-
-    def replace_until_last_is_due(source, target):
-        if target == folder.last:
-            raise OSError("pulled the plug")
-        real_replace(source, target)
-
-    monkeypatch.setattr(checkpoint.os, "replace", replace_until_last_is_due)
-    with pytest.raises(OSError, match="plug"):
-        folder.save_last(state(2))
-    assert folder.newest_whole()[1]["iteration"] == 1
-    # Only torn files are an error, and not a fresh start.
-    folder.previous.write_bytes(b"")
-    with pytest.raises(CheckpointError, match="none of previous"):
-        folder.newest_whole()
 
 
 def arrays_of(net: paddle.nn.Layer) -> dict[str, np.ndarray]:

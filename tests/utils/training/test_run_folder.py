@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,6 +63,30 @@ def test_best_and_last_are_files_of_their_own_and_the_best_is_remembered(tmp_pat
     again = folder(tmp_path)
     assert again.find_start(resume="")["iteration"] == 20
     assert again.best == {"measure": "score", "value": 0.6, "iteration": 10}
+
+
+def test_the_last_two_are_kept_and_a_torn_one_gives_way_and_is_set_aside(tmp_path, caplog, monkeypatch):
+    for iteration in (1, 2, 3):
+        folder(tmp_path).save(iteration, Learner(1.0))
+    last, previous = (tmp_path / "checkpoints" / f"{name}.pdckpt" for name in ("last", "previous"))
+    assert sorted(last.parent.iterdir()) == [last, previous]
+    last.write_bytes(last.read_bytes()[:100])
+    assert folder(tmp_path).find_start("")["iteration"] == 2
+    for words in ("last.pdckpt cannot be read", "not a whole file of weights or checkpoints", "last.pdckpt.torn"):
+        assert words in caplog.text
+    # Another process of the run listed the folder before that, and opens the file after it.
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolder, "checkpoints", lambda self: [last, previous])
+        assert folder(tmp_path).find_start("")["iteration"] == 2
+        # Stopped before the last one has its name, the one before is there.
+        patch.setattr(os, "replace", lambda source, target: 1 / 0 if target == last else Path(source).rename(target))
+        with pytest.raises(ZeroDivisionError):
+            folder(tmp_path).save(4, Learner(1.0))
+    assert folder(tmp_path).find_start("")["iteration"] == 2
+    # Only torn files are an error, and not a fresh start.
+    previous.write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"none of .*previous\.pdckpt can be read"):
+        folder(tmp_path).find_start(None, auto=True)
 
 
 def test_the_folder_explains_itself_and_a_line_is_the_mean_of_its_iterations(tmp_path):
