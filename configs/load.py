@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, fields
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -132,13 +133,11 @@ def _read_tree(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
         wanted_by = f" (the {BASE_KEY} of {children[-1]})" if children else ""
         raise FileNotFoundError(f"{path}: no such config file{wanted_by or looked_for(path)}")
     try:
-        tree = _parse_yaml(path.read_bytes().decode("utf-8-sig"))
+        tree = _parse_yaml(path.read_bytes().decode("utf-8-sig")) or {}
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text (byte {error.start + 1}); save it as UTF-8") from error
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from error
-    if tree is None:
-        tree = {}
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected keys and values, got {describe(tree)}")
     # These only hold values for aliases.
@@ -147,10 +146,7 @@ def _read_tree(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) and base == printable(base) for base in bases):
         raise ConfigError(f"{path}: {BASE_KEY}: expected a file name or a list of them, got {describe(bases)}")
-    merged: dict[str, Any] = {}
-    for base in bases:
-        merged = _merge(merged, _read_tree(path.parent / base, (*children, here)))
-    return _merge(merged, tree)
+    return reduce(_merge, [*(_read_tree(path.parent / base, (*children, here)) for base in bases), tree])
 
 
 def _merge(below: Any, above: Any) -> Any:
@@ -188,8 +184,8 @@ def _faults(config: Config) -> Iterator[str]:
         yield "data.paste.printed_photos: has no effect while data.paste.probability is 0"
     if config.validation.every and data.val_pages is None:
         yield "validation.every: there are no pages to validate on; give data.val_pages or set it to 0"
-    # A network that learnt on halved photos sees everything twice as large at full size. The default bound holds for
-    # any network, and so it says nothing about the size that this one learns at.
+    # A network that learnt on halved photos sees everything twice as large at full size. The default bound says nothing
+    # about the size that this one learns at.
     default = PredictConfig().long_side
     own_size = predict.downscale == 1 and predict.long_side not in (0, default)
     if not data.whole and predict.downscale != data.downscale and not own_size:

@@ -197,8 +197,7 @@ def convert(source: Path) -> Weights:
     origin = {"converted_from": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
     try:
         arrays = network_arrays(arrays)
-        fault = array_fault(arrays)
-        if fault:
+        if fault := array_fault(arrays):
             raise ValueError(f"{fault}; a network with such weights answers nothing, take an earlier file")
         if any(name.endswith("_conv_stem.weight") for name in arrays):
             return Weights({}, {}, {}, origin, locator=_locator(arrays))

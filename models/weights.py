@@ -68,8 +68,7 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
         for key in ("model", "params", "predict", "origin")[: 4 if part is tree else 2]:
             if not isinstance(part, dict) or not isinstance(part.get(key), dict):
                 raise ValueError(f"{name}: {place}{key}: expected names and values; it is no file of this project's")
-        fault = array_fault(part["params"])
-        if fault:
+        if fault := array_fault(part["params"]):
             raise ValueError(f"{name}: {place}params: {fault}; take an earlier file, or train it anew")
     return Weights(
         tree["params"], tree["model"], tree["predict"], tree["origin"], Path(path).absolute(),
