@@ -17,9 +17,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from configs.parsing import ConfigError
 from data.contest.cutting import prepare
 from data.contest.lists import ListError
-from data.contest.patch_files import RecordError
 from utils.child import WorkerKilledError
 from utils.command import AT_ONCE, DONE, SOME_FAILED, command, number, shard, whole
 from utils.files import printable
@@ -44,7 +44,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-@command(ListError, RecordError, WorkerKilledError, stopped="stopped; run it again to go on with what is missing")
+@command(ListError, ConfigError, WorkerKilledError, stopped="stopped; run it again to go on with what is missing")
 def main(arguments: list[str] | None = None) -> int:
     summaries, problems = prepare(parse(arguments))
     print(*map(printable, summaries), sep="\n")

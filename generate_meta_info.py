@@ -33,9 +33,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--keep-occluded", type=number(0, 1), default=0.02, help=kept + default)
     add("--all", action="store_true", help="list OUT/all in place of OUT/train and OUT/val")
     add("--workers", type=AT_ONCE, default=available_cores(), help="processes" + default)
-    options = parser.parse_args(arguments)
-    options.sets = ("all",) if options.all else ("train", "val")
-    return options
+    return parser.parse_args(arguments)
 
 
 @command(ListError, WorkerKilledError, stopped="stopped; run it again, the measuring begins anew")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, islice
 from multiprocessing.connection import Connection
@@ -63,24 +64,20 @@ class FreshOcclusion:
         return clean, *paste(clean, self.choose, rng, self.style, self.placement)
 
 
+@dataclass(frozen=True)
 class PatchDataset:
     """Stored trios of patches, asked for by `SampleKey`; with `fill` the occluded picture is filled.
 
-    An item is (occluded, clean, mask), uint8 [3, patch, patch] twice and [1, patch, patch] with 1 = occluder, or what
-    was filled.
+    An item is [occluded, clean, mask], uint8 [3, patch, patch] twice and [1, patch, patch] with 1 = occluder, or what
+    was filled. Whole photographs are shrunk to the patch, and not turned.
     """
 
-    def __init__(
-        self,
-        entries: Sequence[PatchPaths],
-        flips: bool = True,
-        rotations: bool = True,
-        fresh_occlusion: FreshOcclusion | None = None,
-        whole: bool = False,
-        fill: Fill | None = None,
-    ) -> None:
-        self.entries, self.flips, self.rotations = entries, flips, rotations and not whole
-        self.fresh_occlusion, self.whole, self.fill = fresh_occlusion, whole, fill
+    entries: Sequence[PatchPaths]
+    flips: bool = True
+    rotations: bool = True
+    fresh_occlusion: FreshOcclusion | None = None
+    whole: bool = False
+    fill: Fill | None = None
 
     def __getitem__(self, key: SampleKey) -> list[np.ndarray]:
         """One trio; `BadImageError` for a broken file, three sizes that differ, or ones below that of the patch."""
@@ -97,7 +94,8 @@ class PatchDataset:
             clean, occluded, mask = self.fresh_occlusion(clean, occluded, mask, rng)
         if self.fill is not None:
             occluded, mask = self.fill(np.ascontiguousarray(occluded), np.ascontiguousarray(mask))
-        turned = random_orientation([occluded, clean, mask[..., None]], rng, self.flips, self.rotations)
+        rotations = self.rotations and not self.whole
+        turned = random_orientation([occluded, clean, mask[..., None]], rng, self.flips, rotations)
         return [picture.transpose(2, 0, 1) for picture in turned]
 
     def batch(self, keys: Sequence[SampleKey]) -> tuple[list[np.ndarray], list[str]]:

@@ -42,12 +42,12 @@ class Measured(NamedTuple):
 def choose(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     """Measures all patches of `out`, writes lists, table and histogram; returns a line for each set, and all problems.
 
-    `options` are those of generate_meta_info.py, and `sets`, the names of the sets to list; ListError: no patch there.
+    `options` are those of generate_meta_info.py; ListError: no patch there.
     """
-    said, problems = [], []
+    said, problems, sets = [], [], ("all",) if options.all else ("train", "val")
     if options.out.is_dir():  # before the measuring, which takes a while
         check_writable(options.out / "gradients.csv")
-    patches = [patch for name in options.sets for patch in _find_patches(options.out / name, problems)]
+    patches = [patch for name in sets for patch in _find_patches(options.out / name, problems)]
     work = run_parallel(measure, patches, options.workers)
     results = list(progress(work, total=len(patches), unit="patch", desc="measuring", disable=not patches))
     problems += [problem for problem in results if isinstance(problem, str)]
@@ -55,7 +55,7 @@ def choose(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     for patch in (result for result in results if isinstance(result, Measured)):
         kept = 0 < options.keep_occluded <= patch.covered
         fates[patch] = DETAILED if patch.gradient > options.threshold else OCCLUDED if kept else LEFT_OUT
-    for name in options.sets:
+    for name in sets:
         path = options.out / f"{name}.txt"
         of_set = {patch: fate for patch, fate in fates.items() if patch.set_name == name}
         if of_set:

@@ -16,15 +16,14 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from configs.parsing import ConfigError
 from data.contest.lists import Group, PatchPaths, read_contest, split_by_page, write_list
 from data.contest.patch_files import (
-    ALL_DATA,
+    ALL_DATA,  # fmt: skip
     DIVIDED_DATA,
     RECORD_NAME,
-    RecordError,
     finished,
     name_groups,
-    patches_of,
     read_record,
     share_patches,
 )
@@ -53,7 +52,7 @@ class Picture(NamedTuple):
 def prepare(options: argparse.Namespace) -> tuple[list[str], list[str]]:
     """Cuts what is not cut yet, and lists the whole pages of each set; returns a line for each set, and all problems.
 
-    `options` are those of data_preparation.py. ListError: no contest data, or too few pages to divide. RecordError:
+    `options` are those of data_preparation.py. ListError: no contest data, or too few pages to divide. ConfigError:
     `out` holds patches that were cut otherwise, and `overwrite` is not set; or a broken record.
     """
     problems: list[str] = []
@@ -108,10 +107,10 @@ def _open_record(options: argparse.Namespace, key: str, validation_pages: list[s
     now = {**alike, "validation_pages": {"count": len(validation_pages), "digest": digest}}
     record = read_record(options.out)
     before = record.get(key, {})
-    patches = [patch for name in SETS[key] for patch in patches_of(options.out / name)]
+    patches = [patch for name in SETS[key] for patch in (options.out / name).glob("*/[!.]*.png")]
     changed = [f"{name} was {before.get(name, 'not recorded')}" for name in now if before.get(name) != now[name]]
     if patches and changed and not options.overwrite:
-        raise RecordError(
+        raise ConfigError(
             f"{options.out} holds patches that were cut otherwise ({'; '.join(changed)}); "
             "use --overwrite to cut them again, or another folder"
         )

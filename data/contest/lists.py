@@ -107,38 +107,34 @@ class Group(NamedTuple):
     page: str  # Occlusions of one page share its name, in whatever folder they are.
 
 
-def contest_folders(root: str | os.PathLike[str]) -> list[Path]:
-    """The folders with an annotation under `root`, in the order of their numbers.
+def _contest_folders(root: str | os.PathLike[str]) -> list[Path]:
+    """The folders with annotations, `train_data_1`, `train_data_2`, ... in the order of their numbers.
 
-    `root` is the folder of all `train_data_*`, one such folder, or an `annotation.txt` itself; `ListError` otherwise.
+    `root` is the folder of all `train_data_*`, one such folder, or an `annotation.txt` itself; none in another one.
     """
     root = Path(root)
     if root.is_file() and root.name == ANNOTATION:
         return [root.parent]
     folders = [path for path in root.glob("train_data_*") if path.is_dir() and _FOLDER.fullmatch(path.name)]
-    if folders:
-        return sorted(folders, key=lambda path: [(len(part), part) for part in path.name.split("_")])
-    if (root / ANNOTATION).is_file():
-        return [root]
-    raise ListError(f"{root}: no contest data here; expected folders train_data_1, ..., or one with {ANNOTATION}")
+    own = [root] if (root / ANNOTATION).is_file() else []
+    return sorted(folders, key=lambda path: [(len(part), part) for part in path.name.split("_")]) or own
 
 
 def is_contest(root: str | os.PathLike[str]) -> bool:
     """Whether `read_contest` would find an annotation at `root`; other folders may hold pictures of any kind."""
-    try:
-        return any((folder / ANNOTATION).is_file() for folder in contest_folders(root))
-    except ListError:
-        return False
+    return any((folder / ANNOTATION).is_file() for folder in _contest_folders(root))
 
 
 def read_contest(root: str | os.PathLike[str], problems: list[str] | None = None) -> list[Group]:
-    """Reads every annotation under `root` (see `contest_folders`), folder by folder, line by line.
+    """Reads every annotation under `root`: the folder of all `train_data_*`, one of them, or an `annotation.txt`.
 
     What is wrong with an annotation or a line (missing, empty, bad, listed twice) is appended to `problems`, and the
     rest is read; without them, or where nothing at all could be read, it is a `ListError`.
     """
-    found: list[str] = []
-    groups = [group for folder in contest_folders(root) for group in _read_folder(folder, found)]
+    found, folders = [], _contest_folders(root)
+    if not folders:
+        raise ListError(f"{root}: no contest data here; expected folders train_data_1, ..., or one with {ANNOTATION}")
+    groups = [group for folder in folders for group in _read_folder(folder, found)]
     if problems is not None:
         problems += found
     if found and (problems is None or not groups):

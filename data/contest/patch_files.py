@@ -49,12 +49,6 @@ def names_by_part(folder: Path) -> list[set[str]]:
     return [{path.name for path in (folder / part).glob("*.png") if path.name[0] != "."} for part in PATCH_FOLDERS]
 
 
-def patches_of(folder: Path) -> list[Path]:
-    """Every whole patch file of a set."""
-    parts = zip(PATCH_FOLDERS, names_by_part(folder), strict=True)
-    return [folder / part / name for part, names in parts for name in names]
-
-
 def finished(*folders: Path) -> dict[str, tuple[int, Path]]:
     """Pictures whose patches are all there: name -> (number of patches, their set). A patch's name ends in _1of2."""
     done: dict[str, tuple[int, Path]] = {}
@@ -80,12 +74,11 @@ def share_patches(name: str, total: int, source: Path, target: Path) -> None:
                 shutil.copyfile(source / file, temporary)
 
 
-class RecordError(ConfigError):
-    """A record that cannot be read, or that tells of patches cut otherwise; the message names file or folder."""
-
-
 def read_record(folder: Path) -> dict[str, dict[str, Any]]:
-    """The entries (`ALL_DATA`, `DIVIDED_DATA`), each with "size" and "downscale" at least; {} without a file."""
+    """The entries (`ALL_DATA`, `DIVIDED_DATA`), each with "size" and "downscale" at least; {} without a file.
+
+    ConfigError: another file of that name.
+    """
     path = folder / RECORD_NAME
     if not path.is_file():
         return {}
@@ -94,8 +87,8 @@ def read_record(folder: Path) -> dict[str, dict[str, Any]]:
         for entry in record.values():
             int(entry["size"]), int(entry["downscale"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        message = f"{path} is not the record of data_preparation.py ({error!r}); delete it and use --overwrite"
-        raise RecordError(message) from error
+        raise ConfigError(f"{path} is not the record of data_preparation.py ({error!r}); delete it and use --overwrite"
+                          ) from error
     return record
 
 
