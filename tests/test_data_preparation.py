@@ -89,21 +89,6 @@ def test_writes_trios_of_patches_divided_by_page(contest, tmp_path, capsys):
     assert len(read_list(out / "train_pages.txt")) == 18
 
 
-def test_patches_are_the_pixels_of_the_reduced_picture_without_loss(contest, tmp_path):
-    out = tmp_path / "out"
-    assert run(contest, out, "--size", 64, "--downscale", 2) == 0
-    name = "train_data_1_hand_page0_0_000_1of1.png"
-    clean = read_rgb(contest / "train_data_1/gt/page0.jpg", reduce=2)
-    occluded = read_rgb(contest / "train_data_1/hand/page0_0_000.jpg", reduce=2)
-    # The blob spans 10..60 x 200..300, halved 5..30 x 100..150: the box centres on (17, 125) and is shifted inside.
-    assert np.array_equal(read_rgb(out / "train/gt" / name), clean[86:150, 0:64])
-    assert np.array_equal(read_rgb(out / "train/occluded" / name), occluded[86:150, 0:64])
-    mask = read_mask(out / "train/mask" / name)
-    assert mask.sum() == 25 * 50
-    assert mask[14:, 5:30].all()
-    assert Image.open(out / "train/mask" / name).mode == "L"
-
-
 def test_a_second_run_does_only_what_is_missing(contest, tmp_path, capsys):
     out = tmp_path / "out"
     run(contest, out, "--size", 64)

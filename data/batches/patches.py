@@ -20,8 +20,8 @@ import paddle
 
 from configs.schema import Config, PasteConfig
 from data.batches.sampling import SampleKey, samples_at
+from data.contest.cutting import check_preparation
 from data.contest.lists import PatchPaths, read_list
-from data.contest.patch_files import check_preparation
 from data.images import BadImageError, read_rgb
 from data.masks import read_mask
 from data.synthesis.occluders import CUTOUTS, OccluderLibrary, find_occluders, split_sources

@@ -14,8 +14,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from data.contest.cutting import names_by_part
 from data.contest.lists import PATCH_FOLDERS, ListError, PatchPaths, write_list
-from data.contest.patch_files import names_by_part
 from data.images import BadImageError, read_rgb
 from data.masks import read_mask
 from utils.child import run_parallel

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from data.contest.cutting import name_groups
 from data.contest.lists import (
     Group,
     ListError,
@@ -13,7 +14,6 @@ from data.contest.lists import (
     split_by_page,
     write_list,
 )
-from data.contest.patch_files import name_groups
 
 
 def test_a_list_comes_back_and_moves_with_its_folder(tmp_path):

@@ -14,22 +14,20 @@ from data.synthesis.occluders import (
     OccluderEntry,
     OccluderLibrary,
     find_occluders,
-    find_pages,
-    kind_of,
     load_occluder,
     split_sources,
-)  # fmt: skip
+)
 from tests.data.synthesis.cutouts import SLEEVE, hand_rgba, save_with_mask, write_sources
 from tests.golden.pictures import SKIN, head, save
 
 
 def test_the_kind_comes_from_the_nearest_folder_that_says_it() -> None:
     for path in ("/data/11khands_RESEARCH/a.png", "/data/Fingers/left/a.png", "/data/x/my_hand.png"):
-        assert kind_of(Path(path)) == "hand"
+        assert occluders.kind_of(Path(path)) == "hand"
     for path in ("/data/hands/heads/a.png", "/data/persons/a.png", "/surface/handwriting/faces/a.png"):
-        assert kind_of(Path(path)) == "head"
+        assert occluders.kind_of(Path(path)) == "head"
     with pytest.raises(ValueError, match=r"surface/handwriting/a\.png.*'hand' or 'finger'"):
-        kind_of(Path("/surface/handwriting/a.png"))
+        occluders.kind_of(Path("/surface/handwriting/a.png"))
 
 
 def test_masks_and_other_companions_are_no_pictures_of_their_own(tmp_path: Path) -> None:
@@ -44,11 +42,11 @@ def test_masks_and_other_companions_are_no_pictures_of_their_own(tmp_path: Path)
         ("b.png", "head", None),
         ("c.jpg", "head", "c_mask.png"),
     ]
-    assert [path.name for path in find_pages([tmp_path / "notes"])] == ["scan_1.jpg"]
+    assert [path.name for path in occluders.find_pages([tmp_path / "notes"])] == ["scan_1.jpg"]
     with pytest.raises(FileNotFoundError, match=r"NAME_mask\.png"):
         find_occluders([tmp_path / "notes"])
     with pytest.raises(FileNotFoundError, match="nowhere"):
-        find_pages([tmp_path / "nowhere"])
+        occluders.find_pages([tmp_path / "nowhere"])
 
 
 @pytest.mark.parametrize("turns", [0, 1, 2, 3])
@@ -83,12 +81,10 @@ def test_what_would_float_or_show_a_cut_goes(tmp_path: Path, boxes: tuple, shape
 def test_a_mask_that_is_empty_or_of_another_size_names_its_file(tmp_path: Path) -> None:
     rgba = hand_rgba()
     path = save(tmp_path / "hands" / "a.png", rgba[..., :3])
-    mask = save(tmp_path / "hands" / "a_mask.png", rgba[..., 3] * 0)
-    with pytest.raises(BadImageError, match=r"a_mask\.png: the mask is empty"):
-        load_occluder(OccluderEntry(path, mask, "hand"))
-    save(mask, rgba[:50, :50, 3])
-    with pytest.raises(BadImageError, match=r"a_mask.png: \(50, 50\) pixels"):
-        load_occluder(OccluderEntry(path, mask, "hand"))
+    for alpha, told in (rgba[..., 3] * 0, "the mask is empty"), (rgba[:50, :50, 3], r"\(50, 50\) pixels"):
+        mask = save(tmp_path / "hands" / "a_mask.png", alpha)
+        with pytest.raises(BadImageError, match=rf"a_mask\.png: {told}"):
+            load_occluder(OccluderEntry(path, mask, "hand"))
 
 
 def test_the_library_keeps_to_the_kind_and_passes_over_heads_without_a_top(tmp_path, monkeypatch):
