@@ -46,17 +46,6 @@ def test_over_random_shapes_every_bit_outside_the_mask_stays(mode, kind):
             assert result.mask.mean() < 0.5
 
 
-def test_auto_looks_at_a_small_copy_and_restores_only_what_is_covered_in_tiles_of_one_size():
-    backend = StandIn(paint_red_over)
-    settings = PredictConfig(long_side=2048, locate_long_side=400, tile=256)
-    result = Restorer.from_backend(backend, settings)(red_page(1200, 2000, (1000, 300, 1200, 500)))
-    assert backend.tiles[0] == (1, 3, 256, 448)
-    assert set(backend.tiles[1:]) == {(1, 3, 256, 256)}
-    assert len(backend.tiles) <= 5
-    assert np.abs(result.image[1010:, 310:490].astype(int) - 128).max() <= 3
-    assert set(result.seconds) == {"locate", "restore", "compose"}
-
-
 def test_where_nothing_is_found_nothing_is_restored_and_a_pass_at_the_same_scale_is_not_repeated():
     backend, image = StandIn(paint_red_over), red_page(600, 1000)
     result = Restorer.from_backend(backend, PredictConfig(locate_long_side=200))(image)

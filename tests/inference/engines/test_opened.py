@@ -89,31 +89,23 @@ DAMAGE = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_cached_file_that_is_not_right_is_made_again_with_the_reason(cache, made, caplog, damage):
-    content = find(small_graph()).content
-    (entry,) = cache.glob("*.onnx")
-    words, spoil = DAMAGE[damage]
-    spoil(entry)
-    for _ in range(2):
-        assert find(small_graph()).content == content
-    assert len(made) == 2
-    assert words in caplog.text
-    assert caplog.text.count("is not used") == 1
-
-
-@pytest.mark.parametrize("damage", [None, "short", "other weights"])
-def test_the_file_beside_the_weights_is_used_if_right_and_else_left_alone(tmp_path, cache, made, caplog, damage):
+@pytest.mark.parametrize("damage", [None, *DAMAGE])
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_file_is_used_if_right_and_else_made_again_with_the_reason(tmp_path, cache, made, caplog, beside, damage):
+    """In the cache the new one takes its place; beside the weights a wrong one is left alone."""
     save_weights(tmp_path / "w.pdparams", small_weights())
-    graph, path = Graph.nafnet(load_weights(tmp_path / "w.pdparams"), SETTINGS), tmp_path / "model.onnx"
+    graph = Graph.nafnet(load_weights(tmp_path / "w.pdparams"), SETTINGS)
+    path = tmp_path / "model.onnx" if beside else cache / f"{graph.fingerprint[:24]}-nafnet.onnx"
     make(graph).save(path)
-    if damage:
-        DAMAGE[damage][1](path)
-    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
-    found = find(graph)
-    assert found.fingerprint == graph.fingerprint
-    assert len(made) == cache.exists() == ("model.onnx is not used" in caplog.text) == (damage is not None)
-    assert {file.name: file.read_bytes() for file in tmp_path.iterdir() if file.is_file()} == before
+    words, spoil = DAMAGE.get(damage, ("", notes_of))
+    spoil(path)
+    before = {file: file.read_bytes() for file in path.parent.iterdir() if file.is_file()}
+    assert find(graph).fingerprint == find(graph).fingerprint == graph.fingerprint
+    assert len(made) == (damage is not None)
+    assert caplog.text.count("is not used") == (0 if damage is None else 1 + beside)
+    assert words in caplog.text
+    after = {file: file.read_bytes() for file in path.parent.iterdir() if file.is_file()}
+    assert (after == before) == (beside or damage is None)
 
 
 def test_what_cannot_be_exported_is_refused_with_the_way_out(cache, monkeypatch, graph):

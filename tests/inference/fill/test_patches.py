@@ -144,6 +144,7 @@ def test_the_network_fills_in_the_pass_that_finds_and_the_page_without_another_o
         assert abs(result.image[205:295, 155:255].mean() - 128) < 2
         assert np.abs(result.image[205:295, 155:255].astype(int) - 128).max() <= (20 if fill == "page" else 12)
         assert len(backend.tiles) == 1 or (settings and fill == "network")
+        assert set(result.seconds) == {"locate", "restore", "compose"}
         masks.append(result.mask)
     # What may be left of a letter goes with the mask.
     assert (masks[1] >= masks[0]).all()
