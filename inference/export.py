@@ -72,9 +72,8 @@ def export(weights: Weights, out: Path) -> list[tuple[Path, str, float]]:
 def _write_onnx(
     graph: Graph, file: Path, tiles: list[tuple[int, int]], engines: list[str]
 ) -> list[tuple[Path, str, float]]:
-    made = make(graph)
+    made, reference = make(graph), graph.reference()
     made.save(file)
-    reference = graph.reference()
     proofs = [Proof.of(reference, *tile, graph.inputs, kept=tile) for tile in tiles]
     loads = {name: partial(ONNX_ENGINES[name], made.content, "cpu", "fp32", available_cores()) for name in engines}
     return [(file, name, _check(file, name, load, proofs)) for name, load in loads.items()]

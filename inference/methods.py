@@ -85,11 +85,10 @@ class Tools:
 def judge(photo: Photo, outcome: Outcome) -> dict[str, float | int | None]:
     """What a result is worth, as it is, with no encoding after it.
 
-    Returns:
-        psnr, ms_ssim, score, psnr_inside: as `metrics.score.evaluate` gives them; ms_ssim_inside; seam: `seam_step`.
-        rules, rules_back, blank, false_ink: as `metrics.fill.count_ink` gives them, None where no rules are known.
-        pixels: of the picture; covered: of the true mask; found, and hit: those of them that are an occluder.
-        changed: pixels whose value is not the photo's; wrong: those outside the true mask and the rim round it.
+    psnr, ms_ssim, score, psnr_inside: as `metrics.score.evaluate` gives them; ms_ssim_inside; seam: `seam_step`; rules,
+    rules_back, blank, false_ink: as `metrics.fill.count_ink` gives them, None where no rules are known; pixels: of the
+    picture; covered: of the true mask; found, and hit: those of them that are an occluder; changed: pixels whose value
+    is not the photo's; wrong: those outside the true mask and the rim round it.
     """
     mask, found = photo.mask, outcome.found
     measures = evaluate(outcome.image, photo.truth, mask)

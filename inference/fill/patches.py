@@ -145,11 +145,10 @@ def _page(picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, rules: Page
     inkless, darkness = without_ink(picture, mask, rules.paper)
     page, hole = picture.astype(np.float32), beyond < 0
     around = (beyond <= rules.paper.around).astype(np.uint8)
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(around, connectivity=8)
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(around, connectivity=8)
     # Texture is taken from a little farther than paper.
     margin = max(rules.paper.text, round(rules.context / 2))
-    for label in range(1, count):
-        left, top, width, height = boxes[label, :4]
+    for label, (left, top, width, height, _) in enumerate(boxes[1:], 1):
         box = (slice(max(0, top - margin), top + height + margin), slice(max(0, left - margin), left + width + margin))
         near = labels[box] == label
         paper = paper_under(picture[box], inkless[box], darkness[box], beyond[box], near, rules.paper)

@@ -138,9 +138,8 @@ def follow_edges(mask: np.ndarray, picture: np.ndarray, rules: OutlineRules) -> 
     result = mask.copy()
     reach = 2 * rules.radius + int(rules.band) + 1
     grown = cv2.dilate(mask, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(grown, connectivity=8)
-    for label in range(1, count):
-        left, top, width, height = boxes[label, :4]
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(grown, connectivity=8)
+    for label, (left, top, width, height, _) in enumerate(boxes[1:], 1):
         box = (slice(top, top + height), slice(left, left + width))
         own = labels[box] == label
         inside = mask[box] * own.astype(np.uint8)
@@ -163,11 +162,9 @@ def _guided(values: np.ndarray, guide: np.ndarray, rules: OutlineRules) -> np.nd
 
     mean_guide, mean_values = mean(guide), mean(values)
     covariance = mean(guide * values[..., None]) - mean_guide * mean_values[..., None]
-    rows = []
-    for channel in range(3):
-        row = mean(guide * guide[..., channel, None]) - mean_guide * mean_guide[..., channel, None]
+    rows = [mean(guide * guide[..., i, None]) - mean_guide * mean_guide[..., i, None] for i in range(3)]
+    for channel, row in enumerate(rows):
         row[..., channel] += rules.smoothness
-        rows.append(row)
     # The inverse of a symmetric 3 x 3 matrix by the cross products of its rows.
     crosses = [np.cross(rows[(index + 1) % 3], rows[(index + 2) % 3]) for index in range(3)]
     determinant = (rows[0] * crosses[0]).sum(2)

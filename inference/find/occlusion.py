@@ -110,13 +110,12 @@ def _blobs(probability: np.ndarray, rules: OcclusionRules) -> list[_Blob]:
     long_side = max(height, width)
     gap = round(rules.gap * long_side) // 2
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * gap + 1, 2 * gap + 1))
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(cv2.dilate(covered, disc), connectivity=8)
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(cv2.dilate(covered, disc), connectivity=8)
     band = max(1, round(rules.border * long_side))
     smallest = max(1.0, rules.speck * height * width)
     found = []
-    for label in range(1, count):
-        # A text page has hundreds of specks: they are looked at in their box and not in the whole picture.
-        left, top, box_width, box_height, _ = boxes[label]
+    # A text page has hundreds of specks: they are looked at in their box and not in the whole picture.
+    for label, (left, top, box_width, box_height, _) in enumerate(boxes[1:], 1):
         place = (slice(top, top + box_height), slice(left, left + box_width))
         there = (labels[place] == label) & (covered[place] > 0)
         area = int(there.sum())
