@@ -3,8 +3,8 @@
     python -m inference.leaderboard SETS OUT
     python -m inference.leaderboard SETS OUT --sets contest,drawn --methods telea-true,ceiling,auto --limit 6
 
-SETS holds the sets of `python -m data.heldout`, a folder each. The set "drawn" is made on the way: tables, forms and
-pages of text under a bundled hand, of which every hidden rule is known. OUT gets pictures.csv (a row for every set,
+SETS holds the sets of `python -m data.heldout`, a folder each. The set "drawn" is made on the way: each kind of page
+four times, under a bundled hand, of which every hidden rule is known. OUT gets pictures.csv (a row for every set,
 picture and method, as they come), leaderboard.md, and areas.png, the score against the occluded area.
 """
 
@@ -27,7 +27,7 @@ from data.contest.lists import Group, is_contest, read_contest
 from data.images import read_rgb
 from data.masks import read_mask
 from data.synthesis.occluders import CUTOUTS, OccluderLibrary, find_occluders
-from data.synthesis.pages import draw_sheet
+from data.synthesis.pages import KINDS, draw_sheet
 from data.synthesis.paste import STYLES, paste
 from data.synthesis.scenes import photograph
 from inference.benchmark import describe, table_of
@@ -42,7 +42,7 @@ from utils.files import atomic_path, check_writable, write_csv, write_text
 from utils.machine import available_cores, progress
 
 DRAWN = "drawn"
-_DRAWN_SCENES, _DRAWN_SIZE, _DRAWN_KINDS = 24, (1200, 1600), ("ledger", "form", "notes", "ledger", "ledger", "exam")
+_DRAWN_SCENES, _DRAWN_SIZE = 24, (1200, 1600)
 # Set, picture and method, then what `judge` measured.
 Row = dict[str, Any]
 _MEANS = ("psnr", "ms_ssim", "score", "psnr_inside", "ms_ssim_inside", "seam", "seconds")
@@ -94,7 +94,7 @@ def _read(group: Group) -> Photo:
 
 def drawn_scenes(limit: int = 0) -> list[Scene]:
     """The first scenes of the drawn set, all with 0."""
-    kinds = itertools.islice(itertools.cycle(_DRAWN_KINDS), min(limit or _DRAWN_SCENES, _DRAWN_SCENES))
+    kinds = itertools.islice(itertools.cycle(KINDS), min(limit or _DRAWN_SCENES, _DRAWN_SCENES))
     return [Scene(DRAWN, f"{number:02d} {kind}", partial(_draw, number, kind)) for number, kind in enumerate(kinds)]
 
 
