@@ -51,7 +51,7 @@ def _unpack(source: bytes, name: str) -> bytes:
         return imagecodecs.jpegxl_decode_jpeg(source)
     except ImportError as error:
         raise BadImageError(f"{name}: a JPEG XL; to read it, install imagecodecs") from error
-    except imagecodecs.JpegxlError as error:
+    except (imagecodecs.JpegxlError, ValueError) as error:
         raise BadImageError(f"{name}: a JPEG XL that is broken or cut short ({error})") from error
 
 

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -54,6 +55,7 @@ KINDS = {
     # jpeglib ends the process, by exit or segmentation fault, at what it does not take.
     **{f"JPEG {name}": make for name, make in jpegs.KINDS.items()},
     "JPEG": lambda: saved("JPEG", quality=80, exif=exif_of(6), restart_marker_blocks=4),
+    "JPEG XL": lambda: imagecodecs.jpegxl_encode_jpeg(saved("JPEG", quality=80, exif=exif_of(6))),
     "PNG": lambda: saved("PNG", exif=exif_of(6), dpi=(300, 300)),
     "PNG with a palette": lambda: saved("PNG", "P"),
     "TIFF": lambda: saved("TIFF", compression="tiff_lzw"),

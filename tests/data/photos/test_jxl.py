@@ -14,18 +14,19 @@ from data.photos import count_pixels, encode_photo, read_photo
 imagecodecs = pytest.importorskip("imagecodecs")
 
 
-def packed(orientation: int = 1, **options) -> tuple[bytes, bytes]:
+def packed(orientation: int = 1, mode: str = "RGB", **options) -> tuple[bytes, bytes]:
     """A JPEG of 140 x 90 with a profile, EXIF and XMP, and the JPEG XL that was made of it."""
     exif, buffer = Image.Exif(), io.BytesIO()
     exif[0x0112], exif[0x010F] = orientation, "A phone"
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     noise = np.random.default_rng(0).integers(0, 255, (90, 140, 3), np.uint8)
-    Image.fromarray(noise).save(buffer, "JPEG", exif=exif, icc_profile=profile, xmp=b"<x:xmpmeta/>", **options)
+    picture = Image.fromarray(noise).convert(mode)
+    picture.save(buffer, "JPEG", exif=exif, icc_profile=profile, xmp=b"<x:xmpmeta/>", **options)
     return buffer.getvalue(), imagecodecs.jpegxl_encode_jpeg(buffer.getvalue())
 
 
 @pytest.mark.parametrize("orientation", [1, 6])
-@pytest.mark.parametrize("options", [{}, {"progressive": True, "subsampling": 0}])
+@pytest.mark.parametrize("options", [{}, {"mode": "L"}, {"progressive": True, "subsampling": 0}])
 def test_it_is_restored_as_the_jpeg_inside_is(tmp_path, orientation, options):
     jpeg, content = packed(orientation, **options)
     for name, source in (("a.jpg", jpeg), ("a.jxl", content)):
