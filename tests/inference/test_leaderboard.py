@@ -162,14 +162,14 @@ def test_the_command_writes_tables(sets: Path, tmp_path: Path, capsys) -> None:
 
 def test_the_drawn_set_knows_the_rules_that_a_hand_hides(tmp_path: Path) -> None:
     assert [len(drawn_scenes(limit)) for limit in (0, 3, 99)] == [24, 3, 24]
-    photo, again, other = (scene.read() for scene in (*2 * drawn_scenes(1), drawn_scenes(2)[1]))
+    photo, again, other = (scene.read() for scene in (*2 * drawn_scenes(0)[5:6], drawn_scenes(1)[0]))
     for ours, same, different in zip(photo, again, other, strict=True):
         np.testing.assert_array_equal(ours, same)
         assert ours.shape[:2] == (1600, 1200)
         assert (ours != different).any()
     assert 0.005 < photo.mask.mean() < 0.06
     rules = photo.rules > 0
-    assert photo.truth[rules].mean() < photo.truth[~rules].mean() - 30
+    assert photo.truth[rules].mean() < photo.truth[~rules].mean() - 40
     hidden, copied = (judge(photo, Outcome(image)) for image in (np.full_like(photo.truth, 255), photo.truth))
     assert hidden["rules"] == copied["rules"] == copied["rules_back"] > 50
     assert hidden["rules_back"] == hidden["false_ink"] == copied["false_ink"] == 0
