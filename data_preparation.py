@@ -6,9 +6,8 @@
     python data_preparation.py CONTEST OUT --shard 1/3     # and 2/3 and 3/3, on machines that share OUT
 
 Writes OUT/SET/{gt,occluded,mask}/NAME.png, lossless, and the whole pages of each set as OUT/SET_pages.txt. A second
-run skips what is done, and what OUT/train and OUT/val hold, cut with the same settings, becomes part of OUT/all by hard
-links, without cutting it again. A file that is broken or missing is named, counted and left out; the exit code is then
-1.
+run skips what is done; what OUT/train and OUT/val hold, cut with the same settings, becomes part of OUT/all by hard
+links. A file that is broken or missing is named, counted and left out; the exit code is then 1.
 """
 
 from __future__ import annotations

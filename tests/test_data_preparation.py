@@ -209,12 +209,16 @@ def test_options_out_of_range_are_refused_by_name(tmp_path, capsys, option):
     assert re.search(f"error: argument --{name}: .*{value[0]}", capsys.readouterr().err)
 
 
-def test_parts_of_the_pages_make_what_one_run_makes(contest, tmp_path):
+def test_parts_of_the_pages_and_two_processes_make_what_one_run_makes(contest, tmp_path):
     assert run(contest, tmp_path / "one", "--size", 64) == 0
     for part, count in ("2/3", 6), ("3/3", 12), ("1/3", 18):
         assert run(contest, tmp_path / "parts", "--size", 64, "--shard", part) == 0
         assert len(patches(tmp_path / "parts/train/gt")) == len(read_list(tmp_path / "parts/train_pages.txt")) == count
-    assert contents(tmp_path / "one") == contents(tmp_path / "parts")
+    # Run as a user does, from another folder.
+    command = [sys.executable, ROOT / "data_preparation.py", "contest", "two", "--size", "64", "--workers", "2"]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    assert len(contents(tmp_path / "one")) == 63
+    assert contents(tmp_path / "one") == contents(tmp_path / "parts") == contents(tmp_path / "two")
     with pytest.raises(SystemExit):
         run(contest, tmp_path / "parts", "--size", 64, "--shard", "1/3", "--overwrite")
 
@@ -251,12 +255,3 @@ def test_a_disk_that_is_full_ends_in_a_sentence_and_what_was_half_written_goes(c
         os.utime(path, (0, 0))
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     assert not [*(tmp_path / "out").rglob(".*")]
-
-
-def test_two_processes_write_the_same_files_as_one(contest, tmp_path):
-    """Run as a user does, from another folder."""
-    assert run(contest, tmp_path / "one", "--size", 64) == 0
-    command = [sys.executable, ROOT / "data_preparation.py", "contest", "two", "--size", "64", "--workers", "2"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
-    assert len(contents(tmp_path / "one")) == 63
-    assert contents(tmp_path / "one") == contents(tmp_path / "two")

@@ -77,14 +77,11 @@ def _epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
 def samples_at(
     iteration: int, stages: Sequence[Stage], count: int, seed: int, rank: int = 0, world: int = 1
 ) -> list[SampleKey]:
-    """The batch of one process at one iteration.
+    """The batch of process `rank` of `world` at one iteration; `stages` count theirs per process.
 
-    All samples of the run are numbered through; every `count` of them are one epoch, a permutation of the list of
-    its own. Process `rank` of `world` takes its share of the iteration's samples, so two processes with a batch of 2
-    see what one process with a batch of 4 sees.
-
-    `stages` count their batch per process, `count` is the length of the list. `ValueError` for an iteration outside
-    the run, or no patches.
+    All samples of the run are numbered through; every `count` of them, the length of the list, are one epoch, a
+    permutation of the list of its own. Two processes with a batch of 2 see what one with a batch of 4 sees.
+    `ValueError` for an iteration outside the run, or no patches.
     """
     if count < 1:
         raise ValueError("the list of patches is empty")
