@@ -4,6 +4,7 @@
     python predict.py photo.jpg restored.jpg
     python predict.py photos results --dry-run --report              # what would be removed, and how surely
     python predict.py photos results --mask masks --mask-mode add    # and what a person has marked
+    python predict.py --ray HOST:6379 s3://scans/in s3://scans/out   # as tasks on a Ray cluster
 
 Results keep the names, sub-folders and formats of their sources; a picture that nothing covers is copied as it is.
 A second run goes on where the first one stopped and keeps what is finished. The exit code is 1 when a picture failed,
@@ -19,7 +20,7 @@ import sys
 import time
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -54,6 +55,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     files.add_argument("--dry-run", action="store_true", help="write no photo, but report.csv: what would be removed")
     files.add_argument("--report", action="store_true", help="write report.csv, and report.html to look through")
     files.add_argument("--shard", type=shard, metavar="I/N", help="only the I-th of N parts, for several machines")
+    files.add_argument("--ray", metavar="ADDRESS", help="share the photos among the nodes of a Ray cluster, HOST:PORT "
+                       "or auto; SRC and RESULTS are folders that all of them see, or addresses")  # fmt: skip
     files.add_argument("--verbose", action="store_true", help="a line for every picture, and more about the engine")
     hand = parser.add_argument_group("a second opinion")
     hand.add_argument("--mask", metavar="FOLDER", help="masks by hand, PHOTO.jpg.mask.png or PHOTO.png, white = "
@@ -78,6 +81,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     options = parser.parse_args(arguments)
     if options.dry_run and (options.save_mask or options.compare):
         parser.error("--dry-run writes no photos, and so no masks and no sheets either")
+    if options.ray and (options.dry_run or options.report or options.shard or options.mask):
+        parser.error("--ray goes without --dry-run, --report, --shard and --mask")
     return options
 
 
@@ -97,16 +102,24 @@ def tiles(text: str) -> tuple[int, int]:
 def main(arguments: Sequence[str] | None = None) -> int:
     options = parse_arguments(arguments)
     logging.basicConfig(level="INFO" if options.verbose else "WARNING", format="%(levelname)s: %(message)s")
+    names = ("weights", "device", "mode", "scale", "tta", "backend", "precision", "threads", "overlap", "tlc_ratio")
+    rows, columns = options.tiles or (None, None)
+    wanted = {name: getattr(options, name) for name in names} | {"rows": rows, "columns": columns}
+    orders = {name: getattr(options, name) for name in ("overwrite", "save_mask", "compare")}
     # Imported here, so that --help and a typing error need not wait. Paddle is imported by the engines that need it: it
     # takes seconds and a quarter of a gigabyte.
-    from tqdm.contrib.logging import logging_redirect_tqdm
+    if options.ray:
+        from inference.on_ray import begin
 
-    from inference.folder import ResultsError, restore_file, restore_folder
+        total, told, work = begin(options.ray, options.source, options.results, options.include, wanted, orders)
+        print(told)
+        return follow(work, total, options)
+
+    from inference.folder import restore_file, restore_folder
     from inference.record import Record
     from inference.report import Report, masks_in
     from inference.restorer import Restorer
     from inference.sources import Listing, is_one_file, list_pictures, prepare_results
-    from utils.machine import progress
 
     into_file = is_one_file(options.source, options.results)
     if into_file and (options.dry_run or options.report or options.save_mask or options.compare or options.shard):
@@ -127,10 +140,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         part, parts = options.shard
         chosen = [name for name in listing.pictures if zlib.crc32(fsencode(name)) % parts == part - 1]
         listing = replace(listing, pictures=chosen)
-    rows, columns = options.tiles or (None, None)
-    names = ("mode", "scale", "tta", "backend", "precision", "threads", "overlap", "tlc_ratio")
-    wanted = {name: getattr(options, name) for name in names}
-    restorer = Restorer(options.weights, options.device, rows=rows, columns=columns, **wanted)
+    restorer = Restorer(**wanted)
     restore = partial(restorer, mask_mode=options.mask_mode) if told else restorer
     mark = ".{}-of-{}".format(*options.shard) if options.shard else ""
     report, reported = Report(options.report, options.dry_run, mark), options.dry_run or options.report
@@ -143,7 +153,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             listing.refuse_clashes([*map(str, report.files)])
             for file in report.files:
                 record.refuse(file)
-        orders = {name: getattr(options, name) for name in ("overwrite", "save_mask", "compare")}
         orders |= {"see": report.see} if reported else {}
         orders |= {"told": told} if told else {}
         if options.dry_run:
@@ -154,12 +163,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(restorer.describe())
     tell_left_out("not a picture", listing.others, options.verbose)
     tell_left_out("a linked folder", listing.linked, options.verbose)
+    def write_report(outcomes: list[Outcome]) -> None:
+        report.write(record, outcomes)
+        for file in report.files:
+            print(printable(f"report: {Path(options.results, file)}"))
+
+    total = len(listing.pictures) + len(listing.closed)
+    return follow(work, total, options, write_report if reported else None)
+
+
+def follow(
+    work: Iterator[Outcome], total: int, options: argparse.Namespace,
+    afterwards: Callable[[list[Outcome]], None] | None = None,
+) -> int:  # fmt: skip
+    """Tells how a run goes on, and at its end what became of all; returns the exit code."""
+    from tqdm.contrib.logging import logging_redirect_tqdm
+
+    from inference.folder import ResultsError
+    from utils.machine import progress
+
     sys.stdout.flush()
     outcomes: list[Outcome] = []
     start, problem, code = time.perf_counter(), "", 1
     # In a log, a line for every picture says how far it is.
     hidden = options.verbose and not sys.stderr.isatty()
-    total = len(listing.pictures) + len(listing.closed)
     bar = progress(total=total, unit="picture", disable=hidden)
     try:
         with logging_redirect_tqdm(), bar, closing(work):
@@ -173,10 +200,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         problem, code = "stopped; run it again to go on with what is missing", STOPPED
     except ResultsError as error:
         problem = f"error: {sentence(error)}; make room and run it again"
-    if reported:
-        report.write(record, outcomes)
-        for file in report.files:
-            print(printable(f"report: {Path(options.results, file)}"))
+    if afterwards:
+        afterwards(outcomes)
     print(*summary(outcomes, time.perf_counter() - start, options.dry_run), sep="\n")
     if problem:
         print(problem, file=sys.stderr)

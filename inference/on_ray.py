@@ -1,8 +1,5 @@
 """The photos of a folder, or of any fsspec address, as tasks on a Ray cluster: the same work for each file as here.
 
-    python -m inference.on_ray --ray auto photos results            # the cluster that this machine belongs to
-    python -m inference.on_ray --ray HOST:6379 s3://scans/in s3://scans/out --save-mask
-
 Needs the extra `ray` (and, for S3 and the like, that file system's package) and this project, of the same version, on
 every node; files are folders that every node sees under the same path, or addresses. A task fetches one file, and what
 lies in the place of its results, into a folder of its own, lets `inference.folder` do there what it does in any folder,
@@ -14,31 +11,27 @@ return words and no pictures: memory does not grow.
 
 from __future__ import annotations
 
-import argparse
 import functools
 import hashlib
 import json
-import logging
 import os
 import socket
 import sys
 import tempfile
 import time
 import uuid
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from data.kinds import STARTING_BYTES, kind_of
-from inference.folder import FAILED, MOST_STUCK, RESTORED, SKIPPED, UNTOUCHED, Outcome, ResultsError, restore_folder
+from inference.folder import FAILED, MOST_STUCK, RESTORED, UNTOUCHED, Outcome, ResultsError, restore_folder
 from inference.record import RECORD
 from inference.restorer import Restorer
 from inference.sources import MASK, SHEET, Listing, Originals, beside, is_picture, is_wanted
-from utils.command import AT_ONCE, DONE, SOME_FAILED, STOPPED, command, program, sentence
-from utils.machine import progress
+from utils.command import sentence
 
 # Of a task that its node, or the system for want of memory, has ended.
 RETRIES = 3
@@ -125,26 +118,30 @@ def restore_on_ray(work: Work, names: list[str], slot: Mapping[str, float]) -> I
     task = ray.remote(restore_one).options(num_cpus=slot["CPU"], num_gpus=slot.get("GPU", 0), max_retries=RETRIES)
     shared, pending, stuck = ray.put(work), {}, 0
     waiting = iter(names)
-    while True:
-        # Asked anew, since nodes come and go.
-        have = ray.cluster_resources()
-        room = TASKS_PER_SLOT * max(1, int(min(have.get(kind, 0) / need for kind, need in slot.items())))
-        while len(pending) < room and (name := next(waiting, None)) is not None:
-            pending[task.remote(shared, name)] = name
-        if not pending:
-            return
-        for done in ray.wait(list(pending), timeout=10)[0]:
-            name = pending.pop(done)
-            try:
-                outcome = ray.get(done)
-            except ray.exceptions.RayTaskError as error:
-                raise RuntimeError(f"a node of the cluster cannot restore: {error.cause}") from error
-            except ray.exceptions.RayError as error:
-                outcome = Outcome(Path(name), FAILED, message=f"its task was ended {RETRIES + 1} times ({error})")
-            yield outcome
-            stuck = stuck + 1 if outcome.results_stuck else 0
-            if stuck == MOST_STUCK:
-                raise ResultsError(f"{work.results}: {stuck} results in a row could not be written ({outcome.message})")
+    try:
+        while True:
+            # Asked anew, since nodes come and go.
+            have = ray.cluster_resources()
+            room = TASKS_PER_SLOT * max(1, int(min(have.get(kind, 0) / need for kind, need in slot.items())))
+            while len(pending) < room and (name := next(waiting, None)) is not None:
+                pending[task.remote(shared, name)] = name
+            if not pending:
+                return
+            for done in ray.wait(list(pending), timeout=10)[0]:
+                name = pending.pop(done)
+                try:
+                    outcome = ray.get(done)
+                except ray.exceptions.RayTaskError as error:
+                    raise RuntimeError(f"a node of the cluster cannot restore: {error.cause}") from error
+                except ray.exceptions.RayError as error:
+                    outcome = Outcome(Path(name), FAILED, message=f"its task was ended {RETRIES + 1} times ({error})")
+                yield outcome
+                stuck = stuck + 1 if outcome.results_stuck else 0
+                if stuck == MOST_STUCK:
+                    told = f"{stuck} results in a row could not be written ({outcome.message})"
+                    raise ResultsError(f"{work.results}: {told}")
+    finally:
+        ray.shutdown()  # It leaves the cluster, which goes on; tasks of this run that have not ended are dropped.
 
 
 def restore_one(work: Work, name: str) -> Outcome:
@@ -246,65 +243,27 @@ def _restorer(settings: str) -> Restorer:
     return Restorer(**json.loads(settings))
 
 
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        program("inference.on_ray"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("source", metavar="SRC", help="folder of photos, or its address; searched with its sub-folders")
-    parser.add_argument("results", metavar="RESULTS", help="folder that results are written to, or its address")
-    parser.add_argument("--ray", required=True, metavar="ADDRESS", help="HOST:PORT of the cluster's head, or auto")
-    parser.add_argument("--include", default="*", metavar="PATTERN", help="only files named so, such as '*.jpg'")
-    parser.add_argument("--overwrite", action="store_true", help="restore again what has a result already")
-    parser.add_argument("--save-mask", action="store_true", help="write PHOTO.jpg.mask.png beside each result")
-    parser.add_argument("--compare", action="store_true", help="write PHOTO.jpg.compare.jpg beside each restored photo")
-    parser.add_argument("--verbose", action="store_true", help="a line for every picture")
-    parser.add_argument("--weights", help="file of weights, at the same place on every node; default: the shipped ones")
-    parser.add_argument("--mode", choices=("auto", "tiles", "full"), default="auto",
-                        help="auto: find what is covered and restore that; tiles, full: the whole picture")
-    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="gpu: each task takes one")
-    parser.add_argument("--threads", type=AT_ONCE, default=2, help="processors that each task takes; default 2")
-    return parser.parse_args(arguments)
-
-
 def absolute(place: str) -> str:
     """An address as it is; of a folder the path from the root, as the nodes' own folders are others."""
     return place if "://" in place else os.path.abspath(place)
 
 
-@command(ValueError, RuntimeError)
-def main(arguments: Sequence[str] | None = None) -> int:
-    options = parse(arguments)
-    logging.basicConfig(level="WARNING", format="%(levelname)s: %(message)s")
+def begin(
+    address: str, source: str, results: str, include: str, settings: dict[str, Any], orders: Mapping[str, bool]
+) -> tuple[int, str, Iterator[Outcome]]:
+    """Joins a cluster: how many pictures there are, a line for the log, and the outcomes, whose end leaves the cluster.
+
+    A task takes the `settings`' threads, by default 2, and a GPU where their device is one. RuntimeError: a package is
+    missing; also what `list_work` and `connect` raise.
+    """
     if missing := [name for name in ("ray", "fsspec") if find_spec(name) is None]:
         raise RuntimeError(f"--ray needs {' and '.join(missing)}; install the extra: pip install '.[ray]'")
-    settings: dict[str, Any] = {name: getattr(options, name) for name in ("mode", "device", "threads")}
-    settings["weights"] = options.weights and absolute(options.weights)
-    orders = {name: getattr(options, name) for name in ("overwrite", "save_mask", "compare")}
-    work = Work(absolute(options.source), absolute(options.results), json.dumps(settings), orders)
-    names = list_work(work, options.include)
+    threads, on_gpu = settings["threads"] or 2, settings["device"].startswith("gpu")
+    weights = settings["weights"] and absolute(settings["weights"])
+    settings = {**settings, "threads": threads, "device": "gpu" if on_gpu else "cpu", "weights": weights}
+    work = Work(absolute(source), absolute(results), json.dumps(settings), orders)
+    names = list_work(work, include)
     if not names:
-        raise FileNotFoundError(f"{options.source}: no pictures found (--include is {options.include!r})")
-    print(connect(options.ray))
-    import ray
-
-    slot = {"CPU": options.threads, **({"GPU": 1} if options.device == "gpu" else {})}
-    counts: Counter[str] = Counter()
-    try:
-        with progress(total=len(names), unit="picture") as bar:
-            for outcome in restore_on_ray(work, names, slot):
-                counts[outcome.status] += 1
-                bar.update()
-                if options.verbose or outcome.status == FAILED:
-                    bar.write(str(outcome), file=sys.stderr)
-    except KeyboardInterrupt:
-        print("stopped; run it again to go on with what is missing", file=sys.stderr)
-        return STOPPED
-    finally:
-        ray.shutdown()  # It leaves the cluster, which goes on; tasks of this run that have not ended are dropped.
-        told = ", ".join(f"{counts[status]} {status}" for status in (RESTORED, UNTOUCHED, SKIPPED, FAILED))
-        print(f"{counts.total()} of {len(names)} pictures: {told}")
-    return SOME_FAILED if counts[FAILED] else DONE
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+        raise FileNotFoundError(f"{source}: no pictures found (--include is {include!r})")
+    told = connect(address)
+    return len(names), told, restore_on_ray(work, names, {"CPU": threads, **({"GPU": 1} if on_gpu else {})})

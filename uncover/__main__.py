@@ -2,7 +2,7 @@
 
     uncover restore photos results          # every photo of a folder; results keep names and formats
     uncover restore photo.jpg results --save-mask
-    uncover restore --ray auto SRC RESULTS  # on a Ray cluster; `uncover restore --ray auto --help`
+    uncover restore --ray auto SRC RESULTS  # on a Ray cluster
     uncover doctor                          # what this machine can do, and what to mend
     uncover COMMAND --help                  # examples and options, with their units
     uncover completion bash > ~/.local/share/bash-completion/completions/uncover         # the tab key; also zsh, fish
@@ -48,9 +48,6 @@ COMMANDS = {
     "completion": Command("", "", "prints what lets a shell complete commands, options, choices and files"),
 }
 
-# What `uncover restore` is with the option --ray.
-ON_RAY = Command(f"{_ROOM}inference.on_ray", "python -m inference.on_ray", "restores on a Ray cluster")
-
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     words = "\n".join(f"    {name:<12}{command.does}" for name, command in COMMANDS.items())
@@ -66,8 +63,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def start(name: str, arguments: Sequence[str]) -> int:
     """Runs a command as its script would; its help tells of `uncover NAME`."""
-    on_ray = name == "restore" and any(word.partition("=")[0] == "--ray" for word in arguments)
-    command = ON_RAY if on_ray else COMMANDS[name]
+    command = COMMANDS[name]
     # What argparse takes for the name of the program.
     sys.argv = [f"uncover {name}", *arguments]
     if name == "completion":
