@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import importlib
 import json
 import logging
 import os
@@ -22,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from configs.schema import PredictConfig
-from inference.engines.runtimes import ONNX_ENGINES, Backend, BackendError, EagerNetwork, Proof
+from inference.engines.runtimes import ONNX_ENGINES, Backend, BackendError, EagerNetwork, Proof, load
 from models.weights import Weights, network_of
 from utils.files import remove_leftovers, write_bytes, write_text
 from utils.machine import DeviceError, check_device, default_threads, gpu_named, gpu_shows, resolve_device, start_paddle
@@ -266,7 +265,7 @@ def _open_checked(graph: Graph, name: str, device: str, precision: str, threads:
         engine = graph.reference(device, precision)
         return Backend(engine, engine.gated, engine.tlc)
     # Imported before the file is looked for: none is made for an engine that does not start.
-    importlib.import_module(name)
+    load(name)
     file = find(graph)
     engine = ONNX_ENGINES[name](file.content, device, precision, threads or default_threads())
     backend = Backend(engine, file.gated, file.tlc)

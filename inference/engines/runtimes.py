@@ -7,10 +7,12 @@ Each imports its package when it is opened, and not before; `inference.engines.o
 from __future__ import annotations
 
 import functools
+import importlib
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
+from types import ModuleType
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
@@ -242,11 +244,13 @@ def openvino_core() -> openvino.Core:
     On a CPU with AMX every core puts a signal stack of its own in place, and the one before it back when it goes: when
     the older of two goes first, the next signal writes over freed memory (OpenVINO 2026.4).
     """
-    # Importing OpenVINO sends its maker an event, unless the package that does it is not to be found.
-    sys.modules.setdefault("openvino_telemetry", None)
-    import openvino
+    return load("openvino").Core()
 
-    return openvino.Core()
+
+def load(package: str) -> ModuleType:
+    """Imports an engine's package, OpenVINO without the one that would send its maker an event."""
+    sys.modules.setdefault("openvino_telemetry", None)
+    return importlib.import_module(package)
 
 
 # Those that run an exported network.

@@ -174,7 +174,7 @@ def test_bf16_stays_close_to_the_shipped_networks_values():
 def test_openvino_is_loaded_without_what_tells_its_maker_and_has_one_core():
     """A core puts a signal stack in place for AMX; the freed stack of a second one that went crashed."""
     code = (
-        "import sys; from inference.engines.runtimes import openvino_core; openvino_core(); "
+        "import sys; from inference import Restorer; assert 'openvino' in Restorer(device='cpu').describe(); "
         "print([name for name, module in sys.modules.items() if name.startswith('openvino_telemetry') and module])"
     )
     run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
