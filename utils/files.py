@@ -129,7 +129,10 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         make_folder(path.parent)
         if path.exists():
             open(path, "ab").close()
-        tempfile.TemporaryFile(dir=path.parent).close()
+        try:
+            tempfile.TemporaryFile(dir=path.parent).close()
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
 
 
 def remove_leftovers(folder: str | os.PathLike[str]) -> list[Path]:

@@ -168,9 +168,10 @@ def ended(arguments: list[str]) -> int:
 def test_a_table_that_cannot_be_written_is_told_before_anything_is_measured(tmp_path, capsys, monkeypatch):
     save(tmp_path / "gt" / "a.png", CLEAN)
     monkeypatch.setattr("metrics.__main__.measure_folder", lambda *_, **__: pytest.fail("measured"))
-    for table in (tmp_path / "gt", tmp_path / "gt/a.png/table.csv"):
+    for table in (tmp_path / "gt", tmp_path / "gt/a.png/table.csv", Path("/proc/table.csv")):
         assert ended([str(tmp_path / "gt"), str(tmp_path / "gt"), "--csv", str(table)]) == 2
-        assert re.fullmatch(r"error: .*(Is a directory|is a file, expected a folder)\n", capsys.readouterr().err)
+        words = r"error: .*(Is a directory|is a file, expected a folder|c/table\.csv: No such file or directory)\n"
+        assert re.fullmatch(words, capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("name", ["页.png", os.fsdecode(b"p\xff.png"), "a\nb.png"])
