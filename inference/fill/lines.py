@@ -35,7 +35,7 @@ class LineRules:
     support: int = 14  # Behind the hole it must show for so long
     longest: int = 30  # A line that is lost in the hole must show for so long
     reach: int = 4  # Its profile is copied this far to either side of its middle
-    thin: float = 0.4  # Share of the contrast that may be left at `reach`: what is broader is no line
+    thin: float = 0.4  # On both sides, within `reach`, it falls to this share of its contrast: else it is no line
     halo: float = 0.3  # A line lighter than its paper, whose two sides differ by more, is the rim of something dark
     step: float = 1.5  # The same for a dark one: it may divide a bar from the paper
     slack: float = 2.5  # Each end of a piece is moved by up to this much across it
@@ -207,8 +207,16 @@ def _follow(
     widths = np.arange(-2 * reach, 2 * reach + 1) / 2
     places = line.place + line.steps[:, None] * line.way
     line.profiles, line.reach = _sample(rest, places[:, None] + widths[:, None] * line.across), reach
-    middle, rims = (np.median(line.profiles[:, index], axis=0).mean(-1) for index in (2 * reach, [0, -1]))
-    return line if (np.abs(rims) <= rules.thin * abs(middle)).all() else None
+    shown = np.abs(np.median(line.profiles, axis=0).mean(1))
+    for outwards in (np.s_[2 * reach :], np.s_[2 * reach :: -1]):
+        side = shown[outwards]
+        faint = np.flatnonzero(side <= rules.thin * side[0])
+        if not len(faint):
+            return None
+        # What rises again beyond is none of the line's: the feet of letters on a rule.
+        risen = faint[0] + np.flatnonzero(np.diff(side[faint[0] :]) > 0)[:1] + 1
+        line.profiles[:, outwards][:, risen[0] if len(risen) else len(side) :] = 0
+    return line
 
 
 def _trace(grey: np.ndarray, hole: np.ndarray, piece: Piece, contrast: float, rules: LineRules) -> Line | None:

@@ -53,6 +53,14 @@ def test_a_line_is_drawn_through_the_hole_where_it_was(start, stop, grey):
     assert error - noise < 0.5 * (without - noise)
 
 
+def test_letters_that_stand_on_a_rule_are_not_carried_on_with_it():
+    picture, rule = (page(((-5, 100), (265, 100), 150)) for _ in range(2))
+    picture[94:98, np.arange(WIDTH) % 9 < 7] = 150
+    made = drawn(picture)
+    assert made[:98][HOLE[:98]].min() > PAPER - 5
+    assert np.abs(made - rule)[100, 90:170].mean() < 12
+
+
 def test_what_the_hole_shows_does_not_matter():
     picture = page(((-5, 60), (265, 66), 60), ((-5, 120), (265, 120), 170))
     made = [[(line.crossings, line.profiles.tolist()) for line in found_in(picture, tone=tone)] for tone in (0, 255)]
