@@ -117,7 +117,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from inference.folder import restore_file, restore_folder
     from inference.record import Record
-    from inference.report import Report, masks_in
+    from inference.report import Report, mask_in
     from inference.restorer import Restorer
     from inference.sources import Listing, is_one_file, list_pictures, prepare_results
 
@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                          "--save-mask, --compare and --shard name a folder")  # fmt: skip
     if options.mask is not None and not Path(options.mask).is_dir():
         raise ValueError(f"{options.mask}: no such folder (--mask)")
-    told = masks_in(Path(options.mask)) if options.mask else None
+    told = partial(mask_in, Path(options.mask)) if options.mask else None
     photo = Path(options.source)
     listing = (
         Listing(photo.parent, [Path(photo.name)]) if into_file

@@ -20,9 +20,8 @@ BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, OverflowError
 EOI, SOS, DQT, DHT, DRI, COM = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xFE
 APP0, APP1, APP2, APP13, APP14 = 0xE0, 0xE1, 0xE2, 0xED, 0xEE
 _METADATA = (*range(APP0, APP0 + 16), COM)
-# Start of frame: baseline, extended sequential, progressive; those and the arithmetic ones that Pillow takes.
+# Start of frame: baseline, extended sequential, progressive.
 FRAMES = 0xC0, 0xC1, 0xC2
-_READ_FRAMES, _PROGRESSIVE_FRAMES = (*FRAMES, 0xC9, 0xCA), (0xC2, 0xCA)
 # FF may be repeated as fill; neither a restart marker nor the start of a picture begins a segment.
 _MARKER = re.compile(rb"\xff+([\xc0-\xcf\xd9-\xfe])")
 # Within entropy-coded data FF is followed by 00 (a stuffed byte), a restart marker, or more FF (fill).
@@ -30,9 +29,6 @@ _END_OF_DATA = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
 # Bits that no complete scan needs; no FF, which would begin a marker.
 _MORE_DATA = bytes((0x55, 0xA5, 0x3C, 0x00)) * 16
-# Arithmetic coding leaves out the zeros at the end of its data, which an even rest of a page takes. Of whole files with
-# noise over white none lacked more than these where they were sequential, and 7 of 100 progressive ones.
-_ZEROS_LEFT_OUT = {0xC9: bytes(16), 0xCA: bytes(64)}
 
 
 class UnsupportedJpegError(ValueError):
@@ -71,19 +67,18 @@ def join(segments: Iterable[Segment]) -> bytes:
     return b"".join((*parts, b"\xff\xd9"))
 
 
-def split(source: bytes, forgiving: bool = False) -> tuple[list[Segment], int]:
-    """Segments of the first picture in `source`, and where it ends; refuses bytes and markers where none may be.
+def split(source: bytes) -> tuple[list[Segment], int]:
+    """Segments of the first picture in `source`, and where it ends.
 
-    `forgiving` is as decoders are: it skips bytes in front of the first scan, and where something else than segments
-    follows a scan, such as a phone's trailer, or nothing, the picture ends there without an end marker.
+    As decoders do, it skips bytes in front of the first scan, and where something else than segments follows a scan,
+    such as a phone's trailer, or nothing, the picture ends there without an end marker.
     """
     demand(source[:2] == b"\xff\xd8", "no JPEG file: it does not begin with FFD8")
     segments, position, ended = [], 2, None
     try:
         while True:
-            found = (_MARKER.search if forgiving and not ended else _MARKER.match)(source, position)
-            demand(found or source[position:].strip(b"\xff"), "cut short: no end of image")
-            demand(found, f"byte {position} belongs to no segment")
+            found = (_MARKER.match if ended else _MARKER.search)(source, position)
+            demand(found, "cut short: no end of image")
             marker, start = found[1][0], found.end()
             if marker == EOI:
                 return segments, start
@@ -92,13 +87,12 @@ def split(source: bytes, forgiving: bool = False) -> tuple[list[Segment], int]:
             payload, data = source[start + 2 : position], b""
             if marker == SOS:
                 found = _END_OF_DATA.search(source, position)
-                demand(found or forgiving, "cut short: no end of image")
                 end = found.start() if found else len(source)
                 data, position = source[position:end].rstrip(b"\xff"), end
                 ended = len(segments) + 1, end
             segments.append(Segment(marker, payload, data))
     except UnsupportedJpegError:
-        if not (forgiving and ended):
+        if not ended:
             raise
         return segments[: ended[0]], ended[1]
 
@@ -106,7 +100,7 @@ def split(source: bytes, forgiving: bool = False) -> tuple[list[Segment], int]:
 def with_end(source: bytes) -> bytes:
     """The file with an end marker behind its last scan, which some copies lack; `demand_whole` tells what else does."""
     try:
-        _, end = split(source, forgiving=True)
+        _, end = split(source)
     except UnsupportedJpegError:  # Whatever that is, Pillow says what is wrong with it.
         return source
     return source if source[end - 2 : end] == b"\xff\xd9" else b"%b\xff\xd9%b" % (source[:end], source[end:])
@@ -118,13 +112,14 @@ def demand_whole(source: bytes, decoded: JpegImagePlugin.JpegImageFile) -> None:
     Where data lack, more of them change what is seen; where none do, more are ignored. `decoded` is what Pillow made of
     `source`, perhaps at a fraction of its size.
     """
-    segments, _ = split(source, forgiving=True)
-    frame = next((segment for segment in segments if segment.marker in _READ_FRAMES), None)
-    demand(frame, "a lossless or hierarchical JPEG, which is not read; save it as a usual one")
-    more = _ZEROS_LEFT_OUT.get(frame.marker, b"") + _MORE_DATA
+    segments, _ = split(source)
+    frame = next((segment for segment in segments if segment.marker in FRAMES), None)
+    demand(frame, "a lossless, hierarchical or arithmetic JPEG, which is not read; save it as a usual one")
     # Intervals between restart markers end early each for itself.
-    longer = [each._replace(data=_RESTART.sub(more + rb"\g<0>", each.data) + more) if each.marker == SOS else each
-              for each in segments]  # fmt: skip
+    longer = [
+        each._replace(data=_RESTART.sub(_MORE_DATA + rb"\g<0>", each.data) + _MORE_DATA) if each.marker == SOS else each
+        for each in segments
+    ]
     again, scale = opened(join(longer)), (*decoded.decoderconfig, 1)[0]
     again.draft(None, (again.width // scale, again.height // scale))
     try:
@@ -147,7 +142,7 @@ def _demand_all_parts(segments: list[Segment], frame: Segment) -> None:
         if marker != SOS:
             continue
         ids = [id for id in payload[1:-3:2] if id in factors]
-        first, last, bits = payload[-3:] if frame.marker in _PROGRESSIVE_FRAMES else (0, 63, 0)
+        first, last, bits = payload[-3:] if frame.marker == 0xC2 else (0, 63, 0)
         for id in ids:
             missing[id][first : last + 1] = bits & 15
         # A scan of one component counts its blocks, one of several the units of all of them together.

@@ -3,9 +3,8 @@
     python -m inference.benchmark --csv benchmark.csv --markdown benchmark.md
     python -m inference.benchmark --pictures photos --only "mode auto" --no-recipe
 
-Every case runs once, in a process of its own, so that no engine's memory or threads weigh on another's, with
-OMP_NUM_THREADS threads or one for each core; stop other programs first, and run it twice to see what they change. The
-write-up's recipe (eager Paddle, the full-size photo in four tiles) takes minutes and several gigabytes.
+Every case runs once, in a process of its own, with OMP_NUM_THREADS threads or one for each core; stop other programs
+first, and run it twice to see what they change. The write-up's recipe takes minutes and several gigabytes.
 """
 
 from __future__ import annotations
@@ -19,9 +18,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -30,6 +27,7 @@ import cv2
 import numpy as np
 
 from data.images import read_rgb, upright_size, write_image
+from inference.doctor import known_versions
 from inference.engines.opened import FOLDER_VARIABLE, PRECISIONS
 from inference.folder import FAILED, Outcome, restore_folder
 from inference.restorer import Restorer, default_weights
@@ -57,7 +55,6 @@ REMARK = """
 * Seconds of one photo: medians over the photos; engines are warm. `in a batch`: from one finished file of the pipeline
   to the next. Memory: the peak of a process that did nothing else.
 """
-_PACKAGES = ("paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "onnxruntime-gpu", "openvino", "numpy")
 
 
 class Case(NamedTuple):
@@ -115,8 +112,7 @@ def put_photos(folder: Path, source: Path | None) -> None:
 def doubled(weights: Weights) -> Weights:
     """The same function as a network of twice the width: every channel is there twice, every convolution halves each.
 
-    So a width that nobody has trained is timed on a network that finds the same occluders, and does the same work per
-    photo as one that was trained. LayerNorm's mean and variance over channels stay what they were.
+    So a width that nobody has trained is timed on a network that finds the same occluders.
     """
     params = {}
     for name, array in weights.params.items():
@@ -139,31 +135,25 @@ def as_recipe(weights: Weights) -> Weights:
     return replace(weights, params=params, model=model, predict=predict, file=None)
 
 
-def open_case(case: Mapping[str, Any]) -> tuple[Restorer, str]:
-    """The restorer of a case, and its engine in words; its exported network lies in the cache from then on."""
-    how = {name: case[name] for name in ("device", "mode", "backend", "precision")}
-    restorer = Restorer(case["weights"], **how)
-    return restorer, restorer.describe().partition(",")[0]
+def open_case(case: Mapping[str, Any]) -> Restorer:
+    """The restorer of a case; its exported network lies in the cache from then on."""
+    return Restorer(case["weights"], **{name: case[name] for name in ("device", "mode", "backend", "precision")})
 
 
 def device_of(case: Mapping[str, Any]) -> str:
     """In a process of its own: where the engine of a case runs."""
-    return open_case(case)[1].rpartition(" on ")[2]
+    return open_case(case).engine.rpartition(" on ")[2]
 
 
 def measure(case: Mapping[str, Any]) -> dict[str, Any]:
     """In a process of its own: times photos in the pipeline and one after the other; the first only warms up.
 
-    Args:
-        case: fields of `Case` with `weights`, a file, and `folder`, which holds `pictures` and gets `results`.
-
-    Returns:
-        engine: what ran; `STEPS`, total: median seconds of a photo, nothing else running; "encode" with writing.
-        batch: seconds per photo in the middle of the pipeline; not of the recipe.
-        memory: peak of the process in 10^9 bytes.
+    `case`: fields of `Case` with `weights`, a file, and `folder`, which holds `pictures` and gets `results`. Returns
+    the engine; median seconds of a photo (`STEPS`, total); seconds per photo in the pipeline (batch; not of the
+    recipe); the peak of memory in 10^9 bytes.
     """
-    restorer, engine = open_case(case)
-    answer: dict[str, Any] = {"engine": engine.removesuffix(" on cpu")}
+    restorer = open_case(case)
+    answer: dict[str, Any] = {"engine": restorer.engine.removesuffix(" on cpu")}
     pictures, results = (Path(case["folder"], name) for name in ("pictures", "results"))
     photos = sorted(pictures.iterdir())[1:]
     if case["recipe"]:
@@ -177,7 +167,7 @@ def measure(case: Mapping[str, Any]) -> dict[str, Any]:
         answer["batch"] = (max(ended) - min(ended)) / len(photos)
     outcomes = [outcome for path in photos for outcome in _restore(restorer, path, results)]
     answer |= {step: median(outcome.steps.get(step, 0.0) for outcome in outcomes) for step in STEPS}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return answer | {"total": median(outcome.seconds for outcome in outcomes), "memory": peak / 1e9}
 
 
@@ -191,18 +181,12 @@ def _restore(restorer: Restorer, source: Path, results: Path) -> list[Outcome]:
 
 def describe() -> str:
     """The machine in one line: processor, cores, what other programs make of them, memory, versions."""
-    about = ""
-    with suppress(OSError):
-        about = Path("/proc/cpuinfo").read_text("utf-8")
+    about = Path("/proc/cpuinfo").read_text("utf-8")
     named = re.search(r"^model name\s*: *(.*)", about, re.MULTILINE)
     name = (named[1] if named else platform.machine()) + (", virtual machine" if "hypervisor" in about else "")
-    versions = [f"Python {platform.python_version()}"]
-    for package in _PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            versions.append(f"{package} {metadata.version(package)}")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     cores = f"{available_cores()} cores (load {os.getloadavg()[0]:.1f} at the start), {default_threads()} threads"
-    return f"{name}; {cores}; {memory:.0f} GB; {', '.join(versions)}"
+    return f"{name}; {cores}; {memory:.0f} GB; {known_versions()}"
 
 
 def table_of(heads: Sequence[str], rows: Iterable[Iterable[str]]) -> list[str]:

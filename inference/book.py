@@ -8,7 +8,6 @@ lossless. pikepdf, an optional package, reads and writes the file (`pip install 
 from __future__ import annotations
 
 import io
-import tempfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from PIL import Image
 
 from data.images import BadImageError, check_size
 from data.kinds import kind_of_file
-from data.photos import Photo, count_pages, encode_photo, next_page, read_photo
+from data.photos import count_pages, encode_photo, next_page, read_jpeg, read_photo
 from inference.restorer import Restored, timed
 
 # A picture with a shorter side below this is a logo or a stamp, and no page.
@@ -32,7 +31,7 @@ _DEEPEST = 8
 
 @dataclass
 class Book:
-    """What became of a PDF, or of a TIFF of several pages.
+    """What became of a PDF, or of the pages of a picture file.
 
     Attributes:
         content: the file; that of the source, byte for byte, where nothing was removed.
@@ -59,17 +58,15 @@ def restore_book(
     path: Path, restorer: Callable[[np.ndarray], Restored], encode: bool = True,
     tell: Callable[[int, int], None] = lambda page, pages: None,
 ) -> Book:  # fmt: skip
-    """Restores the page pictures of a PDF, or the pages of a TIFF; without `encode` it only counts them.
+    """Restores the page pictures of a PDF, the pages of a TIFF, or a photo; without `encode` it only counts them.
 
     `tell` hears before each page which one it is, from 1, and of how many; it may raise an error that ends the work.
-
-    Raises:
-        BadImageError: not a file that can be read; a PDF is encrypted or signed; pikepdf is missing.
+    BadImageError: not a file that can be read; a PDF is encrypted or signed; pikepdf is missing.
     """
-    return (_restore_pdf if kind_of_file(path) == "PDF" else _restore_tiff)(path, restorer, encode, tell)
+    return (_restore_pdf if kind_of_file(path) == "PDF" else _restore_pages)(path, restorer, encode, tell)
 
 
-def _restore_tiff(
+def _restore_pages(
     path: Path, restorer: Callable[[np.ndarray], Restored], encode: bool, tell: Callable[[int, int], None]
 ) -> Book:
     photo = read_photo(path, several=True)
@@ -119,7 +116,8 @@ def _restore_pdf(
                     _restore_picture(picture, turns, restorer, book, encode)
                 except (ValueError, NotImplementedError, pikepdf.PdfError, pikepdf.models.image.ImageDecompressionError,
                         pikepdf.UnsupportedImageTypeError) as error:  # fmt: skip
-                    book.notes.append(f"page {number}: a picture stays as it is ({str(error).splitlines()[0]})")
+                    reason = str(error).splitlines()[0].removeprefix("picture: ")
+                    book.notes.append(f"page {number}: a picture stays as it is ({reason})")
         if book.changed and encode:
             for page in pdf.pages:
                 if "/Thumb" in page.obj:  # It shows the page as it was.
@@ -165,7 +163,7 @@ def _restore_picture(
     filters = [filters] if isinstance(filters, pikepdf.Name) else list(filters or [])
     with timed(book.steps, "decode"):
         if filters == [pikepdf.Name.DCTDecode]:
-            photo = _read_jpeg(picture.read_raw_bytes())
+            photo = read_jpeg(picture.read_raw_bytes(), "picture")
             pixels = photo.pixels
         else:
             photo, image = None, pikepdf.PdfImage(picture).as_pil_image()
@@ -179,16 +177,6 @@ def _restore_picture(
             picture.write(encode_photo(photo, result, mask).content, filter=pikepdf.Name.DCTDecode)
         else:
             _write_lossless(picture, result, image)
-
-
-def _read_jpeg(content: bytes) -> Photo:
-    with tempfile.TemporaryDirectory(prefix="pdf-") as folder:
-        file = Path(folder, "picture.jpg")
-        file.write_bytes(content)
-        try:
-            return read_photo(file)
-        except BadImageError as error:
-            raise ValueError(str(error).removeprefix(f"{file}: ")) from error
 
 
 def _write_lossless(picture: Any, result: np.ndarray, image: Image.Image) -> None:

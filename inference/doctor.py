@@ -61,12 +61,16 @@ class Finding(NamedTuple):
         return f"{self.state:<6}{self.subject:<17}{self.words}" + (f"\n{'':23}-> {self.mend}" if self.mend else "")
 
 
-def check_versions() -> Iterator[Finding]:
+def known_versions() -> str:
+    """Of Python, of the engines and of what reads pictures, in one line."""
     names = ("paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "onnxruntime-gpu", "openvino", "numpy",
              "opencv-python-headless", "pillow")  # fmt: skip
     known = [f"{name} {version}" for name in names if (version := _version(name))]
-    system = f"{platform.system()} {platform.machine()}"
-    yield Finding(GOOD, "versions", f"Python {platform.python_version()} on {system}, {', '.join(known)}")
+    return f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {', '.join(known)}"
+
+
+def check_versions() -> Iterator[Finding]:
+    yield Finding(GOOD, "versions", known_versions())
     for part, names in PARTS.items():
         found = {name: _version(name) for name in names}
         missing = [name for name in names if not found[name]]
@@ -150,7 +154,7 @@ def restore_page(order: list[Any]) -> dict[str, Any]:
     restorer(page)
     start = time.perf_counter()
     restorer(page)
-    return {"line": restorer.describe().partition(",")[0], "seconds": time.perf_counter() - start}
+    return {"line": restorer.engine, "seconds": time.perf_counter() - start}
 
 
 def _version(name: str) -> str | None:

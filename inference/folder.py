@@ -80,11 +80,10 @@ def restore_folder(
 ) -> Iterator[Outcome]:  # fmt: skip
     """Restores every picture of `listing` into `results` and tells of each, in that order, as soon as it is done.
 
-    A result that `inference.record` knows as finished, for the same photo and restorer, is skipped unless `overwrite`.
-    A file in its place that this program did not make is touched with `overwrite` only, a file or folder of the sources
-    never. A picture that cannot be restored is reported as failed, and the next one follows. `save_mask` writes a mask
-    beside each result, `compare` a before/after sheet beside each restored one; `look` writes nothing. `told` gives the
-    mask that a person has made for a picture; `see` is shown every picture's pixels and what was made of them.
+    What is finished, or not this program's, is kept as `inference.record` says. A picture that cannot be restored is
+    reported as failed, and the next one follows. `save_mask` writes a mask beside each result, `compare` a before/after
+    sheet beside each restored one; `look` writes nothing. `told` gives the mask that a person has made for a picture;
+    `see` is shown every picture's pixels and what was made of them.
 
     Raises:
         ValueError: at once, when the mask or the sheet of one picture would take the place of another's result.
@@ -112,9 +111,7 @@ def restore_file(
 ) -> Iterator[Outcome]:  # fmt: skip
     """Restores the one picture of `listing` into a file of the same kind, and tells of it.
 
-    Raises:
-        ValueError, OSError: at once, when `target` is the picture itself, is there (without `overwrite`), or has the
-            name of another kind.
+    ValueError, OSError: `target` is the picture itself, is there (without `overwrite`), or is named as another kind.
     """
     source = listing.root / listing.pictures[0]
     if target.exists() and target.samefile(source):
@@ -251,10 +248,9 @@ Job = tuple[Any, Iterator[int]]
 def overlap(jobs: Iterable[Job], helpers: int, pixels: int = PIXELS_UNDER_WAY) -> Iterator[Any]:
     """Takes every job through its parts and yields what comes out of it, in order.
 
-    So many `helpers` read, and so many write; the rest runs in the caller's thread, one job at a time: the network
-    takes all cores, and ctrl-C arrives there. Jobs that hold more than `pixels` together are not under way at the same
-    time; a larger one goes alone. An exception of a job, ctrl-C, or closing the iterator ends the work: writes that
-    have begun are finished, and nothing else is begun.
+    So many `helpers` read, and so many write; the rest runs in the caller's thread, one job at a time. Jobs that hold
+    more than `pixels` together are not under way at the same time; a larger one goes alone. An exception of a job,
+    ctrl-C, or closing the iterator ends the work: writes that have begun are finished, and nothing else is begun.
     """
     reading, writing = deque(), deque()
     upcoming = ((next(parts, 0), outcome, parts) for outcome, parts in jobs)

@@ -1,12 +1,10 @@
 """The photos of a folder, or of any fsspec address, as tasks on a Ray cluster: the same work for each file as here.
 
 Needs the extra `ray` (and, for S3 and the like, that file system's package) and this project, of the same version, on
-every node; files are folders that every node sees under the same path, or addresses. A task fetches one file, and what
-lies in the place of its results, into a folder of its own, lets `inference.folder` do there what it does in any folder,
-and puts what came out in its place: under another name first, the picture last. So the rules are the same: what is
-finished is kept, what is not this program's is refused. The record of a picture lies in RESULTS/.uncover, since not
-every file system appends. Tasks of a node that dies are run again elsewhere. Only so many are under way, and they
-return words and no pictures: memory does not grow.
+every node. A task fetches one file, and what lies in the place of its results, into a folder of its own, lets
+`inference.folder` do there what it does in any folder, and puts what came out in its place: under another name first,
+the picture last. The record of a picture lies in RESULTS/.uncover, since not every file system appends. Tasks of a node
+that dies are run again elsewhere. They return words and no pictures: memory does not grow.
 """
 
 from __future__ import annotations
@@ -71,11 +69,7 @@ def connect(address: str) -> str:
 
 
 def list_work(work: Work, include: str) -> list[str]:
-    """Names of the pictures below the source, sorted, as in a folder's run; leftovers among the results are removed.
-
-    ValueError: the source is a file, or results would lie in the place of their sources or of each other's masks;
-    FileNotFoundError: no source.
-    """
+    """Names of the pictures below the source, sorted, as in a folder's run; leftovers among the results are removed."""
     import fsspec
 
     (files, root), (kept, target) = fsspec.url_to_fs(work.source), fsspec.url_to_fs(work.results)
@@ -107,11 +101,8 @@ def _sides(work: Work) -> list[str]:
 def restore_on_ray(work: Work, names: list[str], slot: Mapping[str, float]) -> Iterator[Outcome]:
     """Restores every picture and tells of each as soon as it is done, in no order.
 
-    `slot` is what a task takes of a node, such as {"CPU": 2}.
-
-    Raises:
-        ResultsError: while it runs, when three results in a row could not be written.
-        RuntimeError: a node cannot restore anything: weights, engine or device are not right there.
+    `slot` is what a task takes of a node, such as {"CPU": 2}. ResultsError: three results in a row could not be
+    written; RuntimeError: a node cannot restore anything: weights, engine or device are not right there.
     """
     import ray
 
@@ -167,9 +158,7 @@ def restore_one(work: Work, name: str) -> Outcome:
 
 
 def _places(work: Work, name: str) -> tuple[Any, dict[Path, str]]:
-    """The file system of the results, and where on it record, mask, sheet and result of a picture lie, in this order,
-    by their names in a folder of results.
-    """
+    """The results' file system, and where on it record, mask, sheet and result of a picture lie, in this order."""
     import fsspec
 
     kept, target = fsspec.url_to_fs(work.results)
@@ -243,25 +232,22 @@ def _restorer(settings: str) -> Restorer:
     return Restorer(**json.loads(settings))
 
 
-def absolute(place: str) -> str:
-    """An address as it is; of a folder the path from the root, as the nodes' own folders are others."""
-    return place if "://" in place else os.path.abspath(place)
-
-
 def begin(
     address: str, source: str, results: str, include: str, settings: dict[str, Any], orders: Mapping[str, bool]
 ) -> tuple[int, str, Iterator[Outcome]]:
     """Joins a cluster: how many pictures there are, a line for the log, and the outcomes, whose end leaves the cluster.
 
     A task takes the `settings`' threads, by default 2, and a GPU where their device is one. RuntimeError: a package is
-    missing; also what `list_work` and `connect` raise.
+    missing; ValueError: no folder, or no place of its own for the results; FileNotFoundError: no source, no pictures.
     """
     if missing := [name for name in ("ray", "fsspec") if find_spec(name) is None]:
         raise RuntimeError(f"--ray needs {' and '.join(missing)}; install the extra: pip install '.[ray]'")
     threads, on_gpu = settings["threads"] or 2, settings["device"].startswith("gpu")
-    weights = settings["weights"] and absolute(settings["weights"])
+    weights = settings["weights"] and os.path.abspath(settings["weights"])
     settings = {**settings, "threads": threads, "device": "gpu" if on_gpu else "cpu", "weights": weights}
-    work = Work(absolute(source), absolute(results), json.dumps(settings), orders)
+    # The nodes' working folders are others.
+    places = (place if "://" in place else os.path.abspath(place) for place in (source, results))
+    work = Work(*places, json.dumps(settings), orders)
     names = list_work(work, include)
     if not names:
         raise FileNotFoundError(f"{source}: no pictures found (--include is {include!r})")

@@ -67,10 +67,10 @@ class Record:
         for file in contents:
             # Somebody may have put a file there meanwhile, or made a link of its folder.
             self.refuse(file)
-        line = self.intend(photo, origin, covered, contents)
+        line = self._intend(photo, origin, covered, contents)
         for file, content in contents.items():
             write_bytes(self._results / file, content)
-        self.finish(line)
+        self._append(line | {"done": True})
 
     def origin(self, source: os.stat_result, mask: np.ndarray | None = None, use: Any = "") -> dict[str, Any]:
         """What a result comes from: the source, weights and settings, the `mask` that a person has made, its `use`."""
@@ -123,10 +123,8 @@ class Record:
         path = self._results / file
         return path.is_file() and not path.is_symlink() and not path.stat().st_size
 
-    def intend(
-        self, photo: Path, origin: dict[str, Any], covered: bool, contents: dict[Path, bytes]
-    ) -> dict[str, Any]:
-        """Writes down what `contents` are going to be written, and returns that for `finish`; OSError: it cannot."""
+    def _intend(self, photo: Path, origin: dict[str, Any], covered: bool, contents: dict[Path, bytes]) -> dict:
+        """Writes down what `contents` are going to be written, and returns that line; OSError: it cannot."""
         files = {file.as_posix(): (len(content), _digest(content)) for file, content in contents.items()}
         line = {"photo": photo.as_posix(), **origin, "covered": covered}
         self._read()
@@ -143,22 +141,18 @@ class Record:
         if self.is_ours(file):
             (self._results / file).unlink(missing_ok=True)
 
-    def finish(self, line: dict[str, Any]) -> None:
-        self._append(line | {"done": True})
-
     def _append(self, line: dict[str, Any]) -> None:
         path, content = self._results / RECORD, f"\n{json.dumps(line)}\n".encode()
         self._results.mkdir(parents=True, exist_ok=True)
         number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         try:
-            # After part of it, as on a full disk, the rest gives the error; the line is torn then.
-            while content:
-                content = content[os.write(number, content) :]
-            os.fsync(number)
+            with open(number, "ab", buffering=0) as file:
+                # After part of it, as on a full disk, the rest gives the error; the line is torn then.
+                while content:
+                    content = content[file.write(content) :]
+                os.fsync(number)
         except OSError as error:
             raise OSError(error.errno, error.strerror, os.fspath(path)) from error
-        finally:
-            os.close(number)
 
     def _read(self) -> None:
         """Takes in the lines that are new, those of another run too."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,19 +23,15 @@ _THUMBNAIL, _QUALITY = 560, 78
 _MARK = np.array([255, 0, 90], np.float32)
 
 
-def masks_in(folder: Path) -> Callable[[Path], np.ndarray | None]:
-    """A function that gives a photo's mask (uint8 [H, W], 1 = covered) by the photo's name below the source, or None.
+def mask_in(folder: Path, name: Path) -> np.ndarray | None:
+    """The mask (uint8 [H, W], 1 = covered) of a photo, by the photo's name below the source, or None.
 
-    A mask is `NAME.jpg.mask.png`, as --save-mask writes it, or `NAME.png`, in the photo's own sub-folder of `folder`.
+    It is `NAME.jpg.mask.png`, as --save-mask writes it, or `NAME.png`, in the photo's own sub-folder of `folder`.
     """
-
-    def mask_of(name: Path) -> np.ndarray | None:
-        for file in (folder / name.with_name(name.name + MASK), folder / name.with_suffix(".png")):
-            if file.is_file():
-                return read_mask(file)
-        return None
-
-    return mask_of
+    for file in (folder / name.with_name(name.name + MASK), folder / name.with_suffix(".png")):
+        if file.is_file():
+            return read_mask(file)
+    return None
 
 
 @dataclass

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Literal, Union, get_args
+from typing import Any, Literal, Union, get_args
 
 import cv2
 import numpy as np
@@ -39,8 +39,6 @@ Picture = Union[np.ndarray, str, "os.PathLike[str]"]
 Mode = Literal["auto", "tiles", "full"]
 MaskMode = Literal["replace", "add", "protect"]
 _ROOT = Path(__file__).resolve().parent.parent
-# Rows of a picture that are converted at a time, so that no second full-size picture of floats is needed.
-_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -66,11 +64,8 @@ class Restored:
 
 
 def default_weights(mode: Mode = "auto") -> Path:
-    """The weights when none are named: `model.pdparams` beside predict.py, or those of `test_code`: the locator of
-    `model.pdparams`, and for the modes that run a restorer over the whole picture `gated.pdparams`.
-
-    Raises:
-        FileNotFoundError: neither exists.
+    """The weights when none are named: `model.pdparams` beside predict.py, or of `test_code` the locator, and for the
+    modes that run a restorer over the whole picture the gated network. FileNotFoundError: neither exists.
     """
     own = _ROOT / "model.pdparams"
     shipped = _ROOT / "test_code" / ("model.pdparams" if mode == "auto" else "gated.pdparams")
@@ -83,18 +78,13 @@ def default_weights(mode: Mode = "auto") -> Path:
 class Restorer:
     """Runs a trained network over pictures of any size; may be called from several threads.
 
-    Memory, beside the picture itself: mode "auto" takes 4 bytes per pixel for the result and the mask, and the rest at
-    the working scale; a whole-picture mode at `scale` 1 takes about 30, or 60 without a gate.
-
     Args:
         weights: a `.pdparams` file of this project, loaded `Weights`, or None for `default_weights()`.
         mode: "auto" finds on a small copy what is covered and restores only that. "tiles" and "full" run the network
-            over the whole picture at the working scale, in `rows` x `columns` tiles (the write-up) or in one piece; a
-            network with a gate still changes only what is covered. "full" with `scale` 1 and `tlc_ratio` 0 is the plain
-            network's output and nothing else, for comparisons.
-        scale: "auto" works at the size that the weights ask for (`downscale`, at most `long_side`) and never enlarges;
-            a number in (0, 1] is the working size as a fraction of the picture's.
-        tta: averages over the four mirrorings of every tile, for four times the work.
+            over the whole picture, in `rows` x `columns` tiles (the write-up) or in one piece; one with a gate still
+            changes only what is covered. "full" with `scale` 1 and `tlc_ratio` 0 is the plain network's output.
+        scale: "auto" works at the size that the weights ask for; a number in (0, 1] is a fraction of the picture's.
+        tta: averages over the four mirrorings of every tile.
         device, backend, precision, threads: what runs the network (`inference.engines.choice.open_backend`).
         rows, columns, overlap, tlc_ratio: None takes what the weights say (`PredictConfig`); the first two are for
             mode "tiles" only; `tlc_ratio` 0 turns TLC off.
@@ -147,23 +137,18 @@ class Restorer:
         self.fingerprint = _fingerprint(weights, [asdict(settings), mode, str(scale), tta])
 
     @classmethod
-    def from_backend(
-        cls, backend: Backend | None, settings: PredictConfig,
-        scale: str | float = "auto", mode: Mode = "auto", tta: bool = False, locator: Backend | None = None,
-        told: bool = False,
-    ) -> Restorer:  # fmt: skip
-        """A restorer over any `inference.engines.runtimes.Backend`, a locator's beside it or in its place; `told`: it
-        takes the mask as a fourth channel.
-        """
-        _check(mode, scale)
+    def from_backend(cls, *arguments: Any, **options: Any) -> Restorer:
+        """A restorer over any `inference.engines.runtimes.Backend`; takes what `_set_up` takes."""
         restorer = cls.__new__(cls)
-        restorer._set_up(backend, settings, scale, mode, tta, locator, told=told)
+        restorer._set_up(*arguments, **options)
         return restorer
 
     def _set_up(
-        self, backend: Backend | None, settings: PredictConfig, scale: str | float, mode: Mode, tta: bool,
-        locator: Backend | None, width: int = 0, told: bool = False,
+        self, backend: Backend | None, settings: PredictConfig, scale: str | float = "auto", mode: Mode = "auto",
+        tta: bool = False, locator: Backend | None = None, width: int = 0, told: bool = False,
     ) -> None:  # fmt: skip
+        """A `locator` stands beside the backend or in its place; `told`: that takes the mask as a fourth channel."""
+        _check(mode, scale)
         self.settings, self.scale, self.mode, self.tta = settings, scale, mode, tta
         self._backend = locator or backend
         self.gated, self.tlc = locator is not None or backend.gated, self._backend.tlc
@@ -174,7 +159,7 @@ class Restorer:
 
     def introduce(self) -> str:
         """With what, in plain words: the weights and what runs them."""
-        return f"with {self.weights or 'weights of its own'}, {self._engine()}"
+        return f"with {self.weights or 'weights of its own'}, {self.engine}"
 
     def describe(self) -> str:
         """One line for the log: what runs where, how exactly, in which mode, with which windows of TLC."""
@@ -184,15 +169,17 @@ class Restorer:
         sides = " and ".join(map(str, self.settings.locator_sides))
         tells = f"a locator looks at {sides} px" if self._locator is not None else self.tlc
         file = f"; {self.weights}" if self.weights else ""
-        return f"{self._engine()}, mode {self.mode}{scale}{flips}{plain}; {tells}{file}"
+        return f"{self.engine}, mode {self.mode}{scale}{flips}{plain}; {tells}{file}"
 
-    def _engine(self) -> str:
+    @property
+    def engine(self) -> str:
+        """What runs the network, how exactly, and where."""
         return f"{self._backend.name} {self._backend.precision} on {self._backend.device}"
 
     def __call__(
         self, image: Picture, mask: np.ndarray | None = None, mask_mode: MaskMode = "replace", fill: bool = True
     ) -> Restored:
-        """Restores one picture.
+        """Restores one picture; raises what `as_pixels` does, and MemoryError where the smallest tiles do not fit.
 
         Args:
             image: RGB uint8 or uint16 [H, W, 3], or the path of a picture file.
@@ -200,10 +187,6 @@ class Restorer:
             mask_mode: "replace" looks for nothing else; "add" looks for more; "protect" looks, and leaves all that the
                 mask marks as it is, bit for bit.
             fill: False only looks: `image` is then the input.
-
-        Raises:
-            TypeError, ValueError, BadImageError: see `as_pixels`.
-            MemoryError: memory does not suffice, with the smallest tiles neither.
         """
         seconds: dict[str, float] = {}
         with timed({} if isinstance(image, np.ndarray) else seconds, "read"):
@@ -323,21 +306,13 @@ def _told(picture: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> Locat
 
 def changes(result: np.ndarray, picture: np.ndarray) -> np.ndarray:
     """uint8 [H, W]: 1 where any channel differs."""
-    changed = np.empty(picture.shape[:2], np.uint8)
-    for start in range(0, len(picture), _ROWS):
-        rows = slice(start, start + _ROWS)
-        changed[rows] = cv2.absdiff(result[rows], picture[rows]).max(2) > 0
-    return changed
+    return (result != picture).any(axis=2).astype(np.uint8)
 
 
 def _quantised(output: np.ndarray, kind: np.dtype) -> np.ndarray:
     """float32 [K, H, W], of which the first three count, as [H, W, 3] of `kind`: clipped and rounded."""
-    white = np.float32(np.iinfo(kind).max)
-    result = np.empty((*output.shape[1:], 3), kind)
-    for start in range(0, len(result), _ROWS):
-        rows = slice(start, start + _ROWS)
-        result[rows] = (np.clip(output[:3, rows], 0, 1) * white + np.float32(0.5)).transpose(1, 2, 0)
-    return result
+    levels = np.clip(output[:3], 0, 1) * np.float32(np.iinfo(kind).max) + np.float32(0.5)
+    return np.ascontiguousarray(levels.transpose(1, 2, 0).astype(kind))
 
 
 def _fingerprint(weights: Weights, options: list) -> str:
@@ -369,14 +344,9 @@ def timed(seconds: dict[str, float], step: str) -> Iterator[None]:
 
 
 def as_pixels(image: Picture) -> np.ndarray:
-    """RGB uint8 or uint16 [H, W, 3] of an array, which is taken as it is, or of a file.
+    """RGB uint8 or uint16 [H, W, 3] of an array, which is taken as it is, or of a file, which is turned upright.
 
-    A file is turned upright by its EXIF orientation, and one of 16 bits per channel gives uint16.
-
-    Raises:
-        TypeError: something else.
-        ValueError: an array of another type or shape, or no pixels.
-        BadImageError: a file that cannot be read.
+    TypeError: something else; ValueError: another type or shape, or no pixels; BadImageError: no readable file.
     """
     if isinstance(image, str | os.PathLike):
         return read_photo(image).pixels

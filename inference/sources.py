@@ -51,10 +51,7 @@ def list_pictures(source: str | os.PathLike[str], results: str | os.PathLike[str
 
     Of a folder only the files whose name fits the shell pattern `include` count, such as "*.jpg", which takes IMG.JPG
     too. Hidden files and folders, linked folders and the folder `results`, should it lie inside, are left out.
-
-    Raises:
-        FileNotFoundError, ValueError: no `source`; a result would overwrite it, or `results` lies inside and holds
-            pictures of its own.
+    FileNotFoundError: no `source`; ValueError: a result would overwrite it, or `results` inside holds other pictures.
     """
     source, target = Path(source), Path(results).resolve()
     if not source.exists():

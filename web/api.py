@@ -14,7 +14,6 @@ from urllib.parse import quote, urlsplit
 from fastapi import Depends, FastAPI, File, Query, Request, Response, UploadFile
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
-from fastapi.routing import APIRoute
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
@@ -43,9 +42,10 @@ _MEANINGS = {
     503: "Too many photos wait or are kept; Retry-After says for how many seconds.",
 }  # fmt: skip
 _OTHER_TYPES = {"PDF": "application/pdf", "JPEG XL": "image/jxl"}
-_PICTURE = {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}
-_MASK = {"content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
-_ARCHIVE = {"content": {"application/zip": {"schema": {"type": "string", "format": "binary"}}}}
+_PICTURE, _MASK, _ARCHIVE = (
+    {"content": {kind: {"schema": {"type": "string", "format": "binary"}}}}
+    for kind in ("*/*", "image/png", "application/zip")
+)
 
 
 class Problem(BaseModel):
@@ -97,11 +97,9 @@ def _refusal(status: int, code: str, detail: str, retry: int | None = None) -> J
 
 
 def create_app(jobs: Jobs, engine: str, names: Iterable[str] = ()) -> FastAPI:
-    """The page and the interface over `jobs`, which are closed with it.
+    """The page and the interface over `jobs`, which are closed with it; `engine` says in words what restores.
 
-    Args:
-        engine: what restores, in words.
-        names: of hosts under which this one is reached, beside localhost and addresses of numbers.
+    `names` are hosts under which this one is reached, beside localhost and addresses of numbers.
     """
 
     @asynccontextmanager
@@ -119,15 +117,8 @@ def create_app(jobs: Jobs, engine: str, names: Iterable[str] = ()) -> FastAPI:
         return _refusal(error.status, error.code, str(error), error.retry)
 
     @app.exception_handler(HTTPException)
-    async def failed(request: Request, error: HTTPException) -> JSONResponse:
-        # What fits a path of ours but no method went on to the page's files, which do not know the path either.
-        routes = [one for one in app.routes if isinstance(one, APIRoute) and one.matches(request.scope)[0].value]
-        if routes and error.status_code in (404, 405):
-            allowed = ", ".join(sorted(set().union(*(one.methods for one in routes))))
-            error = HTTPException(405, headers={"Allow": allowed})
-        response = _refusal(error.status_code, "refused", str(error.detail))
-        response.headers.update(error.headers or {})
-        return response
+    async def failed(_: Request, error: HTTPException) -> JSONResponse:
+        return _refusal(error.status_code, "refused", str(error.detail))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -138,10 +129,7 @@ def create_app(jobs: Jobs, engine: str, names: Iterable[str] = ()) -> FastAPI:
         fields = Status.model_fields.keys() - {"ahead"}
         return Status(ahead=jobs.ahead(job), **{name: getattr(job, name) for name in fields})
 
-    def by_id(job_id: str) -> Job:
-        return jobs.get(job_id)
-
-    Known = Annotated[Job, Depends(by_id)]
+    Known = Annotated[Job, Depends(jobs.get)]
     Photo = Annotated[UploadFile, File(description="JPEG, PNG, TIFF, WebP, BMP, HEIC, AVIF, or a PDF of pages")]
     Page = Annotated[int, Query(ge=1, le=100_000, description="of the pictures of pages in a PDF or TIFF, which one")]
     Mask = Annotated[UploadFile, File(description="a picture, upright, white where the photo is covered; of that "

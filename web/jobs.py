@@ -60,8 +60,7 @@ class Jobs:
     def add(self, upload: BinaryIO, name: str, mask: BinaryIO | None = None, number: int = 1) -> Job:
         """Takes a file in and queues it; `mask`, a picture, says what is covered on that of such a number.
 
-        Raises:
-            RefusedError: no picture, too large, or no room; nothing is kept then.
+        RefusedError: no picture, too large, or no room; nothing is kept then.
         """
         with self._lock:
             if len(self._jobs) >= self.limits.photos:
@@ -93,9 +92,9 @@ class Jobs:
         job.tell(mask, number, self.limits)
         self._queue_up(job, hurry=True)
 
-    def get(self, identity: str) -> Job:
+    def get(self, job_id: str) -> Job:
         """The photo of that name; using it keeps it."""
-        job = self._jobs.get(identity)
+        job = self._jobs.get(job_id)
         if job is None:
             raise RefusedError(404, "gone", "there is no such photo, or it was removed")
         job.used = time.monotonic()

@@ -21,8 +21,8 @@ from PIL import Image
 from data.images import BadImageError, eight_bit
 from data.kinds import kind_of_file
 from data.masks import read_mask, write_mask
-from data.photos import Encoded, count_pixels, encode_photo, read_photo
-from inference.book import is_book, restore_book
+from data.photos import count_pixels
+from inference.book import restore_book
 from inference.find.locate import enlarge_mask
 from inference.restorer import Restored
 from utils.command import sentence
@@ -149,19 +149,11 @@ class Job:
                 raise RefusedError(413, "too_large", f"{self.name}: {pages} pages; the limit is {limits.pages}")
             go_on()
 
-        if is_book(self.source):
-            book = restore_book(self.source, restore, tell=tell)
-            self.kind, self.occluders = kind_of_file(self.source), book.occluders
-            encoded = Encoded(book.content, tuple(book.notes))
-        else:
-            photo = read_photo(self.source)
-            restored = restore(photo.pixels)
-            self.kind, self.occluders, encoded = photo.kind, restored.occluders, Encoded(photo.source)
-            if restored.mask.any():
-                encoded = encode_photo(photo, restored.image, restored.mask)
+        book = restore_book(self.source, restore, tell=tell)
         # The file comes last: where it exists, everything about it does.
-        write_bytes(self.folder / "result", encoded.content)
-        self.sizes, self.notes, self.version = sizes, encoded.notes, self.version + 1
+        write_bytes(self.folder / "result", book.content)
+        self.kind, self.occluders, self.notes = kind_of_file(self.source), book.occluders, tuple(book.notes)
+        self.sizes, self.version = sizes, self.version + 1
         self.seconds = time.perf_counter() - start
 
 

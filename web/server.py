@@ -7,12 +7,10 @@
 from __future__ import annotations
 
 import argparse
-import ipaddress
 import logging
 import socket
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 
 from utils.command import AT_ONCE, command, whole
 
@@ -68,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             shown = f"[{options.host}]" if ":" in options.host else options.host
             address = f"http://{shown}:{listener.getsockname()[1]}/"
             print(engine)
-            if not _is_loopback(options.host):
+            if options.host not in ("127.0.0.1", "::1", "localhost"):
                 told = f"warning: whoever reaches {address} can use it, without a password and unencrypted"
                 print(told, file=sys.stderr)
             print(f"open {address} (ctrl-C ends it and removes every photo that it holds)", flush=True)
@@ -86,9 +84,3 @@ def _listen(host: str, number: int) -> socket.socket:
     except OSError as error:
         reason = (error.strerror or str(error)).split(" (while")[0]
         raise ValueError(f"{host}, port {number}: {reason}; name another with --host or --port") from error
-
-
-def _is_loopback(host: str) -> bool:
-    with suppress(ValueError):
-        return ipaddress.ip_address(host).is_loopback
-    return host == "localhost"

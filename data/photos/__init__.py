@@ -21,7 +21,7 @@ from data.kinds import kind_of_file, unread
 from data.photos import anew, colours, jpeg, jxl, png, tiff
 from data.photos.colours import Encoded
 
-__all__ = ["Encoded", "Photo", "count_pages", "count_pixels", "encode_photo", "next_page", "read_photo"]
+__all__ = ["Encoded", "Photo", "count_pages", "count_pixels", "encode_photo", "next_page", "read_jpeg", "read_photo"]
 # By Pillow's names: decode(source, name) and encode(source, name, rgb, mask), in the stored orientation.
 _KINDS = {
     "JPEG": (colours.decode, jpeg.encode),
@@ -51,9 +51,8 @@ class Photo(NamedTuple):
 def read_photo(path: str | os.PathLike[str], several: bool = False) -> Photo:
     """Reads a picture file together with what is needed to write it back; of one of `several` pages, the first.
 
-    Raises:
-        BadImageError: not a picture of a kind that is written back, cut short, several frames or (unless `several` is
-            set) pages in one file, or larger than `data.images.MAX_PIXELS`; the message names the file.
+    BadImageError names the file: not a picture of a kind that is written back, cut short, several frames or (unless
+    `several` is set) pages in one file, or larger than `data.images.MAX_PIXELS`.
     """
     path = Path(path)
     kind = _kind(path)
@@ -65,6 +64,12 @@ def read_photo(path: str | os.PathLike[str], several: bool = False) -> Photo:
     check_single(1 if several else pages, str(path))
     rgb, orientation = decode(source, str(path))
     return Photo(path, kind, turn_upright(rgb, orientation), orientation, source, 0, pages)
+
+
+def read_jpeg(content: bytes, name: str) -> Photo:
+    """A JPEG that lies in another file; `BadImageError` begins with `name`."""
+    rgb, orientation = colours.decode(content, name)
+    return Photo(Path(name), "JPEG", turn_upright(rgb, orientation), orientation, content)
 
 
 def count_pages(path: str | os.PathLike[str]) -> int:
@@ -93,15 +98,10 @@ def count_pixels(path: str | os.PathLike[str]) -> int:
 
 
 def encode_photo(photo: Photo, pixels: np.ndarray, mask: np.ndarray) -> Encoded:
-    """The file of `photo` with `pixels` in the place of its own where `mask` is not 0.
+    """The file of `photo` with `pixels` in the place of its own where `mask` (height x width, upright) is not 0.
 
-    Args:
-        pixels: upright RGB of the shape and type of `photo.pixels`; only those under the mask are looked at, but a
-            JPEG's blocks at the mask's border.
-        mask: height x width, upright.
-
-    Raises:
-        ValueError: another shape or type.
+    `pixels` are upright RGB of the shape and type of `photo.pixels` (else ValueError); only those under the mask are
+    looked at, but for a JPEG's blocks at the mask's border.
     """
     expected, got = ((array.dtype.name, array.shape) for array in (photo.pixels, pixels))
     if got != expected:

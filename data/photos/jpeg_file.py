@@ -83,10 +83,7 @@ def parse(source: bytes) -> JpegFile:
 
 
 def checked_coefficients(jpeg: JpegFile) -> list[np.ndarray]:
-    """What `coefficients` gives, of data that `demand_whole` has passed; refuses what lacks tables, or no picture has.
-
-    jpeglib would end the process there.
-    """
+    """What `coefficients` gives, of data that `demand_whole` has passed; refuses what would make jpeglib crash."""
     _check_scans(jpeg)
     planes = coefficients(jpeg)
     # What 8-bit samples come to; the writers' code tables end there, unchecked.
@@ -97,10 +94,8 @@ def checked_coefficients(jpeg: JpegFile) -> list[np.ndarray]:
 
 
 def _check_scans(jpeg: JpegFile) -> None:
-    """That each scan has its Huffman tables, without which jpeglib crashes, and that none repeats or skips bits."""
-    tables, ids = set(), [component.id for component in jpeg.components]
-    # Low bits of every coefficient that are still to come; -1 before the first scan that holds it.
-    missing = np.full((len(ids), 64), -1)
+    """That each scan has its Huffman tables, without which jpeglib crashes."""
+    tables = set()
     for segment in jpeg.segments:
         tables.update(table for table, symbols in segment.huffman_tables() if symbols)
         if segment.marker != SOS:
@@ -110,9 +105,6 @@ def _check_scans(jpeg: JpegFile) -> None:
         for slots in payload[2:-3:2]:
             demand(first > 0 or bits >> 4 or slots >> 4 in tables, f"Huffman table {slots >> 4} is missing")
             demand(last == 0 or slots & 15 | 16 in tables, f"Huffman table {slots & 15} is missing")
-        part = [ids.index(id) for id in payload[1:-3:2]], slice(first, last + 1)
-        demand(np.all(missing[part] == (bits >> 4 or -1)), "scans that repeat or leave out bits")
-        missing[part] = bits & 15
 
 
 def coefficients(jpeg: JpegFile) -> list[np.ndarray]:

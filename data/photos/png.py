@@ -88,10 +88,9 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encod
             indices[same] = colours.nearest_entries(fill[same], entries, opacity[: len(entries)] == level)
         samples[covered] = indices
     elif colour in (_RGB, _RGB_ALPHA):
-        samples[..., :3][covered] = _beside_key(fill, chunks)
+        samples[..., :3][covered] = fill
     else:
-        levels = colours.narrow(colours.grey_of(fill), depth)
-        samples.reshape(*mask.shape, -1)[covered, :1] = _beside_key(levels[:, None], chunks)
+        samples.reshape(*mask.shape, -1)[covered, 0] = colours.narrow(colours.grey_of(fill), depth)
     if b"eXIf" in chunks:
         changed[b"eXIf"] = _chunk(b"eXIf", thumbnails.in_exif(bytes(chunks[b"eXIf"])))
     changed[b"IDAT"] = _packed(samples, depth, colour)
@@ -168,13 +167,3 @@ def _palette(chunks: dict[bytes, memoryview]) -> tuple[np.ndarray, np.ndarray]:
     """Colours (uint8 [M, 3]) and the opacity of all 256 possible entries; what tRNS does not name is opaque."""
     opacity = np.frombuffer(bytes(chunks.get(b"tRNS", b"")).ljust(256, b"\xff"), np.uint8)
     return np.frombuffer(chunks[b"PLTE"], np.uint8).reshape(-1, 3), opacity
-
-
-def _beside_key(fill: np.ndarray, chunks: dict[bytes, memoryview]) -> np.ndarray:
-    """The fill without the colour that the file declares transparent: one step beside it in the last channel."""
-    key = chunks.get(b"tRNS", b"")
-    if len(key) != 2 * fill.shape[1]:
-        return fill
-    fill = fill.copy()
-    fill[(fill == np.frombuffer(key, ">u2")).all(axis=1), -1] ^= 1
-    return fill

@@ -30,7 +30,6 @@ except ImportError:  # A machine that is given JPEGs alone, as the contest's is,
 # What is wrong with a file is told once, by the error.
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
-_LARGEST_CLASSIC = 2**32 - 1
 # TIFF's numbers of what packs bytes: nothing, LZW, deflate (two numbers), PackBits, LZMA and Zstandard.
 _PLAIN, _BYTE_CODECS = 1, (1, 5, 8, 32946, 32773, 34925, 50000)
 # Tags that say how samples are coded, and where they lie.
@@ -109,8 +108,6 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray, number: 
         tiff_file.rewrite(content, file, page, set() if plain else _CODING, tags)
     if not plain and tags[259] != [4]:
         notes.append("a TIFF of JPEG or YCbCr becomes one of deflate, without further loss")
-    if content.getbuffer().nbytes > _LARGEST_CLASSIC and not file.is_bigtiff:
-        raise BadImageError(f"{name}: would grow above the 4 GB of a classic TIFF; save it as BigTIFF")
     return Encoded(content.getvalue(), tuple(notes))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from data.images import BadImageError
 
-_SUBFILE, _OLD_SUBFILE, _SUB_DIRECTORIES, _DNG_VERSION = 254, 255, 330, 50706
+_SUBFILE, _SUB_DIRECTORIES, _DNG_VERSION = 254, 330, 50706
 # Bits of the first: a thumbnail or an overview; a mask, which says what counts and shows nothing.
 _REDUCED, _MASK = 1, 4
 # Photometric values of what a sensor saw.
@@ -22,8 +22,7 @@ _SENSOR = (32803, 34892)
 def pages(file: Any, name: str) -> list[Any]:
     """Directories that are pictures of their own; the others are thumbnails, overviews and masks of those.
 
-    Raises:
-        BadImageError: a camera's raw photo, which hides behind a thumbnail of it.
+    BadImageError: a camera's raw photo, which hides behind a thumbnail of it.
     """
     every = [each for page in file.pages for each in (page, *_below(page))]
     raw = any(_DNG_VERSION in page.tags or page.photometric in _SENSOR for page in every)
@@ -51,9 +50,7 @@ def thumbnails(file: Any, page: Any) -> list[Any]:
 def rewrite(content: io.BytesIO, file: Any, page: Any, drop: set[int], entries: dict[int, list[int]]) -> None:
     """Writes the directory of `page` anew at the end, without the tags `drop`, its thumbnails and what points at them.
 
-    Args:
-        content: the file, as far as it has been changed.
-        entries: further tags of whole numbers.
+    `content` is the file, as far as it has been changed; `entries` are further tags of whole numbers.
     """
     tiff, data = file.tiff, content.getbuffer().tobytes()
     number, word, small = tiff.offsetformat, tiff.offsetformat[-1], tiff.byteorder
@@ -96,8 +93,7 @@ def _pointer(file: Any, page: Any | None, data: bytes) -> int:
 
 def _role(page: Any) -> int:
     """Bits of NewSubfileType; 0 for a page."""
-    bits = page.tags.valueof(_SUBFILE, 0) & (_REDUCED | _MASK)
-    return bits or (_REDUCED if page.tags.valueof(_OLD_SUBFILE, 0) == 2 else 0)
+    return page.tags.valueof(_SUBFILE, 0) & (_REDUCED | _MASK)
 
 
 def _below(page: Any) -> list[Any]:

@@ -24,11 +24,11 @@ def source(tmp_path) -> dict:
 
 def write(record: Record, results: Path, source: dict, contents=CONTENTS, *, steps: int = 9) -> None:
     """The steps of one photo, of which only the first are done: the line, every file, the line again."""
-    line = record.intend(PHOTO, source, True, contents)
+    line = record._intend(PHOTO, source, True, contents)
     for name, content in list(contents.items())[: steps - 1]:
         (results / name).write_bytes(content)
     if steps > 1 + len(contents):
-        record.finish(line)
+        record._append(line | {"done": True})
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])
@@ -70,10 +70,10 @@ def test_runs_at_once_append_whole_lines_and_see_what_the_other_has_done(tmp_pat
     assert [json.loads(line)["photo"] for line in lines if line] == ["sub/a.jpg"] * 160
     assert second.why_again(PHOTO, source, [PHOTO], SHEET) is None
     # With different settings nobody knows whose file came last, of the same length though it is.
-    ours = first.intend(PHOTO, source, True, {PHOTO: b"one"})
+    ours = first._intend(PHOTO, source, True, {PHOTO: b"one"})
     other = source | {"with": "other"}
     write(second, tmp_path / "r", other, {PHOTO: b"two"})
-    first.finish(ours)
+    first._append(ours | {"done": True})
     for settings in (source, other):
         assert Record(tmp_path / "r", "").why_again(PHOTO, settings, [PHOTO], SHEET) is not None
 
@@ -86,7 +86,7 @@ def test_a_full_disk_names_the_record_and_leaves_it_readable(tmp_path, source):
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, before[1]))
     try:
         with pytest.raises(OSError, match=RECORD):
-            record.intend(PHOTO, source, True, CONTENTS)
+            record._intend(PHOTO, source, True, CONTENTS)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     write(Record(tmp_path / "r", "w"), tmp_path / "r", source)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import predict
 from data.images import read_rgb
 from data.masks import write_mask
 from inference.record import RECORD
-from inference.report import masks_in
+from inference.report import mask_in
 from inference.restorer import Restorer
 
 PHOTOS = Path(predict.__file__).parent / "test_code" / "samples" / "photos"
@@ -116,7 +117,7 @@ def test_masks_are_found_by_their_photos_names_and_one_of_another_size_fails_by_
         Image.open(photo).save(tmp_path / name)
     write_mask(tmp_path / "masks/sub/a.jpg.mask.png", np.zeros(size, np.uint8))
     write_mask(tmp_path / "masks/b.png", np.zeros((9, 9), np.uint8))
-    mask_of = masks_in(tmp_path / "masks")
+    mask_of = partial(mask_in, tmp_path / "masks")
     assert [mask_of(Path(name)) is not None for name in ("sub/a.jpg", "b.jpg", "c.jpg")] == [True, True, False]
     masks = ["--mask", str(tmp_path / "masks"), "--device", "cpu", "--verbose"]
     assert predict.main([str(tmp_path / "in"), str(tmp_path / "out"), *masks]) == 1

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from data.images import BadImageError, read_rgb
-from data.photos import encode_photo, read_photo
-from tests.data.photos.files import assert_restored, mask_of, noise, png_bytes, png_chunk, png_chunks, restore
+from data.photos import read_photo
+from tests.data.photos.files import assert_restored, noise, png_bytes, png_chunk, png_chunks, restore
 
 GREY, RGB, PALETTE, LA, RGBA = 0, 2, 3, 4, 6
 CHANNELS = {GREY: (), RGB: (3,), PALETTE: (), LA: (2,), RGBA: (4,)}
@@ -104,21 +104,6 @@ def test_a_palette_keeps_its_entries_and_each_pixel_its_opacity(tmp_path):
     opaque = (mask == 1) & (transparency == 255)
     distance = ((entries[None, 2:] - pixels[opaque][:, None].astype(float)) ** 2).sum(-1)
     assert np.array_equal(distance[np.arange(len(distance)), after[opaque] - 2], distance.min(1))
-
-
-@pytest.mark.parametrize(("colour", "depth"), [(GREY, 1), (GREY, 4), (GREY, 8), (GREY, 16), (RGB, 8), (RGB, 16)])
-def test_the_fill_never_takes_the_transparent_colour(tmp_path, colour, depth):
-    path, key = tmp_path / "x.png", 2**depth - 1
-    transparent = struct.pack(">H", key) * (3 if colour == RGB else 1)
-    samples = noise((*SIZE, *CHANNELS[colour]), 2, dtype=np.uint16) * key
-    path.write_bytes(png_bytes(samples, colour, depth, before=png_chunk(b"tRNS", transparent)))
-    photo, mask = read_photo(path), mask_of(SIZE)
-    encoded = encode_photo(photo, np.full_like(photo.pixels, np.iinfo(photo.pixels.dtype).max), mask)
-    after = stored_samples(encoded.content).reshape(*SIZE, -1).astype(int)
-    assert np.array_equal(after[mask == 0], samples.reshape(*SIZE, -1)[mask == 0])
-    assert after[mask == 1].max(-1).min() >= key - 1
-    assert not (after[mask == 1] == key).all(-1).any()
-    assert dict(png_chunks(encoded.content))[b"tRNS"] == transparent
 
 
 @pytest.mark.parametrize("interlaced", [False, True])
