@@ -35,14 +35,13 @@ class Book:
 
     Attributes:
         content: the file; that of the source, byte for byte, where nothing was removed.
-        pages, pictures, changed, occluders: how many there are, were looked at, were restored, were removed.
+        pages, changed, occluders: how many pages there are, pictures were restored, occluders were removed.
         notes: why a picture stayed as it is, by page.
         steps: seconds by step, as of a photo.
     """
 
     content: bytes
     pages: int = 0
-    pictures: int = 0
     changed: int = 0
     occluders: int = 0
     notes: list[str] = field(default_factory=list)
@@ -70,7 +69,7 @@ def _restore_pages(
     path: Path, restorer: Callable[[np.ndarray], Restored], encode: bool, tell: Callable[[int, int], None]
 ) -> Book:
     photo = read_photo(path, several=True)
-    book, notes = Book(photo.source, photo.pages, photo.pages), {}
+    book, notes = Book(photo.source, photo.pages), {}
     while photo:
         tell(photo.page + 1, photo.pages)
         restored = _restored(photo.pixels, restorer, book)
@@ -111,7 +110,6 @@ def _restore_pdf(
                 if picture.objgen in seen or smallest < _SMALLEST_SIDE:
                     continue
                 seen.add(picture.objgen)
-                book.pictures += 1
                 try:
                     _restore_picture(picture, turns, restorer, book, encode)
                 except (ValueError, NotImplementedError, pikepdf.PdfError, pikepdf.models.image.ImageDecompressionError,

@@ -137,24 +137,20 @@ def restore_on_ray(work: Work, names: list[str], slot: Mapping[str, float]) -> I
 
 def restore_one(work: Work, name: str) -> Outcome:
     """On a node: one picture from its address to that of its result."""
-    restorer, failed = _restorer(work.settings), Outcome(Path(name), FAILED)
+    restorer, told = _restorer(work.settings), ""
     with tempfile.TemporaryDirectory(prefix="uncover-") as folder:
         here, there = Path(folder, "source"), Path(folder, "results")
         try:
             found = fetch(work, name, here, there)
-        except OSError as error:
-            failed.message = sentence(error)
-            return failed
-        listing = Listing(here, [Path(name)], place=work.source)
-        (outcome,) = restore_folder(restorer, listing, there, **work.orders)
-        outcome.message = outcome.message.replace(str(there), work.results)
-        if outcome.status in (RESTORED, UNTOUCHED):
-            try:
+            listing = Listing(here, [Path(name)], place=work.source)
+            (outcome,) = restore_folder(restorer, listing, there, **work.orders)
+            outcome.message = outcome.message.replace(str(there), work.results)
+            if outcome.status in (RESTORED, UNTOUCHED):
+                told = "its result cannot be written: "
                 put(work, name, there, found)
-            except OSError as error:
-                failed.message, failed.results_stuck = f"its result cannot be written: {sentence(error)}", True
-                return failed
-        return outcome
+            return outcome
+        except OSError as error:
+            return Outcome(Path(name), FAILED, message=told + sentence(error), results_stuck=bool(told))
 
 
 def _places(work: Work, name: str) -> tuple[Any, dict[Path, str]]:

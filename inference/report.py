@@ -14,13 +14,11 @@ from data.masks import read_mask
 from inference.folder import FAILED, Outcome
 from inference.record import Record
 from inference.restorer import Restored
-from inference.sheet import shrink
+from inference.sheet import shrink, tint
 from inference.sources import MASK
 from utils.files import csv_text, printable
 
 _THUMBNAIL, _QUALITY = 560, 78
-# What would be removed is shown in this colour, half transparent.
-_MARK = np.array([255, 0, 90], np.float32)
 
 
 def mask_in(folder: Path, name: Path) -> np.ndarray | None:
@@ -62,9 +60,7 @@ class Report:
         if not (self.pages and restored.mask.any()):
             return
         before, after = (eight_bit(shrink(picture, _THUMBNAIL)) for picture in (pixels, restored.image))
-        if self.looks:
-            share = shrink(np.repeat(restored.mask[..., None], 3, 2) * np.uint8(255), _THUMBNAIL) / np.float32(510)
-            after = (after + share * (_MARK - after)).astype(np.uint8)
+        after = tint(after, restored.mask) if self.looks else after
         self._thumbnails[outcome.name] = tuple(
             base64.b64encode(encode_image(picture, ".jpg", _QUALITY)).decode() for picture in (before, after)
         )

@@ -10,6 +10,7 @@ else that the file holds stays. What cannot stay is named in `Encoded.notes`.
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -74,7 +75,7 @@ def read_jpeg(content: bytes, name: str) -> Photo:
 
 def count_pages(path: str | os.PathLike[str]) -> int:
     """How many pictures a file holds, from its directories; thumbnails and masks of one do not count."""
-    return tiff.count_pages(path) if kind_of_file(path) == "TIFF" else 1
+    return len(tiff.page_sizes(path)) if kind_of_file(path) == "TIFF" else 1
 
 
 def next_page(photo: Photo, content: bytes | bytearray) -> Photo | None:
@@ -89,8 +90,8 @@ def next_page(photo: Photo, content: bytes | bytearray) -> Photo | None:
 
 def count_pixels(path: str | os.PathLike[str]) -> int:
     """Height x width of a picture file, from its header alone; `BadImageError` for no picture, or too large a one."""
-    if (kind := _kind(path)) in ("PNG", "TIFF"):
-        return (png if kind == "PNG" else tiff).count_pixels(path)
+    if (kind := _kind(path)) == "TIFF":
+        return max(map(math.prod, tiff.page_sizes(path)))
     if kind == "JPEG XL":
         return jxl.count_pixels(Path(path).read_bytes(), os.fspath(path))
     with open_picture(path) as image:

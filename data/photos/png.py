@@ -7,23 +7,14 @@ pixel has is all that packing needs to know. Format: the PNG specification (thir
 from __future__ import annotations
 
 import io
-import os
 import struct
 import zlib
 
 import cv2
 import numpy as np
 
-from data.images import (
-    BadImageError,
-    check_png_rows,
-    check_single,
-    check_size,
-    decode_picture,
-    open_picture,
-    stored_orientation,
-    to_array,
-)
+from data import images
+from data.images import BadImageError
 from data.photos import colours, thumbnails
 from data.photos.colours import Encoded
 
@@ -41,26 +32,18 @@ _PLAIN_XMP = b"XML:com.adobe.xmp\0\0"
 _Chunks = list[tuple[bytes, memoryview]]
 
 
-def count_pixels(path: str | os.PathLike[str]) -> int:
-    """Height x width, from the header alone."""
-    with open(path, "rb") as file:
-        width, height = struct.unpack(">II", file.read(24)[16:].ljust(8, b"\0"))
-    check_size(width, height, os.fspath(path))
-    return width * height
-
-
 def decode(source: bytes, name: str) -> tuple[np.ndarray, int]:
     """RGB, uint16 where the file has 16 bits, and the EXIF orientation."""
     every = _read_chunks(source, name)
     frames = dict(every).get(b"acTL", b"")[:4]
-    check_single(int.from_bytes(frames, "big"), name)
-    check_size(*struct.unpack(">II", every[0][1][:8]), name)
+    images.check_single(int.from_bytes(frames, "big"), name)
+    images.check_size(*struct.unpack(">II", every[0][1][:8]), name)
     samples, (depth, colour) = _samples(every, name), every[0][1][8:10]
     # One pixel with the file's texts and EXIF: decoders look for those behind the pixels, too, and are quick here.
     header, pixel = _ONE_PIXEL
     told = [chunk for chunk in every if chunk[0] in _TELLING]
-    with open_picture(io.BytesIO(_picture(header, *told, pixel, (b"IEND", b""))), name) as image:
-        orientation = stored_orientation(image)
+    with images.open_picture(io.BytesIO(_picture(header, *told, pixel, (b"IEND", b""))), name) as image:
+        orientation = images.stored_orientation(image)
     if colour == _PALETTE:
         palette, _ = _palette(dict(every[::-1]))
         if samples.max(initial=0) >= len(palette):
@@ -148,10 +131,10 @@ def _samples(chunks: _Chunks, name: str) -> np.ndarray:
     """The file's own levels, channels or indices: height x width, or with the channels last."""
     source, (depth, colour) = _picture(*(chunk for chunk in chunks if chunk[0] in _NEEDED)), chunks[0][1][8:10]
     if colour == _PALETTE:
-        check_png_rows(source, name)
-        with open_picture(io.BytesIO(source), name) as image:
-            decode_picture(image, name)
-            return to_array(image)
+        images.check_png_rows(source, name)
+        with images.open_picture(io.BytesIO(source), name) as image:
+            images.decode_picture(image, name)
+            return images.to_array(image)
     # By OpenCV: Pillow cuts 16 bits to 8. Of a PNG, OpenCV refuses what ends early, and gives its own order of channels
     # but for plain RGB.
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_ANYDEPTH if colour == _RGB else cv2.IMREAD_UNCHANGED

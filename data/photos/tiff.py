@@ -46,19 +46,14 @@ _WHITE_IS_ZERO, _RGB, _PALETTE, _INKS = 0, 2, 3, 5
 _COLOURS = {_WHITE_IS_ZERO: 1, 1: 1, _RGB: 3, _PALETTE: 1, _INKS: 4}
 
 
-def count_pixels(path: str | os.PathLike[str]) -> int:
-    """Height x width, from the directory alone, which may lie behind gigabytes of pixels."""
-    with _refusing_what_is_broken(os.fspath(path)), tifffile.TiffFile(path) as file:
-        sizes = [(page.imagewidth, page.imagelength) for page in tiff_file.pages(file, os.fspath(path))]
-        for size in sizes:
-            check_size(*size, os.fspath(path))
-        return max(map(math.prod, sizes))
-
-
-def count_pages(path: str | os.PathLike[str]) -> int:
-    """How many pictures the file holds."""
-    with _refusing_what_is_broken(os.fspath(path)), tifffile.TiffFile(path) as file:
-        return len(tiff_file.pages(file, os.fspath(path)))
+def page_sizes(path: str | os.PathLike[str]) -> list[tuple[int, int]]:
+    """(width, height) of every page, from the directories alone, which may lie behind gigabytes of pixels."""
+    name = os.fspath(path)
+    with _refusing_what_is_broken(name), tifffile.TiffFile(path) as file:
+        sizes = [(page.imagewidth, page.imagelength) for page in tiff_file.pages(file, name)]
+    for size in sizes:
+        check_size(*size, name)
+    return sizes
 
 
 def decode(source: bytes, name: str, number: int = 0) -> tuple[np.ndarray, int]:
