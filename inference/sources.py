@@ -126,10 +126,7 @@ def beside(target: Path, side: str) -> Path:
     name = target.name + side
     if len(os.fsencode(name)) > _LONGEST_NAME:
         mark = f"~{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]}{side}"
-        name = target.name
-        while len(os.fsencode(name)) + len(mark) > _LONGEST_NAME:
-            name = name[:-1]
-        name += mark
+        name = os.fsencode(target.name)[: _LONGEST_NAME - len(mark)].decode(errors="ignore") + mark
     return target.with_name(name)
 
 
