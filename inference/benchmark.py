@@ -141,7 +141,7 @@ def open_case(case: Mapping[str, Any]) -> Restorer:
 
 
 def device_of(case: Mapping[str, Any]) -> str:
-    """In a process of its own: where the engine of a case runs."""
+    """Where the engine of a case runs."""
     return open_case(case).engine.rpartition(" on ")[2]
 
 

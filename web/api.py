@@ -237,10 +237,8 @@ def _unused(name: str, taken: set[str]) -> str:
 
 
 class Guard:
-    """Stands before everything: hosts, other sites, the size of a body; and the headers of every answer.
-
-    A page elsewhere must neither send photos here nor read them. A browser tells where a request comes from (Origin),
-    and a name that somebody else's name server points at this machine is not ours (Host).
+    """Stands before everything: other sites (Origin), foreign names of this machine (Host), the size of a body; and the
+    headers of every answer.
     """
 
     def __init__(self, app: ASGIApp, jobs: Jobs, names: set[str]) -> None:

@@ -50,10 +50,9 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encod
 
 
 def encode_like(source: bytes, name: str, rgb: np.ndarray, quality: int) -> bytes:
-    """Another picture (RGB uint8, upright, of the same size) as the JPEG that a photo editor would make of `source`.
+    """Another picture (RGB uint8, upright, of the same size) with the tables, sampling and metadata of a JPEG `source`.
 
-    Every block is encoded anew, with the tables, sampling and metadata of the source. Where that is no colour JPEG,
-    the result is a plain one of `quality`.
+    Where that is no colour JPEG, the result is a plain one of `quality`.
     """
     with open_picture(io.BytesIO(source), name) as image:
         if image.format not in ("JPEG", "MPO") or image.mode != "RGB":
@@ -64,9 +63,7 @@ def encode_like(source: bytes, name: str, rgb: np.ndarray, quality: int) -> byte
 def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> Encoded:
     """Writes `rgb` into the blocks of a JPEG file that have changed pixels; all others keep their coefficients exactly.
 
-    In the decoded picture one pixel beside a touched block of a subsampled component may change, where decoders blend
-    neighbours. All APPn and COM segments stay byte for byte and in order, but for thumbnails and an index of further
-    pictures (MPF).
+    APPn and COM segments stay byte for byte and in order, but for thumbnails and the index of further pictures (MPF).
     `source` was decoded before, which tells what lacks; `UnsupportedJpegError` says why it cannot be done for it.
     """
     jpeg = jpeg_file.parse(source)
