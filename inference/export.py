@@ -30,6 +30,7 @@ from inference.engines.runtimes import LIMITS, ONNX_ENGINES, BackendError, Proof
 from inference.restorer import default_weights
 from models.weights import Weights, load_weights
 from utils.command import DONE, command
+from utils.files import naming, write_bytes
 from utils.machine import available_cores, start_paddle
 
 # A multiple of every network's.
@@ -49,7 +50,7 @@ def export(weights: Weights, out: Path) -> list[tuple[Path, str, float]]:
     os.environ.setdefault("GLOG_minloglevel", "2")
     out.mkdir(parents=True, exist_ok=True)
     checked = []
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as name:
+    with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as name, naming(out, name):
         folder = Path(name)
         if weights.model:
             graph = Graph.nafnet(weights, PredictConfig.from_dict(weights.predict))
@@ -103,6 +104,9 @@ def _write_static(graph: Graph, out: Path) -> tuple[Path, str, float]:
         def answer(self, tile: paddle.Tensor) -> paddle.Tensor:
             return joined(self.network(tile))
 
+    # Paddle does not notice a full disk: room is made beforehand for the parameters, their heads and the program.
+    size = sum(array.nbytes for array in graph.weights.params.values()) + (2 << 20)
+    write_bytes(folder / "model.pdiparams", bytes(size))
     spec = paddle.static.InputSpec([1, graph.inputs, STATIC_SIDE, STATIC_SIDE], "float32", "tile")
     paddle.jit.save(paddle.jit.to_static(Head(), input_spec=[spec], full_graph=True), str(folder / "model"))
 

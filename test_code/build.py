@@ -31,7 +31,7 @@ from inference.record import RECORD
 from models.weights import load_weights
 from utils.child import ChildError, run_child
 from utils.command import DONE, command
-from utils.files import atomic_path, check_writable
+from utils.files import atomic_path, check_writable, naming
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "test_code" / "samples" / "photos"
@@ -89,7 +89,7 @@ def dry_run(
     `without` are packages that the process cannot import, installed or not. `DryRunError`: it failed; a result is
     missing, misnamed, of another size or unreadable; or something else than `engine`, or a GPU, ran the network.
     """
-    with tempfile.TemporaryDirectory(prefix="submission-") as folder:
+    with tempfile.TemporaryDirectory(prefix="submission-") as folder, naming(folder):
         here, blocker = Path(folder, "submission"), Path(folder, "blocker")
         shutil.unpack_archive(archive, here, "zip")
         (here / "src_image_dir").mkdir()

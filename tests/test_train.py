@@ -255,6 +255,12 @@ def test_a_full_disk_ends_the_run_with_the_file_and_leaves_what_was_whole(prepar
     assert not list(tmp_path.rglob("*.tmp*"))
 
 
+def test_a_record_that_does_not_fit_on_the_disk_is_named(prepared, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("utils.training.journal.write_text", lambda path, text: path.symlink_to("/dev/full"))
+    assert train.main(command(prepared, tmp_path, *QUIET)) == 2
+    assert capsys.readouterr().err.endswith(f"\nerror: {tmp_path / 'metrics.jsonl'}: No space left on device\n")
+
+
 class PoisonedLoss(train.TotalLoss):
     """The real loss until the seventh call, which has a NaN in its value or only in its gradient."""
 

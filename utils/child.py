@@ -73,7 +73,12 @@ def run_parallel(
     # Started afresh, not forked: a copy of a process with threads (a progress bar has one) may hang.
     context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
-    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(prepare,))
+    try:
+        executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(prepare,))
+    except OSError as error:
+        # Their locks lie in /dev/shm, which no message of the system names.
+        raise WorkerKilledError(f"workers cannot share locks in /dev/shm ({error.strerror}); use --workers 1, "
+                                "or make it writable") from error
     try:
         yield from executor.map(function, tasks)
     except BrokenProcessPool as error:

@@ -57,17 +57,31 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     mark = abs(hash((path.name, threading.get_ident())))
     temporary = path if straight else path.with_name(f".{os.getpid()}-{mark:x}.tmp{path.suffix}")
     try:
-        yield temporary
-        if not straight:
-            os.replace(temporary, path)
-    except BaseException as error:
+        with naming(named, temporary):
+            yield temporary
+            if not straight:
+                os.replace(temporary, path)
+    except BaseException:
         if not straight:
             with suppress(OSError):
                 temporary.unlink()
-        if isinstance(error, OSError) and error.errno and error.filename in (None, os.fspath(temporary)):
-            # The name that the caller knows; a full disk comes without any.
-            raise OSError(error.errno, error.strerror, os.fspath(named)) from error
         raise
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str], temporary: str | os.PathLike[str] = "") -> Iterator[None]:
+    """An `OSError` of the block gets a name that the caller knows: `path` where it has none, as of a full disk, and
+    what is in its place to be where it names `temporary` or a file in there.
+    """
+    try:
+        yield
+    except OSError as error:
+        name = path if error.filename is None else error.filename
+        if temporary and isinstance(name, str) and Path(name).is_relative_to(temporary):
+            name = os.fspath(Path(path, Path(name).relative_to(temporary)))
+        if not error.errno or name == error.filename:
+            raise
+        raise OSError(error.errno, error.strerror, os.fspath(name)) from error
 
 
 def _is_written_into(path: Path) -> bool:

@@ -23,6 +23,7 @@ import numpy as np
 from configs.schema import PredictConfig
 from inference.engines.runtimes import ONNX_ENGINES, Backend, BackendError, EagerNetwork, Proof, load
 from models.weights import Weights, network_of
+from utils import machine
 from utils.files import remove_leftovers, write_bytes, write_text
 from utils.machine import DeviceError, check_device, default_threads, gpu_named, gpu_shows, resolve_device, start_paddle
 
@@ -35,6 +36,9 @@ FOLDER_VARIABLE = "UNCOVER_CACHE"
 LIMIT_BYTES = 2 << 30
 # In onnxruntime a map is as large as TLC's window while its means are taken: half a gigabyte at this side.
 LARGEST_WINDOW = 2048
+# Of an export and the engine opened after it (a control group's use, on two threads): Paddle and a locator take 262 MB,
+# the gated network of width 16 takes 378. With `SHARE`, half a gigabyte has to be free.
+_EXPORT_BYTES = 350e6
 
 _ROOT = Path(__file__).resolve().parents[2]
 _log = logging.getLogger(__name__)
@@ -134,13 +138,17 @@ def notes_of(path: Path) -> Path:
 
 
 def make(graph: Graph) -> OnnxFile:
-    """Exports a network for any size of tile, with Paddle and onnx; else `BackendError`."""
+    """Exports a network for any size of tile, with Paddle and onnx; else `BackendError`, or MemoryError before that."""
     if graph.name == "restormer":
         raise BackendError("a Restormer is not exported; it runs with backend paddle")
     window = graph.settings and int(graph.settings.tlc_train_size * graph.settings.tlc_ratio)
     if window and window > LARGEST_WINDOW:
         raise BackendError(f"exported networks have TLC windows of {LARGEST_WINDOW} pixels at most, and {window} are "
                            "asked for; take tlc_ratio 0 (the mean over the whole tile), or backend paddle")
+    if problem := machine.lack_of_memory(_EXPORT_BYTES):
+        raise MemoryError(f"memory does not suffice to export the {graph.name}: {problem}. Close other programs, raise "
+                          "the memory limit, or export it on a larger machine: python -m inference.export, and its "
+                          ".onnx and .onnx.json beside the weights")
     try:
         reference = graph.reference()
         from inference.engines.onnx_graph import build_onnx

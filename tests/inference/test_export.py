@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from dataclasses import replace
 from pathlib import Path
 
@@ -94,6 +95,18 @@ def test_a_broken_export_is_refused_and_leaves_the_old_files(weights_file, old, 
     assert "off by" in capsys.readouterr().err
     assert {path.name for path in old.rglob("*")} == {"model.onnx", "static-32x32", "old"}
     assert (old / "model.onnx").read_bytes() == b"old"
+
+
+@pytest.mark.parametrize(("limit", "file"), [(5_000, "model.onnx.json"), (1_500_000, "static-32x32/model.pdiparams")])
+def test_a_full_disk_names_the_file_as_it_would_be_called(weights_file, old, capsys, limit, file):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+    try:
+        code = main(["--weights", str(weights_file), "--out", str(old)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (code, capsys.readouterr().err) == (2, f"error: {old / file}: File too large\n")
+    assert {path.name for path in old.rglob("*")} == {"model.onnx", "static-32x32", "old"}
 
 
 def test_what_cannot_be_opened_checked_or_found_is_named(weights_file, tmp_path, capsys, monkeypatch):

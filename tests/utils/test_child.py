@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -57,6 +58,15 @@ def test_an_error_in_a_worker_and_a_killed_worker_reach_the_caller():
         list(run_parallel(fail_on_three, range(6), workers=2))
     with pytest.raises(WorkerKilledError, match="--workers"):
         list(run_parallel(die, range(2), workers=2))
+
+
+def test_workers_that_cannot_share_locks_are_told_with_the_place(monkeypatch):
+    def refused(context):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("multiprocessing.context.BaseContext.SimpleQueue", refused)
+    with pytest.raises(WorkerKilledError, match=r"in /dev/shm \(Read-only file system\); use --workers 1"):
+        list(run_parallel(double, range(2), workers=2))
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from utils.files import atomic_path, write_text
+from utils.files import atomic_path, naming, write_text
 from utils.training import CheckpointError
 
 # Where a record stands, rather than what was measured there.
@@ -28,19 +28,18 @@ class Journal:
     """
 
     def __init__(self, folder: Path, resume_from: int = 0) -> None:
-        path = folder / "metrics.jsonl"
+        self._path = path = folder / "metrics.jsonl"
         self.records = [item for item in read_metrics(path) if item["iteration"] <= resume_from > 0]
         write_text(path, "".join(json.dumps(item) + "\n" for item in self.records))
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - open for the whole run
         self._events = _open_event_writer(folder / "events")
 
     def record(self, kind: str, iteration: int, **values: float | None) -> None:
-        """Adds one line and flushes it, so that a killed run has it."""
+        """Adds one line, which a killed run has then."""
         known = {name: value for name, value in values.items() if value is not None and math.isfinite(value)}
         entry = {"kind": kind, "iteration": iteration, **dict.fromkeys(values), **known}
         self.records.append(entry)
-        self._file.write(json.dumps(entry) + "\n")
-        self._file.flush()
+        with naming(self._path), open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
         if self._events is not None:
             for name, value in known.items():
                 self._events.add_scalar(f"{kind}/{name}", value, iteration)
@@ -55,7 +54,6 @@ class Journal:
         draw_series(path, series)
 
     def close(self) -> None:
-        self._file.close()
         if self._events is not None:
             self._events.close()
 

@@ -95,8 +95,9 @@ class RunFolder:
         except OSError as error:
             _log.warning("%s cannot be locked (%s): start no second run there", self.output, error.strerror)
         self._lock.truncate(0)
-        self._lock.write(f"process {os.getpid()} on {platform.node()}, since {time.strftime(_TIME)}\n")
-        self._lock.flush()
+        mine = f"process {os.getpid()} on {platform.node()}, since {time.strftime(_TIME)}\n"
+        with suppress(OSError):  # A full disk is told by the first file that counts.
+            os.write(self._lock.fileno(), mine.encode())
 
     def _read_start(self, resume: str | None, auto: bool) -> dict[str, Any] | None:
         """What `find_start` answers, as this process sees the folder."""

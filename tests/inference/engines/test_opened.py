@@ -120,6 +120,13 @@ def test_what_cannot_be_exported_is_refused_with_the_way_out(cache, monkeypatch,
         find(graph)
 
 
+def test_an_export_that_would_not_fit_is_refused_before_paddle_is_asked(cache, monkeypatch, graph):
+    monkeypatch.setattr("utils.machine.available_bytes", lambda: 400_000_000)
+    monkeypatch.setattr(Graph, "reference", lambda *arguments: pytest.fail("too late"))
+    with pytest.raises(MemoryError, match=r"export the nafnet: .* 500 MB, and 400 MB are available.*inference\.export"):
+        open_backend(graph, "onnxruntime")
+
+
 def test_four_processes_at_once_end_with_one_whole_entry(tmp_path):
     code = (
         "from pathlib import Path; from types import SimpleNamespace\n"
