@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from utils.command import AT_ONCE, command, whole
 
-# Of megabytes, photos or minutes.
+# Of megabytes, pages or minutes.
 _LIMIT = whole(1, 1_000_000)
 
 
@@ -30,8 +30,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     limits.add_argument("--max-megapixels", type=_LIMIT, default=100, metavar="MP",
                         help="of a photo, or of a page; default 100")
     limits.add_argument("--max-pages", type=_LIMIT, default=500, metavar="N", help="of a PDF or TIFF; default 500")
-    limits.add_argument("--max-photos", type=_LIMIT, default=200, metavar="N", help="kept at a time; default 200")
-    limits.add_argument("--queue", type=_LIMIT, default=32, metavar="N", help="photos that may wait; default 32")
     limits.add_argument("--keep-minutes", type=_LIMIT, default=60, metavar="MIN",
                         help="after which photos that nobody asks for are removed; default 60")
     engine = parser.add_argument_group("engine, as in predict.py")
@@ -58,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with _listen(options.host, options.port) as listener:
         restorer = Restorer(options.weights, options.device, threads=options.threads)
         limits = Limits(options.max_megabytes * 1_000_000, options.max_megapixels * 1_000_000, options.max_pages,
-                        options.max_photos, options.queue, options.keep_minutes * 60.0)  # fmt: skip
+                        seconds=options.keep_minutes * 60.0)  # fmt: skip
         engine = restorer.describe()
         jobs = Jobs(restorer, limits)
         try:

@@ -50,7 +50,7 @@ def test_it_serves_until_it_is_stopped_and_leaves_nothing(tmp_path, host, warns,
     [
         (["--port", "{taken}"], "port {taken}: Address already in use; name another with --host or --port"),
         (["--port", "99999"], "'99999' is not a whole number from 0 to 65535"),
-        (["--max-photos", "0"], "'0' is not a whole number from 1 to 1000000"),
+        (["--max-pages", "0"], "'0' is not a whole number from 1 to 1000000"),
         (["--weights", "none.pdparams", "--port", "0"], "none.pdparams"),
         (["--host", "no.such.host.invalid"], "no.such.host.invalid"),
     ],
