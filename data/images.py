@@ -75,7 +75,8 @@ def open_picture(file: str | os.PathLike[str] | io.BytesIO, name: str | None = N
         told = unread(kind) if kind and not known else f"not a picture that can be read ({what})"
         raise BadImageError(f"{name}: {told}") from error
     except OSError as error:
-        raise BadImageError(f"{name}: cannot be opened ({error.strerror or one_line(error)})") from error
+        what = f"cannot be opened ({error.strerror})" if error.strerror else f"broken or cut short ({one_line(error)})"
+        raise BadImageError(f"{name}: {what}") from error
     except BROKEN as error:
         raise BadImageError(f"{name}: its header is broken ({one_line(error)})") from error
     check_size(*image.size, name)

@@ -94,7 +94,7 @@ def _restore_pdf(
     except pikepdf.PasswordError as error:
         raise BadImageError(f"{path}: is encrypted and asks for a password; save a copy without one first") from error
     except pikepdf.PdfError as error:
-        raise BadImageError(f"{path}: a broken PDF ({str(error).splitlines()[0]})") from error
+        raise BadImageError(f"{path}: a PDF that is broken or cut short") from error
     with pdf:
         if pdf.is_encrypted:
             raise BadImageError(f"{path}: is encrypted, and its rights may forbid a change; save a copy without first")

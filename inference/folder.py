@@ -166,6 +166,9 @@ def _parts(outcome: Outcome, restorer: Callable[..., Restored], source: Path, pl
         seen = require_regular(source)
         paged = is_book(source)
         mask = place.told(name) if place.told else None
+        if paged and mask is not None:
+            raise ValueError("has pages, and a mask by hand (--mask) is for a single picture; take the mask away, or "
+                             "save the pages as pictures")  # fmt: skip
         if record:
             # Masks and sheets are for single pictures.
             files = [*(beside(name, side) for side in place.asked if not paged), name]
@@ -250,7 +253,8 @@ def overlap(jobs: Iterable[Job], helpers: int, pixels: int = PIXELS_UNDER_WAY) -
 
     So many `helpers` read, and so many write; the rest runs in the caller's thread, one job at a time. Jobs that hold
     more than `pixels` together are not under way at the same time; a larger one goes alone. An exception of a job,
-    ctrl-C, or closing the iterator ends the work: writes that have begun are finished, and nothing else is begun.
+    ctrl-C, or closing the iterator ends the work: writes that have begun are finished, after ctrl-C they are told of as
+    well, and nothing else is begun.
     """
     reading, writing = deque(), deque()
     upcoming = ((next(parts, 0), outcome, parts) for outcome, parts in jobs)
@@ -271,8 +275,13 @@ def overlap(jobs: Iterable[Job], helpers: int, pixels: int = PIXELS_UNDER_WAY) -
                 writing.append((size, outcome, parts, pool.submit(next, parts, 0)))
             # Without one that is read, what follows is too large for now, or nothing follows.
             while writing and (writing[0][-1].done() or len(writing) > helpers or not reading):
-                _, outcome, _, step = writing.popleft()
+                _, outcome, _, step = writing[0]
                 step.result()
+                writing.popleft()
                 yield outcome
+    except KeyboardInterrupt:
+        pool.shutdown(wait=True, cancel_futures=True)
+        yield from (outcome for _, outcome, _, step in writing if not (step.cancelled() or step.exception()))
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

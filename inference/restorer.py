@@ -193,6 +193,8 @@ class Restorer:
             picture = as_pixels(image)
         if mask is not None and mask.shape != picture.shape[:2]:
             raise ValueError(f"a mask of {mask.shape} for a picture of {picture.shape[:2]}: expected the same")
+        if mask is not None and mask_mode != "protect" and np.all(mask):
+            raise ValueError("a mask that covers the whole picture: nothing of the page is left to go by")
         looks = mask is None or mask_mode != "replace"
         if looks and (self._is_plain or (self.mode != "auto" and not self.gated)):
             if mask is None and fill:
@@ -206,7 +208,8 @@ class Restorer:
         with timed(seconds, "locate"):
             located = self._find(picture) if looks else _told(picture, mask, working)
             if looks and mask is not None:
-                located = _corrected(located, _told(picture, mask, working), mask_mode)
+                least = 0.0 if mask_mode == "protect" else 0.5
+                located = _corrected(located, _told(picture, mask, working, least), mask_mode)
         # The border of what is covered is known as well as the small copy shows it.
         rules = PasteRules().scaled(max(working) / max(located.mask.shape))
         result, changed = picture.copy(), np.zeros(picture.shape[:2], np.uint8)
@@ -298,8 +301,10 @@ def _corrected(found: Located, told: Located, mask_mode: MaskMode) -> Located:
     return Located(told.picture, mask, count, None, found.certainty)
 
 
-def _told(picture: np.ndarray, mask: np.ndarray, size: tuple[int, int]) -> Located:
-    covered = cv2.resize((mask != 0).astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA) >= 0.5
+def _told(picture: np.ndarray, mask: np.ndarray, size: tuple[int, int], least: float = 0.5) -> Located:
+    """A person's mask at a smaller size, 1 where `least` of a pixel is marked, or of 0 any part."""
+    share = cv2.resize((mask != 0).astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
+    covered = (share >= least) & (share > 0)
     count = cv2.connectedComponents(covered.astype(np.uint8))[0] - 1
     return Located(shrink(picture, size), covered.astype(np.uint8), count, None)
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data.images import BadImageError, check_size, decode_picture, one_line, open_picture, to_array, turn_back
+from data.images import BadImageError, check_size, decode_picture, open_picture, to_array, turn_back
 from data.photos import colours, thumbnails, tiff_file
 from data.photos.colours import Encoded
 
@@ -142,7 +142,7 @@ def _refusing_what_is_broken(name: str) -> Iterator[None]:
     except (BadImageError, OSError):
         raise
     except Exception as error:  # Both libraries meet broken files with exceptions of every type.
-        raise BadImageError(f"{name}: broken or cut short ({one_line(error)})") from error
+        raise BadImageError(f"{name}: broken or cut short") from error
 
 
 def _has_plain_blocks(page: Any, name: str) -> bool:

@@ -144,7 +144,7 @@ def test_predict_restores_a_folder_of_photos_and_books(tmp_path, capsys):
     told = capsys.readouterr()
     assert (tmp_path / "out" / "clean.pdf").read_bytes() == before
     assert "untouched: clean.pdf: 1 page, no occluder found, copied" in told.err
-    assert "failed: broken.pdf: a broken PDF" in told.err
+    assert "failed: broken.pdf: a PDF that is broken or cut short\n" in told.err
     assert "3 pictures: 0 restored, 2 untouched, 0 skipped, 1 failed" in told.out
     assert predict.main([str(tmp_path / "in"), str(tmp_path / "out"), "--device", "cpu", "--save-mask"]) == 1
     assert "1 untouched, 1 skipped, 1 failed" in capsys.readouterr().out

@@ -278,6 +278,11 @@ def test_a_mask_by_hand_counts_where_there_is_one(source, tmp_path):
     once = dict.fromkeys(ALL_DONE, "skipped") | {"a.png": "restored"}
     assert [told("add"), told("add")] == [once, dict.fromkeys(ALL_DONE, "skipped")]
     assert [told("protect"), told("protect", 30)] == [once] * 2
+    page_of_two = Image.fromarray(page())
+    page_of_two.save(source / "book.tif", save_all=True, append_images=[page_of_two])
+    masks = {Path("book.tif"): np.eye(20, dtype=np.uint8)}
+    failed = run(source, tmp_path / "r", told=masks.get)["book.tif"]
+    assert str(failed).startswith("failed: book.tif: has pages, and a mask by hand (--mask) is for a single picture")
 
 
 def test_a_name_as_long_as_can_be_has_its_mask_and_sheet_under_a_shorter_one(tmp_path):
