@@ -61,7 +61,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     hand = parser.add_argument_group("a second opinion")
     hand.add_argument("--mask", metavar="FOLDER", help="masks by hand, PHOTO.jpg.mask.png or PHOTO.png, white = "
                       "covered; photos without one are looked at as always")  # fmt: skip
-    hand.add_argument("--mask-mode", choices=("replace", "add", "protect"), default="replace",
+    hand.add_argument("--mask-mode", choices=("replace", "add", "protect"),
                       help="a mask counts instead of what is found, is added to it, or is kept from being changed")
     method = parser.add_argument_group("method")
     method.add_argument("--weights", help="file of weights; default: model.pdparams here, then in test_code/")
@@ -83,6 +83,9 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         parser.error("--dry-run writes no photos, and so no masks and no sheets either")
     if options.ray and (options.dry_run or options.report or options.shard or options.mask):
         parser.error("--ray goes without --dry-run, --report, --shard and --mask")
+    if options.mask_mode and not options.mask:
+        parser.error("--mask-mode says how masks by hand count, and there are none; name their folder with --mask")
+    options.mask_mode = options.mask_mode or "replace"
     return options
 
 
@@ -117,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from inference.folder import restore_file, restore_folder
     from inference.record import Record
-    from inference.report import Report, mask_in
+    from inference.report import Report, mask_in, masks_of_none
     from inference.restorer import Restorer
     from inference.sources import Listing, is_one_file, list_pictures, prepare_results
 
@@ -136,6 +139,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not listing.pictures and not listing.closed:
         only = "" if options.include == "*" else f" that fit --include {options.include!r}"
         raise FileNotFoundError(f"{options.source}: no pictures found{only}")
+    strange = masks_of_none(Path(options.mask), listing.pictures) if told else []
     if options.shard:
         part, parts = options.shard
         chosen = [name for name in listing.pictures if zlib.crc32(fsencode(name)) % parts == part - 1]
@@ -161,10 +165,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(printable(introduction(options, len(listing.pictures), restorer)))
     if options.verbose:
         print(restorer.describe())
+    tell_left_out(f"a mask of no photo, in {options.mask}", strange, options.verbose)
     tell_left_out("not a picture", listing.others, options.verbose)
     tell_left_out("a linked folder", listing.linked, options.verbose)
     def write_report(outcomes: list[Outcome]) -> None:
-        report.write(record, outcomes)
+        report.write(record, Path(options.results), outcomes)
         for file in report.files:
             print(printable(f"report: {Path(options.results, file)}"))
 

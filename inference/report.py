@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 import base64
+import csv
 import html
+import io
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from data.images import eight_bit, encode_image
+from data.images import IMAGE_SUFFIXES, eight_bit, encode_image
 from data.masks import read_mask
-from inference.folder import FAILED, Outcome
+from inference.folder import FAILED, FOUND, RESTORED, SKIPPED, UNTOUCHED, Outcome
 from inference.record import Record
 from inference.restorer import Restored
 from inference.sheet import shrink, tint
-from inference.sources import MASK
+from inference.sources import MASK, SHEET, beside
 from utils.files import csv_text, printable
 
 _THUMBNAIL, _QUALITY = 560, 78
+# A picture on the page: its line, which `_page` writes, with the name in it.
+_CARD = re.compile(r"^<figure .*?<figcaption>(.*?) &middot; .*$", re.MULTILINE)
+
+
+def _mask_files(name: Path) -> tuple[Path, Path]:
+    return beside(name, MASK), name.with_suffix(".png")
 
 
 def mask_in(folder: Path, name: Path) -> np.ndarray | None:
@@ -26,10 +39,21 @@ def mask_in(folder: Path, name: Path) -> np.ndarray | None:
 
     It is `NAME.jpg.mask.png`, as --save-mask writes it, or `NAME.png`, in the photo's own sub-folder of `folder`.
     """
-    for file in (folder / name.with_name(name.name + MASK), folder / name.with_suffix(".png")):
-        if file.is_file():
-            return read_mask(file)
+    for file in _mask_files(name):
+        if os.path.isfile(folder / file):  # Path.is_file raises an error at a name that is too long.
+            return read_mask(folder / file)
     return None
+
+
+def masks_of_none(folder: Path, names: Iterable[Path]) -> list[Path]:
+    """The pictures below `folder` that are no mask of the photos `names`, nor results with their masks and sheets."""
+    known = set()
+    for name in names:
+        known.update(_mask_files(name))
+        if os.path.isfile(folder / beside(name, MASK)):
+            known.update((name, beside(name, SHEET)))
+    files = (Path(place, file).relative_to(folder) for place, _, files in os.walk(folder) for file in files)
+    return sorted(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES and file not in known)
 
 
 @dataclass
@@ -65,22 +89,47 @@ class Report:
             base64.b64encode(encode_image(picture, ".jpg", _QUALITY)).decode() for picture in (before, after)
         )
 
-    def write(self, record: Record, outcomes: list[Outcome]) -> None:
-        """Writes `files` beside the results of `record`; OSError where it must not."""
+    def write(self, record: Record, results: Path, outcomes: list[Outcome]) -> None:
+        """Writes `files` into `results`, the folder of `record`; OSError where it must not.
+
+        What an earlier report there tells of pictures that were skipped now is taken over.
+        """
+        earlier = self._earlier(results, [outcome.name for outcome in outcomes if outcome.status == SKIPPED])
         rows: list[list[object]] = [["name", "status", "share", "certainty", "seconds", "message"]]
         for outcome in outcomes:
             measures = [f"{value:.6f}" for value in self.measures.get(outcome.name, ())] or ["", ""]
-            rows.append([outcome.name, outcome.status, *measures, f"{outcome.seconds:.3f}", outcome.message])
-        for file, text in zip(self.files, (csv_text(rows), self._page(outcomes)), strict=False):
-            record.write(file, {"source": [], "with": "", "root": ""}, False,
-                         {file: text.encode("utf-8", "surrogateescape")})  # fmt: skip
+            rows.append([printable(outcome.name), outcome.status, *measures, f"{outcome.seconds:.3f}", outcome.message])
+        for file, text in zip(self.files, (csv_text(rows), self._page(outcomes, earlier)), strict=False):
+            record.write(file, {"source": [], "with": "", "root": ""}, False, {file: text.encode()})
 
-    def _page(self, outcomes: list[Outcome]) -> str:
-        shown = [outcome for outcome in outcomes if outcome.name in self._thumbnails]
+    def _earlier(self, results: Path, names: list[Path]) -> dict[Path, str]:
+        """Takes the measures of `names` from the report that is there, and returns their cards; of what was restored
+        after it was written, nothing.
+        """
+        table, page = (results / Path(f"report{self.mark}{suffix}") for suffix in (".csv", ".html"))
+        if not names or not table.is_file():
+            return {}
+        rows = {row.get("name"): row for row in csv.DictReader(io.StringIO(table.read_text("utf-8", "replace")))}
+        text = page.read_text("utf-8", "replace") if page.is_file() else ""
+        cards, kept = {html.unescape(card[1]): card[0] for card in _CARD.finditer(text)}, {}
+        for name in names:
+            told = printable(name)
+            # Somebody may have saved the table with a spreadsheet, which writes numbers in its own way.
+            with suppress(KeyError, TypeError, ValueError):
+                if (results / name).stat().st_mtime_ns <= table.stat().st_mtime_ns:
+                    self.measures[name] = float(rows[told]["share"]), float(rows[told]["certainty"])
+                    kept[name] = cards[told]
+        return kept
+
+    def _page(self, outcomes: list[Outcome], earlier: dict[Path, str]) -> str:
+        shown = [outcome for outcome in outcomes if outcome.name in self._thumbnails or outcome.name in earlier]
         shown.sort(key=lambda outcome: self.measures[outcome.name][1])
         failed = [outcome for outcome in outcomes if outcome.status == FAILED]
         cards = []
         for outcome in shown:
+            if outcome.name in earlier:
+                cards.append(earlier[outcome.name])
+                continue
             share, sure = self.measures[outcome.name]
             pictures = "".join(
                 f'<img loading="lazy" alt="{when}" src="data:image/jpeg;base64,{data}">'
@@ -90,9 +139,16 @@ class Report:
             caption = f"{name} &middot; {share:.2%} covered &middot; certainty {sure:.2f}"
             cards.append(f'<figure tabindex="0"><figcaption>{caption}</figcaption>{pictures}</figure>')
         lost = "".join(f"<li>{html.escape(str(outcome))}</li>" for outcome in failed)
-        untouched = len(outcomes) - len(shown) - len(failed)
-        head = f"{len(shown)} pictures with occluders, {untouched} without, {len(failed)} failed"
+        counts = Counter(self._found(outcome) for outcome in outcomes)
+        skipped = f", {counts[SKIPPED]} skipped" if counts[SKIPPED] else ""
+        head = f"{counts[FOUND]} pictures with occluders, {counts[UNTOUCHED]} without{skipped}, {counts[FAILED]} failed"
         return _PAGE.format(head=head, lost=f"<ul>{lost}</ul>" if lost else "", cards="\n".join(cards))
+
+    def _found(self, outcome: Outcome) -> str:
+        """FOUND, UNTOUCHED or FAILED, or SKIPPED where no report tells what a skipped picture was."""
+        if outcome.status == SKIPPED and outcome.name in self.measures:
+            return FOUND if self.measures[outcome.name][0] else UNTOUCHED
+        return FOUND if outcome.status == RESTORED else outcome.status
 
 
 _PAGE = """<!doctype html>

@@ -71,6 +71,7 @@ def test_it_restores_a_folder_from_anywhere_and_tells_counts_windows_and_seconds
         (["in", "in"], "overwrite"),
         (["in", "out", "--weights", "none.pdparams"], "none.pdparams"),
         (["in", "out", "--ray", "auto", "--report"], "--ray goes without"),
+        (["in", "out", "--mask-mode", "add"], "name their folder with --mask"),
         (["in", "out", "--tiles", "2x2"], "for mode tiles, and the mode is auto"),
         (["in", "taken"], "taken: is a file, expected a folder"),
         (["in", "/proc/results"], "/proc/results: cannot be written to"),

@@ -8,6 +8,7 @@ import re
 from functools import partial
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,9 +16,12 @@ from PIL import Image
 import predict
 from data.images import read_rgb
 from data.masks import write_mask
+from data.photos import encode_photo, read_photo
 from inference.record import RECORD
 from inference.report import mask_in
 from inference.restorer import Restorer
+from inference.sources import MASK, beside
+from utils.files import printable
 
 PHOTOS = Path(predict.__file__).parent / "test_code" / "samples" / "photos"
 
@@ -34,6 +38,32 @@ def restorer() -> Restorer:
     return Restorer(device="cpu")
 
 
+def rows_of(results: Path) -> dict[str, dict[str, str]]:
+    with open(results / "report.csv", encoding="utf-8", newline="") as file:
+        return {row["name"]: row for row in csv.DictReader(file)}
+
+
+def test_a_second_run_keeps_what_the_report_of_the_first_one_tells(tmp_path, photo):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a&.png").write_bytes(photo.read_bytes())
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "in" / "blank.png")
+    results = tmp_path / "out"
+    arguments = [str(tmp_path / "in"), str(results), "--report", "--device", "cpu"]
+    assert predict.main(arguments) == 0
+    page, rows = (results / "report.html").read_bytes(), rows_of(results)
+    assert predict.main(arguments) == 0
+    assert (results / "report.html").read_bytes() == page
+    again = rows_of(results)
+    assert again["a&.png"]["status"] == "skipped"
+    assert [again[name]["share"] for name in rows] == [row["share"] for row in rows.values()]
+    # A result that is newer than the report is none that it could tell of.
+    os.utime(results / "a&.png", (2**32, 2**32))
+    assert predict.main(arguments) == 0
+    page = (results / "report.html").read_text("utf-8")
+    assert "0 pictures with occluders, 1 without, 1 skipped, 0 failed" in page
+    assert "<figure" not in page
+
+
 def test_a_dry_run_tells_share_and_certainty_and_writes_no_photo(tmp_path, photo, capsys):
     (tmp_path / "in").mkdir()
     odd = "<b>&" + os.fsdecode(b"\xff") + ".png"
@@ -47,8 +77,8 @@ def test_a_dry_run_tells_share_and_certainty_and_writes_no_photo(tmp_path, photo
     assert "failed: bad.jpg: " in told.err
     assert "3 pictures: 1 found, 1 untouched, 1 failed" in told.out
     assert sorted(os.listdir(tmp_path / "out")) == [RECORD, "report.csv", "report.html"]
-    with open(tmp_path / "out" / "report.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
-        rows = {row["name"]: row for row in csv.DictReader(file)}
+    rows = rows_of(tmp_path / "out")
+    odd = printable(odd)
     assert 0.005 < float(rows[odd]["share"]) < 0.1
     assert 0.8 < float(rows[odd]["certainty"]) < 1
     assert (rows["blank.png"]["status"], rows["blank.png"]["share"]) == ("untouched", "0.000000")
@@ -82,7 +112,7 @@ def test_a_report_never_takes_the_place_of_a_file_that_is_not_ours(tmp_path, cap
     assert f"{name}: what is written beside the results would take the place" in capsys.readouterr().err
 
 
-def test_a_mask_by_hand_replaces_adds_and_protects(photo, restorer):
+def test_a_mask_by_hand_replaces_adds_and_protects(tmp_path, photo, restorer):
     picture = read_rgb(photo)
     mask = np.zeros(picture.shape[:2], np.uint8)
     mask[20:60, 30:90] = 1
@@ -97,6 +127,12 @@ def test_a_mask_by_hand_replaces_adds_and_protects(photo, restorer):
     assert np.mean(added.mask[found.mask > 0]) > 0.95
     assert np.array_equal(protected.image, picture)
     assert not protected.mask.any()
+    # A mask of what was found leaves no rim to be filled, whatever its pixels' places in the small copy.
+    exact = cv2.resize(found.located, picture.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+    assert not restorer(picture, exact, "protect").occluders
+    for mode in ("replace", "add"):
+        with pytest.raises(ValueError, match="a mask that covers the whole picture: nothing of the page is left"):
+            restorer(picture, np.ones_like(mask), mode)
     # What borders on a fill stays as well, where the fill's soft edge would reach.
     half = (found.mask > 0).astype(np.uint8)
     half[:, : int(np.nonzero(half.any(0))[0].mean())] = 0
@@ -104,6 +140,14 @@ def test_a_mask_by_hand_replaces_adds_and_protects(photo, restorer):
     assert np.array_equal(beside.image[half > 0], picture[half > 0])
     assert not beside.mask[half > 0].any()
     assert (beside.image != picture).any()
+    # In a JPEG what is protected stays but in blocks that hold pixels of the fill.
+    Image.fromarray(picture).save(jpeg := tmp_path / "a.jpg")
+    photo = read_photo(jpeg)
+    kept = restorer(photo.pixels, half, "protect")
+    jpeg.write_bytes(encode_photo(photo, kept.image, kept.mask).content)
+    far = (half > 0) & (cv2.dilate(kept.mask, np.ones((31, 31), np.uint8)) == 0)
+    assert far.any()
+    assert np.array_equal(read_rgb(jpeg)[far], photo.pixels[far])
     seen = restorer(picture, mask, "add", fill=False)
     assert np.array_equal(seen.image, picture)
     assert seen.mask[mask > 0].mean() > 0.95
@@ -119,9 +163,18 @@ def test_masks_are_found_by_their_photos_names_and_one_of_another_size_fails_by_
     write_mask(tmp_path / "masks/b.png", np.zeros((9, 9), np.uint8))
     mask_of = partial(mask_in, tmp_path / "masks")
     assert [mask_of(Path(name)) is not None for name in ("sub/a.jpg", "b.jpg", "c.jpg")] == [True, True, False]
+    Image.new("L", (9, 9)).save(tmp_path / "masks/sub/a.png.mask.png")
+    Image.new("L", (9, 9)).save(tmp_path / "masks/sub/a.jpg.compare.jpg")
+    long = Path("n" * 251 + ".jpg")
+    assert mask_of(long) is None
+    write_mask(tmp_path / "masks" / beside(long, MASK), np.zeros(size, np.uint8))
+    assert mask_of(long) is not None
     masks = ["--mask", str(tmp_path / "masks"), "--device", "cpu", "--verbose"]
     assert predict.main([str(tmp_path / "in"), str(tmp_path / "out"), *masks]) == 1
     told = capsys.readouterr()
     assert f"failed: b.jpg: a mask of (9, 9) for a picture of {size}" in told.err
+    strange = [beside(long, MASK), Path("sub/a.png.mask.png")]
+    lines = [f"left out, a mask of no photo, in {tmp_path / 'masks'}: {name}" for name in strange]
+    assert [line for line in told.out.splitlines() if "a mask of no" in line] == lines
     assert (tmp_path / "out/sub/a.jpg").read_bytes() == (tmp_path / "in/sub/a.jpg").read_bytes()
     assert "restored: c.jpg" in told.err
