@@ -62,7 +62,8 @@ def run_parallel(
 
     With one worker, or one task, everything happens in this process. `function` must be importable by name; `prepare`
     is called once in each process that works, before its first task. An exception in a worker or in the caller, ctrl-C,
-    or closing the iterator kills the workers at once, so tasks must write atomically. WorkerKilledError: one was.
+    or closing the iterator kills the workers at once, and they end when this process is killed, so tasks must write
+    atomically. WorkerKilledError: a worker was killed.
     """
     workers = min(workers, len(tasks))
     if workers <= 1:
@@ -97,10 +98,17 @@ def run_parallel(
 def _begin_worker(prepare: Callable[[], None] | None) -> None:
     # Ctrl-C reaches the whole group; the parent alone answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # Processes share the processors already.
     cv2.setNumThreads(1)
     if prepare is not None:
         prepare()
+
+
+def _end_with_parent() -> None:
+    """Otherwise who works for a process that was killed would wait for its next task for ever."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 def run_child(

@@ -90,7 +90,8 @@ if __name__ == "__main__":
 """
 
 
-def test_ctrl_c_twice_ends_the_work_and_the_workers_at_once(tmp_path):
+@pytest.mark.parametrize("ending", ["ctrl-C twice", "kill -9"])
+def test_the_workers_end_at_once_with_the_work(ending, tmp_path):
     (tmp_path / "program.py").write_text(INTERRUPTED)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     process = subprocess.Popen([sys.executable, "program.py"], cwd=tmp_path, env=environment, start_new_session=True,
@@ -100,9 +101,12 @@ def test_ctrl_c_twice_ends_the_work_and_the_workers_at_once(tmp_path):
         while len(list(tmp_path.glob("begun-*"))) < 2:
             assert process.poll() is None
             time.sleep(0.02)
-        for _ in range(2):
-            os.killpg(process.pid, signal.SIGINT)
-            time.sleep(0.1)
+        if ending == "kill -9":
+            process.kill()
+        else:
+            for _ in range(2):
+                os.killpg(process.pid, signal.SIGINT)
+                time.sleep(0.1)
         # Its end comes when nobody is left who could write into it.
         process.communicate(timeout=120)
         assert process.returncode
