@@ -17,6 +17,9 @@ _ORDERS = {b"II": "<", b"MM": ">"}
 # Tags of a directory that say where the bytes of its picture lie, and how many: of a JPEG, and of strips.
 _PICTURES = {513: 514, 273: 279}
 _WHOLE_NUMBERS = {3: "H", 4: "I"}
+# Bytes of a value of each type, and the tags that name a directory below: EXIF, GPS, interoperability.
+_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8}
+_DIRECTORIES = (0x8769, 0x8825, 0xA005)
 # Numbers of the resources of Photoshop that hold a thumbnail.
 _RESOURCES = (0x0409, 0x040C)
 _XMP_PICTURE = re.compile(rb"(xmpGImg:image\s*(?:>|=\s*[\"']))([^<\"']*)")
@@ -24,29 +27,65 @@ _EXIF, _XMP, _PHOTOSHOP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"Phot
 
 
 def in_exif(exif: bytes) -> bytes:
-    """EXIF, with "Exif" in front or without; the directories behind the first and their pictures become zeros."""
+    """EXIF, with "Exif" in front or without; the directories behind the first and their pictures become zeros.
+
+    What they state may be out of date: nothing that the first directory and those below it hold is touched.
+    """
     head = _EXIF if exif.startswith(_EXIF) else b""
     order, tiff = _ORDERS.get(exif[len(head) :][:2]), bytearray(exif[len(head) :])
     # What is broken ends the walk: no reader goes on there either.
-    with suppress(struct.error, KeyError, TypeError):
+    with suppress(struct.error):
         (first,) = struct.unpack_from(f"{order}I", tiff, 4)
         pointer = _end(tiff, order, first)
         (at,) = struct.unpack_from(f"{order}I", tiff, pointer)
-        kept = {0: bytes(tiff[:8]), first: bytes(tiff[first:pointer]) + bytes(4)}
-        while at:
+        kept, done = [(0, 8), *_spans(tiff, order, first)], {0, first}
+        struct.pack_into(f"{order}I", tiff, pointer, 0)
+        while at not in done:
+            done.add(at)
             end = _end(tiff, order, at)
             (following,) = struct.unpack_from(f"{order}I", tiff, end)
-            entries = {struct.unpack_from(f"{order}H", tiff, entry)[0]: entry for entry in range(at + 2, end, 12)}
-            for start, size in _PICTURES.items():
-                if start in entries and size in entries:
-                    spans = (_numbers(tiff, order, entries[tag]) for tag in (start, size))
-                    for span in zip(*spans, strict=False):
-                        _wipe(tiff, *span)
-            _wipe(tiff, at, end + 4 - at)  # So a circle of directories ends, too.
-            for place, content in kept.items():
-                tiff[place : place + len(content)] = content
+            for span in (*_pictures(tiff, order, at), (at, end + 4)):
+                _wipe_beside(kept, tiff, *span)
             at = following
     return head + bytes(tiff)
+
+
+def _spans(tiff: bytearray, order: str, first: int) -> Iterator[tuple[int, int]]:
+    """Start and end of a directory, of its values, and of the same of the directories below it."""
+    waiting = [first]
+    for at in waiting:
+        with suppress(struct.error):
+            end = _end(tiff, order, at)
+            yield at, end + 4
+            for entry in range(at + 2, end, 12):
+                tag, kind, count, place = struct.unpack_from(f"{order}HHII", tiff, entry)
+                size = _SIZES.get(kind, 0) * count
+                if size > 4 and place + size <= len(tiff):
+                    yield place, place + size
+                if tag in _DIRECTORIES and place not in waiting:
+                    waiting.append(place)
+
+
+def _pictures(tiff: bytearray, order: str, at: int) -> Iterator[tuple[int, int]]:
+    """Start and end of what a directory says is its picture."""
+    entries = {struct.unpack_from(f"{order}H", tiff, entry)[0]: entry
+               for entry in range(at + 2, _end(tiff, order, at), 12)}  # fmt: skip
+    for start, size in _PICTURES.items():
+        if start in entries and size in entries:
+            with suppress(struct.error, KeyError):
+                numbers = (_numbers(tiff, order, entries[tag]) for tag in (start, size))
+                yield from ((place, place + length) for place, length in zip(*numbers, strict=False))
+
+
+def _wipe_beside(kept: Iterable[tuple[int, int]], tiff: bytearray, start: int, end: int) -> None:
+    """Zeros from `start` to `end`, but for what is kept, unless a JPEG fills a part of that (of a maker's note)."""
+    met = [span for span in kept if span[0] < end and start < span[1]]
+    if tiff[start : start + 2] == b"\xff\xd8" or (end <= len(tiff) and not met):
+        before = bytes(tiff)
+        _wipe(tiff, start, end - start)
+        for low, high in met:
+            if not low <= start < end <= high:
+                tiff[low:high] = before[low:high]
 
 
 def _end(tiff: bytearray, order: str, at: int) -> int:
@@ -87,13 +126,29 @@ def in_xmp(xmp: bytes) -> bytes:
 
 def in_segments(segments: Iterable[Segment]) -> Iterator[Segment]:
     """The segments of a JPEG, without the thumbnails of JFIF and its extension."""
+    segments = list(segments)
+    resources = _in_parts([each.payload[len(_PHOTOSHOP) :] for each in segments if _is_photoshop(each)])
     for each in segments:
         kind, payload = each.marker, each.payload
         if kind == APP0 and payload.startswith(b"JFXX\0"):
             continue
         if kind == APP0 and payload.startswith(b"JFIF\0"):
             payload = payload[:12] + bytes(len(payload[12:14]))
-        for marker, start, change in ((APP1, _EXIF, in_exif), (APP1, _XMP, in_xmp), (APP13, _PHOTOSHOP, in_photoshop)):
-            if kind == marker and payload.startswith(start):
+        for start, change in ((_EXIF, in_exif), (_XMP, in_xmp)):
+            if kind == APP1 and payload.startswith(start):
                 payload = start + change(payload[len(start) :])
+        if _is_photoshop(each):
+            payload = _PHOTOSHOP + next(resources)
         yield each._replace(payload=payload)
+
+
+def _is_photoshop(segment: Segment) -> bool:
+    return segment.marker == APP13 and segment.payload.startswith(_PHOTOSHOP)
+
+
+def _in_parts(parts: list[bytes]) -> Iterator[bytes]:
+    """Resources that go on from segment to segment, or begin anew in each: some writers do the one, some the other."""
+    whole, at = in_photoshop(b"".join(parts)), 0
+    for part in parts:
+        yield in_photoshop(whole[at : at + len(part)])
+        at += len(part)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import io
 import struct
+from itertools import pairwise
 
 import pytest
 from PIL import ExifTags, Image
 
-from data.jpeg_segments import split
+from data.jpeg_segments import Segment, split
 from data.photos import encode_photo, read_photo
 from data.photos.jpeg import replace_blocks
-from data.photos.thumbnails import in_exif, in_photoshop, in_xmp
+from data.photos.thumbnails import in_exif, in_photoshop, in_segments, in_xmp
 from tests.data.photos import jpegs
 from tests.data.photos.files import filled, page
 
@@ -46,11 +47,48 @@ def test_the_second_directory_of_exif_and_its_picture_become_zeros(order, strips
     assert in_exif(exif_of(b"", order, strips)) == exif_of(b"", order, strips)
 
 
+MAKE, DATE = b"a camera maker\0", b"2026:11:26 10:00:00\0"
+
+
 @pytest.mark.parametrize(
-    "exif", [b"", b"Exif\0\0", b"II*\0", b"II*\0\xff\xff\xff\x7f", exif_of()[:60], b"XX" + exif_of()[2:]]
+    ("start", "size", "wiped"),
+    [
+        (200, 40, True),  # A JPEG in its place,
+        (200, 100, True),  # that is said to be longer than the file,
+        (190, 30, True),  # or begins behind what is stated.
+        (100, 140, False),  # Out of date: over the maker and the date,
+        (0, 0xFFFF, False),
+        (10, 4, False),  # over an entry,
+        (150, 40, False),  # or partly over a value.
+    ],
 )
+def test_a_place_that_is_out_of_date_takes_nothing_else_with_it(start, size, wiped):
+    number = struct.Struct("<I").pack
+    first = directory("<", 70, (0x010F, 2, len(MAKE), number(110)), (0x8769, 4, 1, number(40)))
+    below = directory("<", 0, (0x9003, 2, len(DATE), number(140)))
+    second = directory("<", 0, (513, 4, 1, number(start)), (514, 4, 1, number(size)))
+    parts = {0: b"II*\0" + number(8), 8: first, 40: below, 70: second, 110: MAKE, 140: DATE,
+             200: b"\xff\xd8" + PICTURE}  # fmt: skip
+    exif = bytearray(240)
+    for place, part in parts.items():
+        exif[place : place + len(part)] = part
+    changed = in_exif(bytes(exif))
+    assert (PICTURE in changed) == (not wiped)
+    found = Image.Exif()
+    found.load(changed)
+    assert found[0x010F] == MAKE[:-1].decode()
+    assert found.get_ifd(ExifTags.IFD.Exif) == {0x9003: DATE[:-1].decode()}
+    assert found.get_ifd(ExifTags.IFD.IFD1) == {}
+
+
+@pytest.mark.parametrize("exif", [b"", b"Exif\0\0", b"II*\0", b"II*\0\xff\xff\xff\x7f", b"XX" + exif_of()[2:]])
 def test_broken_exif_stays(exif):
     assert in_exif(exif) == exif
+
+
+def test_nothing_leads_to_a_directory_that_is_cut_short():
+    exif = exif_of()[:60]
+    assert in_exif(exif) == exif[:34] + bytes(4) + exif[38:]
 
 
 def test_directories_in_a_circle_come_to_an_end():
@@ -94,6 +132,15 @@ def test_thumbnails_of_jfif_photoshop_and_xmp_go_from_a_jpeg():
     kept = [(each.marker, each.payload) for each in split(changed)[0] if each.is_metadata]
     assert kept == [(jpegs.APP0, jfif[:12] + b"\0\0"), (jpegs.APP1, xmp % (b" " * len(PICTURE), b" " * len(PICTURE))),
                     (0xED, b"Photoshop 3.0\0" + RESOURCES % blank)]  # fmt: skip
+
+
+@pytest.mark.parametrize("parts", [(30, 49), (40,), (46, 60), (12, 13)])
+def test_a_thumbnail_of_photoshop_over_several_segments_goes_from_all_of_them(parts):
+    cuts = [0, *parts, None]
+    split_up = [Segment(0xED, b"Photoshop 3.0\0" + (RESOURCES % PICTURE)[low:high]) for low, high in pairwise(cuts)]
+    changed = [each.payload.removeprefix(b"Photoshop 3.0\0") for each in in_segments(split_up)]
+    assert b"".join(changed) == RESOURCES % bytes(len(PICTURE))
+    assert [len(each) + 14 for each in changed] == [len(each.payload) for each in split_up]
 
 
 def test_a_tiff_keeps_neither_and_the_rest_of_both(tmp_path):
