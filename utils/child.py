@@ -35,7 +35,7 @@ LONGEST_SECONDS = 3 * 3600.0
 
 
 class WorkerKilledError(RuntimeError):
-    """A worker process ended without a word; the machine's memory is the usual reason."""
+    """A worker process ended before its work was done; the machine's memory is the usual reason."""
 
 
 class ChildError(RuntimeError):

@@ -6,8 +6,10 @@ On the way a clean patch may get a hand or a head that no stored pair shows.
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, islice
@@ -165,6 +167,8 @@ def _made_by_workers(
                 raise WorkerKilledError(f"{told}; go on with --auto-resume, perhaps with fewer data.workers") from error
             if isinstance(batch, Exception):
                 raise batch
+            if isinstance(batch, str):
+                raise WorkerKilledError(f"a data worker (process {process.pid}) has ended by {batch}")
             yield batch
     finally:
         for process, pipe in team:
@@ -181,7 +185,15 @@ def _work(dataset: PatchDataset, samples: Iterable[list[SampleKey]], pipe: Conne
         for keys in samples:
             pipe.send(dataset.batch(keys))
     except Exception as error:
-        pipe.send(error)
+        pipe.send(_carried(error))
+
+
+def _carried(error: Exception) -> Exception | str:
+    """The error, or its kind and words where it would not come out of the pipe as it went in."""
+    with suppress(Exception):  # Whatever that is, it is not what went wrong.
+        if type(pickle.loads(pickle.dumps(error))) is type(error):
+            return error
+    return f"{type(error).__name__}: {error}"
 
 
 def random_crop(pictures: Sequence[np.ndarray], size: int, rng: np.random.Generator) -> list[np.ndarray]:

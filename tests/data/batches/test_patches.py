@@ -13,6 +13,7 @@ from PIL import Image
 from configs.load import parse_config
 from configs.parsing import ConfigError
 from configs.schema import Config, PasteConfig
+from data.batches import patches
 from data.batches.patches import FreshOcclusion, PatchDataset, make_loader, random_orientation
 from data.batches.sampling import SampleKey
 from data.contest.lists import PatchPaths, read_list, write_list
@@ -161,6 +162,20 @@ def test_a_worker_that_is_killed_is_told_with_how_it_ended(prepared: Path) -> No
         worker.kill()
     with pytest.raises(WorkerKilledError, match=r"a data worker \(process \d+\) has ended by SIGKILL.*--auto-resume"):
         list(batches)
+
+
+class TwoPartsError(Exception):
+    """Comes into a pipe, and not out of it."""
+
+    def __init__(self, what: str, where: str) -> None:
+        super().__init__(f"{what} at {where}")
+
+
+def test_an_error_that_no_pipe_carries_is_told_in_its_own_words(prepared: Path, monkeypatch) -> None:
+    monkeypatch.setattr(patches, "read_rgb", Mock(side_effect=TwoPartsError("a fault", "p0.png")))
+    told = r"^a data worker \(process \d+\) has ended by TwoPartsError: a fault at p0\.png$"
+    with pytest.raises(WorkerKilledError, match=told):
+        load(config_for(prepared, workers=2))
 
 
 def fresh(**paste: Any) -> FreshOcclusion:
