@@ -85,7 +85,7 @@ class Restorer:
             changes only what is covered. "full" with `scale` 1 and `tlc_ratio` 0 is the plain network's output.
         scale: "auto" works at the size that the weights ask for; a number in (0, 1] is a fraction of the picture's.
         tta: averages over the four mirrorings of every tile.
-        device, backend, precision, threads: what runs the network (`inference.engines.choice.open_backend`).
+        device, backend, precision, threads: what runs the network (`inference.engines.opened.open_backend`).
         rows, columns, overlap, tlc_ratio: None takes what the weights say (`PredictConfig`); the first two are for
             mode "tiles" only; `tlc_ratio` 0 turns TLC off.
 

@@ -19,7 +19,6 @@ from models.weights import Weights, arrays_of, load_weights, network_of, save_we
 from tests.models.networks import lively_locator
 
 SHIPPED = Path(__file__).parents[2] / "test_code" / "model.pdparams"
-SAMPLE = SHIPPED.parent / "samples" / "photos" / "book_left_hand.jpg"
 DATA = Path(__file__).with_name("data")
 
 
