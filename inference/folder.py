@@ -38,7 +38,7 @@ PIXELS_UNDER_WAY = 100_000_000
 _MOST_HELPERS = 4
 _SHEET_QUALITY = 90
 # What the next picture will meet as well: no space, no quota left, a disk that failed or was made read-only.
-_STUCK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+STUCK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 # One large result may not fit where a smaller one does; three in a row mean that nothing does.
 MOST_STUCK = 3
 _log = logging.getLogger(__name__)
@@ -225,7 +225,7 @@ def _parts(outcome: Outcome, restorer: Callable[..., Restored], source: Path, pl
         # One bad file must not cost the user the other thousand.
         _log.info("%s failed:", printable(name), exc_info=True)
         outcome.status, outcome.message, outcome.notes = FAILED, reason(error, source), ()
-        outcome.results_stuck = writing and isinstance(error, OSError) and error.errno in _STUCK
+        outcome.results_stuck = writing and isinstance(error, OSError) and error.errno in STUCK
 
 
 def _tell(outcome: Outcome, place: Place, touched: object, found: str, pages: str = "") -> None:

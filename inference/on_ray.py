@@ -2,8 +2,8 @@
 
 Needs the extra `ray` (and, for S3 and the like, that file system's package) and this project, of the same version, on
 every node. A task fetches one file, and what lies in the place of its results, into a folder of its own, lets
-`inference.folder` do there what it does in any folder, and puts what came out in its place: under another name first,
-the picture last. The record of a picture lies in RESULTS/.uncover, since not every file system appends. Tasks of a node
+`inference.folder` do there what it does in any folder, and puts what came out in its place, each file whole, the
+picture last. The record of a picture lies in RESULTS/.uncover, since not every file system appends. Tasks of a node
 that dies are run again elsewhere. They return words and no pictures: memory does not grow.
 """
 
@@ -25,7 +25,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from data.kinds import STARTING_BYTES, kind_of
-from inference.folder import FAILED, MOST_STUCK, RESTORED, UNTOUCHED, Outcome, ResultsError, restore_folder
+from inference.folder import FAILED, MOST_STUCK, RESTORED, STUCK, UNTOUCHED, Outcome, ResultsError, restore_folder
 from inference.record import RECORD
 from inference.restorer import Restorer
 from inference.sources import MASK, SHEET, Listing, Originals, beside, is_picture, is_wanted
@@ -73,7 +73,7 @@ def list_work(work: Work, include: str) -> list[str]:
     import fsspec
 
     (files, root), (kept, target) = fsspec.url_to_fs(work.source), fsspec.url_to_fs(work.results)
-    if files.protocol == kept.protocol and PurePosixPath(target).is_relative_to(root):
+    if files == kept and PurePosixPath(target).is_relative_to(root):
         raise ValueError(f"{work.results}: lies in {work.source}, whose files the next run would take for photos; name "
                          "another folder")
     if not files.exists(root):
@@ -81,9 +81,8 @@ def list_work(work: Work, include: str) -> list[str]:
     if files.isfile(root):
         raise ValueError(f"{work.source}: is a file, expected a folder or its address; one photo needs no cluster")
     kept.makedirs(target, exist_ok=True)
-    for path, about in kept.find(target, detail=True).items():
-        changed = about.get("mtime", 0)
-        if path.endswith(_LEFTOVER) and isinstance(changed, float) and time.time() - changed > _ABANDONED_SECONDS:
+    for path in kept.find(target):
+        if path.endswith(_LEFTOVER) and time.time() - _changed(kept, path, time.time()) > _ABANDONED_SECONDS:
             kept.rm_file(path)
     names = [PurePosixPath(path[len(root) :].lstrip("/")) for path in sorted(files.find(root))]
     pictures = [
@@ -91,7 +90,20 @@ def list_work(work: Work, include: str) -> list[str]:
         and is_picture(name, lambda name=name: kind_of(files.cat_file(f"{root}/{name}", end=STARTING_BYTES)))
     ]  # fmt: skip
     Listing(Path(work.source), pictures).refuse_clashes(_sides(work))
-    return [path.as_posix() for path in pictures]
+    chosen = [path.as_posix() for path in pictures]
+    # The results may lie above the source, and then hold a sub-folder of the same name.
+    for place in (place for name in chosen if files == kept for place in _places(work, name)[1].values()):
+        if PurePosixPath(place).is_relative_to(root):
+            raise ValueError(f"{work.results}: the result {place} would lie among the photos of {work.source}; name "
+                             "another folder")
+    return chosen
+
+
+def _changed(files: Any, path: str, unknown: float) -> float:
+    """When a file was written, in seconds since 1970; `unknown` where its file system does not say."""
+    with suppress(NotImplementedError):
+        return files.modified(path).timestamp()
+    return unknown
 
 
 def _sides(work: Work) -> list[str]:
@@ -150,7 +162,8 @@ def restore_one(work: Work, name: str) -> Outcome:
                 put(work, name, there, found)
             return outcome
         except OSError as error:
-            return Outcome(Path(name), FAILED, message=told + sentence(error), results_stuck=bool(told))
+            return Outcome(Path(name), FAILED, message=told + sentence(error),
+                           results_stuck=bool(told) and error.errno in STUCK)
 
 
 def _places(work: Work, name: str) -> tuple[Any, dict[Path, str]]:
@@ -176,9 +189,7 @@ def fetch(work: Work, name: str, here: Path, there: Path) -> set[Path]:
     (here / name).parent.mkdir(parents=True)
     (there / name).parent.mkdir(parents=True)
     files.get_file(f"{root}/{name}", str(here / name))
-    with suppress(NotImplementedError):
-        changed = files.modified(f"{root}/{name}").timestamp()
-        os.utime(here / name, (changed, changed))
+    os.utime(here / name, (_changed(files, f"{root}/{name}", time.time()),) * 2)
     kept, places = _places(work, name)
     kept.invalidate_cache()
     found, whole = set(), True
@@ -206,7 +217,11 @@ def put(work: Work, name: str, there: Path, found: set[Path]) -> None:
     The record says before what is going to be written, and afterwards that it is done. What `fetch` has `found` and is
     gone, such as a sheet of other weights, goes there as well.
     """
+    import fsspec
+
     kept, places = _places(work, name)
+    # The move of a store of objects is a copy, for which * and [ are patterns; but it takes an object whole or not.
+    at_once = type(kept).mv is fsspec.AbstractFileSystem.mv
     (record, *files), lines = places, (there / RECORD).read_bytes().splitlines(keepends=True)
     for file, content in ((record, b"".join(lines[:-2])), *((file, b"") for file in files), (record, b"".join(lines))):
         path, place = there / file, places[file]
@@ -214,10 +229,11 @@ def put(work: Work, name: str, there: Path, found: set[Path]) -> None:
             path.write_bytes(content)
         if path.exists() and path.stat().st_mtime:
             parent = place.rpartition("/")[0]
-            other = f"{parent}/.{uuid.uuid4().hex}{_LEFTOVER}"
+            other = place if at_once else f"{parent}/.{uuid.uuid4().hex}{_LEFTOVER}"
             kept.makedirs(parent, exist_ok=True)
             kept.put_file(str(path), other)
-            kept.mv(other, place)
+            if not at_once:
+                kept.mv(other, place)
         elif file in found and not path.exists():
             kept.rm_file(place)
 
@@ -233,19 +249,31 @@ def begin(
 ) -> tuple[int, str, Iterator[Outcome]]:
     """Joins a cluster: how many pictures there are, a line for the log, and the outcomes, whose end leaves the cluster.
 
-    A task takes the `settings`' threads, by default 2, and a GPU where their device is one. RuntimeError: a package is
-    missing; ValueError: no folder, or no place of its own for the results; FileNotFoundError: no source, no pictures.
+    A task takes the `settings`' threads, by default 2, and a GPU where their device is one, or is auto and the cluster
+    has any. RuntimeError: a package is missing, or a file system fails in its own way; ValueError: no folder, or no
+    place of its own for the results; FileNotFoundError: no source, no pictures.
     """
     if missing := [name for name in ("ray", "fsspec") if find_spec(name) is None]:
         raise RuntimeError(f"--ray needs {' and '.join(missing)}; install the extra: pip install '.[ray]'")
-    threads, on_gpu = settings["threads"] or 2, settings["device"].startswith("gpu")
+    import ray
+
+    threads, device = settings["threads"] or 2, settings["device"].partition(":")[0]
     weights = settings["weights"] and os.path.abspath(settings["weights"])
-    settings = {**settings, "threads": threads, "device": "gpu" if on_gpu else "cpu", "weights": weights}
     # The nodes' working folders are others.
     places = (place if "://" in place else os.path.abspath(place) for place in (source, results))
-    work = Work(*places, json.dumps(settings), orders)
-    names = list_work(work, include)
+    work = Work(*places, "", orders)
+    try:
+        names = list_work(work, include)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:
+        # No package for such an address, no key to it, ...
+        raise RuntimeError(f"{source} -> {results}: {sentence(error)}") from error
     if not names:
         raise FileNotFoundError(f"{source}: no pictures found (--include is {include!r})")
     told = connect(address)
-    return len(names), told, restore_on_ray(work, names, {"CPU": threads, **({"GPU": 1} if on_gpu else {})})
+    on_gpu = device == "gpu" or (device == "auto" and ray.cluster_resources().get("GPU", 0) >= 1)
+    settings = {**settings, "threads": threads, "device": device if on_gpu else "cpu", "weights": weights}
+    told += "; a GPU for each photo" if on_gpu else "; on the processors"
+    slot = {"CPU": threads, **({"GPU": 1} if on_gpu else {})}
+    return len(names), told, restore_on_ray(work._replace(settings=json.dumps(settings)), names, slot)

@@ -5,9 +5,12 @@ Without Ray only what is refused is tested; with it (`pip install '.[ray]'`) all
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import sys
 import time
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -119,6 +122,8 @@ def test_the_rules_are_those_of_a_folder(settings, photos, tmp_path, results):
         kept.pipe_file(path, b"half")
     if "file" in kept.protocol:
         os.utime(old, (time.time() - 7200,) * 2)
+    else:
+        kept.store[old].modified -= timedelta(hours=2)
 
     def run(**orders: bool) -> dict[str, str]:
         asked = work._replace(orders=orders)
@@ -130,7 +135,7 @@ def test_the_rules_are_those_of_a_folder(settings, photos, tmp_path, results):
 
     assert states() == ["restored"] * 2
     assert states() == ["skipped"] * 2
-    assert kept.exists(old) == ("memory" in kept.protocol)
+    assert not kept.exists(old)
     assert kept.exists(new)
     kept.pipe_file(f"{out}/0.png", b"")
     assert states() == ["restored", "skipped"]
@@ -148,6 +153,73 @@ def test_the_rules_are_those_of_a_folder(settings, photos, tmp_path, results):
         before = (few / "0.png").read_bytes()
         assert "is an original photo, by a link" in run(overwrite=True)["0.png"]
         assert (few / "0.png").read_bytes() == before
+
+
+@pytest.fixture
+def store(photos):
+    """A store in memory with `in/photos/x.png` and some more photos."""
+    fsspec = pytest.importorskip("fsspec")
+    kept, content = fsspec.filesystem("memory"), (photos / "shelf 0" / "0.png").read_bytes()
+    for name in ("x.png", "photos/x.png", "only/photos/y.png"):
+        kept.pipe_file(f"/in/photos/{name}", content)
+    kept.pipe_file("/odd/[1] what? *.png", content)
+    kept.pipe_file("/odd/1 what.png", content)
+    yield kept
+    kept.store.clear()
+
+
+@pytest.mark.parametrize("results", ["memory://in", "memory:///in/", "memory://in/photos", "memory://in/photos/out"])
+def test_no_result_takes_the_place_of_a_photo_in_a_store(store, results):
+    before = dict(store.store)
+    with pytest.raises(ValueError, match="name another folder"):
+        on_ray.list_work(Work("memory://in/photos", results, "", {"overwrite": True}), "*")
+    assert store.store == before
+    assert len(on_ray.list_work(Work("memory://in/photos", "file:///in/photos" + os.devnull, "", {}), "*")) == 3
+
+
+def test_a_name_may_hold_what_is_a_pattern_elsewhere(store, settings):
+    work = Work("memory://odd", "memory://out", json.dumps(settings), {})
+    names = on_ray.list_work(work, "*")
+    for _ in range(2):
+        assert [outcome.message for outcome in (on_ray.restore_one(work, name) for name in names)
+                if outcome.status == "failed"] == []  # fmt: skip
+    found = {path.removeprefix("/out/") for path in store.find("/out") if ".uncover/" not in path}
+    assert found == set(names) == {"[1] what? *.png", "1 what.png"}
+
+
+@pytest.mark.parametrize(("number", "stuck"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EACCES, False)])
+def test_only_a_disk_that_takes_nothing_more_counts_as_stuck(store, settings, monkeypatch, number, stuck):
+    def put(*_: object) -> None:
+        raise OSError(number, "no")
+
+    monkeypatch.setattr(on_ray, "put", put)
+    outcome = on_ray.restore_one(Work("memory://odd", "memory://out", json.dumps(settings), {}), "1 what.png")
+    assert (outcome.status, outcome.results_stuck) == ("failed", stuck)
+    assert outcome.message == "its result cannot be written: no"
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "gets"), [("auto", 2, "auto"), ("auto", 0, "cpu"), ("gpu:1", 0, "gpu"), ("cpu", 2, "cpu")]
+)
+def test_a_task_gets_a_gpu_where_it_is_to_use_one(store, settings, monkeypatch, device, gpus, gets):
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8, "GPU": gpus})
+    monkeypatch.setattr(on_ray, "connect", lambda address: "here")
+    monkeypatch.setattr(on_ray, "restore_on_ray", lambda work, names, slot: (json.loads(work.settings), slot))
+    count, told, (given, slot) = on_ray.begin(
+        "auto", "memory://odd", "memory://out", "*", {**settings, "device": device}, {}
+    )
+    assert (count, given["device"], slot.get("GPU", 0)) == (2, gets, int(gets != "cpu"))
+    assert ("a GPU" in told) == (gets != "cpu")
+
+
+def test_an_address_whose_package_is_missing_is_a_sentence(photos, monkeypatch, capsys):
+    pytest.importorskip("ray")
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    assert restore("--ray", "auto", photos, "s3://scans/out") == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {photos} -> s3://scans/out: ")
+    assert "s3fs" in line
 
 
 def test_weights_that_no_node_has_end_the_run(cluster, photos, tmp_path, capsys):
