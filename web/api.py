@@ -96,6 +96,18 @@ def _refusal(status: int, code: str, detail: str, retry: int | None = None) -> J
     return JSONResponse({"detail": detail, "code": code}, status, headers)
 
 
+async def _only_known(request: Request) -> None:
+    """Refuses a field of a form, or of the address that it is sent to, that is not described."""
+    if request.method != "POST":
+        return
+    known = request.scope["route"].dependant
+    for given, fields in ((await request.form(), known.body_params), (request.query_params, known.query_params)):
+        names = [field.alias for field in fields]
+        if unknown := next((name for name in given if name not in names), None):
+            there = f"there is {' and '.join(names)}" if names else "there is none"
+            raise RefusedError(422, "invalid", f"{unknown}: no such field; {there}")
+
+
 def create_app(jobs: Jobs, engine: str, names: Iterable[str] = ()) -> FastAPI:
     """The page and the interface over `jobs`, which are closed with it; `engine` says in words what restores.
 
@@ -109,7 +121,7 @@ def create_app(jobs: Jobs, engine: str, names: Iterable[str] = ()) -> FastAPI:
 
     about = "Removes fingers, hands and heads from photographed documents."
     app = FastAPI(title="uncover", description=about, version="1", lifespan=lifespan, docs_url=None, redoc_url=None,
-                  responses=_problems(400, 403))  # fmt: skip
+                  responses=_problems(400, 403), dependencies=[Depends(_only_known)])  # fmt: skip
     app.add_middleware(Guard, jobs=jobs, names={"localhost", *names})
 
     @app.exception_handler(RefusedError)
@@ -146,8 +158,8 @@ def create_app(jobs: Jobs, engine: str, names: Iterable[str] = ()) -> FastAPI:
         job = await run_in_threadpool(jobs.add, photo.file, photo.filename or "", given, page)
         try:
             await asyncio.wrap_future(job.finished)
-            if job.state != DONE:
-                raise RefusedError(422 if job.bad else 500, "broken" if job.bad else "failed", job.message)
+            if job.fault:
+                raise job.fault
             if page > len(job.sizes) and (given or page > 1):
                 raise RefusedError(404, "gone", f"{job.name}: has no picture {page}, but {len(job.sizes)} in all")
             return await run_in_threadpool(_content, job, what, page)

@@ -15,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from functools import partial
 from itertools import count
@@ -44,7 +44,7 @@ class Jobs:
         self._mark = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
         fcntl.flock(self._mark, fcntl.LOCK_EX)
         self._jobs: dict[str, Job] = {}
-        self._lock, self._tickets, self._closed = threading.Lock(), count(1), False
+        self._lock, self._tickets, self._closed = threading.RLock(), count(1), False
         self._queue: PriorityQueue[tuple[int, int, Job]] = PriorityQueue()
         self._worker = threading.Thread(target=self._work, name="restorer", daemon=True)
         self._worker.start()
@@ -76,7 +76,9 @@ class Jobs:
             self.limits.check_upload(job.source)
             if mask is not None:
                 job.tell(mask, number, self.limits)
-            self._queue_up(job, hurry=False)
+            with self._lock:
+                self._check_queue()
+                self._queue_up(job, hurry=False)
         except BaseException:
             self.remove(job)
             raise
@@ -84,13 +86,20 @@ class Jobs:
 
     def correct(self, job: Job, mask: BinaryIO, number: int = 1) -> None:
         """Restores a file again, told by `mask` what is covered on a picture, before what nobody has seen yet."""
-        if job.state in (WAITING, WORKING):
-            raise RefusedError(409, "unfinished", f"{job.name}: is being restored; wait until that is done")
-        if number > max(1, len(job.sizes)):
-            raise RefusedError(404, "gone", f"{job.name}: has no picture {number}, but {len(job.sizes)} in all")
-        self._check_queue()
-        job.tell(mask, number, self.limits)
-        self._queue_up(job, hurry=True)
+        with self._lock:
+            if job.state in (WAITING, WORKING):
+                raise RefusedError(409, "unfinished", f"{job.name}: is being restored; wait until that is done")
+            if number > max(1, len(job.sizes)):
+                raise RefusedError(404, "gone", f"{job.name}: has no picture {number}, but {len(job.sizes)} in all")
+            self._check_queue()
+            # From here on nobody else corrects it, and its files stay.
+            before, job.state = job.state, WORKING
+        try:
+            job.tell(mask, number, self.limits)
+            self._queue_up(job, hurry=True)
+        except BaseException:
+            self._lay_down(job, before, job.fault)
+            raise
 
     def get(self, job_id: str) -> Job:
         """The photo of that name; using it keeps it."""
@@ -106,8 +115,7 @@ class Jobs:
             self._jobs.pop(job.id, None)
             if job.state != WORKING:
                 shutil.rmtree(job.folder, ignore_errors=True)
-        if not job.finished.done():
-            job.finished.set_result(None)
+            _finish(job)
 
     def ahead(self, job: Job) -> int:
         """How many photos wait before this one."""
@@ -124,35 +132,46 @@ class Jobs:
             raise RefusedError(503, "full", "the disk for temporary files is nearly full; try again later", 60)
 
     def _queue_up(self, job: Job, hurry: bool) -> None:
-        job.finished, job.ticket, job.state, job.message = Future(), next(self._tickets), WAITING, ""
-        self._queue.put((0 if hurry else 1, job.ticket, job))
+        with self._lock:
+            self._check_wanted(job)
+            job.finished, job.ticket, job.state, job.fault = Future(), next(self._tickets), WAITING, None
+            self._queue.put((0 if hurry else 1, job.ticket, job))
 
     def _work(self) -> None:
         while not self._closed:
-            self._sweep()
             try:
-                _, _, job = self._queue.get(timeout=0.5)
-            except Empty:
-                continue
-            with self._lock:
-                if job.id not in self._jobs:
-                    continue
-                job.state = WORKING
-            try:
-                job.restore(self._restorer, self.limits, partial(self._check_wanted, job))
-                job.state, job.bad = DONE, False
-            except Exception as error:
-                # One bad photo must not cost the others their answers.
-                job.message, job.bad = without_folder(error, job.source), isinstance(error, ValueError)
-                if not isinstance(error, (BadImageError, RefusedError)):
-                    _log.exception("%s could not be restored", job.name)
-                job.state = FAILED
-            job.used = time.monotonic()
-            with self._lock:
-                if job.id not in self._jobs:
-                    shutil.rmtree(job.folder, ignore_errors=True)
-                if not job.finished.done():
-                    job.finished.set_result(None)
+                self._sweep()
+                with suppress(Empty):
+                    self._restore(self._queue.get(timeout=0.5)[-1])
+            except Exception:
+                # Without this thread nobody would get an answer any more.
+                _log.exception("the worker goes on after an error of its own")
+
+    def _restore(self, job: Job) -> None:
+        with self._lock:
+            if job.id not in self._jobs:
+                return
+            job.state = WORKING
+        state, fault = DONE, None
+        try:
+            job.restore(self._restorer, self.limits, partial(self._check_wanted, job))
+        except Exception as error:
+            # One bad photo must not cost the others their answers.
+            state, fault = FAILED, error
+            if not isinstance(error, RefusedError):
+                status, code = (422, "broken") if isinstance(error, ValueError) else (500, "failed")
+                fault = RefusedError(status, code, without_folder(error, job.source))
+            if not isinstance(error, (BadImageError, RefusedError)):
+                _log.exception("%s could not be restored", job.name)
+        self._lay_down(job, state, fault)
+
+    def _lay_down(self, job: Job, state: str, fault: RefusedError | None) -> None:
+        """Ends the work on a photo; of one that was removed meanwhile the files go."""
+        with self._lock:
+            job.state, job.fault, job.used = state, fault, time.monotonic()
+            if job.id not in self._jobs:
+                shutil.rmtree(job.folder, ignore_errors=True)
+            _finish(job)
 
     def _check_wanted(self, job: Job) -> None:
         if self._closed or job.id not in self._jobs:
@@ -161,9 +180,16 @@ class Jobs:
     def _sweep(self) -> None:
         """Removes what nobody has asked for in a long time."""
         oldest = time.monotonic() - self.limits.seconds
-        for job in list(self._jobs.values()):
-            if job.used < oldest and job.state in (DONE, FAILED):
-                self.remove(job)
+        with self._lock:
+            for job in list(self._jobs.values()):
+                if job.used < oldest and job.state in (DONE, FAILED):
+                    self.remove(job)
+
+
+def _finish(job: Job) -> None:
+    """Wakes who waits for a photo; one that has gone away has cancelled that, at any moment."""
+    with suppress(InvalidStateError):
+        job.finished.set_result(None)
 
 
 def _remove_abandoned() -> None:

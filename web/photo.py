@@ -33,8 +33,11 @@ WAITING, WORKING, DONE, FAILED = "waiting", "working", "done", "failed"
 _SHOWN_SIDE, _SHOWN_QUALITY, _THUMB_SIDE = 8000, 90, 240
 
 
-class RefusedError(ValueError):
-    """What is not done, in a sentence, with the HTTP status and a word for programs; `retry`: seconds to wait."""
+class RefusedError(Exception):
+    """What is not done, in a sentence, with the HTTP status and a word for programs; `retry`: seconds to wait.
+
+    No ValueError, which of one picture in a PDF only means that this stays as it is.
+    """
 
     def __init__(self, status: int, code: str, message: str, retry: int | None = None) -> None:
         super().__init__(message)
@@ -83,8 +86,7 @@ class Job:
     name: str  # As its owner calls it, without what a file's name cannot hold.
     folder: Path
     state: str = WAITING
-    message: str = ""  # Why it failed
-    bad: bool = False  # It failed for the photo's sake, not for ours.
+    fault: RefusedError | None = None  # Why it failed
     version: int = 0  # Goes up with every result
     page: int = 1  # Which is worked on,
     pages: int = 1  # and of how many
@@ -100,6 +102,10 @@ class Job:
     @property
     def source(self) -> Path:
         return self.folder / "source" / self.name
+
+    @property
+    def message(self) -> str:
+        return str(self.fault or "")
 
     def told(self, number: int) -> Path:
         return self.folder / f"{number}.told.png"
@@ -126,7 +132,7 @@ class Job:
         start, sizes = time.perf_counter(), []
 
         def restore(pixels: np.ndarray) -> Restored:
-            limits.check_pixels("", pixels.shape[0] * pixels.shape[1])
+            limits.check_pixels(f"{self.name}: page {self.page}: ", pixels.shape[0] * pixels.shape[1])
             sizes.append(size := pixels.shape[1::-1])
             number, mask = len(sizes), None
             if self.told(number).exists():

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import re
 import tempfile
+import threading
 import zipfile
+from concurrent.futures import InvalidStateError, ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +22,7 @@ from tests.inference.painted import paint_over
 from tests.web.conftest import blank_book, book, picture, until, white
 from web.api import create_app
 from web.jobs import Jobs
-from web.photo import Limits, clean_name
+from web.photo import Job, Limits, clean_name
 
 
 @pytest.fixture(autouse=True)
@@ -111,10 +113,12 @@ def test_a_file_of_pages_is_restored_as_predict_does_it_looked_at_and_corrected_
 def test_a_book_has_a_limit_of_pages_tells_how_far_it_is_and_can_be_given_up(serve, painter, tmp_path):
     client = serve(pages=3)
     told = post(client, "/api/restore", book("PDF", 300, 300, 300, 300), "b.pdf")
-    assert (told.status_code, told.json()["detail"]) == (422, "b.pdf: 4 pages; the limit is 3")
-    large = post(client, "/api/jobs", book("PDF", 300, 2400), "b.pdf").json()["id"]
-    notes = client.get(f"/api/jobs/{large}?wait=10").json()["notes"]
-    assert notes == ["page 2: a picture stays as it is (1.0 megapixels; the limit is 1)"]
+    assert (told.status_code, told.json()["detail"]) == (413, "b.pdf: 4 pages; the limit is 3")
+    large = post(client, "/api/restore", book("PDF", 300, 2400), "b.pdf")
+    said = "b.pdf: page 2: 1.0 megapixels; the limit is 1"
+    assert (large.status_code, large.json()["code"], large.json()["detail"]) == (413, "too_large", said)
+    wrong = post(client, "/api/restore?page=2", book("PDF", 300, 320), "b.pdf", white(200, 420))
+    assert (wrong.status_code, wrong.json()["code"]) == (422, "mask_size")
     painter.free.clear()
     one = post(client, "/api/jobs", book("PDF", 310, 320, 330), "b.pdf").json()["id"]
     until(lambda: 310 in painter.seen)
@@ -191,12 +195,63 @@ def test_a_body_without_a_length_is_counted_and_a_form_without_a_photo_refused(s
     head = b'--b\r\ncontent-disposition: form-data; name="photo"; filename="a"\r\n\r\n'
     parts = iter([head, *[bytes(100_000)] * 25])
     assert client.post("/api/jobs", content=parts, headers=form).status_code == 413
-    missing = client.post("/api/jobs", files={"other": b"x"})
+    missing = client.post("/api/jobs")
     assert (missing.status_code, missing.json()["detail"]) == (422, "photo: Field required")
     for path, status in (("/api/nothing", 404), ("/api/jobs/none", 404), ("/../../README.md", 404)):
         assert client.get(path).status_code == status
         assert "code" in client.get(path).json()
     assert client.put("/api/restore").status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "said"),
+    [
+        ("restore", {"mode": "bogus"}, "mode: no such field; there is photo and mask"),
+        ("restore", {"mask_mode": "protect"}, "mask_mode: no such field; there is photo and mask"),
+        ("restore?paeg=2", {}, "paeg: no such field; there is page"),
+        ("mask", {"mask": "x"}, "mask: no such field; there is photo"),
+        ("jobs", {"page": "2"}, "page: no such field; there is photo"),
+        ("jobs?page=2", {}, "page: no such field; there is none"),
+    ],
+)
+def test_a_field_that_is_not_described_is_refused(serve, path, fields, said):
+    answer = post(serve(), f"/api/{path}", data=fields)
+    assert (answer.status_code, answer.json()) == (422, {"detail": said, "code": "invalid"})
+
+
+def test_corrections_at_the_same_time_become_one_and_the_worker_outlives_everything(serve, caplog, monkeypatch):
+    client = serve()
+    one = post(client, "/api/jobs").json()["id"]
+    client.get(f"/api/jobs/{one}?wait=10")
+    both, tell = threading.Barrier(2), Job.tell
+    monkeypatch.setattr(Job, "tell", lambda *told: (threading.Event().wait(0.3), tell(*told)))
+
+    def correct(_: int) -> int:
+        both.wait(10)
+        return client.post(f"/api/jobs/{one}/mask", files={"mask": white(300, 420)}).status_code
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(correct, range(2))) == [202, 409]
+    until(lambda: client.get(f"/api/jobs/{one}").json()["version"] == 2)
+    refused = client.post(f"/api/jobs/{one}/mask", files={"mask": white(30, 420)})
+    assert (refused.status_code, client.get(f"/api/jobs/{one}").json()["state"]) == (422, "done")
+    # Removed while its correction comes in: nothing of it stays, nobody waits for it.
+    with ThreadPoolExecutor(1) as pool:
+        both = threading.Barrier(1)
+        late = pool.submit(correct, 0)
+        until(lambda: client.get(f"/api/jobs/{one}").json()["state"] == "working")
+        assert client.delete(f"/api/jobs/{one}").status_code == 204
+        assert late.result() == 404
+    assert not list(Path(tempfile.gettempdir()).glob("uncover-web-*/*/"))
+    faults = iter([OSError("no"), InvalidStateError()])
+
+    def sweep(_: Jobs) -> None:
+        for fault in faults:
+            raise fault
+
+    monkeypatch.setattr(Jobs, "_sweep", sweep)
+    until(lambda: caplog.text.count("goes on after an error") == 2)
+    assert post(client, "/api/restore").status_code == 200
 
 
 def test_a_photo_is_followed_corrected_and_removed(serve, painter, tmp_path):
