@@ -111,6 +111,17 @@ def test_files_that_are_no_pictures_are_errors_that_name_them(tmp_path):
                 use(tmp_path / f"{name}.jpg")
 
 
+@pytest.mark.parametrize("kind", ["TIFF tiff_lzw", "TIFF raw", "WEBP", "PNG", "BMP"])
+def test_half_a_file_is_cut_short_in_words_without_pythons_objects(tmp_path, kind):
+    suffix, _, options = KINDS[kind]
+    Image.fromarray(page()).save(path := tmp_path / f"cut{suffix}", **options)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    for use in (read_photo, read_rgb):
+        with pytest.raises(BadImageError, match="cut short") as told:
+            use(path)
+        assert " object at 0x" not in str(told.value)
+
+
 def test_pixels_are_counted_from_the_header_alone_and_pillows_own_limit_does_not_hold(tmp_path):
     for suffix in SUFFIXES:
         Image.fromarray(page()).save(tmp_path / f"x{suffix}")
