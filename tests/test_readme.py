@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 import predict
+from configs.load import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT / "test_code" / "samples"
@@ -73,6 +75,13 @@ def test_options_of_commands_in_the_documents_exist():
     used = {option for command in commands for option in re.findall(r"--[a-z-]+", command)}
     assert used
     assert {option for option in used if f'"{option}"' not in offered} == set()
+
+
+@pytest.mark.parametrize("phase", ["phase1_l1_gated", "phase2_msssim_gated", "phase3_all_gated"])
+def test_the_small_run_fits_each_phase(phase):
+    (overrides,) = re.findall(r"`-o (model\.preset=tiny [^`]+)`", README)
+    config = load_config(ROOT / "configs" / f"nafnet_{phase}.yml", shlex.split(overrides))
+    assert config.train.iterations == 200
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
