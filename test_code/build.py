@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
+from data.kinds import SUFFIXES
 from inference.export import export
 from inference.record import RECORD
 from models.weights import load_weights
@@ -138,13 +139,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, default=ROOT / "test_code" / "gated.pdparams", help="file of weights")
     parser.add_argument("--out", type=Path, default=Path("submission.zip"), help="the ZIP to write")
-    parser.add_argument("--images", type=Path, default=SAMPLES, help="folder whose *.jpg are tried")
+    parser.add_argument("--images", type=Path, default=SAMPLES, help="folder whose JPEGs are tried")
     options = parser.parse_args(arguments)
     check_writable(options.out)
-    # The contest hands over *.jpg and nothing else.
-    images = sorted(options.images.glob("*.jpg"))
+    # The contest hands over JPEGs and nothing else; predict.py leaves hidden files out.
+    jpegs = (path for path in options.images.glob("[!.]*") if SUFFIXES.get(path.suffix.lower()) == "JPEG")
+    images = sorted(path for path in jpegs if path.is_file())
     if not images:
-        raise FileNotFoundError(f"{options.images}: no *.jpg to try the submission on; name a folder with --images")
+        raise FileNotFoundError(f"{options.images}: no JPEG to try the submission on; name a folder with --images")
     # What has not passed its trial must not lie about under the submission's name.
     with atomic_path(options.out) as candidate:
         names = pack(options.weights, candidate)

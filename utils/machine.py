@@ -142,14 +142,15 @@ def _convolution_error() -> float:
     return float(np.abs(result - expected).max())
 
 
-def progress(*arguments: Any, **options: Any) -> tqdm:
+def progress(*arguments: Any, unit: str, **options: Any) -> tqdm:
     """`tqdm(...)` on standard error: a bar on a terminal, in a log plain lines, one in ten seconds and the last."""
     if sys.stderr.isatty():
-        return tqdm(*arguments, file=sys.stderr, **options)
-    return _Lines(*arguments, file=sys.stderr, bar_format=_LINE, **options)
+        return tqdm(*arguments, file=sys.stderr, unit=unit, **options)
+    units = f"{unit}es" if unit.endswith("ch") else f"{unit}s"
+    return _Lines(*arguments, file=sys.stderr, unit=units, bar_format=_LINE, **options)
 
 
-_LINE = "{desc} {n_fmt} of {total_fmt} {unit}s, {elapsed} gone, {remaining} to go{postfix}"
+_LINE = "{desc} {n_fmt} of {total_fmt} {unit}, {elapsed} gone, {remaining} to go{postfix}"
 _SECONDS_BETWEEN_LINES = 10.0
 
 

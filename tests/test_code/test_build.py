@@ -22,7 +22,7 @@ from tests.models.networks import lively_locator
 @pytest.fixture(scope="module")
 def images(tmp_path_factory) -> list[Path]:
     folder = tmp_path_factory.mktemp("images")
-    paths = [folder / "one.jpg", folder / "two.jpg"]
+    paths = [folder / "one.jpg", folder / "TWO.JPG"]
     for index, path in enumerate(paths):
         Image.fromarray(page(90 + index, 70)).save(path)
     return paths
@@ -92,7 +92,7 @@ def test_the_same_content_gives_the_same_bytes(weights, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("shutil.copy(source / 'one.jpg', results)", "missing: two.jpg"),
+        ("shutil.copy(source / 'one.jpg', results)", "missing: TWO.JPG"),
         ("[shutil.copy(p, results / (p.stem + '.png')) for p in source.iterdir()]", "not asked for: one.png"),
         ("from PIL import Image\n[Image.new('RGB', (5, 6)).save(results / p.name) for p in source.iterdir()]",
          "one.jpg is 5x6, expected 70x90"),

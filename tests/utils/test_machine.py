@@ -72,6 +72,7 @@ with machine.progress(total=40, initial=10, unit="picture", desc="reading") as b
         if number == 3:
             bar.write("a word between")
 list(machine.progress([], unit="picture"))
+list(machine.progress([0], unit="patch", desc="measuring"))
 """
 
 
@@ -80,6 +81,7 @@ def test_in_a_log_progress_is_whole_lines_now_and_then_and_the_last():
     lines = told.stderr.splitlines()
     assert "\r" not in told.stderr
     assert 3 <= len(lines) <= 8
+    assert lines.pop().startswith("measuring 1 of 1 patches, ")
     assert all(re.fullmatch(r"reading \d+ of 40 pictures, \d\d:\d\d gone, \d\d:\d\d to go", line) for line in lines)
     assert lines[-1].startswith("reading 40 of 40 pictures")
     assert told.stdout == "a word between\n"
