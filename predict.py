@@ -28,7 +28,7 @@ from os import fsencode
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.command import AT_ONCE, STOPPED, command, number, program, sentence, shard, whole
+from utils.command import AT_ONCE, REFUSED, STOPPED, command, number, program, sentence, shard, whole
 from utils.files import printable
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def follow(
 
     sys.stdout.flush()
     outcomes: list[Outcome] = []
-    start, problem, code = time.perf_counter(), "", 1
+    start, problem, code = time.perf_counter(), "", 0
     # In a log, a line for every picture says how far it is.
     hidden = options.verbose and not sys.stderr.isatty()
     bar = progress(total=total, unit="picture", disable=hidden)
@@ -204,7 +204,7 @@ def follow(
     except KeyboardInterrupt:
         problem, code = "stopped; run it again to go on with what is missing", STOPPED
     except ResultsError as error:
-        problem = f"error: {sentence(error)}; make room and run it again"
+        problem, code = f"error: {sentence(error)}; make room and run it again", REFUSED
     if afterwards:
         afterwards(outcomes)
     print(*summary(outcomes, time.perf_counter() - start, options.dry_run), sep="\n")

@@ -228,7 +228,7 @@ def test_where_memory_is_short_a_photo_fails_by_name_and_is_never_taken_for_clea
 
 @pytest.mark.parametrize(
     ("error", "code", "words"),
-    [(KeyboardInterrupt(), 130, "stopped; run it again"), (ResultsError("out: full"), 1, "out: full; make room")],
+    [(KeyboardInterrupt(), 130, "stopped; run it again"), (ResultsError("out: full"), 2, "out: full; make room")],
 )
 def test_ctrl_c_and_a_full_disk_end_the_run_with_its_summary_and_how_to_go_on(
     tmp_path, monkeypatch, stand_in, capsys, error, code, words
