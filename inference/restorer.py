@@ -229,7 +229,7 @@ class Restorer:
         small = shrink(picture, self.locating_size(*picture.shape[:2]))
         if self._locator is not None:
             rules = replace(LOCATOR_RULES, threshold=self.settings.mask_threshold)
-            return locate_whole(self._locator, small, self.settings.locator_sides, rules)
+            return locate_whole(self._locator, small, self.settings.locator_sides, rules, mirror=not self.tta)
         rules = OcclusionRules(threshold=self.settings.mask_threshold)
         size, bound = small.shape[:2], self.settings.overview_long_side
         looks_twice = self.mode == "auto" and self.gated and 0 < bound < max(size)

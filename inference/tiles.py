@@ -164,14 +164,19 @@ def _join(pieces: Iterator[np.ndarray], spans: Sequence[Span], axis: int) -> np.
     return joined
 
 
+def mirrored(function: TileFunction, axes: tuple[int, ...]) -> TileFunction:
+    """A tile's function over the tile mirrored along `axes`, its result mirrored back."""
+    return lambda tile: np.flip(function(np.ascontiguousarray(np.flip(tile, axes))), axes)
+
+
 def mean_over_flips(function: TileFunction) -> TileFunction:
-    """The mean of a tile's function over the tile as it is, mirrored left-right, upside down, and both; each result is
-    mirrored back before it counts. Four times the work.
+    """The mean of a tile's function over the tile as it is, mirrored left-right, upside down, and both. Four times the
+    work.
     """
+    looks = [mirrored(function, axes) for axes in _MIRRORINGS]
 
     def average(tile: np.ndarray) -> np.ndarray:
-        results = (np.flip(function(np.ascontiguousarray(np.flip(tile, axes))), axes) for axes in _MIRRORINGS)
-        return reduce(np.add, results) / np.float32(len(_MIRRORINGS))
+        return reduce(np.add, (look(tile) for look in looks)) / np.float32(len(looks))
 
     return average
 

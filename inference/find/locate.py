@@ -16,7 +16,7 @@ import numpy as np
 
 from inference.engines.runtimes import Engine
 from inference.find.occlusion import OcclusionRules, occluders_from_probability, visible_changes
-from inference.tiles import Cut, Network, TileFunction, single_cut
+from inference.tiles import Cut, Network, TileFunction, mirrored, single_cut
 from utils.machine import lack_of_memory
 
 # Sides of what a locator sees are multiples of this (`models.locator.STRIDE`, which cannot be read without Paddle).
@@ -64,22 +64,23 @@ def locate(
     return _decided(picture, np.ascontiguousarray(output[3]), rules, output)
 
 
-def locate_whole(locator: TileFunction, picture: np.ndarray, sides: Sequence[int], rules: OcclusionRules) -> Located:
+def locate_whole(
+    locator: TileFunction, picture: np.ndarray, sides: Sequence[int], rules: OcclusionRules, mirror: bool = True
+) -> Located:
     """The same by a locator, which sees whole pictures and nothing but whole ones.
 
     `locator` makes logits, float32 [1, 1, h, w], of [1, 3, h, w], sides multiples of `LOCATOR_STRIDE`; `sides` are the
-    long sides of the copies that it sees, each also mirrored; no picture is enlarged for them.
+    long sides of the copies that it sees, with `mirror` each also mirrored, which a mean over mirrorings does not need;
+    no picture is enlarged for them.
     """
-    size = picture.shape[:2]
+    # What a network takes for a hand one way only is mostly none.
+    size, ways = picture.shape[:2], (locator, mirrored(locator, (3,)))[: 1 + mirror]
     looks = []
     # In steps of the stride, so that photos of nearly one shape need one compilation.
     for copy in dict.fromkeys(look_size(*size, side) for side in sides):
-        tile = to_float(shrink(picture, copy)).transpose(2, 0, 1)[None]
-        # As it is and mirrored: what it takes for a hand one way only is mostly none.
-        for way in (1, -1):
-            logits = locator(np.ascontiguousarray(tile[..., ::way]))[0, 0, :, ::way]
-            # The logistic function, which overflows nowhere in this form.
-            looks.append(cv2.resize(0.5 * np.tanh(0.5 * logits) + 0.5, size[::-1]))
+        tile = np.ascontiguousarray(to_float(shrink(picture, copy)).transpose(2, 0, 1)[None])
+        # The logistic function, which overflows nowhere in this form.
+        looks += [cv2.resize(0.5 * np.tanh(0.5 * look(tile)[0, 0]) + 0.5, size[::-1]) for look in ways]
     return _decided(picture, np.mean(looks, axis=0, dtype=np.float32), rules, None)
 
 
