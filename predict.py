@@ -223,7 +223,7 @@ def introduction(options: argparse.Namespace, count: int, restorer: Restorer) ->
     by_hand = {"replace": "; masks in {} count", "add": "; masks in {} are added",
                "protect": "; what masks in {} mark stays"}  # fmt: skip
     masks = by_hand[options.mask_mode].format(options.mask) if options.mask else ""
-    return f"{what} {photos}{part}{into}{options.results}, {restorer.introduce()}{masks}"
+    return f"{what} {photos}{part}{into}{options.results}, with {restorer.weights}, {restorer.engine}{masks}"
 
 
 def tell_left_out(reason: str, paths: Sequence[Path], all_of_them: bool) -> None:

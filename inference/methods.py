@@ -17,7 +17,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from inference.find.locate import enlarge_mask, shrink
+from inference.find import enlarge_mask, shrink
 from inference.paste import covered_boxes
 from inference.restorer import Restorer, changes
 from metrics.fill import INK, count_ink, seam_step

@@ -17,7 +17,8 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, Union, get_args
 
@@ -29,8 +30,7 @@ from data.photos import read_photo
 from inference.engines.opened import Graph, open_backend
 from inference.engines.runtimes import Backend
 from inference.fill.patches import network_patches, page_patches, restored_patches
-from inference.find.locate import Located, enlarge_mask, locate, locate_whole, shrink, to_float, within_memory
-from inference.find.occlusion import LOCATOR_RULES, OcclusionRules
+from inference.find import Located, enlarge_mask, locate, locate_whole, shrink, to_float
 from inference.paste import PasteRules, Patch, add_difference, paste
 from inference.tiles import Cut, Network, equal_cut, mean_over_flips, single_cut
 from models.weights import Weights, load_weights
@@ -93,6 +93,7 @@ class Restorer:
         settings: the `PredictConfig` in use.
         gated: a network says what is covered, the restorer in a fourth channel, or a locator.
         tlc: TLC's windows in words, for a log line.
+        engine: what runs the network, how exactly, and where, in words.
         weights: the file's name, if there is one.
         fingerprint: of the weights and of the settings that results depend on; "" over a bare backend. What runs the
             network, and how exactly, is not in it.
@@ -109,26 +110,28 @@ class Restorer:
         backend: str = "auto", precision: str = "auto", threads: int | None = None,
         rows: int | None = None, columns: int | None = None, overlap: int | None = None, tlc_ratio: float | None = None,
     ) -> None:  # fmt: skip
-        _check(mode, scale)
+        if mode not in get_args(Mode):
+            raise ValueError(f"mode is {mode!r}, expected one of {', '.join(get_args(Mode))}")
+        if scale != "auto" and (isinstance(scale, str) or not 0 < scale <= 1):
+            raise ValueError(f"scale is {scale!r}, expected 'auto' or a number above 0 and up to 1")
         if mode != "tiles" and (rows is not None or columns is not None):
             raise ValueError(f"rows and columns (--tiles) are for mode tiles, and the mode is {mode}")
         if not isinstance(weights, Weights):
             weights = load_weights(default_weights(mode) if weights is None else weights)
+        file = weights.file or "the weights"
         wanted = {"rows": rows, "columns": columns, "overlap": overlap, "tlc_ratio": tlc_ratio}
         wanted = {key: value for key, value in wanted.items() if value is not None}
         settings = PredictConfig.from_dict({**weights.predict, **wanted})
-        how = (backend, precision, device, threads)
-        locator = restorer = None
+        how, locator, restorer = (backend, precision, device, threads), None, None
         told = bool(weights.model.get("mask_input"))
         if told and mode != "auto":
-            raise ValueError(f"mode {mode} shows a network the whole photo; that of {weights.file or 'the weights'} "
+            raise ValueError(f"mode {mode} shows a network the whole photo; that of {file} "
                              "paints what a mask tells it; use mode auto, or other weights")
         if weights.locator is not None and mode == "auto":
             locator = open_backend(Graph.locator(weights), *how)
         if locator is None or settings.fill == "network":
             if not weights.model:
-                where = weights.file or "the weights"
-                raise ValueError(f"mode {mode} needs a network that restores; {where}: a locator and nothing else")
+                raise ValueError(f"mode {mode} needs a network that restores; {file}: a locator and nothing else")
             restorer = open_backend(Graph.nafnet(weights, settings), *how)
         # A Restormer has twice its first level's channels at full resolution at the end.
         width = weights.model.get("width", 2 * weights.model.get("dim", 0))
@@ -148,18 +151,13 @@ class Restorer:
         tta: bool = False, locator: Backend | None = None, width: int = 0, told: bool = False,
     ) -> None:  # fmt: skip
         """A `locator` stands beside the backend or in its place; `told`: that takes the mask as a fourth channel."""
-        _check(mode, scale)
         self.settings, self.scale, self.mode, self.tta = settings, scale, mode, tta
-        self._backend = locator or backend
+        self._backend, self._locator = locator or backend, locator
         self.gated, self.tlc = locator is not None or backend.gated, self._backend.tlc
+        self.engine = f"{self._backend.name} {self._backend.precision} on {self._backend.device}"
         self._network = None if backend is None else Network(backend, tta, width)
-        self._locator = locator and within_memory(locator, mean_over_flips(locator) if tta else locator)
         self._painter = (mean_over_flips(backend) if tta else backend) if told else None
         self._is_plain = mode == "full" and scale == 1 and settings.tlc_ratio == 0
-
-    def introduce(self) -> str:
-        """With what, in plain words: the weights and what runs them."""
-        return f"with {self.weights or 'weights of its own'}, {self.engine}"
 
     def describe(self) -> str:
         """One line for the log: what runs where, how exactly, in which mode, with which windows of TLC."""
@@ -170,11 +168,6 @@ class Restorer:
         tells = f"a locator looks at {sides} px" if self._locator is not None else self.tlc
         file = f"; {self.weights}" if self.weights else ""
         return f"{self.engine}, mode {self.mode}{scale}{flips}{plain}; {tells}{file}"
-
-    @property
-    def engine(self) -> str:
-        """What runs the network, how exactly, and where."""
-        return f"{self._backend.name} {self._backend.precision} on {self._backend.device}"
 
     def __call__(
         self, image: Picture, mask: np.ndarray | None = None, mask_mode: MaskMode = "replace", fill: bool = True
@@ -191,8 +184,9 @@ class Restorer:
         seconds: dict[str, float] = {}
         with timed({} if isinstance(image, np.ndarray) else seconds, "read"):
             picture = as_pixels(image)
-        if mask is not None and mask.shape != picture.shape[:2]:
-            raise ValueError(f"a mask of {mask.shape} for a picture of {picture.shape[:2]}: expected the same")
+        size = picture.shape[:2]
+        if mask is not None and mask.shape != size:
+            raise ValueError(f"a mask of {mask.shape} for a picture of {size}: expected the same")
         if mask is not None and mask_mode != "protect" and np.all(mask):
             raise ValueError("a mask that covers the whole picture: nothing of the page is left to go by")
         looks = mask is None or mask_mode != "replace"
@@ -204,15 +198,15 @@ class Restorer:
         if looks and self._locator is None and self._painter is not None:
             raise ValueError("these weights paint what a mask tells them and find nothing: give the mask, or take "
                              "weights that carry a locator as well")
-        working = self.working_size(*picture.shape[:2])
+        working = self._working_size(*size)
         with timed(seconds, "locate"):
-            located = self._find(picture) if looks else _told(picture, mask, working)
+            located = self._find(picture, working) if looks else _told(picture, mask, working)
             if looks and mask is not None:
                 least = 0.0 if mask_mode == "protect" else 0.5
                 located = _corrected(located, _told(picture, mask, working, least), mask_mode)
         # The border of what is covered is known as well as the small copy shows it.
         rules = PasteRules().scaled(max(working) / max(located.mask.shape))
-        result, changed = picture.copy(), np.zeros(picture.shape[:2], np.uint8)
+        result, changed = picture.copy(), np.zeros(size, np.uint8)
         with timed(seconds, "restore"):
             patches = self._fill(picture, located, working, rules) if fill else []
         with timed(seconds, "compose"):
@@ -221,34 +215,34 @@ class Restorer:
             if mask is not None and mask_mode == "protect":
                 result[mask != 0], changed[mask != 0] = picture[mask != 0], 0
             if not fill:
-                changed = enlarge_mask(located.mask, picture.shape[:2])
+                changed = enlarge_mask(located.mask, size)
         return Restored(result, changed, located.occluders, seconds, located.mask, located.certainty)
 
-    def _find(self, picture: np.ndarray) -> Located:
-        """What covers a picture, on a small copy of it."""
-        small = shrink(picture, self.locating_size(*picture.shape[:2]))
+    def _find(self, picture: np.ndarray, working: tuple[int, int]) -> Located:
+        """What covers a picture, on a small copy of it: of the working size or, in mode auto, a smaller one."""
+        settings, size, auto = self.settings, working, self.mode == "auto" and self.gated
+        if auto and 0 < settings.locate_long_side < max(working):
+            size = _scaled(*picture.shape[:2], settings.locate_long_side / max(picture.shape[:2]))
+        small = shrink(picture, size)
         if self._locator is not None:
-            rules = replace(LOCATOR_RULES, threshold=self.settings.mask_threshold)
-            return locate_whole(self._locator, small, self.settings.locator_sides, rules, mirror=not self.tta)
-        rules = OcclusionRules(threshold=self.settings.mask_threshold)
-        size, bound = small.shape[:2], self.settings.overview_long_side
-        looks_twice = self.mode == "auto" and self.gated and 0 < bound < max(size)
-        overview = _scaled(*size, bound / max(size)) if looks_twice else None
-        return locate(self._network, small, self._cut(*size), rules, overview)
+            return locate_whole(self._locator, small, settings.locator_sides, settings.mask_threshold, self.tta)
+        bound = settings.overview_long_side
+        overview = _scaled(*size, bound / max(size)) if auto and 0 < bound < max(size) else None
+        return locate(self._network, small, self._cut(*size), settings.mask_threshold, overview)
 
     def _fill(self, picture: np.ndarray, located: Located, working: tuple[int, int], rules: PasteRules) -> list[Patch]:
         """What goes in the place of the occluders, at the working size, as `PredictConfig.fill` says."""
         if not located.mask.any():
             return []
-        seen = working == located.mask.shape
+        settings, seen = self.settings, working == located.mask.shape
         small = located.picture if seen else shrink(picture, working)
         mask = enlarge_mask(located.mask, working)
-        if self.settings.fill == "page":
+        if settings.fill == "page":
             return page_patches(small, mask, rules)
         if self._painter is not None:
-            return restored_patches(self._painter, small, mask, rules, self.settings.tile, self.settings.overlap)
+            return restored_patches(self._painter, small, mask, rules, settings.tile, settings.overlap)
         output = located.output if seen else None
-        return network_patches(self._network, small, mask, rules, self.settings.tile, self.settings.overlap, output)
+        return network_patches(self._network, small, mask, rules, settings.tile, settings.overlap, output)
 
     def _whole(self, picture: np.ndarray, seconds: dict[str, float]) -> Restored:
         """What the network makes of a whole picture: the plain network, or, as in the write-up, one without a gate,
@@ -257,10 +251,11 @@ class Restorer:
         seconds["locate"] = 0.0
         size = picture.shape[:2]
         with timed(seconds, "restore"):
-            small = shrink(picture, self.working_size(*size))
-            output = self._network(small, self._cut(*small.shape[:2]), may_cut=not self._is_plain)
+            small = shrink(picture, self._working_size(*size))
+            output = self._network(small, self._cut(*small.shape[:2]), may_cut=not self._is_plain)[:3]
             if small.shape == picture.shape:
-                result = _quantised(output, picture.dtype)
+                levels = np.clip(output, 0, 1) * np.float32(np.iinfo(picture.dtype).max) + np.float32(0.5)
+                result = np.ascontiguousarray(levels.transpose(1, 2, 0).astype(picture.dtype))
             else:
                 result = picture.copy()
                 add_difference(result, output - to_float(small).transpose(2, 0, 1))
@@ -268,21 +263,13 @@ class Restorer:
             mask = np.ones(size, np.uint8) if self._is_plain else changes(result, picture)
         return Restored(result, mask, 0, seconds)
 
-    def working_size(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) at which the network restores a picture of this size."""
-        if self.scale != "auto":
-            return _scaled(height, width, float(self.scale))
-        scale = 1 / self.settings.downscale
-        if self.settings.long_side:
-            scale = min(scale, self.settings.long_side / max(height, width))
+    def _working_size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) at which a picture of this size is restored."""
+        scale = self.scale
+        if scale == "auto":
+            bound = self.settings.long_side or inf
+            scale = min(1 / self.settings.downscale, bound / max(height, width))
         return _scaled(height, width, scale)
-
-    def locating_size(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) at which the network looks for what is covered: the working size or a smaller one."""
-        working, bound = self.working_size(height, width), self.settings.locate_long_side
-        if self.mode != "auto" or not self.gated or not bound or max(working) <= bound:
-            return working
-        return _scaled(height, width, bound / max(height, width))
 
     def _cut(self, height: int, width: int) -> Cut:
         """The tiles of a pass over the whole picture."""
@@ -293,31 +280,27 @@ class Restorer:
         return equal_cut(height, width, rows, columns, settings.overlap)
 
 
+def _told(picture: np.ndarray, mask: np.ndarray, size: tuple[int, int], least: float = 0.5) -> Located:
+    """A person's mask at a smaller size, 1 where `least` of a pixel is marked, or of 0 any part."""
+    share = cv2.resize((mask != 0).astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
+    covered = ((share >= least) & (share > 0)).astype(np.uint8)
+    return Located(shrink(picture, size), covered, _count(covered))
+
+
 def _corrected(found: Located, told: Located, mask_mode: MaskMode) -> Located:
     """What was found with what a person marked added, or taken away; `told` is at the working size."""
     mask = enlarge_mask(found.mask, told.mask.shape)
     mask = mask | told.mask if mask_mode == "add" else mask & (1 - told.mask)
-    count = cv2.connectedComponents(mask)[0] - 1
-    return Located(told.picture, mask, count, None, found.certainty)
+    return Located(told.picture, mask, _count(mask), certainty=found.certainty)
 
 
-def _told(picture: np.ndarray, mask: np.ndarray, size: tuple[int, int], least: float = 0.5) -> Located:
-    """A person's mask at a smaller size, 1 where `least` of a pixel is marked, or of 0 any part."""
-    share = cv2.resize((mask != 0).astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
-    covered = (share >= least) & (share > 0)
-    count = cv2.connectedComponents(covered.astype(np.uint8))[0] - 1
-    return Located(shrink(picture, size), covered.astype(np.uint8), count, None)
+def _count(mask: np.ndarray) -> int:
+    return cv2.connectedComponents(mask)[0] - 1
 
 
 def changes(result: np.ndarray, picture: np.ndarray) -> np.ndarray:
     """uint8 [H, W]: 1 where any channel differs."""
     return (result != picture).any(axis=2).astype(np.uint8)
-
-
-def _quantised(output: np.ndarray, kind: np.dtype) -> np.ndarray:
-    """float32 [K, H, W], of which the first three count, as [H, W, 3] of `kind`: clipped and rounded."""
-    levels = np.clip(output[:3], 0, 1) * np.float32(np.iinfo(kind).max) + np.float32(0.5)
-    return np.ascontiguousarray(levels.transpose(1, 2, 0).astype(kind))
 
 
 def _fingerprint(weights: Weights, options: list) -> str:
@@ -331,13 +314,6 @@ def _fingerprint(weights: Weights, options: list) -> str:
 
 def _scaled(height: int, width: int, scale: float) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
-
-
-def _check(mode: str, scale: str | float) -> None:
-    if mode not in get_args(Mode):
-        raise ValueError(f"mode is {mode!r}, expected one of {', '.join(get_args(Mode))}")
-    if scale != "auto" and (isinstance(scale, str) or not 0 < scale <= 1):
-        raise ValueError(f"scale is {scale!r}, expected 'auto' or a number above 0 and up to 1")
 
 
 @contextmanager

@@ -117,11 +117,10 @@ def stand_in(monkeypatch, tmp_path) -> dict[str, object]:
     given = {}
 
     class Restorer:
+        weights = engine = "a stand-in"
+
         def __init__(self, weights, device, **options):
             given.update(options, weights=weights, device=device)
-
-        def introduce(self):
-            return "with a stand-in"
 
     monkeypatch.setattr("inference.restorer.Restorer", Restorer)
     Image.fromarray(page(20, 30, None)).save(tmp_path / "one.png")

@@ -23,7 +23,7 @@ from data.kinds import kind_of_file
 from data.masks import read_mask, write_mask
 from data.photos import count_pixels
 from inference.book import restore_book
-from inference.find.locate import enlarge_mask
+from inference.find import enlarge_mask
 from inference.restorer import Restored
 from utils.command import sentence
 from utils.files import write_bytes

@@ -22,7 +22,7 @@ from data.images import eight_bit
 from inference.fill.lines import LineRules, find_bars, find_lines
 from inference.fill.paper import PaperRules, carry_on, paper_under, with_remains, without_ink
 from inference.fill.strokes import draw_lines
-from inference.find.locate import enlarge_mask, shrink, to_float
+from inference.find import enlarge_mask, shrink, to_float
 from inference.paste import PasteRules, Patch, covered_boxes
 from inference.tiles import Box, Network, TileFunction, region_cut, run_cut
 

@@ -152,13 +152,12 @@ def _stand_in(patch: pytest.MonkeyPatch, function: Callable[[np.ndarray], Restor
     """predict.py then takes `function` for a restorer, and loads no network."""
 
     class StandIn:
+        weights = engine = "a stand-in"
+
         def __init__(self, *arguments: object, **options: object) -> None: ...
 
         def __call__(self, image: np.ndarray) -> Restored:
             return function(image)
-
-        def introduce(self) -> str:
-            return "with a stand-in"
 
     patch.setattr(restorer, "Restorer", StandIn)
 

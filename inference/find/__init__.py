@@ -1,1 +1,0 @@
-"""Where occluders are: probability, blobs, outline."""
