@@ -15,13 +15,34 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
-from data.contest.choosing import choose
-from data.contest.lists import ListError
-from utils.child import WorkerKilledError
+import cv2
+import numpy as np
+
+from data.contest import PATCH_FOLDERS, ListError, PatchPaths, names_by_part, write_list
+from data.images import BadImageError, read_rgb
+from data.masks import read_mask
+from utils.child import WorkerKilledError, run_parallel
 from utils.command import AT_ONCE, DONE, SOME_FAILED, command, number
-from utils.files import printable
-from utils.machine import available_cores
+from utils.files import atomic_path, check_writable, printable, write_csv
+from utils.machine import available_cores, progress
+
+# What becomes of a patch, with its colour in the histogram.
+FATES = {"above the threshold": "#4878a8", "kept for the occluder": "#e0a030", "left out": "#b0b0b0"}
+DETAILED, OCCLUDED, LEFT_OUT = FATES
+
+
+class Measured(NamedTuple):
+    """One patch: its files, the mean gradient of its clean picture, the covered share."""
+
+    paths: PatchPaths
+    gradient: float
+    covered: float
+
+    @property
+    def set_name(self) -> str:
+        return self.paths.clean.parent.parent.name
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -38,11 +59,102 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 @command(ListError, WorkerKilledError, stopped="stopped; run it again, the measuring begins anew")
 def main(arguments: list[str] | None = None) -> int:
-    said, problems = choose(parse(arguments))
-    print(*map(printable, said), sep="\n")
+    options = parse(arguments)
+    out, threshold, problems, sets = options.out, options.threshold, [], ("all",) if options.all else ("train", "val")
+    if out.is_dir():  # before the measuring, which takes a while
+        check_writable(out / "gradients.csv")
+    patches = [patch for name in sets for patch in _find_patches(out / name, problems)]
+    work, fates = run_parallel(measure, patches, options.workers), {}
+    for patch in progress(work, total=len(patches), unit="patch", desc="measuring", disable=not patches):
+        if isinstance(patch, str):
+            problems.append(patch)
+        else:
+            kept = 0 < options.keep_occluded <= patch.covered
+            fates[patch] = DETAILED if patch.gradient > threshold else OCCLUDED if kept else LEFT_OUT
+    for name in sets:
+        path, of_set = out / f"{name}.txt", [patch for patch in fates if patch.set_name == name]
+        if of_set:
+            listed = [patch.paths for patch in of_set if fates[patch] != LEFT_OUT]
+            write_list(path, listed)
+            detailed, occluded = ([fates[patch] for patch in of_set].count(fate) for fate in (DETAILED, OCCLUDED))
+            print(f"{name}: {len(of_set)} patches, {detailed} above the threshold of {threshold:g} and "
+                  f"{len(of_set) - detailed} not above it; {occluded} of these are kept for their occluder; "
+                  f"{len(listed)} listed in {printable(path)}")
+            if not listed:
+                problems.append(f"{path}: no patch passes; lower --threshold or --keep-occluded")
+        elif path.exists():
+            # It would send training to files that are gone.
+            path.unlink()
+            print(f"{name}: no patches, so the list of an earlier run is removed: {printable(path)}")
+    if not patches:
+        raise ListError(f"no patches in {out}; make them with data_preparation.py first")
+    suffix = "_all" if options.all else ""
+    # So that another threshold can be judged without measuring again.
+    table = ([patch.set_name, patch.paths.clean.name, f"{patch.gradient:.4f}", f"{patch.covered:.5f}",
+              int(fate != LEFT_OUT)] for patch, fate in fates.items())  # fmt: skip
+    write_csv(out / f"gradients{suffix}.csv", [["set", "patch", "gradient", "covered", "kept"], *table])
+    _draw_histogram(out / f"gradient_histogram{suffix}.png", fates, threshold)
     for problem in problems:
         print(f"left out: {printable(problem)}", file=sys.stderr)
     return SOME_FAILED if problems else DONE
+
+
+def _find_patches(folder: Path, problems: list[str]) -> list[PatchPaths]:
+    """The patches of a set in the order of their names; those that lack a file are named in `problems`."""
+    names = names_by_part(folder)
+    for part, present in zip(PATCH_FOLDERS, names, strict=True):
+        problems += [f"{folder / part / name}: missing" for name in sorted(set.union(*names) - present)]
+    whole = sorted(set.intersection(*names))
+    return [PatchPaths(*(folder / part / name for part in PATCH_FOLDERS)) for name in whole]
+
+
+def measure(patch: PatchPaths) -> Measured | str:
+    """Reads a patch and measures it, or tells what is wrong with it."""
+    try:
+        # The occluded picture is not needed here, but a list should name no file that training cannot read.
+        read_rgb(patch.occluded)
+        return Measured(patch, gradient_measure(read_rgb(patch.clean)), float(read_mask(patch.mask).mean()))
+    except BadImageError as error:
+        return str(error)
+
+
+def gradient_measure(rgb: np.ndarray) -> float:
+    """Mean over the pixels of sqrt(gx^2 + gy^2), the 3x3 Sobel gradient of the grey picture (0..255).
+
+    Blank paper gives a few, a page of print about 20 to 100; the write-up keeps patches above 10. gx^2 + gy^2 is a
+    whole number below 2^24, which 32-bit floats hold exactly: only the root and the mean need 64 bits.
+    """
+    grey = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY)
+    horizontal = cv2.Sobel(grey, cv2.CV_32F, 1, 0, ksize=3)
+    vertical = cv2.Sobel(grey, cv2.CV_32F, 0, 1, ksize=3)
+    energy = cv2.add(cv2.multiply(horizontal, horizontal), cv2.multiply(vertical, vertical))
+    return float(np.mean(np.sqrt(energy, dtype=np.float64)))
+
+
+def bins_with_edge(threshold: float, highest: float) -> list[float]:
+    """Edges of about sixty equal bins from 0 to `highest`, one of them at the threshold: no bar lies on both sides."""
+    width = max(highest, 2 * threshold, 1e-6) / 60
+    if threshold > 0:
+        width = threshold / max(round(threshold / width), 1)
+    return [width * index for index in range(int(max(highest, threshold) / width) + 2)]
+
+
+def _draw_histogram(path: Path, fates: dict[Measured, str], threshold: float) -> None:
+    # Imported here: every worker process imports this module, and none of them draws.
+    from matplotlib.figure import Figure
+
+    gradients = [[patch.gradient for patch, its in fates.items() if its == fate] for fate in FATES]
+    labels = [f"{fate} ({len(of_fate)})" for fate, of_fate in zip(FATES, gradients, strict=True)]
+    bins = bins_with_edge(threshold, max([patch.gradient for patch in fates], default=0))
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    axes.hist(gradients, bins=bins, stacked=True, color=list(FATES.values()), label=labels)
+    axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:g}")
+    axes.set(xlabel="mean Sobel gradient of the clean patch, grey levels", ylabel="patches")
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    axes.legend()
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=120)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ from configs.parsing import ConfigError
 from configs.schema import Config
 from data.batches.patches import make_loader
 from data.batches.sampling import lr_at, stage_at
-from data.contest.lists import ListError
+from data.contest import ListError
 from data.images import BadImageError
 from inference.fill.patches import fill_patch
 from inference.validation import validate, validation_pages

@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from data.contest.lists import Group, is_contest, read_contest
+from data.contest import Group, is_contest, read_contest
 from data.images import read_rgb
 from data.masks import read_mask
 from data.synthesis.occluders import CUTOUTS, OccluderLibrary, find_occluders
@@ -85,7 +85,7 @@ def list_scenes(folder: Path, limit: int = 0) -> list[Scene]:
         # Not every second one: sets alternate between photos with and without an occluder.
         chosen = np.random.default_rng(0).permutation(len(groups))[:limit]
         groups = [groups[index] for index in sorted(chosen)]
-    return [Scene(folder.name, f"{group.folder}/{group.occluded_name}", partial(_read, group)) for group in groups]
+    return [Scene(folder.name, group.name, partial(_read, group)) for group in groups]
 
 
 def _read(group: Group) -> Photo:

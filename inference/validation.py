@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from data.contest.lists import PatchPaths, read_list
+from data.contest import PatchPaths, read_list
 from data.images import BadImageError, read_rgb, upright_size
 from data.masks import read_mask
 from inference.restorer import Restorer

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from data.contest.lists import is_contest, read_contest, read_list
+from data.contest import is_contest, read_contest, read_list
 from data.images import IMAGE_SUFFIXES, pictures_below, read_rgb
 from data.masks import read_mask
 from metrics.score import MEASURES, evaluate, mean
@@ -53,7 +53,7 @@ def read_truths(source: Path) -> list[Truth]:
     folders it lay in (`train_data_1/hand/x.jpg`, `hand/x.jpg` or `x.jpg`). ValueError for anything else.
     """
     if is_contest(source):
-        return _occlusions([(one.clean, one.mask, f"{one.folder}/{one.occluded_name}") for one in read_contest(source)])
+        return _occlusions([(one.clean, one.mask, one.name) for one in read_contest(source)])
     if source.is_dir():
         names = [path.as_posix() for path in pictures_below(source)]
         if not names:

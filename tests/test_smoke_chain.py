@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from data.contest.lists import read_contest, read_list
+from data.contest import read_contest, read_list
 from models.weights import load_weights
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -22,7 +22,7 @@ import predict
 import train
 from configs.load import load_config
 from configs.parsing import ConfigError
-from data.contest.lists import PatchPaths, write_list
+from data.contest import PatchPaths, write_list
 from models.weights import load_weights
 from tests.test_killed import mother
 from utils.training.checkpoint import load_checkpoint

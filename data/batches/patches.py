@@ -22,8 +22,7 @@ import paddle
 
 from configs.schema import Config, PasteConfig
 from data.batches.sampling import SampleKey, samples_at
-from data.contest.cutting import check_preparation
-from data.contest.lists import PatchPaths, read_list
+from data.contest import PatchPaths, check_preparation, read_list
 from data.images import BadImageError, read_rgb
 from data.masks import read_mask
 from data.synthesis.occluders import CUTOUTS, OccluderLibrary, find_occluders, split_sources

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageFile
 
-from data.contest.lists import PatchPaths, write_list
+from data.contest import PatchPaths, write_list
 from data.images import BadImageError, read_rgb
 from data.masks import read_mask
 from inference.restorer import Restorer

@@ -16,7 +16,7 @@ from configs.schema import Config, PasteConfig
 from data.batches import patches
 from data.batches.patches import FreshOcclusion, PatchDataset, make_loader, random_orientation
 from data.batches.sampling import SampleKey
-from data.contest.lists import PatchPaths, read_list, write_list
+from data.contest import PatchPaths, read_list, write_list
 from data.images import BadImageError
 from data.synthesis.occluders import CUTOUTS, Occluder, find_occluders, split_sources
 from utils.child import WorkerKilledError

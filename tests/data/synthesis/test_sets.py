@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.contest.lists import read_contest
+from data.contest import read_contest
 from data.images import read_rgb
 from data.masks import read_mask
 from data.synthesis import __main__ as synthesis

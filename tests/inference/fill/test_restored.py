@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.contest.lists import PatchPaths
+from data.contest import PatchPaths
 from inference import Restorer
 from inference.fill.patches import fill_patch, hole_of, page_patches, paint, restored_patches
 from inference.paste import PasteRules

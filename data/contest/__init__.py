@@ -1,1 +1,0 @@
-"""The contest's folders, lists, crops and patch files."""
