@@ -15,9 +15,9 @@ import pytest
 import yaml
 from PIL import Image
 
+from app import parse_arguments
 from tests.inference.painted import page
 from uncover.__main__ import COMMANDS
-from web.server import parse_arguments
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTO = ROOT / "test_code" / "samples" / "photos" / "magazine_hand.jpg"

@@ -71,7 +71,7 @@ def test_each_readme_leads_to_the_other(text, other):
 def test_options_of_commands_in_the_documents_exist():
     texts = "".join((ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS)
     commands = re.findall(r"^ {4}(?:uncover restore|python predict\.py|python app\.py)(.*)", texts, re.MULTILINE)
-    offered = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("predict.py", "web/server.py"))
+    offered = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("predict.py", "app.py"))
     used = {option for command in commands for option in re.findall(r"--[a-z-]+", command)}
     assert used
     assert {option for option in used if f'"{option}"' not in offered} == set()

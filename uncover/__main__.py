@@ -36,7 +36,7 @@ class Command(NamedTuple):
 _ROOM = "uncover._rooms."
 COMMANDS = {
     "restore": Command(f"{_ROOM}predict", "python predict.py", "removes what covers photographed documents"),
-    "serve": Command(f"{_ROOM}web.server", "python app.py", "a page to drop photos on, and the same by HTTP"),
+    "serve": Command(f"{_ROOM}app", "python app.py", "a page to drop photos on, and the same by HTTP"),
     "train": Command(f"{_ROOM}train", "python train.py", "trains a network as a config says"),
     "synthesis": Command(f"{_ROOM}data.synthesis.__main__", "python -m data.synthesis", "makes photos to train on"),
     "prepare": Command(f"{_ROOM}data_preparation", "python data_preparation.py", "cuts patches to train on"),

@@ -6,9 +6,8 @@ import tempfile
 import zipfile
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
 
 from fastapi import Depends, FastAPI, File, Query, Request, Response, UploadFile
@@ -22,7 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from web.jobs import Jobs
-from web.photo import DONE, FAILED, WAITING, WORKING, Job, RefusedError
+from web.photo import Job, RefusedError, Status
 
 _STATIC = Path(__file__).parent / "static"
 # Around the files of a multipart body.
@@ -34,66 +33,35 @@ _SECURITY = {
     "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }  # fmt: skip
-_MEANINGS = {
-    400: "The request cannot be understood.", 403: "The request comes from another site, or for another host.",
-    404: "There is no such photo (any more).", 409: "The photo is still being restored.",
-    413: "The upload or the photo is too large.", 415: "The file is not a picture of a kind that is read.",
-    422: "Something is missing or wrong, or the picture is broken.", 500: "It could not be restored.",
-    503: "Too many photos wait or are kept; Retry-After says for how many seconds.",
-}  # fmt: skip
 _OTHER_TYPES = {"PDF": "application/pdf", "JPEG XL": "image/jxl"}
-_PICTURE, _MASK, _ARCHIVE = (
-    {"content": {kind: {"schema": {"type": "string", "format": "binary"}}}}
-    for kind in ("*/*", "image/png", "application/zip")
-)
+Photo = Annotated[UploadFile, File(description="JPEG, PNG, TIFF, WebP, BMP, HEIC, AVIF, or a PDF of pages")]
+Page = Annotated[int, Query(ge=1, le=100_000, description="of the pictures of pages in a PDF or TIFF, which one")]
+Mask = Annotated[UploadFile, File(description="a picture, upright, white where the photo is covered; of that size, or "
+                                              "smaller in proportion")]  # fmt: skip
+Shown = Literal["result", "mask", "before", "after", "thumb"]
 
 
 class Problem(BaseModel):
-    """Why something was not done."""
+    """Why something was not done; with 503 the header Retry-After says after how many seconds it may be."""
 
     detail: str = Field(description="a sentence")
     code: str = Field(description="a word for programs")
 
 
-class Status(BaseModel):
-    """A photo and what became of it."""
-
-    id: str
-    name: str
-    state: str = Field(description=f"{WAITING}, {WORKING}, {DONE} or {FAILED}")
-    message: str = Field(description="why it failed")
-    version: int = Field(description="how many results there have been; 0: none yet")
-    page: int = Field(description="which page of a PDF or TIFF is worked on")
-    pages: int = Field(description="of how many")
-    sizes: list[tuple[int, int]] = Field(description="width and height of each picture of a page: one in a photo")
-    ahead: int = Field(description="photos that wait before this one")
-    occluders: int
-    seconds: float
-    notes: list[str] = Field(description="what of the file the result could not keep")
+def _answers(*statuses: int, file: str = "") -> dict[int | str, dict]:
+    """The refusals that a path knows, and of what type its file is."""
+    given = {200: {"content": {file: {"schema": {"type": "string", "format": "binary"}}}}} if file else {}
+    return given | {status: {"model": Problem} for status in statuses}
 
 
-class Health(BaseModel):
-    """Whether the server works, and what it takes."""
-
-    engine: str
-    limit_bytes: int
-    limit_pixels: int
-    limit_photos: int
+async def _refuse(_: Request | None, error: HTTPException) -> JSONResponse:
+    problem = {"detail": str(error.detail), "code": getattr(error, "code", "refused")}
+    return JSONResponse(problem, error.status_code, error.headers)
 
 
-class Shown(StrEnum):
-    """What there is of a photo."""
-
-    result, mask, before, after, thumb = "result", "mask", "before", "after", "thumb"
-
-
-def _problems(*statuses: int) -> dict[int | str, dict]:
-    return {status: {"model": Problem, "description": _MEANINGS[status]} for status in statuses}
-
-
-def _refusal(status: int, code: str, detail: str, retry: int | None = None) -> JSONResponse:
-    headers = {} if retry is None else {"Retry-After": str(retry)}
-    return JSONResponse({"detail": detail, "code": code}, status, headers)
+async def _refuse_invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    told = "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())
+    return await _refuse(None, RefusedError(422, "invalid", told))
 
 
 async def _only_known(request: Request) -> None:
@@ -120,38 +88,18 @@ def create_app(jobs: Jobs, engine: str, names: Iterable[str] = ()) -> FastAPI:
         await run_in_threadpool(jobs.close)
 
     about = "Removes fingers, hands and heads from photographed documents."
+    handlers = {HTTPException: _refuse, RequestValidationError: _refuse_invalid}
     app = FastAPI(title="uncover", description=about, version="1", lifespan=lifespan, docs_url=None, redoc_url=None,
-                  responses=_problems(400, 403), dependencies=[Depends(_only_known)])  # fmt: skip
+                  responses=_answers(400, 403), dependencies=[Depends(_only_known)],
+                  exception_handlers=handlers)  # fmt: skip
     app.add_middleware(Guard, jobs=jobs, names={"localhost", *names})
-
-    @app.exception_handler(RefusedError)
-    async def refused(_: Request, error: RefusedError) -> JSONResponse:
-        return _refusal(error.status, error.code, str(error), error.retry)
-
-    @app.exception_handler(HTTPException)
-    async def failed(_: Request, error: HTTPException) -> JSONResponse:
-        return _refusal(error.status_code, "refused", str(error.detail))
-
-    @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        told = "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())
-        return _refusal(422, "invalid", told)
-
-    def status(job: Job) -> Status:
-        fields = Status.model_fields.keys() - {"ahead"}
-        return Status(ahead=jobs.ahead(job), **{name: getattr(job, name) for name in fields})
-
     Known = Annotated[Job, Depends(jobs.get)]
-    Photo = Annotated[UploadFile, File(description="JPEG, PNG, TIFF, WebP, BMP, HEIC, AVIF, or a PDF of pages")]
-    Page = Annotated[int, Query(ge=1, le=100_000, description="of the pictures of pages in a PDF or TIFF, which one")]
-    Mask = Annotated[UploadFile, File(description="a picture, upright, white where the photo is covered; of that "
-                                                  "size, or smaller in proportion")]  # fmt: skip
 
     @app.get("/api/health")
-    async def health() -> Health:
-        """Whether the server works, what restores, and what is taken at most."""
-        limits = jobs.limits
-        return Health(engine=engine, limit_bytes=limits.bytes, limit_pixels=limits.pixels, limit_photos=limits.photos)
+    async def health() -> dict[str, str | int]:
+        """Whether the server works: `engine`, what restores; `limit_...`, what is taken at most."""
+        limits = {f"limit_{name}": getattr(jobs.limits, name) for name in ("bytes", "pixels", "photos")}
+        return {"engine": engine, **limits}
 
     async def at_once(photo: UploadFile, mask: UploadFile | None, what: Shown, page: int) -> Response:
         given = None if mask is None else mask.file
@@ -166,47 +114,45 @@ def create_app(jobs: Jobs, engine: str, names: Iterable[str] = ()) -> FastAPI:
         finally:
             await run_in_threadpool(jobs.remove, job)
 
-    taking = _problems(404, 413, 415, 422, 500, 503)
+    taking = (404, 413, 415, 422, 500, 503)
 
-    @app.post("/api/restore", response_class=Response, responses={200: _PICTURE, **taking})
+    @app.post("/api/restore", response_class=Response, responses=_answers(*taking, file="*/*"))
     async def restore(photo: Photo, mask: Mask | None = None, page: Page = 1) -> Response:
         """A photo or PDF in, the same kind of file out, without what covers it; a mask says what that is on a page."""
-        return await at_once(photo, mask, Shown.result, page)
+        return await at_once(photo, mask, "result", page)
 
-    @app.post("/api/mask", response_class=Response, responses={200: _MASK, **taking})
+    @app.post("/api/mask", response_class=Response, responses=_answers(*taking, file="image/png"))
     async def find(photo: Photo, page: Page = 1) -> Response:
         """A photo in, out what covers it: a grey PNG of its size, white where it is covered, upright."""
-        return await at_once(photo, None, Shown.mask, page)
+        return await at_once(photo, None, "mask", page)
 
-    @app.post("/api/jobs", status_code=201, responses=taking)
-    async def add_job(photo: Photo) -> Status:
+    @app.post("/api/jobs", status_code=201, responses=_answers(*taking))
+    def add_job(photo: Photo) -> Status:
         """Takes a photo in and answers before it is restored."""
-        return status(await run_in_threadpool(jobs.add, photo.file, photo.filename or ""))
+        return jobs.add(photo.file, photo.filename or "")
 
-    @app.get("/api/jobs/{job_id}", responses=_problems(404, 422))
+    @app.get("/api/jobs/{job_id}", responses=_answers(404, 422))
     async def get_job(job: Known, wait: Annotated[float, Query(ge=0, le=10)] = 0) -> Status:
         """How far a photo is; with `wait` the answer comes when it is finished, or after so many seconds."""
-        if wait and not job.finished.done():
-            await asyncio.wait([asyncio.wrap_future(job.finished)], timeout=wait)
-        return status(job)
+        await asyncio.wait([asyncio.wrap_future(job.finished)], timeout=wait)
+        return jobs.get(job.id)
 
-    @app.post("/api/jobs/{job_id}/mask", status_code=202, responses=_problems(404, 409, 413, 415, 422, 503))
-    async def correct_job(job: Known, mask: Mask, page: Page = 1) -> Status:
+    @app.post("/api/jobs/{job_id}/mask", status_code=202, responses=_answers(404, 409, 413, 415, 422, 503))
+    def correct_job(job: Known, mask: Mask, page: Page = 1) -> Status:
         """Restores a photo, or all pages of a file, again, told what is covered on one."""
-        await run_in_threadpool(jobs.correct, job, mask.file, page)
-        return status(job)
+        return jobs.correct(job, mask.file, page)
 
-    @app.delete("/api/jobs/{job_id}", status_code=204, responses=_problems(404, 422))
-    async def remove_job(job: Known) -> None:
+    @app.delete("/api/jobs/{job_id}", status_code=204, responses=_answers(404, 422))
+    def remove_job(job: Known) -> None:
         """Forgets a photo and removes its files."""
-        await run_in_threadpool(jobs.remove, job)
+        jobs.remove(job)
 
-    @app.get("/api/jobs/{job_id}/{what}", response_class=Response, responses={200: _PICTURE, **_problems(404, 422)})
+    @app.get("/api/jobs/{job_id}/{what}", response_class=Response, responses=_answers(404, 422, file="*/*"))
     def get_file(job: Known, what: Shown, page: Page = 1) -> Response:
         """The result as a file; what covers a page as a PNG; before, after and a small picture as JPEGs to show."""
         return _content(job, what, page)
 
-    @app.get("/api/zip", response_class=StreamingResponse, responses={200: _ARCHIVE, **_problems(404, 422)})
+    @app.get("/api/zip", response_class=StreamingResponse, responses=_answers(404, 422, file="application/zip"))
     def get_zip(id: Annotated[list[str], Query(min_length=1, max_length=jobs.limits.photos)]) -> StreamingResponse:
         """The results of several photos in one file, under their own names."""
         archive, taken = tempfile.TemporaryFile(dir=jobs.folder), set()  # noqa: SIM115
@@ -225,15 +171,15 @@ def create_app(jobs: Jobs, engine: str, names: Iterable[str] = ()) -> FastAPI:
 def _content(job: Job, what: Shown, page: int) -> Response:
     """A file of a photo. Read whole: a correction may put another in its place meanwhile."""
     name, file, kind = job.name, f"{page}.{what}.jpg", "image/jpeg"
-    if what is Shown.result:
+    if what == "result":
         file, kind = "result", _OTHER_TYPES.get(job.kind, f"image/{job.kind.lower()}")
-    elif what is Shown.mask:
+    elif what == "mask":
         name, file, kind = f"{job.name}.mask.png", f"{page}.mask.png", "image/png"
     try:
         content = (job.folder / file).read_bytes()
     except FileNotFoundError as error:
         raise RefusedError(404, "gone", f"{job.name}: not restored yet, removed, or without such a page") from error
-    place = "attachment" if what in (Shown.result, Shown.mask) else "inline"
+    place = "attachment" if what in ("result", "mask") else "inline"
     headers = {"Content-Disposition": f"{place}; filename*=UTF-8''{quote(name, safe='')}"}
     return Response(content, media_type=kind, headers={**headers, "X-Occluders": str(job.occluders)})
 
@@ -254,20 +200,26 @@ class Guard:
     """
 
     def __init__(self, app: ASGIApp, jobs: Jobs, names: set[str]) -> None:
-        self._app, self._jobs, self._names = app, jobs, {name.lower() for name in names}
+        self._app, self._limits, self._names = app, jobs.limits, {name.lower() for name in names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        headers, most = Headers(scope=scope), 2 * self._jobs.limits.bytes + _ENVELOPE_BYTES
-        read = 0
+        headers, left = Headers(scope=scope), 2 * self._limits.bytes + _ENVELOPE_BYTES
+        refused, host, origin = None, headers.get("host", ""), headers.get("origin")
+        if not self._is_ours(host):
+            refused = RefusedError(403, "foreign", f"the host {host!r} is not this one; name it with --name if it is")
+        elif origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+            refused = RefusedError(403, "foreign", "the request comes from another site")
+        elif (length := headers.get("content-length", "")).isdecimal() and int(length) > left:
+            refused = self._limits.too_large()
 
         async def counted() -> Message:
-            nonlocal read
+            nonlocal left
             message = await receive()
-            read += len(message.get("body", b""))
-            if read > most:
-                raise HTTPException(413, str(self._jobs.limits.too_large()))
+            left -= len(message.get("body", b""))
+            if left < 0:
+                raise self._limits.too_large()
             return message
 
         async def sent(message: Message) -> None:
@@ -275,13 +227,7 @@ class Guard:
                 MutableHeaders(scope=message).update(_SECURITY)
             await send(message)
 
-        app, host, origin = self._app, headers.get("host", ""), headers.get("origin")
-        if not self._is_ours(host):
-            app = _refusal(403, "foreign", f"the host {host!r} is not this one; name it with --name if it is")
-        elif origin is not None and urlsplit(origin).netloc.lower() != host.lower():
-            app = _refusal(403, "foreign", "the request comes from another site")
-        elif headers.get("content-length", "0").isdecimal() and int(headers.get("content-length", "0")) > most:
-            app = _refusal(413, "too_large", str(self._jobs.limits.too_large()))
+        app = self._app if refused is None else await _refuse(None, refused)
         return await app(scope, counted, sent)
 
     def _is_ours(self, host: str) -> bool:

@@ -11,12 +11,14 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
 
 from data.images import BadImageError, eight_bit
 from data.kinds import kind_of_file
@@ -28,20 +30,16 @@ from inference.restorer import Restored
 from utils.command import sentence
 from utils.files import write_bytes
 
-WAITING, WORKING, DONE, FAILED = "waiting", "working", "done", "failed"
 # What the page shows are JPEGs, no larger than browsers hold with ease.
 _SHOWN_SIDE, _SHOWN_QUALITY, _THUMB_SIDE = 8000, 90, 240
 
 
-class RefusedError(Exception):
-    """What is not done, in a sentence, with the HTTP status and a word for programs; `retry`: seconds to wait.
-
-    No ValueError, which of one picture in a PDF only means that this stays as it is.
-    """
+class RefusedError(HTTPException):
+    """What is not done, in a sentence, with the HTTP status and a word for programs; `retry`: seconds to wait."""
 
     def __init__(self, status: int, code: str, message: str, retry: int | None = None) -> None:
-        super().__init__(message)
-        self.status, self.code, self.retry = status, code, retry
+        super().__init__(status, message, None if retry is None else {"Retry-After": str(retry)})
+        self.code = code
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,7 @@ class Limits:
     pixels: int = 100_000_000  # of a photo, or of a picture of a page
     pages: int = 500  # of a file
     photos: int = 200  # kept at the same time, of all people together
-    waiting: int = 32  # photos that wait for the worker
+    waiting: int = 32  # photos, beside the one that is worked on
     seconds: float = 3600.0  # that a photo is kept after it was last asked for
 
     def check_upload(self, path: Path) -> None:
@@ -74,41 +72,50 @@ class Limits:
         return RefusedError(413, "too_large", f"the upload is larger than the limit of {self.bytes / 1e6:g} MB")
 
 
-@dataclass(eq=False)
-class Job:
-    """A file with pictures of pages, counted from 1; a photo is the only picture of its own.
+class Status(BaseModel):
+    """A photo and what became of it."""
+
+    id: str
+    name: str = Field(description="as its owner calls it, without what a file's name cannot hold")
+    state: Literal["waiting", "working", "done", "failed"] = "working"
+    message: str = Field("", description="why it failed")
+    version: int = Field(0, description="how many results there have been; 0: none yet")
+    page: int = Field(1, description="which page of a PDF or TIFF is worked on")
+    pages: int = Field(1, description="of how many")
+    sizes: list[tuple[int, int]] = Field([], description="width and height of each picture of a page: one in a photo")
+    ahead: int = Field(0, description="photos that wait before this one")
+    occluders: int = 0
+    seconds: float = 0.0
+    notes: list[str] = Field([], description="what of the file the result could not keep")
+
+
+class Job(Status):
+    """A file with pictures of pages, counted from 1, upright; a photo is the only picture of its own.
 
     `folder` holds it as it came (`source`), when it was restored `result` and `1.thumb.jpg`, and of every picture
     `1.before.jpg`, `1.after.jpg`, `1.mask.png` (255 = covered, of its size, upright) and, from a person, `1.told.png`.
     """
 
-    id: str
-    name: str  # As its owner calls it, without what a file's name cannot hold.
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
     folder: Path
-    state: str = WAITING
     fault: RefusedError | None = None  # Why it failed
-    version: int = 0  # Goes up with every result
-    page: int = 1  # Which is worked on,
-    pages: int = 1  # and of how many
-    sizes: list[tuple[int, int]] = field(default_factory=list)  # (width, height) of each picture, upright
     kind: str = ""  # "JPEG", "PNG", "PDF", ...
-    occluders: int = 0
-    seconds: float = 0.0
-    notes: tuple[str, ...] = ()  # What of the file the result could not keep
-    used: float = field(default_factory=time.monotonic)
-    ticket: int = 0  # Its place in the queue
-    finished: Future = field(default_factory=Future)
+    used: float = Field(default_factory=time.monotonic)
+    turn: tuple[bool, int] = (False, 0)  # Its place in the queue: the lowest comes next
+    finished: Future = Field(default_factory=Future)
 
     @property
     def source(self) -> Path:
         return self.folder / "source" / self.name
 
-    @property
-    def message(self) -> str:
-        return str(self.fault or "")
-
     def told(self, number: int) -> Path:
         return self.folder / f"{number}.told.png"
+
+    def take(self, upload: BinaryIO, limits: Limits) -> None:
+        """Keeps the file as it came; `RefusedError` where it is no picture, or too large."""
+        self.source.parent.mkdir(parents=True)
+        _save(upload, self.source, limits)
 
     def tell(self, upload: BinaryIO, number: int, limits: Limits) -> None:
         """Keeps a person's mask of a picture; `RefusedError` where it is none. One of other sides is, once they are
@@ -116,14 +123,12 @@ class Job:
         """
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             path = Path(folder, "mask")
-            with open(path, "wb") as file:
-                shutil.copyfileobj(upload, file, 1 << 20)
+            _save(upload, path, limits)
             try:
-                limits.check_upload(path)
                 mask = read_mask(path)
             except BadImageError as error:
                 raise RefusedError(422, "broken", without_folder(error, path)) from error
-        write_mask(self.told(number), fitted(mask, self.sizes[number - 1]) if self.sizes else mask)
+        write_mask(self.told(number), _fitted(mask, self.sizes[number - 1]) if self.sizes else mask)
 
     def restore(
         self, restorer: Callable[[np.ndarray, np.ndarray | None], Restored], limits: Limits, go_on: Callable[[], None]
@@ -134,18 +139,15 @@ class Job:
         def restore(pixels: np.ndarray) -> Restored:
             limits.check_pixels(f"{self.name}: page {self.page}: ", pixels.shape[0] * pixels.shape[1])
             sizes.append(size := pixels.shape[1::-1])
-            number, mask = len(sizes), None
-            if self.told(number).exists():
-                mask = fitted(read_mask(self.told(number)), size)
+            number = len(sizes)
+            mask = _fitted(read_mask(self.told(number)), size) if self.told(number).exists() else None
             restored = restorer(pixels, mask)
-            if mask is None:
-                found = restored.located
-                mask = np.zeros(size[::-1], np.uint8) if found is None else enlarge_mask(found, size[::-1])
-            write_mask(self.folder / f"{number}.mask.png", mask)
-            shown = {"before": (pixels, _SHOWN_SIDE)} if not self.version else {}
-            shown |= {"after": (restored.image, _SHOWN_SIDE)}
-            shown |= {"thumb": (restored.image, _THUMB_SIDE)} if number == 1 else {}
-            for what, (rgb, side) in shown.items():
+            found = enlarge_mask(restored.located, pixels.shape[:2]) if mask is None else mask
+            write_mask(self.folder / f"{number}.mask.png", found)
+            shown = [("after", restored.image, _SHOWN_SIDE)]
+            shown += [("before", pixels, _SHOWN_SIDE)] * (not self.version)
+            shown += [("thumb", restored.image, _THUMB_SIDE)] * (number == 1)
+            for what, rgb, side in shown:
                 write_bytes(self.folder / f"{number}.{what}.jpg", _shown(rgb, self.source, side))
             return restored
 
@@ -158,7 +160,7 @@ class Job:
         book = restore_book(self.source, restore, tell=tell)
         # The file comes last: where it exists, everything about it does.
         write_bytes(self.folder / "result", book.content)
-        self.kind, self.occluders, self.notes = kind_of_file(self.source), book.occluders, tuple(book.notes)
+        self.kind, self.occluders, self.notes = kind_of_file(self.source), book.occluders, book.notes
         self.sizes, self.version = sizes, self.version + 1
         self.seconds = time.perf_counter() - start
 
@@ -173,18 +175,24 @@ def clean_name(name: str) -> str:
     return stem + suffix or "photo"
 
 
-def fitted(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def without_folder(error: BaseException, path: Path) -> str:
+    """What `error` says, without the folder of ours that `path` lies in."""
+    return sentence(error).replace(f"{path.parent}{os.sep}", "")
+
+
+def _save(upload: BinaryIO, path: Path, limits: Limits) -> None:
+    with open(path, "wb") as file:
+        shutil.copyfileobj(upload, file, 1 << 20)
+    limits.check_upload(path)
+
+
+def _fitted(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A 0/1 mask at a picture's (width, height); `RefusedError` where its sides do not go with that."""
     (width, height), (rows, columns) = size, mask.shape
     if abs(rows * width - columns * height) > max(width, height):
         expected = f"expected {width} x {height}, or smaller in the same proportions"
         raise RefusedError(422, "mask_size", f"the mask is {columns} x {rows} pixels; {expected}")
     return enlarge_mask(mask, (height, width))
-
-
-def without_folder(error: BaseException, path: Path) -> str:
-    """What `error` says, without the folder of ours that `path` lies in."""
-    return sentence(error).replace(f"{path.parent}{os.sep}", "")
 
 
 def _shown(rgb: np.ndarray, source: Path, side: int) -> bytes:
