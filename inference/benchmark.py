@@ -79,19 +79,16 @@ class Case(NamedTuple):
         return f"{self.what}, " + ("auto" if self.backend == "auto" else f"{self.backend} {self.precision}{device}")
 
 
-def all_cases(network: str, wide: str, device: str, locator: str = "") -> list[Case]:
-    """The rows of a run: of a network, of one of twice the width, and of a locator, on the CPU and on `device`, which
-    `predict.py` takes here.
+def all_cases(networks: Sequence[str], device: str) -> list[Case]:
+    """The rows of a run, on the CPU and on `device`, which `predict.py` takes here: of each network `auto` and every
+    engine, of the last one, which restores, the other modes and the recipe as well.
     """
     engines = [(backend, precision, place) for place in dict.fromkeys(("cpu", device))
                for backend, precisions in PRECISIONS[place.partition(":")[0]].items()
                for precision in precisions]  # fmt: skip
-    cases = [Case(network, "auto", *engine) for engine in engines]
-    cases += [Case(network, mode) for mode in ("auto", "tiles", "full")]
-    if locator:
-        cases += [Case(locator), *(Case(locator, "auto", *engine) for engine in engines)]
-    cases += [Case(wide), *(Case(wide, "auto", *engine) for engine in engines if engine[1] != "fp32")]
-    return cases + [Case(f"{name}, no gate", "tiles", "paddle", "fp32", recipe=True) for name in (wide, network)]
+    cases = [Case(network, "auto", *engine) for network in networks for engine in ((), *engines)]
+    cases += [Case(networks[-1], mode) for mode in ("tiles", "full")]
+    return [*cases, Case(f"{networks[-1]}, no gate", "tiles", "paddle", "fp32", recipe=True)]
 
 
 def put_photos(folder: Path, source: Path | None) -> None:
@@ -109,25 +106,6 @@ def put_photos(folder: Path, source: Path | None) -> None:
         write_image(folder / path.name, cv2.resize(pixels, sides, interpolation=cv2.INTER_CUBIC), quality=92)
 
 
-def doubled(weights: Weights) -> Weights:
-    """The same function as a network of twice the width: every channel is there twice, every convolution halves each.
-
-    So a width that nobody has trained is timed on a network that finds the same occluders.
-    """
-    params = {}
-    for name, array in weights.params.items():
-        scales = array.ndim == 4 and name.endswith(("beta", "gamma"))
-        if not scales and not name.startswith("ending."):
-            # PixelShuffle makes one channel of four neighbours, which have to stay together.
-            groups = array.reshape(-1, 4 if name.startswith("ups.") else 1, *array.shape[1:])
-            array = groups.repeat(2, axis=0).reshape(-1, *array.shape[1:])
-        depthwise = name.endswith("conv2.weight")
-        if array.ndim == 4 and not name.startswith("intro.") and not depthwise:
-            array = array.repeat(2, axis=1) / np.asarray(1 if scales else 2, array.dtype)
-        params[name] = array
-    return replace(weights, params=params, model={**weights.model, "width": 2 * weights.model["width"]}, file=None)
-
-
 def as_recipe(weights: Weights) -> Weights:
     """The write-up's kind of network, without a gate, with its way of prediction as `predict`."""
     params = {name: array[:3] if name.startswith("ending.") else array for name, array in weights.params.items()}
@@ -140,9 +118,9 @@ def open_case(case: Mapping[str, Any]) -> Restorer:
     return Restorer(case["weights"], **{name: case[name] for name in ("device", "mode", "backend", "precision")})
 
 
-def device_of(case: Mapping[str, Any]) -> str:
-    """Where the engine of a case runs."""
-    return open_case(case).engine.rpartition(" on ")[2]
+def engine_of(case: Mapping[str, Any]) -> str:
+    """What runs a case, and where."""
+    return open_case(case).engine
 
 
 def measure(case: Mapping[str, Any]) -> dict[str, Any]:
@@ -217,12 +195,9 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     put_photos(folder / "pictures", options.pictures)
     sizes = ["{}x{}".format(*upright_size(path)) for path in (folder / "pictures").iterdir()]
     about = f"Machine: {machine}.\n\nPhotos: {len(sizes)} JPEG, {', '.join(sorted(set(sizes)))}."
-    narrow, wide = (f"width {factor * weights.model['width']}" for factor in (1, 2))
-    networks = {narrow: weights, wide: doubled(weights)}
-    networks |= {f"{name}, no gate": as_recipe(network) for name, network in networks.items()}
-    locator = "locator" if shipped.locator else ""
-    networks |= {locator: shipped} if locator else {}
-    for name, network in networks.items():
+    own = f"width {weights.model['width']}"
+    networks = ({"locator": shipped} if shipped.locator else {}) | {own: weights}
+    for name, network in {**networks, f"{own}, no gate": as_recipe(weights)}.items():
         save_weights(folder / f"{name}.pdparams", network)
 
     def answer(function: str, case: Case) -> Any:
@@ -230,15 +205,14 @@ def run(options: argparse.Namespace, folder: Path) -> int:
         variables = {"OMP_NUM_THREADS": str(default_threads()), FOLDER_VARIABLE: str(folder / "cache")}
         return ask(f"inference.benchmark:{function}", order, **variables)
 
-    # Networks are exported once, by others: that is part of no photo, nor is its memory.
-    cases = all_cases(narrow, wide, answer("device_of", Case(narrow)), locator)
+    # Networks are exported here, by others: that is part of no photo, nor is its memory.
+    *_, device = [answer("engine_of", Case(network)).rpartition(" on ")[2] for network in networks]
+    cases = all_cases(list(networks), device)
     chosen = [case for case in cases if (options.recipe or not case.recipe)
               and (not options.only or any(words in case.name for words in options.only))]  # fmt: skip
     if not chosen:
         raise ValueError(f"--only {', '.join(options.only)}: no case holds that; there are: "
                          + "; ".join(case.name for case in cases))
-    for network in {case.network for case in chosen} & {wide, locator}:
-        answer("device_of", Case(network))
     rows = []
     for case in progress(chosen, unit="case", desc="measuring"):
         rows.append({"case": case.name, "what": case.what, "machine": machine, "problem": ""})

@@ -21,17 +21,21 @@ import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from configs.schema import PredictConfig
+from inference.engines import LIMITS, ONNX_ENGINES, BackendError, Proof
 from inference.engines.opened import Graph, make
-from inference.engines.runtimes import LIMITS, ONNX_ENGINES, BackendError, Proof
 from inference.restorer import default_weights
 from models.weights import Weights, load_weights
 from utils.command import DONE, command
 from utils.files import naming, write_bytes
-from utils.machine import available_cores, start_paddle
+from utils.machine import available_cores
+
+if TYPE_CHECKING:
+    from paddle import nn
 
 # A multiple of every network's.
 STATIC_SIDE = 512
@@ -48,52 +52,50 @@ def export(weights: Weights, out: Path) -> list[tuple[Path, str, float]]:
         raise BackendError("an ONNX file cannot be checked without onnxruntime or openvino; install one of them")
     # Keeps Paddle's tracer from printing lines of its own log; errors are still printed.
     os.environ.setdefault("GLOG_minloglevel", "2")
+    graphs = {}
+    if weights.model:
+        graph = Graph.nafnet(weights, PredictConfig.from_dict(weights.predict))
+        window = graph.proof_size[0]
+        # One pixel, a map within TLC's window, one that is higher, one that is larger both ways.
+        graphs["model.onnx"] = graph, [(1, 1), (37, 29), graph.proof_size, (window + 4, window - 6)]
+    if weights.locator:
+        graphs["locator.onnx"] = Graph.locator(weights), [(32, 32), (96, 64), (160, 224)]
     out.mkdir(parents=True, exist_ok=True)
-    checked = []
+    differences = {}
     with tempfile.TemporaryDirectory(prefix=".export-", dir=out) as name, naming(out, name):
         folder = Path(name)
-        if weights.model:
-            graph = Graph.nafnet(weights, PredictConfig.from_dict(weights.predict))
-            window = graph.proof_size[0]
-            # One pixel, a map within TLC's window, one that is higher, one that is larger both ways.
-            sizes = [(1, 1), (37, 29), graph.proof_size, (window + 4, window - 6)]
-            checked += _write_onnx(graph, folder / "model.onnx", sizes, engines)
-            checked.append(_write_static(graph, folder))
-        if weights.locator:
-            sizes = [(32, 32), (96, 64), (160, 224)]
-            checked += _write_onnx(Graph.locator(weights), folder / "locator.onnx", sizes, engines)
+        for file, (graph, sizes) in graphs.items():
+            made, reference = make(graph), graph.reference()
+            made.save(folder / file)
+            proofs = [Proof.of(reference, *size, graph.inputs, whole=True) for size in sizes]
+            for engine in engines:
+                load = partial(ONNX_ENGINES[engine], made.content, "fp32", available_cores())
+                differences[file, engine] = _check(file, engine, load, proofs)
+            if file == "model.onnx":
+                static = f"static-{STATIC_SIDE}x{STATIC_SIDE}"
+                load = _write_static(graph, reference.network, folder / static)
+                proof = Proof.of(reference, STATIC_SIDE, STATIC_SIDE, graph.inputs)
+                differences[static, "paddle"] = _check(static, "paddle", load, [proof])
         # Notes come before their ONNX files.
         for path in sorted(folder.iterdir(), reverse=True):
             if path.is_dir() and (out / path.name).exists():
                 (out / path.name).rename(folder / "replaced")
             path.rename(out / path.name)
-    return [(out / path.name, engine, difference) for path, engine, difference in checked]
+    return [(out / file, engine, difference) for (file, engine), difference in differences.items()]
 
 
-def _write_onnx(
-    graph: Graph, file: Path, tiles: list[tuple[int, int]], engines: list[str]
-) -> list[tuple[Path, str, float]]:
-    made, reference = make(graph), graph.reference()
-    made.save(file)
-    proofs = [Proof.of(reference, *tile, graph.inputs, kept=tile) for tile in tiles]
-    loads = {name: partial(ONNX_ENGINES[name], made.content, "cpu", "fp32", available_cores()) for name in engines}
-    return [(file, name, _check(file, name, load, proofs)) for name, load in loads.items()]
-
-
-def _write_static(graph: Graph, out: Path) -> tuple[Path, str, float]:
-    """Writes model.json (Paddle 3.x) or model.pdmodel (2.x) and model.pdiparams, in and out as an `Engine`."""
-    start_paddle()
+def _write_static(graph: Graph, network: nn.Layer, folder: Path) -> Callable[[], Callable]:
+    """Writes model.json (Paddle 3.x) or model.pdmodel (2.x) and model.pdiparams, in and out as a `Backend`; returns
+    what loads them.
+    """
     import paddle
 
     from models.nafnet import joined
 
-    reference = graph.reference()
-    folder = out / f"static-{STATIC_SIDE}x{STATIC_SIDE}"
-
     class Head(paddle.nn.Layer):
         def __init__(self) -> None:
             super().__init__()
-            self.network = reference.network
+            self.network = network
 
         def forward(self, tile: paddle.Tensor) -> paddle.Tensor:
             return self.answer(tile)
@@ -111,24 +113,23 @@ def _write_static(graph: Graph, out: Path) -> tuple[Path, str, float]:
     paddle.jit.save(paddle.jit.to_static(Head(), input_spec=[spec], full_graph=True), str(folder / "model"))
 
     def load() -> Callable[[np.ndarray], np.ndarray]:
-        network = paddle.jit.load(str(folder / "model"))
-        network.eval()
-        return lambda tile: network(tile).numpy()
+        loaded = paddle.jit.load(str(folder / "model"))
+        loaded.eval()
+        return lambda tile: loaded(tile).numpy()
 
-    proof = Proof.of(reference, STATIC_SIDE, STATIC_SIDE, graph.inputs)
-    return folder, "paddle", _check(folder, "paddle", load, [proof])
+    return load
 
 
-def _check(file: Path, name: str, load: Callable[[], Callable], proofs: list[Proof]) -> float:
+def _check(file: str, name: str, load: Callable[[], Callable], proofs: list[Proof]) -> float:
     """The largest difference of an engine over a file of `export`; a `BackendError` where it is too large."""
     try:
         engine = load()
         worst = max(proof.difference(engine) for proof in proofs)
     except Exception as error:
         # Whatever an engine raises: the file is of no use to it.
-        raise BackendError(f"{name} cannot run {file.name}: {error}") from error
+        raise BackendError(f"{name} cannot run {file}: {error}") from error
     if not worst <= LIMITS["fp32"]:
-        raise BackendError(f"{file.name} is wrong: {name} is off by {worst:.2g} from the eager model")
+        raise BackendError(f"{file} is wrong: {name} is off by {worst:.2g} from the eager model")
     return worst
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from inference.engines.runtimes import Backend
+from inference.engines import Backend
 from inference.tiles import Cut, Network, mean_over_flips, mirrored, single_cut
 from utils.machine import lack_of_memory
 

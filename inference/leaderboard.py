@@ -11,6 +11,8 @@ picture and method, as they come), leaderboard.md, and areas.png, the score agai
 from __future__ import annotations
 
 import argparse
+import functools
+import hashlib
 import itertools
 import sys
 from bisect import bisect_left
@@ -31,12 +33,11 @@ from data.synthesis.pages import KINDS, draw_sheet
 from data.synthesis.paste import STYLES, paste
 from data.synthesis.scenes import photograph
 from inference.benchmark import describe, table_of
-from inference.engines.runtimes import BackendError
-from inference.methods import METHODS, RIM, Photo, Tools, judge
-from inference.restorer import default_weights
+from inference.engines import BackendError
+from inference.methods import METHODS, RIM, Photo, judge
+from inference.restorer import Restorer, default_weights
 from metrics.fill import INK
 from metrics.score import HIGHEST_PSNR, mean
-from models.weights import load_weights
 from utils.command import DONE, command, whole
 from utils.files import atomic_path, check_writable, write_csv, write_text
 from utils.machine import available_cores, progress
@@ -110,16 +111,20 @@ def _draw(number: int, kind: str) -> Photo:
     return Photo(picture, truth, mask, np.uint8(rules > 127))
 
 
-def measure(path: Path, scenes: Sequence[Scene], methods: Sequence[str], tools: Tools) -> list[Row]:
-    """The rows of all scenes and methods; `path`, a CSV file, gets those of a scene as soon as they are measured."""
+def measure(path: Path, scenes: Sequence[Scene], methods: Sequence[str], files: Mapping[str, Path]) -> list[Row]:
+    """The rows of all scenes and methods, with `files` of weights by kind; `path`, a CSV file, gets those of a scene as
+    soon as they are measured.
+    """
     rows: list[Row] = []
+    chosen = [METHODS[name] for name in methods]
+    opened = functools.cache(lambda kind, mode: Restorer(files[kind], mode=mode) if kind else None)
     with ThreadPoolExecutor(available_cores()) as pool:
         for scene in progress(scenes, unit="picture", desc="measuring"):
             photo = scene.read()
             # One method after the other, alone on the machine; then they are all compared with the truth.
-            outcomes = [METHODS[method].run(tools, photo) for method in methods]
-            for method, measures in zip(methods, pool.map(partial(judge, photo), outcomes), strict=True):
-                rows.append({"set": scene.set, "picture": scene.name, "method": method, **measures})
+            outcomes = [method.run(photo, opened(*method.over)) for method in chosen]
+            for name, measures in zip(methods, pool.map(partial(judge, photo), outcomes), strict=True):
+                rows.append({"set": scene.set, "picture": scene.name, "method": name, **measures})
             write_csv(path, [list(rows[0]), *(row.values() for row in rows)])
     return rows
 
@@ -135,12 +140,11 @@ def summaries_of(rows: Sequence[Row]) -> list[Row]:
 def _summary(rows: Sequence[Row], inputs: Mapping[str, Row]) -> Row:
     """The rows of one set and method in one, see `_NOTES`; `inputs`: those of method "input", by picture."""
     telling = [row for row in rows if row["found"] is not None]
-    found, hit, covered = (sum(row[name] for row in telling) for name in ("found", "hit", "covered"))
-    rules, back, blank, false = (sum(row[name] or 0 for row in rows) for name in INK)
+    found, hit, covered = (sum(row[count] for row in telling) for count in ("found", "hit", "covered"))
+    rules, back, blank, false = (sum(row[count] or 0 for row in rows) for count in INK)
     scores = [(row["score"], inputs[row["picture"]]["score"]) for row in rows]
     return {
-        **{name: rows[0][name] for name in ("set", "method")},
-        "pictures": len(rows),
+        "set": rows[0]["set"], "method": rows[0]["method"], "pictures": len(rows),
         **{name: mean(name, [row[name] for row in rows]) for name in _MEANS},
         "rules_back": back / rules if rules else None,
         "false_ink": false / blank if blank else None,
@@ -151,7 +155,7 @@ def _summary(rows: Sequence[Row], inputs: Mapping[str, Row]) -> Row:
         "wrong": sum(row["wrong"] > 0 for row in rows),
         "wrong_share": max(row["wrong"] / row["pixels"] for row in rows),
         "worse": None if any(None in pair for pair in scores) else sum(ours < before for ours, before in scores),
-    }
+    }  # fmt: skip
 
 
 def markdown(summaries: Sequence[Row], remarks: Sequence[str] = ()) -> str:
@@ -172,11 +176,13 @@ def draw_areas(path: Path, rows: Sequence[Row]) -> None:
     axes = figure.add_subplot()
     looks = itertools.product(("-", "--", ":"), "osD^vx")
     for method, (line, mark) in zip(dict.fromkeys(row["method"] for row in rows), looks, strict=False):
-        classes: dict[int, list[float]] = {}
-        for row in (row for row in rows if row["method"] == method):
-            classes.setdefault(bisect_left(_AREAS, 100 * row["covered"] / row["pixels"]), []).append(row["score"])
-        means = [sum(classes[index]) / len(classes[index]) for index in sorted(classes)]
-        axes.plot(sorted(classes), means, f"k{line}{mark}", label=METHODS[method].about, markerfacecolor="white")
+        scores = [[] for _ in (*_AREAS, 100)]
+        for row in rows:
+            if row["method"] == method:
+                scores[bisect_left(_AREAS, 100 * row["covered"] / row["pixels"])].append(row["score"])
+        places = [place for place, known in enumerate(scores) if known]
+        means = [mean("score", scores[place]) for place in places]
+        axes.plot(places, means, f"k{line}{mark}", label=METHODS[method].about, markerfacecolor="white")
     limits = [f"{least:g} to {most:g}" for least, most in itertools.pairwise((0, *_AREAS, 100))]
     axes.set(xlabel="occluded area, % of the picture", ylabel="contest score, mean over the pictures of a class",
              xticks=range(len(limits)), xticklabels=limits)  # fmt: skip
@@ -210,17 +216,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not folders and options.only != DRAWN:
         raise ValueError(f"{options.sets}: holds no set in the contest's layout; `python -m data.heldout` makes them")
     files = {"shipped": options.weights or default_weights(), "gated": default_weights("tiles")}
-    if load_weights(files["shipped"]).model.get("mask_input"):
-        files["page"] = files["shipped"]
-    known = [name for name, method in METHODS.items() if method.weights in ("", *files)]
-    methods = list(dict.fromkeys(["input", *_chosen(options.methods, known, "the table")]))
+    methods = list(dict.fromkeys(["input", *_chosen(options.methods, list(METHODS), "the table")]))
     scenes = [scene for name in _chosen(options.only, [*folders, DRAWN], str(options.sets)) for scene in
               (drawn_scenes(options.limit) if name == DRAWN else list_scenes(options.sets / name, options.limit))]
-    tools = Tools(files)
     check_writable(options.out / "leaderboard.md")
-    remarks = [f"Machine: {describe()}.", *(f"Weights, {kind}: {files[kind].name}, SHA-256 {tools.digests[kind]}." for
-               kind in files if kind in {METHODS[name].weights for name in methods})]  # fmt: skip
-    rows = measure(options.out / "pictures.csv", scenes, methods, tools)
+    remarks = [f"Machine: {describe()}."]
+    for kind in sorted({METHODS[name].over[0] for name in methods} - {""}):
+        digest = hashlib.sha256(files[kind].read_bytes()).hexdigest()[:16]
+        remarks.append(f"Weights, {kind}: {files[kind].name}, SHA-256 {digest}.")
+    rows = measure(options.out / "pictures.csv", scenes, methods, files)
     rows.sort(key=lambda row: (row["set"], methods.index(row["method"])))
     # The truth itself would leave the others a narrow band.
     if telling := [row for row in rows if row["covered"] and row["score"] and row["method"] != "ceiling"]:

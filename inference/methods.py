@@ -5,13 +5,10 @@ Whoever has another way adds a line to `METHODS`, which is in the table's order.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
@@ -22,7 +19,6 @@ from inference.paste import covered_boxes
 from inference.restorer import Restorer, changes
 from metrics.fill import INK, count_ink, seam_step
 from metrics.score import evaluate, ms_ssim
-from models.weights import load_weights
 
 # So far round an occluder, as a fraction of the picture's longer side, a paste may change the page: 38 pixels of 3770.
 RIM = 0.01
@@ -55,47 +51,30 @@ class Outcome(NamedTuple):
 
 
 class Method(NamedTuple):
-    """One row of the table: what it is called there, and the weights it needs, a kind of `Tools.files` or ""."""
-
-    about: str
-    weights: str
-    run: Callable[[Tools, Photo], Outcome]
-
-
-class Tools:
-    """The restorers of a run, each opened when it is first needed, over `files` by kind of weights: "shipped", what
-    predict.py takes, "page", the same without its restorer, where it has one, and "gated", a NAFNet with a gate;
-    `digests` has the start of their SHA-256.
+    """One row of the table: what it is called there, what it does, and over which kind of weights ("shipped", what
+    predict.py takes, or "gated", a NAFNet with a gate) in which mode.
     """
 
-    def __init__(self, files: dict[str, Path]) -> None:
-        self.files = files
-        self.digests = {kind: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for kind, path in files.items()}
-        self._restorers: dict[tuple[str, str], Restorer] = {}
-
-    def restorer(self, kind: str, mode: str) -> Restorer:
-        if (kind, mode) not in self._restorers:
-            weights = load_weights(self.files[kind])
-            if kind == "page":
-                weights = replace(weights, predict=weights.predict | {"fill": "page"})
-            self._restorers[kind, mode] = Restorer(weights, mode=mode)
-        return self._restorers[kind, mode]
+    about: str
+    run: Callable[[Photo, Restorer | None], Outcome]
+    over: tuple[str, str] = ("", "")
 
 
 def judge(photo: Photo, outcome: Outcome) -> dict[str, float | int | None]:
     """What a result is worth, as it is, with no encoding after it.
 
-    psnr, ms_ssim, score, psnr_inside: as `metrics.score.evaluate` gives them; ms_ssim_inside; seam: `seam_step`; rules,
-    rules_back, blank, false_ink: as `metrics.fill.count_ink` gives them, None where no rules are known; pixels: of the
-    picture; covered: of the true mask; found, and hit: those of them that are an occluder; changed: pixels whose value
-    is not the photo's; wrong: those outside the true mask and the rim round it.
+    The measures of `evaluate` but psnr_outside, `ms_ssim` inside the mask, `seam_step`, and of `count_ink`, None where
+    no rules are known; seconds; and numbers of pixels. pixels: of the picture; covered: of the true mask; found, and
+    hit: those of them that are an occluder; changed: those that are not the photo's; wrong: of them, those outside the
+    true mask and the rim round it.
     """
     mask, found = photo.mask, outcome.found
     measures = evaluate(outcome.image, photo.truth, mask)
+    del measures["psnr_outside"]
     inside = math.nan if measures["ms_ssim"] is None else ms_ssim(outcome.image, photo.truth, mask)
     changed = changes(outcome.image, photo.picture)
     return {
-        **{name: measures[name] for name in ("psnr", "ms_ssim", "score", "psnr_inside")},
+        **measures,
         "ms_ssim_inside": None if math.isnan(inside) else inside,
         "seam": seam_step(outcome.image, mask),
         **(dict.fromkeys(INK) if photo.rules is None else count_ink(outcome.image, photo.truth, mask, photo.rules)),
@@ -130,7 +109,7 @@ def biharmonic(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return np.where(mask[..., None] > 0, np.uint8(np.rint(large.clip(0, 255))), picture)
 
 
-def _filled(tools: Tools, photo: Photo, fill: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Outcome:
+def _filled(photo: Photo, _: None, fill: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Outcome:
     """Fills each covered part of the true mask by itself, with the page around it."""
     start, image = time.perf_counter(), photo.picture.copy()
     for top, bottom, left, right in covered_boxes(photo.mask, _MARGIN):
@@ -139,31 +118,30 @@ def _filled(tools: Tools, photo: Photo, fill: Callable[[np.ndarray, np.ndarray],
     return Outcome(image, None, time.perf_counter() - start)
 
 
-def _inpainting(about: str, algorithm: int) -> Method:
-    fill = partial(cv2.inpaint, inpaintRadius=_RADIUS, flags=algorithm)
-    return Method(about, "", partial(_filled, fill=fill))
-
-
-def _restored(tools: Tools, photo: Photo, kind: str = "shipped", mode: str = "auto", told: bool = False) -> Outcome:
-    restored = tools.restorer(kind, mode)(photo.picture, photo.mask if told else None)
+def _restored(photo: Photo, restorer: Restorer) -> Outcome:
+    restored = restorer(photo.picture)
     # Not `Restored.mask`, which is wider by the paste's rim.
-    says = not told and restored.located is not None
-    found = enlarge_mask(restored.located, restored.image.shape[:2]) if says else None
+    found = None if restored.located is None else enlarge_mask(restored.located, photo.mask.shape)
     return Outcome(restored.image, found, sum(restored.seconds.values()))
 
 
+def _restored_told(photo: Photo, restorer: Restorer) -> Outcome:
+    restored = restorer(photo.picture, photo.mask)
+    return Outcome(restored.image, None, sum(restored.seconds.values()))
+
+
+_TELEA, _NAVIER_STOKES = (partial(_filled, fill=partial(cv2.inpaint, inpaintRadius=_RADIUS, flags=algorithm))
+                          for algorithm in (cv2.INPAINT_TELEA, cv2.INPAINT_NS))  # fmt: skip
 METHODS = {
-    "input": Method("input unchanged", "", lambda _, photo: Outcome(photo.picture)),
-    "telea-true": _inpainting("Telea, true mask", cv2.INPAINT_TELEA),
-    "ns-true": _inpainting("Navier-Stokes, true mask", cv2.INPAINT_NS),
-    "biharmonic-true": Method("biharmonic, true mask", "", partial(_filled, fill=biharmonic)),
-    "ceiling": Method("truth inside the mask (ceiling)", "", lambda _, photo: Outcome(
+    "input": Method("input unchanged", lambda photo, _: Outcome(photo.picture)),
+    "telea-true": Method("Telea, true mask", _TELEA),
+    "ns-true": Method("Navier-Stokes, true mask", _NAVIER_STOKES),
+    "biharmonic-true": Method("biharmonic, true mask", partial(_filled, fill=biharmonic)),
+    "ceiling": Method("truth inside the mask (ceiling)", lambda photo, _: Outcome(
         np.where(photo.mask[..., None], photo.truth, photo.picture))),
-    "auto": Method("what predict.py does", "shipped", _restored),
-    "auto-true": Method("what predict.py does, told the true mask", "shipped", partial(_restored, told=True)),
-    "page": Method("the page carried on, no restorer", "page", partial(_restored, kind="page")),
-    "page-true": Method("the page carried on, told the true mask", "page", partial(_restored, kind="page", told=True)),
-    "gated": Method("gated, auto", "gated", partial(_restored, kind="gated")),
-    "gated-true": Method("gated, auto, told the true mask", "gated", partial(_restored, kind="gated", told=True)),
-    "tiles": Method("gated, tiles", "gated", partial(_restored, kind="gated", mode="tiles")),
+    "auto": Method("what predict.py does", _restored, ("shipped", "auto")),
+    "auto-true": Method("what predict.py does, told the true mask", _restored_told, ("shipped", "auto")),
+    "gated": Method("gated, auto", _restored, ("gated", "auto")),
+    "gated-true": Method("gated, auto, told the true mask", _restored_told, ("gated", "auto")),
+    "tiles": Method("gated, tiles", _restored, ("gated", "tiles")),
 }  # fmt: skip

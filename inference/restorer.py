@@ -27,8 +27,8 @@ import numpy as np
 
 from configs.schema import PredictConfig
 from data.photos import read_photo
+from inference.engines import Backend
 from inference.engines.opened import Graph, open_backend
-from inference.engines.runtimes import Backend
 from inference.fill.patches import network_patches, page_patches, restored_patches
 from inference.find import Located, enlarge_mask, locate, locate_whole, shrink, to_float
 from inference.paste import PasteRules, Patch, add_difference, paste
@@ -141,7 +141,7 @@ class Restorer:
 
     @classmethod
     def from_backend(cls, *arguments: Any, **options: Any) -> Restorer:
-        """A restorer over any `inference.engines.runtimes.Backend`; takes what `_set_up` takes."""
+        """A restorer over any `inference.engines.Backend`; takes what `_set_up` takes."""
         restorer = cls.__new__(cls)
         restorer._set_up(*arguments, **options)
         return restorer

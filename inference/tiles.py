@@ -16,7 +16,7 @@ from itertools import chain
 
 import numpy as np
 
-from inference.engines.runtimes import Backend
+from inference.engines import Backend
 from utils.machine import lack_of_memory
 
 # A network, or what stands in for one: float32 [1, 3, h, w] -> [1, K, h, w].

@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from inference.engines.runtimes import INPUT, OUTPUT
+from inference.engines import INPUT, OUTPUT
 from models.locator import EPSILON, MEAN, SCALE, TAPS, InvertedBottleneck, Locator
 from models.nafnet import NAFNet
 from models.weights import arrays_of
@@ -27,7 +27,7 @@ _DECODER_EPSILON = 1e-5
 
 
 def build_onnx(network: NAFNet | Locator) -> bytes:
-    """A network, with the windows of TLC that it has, as an ONNX file that computes what `runtimes.Engine` says."""
+    """A network, with the windows of TLC that it has, as an ONNX file that computes what `engines.Backend` says."""
     return (_LocatorWriter if isinstance(network, Locator) else _NafnetWriter)(network).write(network)
 
 

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 
 from configs.schema import PredictConfig
-from inference.engines.runtimes import ONNX_ENGINES, Backend, BackendError, EagerNetwork, Proof, load
+from inference.engines import ONNX_ENGINES, Backend, BackendError, EagerNetwork, Proof, load
 from models.weights import Weights, network_of
 from utils import machine
 from utils.files import remove_leftovers, write_bytes, write_text
@@ -29,7 +29,7 @@ from utils.machine import DeviceError, check_device, default_threads, gpu_named,
 
 # By kind of device, in the order of their speed there; of the precisions, the first one is that of "auto".
 PRECISIONS = {
-    "gpu": {"paddle": ("fp32", "bf16", "fp16"), "onnxruntime": ("fp32",)},
+    "gpu": {"paddle": ("fp32", "bf16", "fp16")},
     "cpu": {"openvino": ("fp32", "bf16"), "onnxruntime": ("fp32",), "paddle": ("fp32",)},
 }
 FOLDER_VARIABLE = "UNCOVER_CACHE"
@@ -83,8 +83,8 @@ class Graph:
         for name, array in sorted(self.weights.params.items()):
             digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
             digest.update(array.tobytes())
-        # Proofs, and so `runtimes`, are part of what is exported.
-        engines = (f"inference/engines/{name}" for name in ("onnx_graph", "opened", "runtimes"))
+        # Proofs, and so the engines, are part of what is exported.
+        engines = (f"inference/engines/{name}" for name in ("__init__", "onnx_graph", "opened"))
         for file in (f"models/{self.name}", "models/tlc", *engines):
             digest.update((_ROOT / f"{file}.py").read_bytes())
         return digest.hexdigest()
@@ -107,9 +107,9 @@ class OnnxFile(NamedTuple):
 
     def save(self, path: Path) -> None:
         """Writes both files. The notes first: who comes between finds nothing, instead of half of it."""
-        proof = [*self.proof[:3], self.proof.samples.tolist()]
-        notes = [hashlib.sha256(self.content).hexdigest(), self.fingerprint, self.gated, self.tlc, proof]
-        write_text(notes_of(path), json.dumps(dict(zip(_NOTES, notes, strict=True))))
+        notes = self._asdict() | {"proof": [*self.proof[:3], self.proof.samples.tolist()]}
+        notes["sha256"] = hashlib.sha256(notes.pop("content")).hexdigest()
+        write_text(notes_of(path), json.dumps(notes))
         write_bytes(path, self.content)
 
     @classmethod
@@ -118,18 +118,15 @@ class OnnxFile(NamedTuple):
         content, notes_file = path.read_bytes(), notes_of(path)
         try:
             notes = json.loads(notes_file.read_text("utf-8"))
-            checksum, *others, (height, width, inputs, samples) = (notes[name] for name in _NOTES)
-            file = cls(content, *others, Proof(height, width, inputs, np.array(samples, np.float32)))
+            checksum, (*tile, samples) = notes.pop("sha256"), notes.pop("proof")
+            file = cls(content, proof=Proof(*tile, np.array(samples, np.float32)), **notes)
         except OSError as error:
             raise ValueError(f"{notes_file.name} is not beside it") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{notes_file.name} is torn, or of another version of this project") from error
         if checksum != hashlib.sha256(content).hexdigest():
             raise ValueError(f"torn, or not the file that {notes_file.name} is about")
         return file
-
-
-_NOTES = ("sha256", "fingerprint", "gated", "tlc", "proof")
 
 
 def notes_of(path: Path) -> Path:
@@ -217,7 +214,7 @@ def prune(folder: Path, keep: Path, limit: int = LIMIT_BYTES) -> None:
 def open_backend(
     graph: Graph, backend: str = "auto", precision: str = "auto", device: str = "auto", threads: int | None = None
 ) -> Backend:
-    """Opens an engine, guards it (`Backend`), and proves it on a small tile against the eager network.
+    """Opens an engine, and proves it on a small tile against the eager network.
 
     `backend` and `precision` are as in `PRECISIONS`, or "auto": a GPU that works, otherwise the fastest on the CPU, in
     fp32; `device` is "cpu", "gpu", "gpu:INDEX" or "auto". `threads` of the CPU: None takes OMP_NUM_THREADS, and where
@@ -229,9 +226,7 @@ def open_backend(
     """
     if graph.name == "restormer" and backend == "auto":
         backend = "paddle"  # the only one
-    candidates = _candidates(backend, precision, device)
-    failure = DeviceError if device.startswith("gpu") else BackendError
-    problems = []
+    candidates, problems = _candidates(backend, precision, device), []
     for name, place, exactly in candidates:
         try:
             return _open_checked(graph, name, place, exactly, threads)
@@ -245,7 +240,7 @@ def open_backend(
             reason = f"{name} is not installed" if missing else reason
             problems.append(f"{name} {exactly} on {place} is not used: {reason}")
             if len(problems) == len(candidates):
-                raise failure(". ".join(problems)) from error
+                raise (DeviceError if device.startswith("gpu") else BackendError)(". ".join(problems)) from error
             # What was never installed is no surprise; what is there and does not work is.
             _log.log(logging.INFO if missing else logging.WARNING, "%s", problems[-1])
 
@@ -270,12 +265,11 @@ def _candidates(backend: str, precision: str, device: str) -> list[tuple[str, st
 def _open_checked(graph: Graph, name: str, device: str, precision: str, threads: int | None) -> Backend:
     if name == "paddle":
         start_paddle(threads)
-        engine = graph.reference(device, precision)
-        return Backend(engine, engine.gated, engine.tlc)
+        return graph.reference(device, precision)
     # Imported before the file is looked for: none is made for an engine that does not start.
     load(name)
     file = find(graph)
-    engine = ONNX_ENGINES[name](file.content, device, precision, threads or default_threads())
-    backend = Backend(engine, file.gated, file.tlc)
-    file.proof.check(backend)
-    return backend
+    engine = ONNX_ENGINES[name](file.content, precision, threads or default_threads())
+    engine.gated, engine.tlc = file.gated, file.tlc
+    file.proof.check(engine)
+    return engine

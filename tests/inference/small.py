@@ -7,8 +7,8 @@ from dataclasses import asdict
 import numpy as np
 
 from configs.schema import PredictConfig
+from inference.engines import EagerNetwork
 from inference.engines.opened import Graph
-from inference.engines.runtimes import EagerNetwork
 from models.weights import Weights, arrays_of
 from tests.models.networks import random_network
 

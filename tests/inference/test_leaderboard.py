@@ -15,7 +15,7 @@ from data.images import read_rgb
 from data.synthesis.sets import SetOptions, make_set
 from inference import Restorer
 from inference.leaderboard import draw_areas, drawn_scenes, list_scenes, main, markdown, summaries_of
-from inference.methods import METHODS, Outcome, Photo, Tools, judge, outside_rim
+from inference.methods import METHODS, Outcome, Photo, judge, outside_rim
 from metrics.fill import INK, count_ink, seam_step
 from metrics.score import evaluate, ms_ssim
 from models.weights import save_weights
@@ -38,26 +38,15 @@ def photo(sets: Path) -> Photo:
     return list_scenes(sets / "contest")[0].read()
 
 
-class PaintedTools(Tools):
-    """Tools with a network that takes everything dark for an occluder."""
-
-    def restorer(self, kind: str, mode: str) -> Restorer:
-        return Restorer.from_backend(StandIn(_cover_dark), PredictConfig(), mode=mode)
-
-
 def _cover_dark(tile: np.ndarray) -> np.ndarray:
     covered = (tile.mean(1, keepdims=True) < 0.62).astype(np.float32)
     return np.concatenate([np.where(covered > 0, np.float32(0.8), tile), covered], 1)
 
 
-@pytest.fixture
-def tools(tmp_path: Path) -> PaintedTools:
-    (tmp_path / "weights").write_bytes(b"some weights")
-    return PaintedTools(dict.fromkeys(("shipped", "page", "gated"), tmp_path / "weights"))
-
-
-def test_each_method_is_what_its_row_says(photo: Photo, tools: PaintedTools) -> None:
-    outcomes = {name: method.run(tools, photo) for name, method in METHODS.items()}
+def test_each_method_is_what_its_row_says(photo: Photo) -> None:
+    """With a network that takes everything dark for an occluder."""
+    restorer = Restorer.from_backend(StandIn(_cover_dark), PredictConfig())
+    outcomes = {name: method.run(photo, restorer) for name, method in METHODS.items()}
     covered = photo.mask > 0
     np.testing.assert_array_equal(outcomes["input"].image, photo.picture)
     ceiling = outcomes["ceiling"].image
@@ -182,18 +171,9 @@ def test_areas_are_drawn_without_colour(tmp_path: Path) -> None:
     assert (picture.max(2) == picture.min(2)).all()
 
 
-def test_the_page_is_the_restorers_weights_without_it(tmp_path: Path) -> None:
-    save_weights(tmp_path / "w.pdparams", replace(small_weights(), predict={"fill": "network", "long_side": 640}))
-    tools = Tools(dict.fromkeys(("page", "gated"), tmp_path / "w.pdparams"))
-    page, own = (tools.restorer(kind, "auto").settings for kind in ("page", "gated"))
-    assert (page.fill, own.fill, page.long_side) == ("page", "network", 640)
-    assert tools.restorer("page", "auto") is tools.restorer("page", "auto")
-
-
 @pytest.mark.parametrize(
     ("option", "name", "words"),
-    [("--sets", "kontest", "has clean, contest, drawn"), ("--methods", "magic", "magic: the table"),
-     ("--methods", "page", "page: the table has input")],
+    [("--sets", "kontest", "has clean, contest, drawn"), ("--methods", "magic", "magic: the table has input")],
 )
 def test_what_does_not_exist_is_refused_at_once(sets, tmp_path, capsys, option, name, words) -> None:
     assert main([str(sets), str(tmp_path / "out"), option, name]) == 2

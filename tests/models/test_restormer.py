@@ -14,7 +14,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from configs.schema import RESTORMER_PRESETS
-from inference.engines.runtimes import BackendError
+from inference.engines import BackendError
 from inference.export import export
 from inference.restorer import Restorer
 from models.convert import convert

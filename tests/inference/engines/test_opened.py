@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.engines import opened, runtimes
+from inference import engines
+from inference.engines import ONNX_ENGINES, BackendError, opened
 from inference.engines.opened import FOLDER_VARIABLE, Graph, cache_folder, find, make, notes_of, open_backend, prune
-from inference.engines.runtimes import ONNX_ENGINES, BackendError
 from models.weights import load_weights, save_weights
 from tests.inference.small import SETTINGS, eager, small_graph, small_weights, tile
 from utils.machine import DeviceError, available_cores
@@ -72,8 +72,8 @@ def test_the_fingerprint_is_that_of_values_shapes_and_code(monkeypatch):
     weights.params["intro.bias"] = np.nextafter(weights.params["intro.bias"], np.float32(9))
     for other in (weights, replace(small_weights(), model={"gate": False})):
         assert Graph.nafnet(other, SETTINGS).fingerprint != first
-    read, engines = Path.read_bytes, [f"inference/engines/{name}" for name in ("onnx_graph", "opened", "runtimes")]
-    for file in (*engines, "models/nafnet", "models/tlc"):
+    read, modules = Path.read_bytes, [f"inference/engines/{name}" for name in ("__init__", "onnx_graph", "opened")]
+    for file in (*modules, "models/nafnet", "models/tlc"):
         with monkeypatch.context() as patch:
             changed = ROOT / f"{file}.py"
             patch.setattr(Path, "read_bytes", lambda self, changed=changed: read(self) + b"#" * (self == changed))
@@ -210,14 +210,14 @@ def test_packages_that_are_not_installed_are_passed_over_without_a_warning(graph
 )
 def test_an_engine_that_fails_or_lies_is_named_and_the_next_one_taken(graph, monkeypatch, caplog, fault, said):
     monkeypatch.setitem(sys.modules, "openvino", None)
-    call = runtimes.OnnxRuntimeEngine.__call__
+    call = engines.OnnxRuntimeEngine._run
 
     def broken(self, tile):
         if fault is None:
             raise RuntimeError("illegal instruction")
         return call(self, tile) + np.float32(fault)
 
-    monkeypatch.setattr(runtimes.OnnxRuntimeEngine, "__call__", broken)
+    monkeypatch.setattr(engines.OnnxRuntimeEngine, "_run", broken)
     assert open_backend(graph).name == "paddle"
     (warning,) = (record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING)
     assert "onnxruntime fp32 on cpu is not used" in warning
@@ -261,14 +261,10 @@ def test_a_gpu_that_does_not_work_is_a_warning_for_auto_and_an_error_by_name(gra
     monkeypatch.setattr(opened, "gpu_shows", lambda: True)
     monkeypatch.setattr("utils.machine._convolution_error", fails)
     assert open_backend(graph, "onnxruntime").device == "cpu"
-    assert "CUDAExecutionProvider" in caplog.text
+    assert caplog.text == ""
     assert open_backend(graph).device == "cpu"
     assert "no kernel image" in caplog.text
-    for backend, device, words in (
-        ("paddle", "gpu:0", "no kernel image"),
-        ("paddle", "gpu:2", "gpu:2 is not there"),
-        ("auto", "gpu", r"no kernel image.*CUDAExecutionProvider"),
-    ):
+    for backend, device, words in (("paddle", "gpu:2", "gpu:2 is not there"), ("auto", "gpu", r"no kernel image")):
         with pytest.raises(DeviceError, match=words):
             open_backend(graph, backend, device=device)
 

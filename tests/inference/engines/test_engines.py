@@ -15,21 +15,12 @@ import paddle
 import pytest
 
 from configs.schema import PredictConfig
-from inference.engines import runtimes
+from inference import engines
+from inference.engines import Backend, BackendError, EagerNetwork, OnnxRuntimeEngine, OpenVinoEngine, Proof, random_tile
 from inference.engines.onnx_graph import build_onnx
 from inference.engines.opened import Graph
-from inference.engines.runtimes import (
-    Backend,
-    BackendError,
-    EagerNetwork,
-    OnnxRuntimeEngine,
-    OpenVinoEngine,
-    Proof,
-    random_tile,
-)
 from models.weights import load_weights
 from tests.inference.small import SETTINGS, eager, small_graph, small_weights, tile
-from tests.inference.stand_ins import StandIn
 from tests.models.networks import random_network
 
 ENGINES = [OnnxRuntimeEngine, OpenVinoEngine]
@@ -46,37 +37,34 @@ SAMPLES = ROOT / "test_code"
 def pair(engine: type, arguments: dict, settings: PredictConfig) -> tuple:
     """An engine over an exported random network, and the eager network."""
     network = EagerNetwork(random_network(**arguments), settings)
-    return engine(build_onnx(network.network), "cpu", "fp32", 2), network
+    return engine(build_onnx(network.network), "fp32", 2), network
 
 
 def guarded(function: Callable[[np.ndarray], np.ndarray]) -> Backend:
-    return Backend(StandIn(function), True, "none")
-
-
-def test_finite_values_pass_and_others_are_an_error_with_names():
-    backend = guarded(lambda tile: tile)
-    assert (backend.name, backend.precision, backend.gated, backend.tlc) == ("stand-in", "fp32", True, "none")
-    np.testing.assert_array_equal(backend(tile(3, 4)), tile(3, 4))
-    for value in (np.nan, -np.inf):
-        with pytest.raises(FloatingPointError, match=r"stand-in in fp32 on cpu.*3 x 4"):
-            guarded(lambda tile, value=value: tile * np.float32(value))(tile(3, 4))
+    backend = Backend()
+    backend.name, backend._run = "stand-in", function
+    return backend
 
 
 @pytest.mark.parametrize(
-    "words",
+    ("words", "error", "told"),
     [
-        "ResourceExhaustedError: \n\nOut of memory error on GPU 0. Cannot allocate 2.0GB memory on GPU 0",
-        "(ResourceExhausted) Fail to alloc memory of 99 size, error code is 12.",
-        "[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer of size 99",
-        "Exception from src/inference: std::bad_alloc",
-        "no kernel image is available",
+        ("ResourceExhaustedError: \n\nOut of memory error on GPU 0. Cannot allocate", MemoryError, "stand-in.*5 x 7"),
+        ("(ResourceExhausted) Fail to alloc memory of 99 size, error code is 12.", MemoryError, "stand-in.*5 x 7"),
+        ("[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer", MemoryError, "stand-in.*5 x 7"),
+        ("Exception from src/inference: std::bad_alloc", MemoryError, "stand-in.*5 x 7"),
+        ("no kernel image is available", RuntimeError, "no kernel"),
+        (np.nan, FloatingPointError, "stand-in in fp32 on cpu.*5 x 7"),
+        (-np.inf, FloatingPointError, "stand-in in fp32 on cpu.*5 x 7"),
     ],
 )
-def test_every_engines_words_for_out_of_memory_become_a_memory_error_with_the_size(words):
+def test_out_of_memory_in_every_engines_words_and_values_that_are_no_numbers_are_errors(words, error, told):
     def fails(tile: np.ndarray) -> np.ndarray:
-        raise RuntimeError(words)
+        if isinstance(words, str):
+            raise RuntimeError(words)
+        return tile * np.float32(words)
 
-    error, told = (RuntimeError, "no kernel") if "no kernel" in words else (MemoryError, r"stand-in.*5 x 7")
+    np.testing.assert_array_equal(guarded(lambda tile: tile)(tile(3, 4)), tile(3, 4))
     with pytest.raises(error, match=told):
         guarded(fails)(tile(5, 7))
 
@@ -100,14 +88,9 @@ def test_a_proof_passes_the_same_network_and_notices_a_change_in_any_weight_or_w
 
 def test_a_tile_goes_where_the_network_lies_and_not_to_the_device_that_is_current(monkeypatch):
     backend, places, to_tensor = eager(small_weights()), [], paddle.to_tensor
-
-    def seen(data, place):
-        places.append(str(place))
-        return to_tensor(data, place=place)
-
-    monkeypatch.setattr(paddle, "to_tensor", seen)
+    monkeypatch.setattr(paddle, "to_tensor", lambda data, place: places.append(place) or to_tensor(data, place=place))
     backend(tile(8, 8))
-    assert places == [str(backend.network.parameters()[0].place)]
+    assert [*map(str, places)] == [str(backend.network.parameters()[0].place)]
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -127,7 +110,7 @@ def test_agrees_with_the_eager_network(engine, arguments, settings):
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_threads_share_it_and_results_stay_apart(engine, monkeypatch):
-    monkeypatch.setattr(runtimes, "COMPILED_SIZES", 2)
+    monkeypatch.setattr(engines, "COMPILED_SIZES", 2)
     backend, _ = pair(engine, TINY, OFF)
     # More sizes than stay compiled.
     tiles = [tile(*size, seed=seed) for seed in range(2) for size in [(20, 50), (29, 50), (38, 50)]]
@@ -144,27 +127,31 @@ def test_threads_share_it_and_results_stay_apart(engine, monkeypatch):
 def test_openvino_holds_the_maps_of_one_size_only():
     """Resident megabytes before large tiles and after each of three sizes."""
     code = """
-from tests.inference.engines.test_runtimes import OFF, TINY, OpenVinoEngine, pair, tile
+from tests.inference.engines.test_engines import OFF, TINY, OpenVinoEngine, pair, tile
 backend, _ = pair(OpenVinoEngine, TINY, OFF)
 for size in [(8, 8), (1024, 1024), (1024, 1040), (1024, 1056)]:
     backend(tile(*size))
     print(int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6)
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    start, first, *_, last = map(float, done.stdout.split())
+    start, first, *_, last = map(float, printed_by(code))
     assert first - start > 50
     # Measured 0.37 of the first size's for each further one, and 0.9 where every size keeps its maps.
     assert (last - first) / 2 < 0.6 * (first - start)
 
 
-HAS_BF16 = "BF16" in runtimes.openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+def printed_by(code: str) -> list[str]:
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+HAS_BF16 = "BF16" in engines.openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 @pytest.mark.skipif(not HAS_BF16, reason="no bf16 on this CPU")
 def test_bf16_stays_close_to_the_shipped_networks_values():
     weights = load_weights(SAMPLES / "gated.pdparams")
     reference = Graph.nafnet(weights, PredictConfig.from_dict(weights.predict)).reference()
-    backend = OpenVinoEngine(build_onnx(reference.network), "cpu", "bf16", 2)
+    backend = OpenVinoEngine(build_onnx(reference.network), "bf16", 2)
     photo = cv2.resize(cv2.imread(str(SAMPLES / "samples/photos/form_head.jpg")), (384, 512))
     values = np.ascontiguousarray(photo[:, :, ::-1].transpose(2, 0, 1)[None], np.float32) / 255
     # In the mean a third of a step of 8 bits.
@@ -177,7 +164,6 @@ def test_openvino_is_loaded_without_what_tells_its_maker_and_has_one_core():
         "import sys; from inference import Restorer; assert 'openvino' in Restorer(device='cpu').describe(); "
         "print([name for name, module in sys.modules.items() if name.startswith('openvino_telemetry') and module])"
     )
-    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert run.stdout.strip().splitlines()[-1] == "[]"
+    assert printed_by(code)[-1] == "[]"
     one, other = (pair(OpenVinoEngine, TINY, OFF)[0] for _ in range(2))
-    assert one._core is other._core is runtimes.openvino_core()
+    assert one._core is other._core is engines.openvino_core()
