@@ -20,7 +20,7 @@ import sys
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -33,11 +33,11 @@ from utils.files import printable
 
 if TYPE_CHECKING:
     from inference.folder import Outcome
+    from inference.report import Report
     from inference.restorer import Restorer
 
 # More than this many names are told as a number, or a folder of notes would hide what matters.
 _NAMES_TOLD = 5
-_STATUSES = ("restored", "untouched", "skipped", "failed")
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -118,47 +118,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(told)
         return follow(work, total, options)
 
+    from inference import sources
     from inference.folder import restore_file, restore_folder
-    from inference.record import Record
-    from inference.report import Report, mask_in, masks_of_none
+    from inference.report import Report
     from inference.restorer import Restorer
-    from inference.sources import Listing, is_one_file, list_pictures, prepare_results
 
-    into_file = is_one_file(options.source, options.results)
+    photo, masks, report = Path(options.source), options.mask and Path(options.mask), None
+    into_file = sources.is_one_file(photo, options.results)
     if into_file and (options.dry_run or options.report or options.save_mask or options.compare or options.shard):
         raise ValueError(f"{options.results}: one file is written and nothing beside it; for --dry-run, --report, "
                          "--save-mask, --compare and --shard name a folder")  # fmt: skip
-    if options.mask is not None and not Path(options.mask).is_dir():
-        raise ValueError(f"{options.mask}: no such folder (--mask)")
-    told = partial(mask_in, Path(options.mask)) if options.mask else None
-    photo = Path(options.source)
+    if masks and not masks.is_dir():
+        raise ValueError(f"{masks}: no such folder (--mask)")
     listing = (
-        Listing(photo.parent, [Path(photo.name)]) if into_file
-        else list_pictures(photo, options.results, options.include)
+        sources.Listing(photo.parent, [Path(photo.name)]) if into_file
+        else sources.list_pictures(photo, options.results, options.include)
     )  # fmt: skip
     if not listing.pictures and not listing.closed:
         only = "" if options.include == "*" else f" that fit --include {options.include!r}"
-        raise FileNotFoundError(f"{options.source}: no pictures found{only}")
-    strange = masks_of_none(Path(options.mask), listing.pictures) if told else []
+        raise FileNotFoundError(f"{photo}: no pictures found{only}")
+    strange = sources.masks_of_none(masks, listing.pictures) if masks else []
     if options.shard:
         part, parts = options.shard
         chosen = [name for name in listing.pictures if zlib.crc32(fsencode(name)) % parts == part - 1]
         listing = replace(listing, pictures=chosen)
-    restorer = Restorer(**wanted)
-    restore = partial(restorer, mask_mode=options.mask_mode) if told else restorer
-    mark = ".{}-of-{}".format(*options.shard) if options.shard else ""
-    report, reported = Report(options.report, options.dry_run, mark), options.dry_run or options.report
-    record = Record(options.results, listing=listing, overwrite=options.overwrite)
+    restore = restorer = Restorer(**wanted)
+    if masks:
+        restore, orders["told"] = partial(restorer, mask_mode=options.mask_mode), partial(sources.mask_in, masks)
     if into_file:
-        work = restore_file(restore, listing, Path(options.results), overwrite=options.overwrite, told=told)
+        told = {name: orders[name] for name in ("overwrite", "told") if name in orders}
+        work = restore_file(restore, listing, Path(options.results), **told)
     else:
-        prepare_results(options.results)
-        if reported:
-            listing.refuse_clashes([*map(str, report.files)])
-            for file in report.files:
-                record.refuse(file)
-        orders |= {"see": report.see} if reported else {}
-        orders |= {"told": told} if told else {}
+        sources.prepare_results(options.results)
+        if options.dry_run or options.report:
+            mark = ".{}-of-{}".format(*options.shard) if options.shard else ""
+            report = Report(listing, options.results, options.overwrite, options.report, mark)
+            orders["see"] = report.see
         if options.dry_run:
             restore, orders["look"] = partial(restore, fill=False), True
         work = restore_folder(restore, listing, options.results, **orders)
@@ -168,19 +163,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tell_left_out(f"a mask of no photo, in {options.mask}", strange, options.verbose)
     tell_left_out("not a picture", listing.others, options.verbose)
     tell_left_out("a linked folder", listing.linked, options.verbose)
-    def write_report(outcomes: list[Outcome]) -> None:
-        report.write(record, Path(options.results), outcomes)
-        for file in report.files:
-            print(printable(f"report: {Path(options.results, file)}"))
-
-    total = len(listing.pictures) + len(listing.closed)
-    return follow(work, total, options, write_report if reported else None)
+    return follow(work, len(listing.pictures) + len(listing.closed), options, report)
 
 
 def follow(
-    work: Iterator[Outcome], total: int, options: argparse.Namespace,
-    afterwards: Callable[[list[Outcome]], None] | None = None,
-) -> int:  # fmt: skip
+    work: Iterator[Outcome], total: int, options: argparse.Namespace, report: Report | None = None
+) -> int:
     """Tells how a run goes on, and at its end what became of all; returns the exit code."""
     from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -191,39 +179,43 @@ def follow(
     outcomes: list[Outcome] = []
     start, problem, code = time.perf_counter(), "", 0
     # In a log, a line for every picture says how far it is.
-    hidden = options.verbose and not sys.stderr.isatty()
-    bar = progress(total=total, unit="picture", disable=hidden)
+    bar = progress(total=total, unit="picture", disable=options.verbose and not sys.stderr.isatty())
     try:
         with logging_redirect_tqdm(), bar, closing(work):
             for outcome in work:
                 outcomes.append(outcome)
                 bar.update()
-                if options.verbose or options.dry_run or outcome.status == "failed":
-                    asked_for = options.dry_run and outcome.status != "failed"
-                    bar.write(str(outcome), file=sys.stdout if asked_for else sys.stderr)
+                failed = outcome.status == "failed"
+                if options.verbose or options.dry_run or failed:
+                    bar.write(str(outcome), file=sys.stdout if options.dry_run and not failed else sys.stderr)
     except KeyboardInterrupt:
         problem, code = "stopped; run it again to go on with what is missing", STOPPED
     except ResultsError as error:
         problem, code = f"error: {sentence(error)}; make room and run it again", REFUSED
-    if afterwards:
-        afterwards(outcomes)
+    if report:
+        report.write(outcomes)
+        for file in report.files:
+            print(printable(f"report: {Path(options.results, file)}"))
     print(*summary(outcomes, time.perf_counter() - start, options.dry_run), sep="\n")
     if problem:
         print(problem, file=sys.stderr)
-        return code
-    return int(any(outcome.status == "failed" for outcome in outcomes))
+    return code or int(any(outcome.status == "failed" for outcome in outcomes))
 
 
 def introduction(options: argparse.Namespace, count: int, restorer: Restorer) -> str:
     """What the run is going to do and with what, in plain words."""
     what = "Looking for what covers" if options.dry_run else "Restoring"
-    photos = f"{count} picture{'s' if count != 1 else ''} of {options.source}"
-    part = f" (part {options.shard[0]} of {options.shard[1]})" if options.shard else ""
+    part = " (part {} of {})".format(*options.shard) if options.shard else ""
     into = "; no photo is written, the report goes to " if options.dry_run else " into "
     by_hand = {"replace": "; masks in {} count", "add": "; masks in {} are added",
                "protect": "; what masks in {} mark stays"}  # fmt: skip
     masks = by_hand[options.mask_mode].format(options.mask) if options.mask else ""
-    return f"{what} {photos}{part}{into}{options.results}, with {restorer.weights}, {restorer.engine}{masks}"
+    return (f"{what} {_pictures(count)} of {options.source}{part}{into}{options.results}, with {restorer.weights}, "
+            f"{restorer.engine}{masks}")  # fmt: skip
+
+
+def _pictures(count: int) -> str:
+    return f"{count} picture{'s' if count != 1 else ''}"
 
 
 def tell_left_out(reason: str, paths: Sequence[Path], all_of_them: bool) -> None:
@@ -238,9 +230,9 @@ def tell_left_out(reason: str, paths: Sequence[Path], all_of_them: bool) -> None
 def summary(outcomes: Sequence[Outcome], elapsed: float, looked: bool = False) -> list[str]:
     """The last lines of a run that took `elapsed` seconds since its first picture, or only `looked`."""
     counts = Counter(outcome.status for outcome in outcomes)
-    statuses = ("found", "untouched", "failed") if looked else _STATUSES
+    statuses = ("found", "untouched", "failed") if looked else ("restored", "untouched", "skipped", "failed")
     parts = (f"{counts[status]} {status}" for status in statuses)
-    lines = [f"{len(outcomes)} picture{'s' if len(outcomes) != 1 else ''}: {', '.join(parts)}"]
+    lines = [f"{_pictures(len(outcomes))}: {', '.join(parts)}"]
     if counts["skipped"]:
         lines.append("skipped: finished results were kept; --overwrite redoes them")
     notes = Counter(note for outcome in outcomes for note in outcome.notes)

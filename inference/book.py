@@ -27,6 +27,8 @@ from inference.restorer import Restored, timed
 _SMALLEST_SIDE = 300
 # Forms within forms, which a hostile file may nest without end.
 _DEEPEST = 8
+# What is made of the pixels of a page's picture, counted in its `Book`; None where nothing is to be encoded.
+Changed = Callable[[np.ndarray], Restored | None]
 
 
 @dataclass
@@ -62,35 +64,39 @@ def restore_book(
     `tell` hears before each page which one it is, from 1, and of how many; it may raise an error that ends the work.
     BadImageError: not a file that can be read; a PDF is encrypted or signed; pikepdf is missing.
     """
-    return (_restore_pdf if kind_of_file(path) == "PDF" else _restore_pages)(path, restorer, encode, tell)
+    book = Book(b"")
+
+    def changed(pixels: np.ndarray) -> Restored | None:
+        restored = restorer(pixels)
+        book.steps.update(restored.seconds)
+        book.changed += bool(restored.mask.any())
+        book.occluders += restored.occluders
+        return restored if encode and restored.mask.any() else None
+
+    (_restore_pdf if kind_of_file(path) == "PDF" else _restore_pages)(path, changed, book, tell)
+    return book
 
 
-def _restore_pages(
-    path: Path, restorer: Callable[[np.ndarray], Restored], encode: bool, tell: Callable[[int, int], None]
-) -> Book:
-    photo = read_photo(path, several=True)
-    book, notes = Book(photo.source, photo.pages), {}
+def _restore_pages(path: Path, changed: Changed, book: Book, tell: Callable[[int, int], None]) -> None:
+    photo, notes = read_photo(path, several=True), {}
+    book.content, book.pages = photo.source, photo.pages
     while photo:
         tell(photo.page + 1, photo.pages)
-        restored = _restored(photo.pixels, restorer, book)
-        if restored.mask.any() and encode:
+        if restored := changed(photo.pixels):
             encoded = encode_photo(photo, restored.image, restored.mask)
             book.content, notes = bytes(encoded.content), notes | dict.fromkeys(encoded.notes)
         photo = next_page(photo, book.content)
     book.notes.extend(notes)
-    return book
 
 
-def _restore_pdf(
-    path: Path, restorer: Callable[[np.ndarray], Restored], encode: bool, tell: Callable[[int, int], None]
-) -> Book:
+def _restore_pdf(path: Path, changed: Changed, book: Book, tell: Callable[[int, int], None]) -> None:
     try:
         import pikepdf
     except ImportError as error:
         raise BadImageError(f"{path}: a PDF; to restore its pages, install pikepdf") from error
-    source = path.read_bytes()
+    book.content = path.read_bytes()
     try:
-        pdf = pikepdf.open(io.BytesIO(source))
+        pdf = pikepdf.open(io.BytesIO(book.content))
     except pikepdf.PasswordError as error:
         raise BadImageError(f"{path}: is encrypted and asks for a password; save a copy without one first") from error
     except pikepdf.PdfError as error:
@@ -100,7 +106,7 @@ def _restore_pdf(
             raise BadImageError(f"{path}: is encrypted, and its rights may forbid a change; save a copy without first")
         if _is_signed(pdf):
             raise BadImageError(f"{path}: is signed, and a change would break the signature; print it to a PDF first")
-        book, seen = Book(source, pages=len(pdf.pages)), set()
+        book.pages, seen = len(pdf.pages), set()
         for number, page in enumerate(pdf.pages, 1):
             tell(number, book.pages)
             turns = int(page.obj.get("/Rotate", 0)) // 90 % 4
@@ -111,12 +117,12 @@ def _restore_pdf(
                     continue
                 seen.add(picture.objgen)
                 try:
-                    _restore_picture(picture, turns, restorer, book, encode)
+                    _restore_picture(picture, turns, changed, book.steps)
                 except (ValueError, NotImplementedError, pikepdf.PdfError, pikepdf.models.image.ImageDecompressionError,
                         pikepdf.UnsupportedImageTypeError) as error:  # fmt: skip
                     reason = str(error).splitlines()[0].removeprefix("picture: ")
                     book.notes.append(f"page {number}: a picture stays as it is ({reason})")
-        if book.changed and encode:
+        if "encode" in book.steps:
             for page in pdf.pages:
                 if "/Thumb" in page.obj:  # It shows the page as it was.
                     del page.obj["/Thumb"]
@@ -124,7 +130,6 @@ def _restore_pdf(
             pdf.save(result, deterministic_id=True, compress_streams=False, fix_metadata_version=False,
                      linearize=pdf.is_linearized)  # fmt: skip
             book.content = result.getvalue()
-    return book
 
 
 def _is_signed(pdf: Any) -> bool:
@@ -141,35 +146,24 @@ def _pictures(resources: Any, deepest: int) -> Iterator[Any]:
             yield from _pictures(item.get("/Resources"), deepest - 1)
 
 
-def _restored(pixels: np.ndarray, restorer: Callable[[np.ndarray], Restored], book: Book) -> Restored:
-    """What is made of a page picture, counted in `book`."""
-    restored = restorer(pixels)
-    book.steps.update(restored.seconds)
-    book.changed += bool(restored.mask.any())
-    book.occluders += restored.occluders
-    return restored
-
-
-def _restore_picture(
-    picture: Any, turns: int, restorer: Callable[[np.ndarray], Restored], book: Book, encode: bool
-) -> None:
+def _restore_picture(picture: Any, turns: int, changed: Changed, steps: Counter[str]) -> None:
     """Restores one picture in place; `turns`: by how many quarters its page is shown turned clockwise."""
     import pikepdf
 
     check_size(int(picture.Width), int(picture.Height), "picture")
     filters = picture.get("/Filter")
     filters = [filters] if isinstance(filters, pikepdf.Name) else list(filters or [])
-    with timed(book.steps, "decode"):
+    with timed(steps, "decode"):
         if filters == [pikepdf.Name.DCTDecode]:
             photo = read_jpeg(picture.read_raw_bytes(), "picture")
             pixels = photo.pixels
         else:
             photo, image = None, pikepdf.PdfImage(picture).as_pil_image()
             pixels = np.array(image.convert("RGB"))
-    restored = _restored(np.ascontiguousarray(np.rot90(pixels, -turns)), restorer, book)
-    if not (restored.mask.any() and encode):
+    restored = changed(np.ascontiguousarray(np.rot90(pixels, -turns)))
+    if restored is None:
         return
-    with timed(book.steps, "encode"):
+    with timed(steps, "encode"):
         result, mask = (np.ascontiguousarray(np.rot90(array, turns)) for array in (restored.image, restored.mask))
         if photo is not None:
             picture.write(encode_photo(photo, result, mask).content, filter=pikepdf.Name.DCTDecode)

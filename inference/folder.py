@@ -22,7 +22,7 @@ import numpy as np
 from data.images import encode_image
 from data.kinds import SUFFIXES, kind_of_file
 from data.masks import encode_mask
-from data.photos import Encoded, count_pixels, encode_photo, read_photo
+from data.photos import Encoded, Photo, count_pixels, encode_photo, read_photo
 from inference.book import is_book, restore_book
 from inference.record import Record
 from inference.restorer import Restored, timed
@@ -61,6 +61,7 @@ class Outcome:
     steps: dict[str, float] = field(default_factory=dict)
     message: str = ""  # Why it failed, or what was found
     notes: tuple[str, ...] = ()  # What of the file its result could not keep, why it was done again
+    measures: tuple[float, ...] = ()  # Of a single picture: the share that is covered, and the least certainty
     results_stuck: bool = False  # It failed because the results' disk takes nothing more
 
     @property
@@ -72,18 +73,32 @@ class Outcome:
         return printable(f"{self.status}: {self.name}" + (f": {self.message}" if self.message else ""))
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where results go, and what else `restore_folder` was asked for.
+
+    `write` takes what `Record.write` takes; None only looks. `asked`: MASK, SHEET.
+    """
+
+    write: Callable[..., None] | None
+    results: Path
+    record: Record | None = None
+    asked: Sequence[str] = ()
+    told: Callable[[Path], np.ndarray | None] = lambda name: None
+    see: Callable[..., None] | None = None
+
+
 def restore_folder(
     restorer: Callable[..., Restored], listing: Listing, results: str | os.PathLike[str],
-    *, overwrite: bool = False, save_mask: bool = False, compare: bool = False, look: bool = False,
-    told: Callable[[Path], np.ndarray | None] | None = None,
-    see: Callable[[Outcome, np.ndarray, Restored], None] | None = None,
+    *, overwrite: bool = False, save_mask: bool = False, compare: bool = False, look: bool = False, **orders: Callable,
 ) -> Iterator[Outcome]:  # fmt: skip
     """Restores every picture of `listing` into `results` and tells of each, in that order, as soon as it is done.
 
     What is finished, or not this program's, is kept as `inference.record` says. A picture that cannot be restored is
     reported as failed, and the next one follows. `save_mask` writes a mask beside each result, `compare` a before/after
-    sheet beside each restored one; `look` writes nothing. `told` gives the mask that a person has made for a picture;
-    `see` is shown every picture's pixels and what was made of them.
+    sheet beside each restored one; `look` writes nothing. More orders: `told(name)` gives the mask that a person has
+    made for a picture, or None; `see(outcome, before, after, mask)` is shown the pixels of each picture with an
+    occluder, and of one that is only looked at its mask.
 
     Raises:
         ValueError: at once, when the mask or the sheet of one picture would take the place of another's result.
@@ -96,19 +111,20 @@ def restore_folder(
     record = None if look else Record(results, fingerprint, listing, overwrite)
     for path in remove_leftovers(results) if record else ():
         _log.info("removed what a killed run left: %s", printable(path))
-    place = Place(record.write if record else None, record, asked, told, see)
+    place = Place(record and record.write, Path(results), record, asked, **orders)
 
     def jobs() -> Iterator[Job]:
+        for name, why in listing.closed.items():
+            yield Outcome(name, FAILED, message=why), iter(())
         for outcome in map(Outcome, listing.pictures):
             yield outcome, _parts(outcome, restorer, listing.root / outcome.name, place)
 
-    return _told(listing, results, jobs())
+    return watched(overlap(jobs(), max(1, min(_MOST_HELPERS, available_cores() // 2))), results)
 
 
 def restore_file(
-    restorer: Callable[..., Restored], listing: Listing, target: Path, *, overwrite: bool = False,
-    told: Callable[[Path], np.ndarray | None] | None = None,
-) -> Iterator[Outcome]:  # fmt: skip
+    restorer: Callable[..., Restored], listing: Listing, target: Path, overwrite: bool = False, **orders: Callable
+) -> Iterator[Outcome]:
     """Restores the one picture of `listing` into a file of the same kind, and tells of it.
 
     ValueError, OSError: `target` is the picture itself, is there (without `overwrite`), or is named as another kind.
@@ -122,16 +138,15 @@ def restore_file(
     if kind and kind != SUFFIXES.get(target.suffix.lower()):
         suffix = next((suffix for suffix, named in SUFFIXES.items() if named == kind), source.suffix)
         raise ValueError(f"{target}: a result is of its photo's kind, {kind} by its content; name it *{suffix}")
-    place = Place(lambda photo, origin, covered, contents: write_bytes(target, contents[photo]), told=told)
+    place = Place(lambda photo, origin, contents, *_: write_bytes(target, contents[photo]), target.parent, **orders)
     outcome = Outcome(listing.pictures[0])
     return overlap([(outcome, _parts(outcome, restorer, source, place))], 1)
 
 
-def _told(listing: Listing, results: str | os.PathLike[str], jobs: Iterator[Job]) -> Iterator[Outcome]:
-    for name, reason in listing.closed.items():
-        yield Outcome(name, FAILED, message=reason)
+def watched(outcomes: Iterator[Outcome], results: str | os.PathLike[str]) -> Iterator[Outcome]:
+    """Passes outcomes on, and warns once of what results lose; ResultsError: three in a row could not be written."""
     stuck, noted = 0, set()
-    with closing(overlap(jobs, max(1, min(_MOST_HELPERS, available_cores() // 2)))) as outcomes:
+    with closing(outcomes):
         for outcome in outcomes:
             for note in outcome.notes:
                 _log.log(logging.INFO if note in noted else logging.WARNING, "%s: %s", printable(outcome.name), note)
@@ -145,92 +160,79 @@ def _told(listing: Listing, results: str | os.PathLike[str], jobs: Iterator[Job]
                 raise ResultsError(f"{results}: {stuck} results in a row could not be written ({outcome.message})")
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where results go, and what else `restore_folder` was asked for.
-
-    `write` takes what `Record.write` takes; None only looks. `asked`: MASK, SHEET.
-    """
-
-    write: Callable[[Path, dict, bool, dict[Path, bytes]], None] | None
-    record: Record | None = None
-    asked: Sequence[str] = ()
-    told: Callable[[Path], np.ndarray | None] | None = None
-    see: Callable[[Outcome, np.ndarray, Restored], None] | None = None
-
-
 def _parts(outcome: Outcome, restorer: Callable[..., Restored], source: Path, place: Place) -> Iterator[int]:
     """One picture from file to file, in the parts of a `Job`; whatever goes wrong becomes its outcome."""
-    name, record, again, origin, writing = outcome.name, place.record, "", {}, False
+    name, record, origin, writing = outcome.name, place.record, {}, False
     try:
-        seen = require_regular(source)
-        paged = is_book(source)
-        mask = place.told(name) if place.told else None
+        seen, paged, mask = require_regular(source), is_book(source), place.told(name)
         if paged and mask is not None:
             raise ValueError("has pages, and a mask by hand (--mask) is for a single picture; take the mask away, or "
                              "save the pages as pictures")  # fmt: skip
         if record:
             # Masks and sheets are for single pictures.
             files = [*(beside(name, side) for side in place.asked if not paged), name]
-            for file in files:
-                record.refuse(file)
             origin = record.origin(seen, mask, getattr(restorer, "keywords", ""))
             again = record.why_again(name, origin, files, beside(name, SHEET))
-        if again is None:
-            outcome.status = SKIPPED
-            return
-        outcome.notes = (again,) if again else ()
+            if again is None:
+                outcome.status, outcome.measures = SKIPPED, record.measures(name)
+                if place.see and outcome.measures and outcome.measures[0]:
+                    yield 2 * count_pixels(source)
+                    place.see(outcome, read_photo(source).pixels, read_photo(place.results / name).pixels)
+                return
+            outcome.notes = (again,) if again else ()
         yield PIXELS_UNDER_WAY if paged else count_pixels(source)
+        if not paged:
+            with timed(outcome.steps, "decode"):
+                photo = read_photo(source)
+        yield 0
         if paged:
-            yield 0
             book = restore_book(source, restorer, encode=place.write is not None)
-            outcome.steps.update(book.steps)
-            yield 0
-            if place.write:
-                writing = True
-                with timed(outcome.steps, "encode"):
-                    place.write(name, origin, bool(book.changed), {name: book.content})
-            done = "restored" if place.write else "would be restored"
-            found = f"{book.changed} {done}, {_count(book.occluders, 'occluder')}"
-            _tell(outcome, place, book.changed, found, _count(book.pages, "page") + ", ")
-            outcome.notes += tuple(book.notes)
-            return
-        with timed(outcome.steps, "decode"):
-            photo = read_photo(source)
+            touched, count, steps = book.changed, book.occluders, book.steps
+        else:
+            restored = restorer(photo.pixels) if mask is None else restorer(photo.pixels, mask)
+            touched, count, steps = bool(restored.mask.any()), restored.occluders, restored.seconds
+            outcome.measures = float(restored.mask.mean()), restored.certainty
+            if place.see and touched:
+                place.see(outcome, photo.pixels, restored.image, None if place.write else restored.mask)
+        outcome.steps.update(steps)
         yield 0
-        restored = restorer(photo.pixels) if mask is None else restorer(photo.pixels, mask)
-        if place.see:
-            place.see(outcome, photo.pixels, restored)
-        outcome.steps.update(restored.seconds)
-        yield 0
-        touched, count, writing = restored.mask.any(), restored.occluders, True
+        notes = book.notes if paged else ()
         if place.write:
+            writing = True
             with timed(outcome.steps, "encode"):
-                # Encoding again would change a picture that nothing was removed from.
-                encoded = encode_photo(photo, restored.image, restored.mask) if touched else Encoded(photo.source)
-                contents = {beside(name, MASK): encode_mask(restored.mask)} if MASK in place.asked else {}
-                if SHEET in place.asked and touched:
-                    sheet = draw_comparison(photo.pixels, restored.image, restored.mask)
-                    contents[beside(name, SHEET)] = encode_image(sheet, ".jpg", _SHEET_QUALITY)
-                # The picture comes last: where it exists, everything about it is finished.
-                place.write(name, origin, bool(touched), contents | {name: encoded.content})
+                files, notes = ({name: book.content}, notes) if paged else _encoded(photo, restored, name, place.asked)
+                place.write(name, origin, files, bool(touched), outcome.measures)
                 if SHEET in place.asked and not touched:
                     record.remove(beside(name, SHEET))  # One of an earlier run, with other weights.
-            outcome.notes += encoded.notes
+        outcome.notes += tuple(notes)
+        outcome.status = (RESTORED if place.write else FOUND) if touched else UNTOUCHED
+        if not touched:
+            found = "no occluder found" + (", copied" if place.write else "")
+        elif paged:
+            found = f"{touched} {'restored' if place.write else 'would be restored'}, {_count(count, 'occluder')}"
+        elif place.write:
             found = _count(count, "occluder") if count else ""
         else:
-            found = f"{restored.mask.mean():.2%} would be removed, certainty {restored.certainty:.2f}"
-        _tell(outcome, place, touched, found)
+            found = "{:.2%} would be removed, certainty {:.2f}".format(*outcome.measures)
+        outcome.message = (f"{_count(book.pages, 'page')}, " if paged else "") + found
     except Exception as error:
         # One bad file must not cost the user the other thousand.
         _log.info("%s failed:", printable(name), exc_info=True)
-        outcome.status, outcome.message, outcome.notes = FAILED, reason(error, source), ()
+        outcome.status, outcome.message, outcome.notes, outcome.measures = FAILED, reason(error, source), (), ()
         outcome.results_stuck = writing and isinstance(error, OSError) and error.errno in STUCK
 
 
-def _tell(outcome: Outcome, place: Place, touched: object, found: str, pages: str = "") -> None:
-    outcome.status = (RESTORED if place.write else FOUND) if touched else UNTOUCHED
-    outcome.message = pages + (found if touched else "no occluder found" + (", copied" if place.write else ""))
+def _encoded(photo: Photo, restored: Restored, name: Path, asked: Sequence[str]) -> tuple[dict[Path, bytes], Sequence]:
+    """The files of a photo, itself the last: where it exists, everything about it is finished; and what it lost."""
+    touched, contents = restored.mask.any(), {}
+    if MASK in asked:
+        contents[beside(name, MASK)] = encode_mask(restored.mask)
+    if SHEET in asked and touched:
+        sheet = draw_comparison(photo.pixels, restored.image, restored.mask)
+        contents[beside(name, SHEET)] = encode_image(sheet, ".jpg", _SHEET_QUALITY)
+    # Encoding again would change a picture that nothing was removed from.
+    encoded = encode_photo(photo, restored.image, restored.mask) if touched else Encoded(photo.source)
+    return contents | {name: encoded.content}, encoded.notes
 
 
 def _count(number: int, thing: str) -> str:

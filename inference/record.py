@@ -13,14 +13,15 @@ import os
 import stat
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from inference.sources import Listing, Originals, require_regular
-from utils.files import write_bytes
+from utils.files import naming, write_bytes
 
 RECORD = ".uncover.jsonl"
 
@@ -61,27 +62,44 @@ class Record:
                 raise OSError(f"{path}: there is a file that this program did not make, or a version of it that kept "
                               "no record; move it away or give --overwrite")
 
-    def write(self, photo: Path, origin: dict[str, Any], covered: bool, contents: dict[Path, bytes]) -> None:
-        """Writes the files of a photo, the last of which says that all are there, and what is known of them."""
-        for file in contents:
-            # Somebody may have put a file there meanwhile, or made a link of its folder.
-            self.refuse(file)
-        line = self._intend(photo, origin, covered, contents)
-        for file, content in contents.items():
-            write_bytes(self._results / file, content)
-        self._append(line | {"done": True})
-
     def origin(self, source: os.stat_result, mask: np.ndarray | None = None, use: Any = "") -> dict[str, Any]:
         """What a result comes from: the source, weights and settings, the `mask` that a person has made, its `use`."""
         by_hand = "" if mask is None else f" {_digest(np.ascontiguousarray(mask).tobytes())} {use}"
         return {"source": [source.st_size, source.st_mtime_ns], "with": self._made_with + by_hand, "root": self._root}
 
+    def write(
+        self, photo: Path, origin: dict[str, Any], contents: dict[Path, bytes], covered: bool = False,
+        measures: Sequence[float] = (),
+    ) -> None:  # fmt: skip
+        """Writes the files of a photo, the last of which says that all are there, and what is known of it."""
+        for file in contents:
+            # Somebody may have put a file there meanwhile, or made a link of its folder.
+            self.refuse(file)
+        files = {file.as_posix(): (len(content), _digest(content)) for file, content in contents.items()}
+        line = {"photo": photo.as_posix(), **origin, "covered": covered, "measures": list(measures)}
+        self._read()
+        earlier = self._done.get(line["photo"], {})
+        if all(earlier.get(key) == line[key] for key in ("source", "with", "covered")):
+            # Its mask is still good where only a sheet was asked for this time.
+            files = earlier["files"] | files
+        line |= {"files": files, "done": False}
+        self._append(line)
+        for file, content in contents.items():
+            write_bytes(self._results / file, content)
+        self._append(line | {"done": True})
+
+    def measures(self, photo: Path) -> tuple[float, ...]:
+        """Those of a finished photo; none of a book, nor of one that was restored before they were recorded."""
+        return tuple(self._done[photo.as_posix()]["measures"])
+
     def why_again(self, photo: Path, origin: dict[str, Any], files: Iterable[Path], sheet: Path) -> str | None:
         """None: `files` are finished; else why not, in words for the user, or "" where that goes without saying.
 
         They are finished when they are as long as recorded, for this `origin`. A photo on which nothing was found needs
-        no `sheet`.
+        no `sheet`. OSError: one of them must not be written.
         """
+        for file in files:
+            self.refuse(file)
         self._read()
         line = self._done.get(photo.as_posix())
         if line is None or self._overwrite:
@@ -93,16 +111,15 @@ class Record:
             return "the photo has changed since it was restored: done again"
         if line["with"] != origin["with"]:
             return "its result was made with other weights or options: done again"
-        reason = None
+        missing = False
         for file in files:
-            size, is_there = line["files"].get(file.as_posix(), (0, ""))[0], os.path.lexists(self._results / file)
-            if file == sheet and file.as_posix() not in line["files"] and not line["covered"]:
+            size, path = line["files"].get(file.as_posix(), (0, ""))[0], self._results / file
+            if file == sheet and not size and not line["covered"]:
                 continue
-            if size and is_there and (self._results / file).stat().st_size != size:
+            if size and os.path.lexists(path) and path.stat().st_size != size:
                 return "its result had become empty, or not as long as it was written: done again"
-            if not size or not is_there:
-                reason = ""
-        return reason
+            missing |= not size or not os.path.lexists(path)
+        return "" if missing else None
 
     def is_ours(self, file: Path) -> bool:
         """Whether the file that is there was made by this program, as far as its name, or a killed run, tells; an empty
@@ -110,29 +127,12 @@ class Record:
         """
         self._read()
         name, path = file.as_posix(), self._results / file
-        if name in self._ours or self._is_empty(file):
+        if name in self._ours or (path.is_file() and not path.is_symlink() and not path.stat().st_size):
             return True
         if name not in self._intended or not path.is_file():
             return False
         content = path.read_bytes()
         return (len(content), _digest(content)) in self._intended[name]
-
-    def _is_empty(self, file: Path) -> bool:
-        path = self._results / file
-        return path.is_file() and not path.is_symlink() and not path.stat().st_size
-
-    def _intend(self, photo: Path, origin: dict[str, Any], covered: bool, contents: dict[Path, bytes]) -> dict:
-        """Writes down what `contents` are going to be written, and returns that line; OSError: it cannot."""
-        files = {file.as_posix(): (len(content), _digest(content)) for file, content in contents.items()}
-        line = {"photo": photo.as_posix(), **origin, "covered": covered}
-        self._read()
-        earlier = self._done.get(line["photo"], {})
-        if {**line, "root": ""}.items() <= {**earlier, "root": ""}.items():
-            # Its mask is still good where only a sheet was asked for this time.
-            files = earlier["files"] | files
-        line |= {"files": files, "done": False}
-        self._append(line)
-        return line
 
     def remove(self, file: Path) -> None:
         """Removes a file that is this program's own."""
@@ -143,14 +143,11 @@ class Record:
         path, content = self._results / RECORD, f"\n{json.dumps(line)}\n".encode()
         self._results.mkdir(parents=True, exist_ok=True)
         number = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
-        try:
-            with open(number, "ab", buffering=0) as file:
-                # After part of it, as on a full disk, the rest gives the error; the line is torn then.
-                while content:
-                    content = content[file.write(content) :]
-                os.fsync(number)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+        with naming(path), open(number, "ab", buffering=0) as file:
+            # After part of it, as on a full disk, the rest gives the error; the line is torn then.
+            while content:
+                content = content[file.write(content) :]
+            os.fsync(number)
 
     def _read(self) -> None:
         """Takes in the lines that are new, those of another run too."""
@@ -164,14 +161,11 @@ class Record:
             whole = content.rfind(b"\n") + 1
             self._position += whole
             for text in content[:whole].splitlines():
-                try:
-                    line = json.loads(text)
+                with suppress(ValueError, TypeError, KeyError, AttributeError):
+                    line = {"root": "", "measures": []} | json.loads(text)
                     files = {name: (int(size), str(digest)) for name, (size, digest) in line["files"].items()}
-                    line = {key: line[key] for key in ("photo", "source", "with", "covered", "done")} | {
-                        "files": files, "root": line.get("root", "")}
-                    self._take(line, line.pop("done"))
-                except (ValueError, TypeError, KeyError, AttributeError):
-                    continue
+                    keys = ("photo", "source", "with", "root", "covered", "measures")
+                    self._take({key: line[key] for key in keys} | {"files": files}, line["done"])
 
     def _take(self, line: dict[str, Any], done: bool) -> None:
         photo, files = line["photo"], line["files"]

@@ -3,152 +3,81 @@
 from __future__ import annotations
 
 import base64
-import csv
 import html
-import io
 import os
-import re
 from collections import Counter
-from collections.abc import Iterable
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from data.images import IMAGE_SUFFIXES, eight_bit, encode_image
-from data.masks import read_mask
+from data.images import eight_bit, encode_image
 from inference.folder import FAILED, FOUND, RESTORED, SKIPPED, UNTOUCHED, Outcome
 from inference.record import Record
-from inference.restorer import Restored
 from inference.sheet import shrink, tint
-from inference.sources import MASK, SHEET, beside
+from inference.sources import Listing
 from utils.files import csv_text, printable
 
 _THUMBNAIL, _QUALITY = 560, 78
-# A picture on the page: its line, which `_page` writes, with the name in it.
-_CARD = re.compile(r"^<figure .*?<figcaption>(.*?) &middot; .*$", re.MULTILINE)
 
 
-def _mask_files(name: Path) -> tuple[Path, Path]:
-    return beside(name, MASK), name.with_suffix(".png")
-
-
-def mask_in(folder: Path, name: Path) -> np.ndarray | None:
-    """The mask (uint8 [H, W], 1 = covered) of a photo, by the photo's name below the source, or None.
-
-    It is `NAME.jpg.mask.png`, as --save-mask writes it, or `NAME.png`, in the photo's own sub-folder of `folder`.
-    """
-    for file in _mask_files(name):
-        if os.path.isfile(folder / file):  # Path.is_file raises an error at a name that is too long.
-            return read_mask(folder / file)
-    return None
-
-
-def masks_of_none(folder: Path, names: Iterable[Path]) -> list[Path]:
-    """The pictures below `folder` that are no mask of the photos `names`, nor results with their masks and sheets."""
-    known = set()
-    for name in names:
-        known.update(_mask_files(name))
-        if os.path.isfile(folder / beside(name, MASK)):
-            known.update((name, beside(name, SHEET)))
-    files = (Path(place, file).relative_to(folder) for place, _, files in os.walk(folder) for file in files)
-    return sorted(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES and file not in known)
-
-
-@dataclass
 class Report:
-    """Collects what the pictures of a run were like.
+    """Collects what the pictures of a run were like, and writes it beside the results.
 
-    Attributes:
-        pages: whether thumbnails are kept for the page.
-        looks: whether nothing is restored; then the thumbnails show what would be removed.
-        mark: what goes before the files' suffixes.
-        measures: by name: (share of the picture that is covered, certainty of the least certain occluder).
+    `files` are what it writes: a table, and with `pages` a page to look through; `mark` goes before their suffixes.
+    ValueError, OSError: one of them would take the place of a picture's result, or of a file that is not ours.
     """
 
-    pages: bool = False
-    looks: bool = False
-    mark: str = ""
-    measures: dict[Path, tuple[float, float]] = field(default_factory=dict)
-    _thumbnails: dict[Path, tuple[str, str]] = field(default_factory=dict)
+    def __init__(
+        self, listing: Listing, results: str | os.PathLike[str], overwrite: bool, pages: bool, mark: str = ""
+    ) -> None:
+        self.files = [Path(f"report{mark}{suffix}") for suffix in (".csv", ".html")[: 1 + pages]]
+        self._record = Record(results, listing=listing, overwrite=overwrite)
+        self._pages, self._thumbnails = pages, {}
+        listing.refuse_clashes([*map(str, self.files)])
+        for file in self.files:
+            self._record.refuse(file)
 
-    @property
-    def files(self) -> list[Path]:
-        """What `write` is going to write: a table, and with `pages` a page to look through."""
-        return [Path(f"report{self.mark}{suffix}") for suffix in (".csv", ".html")[: 1 + self.pages]]
-
-    def see(self, outcome: Outcome, pixels: np.ndarray, restored: Restored) -> None:
-        """Notes one picture: RGB uint8 or uint16 [H, W, 3], and what was made of it."""
-        self.measures[outcome.name] = float(restored.mask.mean()), restored.certainty
-        if not (self.pages and restored.mask.any()):
-            return
-        before, after = (eight_bit(shrink(picture, _THUMBNAIL)) for picture in (pixels, restored.image))
-        after = tint(after, restored.mask) if self.looks else after
-        self._thumbnails[outcome.name] = tuple(
-            base64.b64encode(encode_image(picture, ".jpg", _QUALITY)).decode() for picture in (before, after)
-        )
-
-    def write(self, record: Record, results: Path, outcomes: list[Outcome]) -> None:
-        """Writes `files` into `results`, the folder of `record`; OSError where it must not.
-
-        What an earlier report there tells of pictures that were skipped now is taken over.
+    def see(self, outcome: Outcome, before: np.ndarray, after: np.ndarray, mask: np.ndarray | None = None) -> None:
+        """Keeps thumbnails of a picture with an occluder: RGB uint8 or uint16 [H, W, 3]; `mask` (uint8 [H, W], 1 =
+        covered) is drawn on the second one.
         """
-        earlier = self._earlier(results, [outcome.name for outcome in outcomes if outcome.status == SKIPPED])
+        if self._pages:
+            before, after = (eight_bit(shrink(picture, _THUMBNAIL)) for picture in (before, after))
+            self._thumbnails[outcome.name] = "".join(
+                f'<img loading="lazy" alt="{when}" src="data:image/jpeg;base64,'
+                f'{base64.b64encode(encode_image(picture, ".jpg", _QUALITY)).decode()}">'
+                for when, picture in (("before", before), ("after", after if mask is None else tint(after, mask)))
+            )
+
+    def write(self, outcomes: Sequence[Outcome]) -> None:
+        """Writes `files`; OSError where it must not."""
         rows: list[list[object]] = [["name", "status", "share", "certainty", "seconds", "message"]]
         for outcome in outcomes:
-            measures = [f"{value:.6f}" for value in self.measures.get(outcome.name, ())] or ["", ""]
+            measures = [f"{value:.6f}" for value in outcome.measures] or ["", ""]
             rows.append([printable(outcome.name), outcome.status, *measures, f"{outcome.seconds:.3f}", outcome.message])
-        for file, text in zip(self.files, (csv_text(rows), self._page(outcomes, earlier)), strict=False):
-            record.write(file, {"source": [], "with": "", "root": ""}, False, {file: text.encode()})
+        for file, text in zip(self.files, (csv_text(rows), self._page(outcomes)), strict=False):
+            self._record.write(file, {"source": [], "with": "", "root": ""}, {file: text.encode()})
 
-    def _earlier(self, results: Path, names: list[Path]) -> dict[Path, str]:
-        """Takes the measures of `names` from the report that is there, and returns their cards; of what was restored
-        after it was written, nothing.
-        """
-        table, page = (results / Path(f"report{self.mark}{suffix}") for suffix in (".csv", ".html"))
-        if not names or not table.is_file():
-            return {}
-        rows = {row.get("name"): row for row in csv.DictReader(io.StringIO(table.read_text("utf-8", "replace")))}
-        text = page.read_text("utf-8", "replace") if page.is_file() else ""
-        cards, kept = {html.unescape(card[1]): card[0] for card in _CARD.finditer(text)}, {}
-        for name in names:
-            told = printable(name)
-            # Somebody may have saved the table with a spreadsheet, which writes numbers in its own way.
-            with suppress(KeyError, TypeError, ValueError):
-                if (results / name).stat().st_mtime_ns <= table.stat().st_mtime_ns:
-                    self.measures[name] = float(rows[told]["share"]), float(rows[told]["certainty"])
-                    kept[name] = cards[told]
-        return kept
-
-    def _page(self, outcomes: list[Outcome], earlier: dict[Path, str]) -> str:
-        shown = [outcome for outcome in outcomes if outcome.name in self._thumbnails or outcome.name in earlier]
-        shown.sort(key=lambda outcome: self.measures[outcome.name][1])
-        failed = [outcome for outcome in outcomes if outcome.status == FAILED]
-        cards = []
-        for outcome in shown:
-            if outcome.name in earlier:
-                cards.append(earlier[outcome.name])
-                continue
-            share, sure = self.measures[outcome.name]
-            pictures = "".join(
-                f'<img loading="lazy" alt="{when}" src="data:image/jpeg;base64,{data}">'
-                for when, data in zip(("before", "after"), self._thumbnails[outcome.name], strict=True)
-            )
-            name = html.escape(printable(outcome.name))
+    def _page(self, outcomes: Sequence[Outcome]) -> str:
+        cards, counts = [], Counter(map(_found, outcomes))
+        shown = [outcome for outcome in outcomes if outcome.name in self._thumbnails]
+        for outcome in sorted(shown, key=lambda outcome: outcome.measures[1]):
+            name, (share, sure) = html.escape(printable(outcome.name)), outcome.measures
             caption = f"{name} &middot; {share:.2%} covered &middot; certainty {sure:.2f}"
+            pictures = self._thumbnails[outcome.name]
             cards.append(f'<figure tabindex="0"><figcaption>{caption}</figcaption>{pictures}</figure>')
-        lost = "".join(f"<li>{html.escape(str(outcome))}</li>" for outcome in failed)
-        counts = Counter(self._found(outcome) for outcome in outcomes)
+        lost = "".join(f"<li>{html.escape(str(outcome))}</li>" for outcome in outcomes if outcome.status == FAILED)
         skipped = f", {counts[SKIPPED]} skipped" if counts[SKIPPED] else ""
         head = f"{counts[FOUND]} pictures with occluders, {counts[UNTOUCHED]} without{skipped}, {counts[FAILED]} failed"
         return _PAGE.format(head=head, lost=f"<ul>{lost}</ul>" if lost else "", cards="\n".join(cards))
 
-    def _found(self, outcome: Outcome) -> str:
-        """FOUND, UNTOUCHED or FAILED, or SKIPPED where no report tells what a skipped picture was."""
-        if outcome.status == SKIPPED and outcome.name in self.measures:
-            return FOUND if self.measures[outcome.name][0] else UNTOUCHED
-        return FOUND if outcome.status == RESTORED else outcome.status
+
+def _found(outcome: Outcome) -> str:
+    """FOUND, UNTOUCHED or FAILED, or SKIPPED where no record tells what a skipped picture was."""
+    if outcome.status == SKIPPED and outcome.measures:
+        return FOUND if outcome.measures[0] else UNTOUCHED
+    return FOUND if outcome.status == RESTORED else outcome.status
 
 
 _PAGE = """<!doctype html>

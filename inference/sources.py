@@ -1,4 +1,4 @@
-"""What lies in a folder of photos, and whether its results have a place of their own."""
+"""What lies in a folder of photos and beside it, and whether its results have a place of their own."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import partial
 from pathlib import Path, PurePath
 
+import numpy as np
+
 from data.images import IMAGE_SUFFIXES
 from data.kinds import SUFFIXES, kind_of_file
+from data.masks import read_mask
 
 # What is written beside a result: its mask and its sheet, with its whole name in front, so that no two can meet.
 SIDE_FILES = MASK, SHEET = ".mask.png", ".compare.jpg"
@@ -128,6 +131,31 @@ def beside(target: Path, side: str) -> Path:
         mark = f"~{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]}{side}"
         name = os.fsencode(target.name)[: _LONGEST_NAME - len(mark)].decode(errors="ignore") + mark
     return target.with_name(name)
+
+
+def mask_in(folder: Path, name: Path) -> np.ndarray | None:
+    """The mask (uint8 [H, W], 1 = covered) that a person has made of a photo, by the photo's name below the source, or
+    None: `NAME.jpg.mask.png`, as --save-mask writes it, or `NAME.png`, in the photo's own sub-folder of `folder`.
+    """
+    for file in _mask_files(name):
+        if os.path.isfile(folder / file):  # Path.is_file raises an error at a name that is too long.
+            return read_mask(folder / file)
+    return None
+
+
+def masks_of_none(folder: Path, names: Iterable[Path]) -> list[Path]:
+    """The pictures below `folder` that are no mask of the photos `names`, nor results with their masks and sheets."""
+    known = set()
+    for name in names:
+        known.update(_mask_files(name))
+        if os.path.isfile(folder / beside(name, MASK)):
+            known.update((name, beside(name, SHEET)))
+    files = (Path(place, file).relative_to(folder) for place, _, files in os.walk(folder) for file in files)
+    return sorted(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES and file not in known)
+
+
+def _mask_files(name: Path) -> tuple[Path, Path]:
+    return beside(name, MASK), name.with_suffix(".png")
 
 
 def require_regular(path: Path) -> os.stat_result:

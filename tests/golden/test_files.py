@@ -152,7 +152,7 @@ def _stand_in(patch: pytest.MonkeyPatch, function: Callable[[np.ndarray], Restor
     """predict.py then takes `function` for a restorer, and loads no network."""
 
     class StandIn:
-        weights = engine = "a stand-in"
+        weights, engine = "a stand-in", "no engine"
 
         def __init__(self, *arguments: object, **options: object) -> None: ...
 
@@ -228,7 +228,7 @@ def test_a_run_tells_and_writes_what_it_did(golden, tmp_path, monkeypatch, capsy
     for run in ("first", "second"):
         code = predict.main([str(photos), str(tmp_path / "out"), "--save-mask", "--compare"])
         printed = capsys.readouterr()
-        said = printed.out.replace(str(tmp_path), "HERE").splitlines()
+        said = printed.out.replace(str(tmp_path), "HERE").replace(", no engine", "").splitlines()
         said = [re.sub(r"[0-9]+\.[0-9]+|[(][a-z/]+[.][a-z]+[)]", "N", line) for line in said]
         told = [line for line in printed.err.replace(str(tmp_path), "HERE").splitlines() if "failed:" in line]
         golden(f"files/run/{run}", {"code": code, "said": said, "failed": told})
