@@ -55,27 +55,22 @@ class Ended(NamedTuple):
     words: str
 
 
-def run_parallel(
-    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int, prepare: Callable[[], None] | None = None
-) -> Iterator[Result]:
+def run_parallel(function: Callable[[Task], Result], tasks: Sequence[Task], workers: int) -> Iterator[Result]:
     """Yields `function(task)` for every task, in the order of the tasks, computed by `workers` processes.
 
-    With one worker, or one task, everything happens in this process. `function` must be importable by name; `prepare`
-    is called once in each process that works, before its first task. An exception in a worker or in the caller, ctrl-C,
-    or closing the iterator kills the workers at once, and they end when this process is killed, so tasks must write
-    atomically. WorkerKilledError: a worker was killed.
+    With one worker, or one task, everything happens in this process. `function` must be importable by name. An
+    exception in a worker or in the caller, ctrl-C, or closing the iterator kills the workers at once, and they end when
+    this process is killed, so tasks must write atomically. WorkerKilledError: a worker was killed.
     """
     workers = min(workers, len(tasks))
     if workers <= 1:
-        if prepare is not None:
-            prepare()
         yield from map(function, tasks)
         return
     # Started afresh, not forked: a copy of a process with threads (a progress bar has one) may hang.
     context = multiprocessing.get_context("spawn")
     others = set(multiprocessing.active_children())
     try:
-        executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker, initargs=(prepare,))
+        executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
     except OSError as error:
         # Their locks lie in /dev/shm, which no message of the system names.
         raise WorkerKilledError(f"workers cannot share locks in /dev/shm ({error.strerror}); use --workers 1, "
@@ -95,14 +90,12 @@ def run_parallel(
         executor.shutdown(cancel_futures=True)
 
 
-def _begin_worker(prepare: Callable[[], None] | None) -> None:
+def _begin_worker() -> None:
     # Ctrl-C reaches the whole group; the parent alone answers it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # Processes share the processors already.
     cv2.setNumThreads(1)
-    if prepare is not None:
-        prepare()
 
 
 def _end_with_parent() -> None:

@@ -6,10 +6,8 @@ On the way a clean patch may get a hand or a head that no stored pair shows.
 from __future__ import annotations
 
 import multiprocessing
-import pickle
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, islice
@@ -47,8 +45,8 @@ class FreshOcclusion:
     def __init__(self, config: PasteConfig, largest_patch: int, placement: str = "patch") -> None:
         train, _ = split_sources(find_occluders(config.occluders or (CUTOUTS,)))
         if not train:
-            folders = ", ".join(config.occluders)
-            raise FileNotFoundError(f"data.paste.occluders: every occluder in {folders} is held out")
+            raise FileNotFoundError(
+                f"data.paste.occluders: every occluder in {', '.join(config.occluders)} is held out")
         self.choose = OccluderLibrary(train, round(largest_patch * _OCCLUDER_SIDE_PER_PATCH))
         self.pictures = WholePictures(train)
         self.config, self.style, self.placement = config, STYLES[config.style], placement
@@ -112,12 +110,9 @@ def make_loader(
 
     A batch is a dictionary of float32 tensors, `occluded` and `clean` [batch, 3, patch, patch] in [0, 1] and `mask`
     [batch, 1, patch, patch], and a list `name` of the files of occluded patches; workers change nothing in it.
-    Iterating raises `BadImageError` where a patch cannot be used, and `WorkerKilledError` where a worker was killed.
-
-    Raises:
-        ListError: the list of patches cannot be read.
-        ConfigError: the patches were prepared with another size or downscale than the config says.
-        FileNotFoundError: a folder of occluders to paste does not exist.
+    Iterating raises `BadImageError` where a patch cannot be used, and `WorkerKilledError` where a worker has ended.
+    `ListError`: no list of patches; `ConfigError`: they were prepared with another size or downscale than the config
+    says; `FileNotFoundError`: a folder of occluders to paste does not exist.
     """
     data, stages = config.data, config.train.stages
     if not data.whole:
@@ -164,7 +159,7 @@ def _made_by_workers(
                 how = signal.Signals(-process.exitcode).name if process.exitcode < 0 else "itself"
                 told = f"a data worker (process {process.pid}) has ended by {how}, as where memory runs out"
                 raise WorkerKilledError(f"{told}; go on with --auto-resume, perhaps with fewer data.workers") from error
-            if isinstance(batch, Exception):
+            if isinstance(batch, BadImageError):
                 raise batch
             if isinstance(batch, str):
                 raise WorkerKilledError(f"a data worker (process {process.pid}) has ended by {batch}")
@@ -183,24 +178,14 @@ def _work(dataset: PatchDataset, samples: Iterable[list[SampleKey]], pipe: Conne
     try:
         for keys in samples:
             pipe.send(dataset.batch(keys))
-    except Exception as error:
-        pipe.send(_carried(error))
-
-
-def _carried(error: Exception) -> Exception | str:
-    """The error, or its kind and words where it would not come out of the pipe as it went in."""
-    with suppress(Exception):  # Whatever that is, it is not what went wrong.
-        if type(pickle.loads(pickle.dumps(error))) is type(error):
-            return error
-    return f"{type(error).__name__}: {error}"
+    except BadImageError as error:
+        pipe.send(error)
+    except Exception as error:  # Not every kind would come out of the pipe as it went in.
+        pipe.send(f"{type(error).__name__}: {error}")
 
 
 def random_crop(pictures: Sequence[np.ndarray], size: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """The same random square of `size` pixels from every picture, height x width [x channels] of one size.
-
-    Raises:
-        ValueError: the pictures are smaller than the square.
-    """
+    """The same random square of `size` pixels from all pictures, height x width [x channels]; ValueError: too small."""
     height, width = pictures[0].shape[:2]
     if min(height, width) < size:
         raise ValueError(f"{width}x{height} pixels, too small for a patch of {size}x{size}")
@@ -214,12 +199,11 @@ def fit_whole(pictures: Sequence[np.ndarray], side: int, rng: np.random.Generato
     A batch has one shape, and most photographs are 4:3.
     """
     turns = int(rng.choice((1, 3)))
-    size = (side * 3 // 4 // 32 * 32, side)
-    fitted = []
+    size, fitted = (side * 3 // 4 // 32 * 32, side), []
     for picture in pictures:
         upright = np.rot90(picture, turns) if picture.shape[1] > picture.shape[0] else picture
-        small = cv2.resize(np.ascontiguousarray(upright) * (255 if picture.ndim == 2 else 1), size,
-                           interpolation=cv2.INTER_AREA)
+        values = np.ascontiguousarray(upright) * (255 if picture.ndim == 2 else 1)
+        small = cv2.resize(values, size, interpolation=cv2.INTER_AREA)
         fitted.append((small > 127).astype(np.uint8) if picture.ndim == 2 else small)
     return fitted
 

@@ -1,20 +1,38 @@
 """What an iteration is: its stage, learning rate, samples and their randomness, as pure functions of its number.
 
 Workers, resuming and the number of processes therefore change nothing: iteration 70,000 sees the same pixels whether
-the run came there in one go, in five sessions, with eight workers or with none.
+the run came there in one go, in five sessions, with eight workers or with none. `main` draws what a config makes of a
+run's iterations, without training, Paddle or data.
 """
 
 from __future__ import annotations
 
+import argparse
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import accumulate
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from configs.schema import ScheduleConfig, Stage
+from configs.load import load_config
+from configs.parsing import ConfigError
+from configs.schema import Config, ScheduleConfig, Stage
+from utils.command import DONE, command
+from utils.files import check_writable
+from utils.training.journal import draw_series
+
+_SCHEDULE = """Draws what a config makes of a run's iterations, without training, Paddle or data.
+
+    python -m utils.schedule configs/nafnet_phase2_msssim.yml
+    python -m utils.schedule configs/smoke.yml -o schedule.warmup=20 --out smoke.png
+
+Over the iterations, a plot each of the learning rate, the patch's side, the batch of each process and the weights of
+the loss's terms; dashed lines stand where a stage begins, and at restarts.
+"""
 
 # Separate streams of random numbers: the order of an epoch must not repeat what a sample draws.
 _EPOCH_STREAM, _SAMPLE_STREAM = 0, 1
@@ -86,12 +104,46 @@ def samples_at(
     if count < 1:
         raise ValueError("the list of patches is empty")
     number, stage = stage_at(iteration, stages)
-    before = sum(earlier.iterations * earlier.batch for earlier in stages[:number])
     first = sum(earlier.iterations for earlier in stages[:number])
-    samples_before = (before + (iteration - first) * stage.batch) * world
+    before = sum(earlier.iterations * earlier.batch for earlier in stages[:number]) + (iteration - first) * stage.batch
     keys = []
     for index in range(rank * stage.batch, (rank + 1) * stage.batch):
-        epoch, place = divmod(samples_before + index, count)
+        epoch, place = divmod(before * world + index, count)
         entry = int(_epoch_order(count, seed, epoch)[place])
         keys.append(SampleKey(entry, stage.patch, seed, iteration, index))
     return keys
+
+
+def series_of(config: Config) -> tuple[dict[str, list[tuple[float, float]]], dict[int, str]]:
+    """Name -> (iteration, value) of all that is drawn, and the words at the iterations where something begins."""
+    train, schedule = config.train, config.schedule
+    *starts, total = accumulate([0, *(stage.iterations for stage in train.stages)])
+    begins = {start: f"stage {number}" for number, start in enumerate(starts)}
+    for restart in schedule.restarts:
+        begins[restart] = f"{begins[restart]}, restart" if restart in begins else "restart"
+    # The last iteration before a change is drawn as well, so that steps are upright.
+    steps = {0, total - 1, *range(0, total, max(1, round(total / 2000)))}
+    steps |= {place for at in (*begins, schedule.warmup) for place in (at - 1, at) if 0 <= place < total}
+    places = sorted(steps)
+    stages = [stage_at(place, train.stages)[1] for place in places]
+    curves = {"learning rate": [lr_at(place, schedule, config.optimizer.learning_rate, total) for place in places],
+              "patch (pixels)": [stage.patch for stage in stages], "batch (patches)": [stage.batch for stage in stages],
+              **{f"weight of the loss {term.name}": [term.weight] * len(places) for term in config.loss}}  # fmt: skip
+    series = {name: list(zip(places, values, strict=True)) for name, values in curves.items()}
+    return series, dict(sorted(begins.items()))
+
+
+@command(ConfigError)
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser("python -m utils.schedule", description=_SCHEDULE,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("config", metavar="CONFIG", help="YAML file, see configs/README.md")
+    parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--out", type=Path, default="schedule.png", metavar="FILE.png", help="default: schedule.png")
+    options = parser.parse_args(arguments)
+    if options.out.suffix != ".png":
+        parser.error(f"{options.out}: the name must end in .png")
+    config = load_config(options.config, options.override)
+    check_writable(options.out)
+    draw_series(options.out, *series_of(config))
+    return DONE

@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = vars(parser.parse_args(arguments))
     out, workers = given.pop("out"), given.pop("workers")
     options = SetOptions(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
-    broken = make_set(options, out, workers, progress=True)
+    broken = make_set(options, out, workers)
     print(f"{out}: {options.groups} groups")
     for message in broken:
         print(f"broken source, another one was taken: {printable(message)}", file=sys.stderr)

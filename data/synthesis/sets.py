@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +31,7 @@ from data.synthesis.printed import WholePictures, print_on
 from data.synthesis.scenes import cut_strip, lay_on_desk, photograph
 from utils.child import run_parallel
 from utils.files import atomic_path, write_bytes, write_text
-from utils.machine import progress as telling
+from utils.machine import progress
 
 MANIFEST = "manifest.json"
 FOLDERS = tuple(f"train_data_{number}" for number in range(1, 6))
@@ -41,7 +41,6 @@ _QUALITY = 95
 _SAME_CUTOUT_PROBABILITY = 0.5
 # Sources that may be broken one after the other before it is given up.
 _TRIES = 20
-_maker: _PageMaker | None = None
 
 
 def _option(default: object, allowed: tuple | None, meaning: str) -> Any:
@@ -83,8 +82,8 @@ class SetOptions:
 class Sources(NamedTuple):
     """The files of the chosen subset; no pages where they are drawn."""
 
-    pages: list[Path]
-    occluders: list[OccluderEntry]
+    pages: tuple[Path, ...]
+    occluders: tuple[OccluderEntry, ...]
 
 
 class PageJob(NamedTuple):
@@ -98,10 +97,11 @@ class PageJob(NamedTuple):
 
 def find_sources(options: SetOptions) -> Sources:
     """The files that the options allow; FileNotFoundError: a folder is missing or empty, or the subset is."""
-    found = Sources(occluders.find_pages(options.pages), occluders.find_occluders(options.occluders or (CUTOUTS,)))
+    cutouts = occluders.find_occluders(options.occluders or (CUTOUTS,))
+    found = Sources(tuple(occluders.find_pages(options.pages)), tuple(cutouts))
     if options.subset == "all":
         return found
-    chosen = Sources(*(occluders.split_sources(files)[SUBSETS.index(options.subset)] for files in found))
+    chosen = Sources(*(tuple(occluders.split_sources(files)[SUBSETS.index(options.subset)]) for files in found))
     for name, before, after in zip(Sources._fields, found, chosen, strict=True):
         if before and not after:
             message = f"none of the {len(before)} {name} belongs to the subset {options.subset!r}; choose another"
@@ -122,7 +122,7 @@ def plan(options: SetOptions) -> list[PageJob]:
     return jobs
 
 
-def make_set(options: SetOptions, out: str | Path, workers: int = 1, progress: bool = False) -> list[str]:
+def make_set(options: SetOptions, out: str | Path, workers: int = 1) -> list[str]:
     """Writes a whole set, and returns a message for each source that could not be used.
 
     Annotation files and manifest come last: a folder without them is an unfinished set. FileExistsError: `out` holds
@@ -134,10 +134,9 @@ def make_set(options: SetOptions, out: str | Path, workers: int = 1, progress: b
         raise FileExistsError(f"{out}: is not empty; choose another folder, or delete this one first")
     for folder, name in itertools.product({job.folder for job in jobs}, ("gt", *KINDS)):
         (out / folder / name).mkdir(parents=True, exist_ok=True)
-    made = run_parallel(_work, jobs, workers, prepare=partial(_prepare, options, sources, out))
+    made = run_parallel(partial(_make_page, options, sources, out), jobs, workers)
     groups, broken, annotations = [], set(), defaultdict(str)
-    told = telling(made, "pages", len(jobs), unit="group", disable=not progress)
-    for job, (photos, messages) in zip(jobs, told, strict=True):
+    for job, (photos, messages) in zip(jobs, progress(made, "pages", len(jobs), unit="group"), strict=True):
         groups += photos
         broken.update(messages)
         for photo in photos:
@@ -150,94 +149,83 @@ def make_set(options: SetOptions, out: str | Path, workers: int = 1, progress: b
     return sorted(broken)
 
 
-def _prepare(*arguments: Any) -> None:
-    global _maker
-    _maker = _PageMaker(*arguments)
+# Each process keeps the cut-outs that it has decoded.
+_library = lru_cache(maxsize=1)(OccluderLibrary)
 
 
-def _work(job: PageJob) -> tuple[list[dict], list[str]]:
-    return _maker.make(job)
+def _make_page(options: SetOptions, sources: Sources, out: Path, job: PageJob) -> tuple[list[dict], list[str]]:
+    """Writes a clean page and its occluded photos; gives the manifest's entries and messages about bad sources."""
+    # Desks and printed people have random numbers of their own, so that a seed gives the same pages and occluders
+    # with and without them.
+    words = [options.seed, (*SUBSETS, "all").index(options.subset), job.number]
+    seeds = [np.random.SeedSequence(words, spawn_key=stream) for stream in ((), (1,), (2,))]
+    rng, *more = map(np.random.default_rng, seeds)
+    # The photo becomes a JPEG file anyway; twice would be once too often.
+    style, library, broken = replace(STYLES[options.style], jpeg_probability=0.0), _library(sources.occluders), []
+    page, page_source = _clean_page(options, sources, job.number, broken, rng, *more)
+    path, clean_bytes = out / job.folder / "gt" / f"{job.stem}.jpg", encode_image(page, ".jpg", quality=_QUALITY)
+    write_bytes(path, clean_bytes)
+    clean = read_rgb(path)
+    known, used = defaultdict(list), []
 
-
-class _PageMaker:
-    """Does the jobs of one process; holds the occluders that it has decoded."""
-
-    def __init__(self, options: SetOptions, sources: Sources, out: Path) -> None:
-        self.options, self.pages, self.out = options, sources.pages, out
-        # The photo becomes a JPEG file anyway; twice would be once too often.
-        self.style = replace(STYLES[options.style], jpeg_probability=0.0)
-        self.library = OccluderLibrary(sources.occluders)
-        self.pictures = WholePictures(sources.occluders)
-        self.people = WholePictures(sources.occluders, hands=self.library)
-
-    def make(self, job: PageJob) -> tuple[list[dict], list[str]]:
-        """Writes a clean page and its occluded photos; gives the manifest's entries and messages about bad sources."""
-        # Desks and printed people have random numbers of their own, so that a seed gives the same pages and occluders
-        # with and without them.
-        words = [self.options.seed, (*SUBSETS, "all").index(self.options.subset), job.number]
-        seeds = [np.random.SeedSequence(words, spawn_key=stream) for stream in ((), (1,), (2,))]
-        rng, *more = map(np.random.default_rng, seeds)
-        path, self.broken = self.out / job.folder / "gt" / f"{job.stem}.jpg", []
-        page_source = self._write_clean(job, path, rng, *more)
-        clean_bytes, clean = path.read_bytes(), read_rgb(path)
-        known, used = defaultdict(list), []
-
-        def choose(rng: Generator, kind: str) -> Occluder:
-            if known[kind] and rng.random() < _SAME_CUTOUT_PROBABILITY:
-                occluder = known[kind][int(rng.integers(len(known[kind])))]
-            else:
-                _, occluder = self._first_whole("cut-outs", partial(self.library, rng), itertools.repeat(kind))
-                known[kind].append(occluder)
-            used.append(occluder.source)
-            return occluder
-
-        groups, counts, share = [], Counter(), self.options.occluded
-        for photo in job.photos:
-            kind = "head" if rng.random() < self.style.head_probability else "hand"
-            name = f"{job.folder}/{kind}/{job.stem}_0_{counts[kind]:03d}"
-            counts[kind] += 1
-            used.clear()
-            content, mask = clean_bytes, np.zeros(clean.shape[:2], np.uint8)
-            # Every other photo where the share is a half; 0.1 x 10 has to count as 1 whatever the rounding.
-            if math.floor((photo + 1) * share + 1e-9) > math.floor(photo * share + 1e-9):
-                occluded, mask = paste(clean, choose, rng, self.style, kind=kind)
-                content = encode_like(clean_bytes, path.name, occluded, _QUALITY)
-            write_bytes(self.out / f"{name}.jpg", content)
-            with atomic_path(self.out / f"{name}.png") as temporary:
-                contest_mask_image(mask).save(temporary, "PNG", compress_level=6)
-            groups.append({"occluded": f"{name}.jpg", "page": page_source, "occluders": list(used),
-                           "covered": round(float(mask.mean()), 5)})  # fmt: skip
-        return groups, self.broken
-
-    def _write_clean(self, job: PageJob, path: Path, rng: Generator, desk_rng: Generator, people_rng: Generator) -> str:
-        """Writes the clean photo and returns the name of its source."""
-        options, long_side = self.options, self.options.long_side
-        print_it, on_desk = rng.random() < options.printed_photos, desk_rng.random() < options.desks
-        people = people_rng.random() < options.printed_people
-        if self.pages:
-            # Every page once, then all of them again; in place of a broken one any other.
-            turn, place = divmod(job.number, len(self.pages))
-            order = np.random.default_rng([options.seed, turn]).permutation(len(self.pages))
-            others = (rng.integers(len(self.pages)) for _ in itertools.count())
-            paths = (self.pages[index] for index in itertools.chain([order[place]], others))
-            source, page = self._first_whole("pages", read_rgb, paths)
+    def choose(rng: Generator, kind: str) -> Occluder:
+        if known[kind] and rng.random() < _SAME_CUTOUT_PROBABILITY:
+            occluder = known[kind][int(rng.integers(len(known[kind])))]
         else:
-            size = (round(long_side * rng.uniform(0.7, 0.78)), long_side)
-            page, source = draw_page(rng, *(size if rng.random() < 0.8 else size[::-1])), "drawn page"
-        page = print_on(page, self.pictures, rng) if print_it else page
-        if people:
-            # Cut first: what is cut off a strip afterwards would take printed people along.
-            page = print_on(cut_strip(page, rng), self.people, people_rng, pictures_alone=True)
-        page = photograph(page, rng, long_side)
-        page = lay_on_desk(page, desk_rng) if on_desk else page
-        write_bytes(path, encode_image(page, ".jpg", quality=_QUALITY))
-        return str(source)
+            _, occluder = _first_whole("cut-outs", partial(library, rng), itertools.repeat(kind), broken)
+            known[kind].append(occluder)
+        used.append(occluder.source)
+        return occluder
 
-    def _first_whole(self, what: str, read: Callable[[Any], Any], sources: Iterator[Any]) -> tuple[Any, Any]:
-        """The first source that `read` can read, and what it gives; broken ones are noted."""
-        for source in itertools.islice(sources, _TRIES):
-            try:
-                return source, read(source)
-            except BadImageError as error:
-                self.broken.append(str(error))
-        raise BadImageError(f"{_TRIES} {what} in a row are broken, the last one: {self.broken[-1]}")
+    groups, counts, share = [], Counter(), options.occluded
+    for photo in job.photos:
+        kind = "head" if rng.random() < style.head_probability else "hand"
+        name = f"{job.folder}/{kind}/{job.stem}_0_{counts[kind]:03d}"
+        counts[kind] += 1
+        used.clear()
+        content, mask = clean_bytes, np.zeros(clean.shape[:2], np.uint8)
+        # Every other photo where the share is a half; 0.1 x 10 has to count as 1 whatever the rounding.
+        if math.floor((photo + 1) * share + 1e-9) > math.floor(photo * share + 1e-9):
+            occluded, mask = paste(clean, choose, rng, style, kind=kind)
+            content = encode_like(clean_bytes, path.name, occluded, _QUALITY)
+        write_bytes(out / f"{name}.jpg", content)
+        with atomic_path(out / f"{name}.png") as temporary:
+            contest_mask_image(mask).save(temporary, "PNG", compress_level=6)
+        groups.append({"occluded": f"{name}.jpg", "page": page_source, "occluders": list(used),
+                       "covered": round(float(mask.mean()), 5)})  # fmt: skip
+    return groups, broken
+
+
+def _clean_page(options: SetOptions, sources: Sources, number: int, broken: list[str], rng: Generator,
+                desk_rng: Generator, people_rng: Generator) -> tuple[np.ndarray, str]:  # fmt: skip
+    """The clean photo of the page `number`, RGB uint8 height x width x 3, and the name of its source."""
+    long_side, people = options.long_side, people_rng.random() < options.printed_people
+    print_it, on_desk = rng.random() < options.printed_photos, desk_rng.random() < options.desks
+    if sources.pages:
+        # Every page once, then all of them again; in place of a broken one any other.
+        turn, place = divmod(number, len(sources.pages))
+        order = np.random.default_rng([options.seed, turn]).permutation(len(sources.pages))
+        others = (rng.integers(len(sources.pages)) for _ in itertools.count())
+        paths = (sources.pages[index] for index in itertools.chain([order[place]], others))
+        source, page = _first_whole("pages", read_rgb, paths, broken)
+    else:
+        size = (round(long_side * rng.uniform(0.7, 0.78)), long_side)
+        page, source = draw_page(rng, *(size if rng.random() < 0.8 else size[::-1])), "drawn page"
+    if print_it:
+        page = print_on(page, WholePictures(sources.occluders), rng)
+    if people:
+        # Cut first: what is cut off a strip afterwards would take printed people along.
+        pictures = WholePictures(sources.occluders, hands=_library(sources.occluders))
+        page = print_on(cut_strip(page, rng), pictures, people_rng, pictures_alone=True)
+    page = photograph(page, rng, long_side)
+    return lay_on_desk(page, desk_rng) if on_desk else page, str(source)
+
+
+def _first_whole(what: str, read: Callable, sources: Iterator, broken: list[str]) -> tuple[Any, Any]:
+    """The first source that `read` can read, and what it gives; what is wrong with others is added to `broken`."""
+    for source in itertools.islice(sources, _TRIES):
+        try:
+            return source, read(source)
+        except BadImageError as error:
+            broken.append(str(error))
+    raise BadImageError(f"{_TRIES} {what} in a row are broken, the last one: {broken[-1]}")

@@ -15,7 +15,6 @@ import pytest
 
 from utils.child import ChildError, WorkerKilledError, ask, run_child, run_parallel
 
-prepared = []
 
 
 def double(number):
@@ -30,14 +29,6 @@ def fail_on_three(number):
 
 def die(number):
     os.kill(os.getpid(), 9)
-
-
-def get_ready():
-    prepared.append("ready")
-
-
-def preparation(task):
-    return list(prepared)
 
 
 def about(order: list[str]) -> list:
@@ -67,12 +58,6 @@ def test_workers_that_cannot_share_locks_are_told_with_the_place(monkeypatch):
     monkeypatch.setattr("multiprocessing.context.BaseContext.SimpleQueue", refused)
     with pytest.raises(WorkerKilledError, match=r"in /dev/shm \(Read-only file system\); use --workers 1"):
         list(run_parallel(double, range(2), workers=2))
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_every_process_is_prepared_once_before_its_first_task(workers):
-    prepared.clear()
-    assert list(run_parallel(preparation, range(4), workers, get_ready)) == [["ready"]] * 4
 
 
 INTERRUPTED = """

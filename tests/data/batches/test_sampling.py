@@ -1,9 +1,9 @@
 """Stage, rate, samples and seed of an iteration: the write-up's numbers, nothing that depends on what came before."""
 
-from __future__ import annotations
-
 import math
 import random
+import subprocess
+import sys
 from collections import Counter
 
 import numpy as np
@@ -12,11 +12,12 @@ import pytest
 
 from configs.load import load_config
 from configs.schema import ScheduleConfig, Stage
-from data.batches.sampling import SampleKey, lr_at, samples_at, stage_at
+from data.batches.sampling import SampleKey, lr_at, samples_at, series_of, stage_at
+from data.images import read_rgb
 from utils.training.processes import seed_iteration
 
 STAGES = (Stage(iterations=6, batch=4, patch=64), Stage(iterations=5, batch=2, patch=128))
-WRITE_UP = load_config("configs/nafnet_phase1_l1.yml")
+WRITE_UP, PHASE_2 = load_config("configs/nafnet_phase1_l1.yml"), "configs/nafnet_phase2_msssim.yml"
 
 
 @pytest.mark.parametrize(
@@ -64,22 +65,19 @@ def test_the_same_place_gives_the_same_random_numbers_whatever_came_before():
     assert all(len(set(column)) == len(places) for column in zip(*drawn, strict=True))
 
 
-def batches(rank: int = 0, world: int = 1, stages: tuple[Stage, ...] = STAGES) -> list[list[SampleKey]]:
+def batches(rank=0, world=1, stages=STAGES):
     return [samples_at(iteration, stages, 10, 3, rank, world) for iteration in range(11)]
 
 
-def test_batch_and_patch_follow_the_stage() -> None:
+def test_batch_and_patch_follow_the_stage_and_every_epoch_shows_each_patch_once_in_another_order():
     assert [(len(keys), {key.patch for key in keys}) for keys in batches()] == [(4, {64})] * 6 + [(2, {128})] * 5
-
-
-def test_every_epoch_shows_each_patch_once_in_another_order() -> None:
     entries = [key.entry for keys in batches() for key in keys]
     epochs = [entries[first : first + 10] for first in (0, 10, 20)]
     assert all(Counter(epoch) == Counter(range(10)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 3
 
 
-def test_processes_share_what_one_process_would_see() -> None:
+def test_processes_share_what_one_process_would_see():
     doubled = tuple(Stage(iterations=s.iterations, batch=2 * s.batch, patch=s.patch) for s in STAGES)
     alone = batches(stages=doubled)
     first, second = batches(0, 2), batches(1, 2)
@@ -87,9 +85,34 @@ def test_processes_share_what_one_process_would_see() -> None:
     assert all(len(keys) == STAGES[0].batch for keys in first[:6])
 
 
-def test_randomness_depends_on_seed_iteration_and_index_only() -> None:
+def test_randomness_depends_on_seed_iteration_and_index_only():
     key = SampleKey(entry=5, patch=64, seed=3, iteration=7, index=1)
     numbers = key.generator().random(4).tolist()
     assert key._replace(entry=6, patch=128).generator().random(4).tolist() == numbers
     for change in ({"seed": 4}, {"iteration": 8}, {"index": 0}, {"iteration": 1, "index": 7}):
         assert key._replace(**change).generator().random(4).tolist() != numbers
+
+
+def test_the_curves_are_the_runs_and_what_begins_is_marked():
+    series, begins = series_of(load_config(PHASE_2, ["schedule.warmup=100"]))
+    assert list(series) == ["learning rate", "patch (pixels)", "batch (patches)", "weight of the loss charbonnier",
+                            "weight of the loss ms_ssim"]  # fmt: skip
+    curves = {name: dict(points) for name, points in series.items()}
+    rates = [curves["learning rate"][at] for at in (0, 183_999, 184_000)]
+    assert rates == pytest.approx([1e-6, 1e-5, 1e-4], rel=1e-3)
+    assert [curves["patch (pixels)"][at] for at in (0, 183_999, 184_000, 599_999)] == [192, 192, 256, 1024]
+    assert curves["batch (patches)"][599_999] == curves["weight of the loss ms_ssim"][0] == 1
+    assert begins[184_000] == "stage 1, restart"
+    assert (begins[408_000], begins[416_000]) == ("stage 3", "restart")
+
+
+def test_the_command_draws_without_paddle_and_names_what_is_wrong(tmp_path):
+    def run(*more):
+        code = "import runpy, sys; sys.modules['paddle'] = None; runpy.run_module('utils.schedule', None, '__main__')"
+        command = [sys.executable, "-c", code, PHASE_2, "--out", str(tmp_path / "a.png"), *more]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (run().returncode, run().stderr) == (0, "")
+    assert min(read_rgb(tmp_path / "a.png").shape[:2]) > 400
+    wrong = run("-o", "seed=x")
+    assert (wrong.returncode, wrong.stderr[:17]) == (2, "error: -o seed=x:")
