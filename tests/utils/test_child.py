@@ -16,7 +16,6 @@ import pytest
 from utils.child import ChildError, WorkerKilledError, ask, run_child, run_parallel
 
 
-
 def double(number):
     return 2 * number, os.getpid()
 
