@@ -7,12 +7,12 @@
     python -m paddle.distributed.launch --gpus 0,1 train.py -c configs/nafnet_phase1_l1.yml
 
 The run's folder (`output` in the config) receives config.yml, command.txt, metrics.jsonl, curves.png, checkpoints/,
-model_last.pdparams and model_best.pdparams; predict.py takes either of the last two. Ctrl-C and SIGTERM save a
-checkpoint first. A resumed run ends with the same weights, bit for bit, as one that was not interrupted, on the same
-machine with the same OMP_NUM_THREADS (on a GPU also with FLAGS_cudnn_deterministic=1).
+model_last.pdparams and model_best.pdparams; predict.py takes either of the last two. A resumed run ends with the same
+weights, bit for bit, as one that was not interrupted, on the same machine with the same OMP_NUM_THREADS (on a GPU also
+with FLAGS_cudnn_deterministic=1).
 
 Exit codes: 0 finished, 1 NaN or Inf, 2 a setting or file that is refused, or a disk or data worker that fails, 130 and
-143 stopped by ctrl-C and SIGTERM.
+143 stopped by ctrl-C and SIGTERM, which save a checkpoint first.
 """
 
 # ruff: noqa: E402 - ctrl-C is looked after first, and Paddle has to be started before anything else imports it
@@ -106,8 +106,8 @@ class Learner:
     def backward(self, batch: dict[str, Any]) -> dict[str, paddle.Tensor]:
         """Computes the gradients of one batch; returns the scalars loss, gradient_norm and every term of the loss."""
         result, restored, logit = batch["occluded"], None, None
+        told = not self.finds and self.network.mask_input
         with paddle.amp.auto_cast(enable=self.autocast is not None, dtype=self.autocast or "float16"):
-            told = not self.finds and self.network.mask_input
             output = self.forward(paddle.concat([result, batch["mask"]], axis=1) if told else result)
         if self.finds:
             logit = output.astype("float32")
@@ -127,8 +127,8 @@ class Learner:
 
     def step(self, iteration: int) -> float:
         """Changes the weights by the gradients and forgets those; returns the learning rate of this iteration."""
-        settings = self.config
-        rate = lr_at(iteration, settings.schedule, settings.optimizer.learning_rate, settings.train.iterations)
+        config = self.config
+        rate = lr_at(iteration, config.schedule, config.optimizer.learning_rate, config.train.iterations)
         self.optimizer.set_lr(rate)
         self.scaler.step(self.optimizer)
         self.scaler.update()
@@ -140,10 +140,8 @@ class Learner:
     def is_broken(self, scalars: dict[str, paddle.Tensor]) -> bool:
         """Whether the loss or the gradient cannot be trained on."""
         loss, gradient = (math.isfinite(float(scalars[name])) for name in ("loss", "gradient_norm"))
-        if loss and not gradient:
-            # Routine in fp16 as long as the loss scale can still come down, which the step does.
-            return float(np.asarray(self.scaler.state_dict().get("scale", 1)).item()) <= 1
-        return not loss
+        # A gradient is, routinely, in fp16 as long as the loss scale can still come down, which the step does.
+        return not (loss and (gradient or float(np.asarray(self.scaler.state_dict().get("scale", 1)).item()) > 1))
 
     def state(self) -> dict[str, Any]:
         """All of it as arrays and plain values, by the parameters' names in the network."""

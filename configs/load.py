@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, fields
 from functools import reduce
 from pathlib import Path
@@ -63,18 +63,17 @@ _Loader.add_implicit_resolver(
 )
 
 
-def load_config(path: str | os.PathLike[str], overrides: Iterable[str] = ()) -> Config:
+def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Config:
     """Reads a config file, its bases, and overrides such as `train.stages.0.batch=2`.
 
     FileNotFoundError for the file or a base, ConfigError for whatever is refused; it names the key, and the override
     that gave it, else the file with all of them.
     """
-    overrides = list(overrides)
+    given = {f"{text.partition('=')[0].strip()}.": f"-o {printable(text)[:80]}" for text in overrides}
     tree = override(_read_tree(Path(path), ()), overrides, "-o")
     try:
         return parse_config(tree)
     except ConfigError as error:
-        given = {f"{text.partition('=')[0].strip()}.": f"-o {printable(text)[:80]}" for text in overrides}
         key = f"{str(error).partition(':')[0]}."
         blamed = [words for name, words in given.items() if key.startswith(name) or name.startswith(key)]
         together = f"{os.fspath(path)}{' with ' if given else ''}{' '.join(given.values())}"

@@ -5,9 +5,9 @@
     restorer = uncover.Restorer(weights, device="cpu")   # for many photos, with options
     result = restorer(pixels)                            # RGB uint8 or uint16 [H, W, 3]
 
-The project's rooms (`inference`, `data`, `utils`, ...) import each other by these plain names. Other people's packages
-have such names too, so here the rooms are modules of `uncover._rooms`, and an `import` inside of them that names a room
-means that one: nothing of theirs stands on `sys.path` or under a plain name in `sys.modules`.
+The project's rooms (`inference`, `data`, `utils`, ...) import each other by plain names that other people's packages
+have too. So here they are modules of `uncover._rooms`, and an `import` inside of them that names a room means that one:
+nothing of theirs stands on `sys.path` or under a plain name in `sys.modules`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 __all__ = ["Restored", "Restorer", "__version__", "restore"]
 
-_HERE = Path(__file__).resolve().parent
 # Where it is installed the rooms lie below; in the repository they lie beside.
-ROOMS = _HERE / "_rooms" if (_HERE / "_rooms").is_dir() else _HERE.parent
+_HERE = Path(__file__).resolve().parent
+_ROOMS = _HERE / "_rooms" if (_HERE / "_rooms").is_dir() else _HERE.parent
 _PREFIX = f"{__name__}._rooms"
-_NAMES = {path.parent.name for path in ROOMS.glob("*/__init__.py")} | {path.stem for path in ROOMS.glob("*.py")}
+_NAMES = {path.parent.name for path in _ROOMS.glob("*/__init__.py")} | {path.stem for path in _ROOMS.glob("*.py")}
 _NAMES -= {__name__, "setup"}
 
 
@@ -50,16 +50,11 @@ def __getattr__(name: str) -> Any:
 
 
 def restore(image: Picture, mask: np.ndarray | None = None, **options: Any) -> Restored:
-    """Restores one picture.
+    """Restores one picture: the path of a file, RGB uint8 or uint16 [H, W, 3], or a Pillow image.
 
-    Args:
-        image: path of a picture file, RGB uint8 or uint16 [H, W, 3], or a Pillow image.
-        mask: [H, W], nonzero where the picture is covered: then nothing is looked for.
-        options: those of `Restorer`; the restorer is kept for the next picture with the same ones.
-
-    Returns:
-        What `Restorer` returns (`image`: RGB [H, W, 3] of the input's type, `mask`, `occluders`, `seconds`); it raises
-        that one's errors.
+    With a `mask` [H, W], nonzero where the picture is covered, nothing is looked for. `options` are `Restorer`'s, which
+    is kept for the next picture with the same ones; returns (`image`: RGB [H, W, 3] of the input's type, `mask`,
+    `occluders`, `seconds`) and raises what that does.
     """
     return _restorer(**options)(image, mask)
 
@@ -95,5 +90,5 @@ class _Finder:
 
 if _PREFIX not in sys.modules:
     sys.modules[_PREFIX] = _rooms = ModuleType(_PREFIX)
-    _rooms.__path__ = [str(ROOMS)]
+    _rooms.__path__ = [str(_ROOMS)]
     sys.meta_path.insert(0, _Finder)

@@ -14,63 +14,40 @@ ctrl-C; 141 the reader of standard output went away.
 from __future__ import annotations
 
 import argparse
-import importlib
 import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import NamedTuple
 from unittest.mock import patch
 
 import uncover
 
-
-class Command(NamedTuple):
-    """A command: the module whose main(arguments) it is, how that is started in the repository, what it does."""
-
-    module: str
-    script: str
-    does: str
-
-
-_ROOM = "uncover._rooms."
+# A command's name: the module whose main(arguments) it is, how that is started in the repository, what it does.
 COMMANDS = {
-    "restore": Command(f"{_ROOM}predict", "python predict.py", "removes what covers photographed documents"),
-    "serve": Command(f"{_ROOM}app", "python app.py", "a page to drop photos on, and the same by HTTP"),
-    "train": Command(f"{_ROOM}train", "python train.py", "trains a network as a config says"),
-    "synthesis": Command(f"{_ROOM}data.synthesis.__main__", "python -m data.synthesis", "makes photos to train on"),
-    "prepare": Command(f"{_ROOM}data_preparation", "python data_preparation.py", "cuts patches to train on"),
-    "list": Command(f"{_ROOM}generate_meta_info", "python generate_meta_info.py", "lists patches worth training on"),
-    "metrics": Command(f"{_ROOM}metrics.__main__", "python -m metrics", "measures results against the truth"),
-    "export": Command(f"{_ROOM}inference.export", "python -m inference.export", "writes weights as ONNX files"),
-    "convert": Command(f"{_ROOM}models.convert", "python -m models.convert", "brings in other people's weights"),
-    "doctor": Command(f"{_ROOM}inference.doctor", "python -m utils.doctor", "what this machine can do, what to mend"),
-    "completion": Command("", "", "prints what lets a shell complete commands, options, choices and files"),
+    "restore": ("predict", "python predict.py", "removes what covers photographed documents"),
+    "serve": ("app", "python app.py", "a page to drop photos on, and the same by HTTP"),
+    "train": ("train", "python train.py", "trains a network as a config says"),
+    "synthesis": ("data.synthesis.__main__", "python -m data.synthesis", "makes photos to train on"),
+    "prepare": ("data_preparation", "python data_preparation.py", "cuts patches to train on"),
+    "list": ("generate_meta_info", "python generate_meta_info.py", "lists patches worth training on"),
+    "metrics": ("metrics.__main__", "python -m metrics", "measures results against the truth"),
+    "export": ("inference.export", "python -m inference.export", "writes weights as ONNX files"),
+    "convert": ("models.convert", "python -m models.convert", "brings in other people's weights"),
+    "doctor": ("inference.doctor", "python -m utils.doctor", "what this machine can do, what to mend"),
+    "completion": ("", "", "prints what lets a shell complete commands, options, choices and files"),
 }
-
-
-def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
-    words = "\n".join(f"    {name:<12}{command.does}" for name, command in COMMANDS.items())
-    parser = argparse.ArgumentParser(
-        "uncover", "uncover [--version] COMMAND ...", f"{__doc__}\nCommands:\n\n{words}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
-    parser.add_argument("--version", action="version", version=f"uncover {uncover.__version__}")
-    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="one of those above")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="those of the command; --help tells them")
-    return parser.parse_args(arguments)
+_LAYOUT = argparse.RawDescriptionHelpFormatter
 
 
 def start(name: str, arguments: Sequence[str]) -> int:
     """Runs a command as its script would; its help tells of `uncover NAME`."""
-    command = COMMANDS[name]
     # What argparse takes for the name of the program.
     sys.argv = [f"uncover {name}", *arguments]
     if name == "completion":
         return completion(arguments)
-    module = importlib.import_module(command.module)
-    if module.__doc__:
-        module.__doc__ = re.sub(rf"{re.escape(command.script)}\b", f"uncover {name}", module.__doc__)
+    room, script, _ = COMMANDS[name]
+    module = uncover.room(room)
+    module.__doc__ = re.sub(rf"{re.escape(script)}\b", f"uncover {name}", module.__doc__ or "")
     return module.main(list(arguments))
 
 
@@ -81,8 +58,7 @@ def completion(arguments: Sequence[str]) -> int:
     uncover completion zsh > ~/.zfunc/_uncover          # a folder of fpath
     uncover completion fish > ~/.config/fish/completions/uncover.fish
     """
-    layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=completion.__doc__, formatter_class=layout)
+    parser = argparse.ArgumentParser(description=completion.__doc__, formatter_class=_LAYOUT)
     parser.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell that is to complete")
     shell = parser.parse_args(arguments).shell
     try:
@@ -92,12 +68,12 @@ def completion(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser("uncover")
     parser.add_argument("--version", action="store_true", help="tells the version")
     commands = parser.add_subparsers()
-    for name, command in COMMANDS.items():
+    for name, (_, _, does) in COMMANDS.items():
         # A main() makes its parser and parses at once; that is where it is stopped.
         parsing = patch.object(argparse.ArgumentParser, "parse_args", autospec=True, side_effect=SystemExit)
         with parsing as caught, suppress(SystemExit):
             start(name, [])
-        own = commands.add_parser(name, help=command.does, parents=[caught.call_args.args[0]], add_help=False)
+        own = commands.add_parser(name, help=does, parents=[caught.call_args.args[0]], add_help=False)
         for action in own._actions:
             if action.nargs != 0 and not action.choices:
                 action.complete = shtab.FILE
@@ -107,9 +83,15 @@ def completion(arguments: Sequence[str]) -> int:
 
 @uncover.room("utils.command").command()
 def main(arguments: Sequence[str] | None = None) -> int:
-    options = parse(arguments)
+    words, version = "\n".join(f"    {name:<12}{does}" for name, (_, _, does) in COMMANDS.items()), uncover.__version__
+    parser = argparse.ArgumentParser("uncover", "uncover [--version] COMMAND ...", f"{__doc__}\nCommands:\n\n{words}",
+                                     formatter_class=_LAYOUT)  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"uncover {version}")
+    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="one of those above")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, help="those of the command; --help tells them")
+    options = parser.parse_args(arguments)
     if "--version" in options.arguments:
-        print(f"uncover {uncover.__version__}")
+        print(f"uncover {version}")
         return 0
     return start(options.command, options.arguments)
 

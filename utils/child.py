@@ -1,16 +1,16 @@
 """Work in processes of their own: many tasks at once, or one question whose engine may crash.
 
 `run_parallel` shares tasks out. `ask` runs a function of this project in a fresh process, where memory and threads are
-its own; order and answer are JSON in files, so that nothing that libraries print gets between them. `run_child` runs
-any command and measures it. The last two tell a child's last words when it fails.
+its own; the answer is JSON in a file, so that nothing that libraries print gets into it. `run_child` runs any command
+and measures it. The last two tell a child's last words when it fails.
 """
 
 from __future__ import annotations
 
-import importlib
 import json
 import multiprocessing
 import os
+import pkgutil
 import signal
 import subprocess
 import sys
@@ -68,7 +68,6 @@ def run_parallel(function: Callable[[Task], Result], tasks: Sequence[Task], work
         return
     # Started afresh, not forked: a copy of a process with threads (a progress bar has one) may hang.
     context = multiprocessing.get_context("spawn")
-    others = set(multiprocessing.active_children())
     try:
         executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
     except OSError as error:
@@ -78,41 +77,50 @@ def run_parallel(function: Callable[[Task], Result], tasks: Sequence[Task], work
     try:
         yield from executor.map(function, tasks)
     except BrokenProcessPool as error:
-        raise WorkerKilledError(
-            "a worker process was killed, most often for lack of memory; use fewer --workers and run again"
-        ) from error
+        raise WorkerKilledError("a worker process was killed, most often for lack of memory; use fewer --workers and "
+                                "run again") from error
     except BaseException:
         # Workers do not hear ctrl-C: who stops would wait for their tasks, and who presses it twice for ever.
-        for process in set(multiprocessing.active_children()) - others:
-            process.kill()
+        kill_workers()
         raise
     finally:
         executor.shutdown(cancel_futures=True)
 
 
 def _begin_worker() -> None:
-    # Ctrl-C reaches the whole group; the parent alone answers it.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    leave_stopping_to_parent()
     # Processes share the processors already.
     cv2.setNumThreads(1)
 
 
+def leave_stopping_to_parent() -> None:
+    """Makes a worker of `multiprocessing` deaf to SIGINT and SIGTERM, which a terminal or a scheduler sends to all of a
+    job; it ends when its parent kills it, and with its parent, however that ends.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
 def _end_with_parent() -> None:
-    """Otherwise who works for a process that was killed would wait for its next task for ever."""
     multiprocessing.parent_process().join()
     os._exit(1)
 
 
+def kill_workers() -> None:
+    """For the end of a process with such workers (`atexit`): Python would send them SIGTERM, and wait for ever."""
+    for child in multiprocessing.active_children():
+        child.kill()
+
+
 def run_child(
-    command: Sequence[str], folder: Path, environment: Mapping[str, str], limit: float = LONGEST_SECONDS
+    command: Sequence[str], folder: str | Path, environment: Mapping[str, str], limit: float = LONGEST_SECONDS
 ) -> Ended:
     """Runs a command in `folder` to its end; ChildError for another exit code than 0, a signal, or `limit` seconds."""
     start = time.perf_counter()
     with tempfile.TemporaryFile() as output:
-        process = subprocess.Popen(
-            command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-        )
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output,
+                                   stderr=subprocess.STDOUT)  # fmt: skip
         # Ended by its number: asking `process` would take its end away from wait4.
         guard = threading.Timer(limit, os.kill, (process.pid, signal.SIGKILL))
         guard.start()
@@ -142,17 +150,13 @@ def ask(function: str, order: Any, **environment: str) -> Any:
     Order and answer are JSON values; `environment` is set beside this process's. ChildError: the function raised (the
     message is the last line of the traceback), or its process was ended.
     """
-    with tempfile.TemporaryDirectory(prefix="uncover-") as name:
-        folder = Path(name)
-        write_text(folder / "order.json", json.dumps(order))
-        # Found wherever this process was started.
-        paths = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-        command = [sys.executable, "-m", "utils.child", function]
+    # Found wherever this process was started.
+    paths = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", "utils.child", function, json.dumps(order)]
+    with tempfile.TemporaryDirectory(prefix="uncover-") as folder:
         run_child(command, folder, {**os.environ, "PYTHONPATH": paths, **environment})
-        return json.loads((folder / "answer.json").read_text("utf-8"))
+        return json.loads(Path(folder, "answer.json").read_text("utf-8"))
 
 
 if __name__ == "__main__":
-    asked_module, _, asked_name = sys.argv[1].partition(":")
-    asked = getattr(importlib.import_module(asked_module), asked_name)
-    write_text("answer.json", json.dumps(asked(json.loads(Path("order.json").read_text("utf-8")))))
+    write_text("answer.json", json.dumps(pkgutil.resolve_name(sys.argv[1])(json.loads(sys.argv[2]))))

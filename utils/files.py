@@ -32,39 +32,36 @@ _ABANDONED_SECONDS = 10.0
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 # NumPy 1 and 2 keep the functions that rebuild arrays in private modules of different names.
 _ARRAYS = {("numpy", "dtype"): np.dtype, ("numpy", "ndarray"): np.ndarray, ("_codecs", "encode"): codecs.encode}
-for _core in ("core", "_core"):
-    for _module, _rebuild in (("multiarray", np.zeros(1).__reduce__()[0]),
-                              ("multiarray", np.float64(0).__reduce__()[0]),
-                              ("numeric", np.zeros(1).__reduce_ex__(5)[0])):  # fmt: skip
-        _ARRAYS[f"numpy.{_core}.{_module}", _rebuild.__name__] = _rebuild
+for _rebuild in (np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0], np.zeros(1).__reduce_ex__(5)[0]):
+    for _module in ("core.multiarray", "_core.multiarray", "core.numeric", "_core.numeric"):
+        _ARRAYS[f"numpy.{_module}", _rebuild.__name__] = _rebuild
 
 
 @contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary path beside `path`; renames it into place when the block succeeds, else removes it.
 
-    The temporary name keeps the suffix (writers choose a format by it), starts with a dot and is that of this process
-    and thread. Missing parent folders are created. A link stays, and what it leads to is replaced. What is no file,
-    such as a pipe or a device, and what a standard stream goes to cannot be replaced: there `path` itself is yielded.
-    An `OSError` of the block names `path`.
+    The temporary name is this process's and thread's, starts with a dot and keeps the suffix (writers choose a format
+    by it). Folders are created. A link stays, and what it leads to is replaced. What cannot be replaced (a pipe,
+    a device, where a standard stream goes) is yielded itself. An `OSError` of the block names `path`.
     """
     named = path = Path(path)
-    straight = _is_written_into(path)
-    if not straight:
-        path = Path(os.path.realpath(path)) if path.is_symlink() else path
-        make_folder(path.parent)
+    if _is_written_into(path):
+        with naming(path):
+            yield path
+        return
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
+    make_folder(path.parent)
     # A name may be as long as the file system allows, so the temporary one must not grow with it.
     mark = abs(hash((path.name, threading.get_ident())))
-    temporary = path if straight else path.with_name(f".{os.getpid()}-{mark:x}.tmp{path.suffix}")
+    temporary = path.with_name(f".{os.getpid()}-{mark:x}.tmp{path.suffix}")
     try:
         with naming(named, temporary):
             yield temporary
-            if not straight:
-                os.replace(temporary, path)
+            os.replace(temporary, path)
     except BaseException:
-        if not straight:
-            with suppress(OSError):
-                temporary.unlink()
+        with suppress(OSError):
+            temporary.unlink()
         raise
 
 
@@ -158,13 +155,11 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> list[Path]:
     for place, _, names in os.walk(folder):
         for name in names:
             match, path = _TEMPORARY.fullmatch(name), Path(place, name)
-            if match is None or _is_running(int(match[1])):
-                continue
-            # Its writer may have renamed it in between.
-            with suppress(FileNotFoundError):
-                if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
-                    path.unlink()
-                    removed.append(path)
+            if match and not _is_running(int(match[1])):
+                with suppress(FileNotFoundError):  # Its writer may have renamed it in between.
+                    if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                        path.unlink()
+                        removed.append(path)
     return removed
 
 

@@ -17,10 +17,9 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-# What Paddle prints at every import as soon as it may use more than one thread.
-_SERMON = ("WARNING: OMP_NUM_THREADS set to", "PLEASE USE OMP_NUM_THREADS WISELY")
 # Of the memory that is available, this much may be planned with; the rest is for everything else that runs.
 SHARE = 0.7
+_SECONDS_BETWEEN_LINES = 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -60,7 +59,9 @@ def start_paddle(threads: int | None = None) -> int:
             import paddle  # noqa: F401
     finally:
         del stream.write
-        stream.write("".join(line for line in "".join(printed).splitlines(True) if not line.startswith(_SERMON)))
+        # At every import where it may use more than one thread.
+        sermon = ("WARNING: OMP_NUM_THREADS set to", "PLEASE USE OMP_NUM_THREADS WISELY")
+        stream.write("".join(line for line in "".join(printed).splitlines(True) if not line.startswith(sermon)))
         # Paddle takes over the root logger, through which this project's own warnings go as plain sentences.
         logging.root.handlers[:] = handlers
         logging.root.setLevel(level)
@@ -78,8 +79,7 @@ def resolve_device(name: str = "auto") -> str:
     import paddle
 
     device = "cpu" if name == "cpu" else gpu_named(name)
-    problem = None if name == "cpu" else gpu_problem(device)
-    if problem is not None:
+    if device != "cpu" and (problem := _gpu_problem(device)):
         if name != "auto":
             raise DeviceError(f"device {name}: {problem}; use --device cpu to run without it")
         if paddle.is_compiled_with_cuda():
@@ -107,7 +107,7 @@ def gpu_shows() -> bool:
     return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
 
 
-def gpu_problem(device: str) -> str | None:
+def _gpu_problem(device: str) -> str | None:
     """Why `device` ("gpu:INDEX") cannot be used, or None when a convolution there gives the right numbers."""
     import paddle
 
@@ -117,9 +117,12 @@ def gpu_problem(device: str) -> str | None:
     if index >= count:
         return f"{device} is not there, {count} GPU(s) found (is the driver loaded, is CUDA_VISIBLE_DEVICES right?)"
     before = paddle.device.get_device()
+    # Small whole numbers, which every order of sums gives alike.
+    image = (np.arange(64, dtype=np.float32) % 7).reshape(1, 1, 8, 8)
+    expected = np.lib.stride_tricks.sliding_window_view(image[0, 0], (3, 3)).sum((2, 3))
     try:
         paddle.device.set_device(device)
-        error = _convolution_error()
+        result = paddle.nn.functional.conv2d(paddle.to_tensor(image), paddle.ones([1, 1, 3, 3])).numpy()[0, 0]
     except Exception as failure:
         # Paddle puts a C++ traceback first and its reason on the line that begins with its own name for the error.
         lines = [line.strip() for line in str(failure).splitlines() if line.strip(" -")]
@@ -127,19 +130,10 @@ def gpu_problem(device: str) -> str | None:
         return f"a convolution on {device} failed ({type(failure).__name__}: {reason})"
     finally:
         paddle.device.set_device(before)
+    error = np.abs(result - expected).max()
     if not error < 1e-2:
         return f"a convolution on {device} gave wrong numbers (off by {error:g}): this build has no kernels for it"
     return None
-
-
-def _convolution_error() -> float:
-    """Largest error of a 3x3 convolution on the current device; its input and answer are small whole numbers."""
-    import paddle
-
-    image = (np.arange(64, dtype=np.float32) % 7).reshape(1, 1, 8, 8)
-    result = paddle.nn.functional.conv2d(paddle.to_tensor(image), paddle.ones([1, 1, 3, 3])).numpy()[0, 0]
-    expected = np.lib.stride_tricks.sliding_window_view(image[0, 0], (3, 3)).sum((2, 3))
-    return float(np.abs(result - expected).max())
 
 
 def progress(*arguments: Any, unit: str, **options: Any) -> tqdm:
@@ -147,11 +141,8 @@ def progress(*arguments: Any, unit: str, **options: Any) -> tqdm:
     if sys.stderr.isatty():
         return tqdm(*arguments, file=sys.stderr, unit=unit, **options)
     units = f"{unit}es" if unit.endswith("ch") else f"{unit}s"
-    return _Lines(*arguments, file=sys.stderr, unit=units, bar_format=_LINE, **options)
-
-
-_LINE = "{desc} {n_fmt} of {total_fmt} {unit}, {elapsed} gone, {remaining} to go{postfix}"
-_SECONDS_BETWEEN_LINES = 10.0
+    line = "{desc} {n_fmt} of {total_fmt} {unit}, {elapsed} gone, {remaining} to go{postfix}"
+    return _Lines(*arguments, file=sys.stderr, unit=units, bar_format=line, **options)
 
 
 class _Lines(tqdm):
@@ -177,9 +168,8 @@ class _Lines(tqdm):
 
 
 def available_bytes(root: str = "/") -> int | None:
-    """Bytes that this process may still take, by the machine and by its control groups (versions 1 and 2).
-
-    None where the system does not tell (anything but Linux). `root` is where `proc` and `sys` are mounted.
+    """Bytes that this process may still take, by the machine and by its control groups (versions 1 and 2); None where
+    the system does not tell (anything but Linux). `root` is where `proc` and `sys` are mounted.
     """
     base = Path(root)
     known = [int(line.split()[1]) * 1024 for line in _lines(base / "proc/meminfo") if line.startswith("MemAvailable:")]

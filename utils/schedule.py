@@ -1,4 +1,4 @@
-"""`python -m utils.schedule` opens `data.batches.sampling`, which stands in a room above since it asks the sampling."""
+"""`python -m utils.schedule` opens `data.batches.sampling`, in a room above this one."""
 
 import importlib
 import sys

@@ -5,6 +5,7 @@ On the way a clean patch may get a hand or a head that no stored pair shows.
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,8 +27,7 @@ from data.masks import read_mask
 from data.synthesis.occluders import CUTOUTS, OccluderLibrary, find_occluders, split_sources
 from data.synthesis.paste import STYLES, paste
 from data.synthesis.printed import WholePictures, print_on
-from utils.child import WorkerKilledError
-from utils.training.processes import kill_workers_at_exit, leave_stopping_to_parent
+from utils.child import WorkerKilledError, kill_workers, leave_stopping_to_parent
 
 # What covers a patch is filled: (occluded RGB uint8 [h, w, 3], mask uint8 [h, w]) -> (filled, mask of what was filled).
 Fill = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -140,7 +140,7 @@ def _made_by_workers(
     dataset: PatchDataset, samples: Callable[[int], list[SampleKey]], iterations: range, workers: int
 ) -> Iterator[tuple[list[np.ndarray], list[str]]]:
     """The batches of all `iterations`; the first of `workers` processes makes every `workers`-th of them, and so on."""
-    kill_workers_at_exit()
+    atexit.register(kill_workers)
     # Forked: a fresh process would spend seconds on importing Paddle, and hold it once more.
     context, team = multiprocessing.get_context("fork"), []
     try:

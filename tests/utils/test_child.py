@@ -21,18 +21,16 @@ def double(number):
 
 
 def fail_on_three(number):
-    if number == 3:
-        raise KeyError("three")
-    return number
+    return {1: 1, 2: 2}[number]
 
 
 def die(number):
     os.kill(os.getpid(), 9)
 
 
-def about(order: list[str]) -> list:
+def about(name: str) -> list:
     sys.stdout.write("what a library prints is no answer")
-    return [os.getpid(), os.environ[order[0]]]
+    return [os.getpid(), os.environ[name]]
 
 
 def test_results_come_in_the_order_of_the_tasks_from_other_processes_if_they_pay():
@@ -43,23 +41,22 @@ def test_results_come_in_the_order_of_the_tasks_from_other_processes_if_they_pay
         assert list(run_parallel(double, tasks, workers)) == [(2 * task, os.getpid()) for task in tasks]
 
 
-def test_an_error_in_a_worker_and_a_killed_worker_reach_the_caller():
-    with pytest.raises(KeyError, match="three"):
-        list(run_parallel(fail_on_three, range(6), workers=2))
-    with pytest.raises(WorkerKilledError, match="--workers"):
-        list(run_parallel(die, range(2), workers=2))
-
-
-def test_workers_that_cannot_share_locks_are_told_with_the_place(monkeypatch):
+@pytest.mark.parametrize(("function", "error", "words"), [
+    (fail_on_three, KeyError, "3"), (die, WorkerKilledError, "--workers"),
+    (None, WorkerKilledError, r"in /dev/shm \(Read-only file system\); use --workers 1")])  # fmt: skip
+def test_an_error_in_a_worker_a_killed_worker_and_locks_that_cannot_be_shared_reach_the_caller(
+    monkeypatch, function, error, words
+):
     def refused(context):
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr("multiprocessing.context.BaseContext.SimpleQueue", refused)
-    with pytest.raises(WorkerKilledError, match=r"in /dev/shm \(Read-only file system\); use --workers 1"):
-        list(run_parallel(double, range(2), workers=2))
+    if function is None:
+        monkeypatch.setattr("multiprocessing.context.BaseContext.SimpleQueue", refused)
+    with pytest.raises(error, match=words):
+        list(run_parallel(function or double, range(1, 6), workers=2))
 
 
-INTERRUPTED = """
+POOL = """
 import time
 from pathlib import Path
 from utils.child import run_parallel
@@ -72,11 +69,30 @@ if __name__ == "__main__":
     for _ in run_parallel(sleep, ["begun-1", "begun-2", "begun-3"], workers=2):
         pass
 """
+# As the data workers of a training are.
+FORKED = """
+import atexit, multiprocessing, os, signal, time
+from pathlib import Path
+from utils.child import kill_workers, leave_stopping_to_parent
+
+def sleep(name):
+    leave_stopping_to_parent()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        os.kill(os.getpid(), number)
+    Path(name).touch()
+    time.sleep(600)
+
+atexit.register(kill_workers)
+for name in ("begun-1", "begun-2"):
+    multiprocessing.get_context("fork").Process(target=sleep, args=(name,), daemon=True).start()
+time.sleep(600)
+"""
 
 
+@pytest.mark.parametrize("program", [POOL, FORKED])
 @pytest.mark.parametrize("ending", ["ctrl-C twice", "kill -9"])
-def test_the_workers_end_at_once_with_the_work(ending, tmp_path):
-    (tmp_path / "program.py").write_text(INTERRUPTED)
+def test_the_workers_end_at_once_with_the_work(program, ending, tmp_path):
+    (tmp_path / "program.py").write_text(program)
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     process = subprocess.Popen([sys.executable, "program.py"], cwd=tmp_path, env=environment, start_new_session=True,
                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # fmt: skip
@@ -102,11 +118,11 @@ def test_the_workers_end_at_once_with_the_work(ending, tmp_path):
 def test_a_function_answers_in_another_process_wherever_this_one_was_started(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert ask("utils.files:printable", "é\n") == "é\\n"
-    pid, variable = ask("tests.utils.test_child:about", ["FROM_THE_TEST"], FROM_THE_TEST="ü")
+    pid, variable = ask("tests.utils.test_child:about", "FROM_THE_TEST", FROM_THE_TEST="ü")
     assert pid != os.getpid()
     assert variable == "ü"
     with pytest.raises(ChildError, match=r"^ended with code 1: KeyError: 'NOBODY_SET_THIS'$"):
-        ask("tests.utils.test_child:about", ["NOBODY_SET_THIS"])
+        ask("tests.utils.test_child:about", "NOBODY_SET_THIS")
 
 
 @pytest.mark.parametrize(
@@ -115,18 +131,14 @@ def test_a_function_answers_in_another_process_wherever_this_one_was_started(mon
         ("kill -SEGV $$", "ended by SIGSEGV"),
         ("echo first; echo 'the reason' >&2; exit 3", "ended with code 3: the reason"),
         ("exit 3", "ended with code 3"),
+        ("echo asleep; exec sleep 60", "ended because it had not come to an end after 0.5 seconds: asleep"),
     ],
 )
-def test_a_process_that_dies_is_no_end_of_this_one(script, said, tmp_path):
+def test_a_process_that_dies_or_hangs_is_no_end_of_this_one(script, said, tmp_path):
     with pytest.raises(ChildError) as told:
-        run_child(["/bin/sh", "-c", script], tmp_path, {**os.environ})
+        run_child(["/bin/sh", "-c", script], tmp_path, {**os.environ}, limit=0.5 if "asleep" in script else 60)
     assert str(told.value) == said
-    assert told.value.words == ("first\nthe reason\n" if "reason" in script else "")
-
-
-def test_a_process_that_hangs_is_ended_and_says_so(tmp_path):
-    with pytest.raises(ChildError, match=r"^ended because it had not come to an end after 0\.5 seconds: asleep$"):
-        run_child(["/bin/sh", "-c", "echo asleep; exec sleep 60"], tmp_path, {**os.environ}, limit=0.5)
+    assert told.value.words == {"reason": "first\nthe reason\n", "asleep": "asleep\n"}.get(said.split()[-1], "")
 
 
 def test_a_process_that_ends_well_is_measured(tmp_path):

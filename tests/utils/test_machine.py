@@ -27,35 +27,30 @@ def run(program: str, threads: str | None = None) -> subprocess.CompletedProcess
 
 
 @pytest.mark.parametrize(
-    ("said", "asked", "expected"),
-    [(None, "", str(available_cores())), ("3", "", "3"), ("many", "", "1"), ("2", "3", "3")],
-)
-def test_paddle_starts_quietly_with_all_cores_or_what_the_user_says(said, asked, expected):
-    program = f"""
+    ("said", "asked", "expected", "level"),
+    [(None, "", str(available_cores()), ""), ("3", "", "3", "level=logging.INFO, format='%(message)s'"),
+     ("many", "", "1", ""), ("2", "3", "3", "")],
+)  # fmt: skip
+def test_paddle_starts_quietly_with_all_cores_or_what_the_user_says_and_leaves_the_log_alone(
+    said, asked, expected, level
+):
+    finished = run(f"""
+import logging
+if {level!r}:
+    logging.basicConfig({level})
 from utils.machine import start_paddle
 threads = start_paddle({asked})
 import gzip, numpy, os, paddle
 assert gzip.decompress(gzip.compress(b"x" * 99)) == b"x" * 99
 numpy.random.default_rng(0).random()
 print(threads, os.environ["OMP_NUM_THREADS"], float(paddle.ones([2, 2]).sum().item()))
-"""
-    finished = run(program, said)
-    assert finished.stdout.split() == [expected, expected, "4.0"]
-    assert "WISELY" not in finished.stderr
-    assert "ccache" not in finished.stderr
-
-
-@pytest.mark.parametrize("level", ["", "logging.basicConfig(level=logging.INFO, format='%(message)s')"])
-def test_warnings_of_this_project_arrive_as_plain_sentences_and_at_the_level_that_was_set(level):
-    lines = run(f"""
-import logging
-{level}
-from utils.machine import start_paddle
-start_paddle()
 logging.getLogger("utils.training.checkpoint").warning("one is damaged")
 logging.getLogger("paddle.base.io").warning("paddle has a word")
 logging.getLogger("inference").info("by the way")
-""").stderr.splitlines()
+""", said)  # fmt: skip
+    assert finished.stdout.split() == [expected, expected, "4.0"]
+    lines = finished.stderr.splitlines()
+    assert not [line for line in lines if "WISELY" in line or "ccache" in line]
     assert lines.count("one is damaged") == 1
     assert any(line.endswith("paddle has a word") for line in lines)
     assert lines.count("by the way") == bool(level)
@@ -87,10 +82,9 @@ def test_in_a_log_progress_is_whole_lines_now_and_then_and_the_last():
     assert told.stdout == "a word between\n"
 
 
-@pytest.mark.parametrize("no_color", ["", "1"])
-def test_on_a_terminal_progress_is_a_bar_without_colours(no_color):
+def test_on_a_terminal_progress_is_a_bar_without_colours():
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm-256color", "NO_COLOR": no_color}
+    environment = {**os.environ, "TERM": "xterm-256color"}
     subprocess.run([sys.executable, "-c", COUNT], cwd=ROOT, env=environment, stdout=theirs, stderr=theirs, check=True)
     told = os.read(ours, 100_000).decode()
     os.close(ours)
@@ -100,22 +94,18 @@ def test_on_a_terminal_progress_is_a_bar_without_colours(no_color):
     assert not re.search(r"\x1b\[[0-9;]*m", told)
 
 
-def test_a_cpu_build_falls_back_quietly_for_auto_and_says_why_for_gpu(monkeypatch, caplog):
-    monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: False)
-    assert resolve_device("auto") == resolve_device("cpu") == "cpu"
-    assert caplog.text == ""
-    with pytest.raises(DeviceError, match="CPU build"):
-        resolve_device("gpu")
-
-
-def test_a_working_gpu_is_taken_and_one_that_is_not_there_is_named(pretend_gpu, caplog):
-    assert machine._convolution_error() == 0
-    assert resolve_device("auto") == pretend_gpu[-1] == "gpu:0"
-    assert resolve_device("gpu:0") == "gpu:0"
+@pytest.mark.parametrize(("cuda", "auto", "asked", "words"), [
+    (False, "cpu", "gpu", "CPU build"), (True, "gpu:0", "gpu:3", "gpu:3 is not there, 1 GPU")])  # fmt: skip
+def test_a_working_gpu_is_taken_and_what_is_not_there_is_told_to_who_asks_for_it(
+    pretend_gpu, monkeypatch, caplog, cuda, auto, asked, words
+):
+    monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: cuda)
+    assert resolve_device("auto") == pretend_gpu[-1] == auto
+    assert resolve_device(auto) == auto
     assert resolve_device("cpu") == "cpu"
     assert caplog.text == ""
-    with pytest.raises(DeviceError, match="gpu:3 is not there, 1 GPU"):
-        resolve_device("gpu:3")
+    with pytest.raises(DeviceError, match=words):
+        resolve_device(asked)
 
 
 @pytest.mark.parametrize("answer", ["wrong", "nan", "raises"])

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 import paddle
+from paddle.nn import Layer
+from paddle.optimizer import Optimizer
 
 from utils.files import array_fault, load_tree, save_tree, set_tensors
 from utils.training import CheckpointError
@@ -43,15 +45,13 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
     return tree["state"]
 
 
-def optimizer_arrays(optimizer: paddle.optimizer.Optimizer, network: paddle.nn.Layer) -> dict[str, dict[str, Any]]:
+def optimizer_arrays(optimizer: Optimizer, network: Layer) -> dict[str, dict[str, Any]]:
     """What the optimiser keeps, as {parameter: {"moment1": array, ...}}; nothing before the first step."""
     return {name: {kind: tensor.numpy() for kind, tensor in each.items()}
             for name, each in _optimizer_tensors(optimizer, network).items()}
 
 
-def load_optimizer_arrays(
-    optimizer: paddle.optimizer.Optimizer, network: paddle.nn.Layer, arrays: dict[str, dict[str, np.ndarray]]
-) -> None:
+def load_optimizer_arrays(optimizer: Optimizer, network: Layer, arrays: dict[str, dict[str, np.ndarray]]) -> None:
     """Puts them into an optimiser that has not stepped yet; ValueError lists what does not fit."""
     # Paddle allocates the state in the first step. This one, at a rate of zero, leaves every parameter as it is.
     rate = optimizer.get_lr()
@@ -62,16 +62,13 @@ def load_optimizer_arrays(
     optimizer.step()
     optimizer.clear_grad()
     optimizer.set_lr(rate)
-    tensors, arrays = (
-        {f"{name}.{kind}": value for name, kept in nested.items() for kind, value in kept.items()}
-        for nested in (_optimizer_tensors(optimizer, network), arrays)
-    )
-    set_tensors(tensors, arrays)
+    set_tensors(*({f"{name}.{kind}": value for name, kept in nested.items() for kind, value in kept.items()}
+                  for nested in (_optimizer_tensors(optimizer, network), arrays)))
 
 
-def _optimizer_tensors(optimizer: paddle.optimizer.Optimizer, network: paddle.nn.Layer) -> dict[str, dict[str, Any]]:
+def _optimizer_tensors(optimizer: Optimizer, network: Layer) -> dict[str, dict[str, paddle.Tensor]]:
     structured = {parameter.name: name for name, parameter in network.named_parameters()}
-    kept: dict[str, dict[str, paddle.Tensor]] = {name: {} for name in structured.values()}
+    kept = {name: {} for name in structured.values()}
     for key, tensor in optimizer.state_dict().items():
         # "conv2d_0.w_0" + "_" + "beta1_pow_acc" + "_" + a counter; "conv2d_0.w_0" may begin another name.
         owner = max((name for name in structured if key.startswith(f"{name}_")), key=len)
@@ -86,7 +83,7 @@ class MovingAverage:
     as in TensorFlow's ExponentialMovingAverage: it forgets the random start quickly.
     """
 
-    def __init__(self, network: paddle.nn.Layer, decay: float) -> None:
+    def __init__(self, network: Layer, decay: float) -> None:
         self.decay = decay
         self._live = {key: tensor for key, tensor in network.state_dict().items() if paddle.is_floating_point(tensor)}
         self._average = {name: tensor.detach().clone() for name, tensor in self._live.items()}

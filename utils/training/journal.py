@@ -14,9 +14,6 @@ from typing import Any
 from utils.files import atomic_path, naming, write_text
 from utils.training import CheckpointError
 
-# Where a record stands, rather than what was measured there.
-_NOT_DRAWN = ("kind", "iteration", "stage", "batch")
-_EVENT_WRITERS = (("visualdl", "LogWriter"), ("tensorboardX", "SummaryWriter"))
 _log = logging.getLogger(__name__)
 
 
@@ -28,33 +25,31 @@ class Journal:
     """
 
     def __init__(self, folder: Path, resume_from: int = 0) -> None:
-        self._path = path = folder / "metrics.jsonl"
-        self.records = [item for item in read_metrics(path) if item["iteration"] <= resume_from > 0]
-        write_text(path, "".join(json.dumps(item) + "\n" for item in self.records))
+        self._path = folder / "metrics.jsonl"
+        self.records = [item for item in read_metrics(self._path) if item["iteration"] <= resume_from > 0]
+        write_text(self._path, "".join(json.dumps(item) + "\n" for item in self.records))
         self._events = _open_event_writer(folder / "events")
 
     def record(self, kind: str, iteration: int, **values: float | None) -> None:
         """Adds one line, which a killed run has then."""
         known = {name: value for name, value in values.items() if value is not None and math.isfinite(value)}
-        entry = {"kind": kind, "iteration": iteration, **dict.fromkeys(values), **known}
-        self.records.append(entry)
+        self.records.append({"kind": kind, "iteration": iteration, **dict.fromkeys(values), **known})
         with naming(self._path), open(self._path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
-        if self._events is not None:
-            for name, value in known.items():
-                self._events.add_scalar(f"{kind}/{name}", value, iteration)
+            file.write(json.dumps(self.records[-1]) + "\n")
+        for name, value in known.items() if self._events else ():
+            self._events.add_scalar(f"{kind}/{name}", value, iteration)
 
     def draw(self, path: Path) -> None:
         """Draws one small plot per recorded number as a PNG."""
         series: dict[str, list[tuple[int, float]]] = {}
         for entry in self.records:
             for name, value in entry.items():
-                if name not in _NOT_DRAWN and value is not None:
+                if name not in ("kind", "iteration", "stage", "batch") and value is not None:
                     series.setdefault(f"{entry['kind']}: {name}", []).append((entry["iteration"], value))
         draw_series(path, series)
 
     def close(self) -> None:
-        if self._events is not None:
+        if self._events:
             self._events.close()
 
 
@@ -68,11 +63,11 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     for number, line in enumerate(lines, 1):
         try:
             record = json.loads(line)
-            numbers = [value for name, value in record.items() if name != "kind"]
-            known = isinstance(record["kind"], str) and isinstance(record["iteration"], int)
-        except (ValueError, KeyError, AttributeError, RecursionError):
-            numbers, known = [], False
-        if known and all(isinstance(value, int | float | None) for value in numbers):
+            known = isinstance(record["kind"], str) and isinstance(record["iteration"], int) and all(
+                isinstance(value, int | float | None) for name, value in record.items() if name != "kind")  # fmt: skip
+        except (ValueError, KeyError, TypeError, RecursionError):
+            known = False
+        if known:
             records.append(record)
         elif number < len(lines):
             raise CheckpointError(f"{path}, line {number}: not a record of a run; remove the line")
@@ -83,7 +78,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 def _open_event_writer(folder: Path) -> Any | None:
     """A writer with `add_scalar(tag, value, step)` and `close()`: VisualDL's, else TensorBoard's, else None."""
-    for module, name in _EVENT_WRITERS:
+    for module, name in (("visualdl", "LogWriter"), ("tensorboardX", "SummaryWriter")):
         try:
             return getattr(importlib.import_module(module), name)(logdir=os.fspath(folder))
         except ImportError:

@@ -1,20 +1,14 @@
 """The processes of one training run: who this one is, on which device, from which seed, how they agree and stop.
 
-Several trainers are started by `python -m paddle.distributed.launch`, which speaks through the environment. Their data
-workers do not hear a request to stop (ctrl-C, SIGTERM of a scheduler): a trainer needs them until it has saved.
+Several trainers are started by `python -m paddle.distributed.launch`, which speaks through the environment.
 """
 
 from __future__ import annotations
 
-import atexit
-import ctypes
-import multiprocessing
 import os
 import random
 import signal
-import sys
 from collections.abc import Sequence
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -22,9 +16,6 @@ import paddle
 import paddle.distributed
 
 from utils.machine import DeviceError
-
-# Paddle's launcher tells the number of processes by it.
-_WORLD = "PADDLE_TRAINERS_NUM"
 
 
 class Processes(NamedTuple):
@@ -56,6 +47,11 @@ class Processes(NamedTuple):
         return tensor.tolist()
 
 
+def _launched() -> int:
+    """The number of processes, as Paddle's launcher tells it."""
+    return int(os.environ.get("PADDLE_TRAINERS_NUM", "1"))
+
+
 def device_of_process(asked: str) -> str:
     """The device to take in this process: the launcher's card, if there is one and none is `asked` for by name.
 
@@ -65,16 +61,15 @@ def device_of_process(asked: str) -> str:
         # With `--gpus 1` the launcher leaves all cards visible and names this one, for a single process as well.
         card = os.environ.get("FLAGS_selected_gpus", "").split(",")[0]  # noqa: SIM112 - Paddle spells it so
         return f"gpu:{card}" if card else asked
-    world = int(os.environ.get(_WORLD, "1"))
-    if asked.startswith("gpu:") and world > 1:
-        raise DeviceError(f"device {asked}: {world} processes would share this one card; choose the cards with --gpus "
-                          "of paddle.distributed.launch and leave out --device, or start one process")
+    if asked.startswith("gpu:") and _launched() > 1:
+        raise DeviceError(f"device {asked}: {_launched()} processes would share this one card; choose the cards with "
+                          "--gpus of paddle.distributed.launch and leave out --device, or start one process")
     return asked
 
 
 def join_processes(device: str) -> Processes:
     """Connects to the other processes of the launcher, by NCCL on GPUs and gloo on CPUs; without it there are none."""
-    if int(os.environ.get(_WORLD, "1")) == 1:
+    if _launched() == 1:
         return Processes()
     if device == "cpu":
         # Otherwise a GPU build would put every process back on the card that the launcher chose.
@@ -84,11 +79,10 @@ def join_processes(device: str) -> Processes:
 
 
 def seed_iteration(seed: int, iteration: int, rank: int = 0) -> None:
-    """Sets the generators of Python, NumPy and Paddle for one iteration of one process.
-
-    For layers and libraries that draw from global state (dropout, for one): a resumed run then draws what an
-    uninterrupted one does. The parts are mixed: in `seed + iteration`, run 0 at iteration 1 would be run 1 at 0.
+    """Sets the generators of Python, NumPy and Paddle for one iteration of one process, as layers such as dropout draw
+    from them: a resumed run then draws what an uninterrupted one does.
     """
+    # Mixed: in `seed + iteration`, run 0 at iteration 1 would be run 1 at 0.
     value = int(np.random.SeedSequence((seed, iteration, rank)).generate_state(1)[0]) & 0x7FFFFFFF
     random.seed(value)
     np.random.seed(value)  # noqa: NPY002 - global state is what libraries draw from
@@ -101,11 +95,10 @@ class StopRequest:
     A second SIGTERM means nothing: Paddle's launcher sends three within a second, and then gives half a minute.
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
     signal_number: int | None = None
 
     def __enter__(self) -> StopRequest:
-        self._before = {number: signal.signal(number, self._handle) for number in self.SIGNALS}
+        self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -124,27 +117,3 @@ class StopRequest:
     def exit_code(self) -> int:
         """130 after ctrl-C, 143 after SIGTERM, also where another process of the run was asked to stop."""
         return 128 + (self.signal_number or signal.SIGTERM)
-
-
-def leave_stopping_to_parent() -> None:
-    """Makes a data worker deaf to SIGINT and SIGTERM, which a terminal or a service manager sends to all of a job.
-
-    It ends when the parent says so, when `kill_workers_at_exit` comes to it, and, on Linux, with the parent's death.
-    """
-    for number in StopRequest.SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
-    if sys.platform == "linux":
-        # PR_SET_PDEATHSIG
-        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
-@cache
-def kill_workers_at_exit() -> None:
-    """For the parent of such workers: at its end Python would send them SIGTERM and wait for ever."""
-    atexit.register(_kill_children)
-
-
-def _kill_children() -> None:
-    for child in multiprocessing.active_children():
-        if child.daemon:
-            child.kill()

@@ -7,7 +7,6 @@ model_best.pdparams. While a run writes it, it is locked, and other runs are ref
 from __future__ import annotations
 
 import fcntl
-import json
 import logging
 import os
 import platform
@@ -41,18 +40,18 @@ class RunFolder:
 
     def __init__(self, output: str | Path, config: Mapping[str, Any], processes: Processes, threads: int) -> None:
         self.output, self.config, self.processes, self.threads = Path(output), dict(config), processes, threads
-        names = ("last", "previous", "best", "incoming")
-        self._last, self._previous, self._best, self._incoming = (
-            self.output / "checkpoints" / f"{name}.pdckpt" for name in names
-        )
         self.best: dict[str, Any] | None = None
+        self._folder = self.output / "checkpoints"
         self._journal: Journal | None = None
         self._lock: Any = None
         self._is_new = False
 
     def checkpoints(self) -> list[Path]:
         """The checkpoint files that exist, newest first; whether they are whole is not looked at."""
-        return [path for path in (self._last, self._previous, self._best) if path.exists()]
+        return [path for path in map(self._path, ("last", "previous", "best")) if path.exists()]
+
+    def _path(self, name: str) -> Path:
+        return self._folder / f"{name}.pdckpt"
 
     def find_start(self, resume: str | None, auto: bool = False) -> dict[str, Any] | None:
         """The state to go on from, checked against the config; None to start anew.
@@ -101,42 +100,36 @@ class RunFolder:
 
     def _read_start(self, resume: str | None, auto: bool) -> dict[str, Any] | None:
         """What `find_start` answers, as this process sees the folder."""
+        if resume:
+            if not Path(resume).is_file():
+                raise CheckpointError(f"--resume: {resume} is no file; give a checkpoint (*.pdckpt), or no name at all")
+            return self._compared(resume, load_checkpoint(resume))
         present = self.checkpoints()
-        if resume is None and not auto:
-            if present:
-                raise CheckpointError(f"{self._last.parent} holds the checkpoints of a run: go on with --resume or "
-                                      "--auto-resume, or start anew in another folder (-o output=...)")
+        if not present:
+            if resume is not None:
+                raise CheckpointError(f"{self._folder}: no checkpoint to resume; start without --resume")
             return None
-        if resume and not Path(resume).is_file():
-            raise CheckpointError(f"--resume: {resume} is no file; give a checkpoint (*.pdckpt), or no name at all")
-        if not resume and not present:
-            if auto:
-                return None
-            raise CheckpointError(f"{self._last.parent}: no checkpoint to resume; start without --resume")
-        path, state = (Path(resume), load_checkpoint(resume)) if resume else self._newest_whole(present)
-        self._compare(path, state)
-        return state
-
-    def _newest_whole(self, present: list[Path]) -> tuple[Path, dict[str, Any]]:
-        """The newest of these that can be read; damaged ones become NAME.torn, and are not pushed over the whole one.
-        """
+        if resume is None and not auto:
+            raise CheckpointError(f"{self._folder} holds the checkpoints of a run: go on with --resume or "
+                                  "--auto-resume, or start anew in another folder (-o output=...)")
         for path in present:
             try:
-                return path, load_checkpoint(path)
+                state = load_checkpoint(path)
             except CheckpointError as error:
                 _log.warning("%s cannot be read, an older checkpoint is looked for: %s", path.name, error)
-                if self.processes.first:
+                if self.processes.first:  # Otherwise `save` would push it over the whole one.
                     path.replace(f"{path}.torn")
                     _log.warning("it is kept as %s.torn", path)
             except FileNotFoundError:
-                # Another process of the run found it damaged and has just set it aside.
                 _log.warning("%s: set aside by another process", path)
+            else:
+                return self._compared(path, state)
         names = ", ".join(map(str, present))
         raise CheckpointError(f"none of {names} can be read; give another to --resume, or start anew")
 
-    def _compare(self, path: Path, state: dict[str, Any]) -> None:
-        """Announces what has changed since the checkpoint; CheckpointError where a run cannot change on its way."""
-        differences = differing_keys(state["config"], self.config)
+    def _compared(self, path: str | Path, state: dict[str, Any]) -> dict[str, Any]:
+        """The state, after what has changed is announced; CheckpointError where a run cannot change on its way."""
+        differences = _differences(state["config"], self.config)
         refused = [f"{key}: {saved!r} in the checkpoint, {current!r} now" for key, saved, current in differences
                    if f"{key}.".startswith(tuple(f"{name}." for name in FIXED_KEYS))]
         if refused:
@@ -145,10 +138,15 @@ class RunFolder:
         self.say(f"going on from {path}, iteration {state['iteration']}")
         for key, before, now in differences:
             self.say(f"changed: {key} was {before!r}, is {now!r} from here on")
-        for what, now in (("threads", self.threads), ("processes", self.processes.world)):
+        for what, now in self._random().items():
             before = state["random"][what]
             if before != now:
                 self.say(f"{what}: {before} before, {now} now; the run goes on, but not bit for bit")
+        return state
+
+    def _random(self) -> dict[str, int]:
+        """What random numbers depend on; their generators have no state to keep, as iterations set them."""
+        return {"threads": self.threads, "processes": self.processes.world}
 
     def open(self, start: int, config_text: str, command: Sequence[str]) -> None:
         """Begins writing: config.yml, one more line of command.txt, and the records from iteration `start` on."""
@@ -164,19 +162,17 @@ class RunFolder:
         """Writes the learner's `state()` and weights after `iteration` iterations as the last, or as the best ones."""
         if not self.processes.first:
             return
-        # The generators have no state to keep: every random number is derived from seed, iteration and place.
-        random = {"threads": self.threads, "processes": self.processes.world}
-        state = {"iteration": iteration, "best": self.best, "config": self.config, "random": random, **learner.state()}
+        state = {"iteration": iteration, "best": self.best, "config": self.config, "random": self._random(),
+                 **learner.state()}  # fmt: skip
         # First, since a run that was killed goes on from its checkpoint: weights behind the last one would stay behind.
         learner.save_weights(self.output / f"model_{'best' if best else 'last'}.pdparams", iteration)
+        save_checkpoint(self._path("best" if best else "incoming"), state)
         if best:
-            save_checkpoint(self._best, state)
             return
         # Stopped at any moment, the last one or the one before it is whole.
-        save_checkpoint(self._incoming, state)
-        if self._last.exists():
-            os.replace(self._last, self._previous)
-        os.replace(self._incoming, self._last)
+        if self._path("last").exists():
+            os.replace(self._path("last"), self._path("previous"))
+        os.replace(self._path("incoming"), self._path("last"))
         if self._journal is not None:
             self._journal.draw(self.output / "curves.png")
 
@@ -221,13 +217,9 @@ class RunFolder:
             self._lock.close()
 
 
-def differing_keys(saved: Any, current: Any, path: str = "") -> list[tuple[str, Any, Any]]:
-    """Where two nested dictionaries differ, as (dotted key, saved, current); None is what one side lacks.
-
-    Lists and tuples with equal items are equal.
-    """
+def _differences(saved: Any, current: Any, path: str = "") -> list[tuple[str, Any, Any]]:
+    """Where two nested dictionaries differ, as (dotted key, saved, current); None is what one side lacks."""
     if isinstance(saved, dict) and isinstance(current, dict):
         return [difference for key in {**saved, **current} for difference in
-                differing_keys(saved.get(key), current.get(key), f"{path}.{key}" if path else key)]
-    same = json.dumps(saved, sort_keys=True) == json.dumps(current, sort_keys=True)
-    return [] if same else [(path, saved, current)]
+                _differences(saved.get(key), current.get(key), f"{path}.{key}" if path else key)]
+    return [] if saved == current else [(path, saved, current)]
