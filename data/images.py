@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
-from data.jpeg_segments import BROKEN, UnsupportedJpegError, demand_whole, with_end
+from data.jpeg_segments import BROKEN, UnsupportedJpegError, load_whole
 from data.kinds import READ, STARTING_BYTES, SUFFIXES, kind_of, unread
 from utils.files import write_bytes
 
@@ -102,17 +102,11 @@ def decode_picture(image: Image.Image, path: str | os.PathLike[str]) -> None:
 
     A JPEG that lost no more than its end marker is whole.
     """
-    name, source = os.fspath(path), b""
+    name = os.fspath(path)
     try:
         if image.format in ("JPEG", "MPO"):
-            image.fp.seek(0)
-            source = image.fp.read()
-            if (ended := with_end(source)) is not source:
-                image.fp.close()
-                image.fp = io.BytesIO(ended)
+            load_whole(image)
         image.load()
-        if source:
-            demand_whole(source, image)
     except UnsupportedJpegError as error:
         raise BadImageError(f"{name}: {error}") from error
     except BROKEN as error:

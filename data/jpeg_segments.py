@@ -21,7 +21,7 @@ EOI, SOS, DQT, DHT, DRI, COM = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xFE
 APP0, APP1, APP2, APP13, APP14 = 0xE0, 0xE1, 0xE2, 0xED, 0xEE
 _METADATA = (*range(APP0, APP0 + 16), COM)
 # Start of frame: baseline, extended sequential, progressive.
-FRAMES = 0xC0, 0xC1, 0xC2
+FRAMES, PROGRESSIVE = (0xC0, 0xC1, 0xC2), 0xC2
 # FF may be repeated as fill; neither a restart marker nor the start of a picture begins a segment.
 _MARKER = re.compile(rb"\xff+([\xc0-\xcf\xd9-\xfe])")
 # Within entropy-coded data FF is followed by 00 (a stuffed byte), a restart marker, or more FF (fill).
@@ -45,11 +45,6 @@ class Segment(NamedTuple):
     @property
     def is_metadata(self) -> bool:
         return self.marker in _METADATA
-
-    @property
-    def is_picture_index(self) -> bool:
-        """Whether it is the Multi-Picture Format's list of the pictures behind the first."""
-        return self.marker == APP2 and self.payload.startswith(b"MPF\0")
 
     def huffman_tables(self) -> Iterator[tuple[int, int]]:
         """The number of each table that it defines, with 16 added for AC, and how many symbols it has."""
@@ -98,7 +93,7 @@ def split(source: bytes) -> tuple[list[Segment], int]:
 
 
 def with_end(source: bytes) -> bytes:
-    """The file with an end marker behind its last scan, which some copies lack; `demand_whole` tells what else does."""
+    """The file with an end marker behind its last scan, which some copies lack; `load_whole` tells what else does."""
     try:
         _, end = split(source)
     except UnsupportedJpegError:  # Whatever that is, Pillow says what is wrong with it.
@@ -106,59 +101,76 @@ def with_end(source: bytes) -> bytes:
     return source if source[end - 2 : end] == b"\xff\xd9" else b"%b\xff\xd9%b" % (source[:end], source[end:])
 
 
-def demand_whole(source: bytes, decoded: JpegImagePlugin.JpegImageFile) -> None:
-    """Refuses data that end before the picture does, whatever follows them: decoders show grey there without a word.
+def load_whole(image: JpegImagePlugin.JpegImageFile) -> None:
+    """Decodes what Pillow has opened, perhaps at a fraction of its size; the file may lack its end marker.
 
-    Where data lack, more of them change what is seen; where none do, more are ignored. `decoded` is what Pillow made of
-    `source`, perhaps at a fraction of its size.
+    UnsupportedJpegError where the data end before the picture does, whatever follows them: decoders show grey there
+    without a word. Else what Pillow raises (`BROKEN`).
     """
+    image.fp.seek(0)
+    source = image.fp.read()
+    image.fp.close()
+    image.fp = io.BytesIO(with_end(source))
+    image.load()
     segments, _ = split(source)
     frame = next((segment for segment in segments if segment.marker in FRAMES), None)
     demand(frame, "a lossless, hierarchical or arithmetic JPEG, which is not read; save it as a usual one")
-    # Intervals between restart markers end early each for itself.
-    longer = [
-        each._replace(data=_RESTART.sub(_MORE_DATA + rb"\g<0>", each.data) + _MORE_DATA) if each.marker == SOS else each
-        for each in segments
-    ]
-    again, scale = opened(join(longer)), (*decoded.decoderconfig, 1)[0]
-    again.draft(None, (again.width // scale, again.height // scale))
-    try:
-        again.load()
-    except BROKEN as error:
-        raise UnsupportedJpegError(f"broken or cut short ({error})") from error
-    demand(not ImageChops.difference(decoded, again).getbbox(), "cut short: the data end before the picture")
-    _demand_all_parts(segments, frame)
+    factors = {id: (vertical, horizontal) for id, horizontal, vertical, _ in image.layer}
+    if not _lasts_for_more(segments, frame, factors):
+        # Where data lack, more of them change what is seen; where none do, more are ignored. Intervals between restart
+        # markers end early each for itself.
+        longer = (
+            each._replace(data=_RESTART.sub(_MORE_DATA + rb"\g<0>", each.data) + _MORE_DATA * (each.marker == SOS))
+            for each in segments
+        )
+        again = _loaded(longer, (*image.decoderconfig, 1)[0])
+        demand(not ImageChops.difference(image, again).getbbox(), "cut short: the data end before the picture")
+    _demand_all_parts(segments, frame, factors)
 
 
-def _demand_all_parts(segments: list[Segment], frame: Segment) -> None:
+def _demand_all_parts(segments: list[Segment], frame: Segment, factors: dict[int, tuple[int, int]]) -> None:
     """That no restart interval, component or bit of a coefficient lacks, which more data would not show."""
-    (high, wide), layers = struct.unpack(">HH", frame.payload[1:5]), frame.payload[6:]
-    factors = {layers[at]: divmod(layers[at + 1], 16)[::-1] for at in range(0, len(layers), 3)}
     largest, interval = [max(axis) for axis in zip(*factors.values(), strict=True)], 0
-    missing = {id: np.full(64, -1) for id in factors}
+    sides, missing = struct.unpack(">HH", frame.payload[1:5]), {id: np.full(64, -1) for id in factors}
     for marker, payload, data in segments:
         if marker == DRI:
             interval = int.from_bytes(payload[:2], "big")
         if marker != SOS:
             continue
         ids = [id for id in payload[1:-3:2] if id in factors]
-        first, last, bits = payload[-3:] if frame.marker == 0xC2 else (0, 63, 0)
+        first, last, bits = payload[-3:] if frame.marker == PROGRESSIVE else (0, 63, 0)
         for id in ids:
             missing[id][first : last + 1] = bits & 15
         # A scan of one component counts its blocks, one of several the units of all of them together.
         own = factors[ids[0]] if len(ids) == 1 else (1, 1)
-        units = math.prod(-(-side * n // (8 * most)) for side, n, most in zip((high, wide), own, largest, strict=True))
+        units = math.prod(-(-side * n // (8 * most)) for side, n, most in zip(sides, own, largest, strict=True))
         complete = not interval or len(_RESTART.findall(data)) >= -(-units // interval) - 1
         demand(complete, "cut short: restart markers are missing")
     demand(all(not each.any() for each in missing.values()), "cut short: scans that leave out components or bits")
 
 
-def opened(content: bytes) -> JpegImagePlugin.JpegImageFile:
-    """Pillow's view of a file."""
-    try:
-        return JpegImagePlugin.JpegImageFile(io.BytesIO(content))
-    except BROKEN as error:
-        raise UnsupportedJpegError(f"broken or cut short ({error})") from error
+def _lasts_for_more(segments: list[Segment], frame: Segment, factors: dict[int, tuple[int, int]]) -> bool:
+    """Whether the data of one plain scan are whole, in a quarter of the time that more data take; False proves nothing.
+
+    Said to be higher by a row of units, the picture goes on below its last one with what is made of the bits that fill
+    up the last byte; but where the data end early, decoders leave all that lacks one middle grey.
+    """
+    markers, (high, wide) = [each.marker for each in segments], struct.unpack(">HH", frame.payload[1:5])
+    if frame.marker == PROGRESSIVE or DRI in markers or markers.count(SOS) > 1 or min(high, wide) < 8 or high > 65000:
+        return False
+    tallest = max(vertical for vertical, _ in factors.values())
+    payload = frame.payload[:1] + (high + 8 * tallest).to_bytes(2, "big") + frame.payload[3:]
+    taller = _loaded((each._replace(payload=payload) if each is frame else each for each in segments), 8)
+    below = taller.crop((0, tallest * -(-high // (8 * tallest)), *taller.size))
+    return below.getcolors(1) is None
+
+
+def _loaded(segments: Iterable[Segment], scale: int) -> JpegImagePlugin.JpegImageFile:
+    """Decoded at a `scale`-th of its size."""
+    image = JpegImagePlugin.JpegImageFile(io.BytesIO(join(segments)))
+    image.draft(None, (image.width // scale, image.height // scale))
+    image.load()
+    return image
 
 
 def demand(condition: object, otherwise: str) -> None:

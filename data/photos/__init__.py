@@ -10,31 +10,29 @@ else that the file holds stays. What cannot stay is named in `Encoded.notes`.
 
 from __future__ import annotations
 
+import io
 import math
 import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from data.images import BadImageError, check_single, open_picture, turn_back, turn_upright
 from data.kinds import kind_of_file, unread
-from data.photos import anew, colours, jpeg, jxl, png, tiff
+from data.photos import colours, jpeg, png, tiff
 from data.photos.colours import Encoded
 
 __all__ = ["Encoded", "Photo", "count_pages", "count_pixels", "encode_photo", "next_page", "read_jpeg", "read_photo"]
 # By Pillow's names: decode(source, name) and encode(source, name, rgb, mask), in the stored orientation.
 _KINDS = {
     "JPEG": (colours.decode, jpeg.encode),
+    "JPEG XL": (lambda source, name: colours.decode(jpeg.unpack(source, name), name), jpeg.encode_packed),
     "PNG": (png.decode, png.encode),
     "TIFF": (tiff.decode, tiff.encode),
-    "WEBP": (colours.decode, anew.encode),
-    "BMP": (colours.decode, anew.encode),
-    "HEIF": (colours.decode, anew.encode),
-    "AVIF": (colours.decode, anew.encode),
-    "JPEG XL": (jxl.decode, jxl.encode),
+    **dict.fromkeys(("WEBP", "BMP", "HEIF", "AVIF"), (colours.decode, colours.encode)),
 }
-anew.register()
 
 
 class Photo(NamedTuple):
@@ -56,21 +54,24 @@ def read_photo(path: str | os.PathLike[str], several: bool = False) -> Photo:
     `several` is set) pages in one file, or larger than `data.images.MAX_PIXELS`.
     """
     path = Path(path)
-    kind = _kind(path)
-    if kind in ("WEBP", "BMP", "HEIF", "AVIF"):
-        with open_picture(path) as image:
-            check_single(getattr(image, "n_frames", 1), str(path))
-    source, (decode, _) = path.read_bytes(), _KINDS[kind]
-    pages = count_pages(path)
+    kind, pages = _kind(path), count_pages(path)
     check_single(1 if several else pages, str(path))
-    rgb, orientation = decode(source, str(path))
-    return Photo(path, kind, turn_upright(rgb, orientation), orientation, source, 0, pages)
+    return _decoded(path, kind, path.read_bytes(), 0, pages)
 
 
 def read_jpeg(content: bytes, name: str) -> Photo:
     """A JPEG that lies in another file; `BadImageError` begins with `name`."""
-    rgb, orientation = colours.decode(content, name)
-    return Photo(Path(name), "JPEG", turn_upright(rgb, orientation), orientation, content)
+    return _decoded(Path(name), "JPEG", content)
+
+
+def _decoded(path: Path, kind: str, source: bytes, page: int = 0, pages: int = 1) -> Photo:
+    decode, _ = _KINDS[kind]
+    rgb, orientation = decode(source, str(path), **_page(page))
+    return Photo(path, kind, turn_upright(rgb, orientation), orientation, source, page, pages)
+
+
+def _page(number: int) -> dict[str, int]:
+    return {"number": number} if number else {}
 
 
 def count_pages(path: str | os.PathLike[str]) -> int:
@@ -81,20 +82,16 @@ def count_pages(path: str | os.PathLike[str]) -> int:
 def next_page(photo: Photo, content: bytes | bytearray) -> Photo | None:
     """The page behind that of `photo` in `content`, the file as far as it has been changed; None behind the last."""
     number = photo.page + 1
-    if number == photo.pages:
-        return None
-    rgb, orientation = tiff.decode(source := bytes(content), str(photo.path), number)
-    pixels = turn_upright(rgb, orientation)
-    return photo._replace(pixels=pixels, orientation=orientation, source=source, page=number)
+    return None if number == photo.pages else _decoded(photo.path, photo.kind, bytes(content), number, photo.pages)
 
 
 def count_pixels(path: str | os.PathLike[str]) -> int:
     """Height x width of a picture file, from its header alone; `BadImageError` for no picture, or too large a one."""
     if (kind := _kind(path)) == "TIFF":
         return max(map(math.prod, tiff.page_sizes(path)))
-    if kind == "JPEG XL":
-        return jxl.count_pixels(Path(path).read_bytes(), os.fspath(path))
-    with open_picture(path) as image:
+    name = os.fspath(path)
+    content = io.BytesIO(jpeg.unpack(Path(path).read_bytes(), name)) if kind == "JPEG XL" else path
+    with open_picture(content, name) as image:
         return image.width * image.height
 
 
@@ -109,14 +106,13 @@ def encode_photo(photo: Photo, pixels: np.ndarray, mask: np.ndarray) -> Encoded:
         raise ValueError(f"{photo.path}: expected pixels of type and shape {expected}, got {got}")
     rgb, covered = (turn_back(array, photo.orientation) for array in (pixels, (mask != 0).astype(np.uint8)))
     _, encode = _KINDS[photo.kind]
-    page = {"number": photo.page} if photo.page else {}
-    return encode(photo.source, str(photo.path), rgb, covered, **page)
+    return encode(photo.source, str(photo.path), rgb, covered, **_page(photo.page))
 
 
 def _kind(path: str | os.PathLike[str]) -> str:
     """By Pillow's name. Told without Pillow, which opens fewer files than are restored here."""
     kind = kind_of_file(path)
-    if kind == "HEIC" and anew.reads_heic():
+    if kind == "HEIC" and "HEIF" in Image.OPEN:
         return "HEIF"
     if not kind:
         with open_picture(path) as image:  # Says what is wrong, or knows a kind that is rarer still.

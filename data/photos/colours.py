@@ -1,15 +1,36 @@
-"""What a file's own numbers mean, in its stored orientation: grey levels, indices and inks to RGB, and a fill back."""
+"""A file's own numbers, in its stored orientation: what they mean as RGB, and a fill put among them.
+
+What has no parts that could be left alone (WebP, BMP, HEIC, HEIF, AVIF) is written anew as a whole from them, with
+alpha and metadata. A BMP (but for alpha, which is rare there) and a lossless WebP stay so, value for value. HEIC and
+AVIF are turned upright as the file says, and their EXIF orientation is cleared.
+"""
 
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from data.images import decode_picture, open_picture, stored_orientation, to_array
+from data.images import check_single, decode_picture, open_picture, stored_orientation, to_array
+from data.photos import thumbnails
 
+with suppress(ImportError):  # What Pillow opens HEIC with, which iPhones take.
+    import pillow_heif
+
+    pillow_heif.register_heif_opener(thumbnails=False)
+
+# Quality is high, because every encoding costs. WebP's methods go from 0 (fast) to 6 (small), and its effort for
+# lossless pictures from 0 to 100: about as long as PNG takes. "exact": the colours below a transparent pixel are values
+# of the file like any other.
+_LOSSLESS = {"BMP": {}, "WEBP": {"lossless": True, "quality": 20, "method": 0, "exact": True}}
+_LOSSY = {
+    "WEBP": {"quality": 95, "method": 1, "exact": True}, "HEIF": {"quality": 92, "chroma": 444},
+    "AVIF": {"quality": 92, "subsampling": "4:4:4"},
+}  # fmt: skip
+_METADATA = {"exif": thumbnails.in_exif, "icc_profile": bytes, "xmp": thumbnails.in_xmp, "dpi": tuple}
 # Distances of so many colours to a whole palette are held at a time.
 _COLOURS_AT_ONCE = 16_384
 
@@ -22,17 +43,63 @@ class Encoded(NamedTuple):
 
 
 def decode(source: bytes, name: str) -> tuple[np.ndarray, int]:
-    """A JPEG, WebP or BMP as RGB uint8 height x width x 3, and its EXIF orientation."""
-    samples, mode, image = read_samples(source, name)
+    """A JPEG or a kind that is written anew as RGB uint8 height x width x 3, and its EXIF orientation."""
+    samples, mode, image = read(source, name)
     return rgb_of(samples, mode), stored_orientation(image)
 
 
-def read_samples(source: bytes, name: str) -> tuple[np.ndarray, str, Image.Image]:
+def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
+    """`source`, of a kind that is written anew, with `rgb` (uint8, stored orientation) where `mask` is 1."""
+    samples, mode, image = read(source, name)
+    cover(samples, mode, mask, rgb)
+    kind, buffer, notes = image.format, io.BytesIO(), ()
+    lossy = kind != "BMP" and not (kind == "WEBP" and _is_lossless_webp(source))
+    how = (_LOSSY if lossy else _LOSSLESS)[kind]
+    if lossy:
+        deep = ", in 8 bits for each colour" if image.info.get("bit_depth", 8) > 8 else ""
+        notes = (f"a lossy {kind} was encoded anew as a whole, at quality {how['quality']}{deep}",)
+    elif kind == "BMP" and image.mode not in ("L", "RGB"):
+        samples, notes = samples[..., :3], ("a BMP with a palette or alpha becomes one of 24 bits",)
+    metadata = {key: change(image.info[key]) for key, change in _METADATA.items() if image.info.get(key)}
+    Image.fromarray(np.ascontiguousarray(samples)).save(buffer, kind, **how, **metadata)
+    return Encoded(buffer.getvalue(), notes)
+
+
+def _is_lossless_webp(source: bytes) -> bool:
+    """The container is RIFF, see RFC 9649; of its picture chunks VP8L is lossless, one with VP8 and a space is not."""
+    at = 12
+    while (chunk := source[at : at + 4]) not in (b"VP8 ", b"VP8L", b""):
+        size = int.from_bytes(source[at + 4 : at + 8], "little")
+        at += 8 + size + size % 2
+    return chunk != b"VP8 "
+
+
+def read(source: bytes, name: str) -> tuple[np.ndarray, str, Image.Image]:
     """The file's own uint8 samples, Pillow's name of what they are, and what else it tells; palettes become RGB."""
     image = open_picture(io.BytesIO(source), name)
+    if image.format != "MPO":
+        check_single(getattr(image, "n_frames", 1), name)
     decode_picture(image, name)
     mode = image.mode if image.mode in ("L", "RGB", "RGBA", "CMYK") else "RGB"
     return to_array(image, mode), mode, image
+
+
+def rgb_of(samples: np.ndarray, mode: str = "") -> np.ndarray:
+    """Grey, colours with or without alpha, or the inks of Pillow's `mode` CMYK as RGB height x width x 3."""
+    if mode == "CMYK":
+        return to_array(Image.fromarray(samples, mode), "RGB")
+    return np.ascontiguousarray(samples[..., :3]) if samples.ndim == 3 else np.repeat(samples[..., None], 3, axis=-1)
+
+
+def cover(samples: np.ndarray, mode: str, mask: np.ndarray, rgb: np.ndarray) -> None:
+    """Puts `rgb` where `mask` is not 0 into uint8 samples of Pillow's `mode`, as `rgb_of` reads them; alpha stays."""
+    covered, fill = mask != 0, rgb[mask != 0]
+    if mode == "CMYK":
+        samples[covered] = ink_of(fill)
+    elif samples.ndim == 2:
+        samples[covered] = grey_of(fill)
+    else:
+        samples[..., :3][covered] = fill
 
 
 def grey_of(rgb: np.ndarray) -> np.ndarray:
@@ -62,24 +129,6 @@ def to_bits(levels: np.ndarray, bits: int) -> np.ndarray:
 def ink_of(rgb: np.ndarray) -> np.ndarray:
     """RGB uint8 [..., 3] as CMYK uint8 [..., 4] without black: what Pillow's conversion gives and undoes exactly."""
     return np.concatenate([255 - rgb, np.zeros_like(rgb[..., :1])], axis=-1)
-
-
-def rgb_of(samples: np.ndarray, mode: str = "") -> np.ndarray:
-    """Grey, colours with or without alpha, or the inks of Pillow's `mode` CMYK as RGB height x width x 3."""
-    if mode == "CMYK":
-        return to_array(Image.fromarray(samples, mode), "RGB")
-    return np.ascontiguousarray(samples[..., :3]) if samples.ndim == 3 else np.repeat(samples[..., None], 3, axis=-1)
-
-
-def cover(samples: np.ndarray, mode: str, mask: np.ndarray, rgb: np.ndarray) -> None:
-    """Puts `rgb` where `mask` is not 0 into uint8 samples of Pillow's `mode`, as `rgb_of` reads them; alpha stays."""
-    covered, fill = mask != 0, rgb[mask != 0]
-    if mode == "CMYK":
-        samples[covered] = ink_of(fill)
-    elif samples.ndim == 2:
-        samples[covered] = grey_of(fill)
-    else:
-        samples[..., :3][covered] = fill
 
 
 def nearest_entries(rgb: np.ndarray, palette: np.ndarray, allowed: np.ndarray | bool = True) -> np.ndarray:

@@ -3,6 +3,10 @@
 The quantised DCT coefficients are taken out of the file, those of blocks with changed pixels are computed anew, and all
 are coded again without loss. Where that cannot be done (jpeglib is missing, or the file is of a rare kind), the picture
 is encoded anew with the same tables, and only the segments around it stay byte for byte.
+
+A JPEG that was packed as JPEG XL without loss, as archives do, is unpacked bit for bit (box "jbrd" of ISO/IEC 18181-2)
+and packed again. What was coded as JPEG XL from the start is refused: neither imagecodecs nor Pillow's plugin writes
+colour profiles, and the plugin takes a moving picture for a still one and 16 bits for 8.
 """
 
 from __future__ import annotations
@@ -13,10 +17,10 @@ import cv2
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-from data.images import encode_image, open_picture, stored_orientation, turn_back
+from data.images import BadImageError, check_size, encode_image, open_picture, stored_orientation, turn_back
 from data.jpeg_segments import APP0, APP14, COM, Segment, UnsupportedJpegError, join, split, with_end
-from data.photos import jpeg_file, thumbnails
-from data.photos.colours import Encoded, cover, read_samples
+from data.photos import colours, jpeg_file, thumbnails
+from data.photos.colours import Encoded
 
 # Pixels that are transformed at a time; the arrays between take about 50 bytes for each.
 _BATCH_PIXELS = 1 << 20
@@ -42,11 +46,11 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encod
         return replace_blocks(source, rgb, mask)
     except UnsupportedJpegError as error:
         notes = [f"every block of the JPEG was encoded anew, with the same tables ({error})"]
-    samples, mode, image = read_samples(source, name)
-    cover(samples, mode, mask, rgb)
+    values, mode, image = colours.read(source, name)
+    colours.cover(values, mode, mask, rgb)
     if image.format == "MPO":
         notes.append("the further pictures behind the first are dropped")
-    return Encoded(_encode_in_place_of(image, samples), tuple(notes))
+    return Encoded(_encode_in_place_of(image, values), tuple(notes))
 
 
 def encode_like(source: bytes, name: str, rgb: np.ndarray, quality: int) -> bytes:
@@ -63,12 +67,12 @@ def encode_like(source: bytes, name: str, rgb: np.ndarray, quality: int) -> byte
 def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> Encoded:
     """Writes `rgb` into the blocks of a JPEG file that have changed pixels; all others keep their coefficients exactly.
 
-    APPn and COM segments stay byte for byte and in order, but for thumbnails and the index of further pictures (MPF).
-    `source` was decoded before, which tells what lacks; `UnsupportedJpegError` says why it cannot be done for it.
+    APPn and COM segments stay byte for byte and in order, but for what `thumbnails` drops of them. `source` was decoded
+    before, which tells what lacks; `UnsupportedJpegError` says why it cannot be done for it.
     """
     jpeg = jpeg_file.parse(source)
     jpeg = jpeg._replace(segments=[*thumbnails.in_segments(jpeg.segments)])
-    planes = jpeg_file.checked_coefficients(jpeg)
+    planes = jpeg_file.coefficients(jpeg)
     _put_blocks(jpeg, planes, rgb, changed)
     content = jpeg_file.with_coefficients(jpeg, planes)
     # Nothing is returned that does not read back as what was to be written.
@@ -114,19 +118,71 @@ def _put_blocks(jpeg: jpeg_file.JpegFile, planes: list[np.ndarray], rgb: np.ndar
             plane[where] = np.clip(np.rint(coefficients), -1023, 1023).astype(np.int16)
 
 
-def _encode_in_place_of(image: Image.Image, samples: np.ndarray) -> bytes:
-    """`samples`, in stored orientation, with the tables of the JPEG `image` and its metadata in front.
+def _encode_in_place_of(image: Image.Image, values: np.ndarray) -> bytes:
+    """Samples in stored orientation, with the tables of the JPEG `image` and its metadata in front.
 
-    Adobe's segment tells how colours are coded, so it is the new one; an index of further pictures goes with those.
+    Adobe's segment tells how colours are coded, so it is the new one.
     """
     buffer, progressive = io.BytesIO(), bool(image.info.get("progressive"))
     tables = [image.quantization[slot] for slot in sorted(image.quantization)]
     # 0 is no subsampling: for grey, for inks, and for what Pillow does not write.
     sampling = max(JpegImagePlugin.get_sampling(image), 0)
-    picture = Image.fromarray(samples, image.mode)
+    picture = Image.fromarray(values, image.mode)
     picture.save(buffer, "JPEG", progressive=progressive, qtables=tables, subsampling=sampling)
     markers = {f"APP{number}": APP0 + number for number in range(16)} | {"COM": COM}
     old = thumbnails.in_segments(Segment(markers[kind], payload) for kind, payload in image.applist)
-    kept = [each for each in old if each.marker != APP14 and not each.is_picture_index]
     new, _ = split(buffer.getvalue())
+    kept = [each for each in old if each.marker != APP14]
     return join(kept + [each for each in new if each.marker == APP14 or not each.is_metadata])
+
+
+def unpack(source: bytes, name: str) -> bytes:
+    """The JPEG inside a JPEG XL; `BadImageError` where there is none, or none that can be unpacked."""
+    boxes, at = {}, 0
+    # The beginning of the first box of each type; a bare codestream has none.
+    while at + 8 <= len(source) and source[:4] == b"\0\0\0\x0c":
+        size, start = int.from_bytes(source[at : at + 4], "big"), at + 8
+        if size == 1:
+            size, start = int.from_bytes(source[start : start + 8], "big"), start + 8
+        boxes.setdefault(source[at + 4 : at + 8], source[start : start + 22])
+        # 0 is a last box, up to the end.
+        at = at + size if at + size >= start else len(source)
+    if b"jbrd" not in boxes:
+        raise BadImageError(f"{name}: a JPEG XL that was not made of a JPEG, which is not read; save it as PNG or TIFF")
+    # A part of a codestream has a number of 4 bytes in front.
+    check_size(*_packed_size(boxes[b"jxlc"] if b"jxlc" in boxes else boxes.get(b"jxlp", b"")[4:]), name)
+    try:
+        import imagecodecs
+
+        return imagecodecs.jpegxl_decode_jpeg(source)
+    except ImportError as error:
+        raise BadImageError(f"{name}: a JPEG XL; to read it, install imagecodecs") from error
+    except (imagecodecs.JpegxlError, ValueError) as error:
+        raise BadImageError(f"{name}: a JPEG XL that is broken or cut short ({error})") from error
+
+
+def _packed_size(codestream: bytes) -> tuple[int, int]:
+    """(width, height) of a codestream's size header, ISO/IEC 18181-1: bits from the lowest."""
+    bits = int.from_bytes(codestream[2:18], "little")
+
+    def take(count: int) -> int:
+        nonlocal bits
+        taken, bits = bits & ((1 << count) - 1), bits >> count
+        return taken
+
+    is_small = take(1)
+
+    def side() -> int:
+        return 8 * (take(5) + 1) if is_small else take((9, 13, 18, 30)[take(2)]) + 1
+
+    # The width may be a fraction of the height.
+    height, ratio = side(), (None, (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))[take(3)]
+    return (side() if ratio is None else height * ratio[0] // ratio[1]), height
+
+
+def encode_packed(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
+    """What `encode` gives of the JPEG inside a JPEG XL, packed again."""
+    import imagecodecs
+
+    encoded = encode(unpack(source, name), name, rgb, mask)
+    return Encoded(imagecodecs.jpegxl_encode_jpeg(encoded.content), encoded.notes)

@@ -1,7 +1,7 @@
 """A JPEG file as the quantised DCT coefficients of its components, and back.
 
 libjpeg forgives, and the copies of it inside the package jpeglib end the process at what they do not forgive. So Pillow
-is asked first, and only what it takes and jpeglib does not, or what would come back differently, is looked for here.
+decodes the file first, and only what it takes and jpeglib does not, or what would come back differently, is looked for.
 jpeglib's C functions are called directly: its Python layer keeps markers in global variables (50 at most), prints,
 leaves files behind when the process is killed, and never writes a fourth component. They see no metadata, and of what
 they write the coded data alone is used.
@@ -13,6 +13,7 @@ import ctypes
 import functools
 import importlib.metadata
 import importlib.util
+import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import JpegImagePlugin
 
-from data.jpeg_segments import DHT, DQT, DRI, FRAMES, SOS, Segment, demand, join, opened, split
+from data.jpeg_segments import DHT, DQT, DRI, FRAMES, PROGRESSIVE, SOS, Segment, demand, join, split
 
 # Other versions' functions may take other arguments, which nothing would notice before they crash.
 JPEGLIB_VERSION = "1.0.2"
@@ -60,51 +61,36 @@ class JpegFile(NamedTuple):
 
 
 def parse(source: bytes) -> JpegFile:
-    """Splits a JPEG file into segments and checks all but the coded data."""
+    """Splits a JPEG file that Pillow has decoded into segments, and refuses what would make jpeglib crash."""
     segments, end = split(source)
     markers = [segment.marker for segment in segments if not segment.is_metadata]
-    for marker in {*markers} - {DQT, DHT, DRI, SOS, *FRAMES}:
-        demand(False, f"marker FF{marker:02X}: lossless, hierarchical or arithmetic coding, or worse")
-    image = opened(source)
+    demand({*markers} <= {DQT, DHT, DRI, SOS, *FRAMES}, "lossless, hierarchical or arithmetic coding, or worse")
+    image = JpegImagePlugin.JpegImageFile(io.BytesIO(source))
     demand(DQT not in markers[markers.index(SOS) :], "quantisation tables that change between scans")
-    ids = bytes(id for id, *_ in image.layer)
-    demand(len(set(ids)) == len(ids) in (1, 3, 4), "component ids that repeat, or are not 1, 3 or 4")
+    demand(len({id for id, *_ in image.layer}) == len(image.layer), "component ids that repeat")
     wide, high = (max(layer[axis] for layer in image.layer) for axis in (1, 2))
     components = []
     for id, horizontal, vertical, table in image.layer:
-        whole = vertical and horizontal and high % vertical == wide % horizontal == 0
-        demand(whole, "sampling factors that are no whole fractions of the largest")
-        steps = np.array(image.quantization.get(table, [0] * 64), np.float32).reshape(8, 8)
-        demand(steps.all(), f"quantisation table {table} is missing or has zeros")
+        steps = np.array(image.quantization[table], np.float32).reshape(8, 8)
+        demand(steps.all(), f"quantisation table {table} has zeros")
         spacing = high // vertical, wide // horizontal
         size = -(-image.height // spacing[0]), -(-image.width // spacing[1])
         components.append(Component(id, (vertical, horizontal), spacing, size, steps))
-    return JpegFile(segments, image, components, bool(image.info.get("progressive")), source[end:])
+    jpeg = JpegFile(segments, image, components, PROGRESSIVE in markers, source[end:])
+    _demand_huffman_tables(jpeg)
+    return jpeg
 
 
-def checked_coefficients(jpeg: JpegFile) -> list[np.ndarray]:
-    """What `coefficients` gives, of data that `demand_whole` has passed; refuses what would make jpeglib crash."""
-    _check_scans(jpeg)
-    planes = coefficients(jpeg)
-    # What 8-bit samples come to; the writers' code tables end there, unchecked.
-    lowest = [-1024] + [-1023] * 63
-    for blocks in (plane.reshape(-1, 64) for plane in planes):
-        demand(blocks.max() < 1024 and (blocks.min(axis=0) >= lowest).all(), "coefficients out of range")
-    return planes
-
-
-def _check_scans(jpeg: JpegFile) -> None:
-    """That each scan has its Huffman tables, without which jpeglib crashes."""
+def _demand_huffman_tables(jpeg: JpegFile) -> None:
     tables = set()
     for segment in jpeg.segments:
         tables.update(table for table, symbols in segment.huffman_tables() if symbols)
-        if segment.marker != SOS:
-            continue
-        payload = segment.payload
-        first, last, bits = payload[-3:] if jpeg.progressive else (0, 63, 0)
-        for slots in payload[2:-3:2]:
-            demand(first > 0 or bits >> 4 or slots >> 4 in tables, f"Huffman table {slots >> 4} is missing")
-            demand(last == 0 or slots & 15 | 16 in tables, f"Huffman table {slots & 15} is missing")
+        if segment.marker == SOS:
+            payload = segment.payload
+            first, last, bits = payload[-3:] if jpeg.progressive else (0, 63, 0)
+            for slots in payload[2:-3:2]:
+                demand(first > 0 or bits >> 4 or slots >> 4 in tables, f"Huffman table {slots >> 4} is missing")
+                demand(last == 0 or slots & 15 | 16 in tables, f"Huffman table {slots & 15} is missing")
 
 
 def coefficients(jpeg: JpegFile) -> list[np.ndarray]:
@@ -118,13 +104,17 @@ def coefficients(jpeg: JpegFile) -> list[np.ndarray]:
 
 
 def with_coefficients(jpeg: JpegFile, planes: list[np.ndarray]) -> bytes:
-    """The file with other coefficients, of the same shapes; restart markers and the index of further pictures go.
+    """The file with other coefficients, of the same shapes; restart markers go.
 
     Progressive files stay so, but for four components: the library writes three. Fitted codes are fitted again.
     """
+    # What 8-bit samples come to; the library's code tables end there, unchecked.
+    lowest = [-1024] + [-1023] * 63
+    for blocks in (plane.reshape(-1, 64) for plane in planes):
+        demand(blocks.max() < 1024 and (blocks.min(axis=0) >= lowest).all(), "coefficients out of range")
     progressive = jpeg.progressive and len(planes) < 4
     blocks_in_unit = sum(vertical * horizontal for _, (vertical, horizontal), *_ in jpeg.components)
-    kept = [each for each in jpeg.segments if each.marker not in (DHT, DRI, SOS) and not each.is_picture_index]
+    kept = [each for each in jpeg.segments if each.marker not in (DHT, DRI, SOS)]
     if jpeg.progressive and not progressive:
         kept = [each._replace(marker=FRAMES[0]) if each.marker in FRAMES else each for each in kept]
     together = progressive or len(planes) == 1 or (len(planes) < 4 and blocks_in_unit <= _MAX_BLOCKS_IN_UNIT)

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-from data.jpeg_segments import APP0, APP1, APP13, Segment
+from data.jpeg_segments import APP0, APP1, APP2, APP13, Segment
 
 _ORDERS = {b"II": "<", b"MM": ">"}
 # Tags of a directory that say where the bytes of its picture lie, and how many: of a JPEG, and of strips.
@@ -24,6 +24,7 @@ _DIRECTORIES = (0x8769, 0x8825, 0xA005)
 _RESOURCES = (0x0409, 0x040C)
 _XMP_PICTURE = re.compile(rb"(xmpGImg:image\s*(?:>|=\s*[\"']))([^<\"']*)")
 _EXIF, _XMP, _PHOTOSHOP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"Photoshop 3.0\0"
+_Spans = Iterable[tuple[int, int]]  # Starts and ends.
 
 
 def in_exif(exif: bytes) -> bytes:
@@ -36,73 +37,69 @@ def in_exif(exif: bytes) -> bytes:
     # What is broken ends the walk: no reader goes on there either.
     with suppress(struct.error):
         (first,) = struct.unpack_from(f"{order}I", tiff, 4)
-        pointer = _end(tiff, order, first)
-        (at,) = struct.unpack_from(f"{order}I", tiff, pointer)
-        kept, done = [(0, 8), *_spans(tiff, order, first)], {0, first}
-        struct.pack_into(f"{order}I", tiff, pointer, 0)
+        kept, done = [(0, 8), *_held_below(tiff, order, first)], {0, first}
+        _, end = _entries(tiff, order, first)
+        (at,) = struct.unpack_from(f"{order}I", tiff, end)
+        struct.pack_into(f"{order}I", tiff, end, 0)
         while at not in done:
             done.add(at)
-            end = _end(tiff, order, at)
+            entries, end = _entries(tiff, order, at)
             (following,) = struct.unpack_from(f"{order}I", tiff, end)
-            for span in (*_pictures(tiff, order, at), (at, end + 4)):
+            for span in (*_pictures(tiff, order, entries), (at, end + 4)):
                 _wipe_beside(kept, tiff, *span)
             at = following
     return head + bytes(tiff)
 
 
-def _spans(tiff: bytearray, order: str, first: int) -> Iterator[tuple[int, int]]:
-    """Start and end of a directory, of its values, and of the same of the directories below it."""
+def _entries(tiff: bytearray, order: str, at: int) -> tuple[list[tuple[int, int, int, int]], int]:
+    """Tag, type, count and place of the values in a directory, and where the place of the next directory stands."""
+    (count,) = struct.unpack_from(f"{order}H", tiff, at)
+    entries, end = [], at + 2 + 12 * count
+    for entry in range(at + 2, end, 12):
+        tag, kind, count, place = struct.unpack_from(f"{order}HHII", tiff, entry)
+        entries.append((tag, kind, count, place if _SIZES.get(kind, 0) * count > 4 else entry + 8))
+    return entries, end
+
+
+def _held_below(tiff: bytearray, order: str, first: int) -> _Spans:
+    """A directory, its values, and the same of the directories below it."""
     waiting = [first]
     for at in waiting:
         with suppress(struct.error):
-            end = _end(tiff, order, at)
+            entries, end = _entries(tiff, order, at)
             yield at, end + 4
-            for entry in range(at + 2, end, 12):
-                tag, kind, count, place = struct.unpack_from(f"{order}HHII", tiff, entry)
-                size = _SIZES.get(kind, 0) * count
-                if size > 4 and place + size <= len(tiff):
+            for tag, kind, count, place in entries:
+                # What fits into the entry lies in the directory already.
+                if (size := _SIZES.get(kind, 0) * count) > 4 and place + size <= len(tiff):
                     yield place, place + size
-                if tag in _DIRECTORIES and place not in waiting:
-                    waiting.append(place)
+                if tag in _DIRECTORIES:
+                    waiting += {*struct.unpack_from(f"{order}I", tiff, place)} - {*waiting}
 
 
-def _pictures(tiff: bytearray, order: str, at: int) -> Iterator[tuple[int, int]]:
-    """Start and end of what a directory says is its picture."""
-    entries = {struct.unpack_from(f"{order}H", tiff, entry)[0]: entry
-               for entry in range(at + 2, _end(tiff, order, at), 12)}  # fmt: skip
-    for start, size in _PICTURES.items():
-        if start in entries and size in entries:
-            with suppress(struct.error, KeyError):
-                numbers = (_numbers(tiff, order, entries[tag]) for tag in (start, size))
-                yield from ((place, place + length) for place, length in zip(*numbers, strict=False))
+def _pictures(tiff: bytearray, order: str, entries: list[tuple[int, int, int, int]]) -> _Spans:
+    """What a directory says is its picture."""
+    numbers = {}
+    for tag, kind, count, place in entries:
+        with suppress(struct.error, KeyError):
+            numbers[tag] = struct.unpack_from(f"{order}{count}{_WHOLE_NUMBERS[kind]}", tiff, place)
+    for starts, sizes in _PICTURES.items():
+        for start, size in zip(numbers.get(starts, ()), numbers.get(sizes, ()), strict=False):
+            yield start, start + size
 
 
-def _wipe_beside(kept: Iterable[tuple[int, int]], tiff: bytearray, start: int, end: int) -> None:
+def _wipe_beside(kept: _Spans, tiff: bytearray, start: int, end: int) -> None:
     """Zeros from `start` to `end`, but for what is kept, unless a JPEG fills a part of that (of a maker's note)."""
     met = [span for span in kept if span[0] < end and start < span[1]]
     if tiff[start : start + 2] == b"\xff\xd8" or (end <= len(tiff) and not met):
         before = bytes(tiff)
-        _wipe(tiff, start, end - start)
+        _wipe(tiff, start, end)
         for low, high in met:
             if not low <= start < end <= high:
                 tiff[low:high] = before[low:high]
 
 
-def _end(tiff: bytearray, order: str, at: int) -> int:
-    """Behind the entries of a directory, where the place of the next one stands."""
-    return at + 2 + 12 * struct.unpack_from(f"{order}H", tiff, at)[0]
-
-
-def _numbers(tiff: bytearray, order: str, entry: int) -> tuple[int, ...]:
-    kind, count = struct.unpack_from(f"{order}HI", tiff, entry + 2)
-    layout = f"{order}{count}{_WHOLE_NUMBERS[kind]}"
-    if struct.calcsize(layout) <= 4:
-        return struct.unpack_from(layout, tiff, entry + 8)
-    return struct.unpack_from(layout, tiff, *struct.unpack_from(f"{order}I", tiff, entry + 8))
-
-
-def _wipe(content: bytearray, start: int, size: int) -> None:
-    content[start : start + size] = bytes(len(content[start : start + size]))
+def _wipe(content: bytearray, start: int, end: int) -> None:
+    content[start:end] = bytes(len(content[start:end]))
 
 
 def in_photoshop(resources: bytes) -> bytes:
@@ -114,7 +111,7 @@ def in_photoshop(resources: bytes) -> bytes:
             at += 11 + letters + (letters + 1) % 2
             (size,) = struct.unpack_from(">I", content, at - 4)
             if number in _RESOURCES:
-                _wipe(content, at, size)
+                _wipe(content, at, at + size)
             at += size + size % 2
     return bytes(content)
 
@@ -125,30 +122,21 @@ def in_xmp(xmp: bytes) -> bytes:
 
 
 def in_segments(segments: Iterable[Segment]) -> Iterator[Segment]:
-    """The segments of a JPEG, without the thumbnails of JFIF and its extension."""
+    """The segments of a JPEG, without the thumbnails of JFIF and its extension, and the index of further pictures."""
     segments = list(segments)
-    resources = _in_parts([each.payload[len(_PHOTOSHOP) :] for each in segments if _is_photoshop(each)])
+    resources = [each.payload for each in segments if (each.marker, each.payload[:14]) == (APP13, _PHOTOSHOP)]
+    # They go on from segment to segment, or begin anew in each: some writers do the one, some the other.
+    whole, at = in_photoshop(b"".join(each[14:] for each in resources)), 0
     for each in segments:
         kind, payload = each.marker, each.payload
-        if kind == APP0 and payload.startswith(b"JFXX\0"):
+        if (kind, payload[:5]) == (APP0, b"JFXX\0") or (kind, payload[:4]) == (APP2, b"MPF\0"):
             continue
-        if kind == APP0 and payload.startswith(b"JFIF\0"):
+        if (kind, payload[:5]) == (APP0, b"JFIF\0"):
             payload = payload[:12] + bytes(len(payload[12:14]))
         for start, change in ((_EXIF, in_exif), (_XMP, in_xmp)):
             if kind == APP1 and payload.startswith(start):
                 payload = start + change(payload[len(start) :])
-        if _is_photoshop(each):
-            payload = _PHOTOSHOP + next(resources)
+        if kind == APP13 and payload in resources:
+            end = at + len(payload) - 14
+            payload, at = _PHOTOSHOP + in_photoshop(whole[at:end]), end
         yield each._replace(payload=payload)
-
-
-def _is_photoshop(segment: Segment) -> bool:
-    return segment.marker == APP13 and segment.payload.startswith(_PHOTOSHOP)
-
-
-def _in_parts(parts: list[bytes]) -> Iterator[bytes]:
-    """Resources that go on from segment to segment, or begin anew in each: some writers do the one, some the other."""
-    whole, at = in_photoshop(b"".join(parts)), 0
-    for part in parts:
-        yield in_photoshop(whole[at : at + len(part)])
-        at += len(part)

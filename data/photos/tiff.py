@@ -1,7 +1,8 @@
 """A user's TIFF: only the strips or tiles below the mask are written anew; tags and other blocks keep their bytes.
 
-tifffile says where everything lies, imagecodecs unpacks and packs a block. Kinds whose blocks are more than packed
-samples (fax, JPEG, YCbCr) are decoded by Pillow, and written anew as a whole, without further loss.
+tifffile says where everything lies (`file` and `page` are its own), imagecodecs unpacks and packs a block. Kinds whose
+blocks are more than packed samples (fax, JPEG, YCbCr) are decoded by Pillow, and written anew as a whole, without
+further loss. Format: TIFF 6.0 and Adobe's Technical Note 1 (sub-directories); BigTIFF is the same with wider numbers.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ import io
 import logging
 import math
 import os
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from data.images import BadImageError, check_size, decode_picture, open_picture, to_array, turn_back
-from data.photos import colours, thumbnails, tiff_file
+from data.photos import colours, thumbnails
 from data.photos.colours import Encoded
 
 try:
@@ -37,12 +39,15 @@ _CODING = {
     *(258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, *range(322, 329), 338, 339, 347),
     *(*range(512, 522), *range(529, 533)),
 }
+_SUBFILE, _ORIENTATION, _PALETTE_COLOURS, _SUB_DIRECTORIES, _DNG_VERSION = 254, 274, 320, 330, 50706
+# Bits of the first: a thumbnail or an overview; a mask, which says what counts and shows nothing.
+_REDUCED, _MASK = 1, 4
 # XMP, and Photoshop's resources.
 _WITH_THUMBNAILS = {700: thumbnails.in_xmp, 34377: thumbnails.in_photoshop}
 # The codecs of fax and JPEG, and what Pillow makes of such a picture.
 _WHOLE_CODECS, _WHOLE_MODES = (2, 3, 4, 6, 7), ("1", "L", "RGB", "RGBA", "CMYK")
-_WHITE_IS_ZERO, _RGB, _PALETTE, _INKS = 0, 2, 3, 5
-# How many channels colours take; 1 is grey of which 0 is black.
+# Photometric values, the last two of what a sensor saw, and how many channels colours take; 1 is grey, 0 is black.
+_WHITE_IS_ZERO, _RGB, _PALETTE, _INKS, _SENSOR = 0, 2, 3, 5, (32803, 34892)
 _COLOURS = {_WHITE_IS_ZERO: 1, 1: 1, _RGB: 3, _PALETTE: 1, _INKS: 4}
 
 
@@ -50,7 +55,7 @@ def page_sizes(path: str | os.PathLike[str]) -> list[tuple[int, int]]:
     """(width, height) of every page, from the directories alone, which may lie behind gigabytes of pixels."""
     name = os.fspath(path)
     with _refusing_what_is_broken(name), tifffile.TiffFile(path) as file:
-        sizes = [(page.imagewidth, page.imagelength) for page in tiff_file.pages(file, name)]
+        sizes = [(page.imagewidth, page.imagelength) for page in _pages(file, name)]
     for size in sizes:
         check_size(*size, name)
     return sizes
@@ -60,7 +65,7 @@ def decode(source: bytes, name: str, number: int = 0) -> tuple[np.ndarray, int]:
     """RGB of a page, uint16 where it has 16 bits, and the orientation; floats, signed, 12 and 32 bits are refused."""
     with _refusing_what_is_broken(name):
         file = tifffile.TiffFile(io.BytesIO(source))
-        page = tiff_file.pages(file, name)[number]
+        page = _pages(file, name)[number]
         # A block is decoded whole.
         check_size(max(page.imagewidth, page.tilewidth), max(page.imagelength, page.tilelength), name)
         if not _has_plain_blocks(page, name):
@@ -83,26 +88,25 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray, number: 
     """
     content = io.BytesIO(source)
     file = tifffile.TiffFile(content)
-    page = tiff_file.pages(file, name)[number]
+    page = _pages(file, name)[number]
     # Some writers store equal blocks once; then all that changes moves to the end, and nothing is wiped.
-    apart = all(at + size <= following for (at, size), (following, _) in pairwise(tiff_file.spans(file)))
-    gone = tiff_file.thumbnails(file, page)
+    spans = sorted(span for each in _directories(file) for span in _blocks(each))
+    apart = all(at + size <= following for (at, size), (following, _) in pairwise(spans))
+    gone, plain, tags = _thumbnails(file, page), _has_plain_blocks(page, name), {}
     notes = ["thumbnails and overviews of a TIFF's page are dropped"] if gone else []
     for tag in (page.tags[code] for code in _WITH_THUMBNAILS if code in page.tags):
         content.seek(tag.valueoffset)
         content.write(_WITH_THUMBNAILS[tag.code](source[tag.valueoffset : tag.valueoffset + tag.valuebytecount]))
-    plain = _has_plain_blocks(page, name)
-    for each in (*gone, *([] if plain else [page])) if apart else ():
-        for at, size in zip(each.dataoffsets, each.databytecounts, strict=False):
-            content.seek(at)
-            content.write(bytes(max(0, min(size, len(source) - at))))
+    for at, size in (span for each in (*gone, *([] if plain else [page])) if apart for span in _blocks(each)):
+        content.seek(at)
+        content.write(bytes(max(0, min(size, len(source) - at))))
     if plain:
         _replace_blocks(content, source, name, page, rgb, mask, apart)
-    if gone or not plain:
-        tags = {} if plain else _encode_whole(content, source, name, page, rgb, mask)
-        tiff_file.rewrite(content, file, page, set() if plain else _CODING, tags)
-    if not plain and tags[259] != [4]:
-        notes.append("a TIFF of JPEG or YCbCr becomes one of deflate, without further loss")
+    else:
+        tags = _encode_whole(content, source, name, page, rgb, mask)
+        notes += [] if tags[259] == [4] else ["a TIFF of JPEG or YCbCr becomes one of deflate, without further loss"]
+    if gone or tags:
+        _rewrite_directory(content, file, page, gone, tags)
     return Encoded(content.getvalue(), tuple(notes))
 
 
@@ -111,7 +115,7 @@ def _replace_blocks(
 ) -> None:
     """Writes the blocks of `page` that `mask` touches: in their places as far as they fit and lie `apart`."""
     before = _places(page, name)
-    (offsets, sizes), end = map(list, before), len(source)
+    offsets, sizes = map(list, before)
     for index, (at, size) in enumerate(zip(*before, strict=True)):
         _, (plane, _, row, column, _), (_, rows, columns, channels) = page.decode(None, index)
         ys, xs = np.nonzero(mask[row : row + rows, column : column + columns])
@@ -125,12 +129,17 @@ def _replace_blocks(
         content.seek(at)
         content.write((packed if len(packed) <= room else b"").ljust(room, b"\0"))
         if len(packed) > room:
-            offsets[index] = content.seek(end + end % 2)
-            end = offsets[index] + content.write(packed)
-    big = page.parent.is_bigtiff
+            offsets[index] = _append(content, packed)
     for tag, old, new in zip((324, 325) if page.is_tiled else (273, 279), before, (offsets, sizes), strict=True):
         if new != old:
-            page.tags[tag].overwrite(new, dtype="Q" if big else "I")
+            page.tags[tag].overwrite(new, dtype="Q" if page.parent.is_bigtiff else "I")
+
+
+def _append(content: io.BytesIO, data: bytes) -> int:
+    """Writes `data` behind the end, at an even place, and returns that."""
+    end = content.seek(0, io.SEEK_END)
+    content.write(bytes(end % 2) + data)
+    return end + end % 2
 
 
 @contextmanager
@@ -157,7 +166,7 @@ def _has_plain_blocks(page: Any, name: str) -> bool:
 
 
 def _orientation(page: Any) -> int:
-    orientation = page.tags.valueof(274, 1)
+    orientation = page.tags.valueof(_ORIENTATION, 1)
     return orientation if orientation in range(1, 9) else 1
 
 
@@ -203,7 +212,7 @@ def _black_is_zero(levels: np.ndarray, page: Any) -> np.ndarray:
 
 def _palette(page: Any) -> np.ndarray:
     """The colour map as uint8 [M, 3]; its values have 16 bits, or 8 in files of some careless writers."""
-    values = np.array(page.tags.valueof(320, ()), np.uint16).ravel()
+    values = np.array(page.tags.valueof(_PALETTE_COLOURS, ()), np.uint16).ravel()
     if page.bitspersample > 8 or len(values) != 3 * 2**page.bitspersample:
         raise ValueError(f"{len(values)} values in the colour map of {page.bitspersample} bits")
     values = values >> 8 if values.max() > 255 else values
@@ -244,12 +253,72 @@ def _encode_whole(
     image, buffer = Image.fromarray(samples, "L" if mode == "1" else mode), io.BytesIO()
     codec = "group4" if mode == "1" else "tiff_adobe_deflate"
     image.convert(mode, dither=Image.Dither.NONE).save(buffer, "TIFF", compression=codec, big_tiff=False)
-    buffer.seek(0)
-    new = tifffile.TiffFile(buffer).pages[0]
-    end = content.seek(0, io.SEEK_END)
-    offsets = []
-    for at, size in zip(new.dataoffsets, new.databytecounts, strict=True):
-        offsets.append(content.seek(end + end % 2))
-        end = offsets[-1] + content.write(buffer.getvalue()[at : at + size])
-    tags = {tag.code: list(np.ravel(tag.value)) for tag in new.tags if tag.code in _CODING}
-    return tags | {273: offsets}
+    new = tifffile.TiffFile(io.BytesIO(buffer.getvalue())).pages[0]
+    offsets = [_append(content, buffer.getvalue()[at : at + size]) for at, size in _blocks(new)]
+    return {tag.code: [*np.ravel(tag.value)] for tag in new.tags if tag.code in _CODING} | {273: offsets}
+
+
+def _pages(file: Any, name: str) -> list[Any]:
+    """Directories that are pictures of their own; the others are thumbnails, overviews and masks of those.
+
+    BadImageError: a camera's raw photo, which hides behind a thumbnail of it.
+    """
+    raw = any(_DNG_VERSION in each.tags or each.photometric in _SENSOR for each in _directories(file))
+    if raw or _role(file.pages[0]) or not all(_role(each) for page in file.pages for each in page.pages or ()):
+        raise BadImageError(f"{name}: a raw photo of a camera, which is not read; save it as TIFF or JPEG")
+    return [page for page in file.pages if not _role(page)]
+
+
+def _directories(file: Any) -> list[Any]:
+    """Of all pages, and those that a page points at."""
+    return [each for page in file.pages for each in (page, *(page.pages or ()))]
+
+
+def _blocks(page: Any) -> Iterator[tuple[int, int]]:
+    """Offset and size of every strip or tile, as far as both are told."""
+    return zip(page.dataoffsets, page.databytecounts, strict=False)
+
+
+def _role(page: Any) -> int:
+    """Bits of NewSubfileType; 0 for a page."""
+    return page.tags.valueof(_SUBFILE, 0) & (_REDUCED | _MASK)
+
+
+def _thumbnails(file: Any, page: Any) -> list[Any]:
+    """Directories that show `page` smaller: below it, and behind it up to the next page."""
+    behind = takewhile(_role, file.pages[page.index + 1 :])
+    return [each for each in (*(page.pages or ()), *behind) if _role(each) & _REDUCED]
+
+
+def _rewrite_directory(
+    content: io.BytesIO, file: Any, page: Any, gone: list[Any], tags: dict[int, list[int]]
+) -> None:
+    """Writes the directory of `page` anew at the end, without its thumbnails `gone` and what points at them.
+
+    `tags` are whole numbers that take the place of all that says how the page is coded, unless there are none.
+    """
+    tiff, word, order = file.tiff, file.tiff.offsetformat[-1], file.tiff.byteorder
+    # By their offsets: tifffile makes another object of a directory each time.
+    offsets = {each.offset for each in gone}
+
+    def count_at(offset: int) -> int:
+        content.seek(offset)
+        return struct.unpack(tiff.tagnoformat, content.read(tiff.tagnosize))[0]
+
+    drop = {*(_CODING if tags else ()), *(_SUB_DIRECTORIES for each in page.pages or () if each.offset in offsets)}
+    entries = [content.read(tiff.tagsize) for _ in range(count_at(page.offset))]
+    numbered = {struct.unpack_from(order + "H", entry)[0]: entry for entry in entries}
+    kept = {tag: entry for tag, entry in numbered.items() if tag not in drop}
+    for tag, values in tags.items():
+        packed = struct.pack(f"{order}{len(values)}{word}", *values)
+        if len(packed) > tiff.offsetsize:
+            packed = struct.pack(tiff.offsetformat, _append(content, packed))
+        kept[tag] = struct.pack(f"{order}HH{word}", tag, 16 if word == "Q" else 4, len(values)) + packed
+    directory = struct.pack(tiff.tagnoformat, len(kept)) + b"".join(kept[tag] for tag in sorted(kept))
+    new = _append(content, directory + bytes(tiff.offsetsize))
+    # The chain goes on without the thumbnails; what lies between them and is kept is linked by itself.
+    chain = [new if each.offset == page.offset else each.offset for each in file.pages if each.offset not in offsets]
+    ends = [at + tiff.tagnosize + tiff.tagsize * count_at(at) for at in chain]
+    for place, target in zip((tiff.offsetsize, *ends), (*chain, 0), strict=True):
+        content.seek(place)
+        content.write(struct.pack(tiff.offsetformat, target))
