@@ -36,8 +36,8 @@ from inference.benchmark import describe, table_of
 from inference.engines import BackendError
 from inference.methods import METHODS, RIM, Photo, judge
 from inference.restorer import Restorer, default_weights
+from metrics import HIGHEST_PSNR, mean
 from metrics.fill import INK
-from metrics.score import HIGHEST_PSNR, mean
 from utils.command import DONE, command, whole
 from utils.files import atomic_path, check_writable, write_csv, write_text
 from utils.machine import available_cores, progress

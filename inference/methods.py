@@ -17,8 +17,8 @@ import numpy as np
 from inference.find import enlarge_mask, shrink
 from inference.paste import covered_boxes
 from inference.restorer import Restorer, changes
+from metrics import evaluate, ms_ssim
 from metrics.fill import INK, count_ink, seam_step
-from metrics.score import evaluate, ms_ssim
 
 # So far round an occluder, as a fraction of the picture's longer side, a paste may change the page: 38 pixels of 3770.
 RIM = 0.01

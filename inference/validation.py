@@ -11,7 +11,7 @@ from data.contest import PatchPaths, read_list
 from data.images import BadImageError, read_rgb, upright_size
 from data.masks import read_mask
 from inference.restorer import Restorer
-from metrics.score import MEASURES, counted, evaluate
+from metrics import MEASURES, counted, evaluate
 from models.weights import Weights
 from utils.training.processes import Processes
 

@@ -14,7 +14,7 @@ import paddle
 from paddle.nn import functional as F
 
 from configs.schema import LossTerm
-from metrics.score import K1, K2, SCALE_WEIGHTS, WINDOW_SIZE, gaussian_window
+from metrics import K1, K2, SCALE_WEIGHTS, gaussian_window
 
 # x ** w has an infinite slope at 0, and NaN below: no factor of MS-SSIM goes under this, where the measure proper takes
 # 0, and one anticorrelated scale leaves the gradients of the others alive.
@@ -65,9 +65,9 @@ def fill(restored: paddle.Tensor, clean: paddle.Tensor, mask: paddle.Tensor, rad
 
 
 def ms_ssim(result: paddle.Tensor, clean: paddle.Tensor) -> paddle.Tensor:
-    """1 - MS-SSIM, the values of `metrics.score.ms_ssim`, mean over pictures and channels; 0 (equal) to 1.
+    """1 - MS-SSIM, the values of `metrics.ms_ssim`, mean over pictures and channels; 0 (equal) to 1.
 
-    Sides are at least `metrics.score.MINIMUM_SIDE` = 161, which `configs` sees to. With the constants of another range
+    Sides are at least `metrics.MINIMUM_SIDE` = 161, which `configs` sees to. With the constants of another range
     than [0, 1] the value still looks plausible, but the gradient is weak by orders of magnitude.
     """
     product = None
@@ -98,32 +98,15 @@ def _mean_similarity(result: paddle.Tensor, clean: paddle.Tensor, with_luminance
 
 
 def _blur(*maps: paddle.Tensor) -> list[paddle.Tensor]:
-    """Gaussian means of the windows that lie inside; [N, C, H, W] -> [N, C, H - 10, W - 10] each."""
+    """Gaussian means of the windows that lie inside, by two depthwise convolutions (a GPU's matmul may round to TF32:
+    too coarse for variances); [N, C, H, W] -> [N, C, H - 10, W - 10] each.
+    """
     stacked = paddle.concat(maps)
-    blurred = _blur_by_convolution(stacked) if stacked.place.is_gpu_place() else _blur_by_matmul(stacked)
-    return paddle.unbind(blurred.reshape([len(maps), -1, *blurred.shape[1:]]))
-
-
-def _blur_by_matmul(pictures: paddle.Tensor) -> paddle.Tensor:
-    """The window as a banded matrix on either side: on a CPU 1.7 to 3 times faster than Paddle's convolution."""
-    along_rows, along_columns = (paddle.to_tensor(_band(side)) for side in pictures.shape[2:])
-    return paddle.matmul(paddle.matmul(along_rows, pictures), along_columns, transpose_y=True)
-
-
-def _band(length: int) -> np.ndarray:
-    """float32 [length - 10, length]: row i holds the window at columns i .. i + 10."""
-    band, window = np.zeros((length - WINDOW_SIZE + 1, length), np.float32), gaussian_window()
-    for row in range(len(band)):
-        band[row, row : row + WINDOW_SIZE] = window
-    return band
-
-
-def _blur_by_convolution(pictures: paddle.Tensor) -> paddle.Tensor:
-    """The window as two depthwise convolutions, for GPUs, whose matmul may round to TF32: too coarse for variances."""
-    channels = pictures.shape[1]
+    channels = stacked.shape[1]
     window = np.tile(gaussian_window().astype(np.float32), (channels, 1, 1, 1))
-    rows_blurred = F.conv2d(pictures, paddle.to_tensor(window.transpose(0, 1, 3, 2)), groups=channels)
-    return F.conv2d(rows_blurred, paddle.to_tensor(window), groups=channels)
+    for weights in (window.transpose(0, 1, 3, 2), window):
+        stacked = F.conv2d(stacked, paddle.to_tensor(weights), groups=channels)
+    return paddle.unbind(stacked.reshape([len(maps), -1, *stacked.shape[1:]]))
 
 
 # By the names of `configs.schema.LossTerm`; the arguments are the term's inputs (see `TotalLoss`) and own settings.
@@ -144,15 +127,14 @@ class TotalLoss:
         `tensors`, in float32: `clean`, `mask`, `result`, what the network hands out, and where it has them `restored`,
         the picture before the gate, and `mask_logit`. ValueError: the first `clean` is not in [0, 1].
         """
-        # The first batch only, because each look waits for the device.
+        # The first batch only, because each look waits for the device. The fault of the original: pictures of one
+        # range, and MS-SSIM with the constants of another.
         if not self._range_checked:
-            # The fault of the original: pictures of one range, and MS-SSIM with the constants of another. The numbers
-            # are NumPy's, since those of Paddle 2.6 pass over NaN.
-            values = tensors["clean"].numpy()
-            # Resizing in float32 may overshoot white by a rounding error; written so that NaN is refused.
-            if not (values.min() >= -1e-4 and values.max() <= 1 + 1e-4):
-                found = f"[{values.min():g}, {values.max():g}]"
-                raise ValueError(f"the clean values lie in {found}, expected [0, 1]: white is 1")
+            # NumPy's, since Paddle 2.6 passes over NaN, and written so that NaN is refused; resizing in float32 may
+            # overshoot white by a rounding error.
+            lowest, highest = (float(end(tensors["clean"].numpy())) for end in (np.min, np.max))
+            if not (lowest >= -1e-4 and highest <= 1 + 1e-4):
+                raise ValueError(f"the clean values lie in [{lowest:g}, {highest:g}], expected [0, 1]: white is 1")
             self._range_checked = True
         total, values = paddle.zeros([], dtype="float32"), {}
         for term in self.terms:

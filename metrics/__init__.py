@@ -1,1 +1,157 @@
-"""How good a restored picture is (score), and `python -m metrics RESULTS GT`, which measures a folder."""
+"""How good a restored picture is: PSNR, MS-SSIM, the contest's score, all of them at once, and means over many.
+
+MS-SSIM (Wang, Simoncelli and Bovik, Asilomar 2003) is computed as pytorch-msssim does; its constants are the paper's
+and serve `losses` too.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+
+MEASURES = ("psnr", "ms_ssim", "score", "psnr_inside", "psnr_outside")
+
+# Equal pictures have an infinite PSNR; in scores and means it counts at most this many dB, so that a score ends at 1.
+HIGHEST_PSNR = 100.0
+
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+WINDOW_SIZE = 11
+WINDOW_SIGMA = 1.5
+K1, K2 = 0.01, 0.03
+# At the coarsest of the five scales the window must still fit: four halvings of 161 give 11.
+MINIMUM_SIDE = (WINDOW_SIZE - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1
+# Rows handled at once: few enough to stay in the processor's cache, and the memory stays flat for any picture.
+_STRIP_ROWS = 64
+
+
+def evaluate(result: np.ndarray, clean: np.ndarray, mask: np.ndarray | None = None) -> dict[str, float | None]:
+    """Every one of `MEASURES` of a restored picture, in dB or in [0, 1].
+
+    `result` and `clean` are uint8 [H, W, 3], a `mask` [H, W] is not zero on an occluder. None is what is not defined:
+    ms_ssim and score where a side is under 161 pixels, psnr_inside and psnr_outside without a mask or where no pixel
+    lies on that side of it. ValueError: pictures of other types or shapes, or a mask of another size.
+    """
+    if not result.shape == clean.shape == (*clean.shape[:2], 3) or not result.dtype == clean.dtype == np.uint8:
+        both = f"{result.dtype} of shape {result.shape} and {clean.dtype} of shape {clean.shape}"
+        raise ValueError(f"result and clean picture are {both}, not both uint8, height x width x 3")
+    if mask is not None and mask.shape != clean.shape[:2]:
+        raise ValueError(f"the mask's shape {mask.shape} is not the pictures' {clean.shape[:2]}")
+    measures: dict[str, float | None] = {**dict.fromkeys(MEASURES), "psnr": psnr(result, clean)}
+    if min(clean.shape[:2]) >= MINIMUM_SIDE:
+        measures["ms_ssim"] = ms_ssim(result, clean)
+        measures["score"] = contest_score(measures["psnr"], measures["ms_ssim"])
+    for name, side in (() if mask is None else (("psnr_inside", mask != 0), ("psnr_outside", mask == 0))):
+        if side.any():
+            measures[name] = psnr(result, clean, side)
+    return measures
+
+
+def psnr(result: np.ndarray, clean: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """10 log10(255^2 / mean squared error) in dB over uint8 [H, W, 3]; infinite for equal pictures.
+
+    Of a mask [H, W] only the pixels where it is not zero are counted, at least one.
+    """
+    count = clean.size
+    if mask is not None:
+        mask = np.ascontiguousarray(mask != 0, np.uint8)
+        count = cv2.countNonZero(mask) * 3
+    # One pass without a temporary picture; the sum is kept in float64.
+    squared_error = cv2.norm(np.ascontiguousarray(result), np.ascontiguousarray(clean), cv2.NORM_L2SQR, mask)
+    return 10 * math.log10(255**2 * count / squared_error) if squared_error else math.inf
+
+
+def contest_score(psnr: float, ms_ssim: float) -> float:
+    """0.5 x PSNR / 100 + 0.5 x MS-SSIM: 1 for equal pictures."""
+    return 0.5 * counted("psnr", psnr) / 100 + 0.5 * ms_ssim
+
+
+def counted(measure: str, value: float) -> float:
+    """What a value of `measure` counts in a mean or a score: itself, but a PSNR at most `HIGHEST_PSNR` dB."""
+    return min(value, HIGHEST_PSNR) if measure.startswith("psnr") else value
+
+
+def mean(measure: str, values: Iterable[float | None]) -> float | None:
+    """The mean of `measure` over the pictures that have it, each as it is `counted`; None when none has."""
+    known = [counted(measure, value) for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def ms_ssim(result: np.ndarray, clean: np.ndarray, mask: np.ndarray | None = None) -> float:
+    """MS-SSIM of uint8 [H, W, 3] pictures, sides of MINIMUM_SIDE or more, the mean over the channels; 1 for equal ones.
+
+    With a mask [H, W] a window counts by how far its middle is covered (not zero); NaN where none is at some scale.
+    """
+    product, covered = np.ones(3), np.ones(clean.shape[:2], np.float32) if mask is None else np.float32(mask != 0)
+    for scale, weight in enumerate(SCALE_WEIGHTS):
+        if scale > 0:
+            result, clean, covered = map(halve, (result, clean, covered))
+        # Luminance is compared at the coarsest scale alone.
+        similarity = _mean_similarity(result, clean, covered, with_luminance=scale == len(SCALE_WEIGHTS) - 1)
+        product *= np.maximum(similarity, 0) ** weight
+    return float(product.mean())
+
+
+def gaussian_window() -> np.ndarray:
+    """The window's weights along one axis, float64 [WINDOW_SIZE], with sum 1."""
+    distance = np.arange(WINDOW_SIZE) - WINDOW_SIZE // 2
+    weights = np.exp(-(distance**2) / (2 * WINDOW_SIGMA**2))
+    return weights / weights.sum()
+
+
+def halve(picture: np.ndarray) -> np.ndarray:
+    """Means of 2 x 2 pixels as float32; an odd side gets a line of zeros in front, which the means count."""
+    top, left = picture.shape[0] % 2, picture.shape[1] % 2
+    picture = np.ascontiguousarray(picture, np.float32)
+    if top or left:
+        picture = cv2.copyMakeBorder(picture, top, 0, left, 0, cv2.BORDER_CONSTANT, value=0)
+    return cv2.resize(picture, (picture.shape[1] // 2, picture.shape[0] // 2), interpolation=cv2.INTER_AREA)
+
+
+def _mean_similarity(result: np.ndarray, clean: np.ndarray, covered: np.ndarray, with_luminance: bool) -> np.ndarray:
+    """Mean of `_similarity_map` over all windows that lie inside the picture, per channel, float64; `covered`: weights
+    [H, W] of their middles.
+    """
+    total, weight, margin = np.zeros(3), 0.0, WINDOW_SIZE // 2
+    for top in range(0, len(clean) - WINDOW_SIZE + 1, _STRIP_ROWS):
+        rows = slice(top, top + _STRIP_ROWS + WINDOW_SIZE - 1)
+        middles = covered[rows][margin:-margin, margin:-margin]
+        if middles.any():
+            strips = (np.ascontiguousarray(picture[rows], np.float32) for picture in (result, clean))
+            total += cv2.sumElems(_similarity_map(*strips, with_luminance) * middles[..., None])[:3]
+            weight += float(middles.sum(dtype=float))
+    return total / weight if weight else np.full(3, math.nan)
+
+
+def _similarity_map(result: np.ndarray, clean: np.ndarray, with_luminance: bool) -> np.ndarray:
+    """SSIM, or its contrast-structure part alone, of every window inside a strip of float32 pictures.
+
+    Works on sum and difference of the two pictures, since var(a + b) and var(a - b) give the covariance and the sum of
+    the variances: four blurs in place of five. Values are scaled to [0, 1] and centred: float32 is then exact enough.
+    """
+    total = cv2.addWeighted(result, 1 / 255, clean, 1 / 255, -1.0)
+    difference = cv2.addWeighted(result, 1 / 255, clean, -1 / 255, 0.0)
+    total_mean, difference_mean = _blur(total), _blur(difference)
+    total_variance = _blur(cv2.multiply(total, total)) - cv2.multiply(total_mean, total_mean)
+    square_of_difference = cv2.multiply(difference_mean, difference_mean)
+    difference_variance = _blur(cv2.multiply(difference, difference)) - square_of_difference
+    # Twice the covariance over the sum of the variances; both are halves of what stands here, so C2 is doubled.
+    structure = _similarity(total_variance, difference_variance, 2 * K2**2)
+    if not with_luminance:
+        return structure
+    total_mean += 1
+    luminance = _similarity(cv2.multiply(total_mean, total_mean), square_of_difference, 2 * K1**2)
+    return cv2.multiply(luminance, structure)
+
+
+def _similarity(of_total: np.ndarray, of_difference: np.ndarray, constant: float) -> np.ndarray:
+    return cv2.divide(of_total - of_difference + constant, of_total + of_difference + constant)
+
+
+def _blur(values: np.ndarray) -> np.ndarray:
+    """Gaussian means of the windows that lie inside `values`."""
+    window, margin = gaussian_window().astype(np.float32), WINDOW_SIZE // 2
+    blurred = cv2.sepFilter2D(values, cv2.CV_32F, window, window, borderType=cv2.BORDER_REPLICATE)
+    return np.ascontiguousarray(blurred[margin:-margin, margin:-margin])

@@ -2,15 +2,14 @@
 
     python -m metrics RESULTS GT [--masks DIR] [--csv FILE]
 
-GT is a folder of clean pictures with the results' names (another suffix will do), a folder in the contest's layout, its
-annotation.txt, or a list file with lines of `clean occluded mask`; the last three bring the masks and take results
-named like the occluded pictures. The exit code is 1 when a result is missing, unreadable or of another size.
+GT is a folder of clean pictures with the results' names (another suffix will do), or a folder in the contest's layout
+or its annotation.txt, which bring the masks and take results named like the occluded pictures. The exit code is 1 when
+a result is missing, unreadable or of another size.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -18,10 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from data.contest import is_contest, read_contest, read_list
+from data.contest import is_contest, read_contest
 from data.images import IMAGE_SUFFIXES, pictures_below, read_rgb
 from data.masks import read_mask
-from metrics.score import MEASURES, evaluate, mean
+from metrics import MEASURES, evaluate, mean
 from utils.command import DONE, SOME_FAILED, command, program
 from utils.files import check_writable, printable, write_csv
 from utils.machine import available_cores, progress
@@ -39,7 +38,7 @@ class Truth(NamedTuple):
 
 
 class Row(NamedTuple):
-    """The measures of one result (`metrics.score.evaluate`), or why there are none."""
+    """The measures of one result (`metrics.evaluate`), or why there are none."""
 
     name: str
     measures: dict[str, float | None]
@@ -47,32 +46,24 @@ class Row(NamedTuple):
 
 
 def read_truths(source: Path) -> list[Truth]:
-    """The truths of a folder of pictures, of a contest folder or its annotation.txt, or of a list file.
+    """The truths of a folder of pictures, or of a contest folder or its annotation.txt; ValueError for anything else.
 
-    In all but the first each occlusion is a truth, whose result is named like the occluded picture, with or without the
-    folders it lay in (`train_data_1/hand/x.jpg`, `hand/x.jpg` or `x.jpg`). ValueError for anything else.
+    In the latter each occlusion is a truth, whose result is named like the occluded picture, with or without the
+    folders it lay in (`train_data_1/hand/x.jpg`, `hand/x.jpg` or `x.jpg`), where that name is its alone.
     """
     if is_contest(source):
-        return _occlusions([(one.clean, one.mask, one.name) for one in read_contest(source)])
-    if source.is_dir():
-        names = [path.as_posix() for path in pictures_below(source)]
-        if not names:
-            raise ValueError(f"{source}: no pictures in it ({', '.join(IMAGE_SUFFIXES)})")
-        return [Truth(name, source / name, None, (name,)) for name in names]
-    if source.suffix == ".txt" and source.is_file():
-        lines = read_list(source)
-        return _occlusions([(one.clean, one.mask, os.path.relpath(one.occluded, source.parent)) for one in lines])
-    raise ValueError(f"{source}: expected a folder of clean pictures, a contest folder, or a list file (.txt)")
-
-
-def _occlusions(rows: list[tuple[Path, Path, str]]) -> list[Truth]:
-    """One truth per (clean, mask, path of the occluded picture), under every short name that is its alone."""
-    paths = [[part for part in Path(os.path.normpath(occluded)).parts if part != ".."] for _, _, occluded in rows]
-    candidates = [["/".join(steps[start:]) for start in range(len(steps))] for steps in paths]
-    # A short name that two occlusions share says nothing; only longer ones tell them apart.
-    owners = Counter(name for names in candidates for name in names)
-    return [Truth(names[0], clean, mask, tuple(name for name in names if owners[name] == 1) or (names[0],))
-            for (clean, mask, _), names in zip(rows, candidates, strict=True)]
+        groups = read_contest(source)
+        paths = [Path(group.name).parts for group in groups]
+        candidates = [["/".join(steps[start:]) for start in range(len(steps))] for steps in paths]
+        owners = Counter(name for names in candidates for name in names)
+        return [Truth(names[0], group.clean, group.mask, (names[0], *(name for name in names[1:] if owners[name] == 1)))
+                for group, names in zip(groups, candidates, strict=True)]
+    if not source.is_dir():
+        raise ValueError(f"{source}: expected a folder of clean pictures or a contest folder")
+    names = [path.as_posix() for path in pictures_below(source)]
+    if not names:
+        raise ValueError(f"{source}: no pictures in it ({', '.join(IMAGE_SUFFIXES)})")
+    return [Truth(name, source / name, None, (name,)) for name in names]
 
 
 class NameIndex:
@@ -106,7 +97,7 @@ class NameIndex:
         return sorted(names - beside - self._found)
 
 
-def measure_folder(truths: list[Truth], results: NameIndex, masks: NameIndex | None, workers: int) -> Iterator[Row]:
+def measure_folder(truths: list[Truth], results: NameIndex, masks: NameIndex | None) -> Iterator[Row]:
     """Yields one row per truth, in order; a picture that cannot be measured becomes a row with a problem.
 
     `masks` are named like the truths, for truths that bring none. Decoding and measuring run outside Python's lock.
@@ -127,7 +118,7 @@ def measure_folder(truths: list[Truth], results: NameIndex, masks: NameIndex | N
         except (OSError, ValueError) as error:
             return Row(truth.name, {}, str(error))
 
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(min(4, available_cores())) as pool:
         yield from pool.map(measure, truths)
 
 
@@ -151,27 +142,27 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
     parser = argparse.ArgumentParser(program("python -m metrics"), description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path, help="folder of restored pictures")
-    parser.add_argument("truth", type=Path, metavar="GT", help="folder of clean pictures, contest folder or list file")
-    parser.add_argument("--masks", type=Path, help="folder of masks named like the clean pictures (not for lists)")
-    parser.add_argument("--csv", type=Path, help="also write the table there")
+    add = parser.add_argument
+    add("results", type=Path, help="folder of restored pictures")
+    add("truth", type=Path, metavar="GT", help="folder of clean pictures or contest folder")
+    add("--masks", type=Path, help="folder of masks named like the clean pictures (a contest folder brings them)")
+    add("--csv", type=Path, help="also write the table there")
     options = parser.parse_args(arguments)
-    for folder in (options.results, options.masks):
-        if folder is not None and not folder.is_dir():
+    for folder in filter(None, (options.results, options.masks)):
+        if not folder.is_dir():
             parser.error(f"{folder}: no such folder")
-    if options.csv is not None:
+    if options.csv:
         check_writable(options.csv)
     truths = read_truths(options.truth)
-    if options.masks is not None and truths[0].mask is not None:
+    if options.masks and truths[0].mask:
         parser.error(f"--masks {options.masks}: {options.truth} names the masks already")
-    masks = None if options.masks is None else NameIndex(options.masks, "mask")
-    results = NameIndex(options.results, "result")
-    measured = measure_folder(truths, results, masks, workers=min(4, available_cores()))
+    masks, results = options.masks and NameIndex(options.masks, "mask"), NameIndex(options.results, "result")
+    measured = measure_folder(truths, results, masks)
     rows = list(progress(measured, total=len(truths), unit="picture", desc="measuring"))
     means = {measure: mean(measure, [row.measures.get(measure) for row in rows]) for measure in MEASURES}
     table = [*rows, Row("mean", means)]
     print(format_table(table))
-    if options.csv is not None:
+    if options.csv:
         cells = ([row.name, *(_text(row.measures.get(name), 6) for name in MEASURES), row.problem] for row in table)
         write_csv(options.csv, [["name", *MEASURES, "problem"], *cells])
     if small := [row.name for row in rows if not row.problem and row.measures["ms_ssim"] is None]:

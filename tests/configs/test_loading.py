@@ -20,7 +20,7 @@ from configs.load import load_config, parse_config, to_yaml
 from configs.parsing import ConfigError
 from configs.schema import AnyTerm, CharbonnierTerm, FillTerm, L1Term, PredictConfig, Stage
 from losses import LOSSES
-from metrics.score import MINIMUM_SIDE
+from metrics import MINIMUM_SIDE
 from utils.files import printable
 
 TINY, LOCATOR, RESTORER, RESTORMER = (

@@ -16,8 +16,8 @@ from data.synthesis.sets import SetOptions, make_set
 from inference import Restorer
 from inference.leaderboard import draw_areas, drawn_scenes, list_scenes, main, markdown, summaries_of
 from inference.methods import METHODS, Outcome, Photo, judge, outside_rim
+from metrics import evaluate, ms_ssim
 from metrics.fill import INK, count_ink, seam_step
-from metrics.score import evaluate, ms_ssim
 from models.weights import save_weights
 from tests.inference.small import small_weights
 from tests.inference.stand_ins import StandIn

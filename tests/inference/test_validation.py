@@ -12,7 +12,7 @@ from data.images import BadImageError, read_rgb
 from data.masks import read_mask
 from inference.restorer import Restorer
 from inference.validation import validate, validation_pages
-from metrics.score import MEASURES, evaluate
+from metrics import MEASURES, evaluate
 from models.weights import Weights, arrays_of
 from tests.models.networks import build
 from utils.training.processes import Processes

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from metrics.score import contest_score, evaluate, mean, ms_ssim, psnr
+from metrics import contest_score, evaluate, mean, ms_ssim, psnr
 from tests.metrics.reference_pictures import as_bytes, noise, page, pairs
 
 PAIRS = {name: (as_bytes(result), as_bytes(clean)) for name, (result, clean) in pairs().items()}
@@ -101,7 +101,7 @@ def test_what_cannot_be_compared_is_refused(result, clean, mask, message):
 def test_a_contest_photo_takes_seconds_and_little_memory():
     code = """
 import resource, numpy as np
-from metrics.score import evaluate
+from metrics import evaluate
 clean = np.random.default_rng(0).integers(0, 256, (2811, 3770, 3), dtype=np.uint8)
 result, mask = clean // 2, np.ones((2811, 3770), np.uint8)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
