@@ -33,21 +33,14 @@ Changed = Callable[[np.ndarray], Restored | None]
 
 @dataclass
 class Book:
-    """What became of a PDF, or of the pages of a picture file.
+    """What became of a PDF, or of the pages of a picture file."""
 
-    Attributes:
-        content: the file; that of the source, byte for byte, where nothing was removed.
-        pages, changed, occluders: how many pages there are, pictures were restored, occluders were removed.
-        notes: why a picture stayed as it is, by page.
-        steps: seconds by step, as of a photo.
-    """
-
-    content: bytes
+    content: bytes = b""  # The file; that of the source, byte for byte, where nothing was removed
     pages: int = 0
-    changed: int = 0
+    changed: int = 0  # How many pictures were restored
     occluders: int = 0
-    notes: list[str] = field(default_factory=list)
-    steps: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)  # Why a picture stayed as it is, by page
+    steps: Counter[str] = field(default_factory=Counter)  # Seconds by step, as of a photo
 
 
 def is_book(path: Path) -> bool:
@@ -64,7 +57,7 @@ def restore_book(
     `tell` hears before each page which one it is, from 1, and of how many; it may raise an error that ends the work.
     BadImageError: not a file that can be read; a PDF is encrypted or signed; pikepdf is missing.
     """
-    book = Book(b"")
+    book = Book()
 
     def changed(pixels: np.ndarray) -> Restored | None:
         restored = restorer(pixels)

@@ -19,7 +19,7 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,6 +45,8 @@ PARTS = {
     "extra pdf": ("pikepdf",), "extra web": ("fastapi", "uvicorn", "python-multipart"), "extra ray": ("ray", "fsspec"),
     "extra completion": ("shtab",),
 }  # fmt: skip
+_TOLD = ("paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "onnxruntime-gpu", "openvino", "numpy",
+         "opencv-python-headless", "pillow")  # fmt: skip
 # One photo of 12 megapixels on its way, with the engine (README.md, Speed and memory).
 _NEEDED_BYTES = 1.5e9
 
@@ -63,9 +65,7 @@ class Finding(NamedTuple):
 
 def known_versions() -> str:
     """Of Python, of the engines and of what reads pictures, in one line."""
-    names = ("paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "onnxruntime-gpu", "openvino", "numpy",
-             "opencv-python-headless", "pillow")  # fmt: skip
-    known = [f"{name} {version}" for name in names if (version := _version(name))]
+    known = [f"{name} {version}" for name in _TOLD if (version := _version(name))]
     return f"Python {platform.python_version()} on {platform.system()} {platform.machine()}, {', '.join(known)}"
 
 
@@ -77,8 +77,7 @@ def check_versions() -> Iterator[Finding]:
         if found.get("jpeglib", JPEGLIB_VERSION) not in (None, JPEGLIB_VERSION):
             missing = [f"jpeglib=={JPEGLIB_VERSION}"]
         if missing:
-            words = f"missing: {', '.join(missing)}"
-            yield Finding(NOTE, part, words, f"pip install {' '.join(missing)}")
+            yield Finding(NOTE, part, f"missing: {', '.join(missing)}", f"pip install {' '.join(missing)}")
         else:
             yield Finding(GOOD, part, ", ".join(f"{name} {version}" for name, version in found.items()))
 
@@ -89,9 +88,9 @@ def check_machine() -> Iterator[Finding]:
         state, mend = (GOOD, "") if free >= _NEEDED_BYTES else (WRONG, "end other programs, or raise the group's limit")
         yield Finding(state, "memory", f"{free / 1e9:.1f} GB free for this process, of {total / 1e9:.1f} GB; "
                       f"a photo of 12 megapixels takes up to {_NEEDED_BYTES / 1e9:g} GB", mend)
-    threads = default_threads()
     said = " (OMP_NUM_THREADS)" if os.environ.get("OMP_NUM_THREADS") else ""
-    yield Finding(GOOD, "processors", f"{available_cores()} of {os.cpu_count()} usable, {threads} threads{said}")
+    words = f"{available_cores()} of {os.cpu_count()} usable, {default_threads()} threads{said}"
+    yield Finding(GOOD, "processors", words)
     for subject, folder, variable in (("cache", cache_folder(), FOLDER_VARIABLE),
                                       ("temporary", Path(tempfile.gettempdir()), "TMPDIR")):  # fmt: skip
         try:
@@ -103,44 +102,42 @@ def check_machine() -> Iterator[Finding]:
                           f"set {variable} to a folder that can be written to")  # fmt: skip
 
 
-def check_weights(file: Path | None) -> Iterator[Finding]:
+def check_weights(file: Path | None) -> Finding:
     try:
         file = file or default_weights()
         weights = load_weights(file)
     except (OSError, ValueError) as error:
-        yield Finding(WRONG, "weights", sentence(error), "fetch the file again, or name another one with --weights")
-        return
+        return Finding(WRONG, "weights", sentence(error), "fetch the file again, or name another one with --weights")
     restores = weights.model and ("a Restormer" if "dim" in weights.model else "a NAFNet")
-    held = " and ".join(filter(None, (weights.locator and "a locator", restores)))
+    held = f"{file}: " + " and ".join(filter(None, (weights.locator and "a locator", restores)))
     expected = dict(reversed(line.split()) for line in CHECKSUMS.read_text("utf-8").splitlines())
     known = expected.get(file.name) if file.resolve().parent == CHECKSUMS.parent else None
     if known in (None, hashlib.sha256(file.read_bytes()).hexdigest()):
-        yield Finding(GOOD, "weights", f"{file}: {held}" + (", as shipped" if known else ""))
-    else:
-        yield Finding(WRONG, "weights", f"{file}: {held}, but its SHA-256 is not that of {CHECKSUMS.name}",
-                      "fetch it again, unless you have replaced it yourself")
+        return Finding(GOOD, "weights", held + (", as shipped" if known else ""))
+    return Finding(WRONG, "weights", f"{held}, but its SHA-256 is not that of {CHECKSUMS.name}",
+                   "fetch it again, unless you have replaced it yourself")  # fmt: skip
 
 
 def check_engines(file: Path | None) -> Iterator[Finding]:
     """Each engine on each device, in a process of its own."""
     for device, engines in PRECISIONS.items():
-        if device == "gpu" and not gpu_shows():
+        gpu = device == "gpu"
+        if gpu and not gpu_shows():
             yield Finding(GOOD, "gpu", "none shows, the CPU does the work")
             continue
         for name in engines:
-            subject, gpu = f"{device} {name}", device == "gpu"
+            subject = f"{device} {name}"
             if importlib.util.find_spec(name) is None:
-                yield Finding(NOTE, subject, f"{name} is not installed", f"pip install {name}" if not gpu else "")
+                yield Finding(NOTE, subject, f"{name} is not installed", "" if gpu else f"pip install {name}")
                 continue
             try:
                 said = ask("inference.doctor:restore_page", [file and str(file.absolute()), device, name])
+                yield Finding(GOOD, subject, f"{said['line']}: a page in {said['seconds']:.2f} s")
             except ChildError as error:
                 # Without how the process ended, and the name of its error.
                 reason = re.sub(r"^.*?: (?:[\w.]+Error: )?", "", str(error), count=1)
                 mend = "the CPU does the work meanwhile; see Versions in README.md" if gpu else f"reinstall {name}"
                 yield Finding(WRONG, subject, reason, mend)
-                continue
-            yield Finding(GOOD, subject, f"{said['line']}: a page in {said['seconds']:.2f} s")
 
 
 def restore_page(order: list[Any]) -> dict[str, Any]:
@@ -164,26 +161,24 @@ def _version(name: str) -> str | None:
         return None
 
 
+def findings(file: Path | None) -> Iterator[Finding]:
+    """All checks, one after the other."""
+    yield from check_versions()
+    yield from check_machine()
+    yield (weights := check_weights(file))
+    # Without weights no engine has anything to run.
+    yield from check_engines(file) if weights.state == GOOD else ()
+
+
 @command(ValueError)
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--weights", type=Path, help="file of weights; default: those that predict.py takes")
-    file = parser.parse_args(arguments).weights
-    findings: list[Finding] = []
-
-    def tell(told: Iterable[Finding]) -> str:
-        """Prints them; the state of the last one."""
-        for finding in told:
-            print(finding, flush=True)
-            findings.append(finding)
-        return findings[-1].state
-
-    tell(check_versions())
-    tell(check_machine())
-    # Without weights no engine has anything to run.
-    works = tell(check_weights(file)) == GOOD
-    tell(check_engines(file) if works else ())
-    works = any(one.state == GOOD and one.subject.startswith(("cpu ", "gpu ")) for one in findings)
-    wrong = sum(one.state == WRONG for one in findings)
+    found = []
+    for finding in findings(parser.parse_args(arguments).weights):
+        print(finding, flush=True)
+        found.append(finding)
+    works = any(one.state == GOOD and one.subject.startswith(("cpu ", "gpu ")) for one in found)
+    wrong = sum(one.state == WRONG for one in found)
     print(f"\nprediction {'works' if works else 'does not work'}" + (f"; to be mended: {wrong}" if wrong else ""))
     return 0 if works else 1

@@ -25,7 +25,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from data.kinds import STARTING_BYTES, kind_of
-from inference.folder import FAILED, MOST_STUCK, RESTORED, STUCK, UNTOUCHED, Outcome, ResultsError, restore_folder
+from inference.folder import FAILED, RESTORED, STUCK, UNTOUCHED, Outcome, restore_folder, watched
 from inference.record import RECORD
 from inference.restorer import Restorer
 from inference.sources import MASK, SHEET, Listing, Originals, beside, is_picture, is_wanted
@@ -47,6 +47,11 @@ class Work(NamedTuple):
     results: str
     settings: str
     orders: Mapping[str, bool]
+
+    @property
+    def sides(self) -> list[str]:
+        """What is written beside each result."""
+        return [side for side, option in ((MASK, "save_mask"), (SHEET, "compare")) if self.orders.get(option)]
 
 
 def connect(address: str) -> str:
@@ -82,14 +87,14 @@ def list_work(work: Work, include: str) -> list[str]:
         raise ValueError(f"{work.source}: is a file, expected a folder or its address; one photo needs no cluster")
     kept.makedirs(target, exist_ok=True)
     for path in kept.find(target):
-        if path.endswith(_LEFTOVER) and time.time() - _changed(kept, path, time.time()) > _ABANDONED_SECONDS:
+        if path.endswith(_LEFTOVER) and time.time() - _changed(kept, path) > _ABANDONED_SECONDS:
             kept.rm_file(path)
     names = [PurePosixPath(path[len(root) :].lstrip("/")) for path in sorted(files.find(root))]
     pictures = [
         Path(name) for name in names if is_wanted(name, include)
         and is_picture(name, lambda name=name: kind_of(files.cat_file(f"{root}/{name}", end=STARTING_BYTES)))
     ]  # fmt: skip
-    Listing(Path(work.source), pictures).refuse_clashes(_sides(work))
+    Listing(Path(work.source), pictures).refuse_clashes(work.sides)
     chosen = [path.as_posix() for path in pictures]
     # The results may lie above the source, and then hold a sub-folder of the same name.
     for place in (place for name in chosen if files == kept for place in _places(work, name)[1].values()):
@@ -99,28 +104,23 @@ def list_work(work: Work, include: str) -> list[str]:
     return chosen
 
 
-def _changed(files: Any, path: str, unknown: float) -> float:
-    """When a file was written, in seconds since 1970; `unknown` where its file system does not say."""
+def _changed(files: Any, path: str) -> float:
+    """When a file was written, in seconds since 1970; now where its file system does not say."""
     with suppress(NotImplementedError):
         return files.modified(path).timestamp()
-    return unknown
-
-
-def _sides(work: Work) -> list[str]:
-    return [side for side, option in ((MASK, "save_mask"), (SHEET, "compare")) if work.orders.get(option)]
+    return time.time()
 
 
 def restore_on_ray(work: Work, names: list[str], slot: Mapping[str, float]) -> Iterator[Outcome]:
     """Restores every picture and tells of each as soon as it is done, in no order.
 
-    `slot` is what a task takes of a node, such as {"CPU": 2}. ResultsError: three results in a row could not be
-    written; RuntimeError: a node cannot restore anything: weights, engine or device are not right there.
+    `slot` is what a task takes of a node, such as {"CPU": 2}. RuntimeError: a node cannot restore anything: weights,
+    engine or device are not right there.
     """
     import ray
 
     task = ray.remote(restore_one).options(num_cpus=slot["CPU"], num_gpus=slot.get("GPU", 0), max_retries=RETRIES)
-    shared, pending, stuck = ray.put(work), {}, 0
-    waiting = iter(names)
+    shared, pending, waiting = ray.put(work), {}, iter(names)
     try:
         while True:
             # Asked anew, since nodes come and go.
@@ -139,10 +139,6 @@ def restore_on_ray(work: Work, names: list[str], slot: Mapping[str, float]) -> I
                 except ray.exceptions.RayError as error:
                     outcome = Outcome(Path(name), FAILED, message=f"its task was ended {RETRIES + 1} times ({error})")
                 yield outcome
-                stuck = stuck + 1 if outcome.results_stuck else 0
-                if stuck == MOST_STUCK:
-                    told = f"{stuck} results in a row could not be written ({outcome.message})"
-                    raise ResultsError(f"{work.results}: {told}")
     finally:
         ray.shutdown()  # It leaves the cluster, which goes on; tasks of this run that have not ended are dropped.
 
@@ -162,8 +158,8 @@ def restore_one(work: Work, name: str) -> Outcome:
                 put(work, name, there, found)
             return outcome
         except OSError as error:
-            return Outcome(Path(name), FAILED, message=told + sentence(error),
-                           results_stuck=bool(told) and error.errno in STUCK)
+            stuck = bool(told) and error.errno in STUCK
+            return Outcome(Path(name), FAILED, message=told + sentence(error), results_stuck=stuck)
 
 
 def _places(work: Work, name: str) -> tuple[Any, dict[Path, str]]:
@@ -172,7 +168,7 @@ def _places(work: Work, name: str) -> tuple[Any, dict[Path, str]]:
 
     kept, target = fsspec.url_to_fs(work.results)
     record = f"{target}/.uncover/{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.jsonl"
-    files = [*(beside(Path(name), side) for side in _sides(work)), Path(name)]
+    files = [*(beside(Path(name), side) for side in work.sides), Path(name)]
     return kept, {Path(RECORD): record} | {file: f"{target}/{file.as_posix()}" for file in files}
 
 
@@ -189,7 +185,7 @@ def fetch(work: Work, name: str, here: Path, there: Path) -> set[Path]:
     (here / name).parent.mkdir(parents=True)
     (there / name).parent.mkdir(parents=True)
     files.get_file(f"{root}/{name}", str(here / name))
-    os.utime(here / name, (_changed(files, f"{root}/{name}", time.time()),) * 2)
+    os.utime(here / name, (_changed(files, f"{root}/{name}"),) * 2)
     kept, places = _places(work, name)
     kept.invalidate_cache()
     found, whole = set(), True
@@ -205,8 +201,8 @@ def fetch(work: Work, name: str, here: Path, there: Path) -> set[Path]:
             kept.get_file(place, str(there / file))
             whole = (there / file).read_bytes().rstrip().endswith(b'"done": true}') if file == Path(RECORD) else whole
         else:
-            with open(there / file, "wb") as stand_in:
-                stand_in.truncate(kept.size(place))
+            (there / file).touch()
+            os.truncate(there / file, kept.size(place))
         os.utime(there / file, (0, 0))
     return found
 
@@ -276,4 +272,5 @@ def begin(
     settings = {**settings, "threads": threads, "device": device if on_gpu else "cpu", "weights": weights}
     told += "; a GPU for each photo" if on_gpu else "; on the processors"
     slot = {"CPU": threads, **({"GPU": 1} if on_gpu else {})}
-    return len(names), told, restore_on_ray(work._replace(settings=json.dumps(settings)), names, slot)
+    work = work._replace(settings=json.dumps(settings))
+    return len(names), told, watched(restore_on_ray(work, names, slot), results)

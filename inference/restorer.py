@@ -43,24 +43,17 @@ _ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class Restored:
-    """What comes back for one picture.
+    """What comes back for one picture."""
 
-    Attributes:
-        image: RGB [H, W, 3], the size and type (uint8 or uint16) of the input; an array of its own.
-        mask: uint8 [H, W], 1 = may have been changed: everywhere else `image` is the input bit for bit.
-        occluders: how many occluders were removed (0 for a network without a gate, which does not count them).
-        seconds: time by step: "locate", "restore", "compose", and "read" where a file was given.
-        located: uint8 [h, w], 1 = covered, at the size at which that was looked for (`mask` is wider, by the rim and
-            the feather of the paste); None where a whole-picture mode without a gate did not look.
-        certainty: how sure the network is of the occluder that it is least sure of, in [0, 1]; 1 without one.
-    """
-
-    image: np.ndarray
-    mask: np.ndarray
-    occluders: int
+    image: np.ndarray  # RGB [H, W, 3], the size and type (uint8 or uint16) of the input; an array of its own
+    mask: np.ndarray  # uint8 [H, W], 1 = may have been changed: everywhere else `image` is the input bit for bit
+    occluders: int  # How many were removed; 0 for a network without a gate, which does not count them
+    # Time by step: "locate", "restore", "compose", and "read" where a file was given.
     seconds: dict[str, float] = field(default_factory=dict)
+    # uint8 [h, w], 1 = covered, at the size at which that was looked for (`mask` is wider, by the rim and the feather
+    # of the paste); None where a whole-picture mode without a gate did not look.
     located: np.ndarray | None = None
-    certainty: float = 1.0
+    certainty: float = 1.0  # Of the occluder of which the network is least sure, in [0, 1]; 1 without one
 
 
 def default_weights(mode: Mode = "auto") -> Path:
@@ -142,14 +135,12 @@ class Restorer:
     @classmethod
     def from_backend(cls, *arguments: Any, **options: Any) -> Restorer:
         """A restorer over any `inference.engines.Backend`; takes what `_set_up` takes."""
-        restorer = cls.__new__(cls)
-        restorer._set_up(*arguments, **options)
-        return restorer
+        return cls.__new__(cls)._set_up(*arguments, **options)
 
     def _set_up(
         self, backend: Backend | None, settings: PredictConfig, scale: str | float = "auto", mode: Mode = "auto",
         tta: bool = False, locator: Backend | None = None, width: int = 0, told: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> Restorer:  # fmt: skip
         """A `locator` stands beside the backend or in its place; `told`: that takes the mask as a fourth channel."""
         self.settings, self.scale, self.mode, self.tta = settings, scale, mode, tta
         self._backend, self._locator = locator or backend, locator
@@ -158,6 +149,7 @@ class Restorer:
         self._network = None if backend is None else Network(backend, tta, width)
         self._painter = (mean_over_flips(backend) if tta else backend) if told else None
         self._is_plain = mode == "full" and scale == 1 and settings.tlc_ratio == 0
+        return self
 
     def describe(self) -> str:
         """One line for the log: what runs where, how exactly, in which mode, with which windows of TLC."""
@@ -200,10 +192,9 @@ class Restorer:
                              "weights that carry a locator as well")
         working = self._working_size(*size)
         with timed(seconds, "locate"):
-            located = self._find(picture, working) if looks else _told(picture, mask, working)
-            if looks and mask is not None:
-                least = 0.0 if mask_mode == "protect" else 0.5
-                located = _corrected(located, _told(picture, mask, working, least), mask_mode)
+            located = self._find(picture, working) if looks else None
+            if mask is not None:
+                located = _told(picture, mask, mask_mode, working, located)
         # The border of what is covered is known as well as the small copy shows it.
         rules = PasteRules().scaled(max(working) / max(located.mask.shape))
         result, changed = picture.copy(), np.zeros(size, np.uint8)
@@ -280,22 +271,19 @@ class Restorer:
         return equal_cut(height, width, rows, columns, settings.overlap)
 
 
-def _told(picture: np.ndarray, mask: np.ndarray, size: tuple[int, int], least: float = 0.5) -> Located:
-    """A person's mask at a smaller size, 1 where `least` of a pixel is marked, or of 0 any part."""
+def _told(
+    picture: np.ndarray, mask: np.ndarray, mask_mode: MaskMode, size: tuple[int, int], found: Located | None
+) -> Located:
+    """What a person's mask makes, at a smaller size, of what was found, if that was looked for. A pixel is marked where
+    half of it is, and to protect it where any part is.
+    """
     share = cv2.resize((mask != 0).astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
-    covered = ((share >= least) & (share > 0)).astype(np.uint8)
-    return Located(shrink(picture, size), covered, _count(covered))
-
-
-def _corrected(found: Located, told: Located, mask_mode: MaskMode) -> Located:
-    """What was found with what a person marked added, or taken away; `told` is at the working size."""
-    mask = enlarge_mask(found.mask, told.mask.shape)
-    mask = mask | told.mask if mask_mode == "add" else mask & (1 - told.mask)
-    return Located(told.picture, mask, _count(mask), certainty=found.certainty)
-
-
-def _count(mask: np.ndarray) -> int:
-    return cv2.connectedComponents(mask)[0] - 1
+    covered = (share > 0 if mask_mode == "protect" else share >= 0.5).astype(np.uint8)
+    if found is not None:
+        before = enlarge_mask(found.mask, size)
+        covered = before | covered if mask_mode == "add" else before & (1 - covered)
+    count, certainty = cv2.connectedComponents(covered)[0] - 1, 1.0 if found is None else found.certainty
+    return Located(shrink(picture, size), covered, count, certainty=certainty)
 
 
 def changes(result: np.ndarray, picture: np.ndarray) -> np.ndarray:

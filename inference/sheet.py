@@ -36,10 +36,15 @@ def draw_sheet(rows: Sequence[Sequence[tuple[str, np.ndarray]]], side: int = CEL
     cell_width = max(small.shape[1] for row in table for _, small in row)
     height, width = cell_height + MARGIN, cell_width + MARGIN
     sheet = np.full((len(table) * height + MARGIN, max(map(len, table)) * width + MARGIN, 3), 255, np.uint8)
-    for row_index, row in enumerate(table):
-        for column, (caption, small) in enumerate(row):
-            top, left = MARGIN + row_index * height, MARGIN + column * width
-            _draw_cell(sheet[top : top + cell_height, left : left + cell_width], caption, small)
+    for row, cells in enumerate(table):
+        for column, (caption, small) in enumerate(cells):
+            cell, left = np.full((cell_height, cell_width, 3), 255, np.uint8), (cell_width - small.shape[1]) // 2
+            # OpenCV's built-in font has Latin letters only.
+            plain, place = caption.encode("ascii", "replace").decode(), (left, CAPTION_HEIGHT - 9)
+            cv2.putText(cell, plain, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (40, 40, 40), 1, cv2.LINE_AA)
+            cell[CAPTION_HEIGHT : CAPTION_HEIGHT + small.shape[0], left : left + small.shape[1]] = small
+            top, left = MARGIN + row * height, MARGIN + column * width
+            sheet[top : top + cell_height, left : left + cell_width] = cell
     return sheet
 
 
@@ -50,17 +55,6 @@ def shrink(rgb: np.ndarray, side: int) -> np.ndarray:
         return rgb
     size = (max(round(rgb.shape[1] * scale), 1), max(round(rgb.shape[0] * scale), 1))
     return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-
-
-def _draw_cell(cell: np.ndarray, caption: str, small: np.ndarray) -> None:
-    left = (cell.shape[1] - small.shape[1]) // 2
-    cell[CAPTION_HEIGHT : CAPTION_HEIGHT + small.shape[0], left : left + small.shape[1]] = small
-    # OpenCV's built-in font has Latin letters only.
-    plain = caption.encode("ascii", "replace").decode()
-    # A view of a sheet is not contiguous, and OpenCV would draw into a copy of it.
-    strip = np.full((CAPTION_HEIGHT, cell.shape[1], 3), 255, np.uint8)
-    cv2.putText(strip, plain, (left, CAPTION_HEIGHT - 9), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (40, 40, 40), 1, cv2.LINE_AA)
-    cell[:CAPTION_HEIGHT] = strip
 
 
 def draw_comparison(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -84,16 +78,6 @@ def tint(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return cv2.drawContours(tinted, outlines, -1, _MASK_COLOUR, 2)
 
 
-def sheet_of_folders(before: Path, after: Path, truth: Path | None = None) -> np.ndarray:
-    """The sheet of the first `ROWS` pictures that both folders have under the same name."""
-    names = [name for name in pictures_below(before) if (after / name).is_file()]
-    if not names:
-        raise FileNotFoundError(f"no picture of {before} has a result of the same name in {after}")
-    folders = {"before": before, "after": after, **({"truth": truth} if truth else {})}
-    return draw_sheet([[(f"{name} - {caption}", read_rgb(folder / name)) for caption, folder in folders.items()
-                        if (folder / name).is_file()] for name in names[:ROWS]])  # fmt: skip
-
-
 @command(ValueError)
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m inference.sheet", description="Draws a before/after sheet.")
@@ -102,7 +86,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("after", type=Path, help="folder of results with the same names")
     parser.add_argument("--truth", type=Path, help="folder of clean pages with the same names")
     options = parser.parse_args(arguments)
-    write_image(options.sheet, sheet_of_folders(options.before, options.after, options.truth))
+    names = [name for name in pictures_below(options.before) if (options.after / name).is_file()]
+    if not names:
+        raise FileNotFoundError(f"no picture of {options.before} has a result of the same name in {options.after}")
+    folders = {"before": options.before, "after": options.after, **({"truth": options.truth} if options.truth else {})}
+    write_image(options.sheet, draw_sheet([
+        [(f"{name} - {caption}", read_rgb(folder / name)) for caption, folder in folders.items()
+         if (folder / name).is_file()] for name in names[:ROWS]
+    ]))  # fmt: skip
     print(f"Sheet: {options.sheet}")
     return DONE
 

@@ -69,7 +69,8 @@ def list_pictures(source: str | os.PathLike[str], results: str | os.PathLike[str
     # The results' folder may lie above the source's, and then hold a sub-folder of the same name.
     for name in {root.resolve() / name for name in listing.pictures} & {target / name for name in listing.pictures}:
         raise ValueError(f"{target}: the result of a picture would be a source, {name}; name another folder")
-    _refuse_foreign(root, target)
+    if target.is_relative_to(root.resolve()):
+        _refuse_foreign(root, target)
     return listing
 
 
@@ -99,7 +100,7 @@ def _walk(listing: Listing, results: Path, include: str) -> Iterator[Path]:
 
 def _refuse_foreign(root: Path, results: Path) -> None:
     """A folder inside the source may hold results, which have the names of sources, or photos like all the others."""
-    for folder, _, names in os.walk(results) if results.is_relative_to(root.resolve()) else ():
+    for folder, _, names in os.walk(results):
         for name in names:
             path = Path(folder, name)
             original = root / path.relative_to(results)

@@ -54,11 +54,9 @@ def validate(
     """
     # The eager network: these weights live for one validation, and exporting them would only fill the cache.
     restorer = Restorer(weights, device, backend="paddle")
-    sums, counts, unfinished = np.zeros(len(MEASURES)), np.zeros(len(MEASURES)), False
-    found = seen = 0
+    sums, counts, found, seen, unfinished = np.zeros(len(MEASURES)), np.zeros(len(MEASURES)), 0, 0, False
     for page in pages[processes.rank :: processes.world]:
-        unfinished = interrupted()
-        if unfinished:
+        if unfinished := interrupted():
             break
         mask = read_mask(page.mask)
         restored = restorer(read_rgb(page.occluded), mask if weights.model.get("mask_input") else None)
