@@ -21,8 +21,8 @@ from pathlib import Path
 
 import yaml
 
+from data.synthesis.__main__ import MANIFEST, SetOptions, find_sources, make_set
 from data.synthesis.occluders import SPLIT_FILE
-from data.synthesis.sets import MANIFEST, SetOptions, find_sources, make_set
 from utils.child import WorkerKilledError
 from utils.command import AT_ONCE, DONE, SOME_FAILED, command
 from utils.files import write_text

@@ -4,27 +4,240 @@
     python -m data.synthesis OUT --groups 40 --seed 1 --long-side 1200        # drawn pages, bundled cut-outs
 
 OUT gets five folders train_data_1 .. train_data_5, each with annotation.txt, gt/, hand/ and head/, and manifest.json,
-which tells how the set was made.
+which tells how the set was made. Its bytes follow from the seed, and not from how many processes share the work.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
+import json
+import math
 import sys
-from collections.abc import Sequence
-from dataclasses import fields
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime, timedelta
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from data.synthesis.sets import SetOptions, make_set
-from utils.child import WorkerKilledError
+import numpy as np
+from numpy.random import Generator
+
+from data.images import BadImageError, encode_image, read_rgb
+from data.masks import contest_mask_image
+from data.photos.jpeg import encode_like
+from data.synthesis import occluders
+from data.synthesis.occluders import CUTOUTS, KINDS, SUBSETS, Occluder, OccluderEntry, OccluderLibrary
+from data.synthesis.pages import draw_sheet
+from data.synthesis.paste import REFERENCE_LONG_SIDE, STYLES, paste
+from data.synthesis.printed import WholePictures, print_on
+from data.synthesis.scenes import cut_strip, lay_on_desk, photograph
+from utils.child import WorkerKilledError, run_parallel
 from utils.command import AT_ONCE, DONE, SOME_FAILED, command, program
-from utils.files import printable
-from utils.machine import available_cores
+from utils.files import atomic_path, printable, write_bytes, write_text
+from utils.machine import available_cores, progress
+
+MANIFEST = "manifest.json"
+FOLDERS = tuple(f"train_data_{number}" for number in range(1, 6))
+_FIRST_PHOTO = datetime(2022, 7, 5, 8, 30, 0)
+_QUALITY = 95
+# Sources that may be broken one after the other before it is given up.
+_TRIES = 20
+
+
+def _option(default: object, allowed: tuple | None, meaning: str) -> Any:
+    """`allowed`: least and greatest number, or all names that there are, or None for folders."""
+    return field(default=default, metadata={"allowed": allowed, "meaning": meaning})
+
+
+@dataclass(frozen=True)
+class SetOptions:
+    """What a set is made of: the options of `python -m data.synthesis`."""
+
+    pages: tuple[str, ...] = _option((), None, "clean pages; repeatable; without them pages are drawn")
+    occluders: tuple[str, ...] = _option((), None,
+        "cut-outs: RGBA pictures, or pictures with NAME_mask.png, below a folder named after what they show (hand, "
+        "finger, head, person or face); repeatable; without them those that come with this program")  # fmt: skip
+    groups: int = _option(100, (1, 1_000_000), "number of occluded photos")
+    seed: int = _option(0, (0, 2**63), "same seed, same bytes")
+    long_side: int = _option(REFERENCE_LONG_SIDE, (64, 100_000), "longer side of the photos in pixels")
+    occlusions_per_page: int = _option(4, (1, 1000), "most photos per clean page")
+    style: str = _option("contest", tuple(STYLES),
+        "contest: hard edges, no shadows; natural: mostly soft edges, shadows, differing light")  # fmt: skip
+    subset: str = _option("train", (*SUBSETS, "all"),
+        "which sources to use: those of heldout never appear in train; a split.csv with the columns file,split beside "
+        "or above the sources decides, else a hash of each file's name")  # fmt: skip
+    printed_photos: float = _option(0.0, (0, 1), "probability of pictures or letters printed on a clean page")
+    printed_people: float = _option(0.0, (0, 1), "probability of printed photographs of people on a clean page")
+    desks: float = _option(0.0, (0, 1), "probability that a page lies on a desk, which shows round some of its sides")
+    occluded: float = _option(1.0, (0, 1), "share of the photos that show an occluder; the others have empty masks")
+
+    def __post_init__(self) -> None:
+        for option in fields(self):
+            value, allowed = getattr(self, option.name), option.metadata["allowed"]
+            named = isinstance(option.default, str)
+            if allowed and not (value in allowed if named else allowed[0] <= value <= allowed[1]):
+                expected = (" or " if named else " to ").join(map(str, allowed))
+                raise ValueError(f"{option.name} is {value!r}, expected {expected}")
+
+
+class Sources(NamedTuple):
+    """The files of the chosen subset; no pages where they are drawn."""
+
+    pages: tuple[Path, ...]
+    occluders: tuple[OccluderEntry, ...]
+
+
+class PageJob(NamedTuple):
+    """One clean page and the occluded photos of it, by their numbers in the whole set."""
+
+    number: int
+    folder: str
+    stem: str
+    photos: range
+
+
+def find_sources(options: SetOptions) -> Sources:
+    """The files that the options allow; FileNotFoundError: a folder is missing or empty, or the subset is."""
+    cutouts = occluders.find_occluders(options.occluders or (CUTOUTS,))
+    found = Sources(tuple(occluders.find_pages(options.pages)), tuple(cutouts))
+    if options.subset == "all":
+        return found
+    chosen = Sources(*(tuple(occluders.split_sources(files)[SUBSETS.index(options.subset)]) for files in found))
+    for name, before, after in zip(Sources._fields, found, chosen, strict=True):
+        if before and not after:
+            message = f"none of the {len(before)} {name} belongs to the subset {options.subset!r}; choose another"
+            raise FileNotFoundError(f"{message}, or write a split.csv")
+    return chosen
+
+
+def plan(options: SetOptions) -> list[PageJob]:
+    """All jobs: the groups shared out evenly over the pages, the pages over the folders, of which each gets one."""
+    count = max(math.ceil(options.groups / options.occlusions_per_page), min(options.groups, len(FOLDERS)))
+    least, more = divmod(options.groups, count)
+    jobs = []
+    for number in range(count):
+        folder, taken = number * len(FOLDERS) // max(count, len(FOLDERS)), _FIRST_PHOTO + timedelta(seconds=47 * number)
+        first = number * least + min(number, more)
+        photos = range(first, first + least + (number < more))
+        jobs.append(PageJob(number, FOLDERS[folder], f"0_IMG_{taken:%Y%m%d_%H%M%S}_a", photos))
+    return jobs
+
+
+def make_set(options: SetOptions, out: str | Path, workers: int = 1) -> list[str]:
+    """Writes a whole set, and returns a message for each source that could not be used.
+
+    Annotation files and manifest come last: a folder without them is an unfinished set. FileExistsError: `out` holds
+    something already; FileNotFoundError: sources are missing; BadImageError: hardly any of them can be read.
+    """
+    out, sources, jobs = Path(out), find_sources(options), plan(options)
+    if out.exists() and any(out.iterdir()):
+        raise FileExistsError(f"{out}: is not empty; choose another folder, or delete this one first")
+    for folder, name in itertools.product({job.folder for job in jobs}, ("gt", *KINDS)):
+        (out / folder / name).mkdir(parents=True, exist_ok=True)
+    made = run_parallel(partial(_make_page, options, sources, out), jobs, workers)
+    groups, broken, annotations = [], set(), defaultdict(str)
+    for job, (photos, messages) in zip(jobs, progress(made, "pages", len(jobs), unit="group"), strict=True):
+        groups += photos
+        broken.update(messages)
+        for photo in photos:
+            name = photo["occluded"].removeprefix(f"{job.folder}/").removesuffix(".jpg")
+            annotations[job.folder] += f"gt/{job.stem}.jpg {name}.jpg {name}.png\n"
+    for folder, text in annotations.items():
+        write_text(out / folder / "annotation.txt", text)
+    manifest = {"options": asdict(options), "groups": groups, "broken_sources": sorted(broken)}
+    write_text(out / MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    return sorted(broken)
+
+
+# Each process keeps the cut-outs that it has decoded.
+_library = lru_cache(maxsize=1)(OccluderLibrary)
+
+
+def _make_page(options: SetOptions, sources: Sources, out: Path, job: PageJob) -> tuple[list[dict], list[str]]:
+    """Writes a clean page and its occluded photos; gives the manifest's entries and messages about bad sources."""
+    # Desks and printed people have random numbers of their own, so that a seed gives the same pages and occluders
+    # with and without them.
+    words = [options.seed, (*SUBSETS, "all").index(options.subset), job.number]
+    seeds = [np.random.SeedSequence(words, spawn_key=stream) for stream in ((), (1,), (2,))]
+    rng, *more = map(np.random.default_rng, seeds)
+    # The photo becomes a JPEG file anyway; twice would be once too often.
+    style, library, broken = replace(STYLES[options.style], jpeg_probability=0.0), _library(sources.occluders), []
+    page, page_source = _clean_page(options, sources, job.number, broken, rng, *more)
+    path, clean_bytes = out / job.folder / "gt" / f"{job.stem}.jpg", encode_image(page, ".jpg", quality=_QUALITY)
+    write_bytes(path, clean_bytes)
+    clean = read_rgb(path)
+    known, used = defaultdict(list), []
+
+    def choose(rng: Generator, kind: str) -> Occluder:
+        # A contest page shows the same cut-out again and again.
+        if known[kind] and rng.random() < 0.5:
+            occluder = known[kind][int(rng.integers(len(known[kind])))]
+        else:
+            _, occluder = _first_whole("cut-outs", partial(library, rng), itertools.repeat(kind), broken)
+            known[kind].append(occluder)
+        used.append(occluder.source)
+        return occluder
+
+    groups, counts, share = [], Counter(), options.occluded
+    for photo in job.photos:
+        kind = "head" if rng.random() < style.head_probability else "hand"
+        name = f"{job.folder}/{kind}/{job.stem}_0_{counts[kind]:03d}"
+        counts[kind] += 1
+        used.clear()
+        content, mask = clean_bytes, np.zeros(clean.shape[:2], np.uint8)
+        # Every other photo where the share is a half; 0.1 x 10 has to count as 1 whatever the rounding.
+        if math.floor((photo + 1) * share + 1e-9) > math.floor(photo * share + 1e-9):
+            occluded, mask = paste(clean, choose, rng, style, kind=kind)
+            content = encode_like(clean_bytes, path.name, occluded, _QUALITY)
+        write_bytes(out / f"{name}.jpg", content)
+        with atomic_path(out / f"{name}.png") as temporary:
+            contest_mask_image(mask).save(temporary, "PNG", compress_level=6)
+        groups.append({"occluded": f"{name}.jpg", "page": page_source, "occluders": list(used),
+                       "covered": round(float(mask.mean()), 5)})  # fmt: skip
+    return groups, broken
+
+
+def _clean_page(options: SetOptions, sources: Sources, number: int, broken: list[str], rng: Generator,
+                desk_rng: Generator, people_rng: Generator) -> tuple[np.ndarray, str]:  # fmt: skip
+    """The clean photo of the page `number`, RGB uint8 height x width x 3, and the name of its source."""
+    long_side, people = options.long_side, people_rng.random() < options.printed_people
+    print_it, on_desk = rng.random() < options.printed_photos, desk_rng.random() < options.desks
+    if sources.pages:
+        # Every page once, then all of them again; in place of a broken one any other.
+        turn, place = divmod(number, len(sources.pages))
+        order = np.random.default_rng([options.seed, turn]).permutation(len(sources.pages))
+        others = (rng.integers(len(sources.pages)) for _ in itertools.count())
+        paths = (sources.pages[index] for index in itertools.chain([order[place]], others))
+        source, page = _first_whole("pages", read_rgb, paths, broken)
+    else:
+        size = (round(long_side * rng.uniform(0.7, 0.78)), long_side)
+        sheet = draw_sheet(rng, *(size if rng.random() < 0.8 else size[::-1]))
+        page, source = np.array(sheet.image), "drawn page"
+    if print_it:
+        page = print_on(page, WholePictures(sources.occluders), rng)
+    if people:
+        # Cut first: what is cut off a strip afterwards would take printed people along.
+        pictures = WholePictures(sources.occluders, hands=_library(sources.occluders))
+        page = print_on(cut_strip(page, rng), pictures, people_rng, pictures_alone=True)
+    page = photograph(page, rng, long_side)
+    return lay_on_desk(page, desk_rng) if on_desk else page, str(source)
+
+
+def _first_whole(what: str, read: Callable, sources: Iterator, broken: list[str]) -> tuple[Any, Any]:
+    """The first source that `read` can read, and what it gives; what is wrong with others is added to `broken`."""
+    for source in itertools.islice(sources, _TRIES):
+        try:
+            return source, read(source)
+        except BadImageError as error:
+            broken.append(str(error))
+    raise BadImageError(f"{_TRIES} {what} in a row are broken, the last one: {broken[-1]}")
 
 
 @command(ValueError, WorkerKilledError, stopped="stopped: the set is not whole; delete it and run again")
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; returns 1 when sources were broken."""
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(program("python -m data.synthesis"), description=__doc__, formatter_class=form)
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the new set")
@@ -33,9 +246,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(default, tuple):
             parser.add_argument(flag, action="append", default=[], metavar="DIR", help=meaning)
         else:
-            choices = option.metadata["allowed"] if isinstance(default, str) else None
-            meaning = f"{meaning} (default {default})"
-            parser.add_argument(flag, type=type(default), default=default, choices=choices, help=meaning)
+            choices, told = option.metadata["allowed"] if isinstance(default, str) else None, " (default %(default)s)"
+            parser.add_argument(flag, type=type(default), default=default, choices=choices, help=meaning + told)
     parser.add_argument("--workers", type=AT_ONCE, default=available_cores(), help="processes (default: all cores)")
     given = vars(parser.parse_args(arguments))
     out, workers = given.pop("out"), given.pop("workers")

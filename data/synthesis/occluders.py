@@ -2,7 +2,7 @@
 
 A source is an RGBA picture, or an ordinary picture with `NAME_mask.png` beside it (255 = the occluder). Once loaded it
 stands on its root: the side where wrist or shoulders left the source's frame is the bottom edge of its array. `CUTOUTS`
-holds some of our own for whoever has none.
+holds some of our own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import csv
 import hashlib
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -27,7 +26,6 @@ CUTOUTS = Path(__file__).parent / "cutouts"
 KINDS = ("hand", "head")
 SUBSETS = ("train", "heldout")
 SPLIT_FILE = "split.csv"
-_HELD_OUT = 0.15
 ALPHA_MIDDLE = 127
 # A folder called "handwriting" holds pages, "surface" no faces.
 _KIND_PATTERNS = {
@@ -37,8 +35,7 @@ _KIND_PATTERNS = {
 CACHE_BYTES = 256 * 2**20
 
 
-@dataclass(frozen=True)
-class Occluder:
+class Occluder(NamedTuple):
     """A cut-out that can be pasted on a page."""
 
     rgba: np.ndarray  # uint8 height x width x 4, cropped; round it, the background of the source if any
@@ -61,12 +58,12 @@ def split_sources(sources: Sequence[Path | OccluderEntry]) -> tuple[list, list]:
     The nearest `split.csv` beside or above a file that names it decides (columns file,split: train or heldout; files
     relative to it), else a hash of the file's name, which holds out 15 %. ValueError for a split.csv that is not one.
     """
-    tables, parts = cache(_read_split), {subset: [] for subset in SUBSETS}
+    table_of, parts = cache(_read_split), {subset: [] for subset in SUBSETS}
     for source in sources:
         path = (source.path if isinstance(source, OccluderEntry) else source).resolve()
-        named = (tables(folder).get(path) for folder in path.parents)
+        named = (table_of(folder).get(path) for folder in path.parents)
         number = int.from_bytes(hashlib.sha256(path.name.encode("utf-8", "surrogateescape")).digest()[:8], "big")
-        by_hash = "heldout" if number / 2**64 < _HELD_OUT else "train"
+        by_hash = "heldout" if number / 2**64 < 0.15 else "train"
         parts[next(filter(None, named), by_hash)].append(source)
     return tuple(parts.values())
 
@@ -93,15 +90,16 @@ def kind_of(path: Path) -> str:
 
 
 def find_occluders(folders: Sequence[str | Path]) -> list[OccluderEntry]:
-    """All sources of occluders below `folders`, sorted; pictures with neither alpha nor mask are none and left out.
+    """All sources below `folders`, sorted, without pictures that have neither alpha nor mask.
 
     FileNotFoundError: a folder is missing, or none holds an occluder. ValueError: nothing says what a source shows.
     """
-    found = [(path, mask) for path, mask in _pictures_and_masks(folders) if mask or _has_alpha(path)]
+    found = [OccluderEntry(path, mask, kind_of(path.absolute())) for path, mask in _pictures_and_masks(folders)
+             if mask or _has_alpha(path)]
     if folders and not found:
         places = ", ".join(map(str, folders))
         raise FileNotFoundError(f"no occluder in {places}: expected RGBA pictures, or pictures with NAME_mask.png")
-    return [OccluderEntry(path, mask, kind_of(path.absolute())) for path, mask in found]
+    return found
 
 
 def find_pages(folders: Sequence[str | Path]) -> list[Path]:
@@ -134,9 +132,8 @@ def _has_alpha(path: Path) -> bool:
 
 
 def load_occluder(entry: OccluderEntry, long_side: int = 0) -> Occluder:
-    """Decodes a source, stands it on its root and crops it to its content.
+    """Decodes a source, stands it on its root and crops it; `long_side` is the longest that it may be, 0 for any.
 
-    Where `long_side` is not 0, the longer side is shrunk to at most so many pixels.
     BadImageError: a broken file, a mask of another shape, or an empty cut-out.
     """
     rgb, alpha = (read_rgb(entry.path), read_mask(entry.mask) * np.uint8(255)) if entry.mask else read_rgba(entry.path)
@@ -156,8 +153,8 @@ def load_occluder(entry: OccluderEntry, long_side: int = 0) -> Occluder:
             rgba = rgba[: touching[0]]
     cut_top = _contact(rgba[::-1, :, 3]) > 0.2 * np.count_nonzero((rgba[..., 3] > ALPHA_MIDDLE).any(0))
     rgba = _crop_to_content(_rooted_parts(_crop_to_content(rgba)))
-    scale = long_side / max(rgba.shape[:2]) if long_side else 1
-    if scale < 1:
+    if 0 < long_side < max(rgba.shape[:2]):
+        scale = long_side / max(rgba.shape[:2])
         rgba = cv2.resize(rgba, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
     return Occluder(np.ascontiguousarray(rgba), entry.kind, str(entry.path), bool(cut_top))
 

@@ -1,7 +1,7 @@
 """Drawn pages for whoever has none: text, tables, forms, lists, charts and handwriting, printed on white.
 
-They read like prose from afar and mean nothing. The fonts are those that come with matplotlib, so that a seed gives the
-same page on every machine with the pinned packages. `scenes.photograph` makes a photo of such a sheet.
+The fonts are those that come with matplotlib, so that a seed gives the same page on every machine with the pinned
+packages. `scenes.photograph` makes a photo of such a sheet.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 Ink = tuple[int, int, int]
-_REGULAR = ("STIXGeneral", "DejaVuSans", "DejaVuSerif", "cmr10")
-_BOLD = ("STIXGeneralBol", "DejaVuSans-Bold", "DejaVuSerif-Bold", "cmb10")
+_FONTS = (("STIXGeneral", "STIXGeneralBol"), ("DejaVuSans", "DejaVuSans-Bold"), ("DejaVuSerif", "DejaVuSerif-Bold"),
+          ("cmr10", "cmb10"))  # regular, bold
 _ACCENTS: tuple[Ink, ...] = ((30, 70, 140), (150, 30, 35), (20, 105, 80), (190, 95, 20), (80, 50, 120), (20, 20, 22))
 _PENS: tuple[Ink, ...] = ((30, 45, 120), (25, 25, 30), (20, 60, 150))
 _PROSE = """
@@ -49,7 +49,7 @@ class Sheet:
         self.rng, self.image = rng, Image.new("RGB", (width, height), "white")
         self.rules = Image.new("L", (width, height))
         self.draw = ImageDraw.Draw(self.image)
-        self.fonts = list(zip(_REGULAR, _BOLD, strict=True))[int(rng.integers(len(_BOLD)))]
+        self.fonts = _FONTS[int(rng.integers(len(_FONTS)))]
         self.ink: Ink = (int(rng.integers(10, 60)),) * 3
         self.accent = _ACCENTS[int(rng.integers(len(_ACCENTS)))]
         self.size = max(6, round(min(width, height * 0.8) * rng.uniform(0.0125, 0.02)))
@@ -207,27 +207,22 @@ def _handwriting(sheet: Sheet, left: float, top: float, width: float, room: floa
     return (count + 0.4) * line_height
 
 
-# What each kind of page is made of, with weights; how many columns it may have.
-KINDS: dict[str, tuple[dict[Block, float], tuple[int, ...]]] = {
-    "article": ({_paragraph: 6, _heading: 2, _table: 1, _chart: 1}, (1, 1, 2, 2)),
-    "report": ({_paragraph: 3, _heading: 2, _table: 3, _chart: 1.5, _item_list: 1}, (1,)),
-    "exam": ({_item_list: 5, _heading: 1, _paragraph: 2, _handwriting: 1}, (1, 2)),
-    "form": ({_form_fields: 4, _table: 3, _heading: 1, _paragraph: 1, _handwriting: 0.6}, (1,)),
-    "notes": ({_handwriting: 6, _heading: 0.5}, (1,)),
-    "ledger": ({_table: 4, _form_fields: 1, _paragraph: 1}, (1,)),
+# The share of each kind among pages, what it is made of, with weights, and how many columns it may have.
+KINDS: dict[str, tuple[float, dict[Block, float], tuple[int, ...]]] = {
+    "article": (0.36, {_paragraph: 6, _heading: 2, _table: 1, _chart: 1}, (1, 1, 2, 2)),
+    "report": (0.24, {_paragraph: 3, _heading: 2, _table: 3, _chart: 1.5, _item_list: 1}, (1,)),
+    "exam": (0.16, {_item_list: 5, _heading: 1, _paragraph: 2, _handwriting: 1}, (1, 2)),
+    "form": (0.14, {_form_fields: 4, _table: 3, _heading: 1, _paragraph: 1, _handwriting: 0.6}, (1,)),
+    "notes": (0.1, {_handwriting: 6, _heading: 0.5}, (1,)),
+    "ledger": (0, {_table: 4, _form_fields: 1, _paragraph: 1}, (1,)),
 }
-_KIND_SHARES = (0.36, 0.24, 0.16, 0.14, 0.1, 0)
-
-
-def draw_page(rng: np.random.Generator, width: int, height: int, kind: str | None = None) -> np.ndarray:
-    """A printed page, RGB uint8 height x width x 3, at least 40 pixels a side; `kind` (of `KINDS`) is drawn if None."""
-    return np.array(draw_sheet(rng, width, height, kind).image)
 
 
 def draw_sheet(rng: np.random.Generator, width: int, height: int, kind: str | None = None) -> Sheet:
-    """The same with its rules."""
+    """A printed page of at least 40 pixels a side; its `kind` (of `KINDS`) is drawn if None."""
     sheet = Sheet(rng, width, height)
-    weights, columns_of_kind = KINDS[kind or list(KINDS)[int(rng.choice(len(KINDS), p=_KIND_SHARES))]]
+    kind = kind or list(KINDS)[int(rng.choice(len(KINDS), p=[share for share, *_ in KINDS.values()]))]
+    _, weights, columns_of_kind = KINDS[kind]
     blocks, shares = list(weights), np.array(list(weights.values()))
     side, top, bottom = width * rng.uniform(0.05, 0.11), height * 0.06, height * rng.uniform(0.92, 0.96)
     sheet.text(width / 2, bottom + sheet.size * 0.5, str(rng.integers(1, 400)), 0.9)

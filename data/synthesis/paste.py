@@ -22,15 +22,12 @@ Chooser = Callable[[Generator, str], Occluder]
 # Pixels are those of the contest's photos, whose longer side is about this; in other photos they scale with it.
 REFERENCE_LONG_SIDE = 3770
 _FEATHER_PIXELS = (0.8, 3.0)  # sigma of a soft edge
-_JAG_PIXELS = (2, 5)  # size of a stair
 _POLYGON_PIXELS = (1.5, 5.0)  # how far a polygon may leave the true outline
-_RIM_PIXELS = (1, 4)
 _SHADOW_PIXELS = (12.0, 55.0)  # sigma, and range of its displacement
-_SHADOW_STRENGTH = (0.12, 0.45)  # fraction of the light that it takes
 _BLUR_PIXELS = (1.0, 4.0)  # sigma
+_MOST_RIM = 4
 # Less than this is not seen and would only widen the mask.
-_LEAST_ALPHA = 0.02
-_LEAST_SHADE = 0.012
+_LEAST_ALPHA, _LEAST_SHADE = 0.02, 0.012
 
 
 @dataclass(frozen=True)
@@ -102,19 +99,18 @@ def paste(page: np.ndarray, choose: Chooser, rng: Generator, style: PasteStyle, 
     return image, mask
 
 
-def lay(
-    image: np.ndarray, mask: np.ndarray, item: Occluder, where: Place, style: PasteStyle, unit: float, rng: Generator
-) -> None:
+def lay(image: np.ndarray, mask: np.ndarray, item: Occluder, where: Place, style: PasteStyle, unit: float,
+        rng: Generator) -> None:  # fmt: skip
     """Lays the occluder `item` on `image` (RGB uint8) in place; `mask` gets a 1 at every pixel that this changes.
 
     `unit` is the number of pixels of this picture for one pixel of a photo with a longer side of 3770.
     """
     shadow = rng.random() < style.shadow_probability
-    sigma, strength = _log_uniform(rng, _SHADOW_PIXELS) * unit, rng.uniform(*_SHADOW_STRENGTH)
+    sigma, strength = _log_uniform(rng, _SHADOW_PIXELS) * unit, rng.uniform(0.12, 0.45)
     offset = rng.uniform(-1, 1, 2) * _SHADOW_PIXELS[1] * unit if shadow else np.zeros(2)
     soft = rng.random() < style.soft_edge_probability
     feather = _log_uniform(rng, _FEATHER_PIXELS) * max(unit, 0.3)
-    margin = np.ceil(3 * feather + _POLYGON_PIXELS[1] + _RIM_PIXELS[1] + 2)
+    margin = np.ceil(3 * feather + _POLYGON_PIXELS[1] + _MOST_RIM + 2)
     margin += np.ceil(2.5 * sigma + np.abs(offset).max()) if shadow else 0
     bottom, right = item.rgba.shape[:2]
     corners = where.points(np.array([[0, 0], [right, 0], [0, bottom], [right, bottom]]))
@@ -158,7 +154,7 @@ def _warp(rgba: np.ndarray, where: Place, size: tuple[int, int]) -> tuple[np.nda
 def _soft_edge(alpha: np.ndarray, feather: float) -> np.ndarray:
     """Feathers inwards, so that none of the cut-out's own background shines through."""
     solid = (alpha > 0.5).astype(np.uint8)
-    # The frame cuts the occluder off: blurring must not pull in emptiness from outside the picture.
+    # The frame cuts the occluder off: no emptiness comes in from outside the picture.
     inner = cv2.erode(solid, np.ones((3, 3), np.uint8), iterations=max(1, round(1.5 * feather)), borderValue=1)
     soft = cv2.GaussianBlur(inner.astype(np.float32), (0, 0), feather, borderType=cv2.BORDER_REPLICATE)
     return np.where(soft < _LEAST_ALPHA, 0, soft).astype(np.float32)
@@ -168,9 +164,9 @@ def _hard_edge(alpha: np.ndarray, style: PasteStyle, unit: float, rng: Generator
     solid = (alpha > 0.5).astype(np.uint8)
     polygon, jagged, rim = rng.random(3) < (style.polygon_probability, style.jagged_probability, style.rim_probability)
     tolerance = rng.uniform(*_POLYGON_PIXELS) * unit
-    jag = round(rng.integers(_JAG_PIXELS[0], _JAG_PIXELS[1] + 1) * unit)
+    jag = round(rng.integers(2, 6) * unit)
     # Below one pixel, chance decides between one and none.
-    rim_pixels = int(rng.integers(_RIM_PIXELS[0], _RIM_PIXELS[1] + 1) * unit + rng.random())
+    rim_pixels = int(rng.integers(1, _MOST_RIM + 1) * unit + rng.random())
     if polygon and tolerance > 0.5:
         # The outline goes on outside the picture, so that no corner of the polygon is cut off at its border.
         pad = 2 * int(np.ceil(tolerance)) + 2
@@ -224,11 +220,10 @@ def _shadow(alpha: np.ndarray, sigma: float, strength: float, offset: np.ndarray
     """The light that is left around the occluder: blurred, displaced, and exactly 1 where it ends."""
     # A wide blur needs no fine pixels.
     step = max(1, int(sigma / 3))
-    height, width = alpha.shape
-    size = (max(1, width // step), max(1, height // step))
+    size = [max(1, length // step) for length in alpha.shape[::-1]]
     small = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
     shift = np.float32([[1, 0, offset[0] / step], [0, 1, offset[1] / step]])
     small = cv2.warpAffine(small, shift, size, borderMode=cv2.BORDER_REPLICATE)
     small = cv2.GaussianBlur(small, (0, 0), max(0.3, sigma / step), borderType=cv2.BORDER_REPLICATE)
-    dark = strength * cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    dark = strength * cv2.resize(small, alpha.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return np.where(dark < _LEAST_SHADE, 1, 1 - dark).astype(np.float32)

@@ -16,11 +16,8 @@ from data.synthesis.occluders import ALPHA_MIDDLE, Occluder
 
 # The part of the height next to the root that never shows: wrists of cut-outs are ragged.
 _ROOT_RESERVES = {"hand": 0.06, "head": 0.02}
-# Shapes are measured on a copy of the alpha of at most this many pixels a side.
-_MEASURING_SIDE = 96
 # A patch is this fraction of the longer side of its photo: 192 to 1024 pixels of a halved photo are 0.1 to 0.54.
 _PATCH_FRACTIONS = (0.1, 0.6)
-_PATCH_COVERAGE = (0.02, 0.7)
 
 
 @dataclass(frozen=True)
@@ -51,16 +48,13 @@ class Place(NamedTuple):
         return Place(self.matrix - [[0, 0, left], [0, 0, top]], self.scale)
 
 
-def place(
-    occluder: Occluder, size: tuple[int, int], entry: EntryRange, rng: Generator, tip: float = 0.0
-) -> Place:
+def place(occluder: Occluder, size: tuple[int, int], entry: EntryRange, rng: Generator, tip: float = 0.0) -> Place:
     """Draws a place in a photo of `size` (height, width).
 
     Size and depth are chosen so that the covered area falls into `entry.area` where the shape allows it; where `tip`
     is positive, only the outermost tip comes so many pixels into the photo.
     """
-    height, width = size
-    alpha = occluder.rgba[..., 3]
+    (height, width), alpha = size, occluder.rgba[..., 3]
     border = int(rng.choice(4, p=np.asarray(entry.borders) / sum(entry.borders)))
     tilt, mirrored = rng.uniform(-entry.tilt, entry.tilt), rng.random() < 0.5
     area = rng.uniform(*entry.area) * height * width
@@ -83,21 +77,17 @@ def place(
     widths, measured = (entry.finger, finger) if finger else (entry.width, np.ptp(across))
     lowest, highest = (fraction * max(size) / max(1.0, measured) for fraction in widths)
     scale = float(np.clip(np.sqrt(area / (shown * cell)), lowest, highest))
-    if tip > 0:
-        depth = min(tip / scale, limit)
-    else:
-        count = min(len(up) - 1, int(area / (cell * scale * scale)))
-        depth = float(np.clip(up[0] - up[count], entry.depth[0] * limit, entry.depth[1] * limit))
-
+    count = min(len(up) - 1, int(area / (cell * scale * scale)))
+    depth = float(np.clip(up[0] - up[count], entry.depth[0] * limit, entry.depth[1] * limit))
+    depth = min(tip / scale, limit) if tip > 0 else depth
     middle = float(across[-down >= up[0] - max(depth, 1e-6)].mean())
     matrix = _turn(90.0 * border) @ (upright.seen_from(middle, depth - up[0]).matrix * scale)
     matrix[:, 2] += ((along * width, height), (0, along * height), (along * width, 0), (width, along * height))[border]
     return Place(matrix, scale)
 
 
-def place_in_patch(
-    occluder: Occluder, size: tuple[int, int], entry: EntryRange, rng: Generator
-) -> tuple[Place, tuple[int, int]]:
+def place_in_patch(occluder: Occluder, size: tuple[int, int], entry: EntryRange, rng: Generator
+                   ) -> tuple[Place, tuple[int, int]]:  # fmt: skip
     """The place in a patch of `size` over a random part of an imagined photo, and that photo's (height, width)."""
     fraction = float(np.exp(rng.uniform(*np.log(_PATCH_FRACTIONS))))
     long_side = max(size) / fraction
@@ -116,15 +106,15 @@ def place_in_patch(
         seen = np.all((points >= corner) & (points < corner + size[::-1]), 1)
         # Points carry equal areas, so their share tells how much of the patch is covered.
         coverage = np.count_nonzero(seen) * (cell * where.scale**2) / (size[0] * size[1])
-        if _PATCH_COVERAGE[0] <= coverage <= _PATCH_COVERAGE[1]:
+        if 0.02 <= coverage <= 0.7:
             break
     return where.seen_from(*corner), photo
 
 
 def _shape_points(alpha: np.ndarray) -> tuple[np.ndarray, float]:
-    """Points (N x 2, x and y) spread evenly over the content, and the area that each stands for."""
+    """Points (N x 2, x and y) spread evenly over the content, and the area that each stands for; 96 or less a side."""
     sides = np.array(alpha.shape[::-1])
-    size = [max(1, round(side / max(1.0, max(sides) / _MEASURING_SIDE))) for side in sides]
+    size = [max(1, round(side / max(1.0, max(sides) / 96))) for side in sides]
     cell = sides / size
     small = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA)
     return (np.argwhere(small > ALPHA_MIDDLE)[:, ::-1] + 0.5) * cell, cell[0] * cell[1]
@@ -132,15 +122,14 @@ def _shape_points(alpha: np.ndarray) -> tuple[np.ndarray, float]:
 
 def _finger_width(alpha: np.ndarray) -> float | None:
     """Width of one finger of a cut-out that has no palm: one or more even bars, standing apart at the root."""
-    height, width = alpha.shape
-    rows = []
+    (height, width), rows = alpha.shape, []
     for part in (0.97, 0.8, 0.65, 0.5, 0.35, 0.25):
         ends = np.flatnonzero(np.diff(alpha[int(part * (height - 1))] > ALPHA_MIDDLE, prepend=False, append=False))
         lengths = ends[1::2] - ends[::2]
         rows.append(lengths[lengths > 0.03 * width])
-    root = rows[0]
     if not all(map(len, rows)):
         return None
+    root = rows[0]
     if len(root) > 1 and root.max() < 1.6 * root.min():
         return float(np.median(root))
     even = all(len(bars) == 1 and bars[0] > 0.65 * width for bars in rows)

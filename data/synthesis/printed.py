@@ -22,8 +22,6 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abdeghkmnrstuy"
 _FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX)
 # Longer side of a printed picture as a fraction of the shorter side of the page, or of a patch of one.
 _PICTURE_SIZES = {"page": (0.12, 0.75), "patch": (0.35, 2.0)}
-_WHOLE_PAGE_PROBABILITY = 0.08
-_HAND_PROBABILITY = 0.3
 
 
 class WholePictures:
@@ -37,7 +35,7 @@ class WholePictures:
     def __init__(self, entries: Sequence[OccluderEntry], hands: Chooser | None = None) -> None:
         heads = [entry for entry in entries if entry.kind == "head"]
         self.entries, self.hands = heads or list(entries), hands
-        self.hand_probability = _HAND_PROBABILITY if 0 < len(heads) < len(entries) else float(not heads)
+        self.hand_probability = 0.3 if 0 < len(heads) < len(entries) else float(not heads)
 
     def __call__(self, rng: Generator) -> np.ndarray:
         if self.hands and rng.random() < self.hand_probability:
@@ -57,9 +55,8 @@ def _before_a_background(rgba: np.ndarray, rng: Generator) -> np.ndarray:
     return (rgba[..., :3] * alpha + background * (1 - alpha)).astype(np.uint8)
 
 
-def print_on(
-    page: np.ndarray, choose: PictureChooser, rng: Generator, placement: str = "page", pictures_alone: bool = False
-) -> np.ndarray:
+def print_on(page: np.ndarray, choose: PictureChooser, rng: Generator, placement: str = "page",
+             pictures_alone: bool = False) -> np.ndarray:  # fmt: skip
     """A page (RGB uint8, height x width x 3) with a picture, big letters or a stamp printed on it, or two of these.
 
     On a whole "page", prints lie inside it; on a "patch" they may cross the edges. With `pictures_alone` there are one
@@ -70,8 +67,7 @@ def print_on(
     for _ in range(int(rng.integers(1, 4)) if pictures_alone else 1 + int(rng.random() < 0.35)):
         what = 0.0 if pictures_alone else rng.random()
         if what < 0.62:
-            whole_page = 0.0 if pictures_alone else _WHOLE_PAGE_PROBABILITY
-            _print_picture(printed, choose(rng), paper, rng, placement, whole_page)
+            _print_picture(printed, choose(rng), paper, rng, placement, 0.0 if pictures_alone else 0.08)
         elif what < 0.87:
             _print_letters(printed, rng)
         else:
@@ -79,9 +75,8 @@ def print_on(
     return printed
 
 
-def _print_picture(
-    page: np.ndarray, picture: np.ndarray, paper: np.ndarray, rng: Generator, where: str, whole_page: float
-) -> None:
+def _print_picture(page: np.ndarray, picture: np.ndarray, paper: np.ndarray, rng: Generator, where: str,
+                   whole_page: float) -> None:  # fmt: skip
     """Prints a picture, or a part of it, in place; with the probability `whole_page` it covers all of the page."""
     height, width = page.shape[:2]
     # A part of it half of the time, mirrored half of the time.
@@ -99,24 +94,21 @@ def _print_picture(
     picture = cv2.resize(picture, (columns, rows), interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
     # In a patch any part of a print may be seen.
     slack = 0.6 if where == "patch" else 0.0
-    left, top = (
-        round(rng.uniform(*sorted((-slack * part, whole - part + slack * part))))
-        for whole, part in ((width, columns), (height, rows))
-    )
+    left, top = (round(rng.uniform(*sorted((-slack * part, whole - part + slack * part))))
+                 for whole, part in ((width, columns), (height, rows)))
     box = slice(max(0, top), max(0, top + rows)), slice(max(0, left), max(0, left + columns))
     visible = picture[max(0, -top) :, max(0, -left) :][: page[box].shape[0], : page[box].shape[1]]
     if not visible.size:
         return
     page[box] = _ink(visible, paper, rng)
-    if rng.random() < 0.15:
+    if rng.random() < 0.15:  # framed
         ink = rng.integers(0, 120, 3).tolist()
         cv2.rectangle(page, (left, top), (left + columns - 1, top + rows - 1), ink, max(1, round(side / 150)))
 
 
 def _ink(picture: np.ndarray, paper: np.ndarray, rng: Generator) -> np.ndarray:
     """The picture in printer's ink: paper is its white, black is dark grey, often there are no colours at all."""
-    values = picture.astype(np.float32)
-    look = rng.random()
+    values, look = picture.astype(np.float32), rng.random()
     if look < 0.45:
         values = np.repeat((values @ _GREY_WEIGHTS)[..., None], 3, 2)
     if look < 0.12:
@@ -144,8 +136,7 @@ def _stamp(page: np.ndarray, rng: Generator) -> None:
     """A round or square red seal that lets the print below shine through."""
     height, width = page.shape[:2]
     radius = max(6, round(rng.uniform(0.05, 0.14) * min(height, width)))
-    seal = np.zeros((2 * radius, 2 * radius), np.uint8)
-    line = max(1, radius // 12)
+    seal, line = np.zeros((2 * radius, 2 * radius), np.uint8), max(1, radius // 12)
     if rng.random() < 0.6:
         cv2.circle(seal, (radius, radius), radius - line, 255, line, cv2.LINE_AA)
         angles = np.deg2rad(np.arange(10) * 36 - 90)

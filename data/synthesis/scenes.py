@@ -9,15 +9,9 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
-# Receipts are longer, phone photos are not.
-_LONGEST_ASPECT = 1.5
-_BRIGHT_PAPER = 238
 # Widest strip of desk, and how far a side without desk reaches over the picture's border, as fractions of the picture.
 _STRIP = (0.015, 0.13)
 _OVERHANG = 0.004
-# Corners leave the page's rectangle by this fraction, since no camera looks straight down.
-_PERSPECTIVE = 0.012
-_LARGEST_TURN = 2.5
 _WOODS = ((196, 156, 110), (170, 120, 76), (128, 84, 52), (92, 58, 38), (214, 186, 148))
 _CLOTHS = ((236, 232, 222), (70, 96, 140), (150, 44, 48), (60, 100, 76), (186, 172, 146), (96, 100, 112))
 # (x, y) of the corners of the unit square, clockwise from the left upper one.
@@ -28,7 +22,8 @@ _SIDES = (([0, 3], 0, 0), ([0, 1], 1, 0), ([1, 2], 0, 1), ([2, 3], 1, 1))
 
 def cut_strip(page: np.ndarray, rng: Generator) -> np.ndarray:
     """A part of a strip with a photo's proportions; other pages as they are."""
-    length, longest = max(page.shape[:2]), _LONGEST_ASPECT * min(page.shape[:2])
+    # Receipts are longer, phone photos are not.
+    length, longest = max(page.shape[:2]), 1.5 * min(page.shape[:2])
     if length <= longest:
         return page
     start = int(rng.integers(length - round(longest) + 1))
@@ -37,16 +32,16 @@ def cut_strip(page: np.ndarray, rng: Generator) -> np.ndarray:
 
 
 def photograph(page: np.ndarray, rng: Generator, long_side: int) -> np.ndarray:
-    """A photo of a page: its sheet fills the frame, paper is grey-white, light falls off a little.
+    """A photo of a page (RGB uint8, height x width x 3): its sheet fills the frame, light falls off a little.
 
-    RGB uint8, height x width x 3; the longer side is `long_side` afterwards. Strips are cut to a photo's proportions.
+    The longer side is `long_side` afterwards, and strips are cut to a photo's proportions.
     """
     page = cut_strip(page, rng)
     scale = long_side / max(page.shape[:2])
     size = [max(1, round(length * scale)) for length in page.shape[1::-1]]
     photo = cv2.resize(page, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     # What is a photo already has its paper tone and its light; what was rendered is pure white.
-    rendered = np.percentile(page.reshape(-1, 3)[::97], 80, axis=0).min() >= _BRIGHT_PAPER
+    rendered = np.percentile(page.reshape(-1, 3)[::97], 80, axis=0).min() >= 238
     tone = rng.uniform(0.8, 0.97) * np.exp(rng.uniform(-0.02, 0.02, 3)) if rendered else np.ones(3)
     # A slope, a vignette and a large soft patch.
     rows, columns = np.mgrid[-1:1:32j, -1:1:32j].astype(np.float32)
@@ -57,8 +52,7 @@ def photograph(page: np.ndarray, rng: Generator, long_side: int) -> np.ndarray:
     field = 1 + (1.0 if rendered else 0.3) * (field - field.max() * 0.5)
     light = cv2.resize(field.astype(np.float32), size, interpolation=cv2.INTER_CUBIC)
     # Black print is never black in a photo.
-    veil = np.float32(rng.uniform(8, 35) if rendered else 0)
-    noise = np.float32(rng.uniform(0.3, 0.9))
+    veil, noise = np.float32(rng.uniform(8, 35) if rendered else 0), np.float32(rng.uniform(0.3, 0.9))
     # In strips: whole photos in float32 would take ten times their size.
     for top in range(0, len(photo), 256):
         rows = slice(top, top + 256)
@@ -76,8 +70,7 @@ def lay_on_desk(page: np.ndarray, rng: Generator) -> np.ndarray:
     size = page.shape[:2]
     matrix = _place(size, rng)
     surface = (_wood, _dark, _grey, _cloth)[int(rng.integers(4))]
-    desk = surface(size, rng) * _shadow(size, matrix, rng)[..., None]
-    desk = cv2.convertScaleAbs(np.clip(desk, 0, 255))
+    desk = cv2.convertScaleAbs(np.clip(surface(size, rng) * _shadow(size, matrix, rng)[..., None], 0, 255))
     # Half a pixel of paper fades out at the edge, as on every photo.
     edge = cv2.warpPerspective(np.full(size, 255, np.uint8), matrix, size[::-1])[..., None].astype(np.uint16)
     laid = cv2.warpPerspective(page, matrix, size[::-1], borderMode=cv2.BORDER_REPLICATE)
@@ -86,14 +79,14 @@ def lay_on_desk(page: np.ndarray, rng: Generator) -> np.ndarray:
 
 def _place(size: tuple[int, int], rng: Generator) -> np.ndarray:
     """The 3 x 3 homography from the page's pixels to the picture's, as float64."""
-    scale = np.array(size[::-1], np.float32)
-    shows = np.zeros(4, bool)
+    scale, shows = np.array(size[::-1], np.float32), np.zeros(4, bool)
     shows[rng.permutation(4)[: int(rng.integers(1, 5))]] = True
     # Where there is no desk, the page ends at the border.
     left, top, right, bottom = np.where(shows, np.exp(rng.uniform(*np.log(_STRIP), 4)), 0)
     corners = _CORNERS * (1 - left - right, 1 - top - bottom) + (left, top)
-    corners += rng.uniform(-_PERSPECTIVE, _PERSPECTIVE, (4, 2))
-    angle = np.deg2rad(np.clip(rng.normal(0, 0.4), -1, 1) * _LARGEST_TURN)
+    # No camera looks straight down.
+    corners += rng.uniform(-0.012, 0.012, (4, 2))
+    angle = np.deg2rad(np.clip(rng.normal(0, 0.4), -1, 1) * 2.5)
     turn = np.array([(np.cos(angle), np.sin(angle)), (-np.sin(angle), np.cos(angle))])
     centre = corners.mean(0) * scale
     corners = ((corners * scale - centre) @ turn + centre) / scale
@@ -114,8 +107,7 @@ def _shadow(size: tuple[int, int], matrix: np.ndarray, rng: Generator) -> np.nda
     depth, blur = rng.uniform(0.25, 0.6), rng.uniform(0.006, 0.02) * max(small)
     moved = np.array([(1, 0, offset[0]), (0, 1, offset[1]), (0, 0, 1)])
     moved = np.diag([small[0] / width, small[1] / height, 1]) @ moved @ matrix
-    shade = cv2.warpPerspective(np.ones(size, np.float32), moved, small)
-    shade = cv2.GaussianBlur(shade, (0, 0), max(0.6, blur))
+    shade = cv2.GaussianBlur(cv2.warpPerspective(np.ones(size, np.float32), moved, small), (0, 0), max(0.6, blur))
     return cv2.resize(1 - np.float32(depth) * shade, (width, height), interpolation=cv2.INTER_LINEAR)
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from configs.schema import PredictConfig
 from data.images import read_rgb
-from data.synthesis.sets import SetOptions, make_set
+from data.synthesis.__main__ import SetOptions, make_set
 from inference import Restorer
 from inference.leaderboard import draw_areas, drawn_scenes, list_scenes, main, markdown, summaries_of
 from inference.methods import METHODS, Outcome, Photo, judge, outside_rim

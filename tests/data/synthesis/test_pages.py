@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from data.synthesis.pages import KINDS, draw_page
+from data.synthesis.pages import KINDS, draw_sheet
 from data.synthesis.scenes import lay_on_desk, photograph
 from tests.data.synthesis.cutouts import page_rgb
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_page_is_white_paper_with_print_and_the_same_for_the_same_seed(kind: str) -> None:
-    page, again, other = (draw_page(np.random.default_rng(seed), 300, 400, kind) for seed in (1, 1, 2))
+    page, again, other = (np.array(draw_sheet(np.random.default_rng(seed), 300, 400, kind).image) for seed in (1, 1, 2))
     np.testing.assert_array_equal(page, again)
     assert np.any(page != other)
     assert (page.dtype, page.shape, np.median(page)) == (np.uint8, (400, 300, 3), 255)
@@ -28,7 +28,7 @@ def test_a_page_is_white_paper_with_print_and_the_same_for_the_same_seed(kind: s
 
 @pytest.mark.parametrize("size", [(40, 64), (700, 90), (1100, 800)])
 def test_any_size_and_any_seed_can_be_drawn(size: tuple[int, int]) -> None:
-    assert len({draw_page(np.random.default_rng(seed), *size).tobytes() for seed in range(6)}) == 6
+    assert len({draw_sheet(np.random.default_rng(seed), *size).image.tobytes() for seed in range(6)}) == 6
 
 
 def test_the_desk_shows_round_one_to_four_sides_and_the_page_stays_inside() -> None:

@@ -91,7 +91,7 @@ def test_contest_areas_borders_and_sizes_are_those_of_the_contest(kind: str) -> 
 def test_hard_edges_are_binary_and_soft_ones_feathered_inwards() -> None:
     where, rgba = place(HAND, (1200, 900), PLAIN.hand, np.random.default_rng(1)), HAND.rgba.copy()
     rgba[..., :3] = (200, 0, 0)
-    red = replace(HAND, rgba=rgba)
+    red = HAND._replace(rgba=rgba)
     hard, mask = _laid(where, item=red)
     soft, _ = _laid(where, replace(PLAIN, soft_edge_probability=1.0), red)
     assert set(hard[..., 0].flat) == {0, 200}

@@ -16,9 +16,8 @@ from data.contest import read_contest
 from data.images import read_rgb
 from data.masks import read_mask
 from data.synthesis import __main__ as synthesis
-from data.synthesis import sets
+from data.synthesis.__main__ import FOLDERS, SetOptions, find_sources, make_set
 from data.synthesis.occluders import CUTOUTS
-from data.synthesis.sets import FOLDERS, SetOptions, find_sources, make_set
 from tests.data.synthesis.cutouts import digests, page_rgb, write_sources
 from tests.golden.pictures import save
 
@@ -155,7 +154,7 @@ def test_printed_people_are_not_cut_off_with_the_rest_of_a_strip(options: SetOpt
 @pytest.mark.parametrize(("ended", "code", "told"), [(OSError("disk full"), 2, "error: disk full"),
                                                      (KeyboardInterrupt, 130, "delete it")])  # fmt: skip
 def test_a_set_that_is_not_whole_has_no_manifest(options, tmp_path, monkeypatch, capsys, ended, code, told) -> None:
-    monkeypatch.setattr(sets, "write_text", Mock(side_effect=ended))
+    monkeypatch.setattr(synthesis, "write_text", Mock(side_effect=ended))
     arguments = ["--pages", options.pages[0], "--groups", "1", "--long-side", "100", "--workers", "1"]
     assert synthesis.main([str(tmp_path / "set"), *arguments]) == code
     assert told in capsys.readouterr().err
