@@ -1,13 +1,7 @@
 """What runs a trained network over a picture: the only package that pads, tiles and pastes.
 
-`from inference import Restorer` gives the one class that everything else uses; it is loaded when first asked for,
-so that nothing is imported that is not needed. Where to look:
-
-    one picture     restorer: find (what is covered) -> fill (what goes in its place) -> paste
-    the network     tiles: cutting, flips and memory around one of engines/, which engines.opened opens
-    a folder        sources -> folder; sheet for before/after
-    command lines   predict.py, python -m inference.export, .sheet, .benchmark, .leaderboard
-    training        validation
+`from inference import Restorer` gives the one class that everything else uses; it is loaded when first asked for, so
+that nothing is imported that is not needed. ARCHITECTURE.md says where to look for what.
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ def _parts(outcome: Outcome, restorer: Callable[..., Restored], source: Path, pl
             # Masks and sheets are for single pictures.
             files = [*(beside(name, side) for side in place.asked if not paged), name]
             origin = record.origin(seen, mask, getattr(restorer, "keywords", ""))
-            again = record.why_again(name, origin, files, beside(name, SHEET))
+            again = record.why_again(name, origin, files)
             if again is None:
                 outcome.status, outcome.measures = SKIPPED, record.measures(name)
                 if place.see and outcome.measures and outcome.measures[0]:

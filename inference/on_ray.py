@@ -31,13 +31,9 @@ from inference.restorer import Restorer
 from inference.sources import MASK, SHEET, Listing, Originals, beside, is_picture, is_wanted
 from utils.command import sentence
 
-# Of a task that its node, or the system for want of memory, has ended.
-RETRIES = 3
-# While one is restored, the next waits at its node.
-TASKS_PER_SLOT = 2
-_LEFTOVER = ".uncover.tmp"
-# What an earlier run left; another run may be writing now.
-_ABANDONED_SECONDS = 3600
+RETRIES = 3  # Of a task that its node, or the system for want of memory, has ended.
+TASKS_PER_SLOT = 2  # While one is restored, the next waits at its node.
+_LEFTOVER, _ABANDONED_SECONDS = ".uncover.tmp", 3600  # What an earlier run left; another run may be writing now.
 
 
 class Work(NamedTuple):
@@ -181,12 +177,11 @@ def fetch(work: Work, name: str, here: Path, there: Path) -> set[Path]:
     """
     import fsspec
 
-    files, root = fsspec.url_to_fs(work.source)
-    (here / name).parent.mkdir(parents=True)
-    (there / name).parent.mkdir(parents=True)
+    (files, root), (kept, places) = fsspec.url_to_fs(work.source), _places(work, name)
+    for folder in (here, there):
+        (folder / name).parent.mkdir(parents=True)
     files.get_file(f"{root}/{name}", str(here / name))
     os.utime(here / name, (_changed(files, f"{root}/{name}"),) * 2)
-    kept, places = _places(work, name)
     kept.invalidate_cache()
     found, whole = set(), True
     for file, place in places.items():
@@ -197,12 +192,14 @@ def fetch(work: Work, name: str, here: Path, there: Path) -> set[Path]:
         found.add(file)
         if kept.info(place)["type"] != "file":
             (there / file).mkdir()
-        elif file == Path(RECORD) or not whole:
+        elif file == Path(RECORD):
             kept.get_file(place, str(there / file))
-            whole = (there / file).read_bytes().rstrip().endswith(b'"done": true}') if file == Path(RECORD) else whole
-        else:
+            whole = (there / file).read_bytes().rstrip().endswith(b'"done": true}')
+        elif whole:
             (there / file).touch()
             os.truncate(there / file, kept.size(place))
+        else:
+            kept.get_file(place, str(there / file))
         os.utime(there / file, (0, 0))
     return found
 
@@ -253,10 +250,9 @@ def begin(
         raise RuntimeError(f"--ray needs {' and '.join(missing)}; install the extra: pip install '.[ray]'")
     import ray
 
-    threads, device = settings["threads"] or 2, settings["device"].partition(":")[0]
-    weights = settings["weights"] and os.path.abspath(settings["weights"])
     # The nodes' working folders are others.
     places = (place if "://" in place else os.path.abspath(place) for place in (source, results))
+    weights = settings["weights"] and os.path.abspath(settings["weights"])
     work = Work(*places, "", orders)
     try:
         names = list_work(work, include)
@@ -267,10 +263,10 @@ def begin(
         raise RuntimeError(f"{source} -> {results}: {sentence(error)}") from error
     if not names:
         raise FileNotFoundError(f"{source}: no pictures found (--include is {include!r})")
-    told = connect(address)
+    told, device = connect(address), settings["device"].partition(":")[0]
     on_gpu = device == "gpu" or (device == "auto" and ray.cluster_resources().get("GPU", 0) >= 1)
-    settings = {**settings, "threads": threads, "device": device if on_gpu else "cpu", "weights": weights}
     told += "; a GPU for each photo" if on_gpu else "; on the processors"
-    slot = {"CPU": threads, **({"GPU": 1} if on_gpu else {})}
+    slot = {"CPU": settings["threads"] or 2} | ({"GPU": 1} if on_gpu else {})
+    settings = {**settings, "threads": slot["CPU"], "device": device if on_gpu else "cpu", "weights": weights}
     work = work._replace(settings=json.dumps(settings))
     return len(names), told, watched(restore_on_ray(work, names, slot), results)

@@ -25,9 +25,7 @@ _CUBIC = -0.75
 
 @dataclass(frozen=True)
 class PasteRules:
-    """How a fill is pasted; lengths are pixels of the scale at which the mask was found, since that is how well the
-    border is known.
-    """
+    """How a fill is pasted; lengths are pixels of the scale at which the mask was found, and its border is known."""
 
     widening: float = 2.0  # The mask grows by this much, over the rim of the cut-out and the ringing of its JPEG
     feather: float = 3.0  # Beyond it the fill passes into the picture over this much
@@ -79,13 +77,9 @@ def covered_boxes(mask: np.ndarray, margin: int) -> list[Box]:
 
 
 def paste(image: np.ndarray, changed: np.ndarray, patch: Patch, size: tuple[int, int], rules: PasteRules) -> None:
-    """Pastes an enlarged patch, in place.
-
-    Args:
-        image: uint8 or uint16 [H, W, 3], the full-size picture; changed only where the weight of the fill is above 0.
-        changed: uint8 [H, W]; becomes 1 there.
-        size: (height, width) of the whole picture at the patch's scale, at most those of `image`.
-        rules: in pixels of that scale.
+    """Pastes a patch of a picture of `size` (height, width), and `rules` in pixels of that, enlarged, in place: into
+    `image`, uint8 or uint16 [H, W, 3], where the weight of the fill is above 0, and there `changed`, uint8 [H, W],
+    becomes 1.
     """
     weight = rules.weight(patch.mask)[None]
     white = np.float32(np.iinfo(image.dtype).max)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from inference.sources import Listing, Originals, require_regular
+from inference.sources import SHEET, Listing, Originals, beside, require_regular
 from utils.files import naming, write_bytes
 
 RECORD = ".uncover.jsonl"
@@ -92,11 +92,11 @@ class Record:
         """Those of a finished photo; none of a book, nor of one that was restored before they were recorded."""
         return tuple(self._done[photo.as_posix()]["measures"])
 
-    def why_again(self, photo: Path, origin: dict[str, Any], files: Iterable[Path], sheet: Path) -> str | None:
+    def why_again(self, photo: Path, origin: dict[str, Any], files: Iterable[Path]) -> str | None:
         """None: `files` are finished; else why not, in words for the user, or "" where that goes without saying.
 
         They are finished when they are as long as recorded, for this `origin`. A photo on which nothing was found needs
-        no `sheet`. OSError: one of them must not be written.
+        no sheet. OSError: one of them must not be written.
         """
         for file in files:
             self.refuse(file)
@@ -114,7 +114,7 @@ class Record:
         missing = False
         for file in files:
             size, path = line["files"].get(file.as_posix(), (0, ""))[0], self._results / file
-            if file == sheet and not size and not line["covered"]:
+            if file == beside(photo, SHEET) and not size and not line["covered"]:
                 continue
             if size and os.path.lexists(path) and path.stat().st_size != size:
                 return "its result had become empty, or not as long as it was written: done again"

@@ -206,6 +206,7 @@ def test_a_task_gets_a_gpu_where_it_is_to_use_one(store, settings, monkeypatch, 
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8, "GPU": gpus})
     monkeypatch.setattr(on_ray, "connect", lambda address: "here")
     monkeypatch.setattr(on_ray, "restore_on_ray", lambda work, names, slot: (json.loads(work.settings), slot))
+    monkeypatch.setattr(on_ray, "watched", lambda outcomes, results: outcomes)
     count, told, (given, slot) = on_ray.begin(
         "auto", "memory://odd", "memory://out", "*", {**settings, "device": device}, {}
     )

@@ -30,7 +30,7 @@ def source(results) -> dict:
 
 
 def finished(results: Path, source: dict, files: list[Path] = list(CONTENTS)) -> bool:  # noqa: B006
-    return Record(results, "w").why_again(PHOTO, source, files, SHEET) is None
+    return Record(results, "w").why_again(PHOTO, source, files) is None
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])
@@ -86,12 +86,12 @@ def test_lines_that_are_torn_or_of_another_kind_are_passed_over_and_older_ones_a
 
 def test_runs_at_once_append_whole_lines_and_see_what_the_other_has_done(results, source, monkeypatch):
     first, second = Record(results, "w"), Record(results, "w")
-    assert second.why_again(PHOTO, source, [PHOTO], SHEET) == ""
+    assert second.why_again(PHOTO, source, [PHOTO]) == ""
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda one: one.write(PHOTO, source, CONTENTS, True), [first, second] * 40))
     lines = (results / RECORD).read_text().split("\n")
     assert [json.loads(line)["photo"] for line in lines if line] == ["sub/a.jpg"] * 160
-    assert second.why_again(PHOTO, source, [PHOTO], SHEET) is None
+    assert second.why_again(PHOTO, source, [PHOTO]) is None
     # With different settings nobody knows whose file came last, of the same length though it is.
     other = source | {"with": "other"}
 
@@ -123,4 +123,4 @@ def test_an_empty_file_is_nobodys_and_is_done_again(results, source):
     (results / MASK).symlink_to(results / PHOTO)
     record = Record(results, "w")
     assert (record.is_ours(PHOTO), record.is_ours(MASK)) == (True, False)
-    assert record.why_again(PHOTO, source, [PHOTO], SHEET) == ""
+    assert record.why_again(PHOTO, source, [PHOTO]) == ""
