@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import os
 import re
-from functools import partial
 from pathlib import Path
 
 import cv2
@@ -32,9 +31,12 @@ def photo(tmp_path_factory) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def restorer() -> Restorer:
-    return Restorer(device="cpu")
+@pytest.fixture
+def run(tmp_path):
+    """Runs predict.py from the folder `in`, which holds a blank page, to `out`."""
+    (tmp_path / "in").mkdir()
+    Image.new("RGB", (64, 64), "white").save(tmp_path / "in" / "blank.png")
+    return lambda *options: predict.main([str(tmp_path / "in"), str(tmp_path / "out"), *options, "--device", "cpu"])
 
 
 def rows_of(results: Path) -> dict[str, dict[str, str]]:
@@ -42,82 +44,67 @@ def rows_of(results: Path) -> dict[str, dict[str, str]]:
         return {row["name"]: row for row in csv.DictReader(file)}
 
 
-def test_a_second_run_tells_what_the_first_one_found_with_and_without_its_report(tmp_path, photo):
-    (tmp_path / "in").mkdir()
+def test_a_second_run_tells_what_the_first_one_found_with_and_without_its_report(tmp_path, photo, run):
     (tmp_path / "in" / "a&.png").write_bytes(photo.read_bytes())
-    Image.new("RGB", (64, 64), "white").save(tmp_path / "in" / "blank.png")
     results = tmp_path / "out"
-    arguments = [str(tmp_path / "in"), str(results), "--report", "--device", "cpu"]
-    assert predict.main(arguments) == 0
+    assert run("--report") == 0
     page, rows = (results / "report.html").read_bytes(), rows_of(results)
-    assert predict.main(arguments) == 0
+    for file in results.glob("report.*"):
+        file.unlink()
+    assert run("--report") == 0
     assert (results / "report.html").read_bytes() == page
     again = rows_of(results)
     assert again["a&.png"]["status"] == "skipped"
     assert [again[name]["share"] for name in rows] == [row["share"] for row in rows.values()]
-    for file in results.glob("report.*"):
-        file.unlink()
-    assert predict.main(arguments) == 0
-    assert (results / "report.html").read_bytes() == page
 
 
-def test_a_dry_run_tells_share_and_certainty_and_writes_no_photo(tmp_path, photo, capsys):
-    (tmp_path / "in").mkdir()
+def test_a_dry_run_tells_share_and_certainty_and_writes_no_photo(tmp_path, photo, run, capsys):
     odd = "<b>&" + os.fsdecode(b"\xff") + ".png"
     (tmp_path / "in" / odd).write_bytes(photo.read_bytes())
-    Image.new("RGB", (64, 64), "white").save(tmp_path / "in" / "blank.png")
     (tmp_path / "in" / "bad.jpg").write_bytes(b"bad")
-    arguments = [str(tmp_path / "in"), str(tmp_path / "out"), "--dry-run", "--report", "--device", "cpu"]
-    assert predict.main(arguments) == 1
+    assert run("--dry-run", "--report") == 1
     told = capsys.readouterr()
     assert re.search(r"found: <b>&\\udcff.png: [0-9.]+% would be removed, certainty 0\.[0-9]+", told.out)
     assert "failed: bad.jpg: " in told.err
     assert "3 pictures: 1 found, 1 untouched, 1 failed" in told.out
     assert sorted(os.listdir(tmp_path / "out")) == [RECORD, "report.csv", "report.html"]
-    rows = rows_of(tmp_path / "out")
-    odd = printable(odd)
+    rows, odd = rows_of(tmp_path / "out"), printable(odd)
     assert 0.005 < float(rows[odd]["share"]) < 0.1
     assert 0.8 < float(rows[odd]["certainty"]) < 1
     assert (rows["blank.png"]["status"], rows["blank.png"]["share"]) == ("untouched", "0.000000")
     assert (rows["bad.jpg"]["status"], rows["bad.jpg"]["share"]) == ("failed", "")
     page = (tmp_path / "out" / "report.html").read_text("utf-8")
-    assert page.count("<figure") == 1
-    assert page.count("data:image/jpeg;base64,") == 2
+    assert (page.count("<figure"), page.count("data:image/jpeg;base64,")) == (1, 2)
     assert "&lt;b&gt;&amp;\\udcff.png" in page
     assert "1 pictures with occluders, 1 without, 1 failed" in page
     assert not re.search(r"(src|href)=\"(?!data:)", page)
 
 
 @pytest.mark.parametrize("name", ["report.csv", "report.html"])
-def test_a_report_never_takes_the_place_of_a_file_that_is_not_ours(tmp_path, capsys, name):
-    (tmp_path / "in").mkdir()
-    Image.new("RGB", (64, 64), "white").save(tmp_path / "in" / "blank.png")
-    arguments = [str(tmp_path / "in"), str(tmp_path / "out"), "--dry-run", "--report", "--device", "cpu"]
+def test_a_report_never_takes_the_place_of_a_file_that_is_not_ours(tmp_path, run, capsys, name):
     for _ in range(2):  # The second replaces its own.
-        assert predict.main(arguments) == 0
+        assert run("--dry-run", "--report") == 0
         assert "1 picture: 0 found, 1 untouched, 0 failed\n" in capsys.readouterr().out
     for path in (tmp_path / "out").iterdir():
         path.unlink()
     (tmp_path / "out" / name).write_bytes(b"theirs")
-    assert predict.main(arguments) == 2
+    assert run("--dry-run", "--report") == 2
     assert f"{name}: there is a file that this program did not make" in capsys.readouterr().err
     assert (tmp_path / "out" / name).read_bytes() == b"theirs"
-    assert predict.main([*arguments, "--overwrite"]) == 0
+    assert run("--dry-run", "--report", "--overwrite") == 0
     assert (tmp_path / "out" / name).read_bytes() != b"theirs"
-    Image.new("RGB", (64, 64), "white").save(tmp_path / "in" / name, "PNG")
-    assert predict.main(arguments) == 2
+    (tmp_path / "in" / "blank.png").rename(tmp_path / "in" / name)
+    assert run("--dry-run", "--report") == 2
     assert f"{name}: what is written beside the results would take the place" in capsys.readouterr().err
 
 
-def test_a_mask_by_hand_replaces_adds_and_protects(tmp_path, photo, restorer):
-    picture = read_rgb(photo)
-    mask = np.zeros(picture.shape[:2], np.uint8)
-    mask[20:60, 30:90] = 1
+def test_a_mask_by_hand_replaces_adds_and_protects(tmp_path, photo):
+    restorer, picture = Restorer(device="cpu"), read_rgb(photo)
+    mask, inside = np.zeros((2, *picture.shape[:2]), np.uint8)
+    mask[20:60, 30:90] = inside[10:70, 20:100] = 1
     found = restorer(picture)
     replaced, added = restorer(picture, mask), restorer(picture, mask, "add")
-    protected = restorer(picture, (found.mask > 0).astype(np.uint8), "protect")
-    inside = np.zeros_like(mask)
-    inside[10:70, 20:100] = 1
+    protected = restorer(picture, found.mask, "protect")
     assert replaced.mask[mask > 0].all()
     assert not replaced.mask[inside == 0].any()
     assert added.mask[mask > 0].all()
@@ -131,12 +118,12 @@ def test_a_mask_by_hand_replaces_adds_and_protects(tmp_path, photo, restorer):
         with pytest.raises(ValueError, match="a mask that covers the whole picture: nothing of the page is left"):
             restorer(picture, np.ones_like(mask), mode)
     # What borders on a fill stays as well, where the fill's soft edge would reach.
-    half = (found.mask > 0).astype(np.uint8)
+    half = found.mask.copy()
     half[:, : int(np.nonzero(half.any(0))[0].mean())] = 0
-    beside = restorer(picture, half, "protect")
-    assert np.array_equal(beside.image[half > 0], picture[half > 0])
-    assert not beside.mask[half > 0].any()
-    assert (beside.image != picture).any()
+    part = restorer(picture, half, "protect")
+    assert np.array_equal(part.image[half > 0], picture[half > 0])
+    assert not part.mask[half > 0].any()
+    assert (part.image != picture).any()
     # In a JPEG what is protected stays but in blocks that hold pixels of the fill.
     Image.fromarray(picture).save(jpeg := tmp_path / "a.jpg")
     photo = read_photo(jpeg)
@@ -150,28 +137,23 @@ def test_a_mask_by_hand_replaces_adds_and_protects(tmp_path, photo, restorer):
     assert seen.mask[mask > 0].mean() > 0.95
 
 
-def test_masks_are_found_by_their_photos_names_and_one_of_another_size_fails_by_name(tmp_path, photo, capsys):
-    for folder in ("in/sub", "masks/sub"):
-        (tmp_path / folder).mkdir(parents=True)
-    size = read_rgb(photo).shape[:2]
-    for name in ("in/sub/a.jpg", "in/b.jpg", "in/c.jpg"):
-        Image.open(photo).save(tmp_path / name)
-    write_mask(tmp_path / "masks/sub/a.jpg.mask.png", np.zeros(size, np.uint8))
-    write_mask(tmp_path / "masks/b.png", np.zeros((9, 9), np.uint8))
-    mask_of = partial(mask_in, tmp_path / "masks")
-    assert [mask_of(Path(name)) is not None for name in ("sub/a.jpg", "b.jpg", "c.jpg")] == [True, True, False]
-    Image.new("L", (9, 9)).save(tmp_path / "masks/sub/a.png.mask.png")
-    Image.new("L", (9, 9)).save(tmp_path / "masks/sub/a.jpg.compare.jpg")
-    long = Path("n" * 251 + ".jpg")
-    assert mask_of(long) is None
-    write_mask(tmp_path / "masks" / beside(long, MASK), np.zeros(size, np.uint8))
-    assert mask_of(long) is not None
-    masks = ["--mask", str(tmp_path / "masks"), "--device", "cpu", "--verbose"]
-    assert predict.main([str(tmp_path / "in"), str(tmp_path / "out"), *masks]) == 1
+def test_masks_are_found_by_their_photos_names_and_one_of_another_size_fails_by_name(tmp_path, photo, run, capsys):
+    masks, size, long = tmp_path / "masks", read_rgb(photo).shape[:2], Path("n" * 251 + ".jpg")
+    for folder in (tmp_path / "in/sub", masks / "sub"):
+        folder.mkdir(parents=True)
+    for name in ("sub/a.jpg", "b.jpg", "c.jpg"):
+        Image.open(photo).save(tmp_path / "in" / name)
+    write_mask(masks / "sub/a.jpg.mask.png", np.zeros(size, np.uint8))
+    write_mask(masks / "b.png", np.zeros((9, 9), np.uint8))
+    for name in ("sub/a.png.mask.png", "sub/a.jpg.compare.jpg"):
+        Image.new("L", (9, 9)).save(masks / name)
+    assert mask_in(masks, long) is None
+    write_mask(masks / beside(long, MASK), np.zeros(size, np.uint8))
+    assert mask_in(masks, long) is not None
+    assert run("--mask", str(masks), "--verbose") == 1
     told = capsys.readouterr()
     assert f"failed: b.jpg: a mask of (9, 9) for a picture of {size}" in told.err
-    strange = [beside(long, MASK), Path("sub/a.png.mask.png")]
-    lines = [f"left out, a mask of no photo, in {tmp_path / 'masks'}: {name}" for name in strange]
+    lines = [f"left out, a mask of no photo, in {masks}: {name}" for name in (beside(long, MASK), "sub/a.png.mask.png")]
     assert [line for line in told.out.splitlines() if "a mask of no" in line] == lines
     assert (tmp_path / "out/sub/a.jpg").read_bytes() == (tmp_path / "in/sub/a.jpg").read_bytes()
     assert "restored: c.jpg" in told.err
