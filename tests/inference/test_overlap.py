@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 import threading
@@ -132,10 +133,8 @@ start_paddle(1)
 from inference.folder import restore_folder
 from inference.restorer import Restorer
 from inference.sources import list_pictures
-weights, source, results = sys.argv[1:]
-restorer = Restorer(weights, "cpu", backend="paddle", mode="tiles", scale=0.1, rows=1, columns=1)
-listing = list_pictures(source, results)
-for number, outcome in enumerate(restore_folder(restorer, listing, results), 1):
+restorer = Restorer("tiny.pdparams", "cpu", backend="paddle", mode="tiles", scale=0.1, rows=1, columns=1)
+for number, outcome in enumerate(restore_folder(restorer, list_pictures("in", "out"), "out"), 1):
     assert outcome.status == "restored", outcome
     if number % 60 == 0:
         print(int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6)
@@ -145,14 +144,13 @@ for number, outcome in enumerate(restore_folder(restorer, listing, results), 1):
 def test_memory_stays_flat_over_many_pictures(tmp_path):
     plain_weights(tmp_path / "tiny.pdparams")
     (tmp_path / "in").mkdir()
-    for index in range(240):
+    for index in range(20):
         # Sizes differ, so that memory of one cannot simply serve the next.
-        path = tmp_path / f"p{index % 20}.jpg"
-        if index < 20:
-            Image.fromarray(page(200 + 9 * index, 400, (20, 30, 60, 70))).save(path)
-        (tmp_path / "in" / f"{index:03}.jpg").symlink_to(path)
-    command = [sys.executable, "-c", PROGRAM, *(str(tmp_path / name) for name in ("tiny.pdparams", "in", "out"))]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+        Image.fromarray(page(200 + 9 * index, 400, (20, 30, 60, 70))).save(path := tmp_path / f"p{index}.jpg")
+        for number in range(12):
+            (tmp_path / "in" / f"{number:02}{index:02}.jpg").symlink_to(path)
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+                          capture_output=True, text=True, check=True)  # fmt: skip
     megabytes = [float(line) for line in done.stdout.split()]
     assert len(megabytes) == 4
     # A picture takes 0.3 MB once decoded: kept, the last 180 would take 60.
