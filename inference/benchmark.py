@@ -100,10 +100,10 @@ def put_photos(folder: Path, source: Path | None) -> None:
     for path in found[:PHOTOS]:
         if source:
             shutil.copy(path, folder)
-            continue
-        pixels = read_rgb(path)
-        sides = SIDES if pixels.shape[0] >= pixels.shape[1] else SIDES[::-1]
-        write_image(folder / path.name, cv2.resize(pixels, sides, interpolation=cv2.INTER_CUBIC), quality=92)
+        else:
+            pixels = read_rgb(path)
+            sides = SIDES if pixels.shape[0] >= pixels.shape[1] else SIDES[::-1]
+            write_image(folder / path.name, cv2.resize(pixels, sides, interpolation=cv2.INTER_CUBIC), quality=92)
 
 
 def as_recipe(weights: Weights) -> Weights:
@@ -113,16 +113,6 @@ def as_recipe(weights: Weights) -> Weights:
     return replace(weights, params=params, model=model, predict=predict, file=None)
 
 
-def open_case(case: Mapping[str, Any]) -> Restorer:
-    """The restorer of a case; its exported network lies in the cache from then on."""
-    return Restorer(case["weights"], **{name: case[name] for name in ("device", "mode", "backend", "precision")})
-
-
-def engine_of(case: Mapping[str, Any]) -> str:
-    """What runs a case, and where."""
-    return open_case(case).engine
-
-
 def measure(case: Mapping[str, Any]) -> dict[str, Any]:
     """In a process of its own: times photos in the pipeline and one after the other; the first only warms up.
 
@@ -130,7 +120,7 @@ def measure(case: Mapping[str, Any]) -> dict[str, Any]:
     the engine; median seconds of a photo (`STEPS`, total); seconds per photo in the pipeline (batch; not of the
     recipe); the peak of memory in 10^9 bytes.
     """
-    restorer = open_case(case)
+    restorer = Restorer(case["weights"], **{name: case[name] for name in ("device", "mode", "backend", "precision")})
     answer: dict[str, Any] = {"engine": restorer.engine.removesuffix(" on cpu")}
     pictures, results = (Path(case["folder"], name) for name in ("pictures", "results"))
     photos = sorted(pictures.iterdir())[1:]
@@ -200,13 +190,11 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     for name, network in {**networks, f"{own}, no gate": as_recipe(weights)}.items():
         save_weights(folder / f"{name}.pdparams", network)
 
-    def answer(function: str, case: Case) -> Any:
-        order = case._asdict() | {"weights": str(folder / f"{case.network}.pdparams"), "folder": str(folder)}
-        variables = {"OMP_NUM_THREADS": str(default_threads()), FOLDER_VARIABLE: str(folder / "cache")}
-        return ask(f"inference.benchmark:{function}", order, **variables)
-
+    variables = {"OMP_NUM_THREADS": str(default_threads()), FOLDER_VARIABLE: str(folder / "cache")}
     # Networks are exported here, by others: that is part of no photo, nor is its memory.
-    *_, device = [answer("engine_of", Case(network)).rpartition(" on ")[2] for network in networks]
+    for name in networks:
+        opened = ask("inference.doctor:restore_page", [str(folder / f"{name}.pdparams"), "auto", "auto"], **variables)
+    device = opened["line"].rpartition(" on ")[2]
     cases = all_cases(list(networks), device)
     chosen = [case for case in cases if (options.recipe or not case.recipe)
               and (not options.only or any(words in case.name for words in options.only))]  # fmt: skip
@@ -217,7 +205,8 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     for case in progress(chosen, unit="case", desc="measuring"):
         rows.append({"case": case.name, "what": case.what, "machine": machine, "problem": ""})
         try:
-            rows[-1] |= answer("measure", case)
+            order = case._asdict() | {"weights": str(folder / f"{case.network}.pdparams"), "folder": str(folder)}
+            rows[-1] |= ask("inference.benchmark:measure", order, **variables)
             rows[-1]["engine"] += " (auto)" if case.backend == "auto" else ""
         except ChildError as error:
             rows[-1]["problem"] = str(error)

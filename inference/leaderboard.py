@@ -20,7 +20,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import cv2
 import numpy as np
@@ -46,6 +46,8 @@ DRAWN = "drawn"
 _DRAWN_SCENES, _DRAWN_SIZE = 24, (1200, 1600)
 # Set, picture and method, then what `judge` measured.
 Row = dict[str, Any]
+# Set and name of a photo -> what reads it.
+Scenes = dict[tuple[str, str], Callable[[], Photo]]
 _MEANS = ("psnr", "ms_ssim", "score", "psnr_inside", "ms_ssim_inside", "seam", "seconds")
 _HEADS = {
     "pictures": "d", "psnr": ".2f", "ms_ssim": ".4f", "score": ".4f", "psnr_inside": ".2f", "ms_ssim_inside": ".4f",
@@ -68,16 +70,8 @@ wrong_share: the largest share of a picture's pixels, from 0 to 1. worse: pictur
 _AREAS = (0.5, 1.0, 2.0, 3.0, 5.0, 8.0)
 
 
-class Scene(NamedTuple):
-    """One photo of a set."""
-
-    set: str
-    name: str
-    read: Callable[[], Photo]
-
-
-def list_scenes(folder: Path, limit: int = 0) -> list[Scene]:
-    """The scenes of a set in the contest's layout, named after its folder.
+def list_scenes(folder: Path, limit: int = 0) -> Scenes:
+    """Those of a set in the contest's layout, named after its folder.
 
     `limit` takes so many, always the same ones, and those of a smaller limit among them; 0 takes all.
     """
@@ -86,17 +80,17 @@ def list_scenes(folder: Path, limit: int = 0) -> list[Scene]:
         # Not every second one: sets alternate between photos with and without an occluder.
         chosen = np.random.default_rng(0).permutation(len(groups))[:limit]
         groups = [groups[index] for index in sorted(chosen)]
-    return [Scene(folder.name, group.name, partial(_read, group)) for group in groups]
+    return {(folder.name, group.name): partial(_read, group) for group in groups}
 
 
 def _read(group: Group) -> Photo:
     return Photo(read_rgb(group.occluded), read_rgb(group.clean), read_mask(group.mask))
 
 
-def drawn_scenes(limit: int = 0) -> list[Scene]:
+def drawn_scenes(limit: int = 0) -> Scenes:
     """The first scenes of the drawn set, all with 0."""
     kinds = itertools.islice(itertools.cycle(KINDS), min(limit or _DRAWN_SCENES, _DRAWN_SCENES))
-    return [Scene(DRAWN, f"{number:02d} {kind}", partial(_draw, number, kind)) for number, kind in enumerate(kinds)]
+    return {(DRAWN, f"{number:02d} {kind}"): partial(_draw, number, kind) for number, kind in enumerate(kinds)}
 
 
 def _draw(number: int, kind: str) -> Photo:
@@ -111,38 +105,38 @@ def _draw(number: int, kind: str) -> Photo:
     return Photo(picture, truth, mask, np.uint8(rules > 127))
 
 
-def measure(path: Path, scenes: Sequence[Scene], methods: Sequence[str], files: Mapping[str, Path]) -> list[Row]:
+def measure(path: Path, scenes: Scenes, methods: Sequence[str], files: Mapping[str, Path]) -> list[Row]:
     """The rows of all scenes and methods, with `files` of weights by kind; `path`, a CSV file, gets those of a scene as
     soon as they are measured.
     """
     rows: list[Row] = []
-    chosen = [METHODS[name] for name in methods]
     opened = functools.cache(lambda kind, mode: Restorer(files[kind], mode=mode) if kind else None)
     with ThreadPoolExecutor(available_cores()) as pool:
-        for scene in progress(scenes, unit="picture", desc="measuring"):
-            photo = scene.read()
+        for (name, picture), read in progress(scenes.items(), unit="picture", desc="measuring"):
+            photo = read()
             # One method after the other, alone on the machine; then they are all compared with the truth.
-            outcomes = [method.run(photo, opened(*method.over)) for method in chosen]
-            for name, measures in zip(methods, pool.map(partial(judge, photo), outcomes), strict=True):
-                rows.append({"set": scene.set, "picture": scene.name, "method": name, **measures})
+            outcomes = [METHODS[method].run(photo, opened(*METHODS[method].over)) for method in methods]
+            for method, measures in zip(methods, pool.map(partial(judge, photo), outcomes), strict=True):
+                rows.append({"set": name, "picture": picture, "method": method, **measures})
             write_csv(path, [list(rows[0]), *(row.values() for row in rows)])
     return rows
 
 
 def summaries_of(rows: Sequence[Row]) -> list[Row]:
     """One for each set and method, in the order in which they come; rows of method "input" have to be among them."""
-    groups: dict[tuple[str, str], dict[str, Row]] = {}
+    inputs = {(row["set"], row["picture"]): row["score"] for row in rows if row["method"] == "input"}
+    groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        groups.setdefault((row["set"], row["method"]), {})[row["picture"]] = row
-    return [_summary(list(group.values()), groups[name, "input"]) for (name, _), group in groups.items()]
+        groups.setdefault((row["set"], row["method"]), []).append(row)
+    return [_summary(group, [inputs[row["set"], row["picture"]] for row in group]) for group in groups.values()]
 
 
-def _summary(rows: Sequence[Row], inputs: Mapping[str, Row]) -> Row:
-    """The rows of one set and method in one, see `_NOTES`; `inputs`: those of method "input", by picture."""
+def _summary(rows: Sequence[Row], inputs: Sequence[float | None]) -> Row:
+    """The rows of one set and method in one, see `_NOTES`; `inputs`: the scores of their photos as they are."""
     telling = [row for row in rows if row["found"] is not None]
     found, hit, covered = (sum(row[count] for row in telling) for count in ("found", "hit", "covered"))
     rules, back, blank, false = (sum(row[count] or 0 for row in rows) for count in INK)
-    scores = [(row["score"], inputs[row["picture"]]["score"]) for row in rows]
+    scores = [(row["score"], before) for row, before in zip(rows, inputs, strict=True)]
     return {
         "set": rows[0]["set"], "method": rows[0]["method"], "pictures": len(rows),
         **{name: mean(name, [row[name] for row in rows]) for name in _MEANS},
@@ -217,8 +211,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise ValueError(f"{options.sets}: holds no set in the contest's layout; `python -m data.heldout` makes them")
     files = {"shipped": options.weights or default_weights(), "gated": default_weights("tiles")}
     methods = list(dict.fromkeys(["input", *_chosen(options.methods, list(METHODS), "the table")]))
-    scenes = [scene for name in _chosen(options.only, [*folders, DRAWN], str(options.sets)) for scene in
-              (drawn_scenes(options.limit) if name == DRAWN else list_scenes(options.sets / name, options.limit))]
+    scenes: Scenes = {}
+    for name in _chosen(options.only, [*folders, DRAWN], str(options.sets)):
+        scenes |= drawn_scenes(options.limit) if name == DRAWN else list_scenes(options.sets / name, options.limit)
     check_writable(options.out / "leaderboard.md")
     remarks = [f"Machine: {describe()}."]
     for kind in sorted({METHODS[name].over[0] for name in methods} - {""}):

@@ -1,9 +1,8 @@
 """The network over a picture of any size: cut into overlapping tiles, run one by one, and blended.
 
 The one place that pads. The write-up's prediction is the 2 x 2 cut with overlap 0; the overlap is what hides the seams.
-
-Where memory does not suffice, tiles become smaller. On a CPU that has to be known beforehand: Linux hands out memory
-that it does not have and ends the process when that is used, so there is no exception to catch.
+Where memory does not suffice, tiles become smaller; on a CPU that has to be known beforehand, since Linux hands out
+memory that it does not have and ends the process when that is used.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 from itertools import chain
 
 import numpy as np
@@ -33,7 +31,6 @@ SMALLEST_TILE = 512
 # Bytes per pixel of a tile and channel of the first level, at the peak of a forward pass with TLC, rounded up: how much
 # the process grew (resident memory) in its first tile of 0.6 to 2.4 megapixels, widths 16 and 32, two threads.
 _BYTES_PER_CHANNEL = {"paddle": 85, "onnxruntime": 32, "openvino": 40}
-_MIRRORINGS = ((), (3,), (2,), (2, 3))
 _log = logging.getLogger(__name__)
 
 
@@ -42,8 +39,7 @@ class Cut:
     """Which tiles of a picture are computed: every span of rows with every span of columns.
 
     Spans are (start, stop) in pixels, in order, equally long, without gaps; neighbours share `overlap` pixels at least,
-    as far as the length allows. Beyond the bottom and the right side of the picture its last row and column are
-    repeated.
+    as far as the length allows. Beyond the picture its last row and column are repeated.
     """
 
     rows: tuple[Span, ...]
@@ -173,12 +169,8 @@ def mean_over_flips(function: TileFunction) -> TileFunction:
     """The mean of a tile's function over the tile as it is, mirrored left-right, upside down, and both. Four times the
     work.
     """
-    looks = [mirrored(function, axes) for axes in _MIRRORINGS]
-
-    def average(tile: np.ndarray) -> np.ndarray:
-        return reduce(np.add, (look(tile) for look in looks)) / np.float32(len(looks))
-
-    return average
+    looks = [mirrored(function, axes) for axes in ((), (3,), (2,), (2, 3))]
+    return lambda tile: sum(look(tile) for look in looks) / np.float32(len(looks))
 
 
 class Network:
@@ -200,24 +192,24 @@ class Network:
         `may_cut`: tiles may become smaller when memory does not suffice, by the estimate or as the engine says;
         MemoryError: not for the smallest ones either.
         """
-        white, channels_first = np.float32(np.iinfo(picture.dtype).max), picture.transpose(2, 0, 1)
+        channels_first, white = picture.transpose(2, 0, 1), np.float32(np.iinfo(picture.dtype).max)
         while True:
-            smaller, cause = cut.smaller() if may_cut else None, None
-            problem = lack_of_memory(self._bytes_per_pixel * cut.tile[0] * cut.tile[1])
-            if problem is None:
-                try:
-                    return run_cut(channels_first, lambda tile: self._function(tile.astype(np.float32) / white), cut)
-                except MemoryError as error:
-                    problem, cause = str(error), error
-            if smaller is None:
-                tiles = f"in tiles of {cut.tile[0]}x{cut.tile[1]} (in smaller ones it could miss what covers the page)"
-                plain = "in one piece, and cutting it would change the plain network's result"
-                raise MemoryError(
-                    f"memory does not suffice for {picture.shape[0]}x{picture.shape[1]} pixels "
-                    f"{tiles if may_cut else plain}: {problem}. Close other programs, work at a smaller scale "
-                    f"(--scale 0.5, in modes tiles and full), or use {'another device' if may_cut else '--mode tiles'}"
-                ) from cause
-            # Said once: in a folder of a thousand photos the thousandth line tells nothing new.
-            level = logging.DEBUG if self._told else logging.WARNING
-            _log.log(level, "tiles of %dx%d become %dx%d: %s", *cut.tile, *smaller.tile, problem)
-            self._told, cut = True, smaller
+            height, width = cut.tile
+            try:
+                if problem := lack_of_memory(self._bytes_per_pixel * height * width):
+                    raise MemoryError(problem)
+                return run_cut(channels_first, lambda tile: self._function(tile.astype(np.float32) / white), cut)
+            except MemoryError as error:
+                smaller = cut.smaller() if may_cut else None
+                if smaller is None:
+                    how = (f"in tiles of {height}x{width} (in smaller ones it could miss what covers the page)"
+                           if may_cut else "in one piece, and cutting it would change the plain network's result")
+                    raise MemoryError(
+                        f"memory does not suffice for {picture.shape[0]}x{picture.shape[1]} pixels {how}: {error}. "
+                        "Close other programs, work at a smaller scale (--scale 0.5, in modes tiles and full), or use "
+                        f"{'another device' if may_cut else '--mode tiles'}"
+                    ) from error
+                # Said once: in a folder of a thousand photos the thousandth line tells nothing new.
+                level = logging.DEBUG if self._told else logging.WARNING
+                _log.log(level, "tiles of %dx%d become %dx%d: %s", *cut.tile, *smaller.tile, error)
+                self._told, cut = True, smaller

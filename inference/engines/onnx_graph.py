@@ -68,14 +68,10 @@ class _GraphWriter:
 
     def file(self, name: str, result: str, channels: int, inputs: int = 3) -> bytes:
         """All that was written as the graph `name`, whose output is `result`."""
-        sides = "height", "width"
-        graph = helper.make_graph(
-            [*self._nodes, helper.make_node("Identity", [result], [OUTPUT], name=OUTPUT)],
-            name,
-            [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [1, inputs, *sides])],
-            [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [1, channels, *sides])],
-            list(self._constants.values()),
-        )
+        ends = ([helper.make_tensor_value_info(end, TensorProto.FLOAT, [1, count, "height", "width"])]
+                for end, count in ((INPUT, inputs), (OUTPUT, channels)))  # fmt: skip
+        nodes = [*self._nodes, helper.make_node("Identity", [result], [OUTPUT], name=OUTPUT)]
+        graph = helper.make_graph(nodes, name, *ends, list(self._constants.values()))
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
         onnx.checker.check_model(model)
         return model.SerializeToString()
@@ -137,12 +133,10 @@ class _NafnetWriter(_GraphWriter):
         bias = bias + weight[:, :, 0, 0] @ shift
         return self.halves([normed, normed], name, weight * scale[:, None, None], bias)
 
-    def halves(
-        self, inputs: list[str], name: str, weight: np.ndarray, bias: np.ndarray, **attributes: object
-    ) -> list[str]:
+    def halves(self, inputs: list[str], name: str, weight: np.ndarray, bias: np.ndarray, **how: object) -> list[str]:
         """A convolution's output channels cut in two, each half of an input of its own."""
         parts = zip(inputs, ("first", "second"), np.split(weight, 2), np.split(bias, 2), strict=True)
-        return [self.convolve(x, f"{name}.{half}", own, shift, **attributes) for x, half, own, shift in parts]
+        return [self.convolve(x, f"{name}.{half}", own, shift, **how) for x, half, own, shift in parts]
 
     def scaled_convolution(self, x: str, name: str, scale: str) -> str:
         """A 1x1 convolution whose outputs are multiplied by beta or gamma."""
@@ -177,12 +171,11 @@ class _NafnetWriter(_GraphWriter):
         Running sums would be fewer additions, but both engines take longer for them, and they lose digits in bf16. The
         means are a pool because OpenVINO never ends compiling some wide depthwise convolutions for bf16.
         """
-        taps = window // step
         along = (lambda length: [length, 1]) if axis == 2 else (lambda length: [1, length])
-        if taps > 1:
+        if window > step:
             # Ones, which every precision holds.
-            weight, name = np.ones([channels, 1, *along(taps)]), f"every_{step}_of_{window}_along_{axis}"
-            x = self.convolve(x, name, weight, None, dilations=along(step), group=channels)
+            ones, name = np.ones([channels, 1, *along(window // step)]), f"every_{step}_of_{window}_along_{axis}"
+            x = self.convolve(x, name, ones, None, dilations=along(step), group=channels)
         return self.node("AveragePool", x, kernel_shape=along(step))
 
 
@@ -205,16 +198,13 @@ class _LocatorWriter(_GraphWriter):
 
     def normed(self, x: str, name: str, norm: str, stride: int = 1, epsilon: float = EPSILON) -> str:
         """A convolution without bias and the batch norm behind it, padded as in `models.locator`."""
-        weight, mean, variance, factor, bias = (
-            self._parameters[part].astype(np.float64)
-            for part in (f"{name}.weight", *(f"{norm}.{part}" for part in ("_mean", "_variance", "weight", "bias")))
-        )
+        parts = (f"{name}.weight", *(f"{norm}.{part}" for part in ("_mean", "_variance", "weight", "bias")))
+        weight, mean, variance, factor, bias = (self._parameters[part].astype(np.float64) for part in parts)
         factor = factor / np.sqrt(variance + epsilon)
         total = weight.shape[-1] - stride
-        group = len(weight) if weight.shape[1] == 1 else 1
         return self.convolve(
-            x, name, weight * factor[:, None, None, None], bias - mean * factor,
-            pads=[total // 2] * 2 + [total - total // 2] * 2, strides=[stride] * 2, group=group,
+            x, name, weight * factor[:, None, None, None], bias - mean * factor, strides=[stride] * 2,
+            pads=[total // 2] * 2 + [total - total // 2] * 2, group=len(weight) if weight.shape[1] == 1 else 1,
         )  # fmt: skip
 
     def bottleneck(self, x: str, name: str, block: InvertedBottleneck) -> str:

@@ -3,7 +3,7 @@
 An ONNX file has a JSON file of notes beside it (`model.onnx.json`): what it was made from, its checksum, and a proof,
 what the eager network made of a small tile. So whoever runs it can prove the engine without Paddle, and a file that is
 torn, foreign or of another version of this project is never believed. In the cache the name holds the fingerprint as
-well; files are written whole or not at all, and so processes at work at the same time can share it.
+well; files are written whole or not at all, so that processes can share it.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def find(graph: Graph) -> OnnxFile:
     made = make(graph)
     try:
         made.save(cached)
-        prune(cached.parent, keep=notes_of(cached))
+        prune(cached.parent)
     except OSError as error:
         _log.warning("the exported network is not kept: %s cannot be written (%s); set %s to a folder that can",
                      cached, error.strerror or error, FOLDER_VARIABLE)  # fmt: skip
@@ -189,24 +189,23 @@ def cache_folder() -> Path:
     return Path(os.devnull if base.startswith("~") else base, "uncover")
 
 
-def prune(folder: Path, keep: Path, limit: int = LIMIT_BYTES) -> None:
-    """Removes what killed processes left behind, and of the entries all but the newest `limit` bytes.
+def prune(folder: Path, limit: int = LIMIT_BYTES) -> None:
+    """Removes what killed processes left behind, and all but the newest `limit` bytes of entries, the newest excepted.
 
-    Files of other names are nobody's business here. The entry of the notes `keep` stays in any case.
+    Files of other names are nobody's business here.
     """
     # In a shared folder a file may be another user's, who then keeps it, or go at any time.
     with suppress(OSError):
         remove_leftovers(folder)
-    entries = []
+    entries, total = [], 0
     for notes in folder.glob(f"{'[0-9a-f]' * 24}-*.onnx.json"):
         with suppress(OSError):
-            entries.append((notes != keep, -notes.stat().st_mtime, notes))
-    total = 0
-    for is_other, _, notes in sorted(entries):
+            entries.append((notes.stat().st_mtime, notes))
+    for _, notes in sorted(entries, reverse=True):
         file = notes.with_suffix("")
         with suppress(OSError):
-            total += notes.stat().st_size + (file.stat().st_size if file.exists() else 0)
-            if is_other and total > limit:
+            is_newest, total = total == 0, total + notes.stat().st_size + (file.stat().st_size if file.exists() else 0)
+            if total > limit and not is_newest:
                 file.unlink(missing_ok=True)
                 notes.unlink()
 

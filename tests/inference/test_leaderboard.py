@@ -35,7 +35,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def photo(sets: Path) -> Photo:
-    return list_scenes(sets / "contest")[0].read()
+    return next(iter(list_scenes(sets / "contest").values()))()
 
 
 def _cover_dark(tile: np.ndarray) -> np.ndarray:
@@ -74,8 +74,8 @@ def test_a_limit_takes_both_of_what_a_set_alternates_between(tmp_path: Path) -> 
     make_set(SetOptions(groups=12, seed=6, long_side=96, occlusions_per_page=12, occluded=0.5), tmp_path / "half")
     few, more = (list_scenes(tmp_path / "half", limit) for limit in (4, 6))
     assert len(few) == 4
-    assert {bool(scene.read().mask.any()) for scene in few} == {True, False}
-    assert {scene.name for scene in few} < {scene.name for scene in more}
+    assert {bool(read().mask.any()) for read in few.values()} == {True, False}
+    assert set(few) < set(more)
     assert len(list_scenes(tmp_path / "half", 50)) == len(list_scenes(tmp_path / "half")) == 12
 
 
@@ -151,7 +151,8 @@ def test_the_command_writes_tables(sets: Path, tmp_path: Path, capsys) -> None:
 
 def test_the_drawn_set_knows_the_rules_that_a_hand_hides(tmp_path: Path) -> None:
     assert [len(drawn_scenes(limit)) for limit in (0, 3, 99)] == [24, 3, 24]
-    photo, again, other = (scene.read() for scene in (*2 * drawn_scenes(0)[5:6], drawn_scenes(1)[0]))
+    first, *_, sixth = drawn_scenes(6).values()
+    photo, again, other = sixth(), sixth(), first()
     for ours, same, different in zip(photo, again, other, strict=True):
         np.testing.assert_array_equal(ours, same)
         assert ours.shape[:2] == (1600, 1200)
