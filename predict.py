@@ -67,7 +67,8 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     method.add_argument("--weights", help="file of weights; default: model.pdparams here, then in test_code/")
     method.add_argument("--mode", choices=("auto", "tiles", "full"), default="auto",
                         help="auto: find what is covered and restore that; tiles, full: the whole picture")
-    method.add_argument("--scale", type=scale, default="auto", help="working size: auto, or a fraction up to 1")
+    method.add_argument("--scale", type=lambda text: text if text == "auto" else number(0.01, 1)(text),
+                        default="auto", help="working size: auto, or a fraction up to 1")
     method.add_argument("--tiles", type=tiles, help="for --mode tiles: rows x columns; default: as the weights say")
     method.add_argument("--overlap", type=whole(0, 4096), help="pixels that tiles share; 0 is the plain cut")
     method.add_argument("--tlc-ratio", type=number(0, 100), help="TLC's window in training sizes; 0 turns TLC off")
@@ -87,10 +88,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         parser.error("--mask-mode says how masks by hand count, and there are none; name their folder with --mask")
     options.mask_mode = options.mask_mode or "replace"
     return options
-
-
-def scale(text: str) -> str | float:
-    return text if text == "auto" else number(0.01, 1)(text)
 
 
 def tiles(text: str) -> tuple[int, int]:
@@ -130,10 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                          "--save-mask, --compare and --shard name a folder")  # fmt: skip
     if masks and not masks.is_dir():
         raise ValueError(f"{masks}: no such folder (--mask)")
-    listing = (
-        sources.Listing(photo.parent, [Path(photo.name)]) if into_file
-        else sources.list_pictures(photo, options.results, options.include)
-    )  # fmt: skip
+    listing = sources.list_pictures(photo, options.results, options.include)
     if not listing.pictures and not listing.closed:
         only = "" if options.include == "*" else f" that fit --include {options.include!r}"
         raise FileNotFoundError(f"{photo}: no pictures found{only}")
@@ -142,12 +136,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         part, parts = options.shard
         chosen = [name for name in listing.pictures if zlib.crc32(fsencode(name)) % parts == part - 1]
         listing = replace(listing, pictures=chosen)
-    restore = restorer = Restorer(**wanted)
-    if masks:
-        restore, orders["told"] = partial(restorer, mask_mode=options.mask_mode), partial(sources.mask_in, masks)
+    restorer = Restorer(**wanted)
+    restore = partial(restorer, mask_mode=options.mask_mode) if masks else restorer
+    told = {"told": partial(sources.mask_in, masks)} if masks else {}
     if into_file:
-        told = {name: orders[name] for name in ("overwrite", "told") if name in orders}
-        work = restore_file(restore, listing, Path(options.results), **told)
+        work = restore_file(restore, listing, Path(options.results), options.overwrite, **told)
     else:
         sources.prepare_results(options.results)
         if options.dry_run or options.report:
@@ -156,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             orders["see"] = report.see
         if options.dry_run:
             restore, orders["look"] = partial(restore, fill=False), True
-        work = restore_folder(restore, listing, options.results, **orders)
+        work = restore_folder(restore, listing, options.results, **orders, **told)
     print(printable(introduction(options, len(listing.pictures), restorer)))
     if options.verbose:
         print(restorer.describe())
@@ -166,9 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return follow(work, len(listing.pictures) + len(listing.closed), options, report)
 
 
-def follow(
-    work: Iterator[Outcome], total: int, options: argparse.Namespace, report: Report | None = None
-) -> int:
+def follow(work: Iterator[Outcome], total: int, options: argparse.Namespace, report: Report | None = None) -> int:
     """Tells how a run goes on, and at its end what became of all; returns the exit code."""
     from tqdm.contrib.logging import logging_redirect_tqdm
 

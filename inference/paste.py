@@ -110,19 +110,17 @@ def _blocks(
     """The blocks of a picture of size `full` that a box covers in its small copy of `size`, touched pixels included:
     their place, and the function that enlarges float32 [C, h, w] of the box to [C, rows, columns] of the block.
     """
-
-    def spans(region: Span, small: int, whole: int) -> list[tuple[Span, partial]]:
-        end = -(-region[1] * whole // small)
-        blocks = [(start, min(start + _BLOCK, end)) for start in range(region[0] * whole // small, end, _BLOCK)]
-        return [(block, partial(_interpolation, block, small, whole, region)) for block in blocks]
-
-    for (rows, down), (columns, across) in product(spans(box[:2], size[0], full[0]), spans(box[2:], size[1], full[1])):
-        yield (slice(*rows), slice(*columns)), partial(_enlarge, down, across)
+    sides = []
+    for region, small, whole in ((box[:2], size[0], full[0]), (box[2:], size[1], full[1])):
+        start, end = region[0] * whole // small, -(-region[1] * whole // small)
+        sides.append([((first, min(first + _BLOCK, end)), small, whole, region) for first in range(start, end, _BLOCK)])
+    for rows, columns in product(*sides):
+        yield (slice(*rows[0]), slice(*columns[0])), partial(_enlarge, rows, columns)
 
 
-def _enlarge(down: partial, across: partial, values: np.ndarray, cubic: bool) -> np.ndarray:
-    (first, rows), (start, columns) = down(cubic), across(cubic)
-    return (rows @ values[:, first : first + rows.shape[1], start : start + columns.shape[1]]) @ columns.T
+def _enlarge(rows: tuple, columns: tuple, values: np.ndarray, cubic: bool) -> np.ndarray:
+    (top, down), (left, across) = _interpolation(*rows, cubic), _interpolation(*columns, cubic)
+    return (down @ values[:, top : top + down.shape[1], left : left + across.shape[1]]) @ across.T
 
 
 @lru_cache(maxsize=128)

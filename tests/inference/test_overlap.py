@@ -14,9 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from inference import folder
 from inference.folder import Job, overlap
-from inference.sources import Listing
 from tests.inference.painted import page
 from tests.models.networks import plain_weights
 
@@ -114,15 +112,6 @@ def test_an_end_lets_the_write_that_runs_finish_and_begins_nothing_else(how):
 def test_an_error_that_a_job_did_not_keep_is_not_lost(part):
     with pytest.raises(SystemError, match=part):
         list(overlap((job(index, [], broken=part if index == 3 else "") for index in range(9)), 1))
-
-
-def test_helpers_leave_cores_to_the_network(monkeypatch, tmp_path):
-    told = []
-    monkeypatch.setattr(folder, "overlap", lambda jobs, helpers: told.append(helpers) or (job for job in ()))
-    for cores in (1, 3, 4, 64):
-        monkeypatch.setattr(folder, "available_cores", lambda cores=cores: cores)
-        assert list(folder.restore_folder(None, Listing(tmp_path, []), tmp_path)) == []
-    assert told == [1, 1, 2, 4]
 
 
 # Prints the resident megabytes after every sixty pictures.

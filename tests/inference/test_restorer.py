@@ -1,24 +1,22 @@
-"""Restorer: exact outside the mask, working sizes, settings; and what may be restored, as one kind of array."""
+"""Restorer: exact outside the mask in every mode, working sizes, settings; and what may be restored."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
-import cv2
 import numpy as np
 import pytest
-from PIL import ExifTags, Image
+from PIL import Image
 
 from configs.schema import PredictConfig
-from data.images import BadImageError
 from inference import Restorer
 from inference.restorer import as_pixels
+from inference.tiles import equal_cut, run_cut
 from models.weights import Weights, arrays_of, load_weights, save_weights
 from tests.inference.painted import page
 from tests.inference.stand_ins import StandIn, brighten, paint_red_over
 from tests.models.networks import build, plain_weights
-
-RGB = np.random.default_rng(1).integers(0, 256, (5, 7, 3), np.uint8)
 
 
 def test_a_mask_that_is_given_is_filled_and_nothing_is_looked_for():
@@ -136,18 +134,6 @@ def test_what_cannot_work_is_refused_before_weights_are_read(options, words):
         Restorer("gone.pdparams", **options)
 
 
-def test_a_file_is_turned_upright_and_keeps_its_depth(tmp_path):
-    exif = Image.Exif()
-    exif[ExifTags.Base.Orientation] = 6
-    Image.fromarray(RGB).save(tmp_path / "lying.png", exif=exif)
-    assert np.array_equal(as_pixels(str(tmp_path / "lying.png")), np.rot90(RGB, -1))
-    deep = np.random.default_rng(2).integers(0, 65536, (5, 7, 3), np.uint16)
-    cv2.imwrite(str(tmp_path / "deep.png"), deep[..., ::-1])
-    assert as_pixels(tmp_path / "deep.png").dtype == np.uint16
-    assert np.array_equal(as_pixels(tmp_path / "deep.png"), deep)
-    assert as_pixels(deep) is deep
-
-
 @pytest.mark.parametrize("thing", [123, None, b"photo.jpg", Image.new("L", (3, 3))])
 def test_anything_else_is_refused_with_what_would_do(thing):
     with pytest.raises(TypeError, match=rf"{type(thing).__name__} .*path .*Pillow image, np.asarray"):
@@ -162,8 +148,90 @@ def test_other_arrays_are_refused(shape, dtype):
         as_pixels(np.zeros(shape, dtype))
 
 
-@pytest.mark.parametrize("name", ["bad", "gone"])
-def test_broken_and_missing_files_are_refused_by_name(tmp_path, name):
-    (tmp_path / "bad.jpg").write_bytes(b"nothing")
-    with pytest.raises((BadImageError, OSError), match=rf"{name}\.jpg"):
-        as_pixels(tmp_path / f"{name}.jpg")
+def red_page(height: int, width: int, *boxes: tuple[int, int, int, int], kind: type = np.uint8) -> np.ndarray:
+    """Noisy paper of any depth with red boxes (top, left, bottom, right) on it."""
+    image = page(height, width, None)
+    for top, left, bottom, right in boxes:
+        image[top:bottom, left:right] = (230, 20, 20)
+    return image.astype(kind) * kind(np.iinfo(kind).max // 255)
+
+
+@pytest.mark.parametrize("mode", ["auto", "tiles", "full"])
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_over_random_shapes_every_bit_outside_the_mask_stays(mode, kind):
+    generator = np.random.default_rng(11)
+    sizes = (2 ** generator.uniform(0, 9.5, (12, 2))).astype(int).tolist()
+    for height, width in [*sizes, (1, 1), (2, 3), (100, 8000), (3000, 70)]:
+        image = red_page(height, width, (height * 2 // 3, width // 3, height, width), kind=kind)
+        before = image.copy()
+        settings = PredictConfig(
+            long_side=int(generator.choice([0, 37, 200, 500])), locate_long_side=int(generator.choice([0, 30, 150])),
+            tile=128, overlap=int(generator.choice([0, 16, 64])),
+        )
+        result = Restorer.from_backend(StandIn(paint_red_over), settings, mode=mode)(image)
+        assert (result.image.dtype, result.image.shape) == (kind, image.shape)
+        assert np.array_equal(result.image[result.mask == 0], image[result.mask == 0])
+        assert np.array_equal(image, before)
+        assert set(np.unique(result.mask)) <= {0, 1}
+        if 60 < min(height, width) <= max(height, width) < 800:
+            assert result.occluders == 1
+            assert result.mask[height * 3 // 4 :, width // 2 :].all()
+            assert result.mask.mean() < 0.5
+
+
+def test_where_nothing_is_found_nothing_is_restored_and_a_pass_at_the_same_scale_is_not_repeated():
+    backend, image = StandIn(paint_red_over), red_page(600, 1000)
+    result = Restorer.from_backend(backend, PredictConfig(locate_long_side=200))(image)
+    assert (backend.tiles, result.occluders, result.mask.any()) == ([(1, 3, 128, 256)], 0, False)
+    assert np.array_equal(result.image, image)
+    assert not np.shares_memory(result.image, image)
+    backend.tiles.clear()
+    Restorer.from_backend(backend, PredictConfig(long_side=256))(red_page(600, 1000, (500, 300, 600, 500)))
+    assert backend.tiles == [(1, 3, 192, 256)]
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize(("mode", "tlc_ratio", "parts"), [("full", 0, 1), ("tiles", None, 2)])
+def test_full_is_the_plain_network_and_tiles_are_the_write_ups_four_tiles_and_nothing_else(
+    tmp_path, kind, mode, tlc_ratio, parts
+):
+    image, white = red_page(77, 103, (40, 0, 77, 50), kind=kind), np.float32(np.iinfo(kind).max)
+    weights = plain_weights(tmp_path / "tiny.pdparams")
+    restorer = Restorer(weights, "cpu", backend="paddle", mode=mode, scale=1, tlc_ratio=tlc_ratio)
+    assert ("TLC windows" in restorer.tlc) == (mode == "tiles")
+    output = run_cut(image.transpose(2, 0, 1), lambda tile: restorer._backend(tile.astype(np.float32) / white),
+                     equal_cut(77, 103, parts, parts, 0))
+    expected = (np.clip(output.transpose(1, 2, 0), 0, 1) * white + np.float32(0.5)).astype(kind)
+    result = restorer(image)
+    assert np.array_equal(result.image, expected)
+    assert not np.array_equal(result.image, image)
+    assert result.mask.all() if mode == "full" else np.array_equal(result.mask > 0, (result.image != image).any(2))
+
+
+def test_without_a_gate_the_visible_change_is_the_mask():
+    """Dark becomes paper, and everything else a trace lighter."""
+    def erase_dark(tile: np.ndarray) -> np.ndarray:
+        return np.where(tile.max(1, keepdims=True) < 0.3, np.float32(0.5), tile + np.float32(0.004))
+
+    image = red_page(500, 700)
+    image[300:, 200:400] = 20
+    result = Restorer.from_backend(StandIn(erase_dark, gated=False), PredictConfig(long_side=350))(image)
+    assert np.array_equal(result.image[result.mask == 0], image[result.mask == 0])
+    assert (result.occluders, result.mask[300:, 200:400].all(), result.mask[:280].any()) == (0, True, False)
+    assert np.abs(result.image[310:, 210:390].astype(int) - 128).max() <= 20
+
+
+def test_four_threads_and_less_memory_give_the_same_pictures(monkeypatch):
+    monkeypatch.setattr("inference.tiles.SMALLEST_TILE", 128)
+    sizes = np.random.default_rng(6).integers(200, 500, (8, 2)).tolist()
+    pictures = [red_page(height, width, (height // 2, width // 3, height, width // 2)) for height, width in sizes]
+    plenty, scarce = (Restorer.from_backend(StandIn(paint_red_over, memory=memory),
+                                            PredictConfig(locate_long_side=200, tile=256))
+                      for memory in (1e9, 130 * 130))  # fmt: skip
+    with ThreadPoolExecutor(4) as pool:
+        parallel = list(pool.map(plenty, pictures))
+    for picture, expected in zip(pictures, map(plenty, pictures), strict=True):
+        others = parallel.pop(0), scarce(picture)
+        assert expected.occluders == 1
+        assert all(np.array_equal(other.image, expected.image) for other in others)
+        assert np.array_equal(others[0].mask, expected.mask)
