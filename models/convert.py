@@ -34,15 +34,16 @@ from utils.command import DONE, command, program
 from utils.files import RestrictedUnpickler, UnsafeFileError, array_fault, check_writable, printable
 from utils.machine import start_paddle
 
-# The storages that files of weights use. NumPy has no bfloat16, it is widened to float32.
+_BFLOAT16 = np.dtype([("bits", "<u2")])  # the upper half of a float32; NumPy has none
+# The storages that files of weights use, and the same by the names of safetensors.
 _STORAGES = {
     "DoubleStorage": np.dtype("<f8"), "FloatStorage": np.dtype("<f4"), "HalfStorage": np.dtype("<f2"),
-    "BFloat16Storage": np.dtype("<u2"), "LongStorage": np.dtype("<i8"), "IntStorage": np.dtype("<i4"),
+    "BFloat16Storage": _BFLOAT16, "LongStorage": np.dtype("<i8"), "IntStorage": np.dtype("<i4"),
     "ShortStorage": np.dtype("<i2"), "CharStorage": np.dtype("i1"), "ByteStorage": np.dtype("u1"),
     "BoolStorage": np.dtype("?"),
 }  # fmt: skip
-# The same by the names of safetensors.
-_SAFETENSORS = dict(zip(("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL"), _STORAGES, strict=True))
+_NAMES = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL")
+_TYPES = dict(zip(_NAMES, _STORAGES.values(), strict=True))
 
 
 def _rebuild_tensor(values: np.ndarray, offset: int, size: Sequence[int], stride: Sequence[int], *_: Any) -> np.ndarray:
@@ -79,8 +80,9 @@ def _read_zip(content: bytes) -> Any:
             raise ValueError("holds no data.pkl, it is some other ZIP file")
         unpickler = _Unpickler(io.BytesIO(archive.read(trees[0])))
         tree = unpickler.load()
-        for key in unpickler.storages:
-            unpickler.fill(key, archive.read(f"{trees[0].removesuffix('data.pkl')}data/{key}"))
+        for key, values in unpickler.storages.items():
+            content = archive.read(f"{trees[0].removesuffix('data.pkl')}data/{key}")
+            values[:] = np.frombuffer(content, values.dtype, len(values))
     return tree
 
 
@@ -93,35 +95,23 @@ def _read_sequence(content: bytes) -> Any:
     unpickler = _Unpickler(stream)
     tree = unpickler.load()
     for key in RestrictedUnpickler(stream, {}).load():
-        count = int.from_bytes(stream.read(8), "little")
-        unpickler.fill(key, stream.read(count * unpickler.storages[key][0].itemsize))
+        values, count = unpickler.storages[key], int.from_bytes(stream.read(8), "little")
+        values[:] = np.frombuffer(stream.read(count * values.itemsize), values.dtype, len(values))
     return tree
 
 
 class _Unpickler(RestrictedUnpickler):
-    """The storages that a tree refers to are made when they are named, and filled once their values are read."""
+    """The storages that a tree refers to are made when they are named; who calls fills them from the file."""
 
     def __init__(self, stream: io.BytesIO) -> None:
         super().__init__(stream, _ALLOWED)
-        self.storages: dict[str, tuple[np.dtype, np.ndarray]] = {}
+        self.storages: dict[str, np.ndarray] = {}
 
     def persistent_load(self, reference: Any) -> np.ndarray:
         kind, storage, key, _location, count, *_ = reference
         if kind != "storage" or storage not in _STORAGES:
             raise ValueError(f"holds a reference {reference!r} that is not a storage")
-        wide = np.float32 if storage == "BFloat16Storage" else _STORAGES[storage]
-        return self.storages.setdefault(key, (_STORAGES[storage], np.zeros(count, wide)))[1]
-
-    def fill(self, key: str, content: bytes) -> None:
-        kind, array = self.storages[key]
-        array[:] = _values(content, kind, array.size)
-
-
-def _values(content: bytes, kind: np.dtype, count: int) -> np.ndarray:
-    if len(content) != count * kind.itemsize:
-        raise ValueError(f"{len(content)} bytes in place of {count} x {kind.itemsize}")
-    values = np.frombuffer(content, kind)
-    return (values.astype(np.uint32) << 16).view(np.float32) if kind == _STORAGES["BFloat16Storage"] else values
+        return self.storages.setdefault(key, np.zeros(count, _STORAGES[storage]))
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -131,35 +121,36 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """
     if path.suffix not in (".pth", ".pt", ".safetensors"):
         raise ValueError(f"{path}: suffix {path.suffix!r}, expected .pth, .pt or .safetensors")
-    content = path.read_bytes()
+    content, kind = path.read_bytes(), "safetensors" if path.suffix == ".safetensors" else "torch.save"
+    read_torch = _read_zip if content[:2] == b"PK" else _read_sequence
     try:
-        if path.suffix == ".safetensors":
-            tree = _read_safetensors(content)
-        else:
-            tree = _read_zip(content) if content[:2] == b"PK" else _read_sequence(content)
+        tree = _read_safetensors(content) if kind == "safetensors" else read_torch(content)
         named = dict(_named_arrays(tree, "", set()))
     except UnsafeFileError as error:
         raise UnsafeFileError(f"{path}: {error}") from error
     except Exception as error:
-        kind = "safetensors" if path.suffix == ".safetensors" else "torch.save"
         raise ValueError(f"{path}: not a whole file of {kind} ({type(error).__name__}: {error})") from error
     if not named:
         raise ValueError(f"{path}: holds no parameters, in none of its dictionaries")
+    return {name: _plain(values) for name, values in named.items()}
+
+
+def _plain(values: np.ndarray) -> np.ndarray:
+    if values.dtype == _BFLOAT16:
+        return (values["bits"].astype(np.uint32) << 16).view(np.float32)
     with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which is looked for later
-        return {name: values.astype(np.float32 if values.dtype.kind == "f" else values.dtype)
-                for name, values in named.items()}
+        return values.astype(np.float32) if values.dtype.kind == "f" else values
 
 
 def _read_safetensors(content: bytes) -> dict[str, np.ndarray]:
     # Imported where it is needed; its own reader for NumPy knows no bfloat16.
     from safetensors import deserialize
 
-    tree = {}
-    for name, tensor in sorted(deserialize(content), key=lambda pair: pair[0]):  # it gives them in any order
-        if tensor["dtype"] not in _SAFETENSORS:
-            raise ValueError(f"{name} is of {tensor['dtype']}, expected one of {', '.join(_SAFETENSORS)}")
-        kind, shape = _STORAGES[_SAFETENSORS[tensor["dtype"]]], tensor["shape"]
-        tree[name] = _values(tensor["data"], kind, math.prod(shape)).reshape(shape)
+    tree = dict(sorted(deserialize(content), key=lambda pair: pair[0]))  # it gives them in any order
+    for name, tensor in tree.items():
+        if tensor["dtype"] not in _TYPES:
+            raise ValueError(f"{name} is of {tensor['dtype']}, expected one of {', '.join(_TYPES)}")
+        tree[name] = np.frombuffer(tensor["data"], _TYPES[tensor["dtype"]]).reshape(tensor["shape"])
     return tree
 
 
@@ -199,34 +190,32 @@ def convert(source: Path) -> Weights:
         arrays = network_arrays(arrays)
         if fault := array_fault(arrays):
             raise ValueError(f"{fault}; a network with such weights answers nothing, take an earlier file")
-        if any(name.endswith("_conv_stem.weight") for name in arrays):
-            return Weights({}, {}, {}, origin, locator=_locator(arrays))
-        model = model_of(arrays)
-        # TLC, which would be on, has no place in a Restormer.
-        weights = Weights(arrays, model, {"tlc_ratio": 0} if "dim" in model else {}, origin)
+        finds = any(name.endswith("_conv_stem.weight") for name in arrays)
+        arrays = _of_locator(arrays) if finds else arrays
+        weights = Weights(arrays, model_of(arrays))
         network_of(weights)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
-    return weights
+    if finds:
+        return Weights({}, {}, {}, origin, locator=weights)
+    # TLC, which would be on, has no place in a Restormer.
+    return replace(weights, predict={"tlc_ratio": 0} if "dim" in weights.model else {}, origin=origin)
 
 
-def _locator(arrays: Mapping[str, np.ndarray]) -> Weights:
+def _of_locator(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """A locator's own parameters, or those that EfficientNet-Lite0 lends to its encoder: then the decoder is fresh."""
     renamed = {name.replace(".running_mean", "._mean").replace(".running_var", "._variance"): values
                for name, values in arrays.items() if not name.endswith(".num_batches_tracked")}
-    if "_conv_stem.weight" in renamed:
-        import paddle
+    if "_conv_stem.weight" not in renamed:
+        return renamed
+    import paddle
 
-        from models.locator import Locator
+    from models.locator import Locator
 
-        paddle.seed(0)
-        fresh = arrays_of(Locator())
-        decoder = {name: array for name, array in fresh.items() if not name.startswith("encoder.")}
-        # What belongs to its classifier is of no use here.
-        renamed = {f"encoder.{name}": renamed[name] for name in renamed if name.startswith(_ENCODER)} | decoder
-    locator = Weights(renamed, model_of(renamed))
-    network_of(locator)
-    return locator
+    paddle.seed(0)
+    decoder = {name: array for name, array in arrays_of(Locator()).items() if not name.startswith("encoder.")}
+    # What belongs to its classifier is of no use here.
+    return {f"encoder.{name}": values for name, values in renamed.items() if name.startswith(_ENCODER)} | decoder
 
 
 @command(ValueError)
@@ -249,15 +238,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("GLOG_minloglevel", "2")
     start_paddle()
     own = options.locator is not None and options.source.suffix == ".pdparams"
-    weights = load_weights(options.source) if own else convert(options.source)
+    weights = (load_weights if own else convert)(options.source)
     finds = Weights({}, {}) if options.locator is None else load_weights(options.locator)
     predict = {**weights.predict, **finds.predict, **settings}
     PredictConfig.from_dict(predict)
     weights = replace(weights, predict=predict, locator=finds.locator or weights.locator)
     save_weights(options.target, weights)
-    for network in filter(None, (weights if weights.model else None, weights.locator)):
-        count = sum(values.size for values in network.params.values())
-        print(f"{options.target}: {count / 1e6:.2f} M parameters, {network.model}")
+    for network in (weights, weights.locator):
+        if network and network.model:
+            count = sum(values.size for values in network.params.values())
+            print(f"{options.target}: {count / 1e6:.2f} M parameters, {network.model}")
     print(f"{options.target}: predict {weights.predict}")
     return DONE
 

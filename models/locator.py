@@ -8,12 +8,15 @@ picture joins at the coarsest, since what is a hand depends on the whole scene.
 
 from __future__ import annotations
 
+import warnings
+
 import paddle
 import paddle.nn.functional as F
 from paddle import nn
 
 from models.nafnet import Convolution
 
+warnings.filterwarnings("ignore", message="When training, we now always track global mean and variance")
 # Sides of pictures have to be multiples of this: the stride of the coarsest features.
 STRIDE = 32
 # (blocks, kernel, stride, expansion, channels) of each stage.
@@ -78,14 +81,6 @@ class Encoder(nn.Layer):
         return features
 
 
-class Norm(nn.BatchNorm2D):
-    """Paddle's, without the warning of its `forward` that training tracks the statistics, which is what it is for."""
-
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        statistics = self._mean, self._variance, self.weight, self.bias
-        return F.batch_norm(x, *statistics, self.training, self._momentum, self._epsilon)
-
-
 class Merge(nn.Layer):
     """One step of the decoder: coarse features, enlarged twice, join finer ones."""
 
@@ -93,9 +88,9 @@ class Merge(nn.Layer):
         super().__init__()
         self.reduce, self.lateral = Convolution(coarse, outputs, 1), Convolution(fine, outputs, 1)
         self.depthwise = Convolution(outputs, outputs, 3, padding=1, groups=outputs, bias=False)
-        self.norm1 = Norm(outputs)
+        self.norm1 = nn.BatchNorm2D(outputs)
         self.pointwise = Convolution(outputs, outputs, 1, bias=False)
-        self.norm2 = Norm(outputs)
+        self.norm2 = nn.BatchNorm2D(outputs)
 
     def forward(self, coarse: paddle.Tensor, fine: paddle.Tensor) -> paddle.Tensor:
         y = twice(self.reduce(coarse)) + self.lateral(fine)

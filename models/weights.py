@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,18 +62,19 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
         raise ValueError(f"{name}: holds no 'model' and 'params'; `python -m models.convert` brings other weights in")
     if tree.get("format") != FORMAT:
         raise ValueError(f"{name}: format {tree.get('format')!r}, this version reads format {FORMAT}")
-    tree = {"predict": {}, "origin": {}, **tree}
-    locator = tree.get("locator") or None
-    for place, part in (("", tree), ("locator.", {"model": {}, "params": {}} if locator is None else locator)):
-        for key in ("model", "params", "predict", "origin")[: 4 if part is tree else 2]:
-            if not isinstance(part, dict) or not isinstance(part.get(key), dict):
-                raise ValueError(f"{name}: {place}{key}: expected names and values; it is no file of this project's")
-        if fault := array_fault(part["params"]):
-            raise ValueError(f"{name}: {place}params: {fault}; take an earlier file, or train it anew")
-    return Weights(
-        tree["params"], tree["model"], tree["predict"], tree["origin"], Path(path).absolute(),
-        Weights(locator["params"], locator["model"]) if locator else None,
-    )  # fmt: skip
+    locator = _part(tree["locator"], f"{name}: locator.") if tree.get("locator") else None
+    return replace(_part(tree, f"{name}: "), file=Path(path).absolute(), locator=locator)
+
+
+def _part(tree: Any, place: str) -> Weights:
+    """One network of a file and what stands beside it; an error says where that is."""
+    parts = tree if isinstance(tree, dict) else {"model": None}
+    for key in ("model", "params", "predict", "origin"):
+        if not isinstance(parts.setdefault(key, {}), dict):
+            raise ValueError(f"{place}{key}: expected names and values; it is no file of this project's")
+    if fault := array_fault(parts["params"]):
+        raise ValueError(f"{place}params: {fault}; take an earlier file, or train it anew")
+    return Weights(parts["params"], parts["model"], parts["predict"], parts["origin"])
 
 
 def model_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def model_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """
     try:
         if "encoder._conv_stem.weight" in arrays:
-            steps = range(_count(arrays, r"merges\.(\d+)\."))
+            steps = range(_count(arrays, "merges"))
             return {"widths": [len(arrays[f"merges.{step}.pointwise.weight"]) for step in steps]}
         return (_restormer_of if "patch_embed.proj.weight" in arrays else _nafnet_of)(arrays)
     except (KeyError, IndexError, TypeError) as error:
@@ -91,40 +92,39 @@ def model_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _nafnet_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    (width, inputs), outputs = arrays["intro.weight"].shape[:2], arrays["ending.weight"].shape[0]
+    (width, inputs), outputs = arrays["intro.weight"].shape[:2], len(arrays["ending.weight"])
     for what, channels in (("'intro.weight' takes", inputs), ("'ending.weight' makes", outputs)):
         if channels not in (3, 4):
             raise ValueError(f"{what} {channels} channels, expected 3 (RGB) or 4 (RGB and the mask)")
-    levels = range(_count(arrays, r"downs\.(\d+)\."))
+    levels = range(_count(arrays, "downs"))
     return {
-        "width": width,
-        "encoder_blocks": [_count(arrays, rf"encoders\.{level}\.(\d+)\.") for level in levels],
-        "middle_blocks": _count(arrays, r"middle_blks\.(\d+)\."),
-        "decoder_blocks": [_count(arrays, rf"decoders\.{level}\.(\d+)\.") for level in levels],
+        "width": width, "encoder_blocks": [_count(arrays, f"encoders.{level}") for level in levels],
+        "middle_blocks": _count(arrays, "middle_blks"),
+        "decoder_blocks": [_count(arrays, f"decoders.{level}") for level in levels],
         "gate": outputs == 4, **({"mask_input": True} if inputs == 4 else {}),
-    }
+    }  # fmt: skip
 
 
 def _restormer_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     dim, inputs = arrays["patch_embed.proj.weight"].shape[:2]
-    outputs, hidden = arrays["output.weight"].shape[0], arrays["latent.0.ffn.project_out.weight"].shape[1]
+    outputs, hidden = len(arrays["output.weight"]), arrays["latent.0.ffn.project_out.weight"].shape[1]
     if (inputs, outputs) != (3, 3) or any(name.startswith("skip_conv.") for name in arrays):
         raise ValueError(f"a Restormer that takes {inputs} channels and makes {outputs}; expected RGB, in and out")
     levels = [*(f"encoder_level{level}" for level in (1, 2, 3)), "latent"]
     return {
-        "dim": dim, "num_blocks": [_count(arrays, rf"{level}\.(\d+)\.") for level in levels],
-        "num_refinement_blocks": _count(arrays, r"refinement\.(\d+)\."),
+        "dim": dim, "num_blocks": [_count(arrays, level) for level in levels],
+        "num_refinement_blocks": _count(arrays, "refinement"),
         "heads": [len(arrays[f"{level}.0.attn.temperature"]) for level in levels],
         "ffn_expansion_factor": 2.66 if hidden == int(8 * dim * 2.66) else hidden / (8 * dim),
         "bias": "output.bias" in arrays, "centred": "latent.0.norm1.body.bias" in arrays,
     }  # fmt: skip
 
 
-def _count(arrays: Mapping[str, np.ndarray], pattern: str) -> int:
-    """How many numbered parts match: the highest number found and one; a gap shows up as missing keys later."""
-    numbers = [int(found[1]) for name in arrays if (found := re.match(pattern, name))]
+def _count(arrays: Mapping[str, np.ndarray], part: str) -> int:
+    """How many numbered layers a part has: the highest number found and one; a gap shows up as missing keys later."""
+    numbers = [int(found[1]) for name in arrays if (found := re.match(rf"{part}\.(\d+)\.", name))]
     if not numbers:
-        raise KeyError(f"no key matches {pattern}")
+        raise KeyError(f"no key matches {part}.N")
     return 1 + max(numbers)
 
 
@@ -155,9 +155,7 @@ def network_of(weights: Weights) -> NAFNet | Restormer | Locator:
         raise ValueError("the weights hold no network that restores; name a file with one")
     # What the arrays show comes first: a network of another size could fill the memory before they are compared.
     shown = model_of(weights.params)
-    told = {key: list(value) if isinstance(value, tuple) else value for key, value in weights.model.items()}
-    differing = {key: value for key, value in told.items() if value != shown.get(key, False)}
-    if differing:
+    if differing := {key: value for key, value in weights.model.items() if value != shown.get(key, False)}:
         raise ValueError(f"the weights describe a network with {differing}, but their arrays show {shown}")
     network = (Locator if "widths" in shown else Restormer if "dim" in shown else NAFNet)(**weights.model)
     load_arrays(network, weights.params)

@@ -46,10 +46,6 @@ _ENGINE = re.compile(r"\b(?:paddle|onnxruntime|openvino) \w+ on (?:cpu|gpu:\d+)(
 _TIMESTAMP = (2022, 1, 1, 0, 0, 0)
 
 
-class DryRunError(RuntimeError):
-    """The packed submission does not do what the contest asks for; the message says what."""
-
-
 class DryRun(NamedTuple):
     """What one run of the unpacked submission took."""
 
@@ -87,15 +83,16 @@ def dry_run(
 ) -> DryRun:
     """Unpacks the ZIP in an empty folder, runs it on copies of `images` and checks every result.
 
-    `without` are packages that the process cannot import, installed or not. `DryRunError`: it failed; a result is
+    `without` are packages that the process cannot import, installed or not. RuntimeError: it failed; a result is
     missing, misnamed, of another size or unreadable; or something else than `engine`, or a GPU, ran the network.
     """
     with tempfile.TemporaryDirectory(prefix="submission-") as folder, naming(folder):
         here, blocker = Path(folder, "submission"), Path(folder, "blocker")
         shutil.unpack_archive(archive, here, "zip")
-        (here / "src_image_dir").mkdir()
+        source, results = here / "src_image_dir", here / "save_dir"
+        source.mkdir()
         for path in images:
-            shutil.copyfile(path, here / "src_image_dir" / path.name)
+            shutil.copyfile(path, source / path.name)
         blocker.mkdir()
         # None in the place of a module is what Python takes for "not to be found", for imports and for questions.
         (blocker / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({without!r}))\n")
@@ -103,35 +100,35 @@ def dry_run(
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
         environment.update(PYTHONPATH=str(blocker), UNCOVER_CACHE=str(blocker / "cache"))
         try:
-            run = run_child([sys.executable, "-s", "predict.py", "src_image_dir", "save_dir"], here, environment)
+            run = run_child([sys.executable, "-s", "predict.py", source.name, results.name], here, environment)
         except ChildError as error:
-            said = f"{error.ending}:\n{error.words[-2000:]}"
-            raise DryRunError(f"`python predict.py src_image_dir save_dir` {said}") from error
-        ended = _check_results(here / "src_image_dir", here / "save_dir")
+            told = f"{error.ending}:\n{error.words[-2000:]}"
+            raise RuntimeError(f"`python predict.py {source.name} {results.name}` {told}") from error
+        expected, found = _sizes(source), _sizes(results)
+        faults = [f"{name}: expected {expected.get(name, 'nothing')}, found {found.get(name, 'nothing')}"
+                  for name in sorted({*expected, *found} - {RECORD}) if expected.get(name) != found.get(name)]
+        if faults:
+            raise RuntimeError(f"wrong results: {'; '.join(faults)}")
+        ended = sorted((results / name).stat().st_mtime for name in expected)
     each = (ended[-1] - ended[0]) / (len(ended) - 1) if len(ended) > 1 else run.seconds
-    used = _ENGINE.search(run.words)
-    used = used.group() if used else "nothing known"
+    used = (_ENGINE.findall(run.words) or ["nothing known"])[0]
     if not used.startswith(f"{engine} ") and " on gpu:" not in used:
-        raise DryRunError(f"without {', '.join(without)}, {engine} should run the network, but {used} did")
+        raise RuntimeError(f"without {', '.join(without)}, {engine} should run the network, but {used} did")
     return DryRun(len(ended), run.seconds, each, run.memory_gb, used)
 
 
-def _check_results(source: Path, results: Path) -> list[float]:
-    """Compares names and sizes; returns when each result was finished, in order."""
-    names = {path.name for path in source.iterdir()}
-    found = {path.relative_to(results).as_posix() for path in results.rglob("*") if path.is_file()} - {RECORD}
-    faults = [f"missing: {name}" for name in names - found] + [f"not asked for: {name}" for name in found - names]
-    for name in names & found:
+def _sizes(folder: Path) -> dict[str, str]:
+    """Width and height of each picture by its name, or why there is none."""
+    sizes = {}
+    for path in (path for path in folder.rglob("*") if path.is_file()):
         try:
-            with Image.open(source / name) as before, Image.open(results / name) as after:
-                after.load()
-            if after.size != before.size:
-                faults.append("of another size: {} is {}x{}, expected {}x{}".format(name, *after.size, *before.size))
+            with Image.open(path) as picture:
+                picture.load()
+                size = "{}x{}".format(*picture.size)
         except OSError as error:
-            faults.append(f"unreadable: {name} ({error})")
-    if faults:
-        raise DryRunError("wrong results: " + "; ".join(sorted(faults)))
-    return sorted((results / name).stat().st_mtime for name in names)
+            size = f"what is unreadable ({error})"
+        sizes[path.relative_to(folder).as_posix()] = size
+    return sizes
 
 
 @command(ValueError, RuntimeError)
@@ -143,8 +140,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     check_writable(options.out)
     # The contest hands over JPEGs and nothing else; predict.py leaves hidden files out.
-    jpegs = (path for path in options.images.glob("[!.]*") if SUFFIXES.get(path.suffix.lower()) == "JPEG")
-    images = sorted(path for path in jpegs if path.is_file())
+    images = sorted(path for path in options.images.glob("[!.]*")
+                    if SUFFIXES.get(path.suffix.lower()) == "JPEG" and path.is_file())
     if not images:
         raise FileNotFoundError(f"{options.images}: no JPEG to try the submission on; name a folder with --images")
     # What has not passed its trial must not lie about under the submission's name.
@@ -155,8 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         bare = dry_run(candidate, images[:1], (*MISSING_THERE, "onnxruntime"), "paddle")
     print(f"{options.out}: {len(names)} files, {options.out.stat().st_size / 1e6:.1f} MB")
     print(f"without onnxruntime: {bare.engine}, {bare.seconds:.1f} s for one picture with start-up")
-    how = f"restored by {result.engine}, names and sizes right; {result.seconds:.1f} s with start-up"
-    print(f"{result.pictures} pictures {how}")
+    print(f"{result.pictures} pictures restored by {result.engine}, names and sizes right; "
+          f"{result.seconds:.1f} s with start-up")
     for name, value, limit, note in (
         ("seconds per picture", result.seconds_per_picture, LIMIT_SECONDS, "the limit is meant for a V100"),
         ("peak memory in GB", result.memory_gb, LIMIT_MEMORY_GB, "main memory of the process"),
