@@ -1,4 +1,4 @@
-"""A stand-in for the restorer, which can be held up, and the server over it."""
+"""A stand-in for the restorer, which can be held up, and files to send to the server over it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from inference.restorer import Restored
 from tests.inference.painted import page, paint_over
 
 pytest.importorskip("fastapi", reason="requirements-web.txt is not installed")
+RED = (60, 150, 160, 260)
 
 
 class Painter:
@@ -32,8 +33,7 @@ class Painter:
         if mask is None:
             result = paint_over(pixels)
             return replace(result, located=result.mask[::2, ::2])
-        image = pixels.copy()
-        image[mask > 0] = 127
+        image = np.where(mask[..., None] > 0, np.uint8(127), pixels)
         return Restored(image, mask, int(mask.any()), {}, mask)
 
 
@@ -42,19 +42,21 @@ def painter() -> Painter:
     return Painter()
 
 
-def picture(height: int = 300, kind: str = "PNG", box=(60, 150, 160, 260), width: int = 420) -> bytes:
-    """A file of a page with a red rectangle."""
+def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(page(height, width, box)).save(buffer, kind)
+    image.save(buffer, kind, **options)
     return buffer.getvalue()
+
+
+def picture(height: int = 300, kind: str = "PNG", box=RED, width: int = 420) -> bytes:
+    """A file of a page with a red rectangle."""
+    return saved(Image.fromarray(page(height, width, box)), kind)
 
 
 def book(kind: str, *heights: int) -> bytes:
     """A file of such pages, each with a red rectangle."""
-    first, *others = (Image.fromarray(page(height, 420, (60, 150, 160, 260))) for height in heights)
-    buffer = io.BytesIO()
-    first.save(buffer, kind, save_all=True, append_images=others, compression="tiff_deflate")
-    return buffer.getvalue()
+    first, *others = (Image.fromarray(page(height, 420, RED)) for height in heights)
+    return saved(first, kind, save_all=True, append_images=others, compression="tiff_deflate")
 
 
 def blank_book() -> bytes:
@@ -68,16 +70,13 @@ def blank_book() -> bytes:
 
 def white(height: int, width: int, box=(0, 0, 0, 0)) -> bytes:
     """A mask as a PNG: a white box on black."""
-    mask, buffer = np.zeros((height, width), np.uint8), io.BytesIO()
+    mask = np.zeros((height, width), np.uint8)
     mask[box[0] : box[2], box[1] : box[3]] = 255
-    Image.fromarray(mask).save(buffer, "PNG")
-    return buffer.getvalue()
+    return saved(Image.fromarray(mask))
 
 
-def until(reached, seconds: float = 20.0):
-    """What `reached()` gives as soon as it is true."""
+def until(reached, seconds: float = 20.0) -> None:
     end = time.monotonic() + seconds
-    while not (found := reached()):
+    while not reached():
         assert time.monotonic() < end
         time.sleep(0.01)
-    return found
