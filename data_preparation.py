@@ -39,8 +39,6 @@ from utils.command import AT_ONCE, DONE, SOME_FAILED, command, number, shard, wh
 from utils.files import atomic_path, printable, remove_leftovers, write_text
 from utils.machine import available_cores, progress
 
-# A blob below this share of the largest one (a sliver, a second finger's tip) does not move a crop.
-LARGE_BLOB = 0.05
 # Grey levels by which an occluder differs from the page, and the share of a picture that may do so beside it.
 UNLIKE, SAME_PAGE = 24, 0.005
 
@@ -53,7 +51,8 @@ class Picture(NamedTuple):
     folder: Path
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
+@command(ListError, ConfigError, WorkerKilledError, stopped="stopped; run it again to go on with what is missing")
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add, default = parser.add_argument, " (default %(default)s)"
     add("contest", type=Path, help="folder with train_data_1, train_data_2, ..., or one of them")
@@ -65,15 +64,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--shard", type=shard, default=(1, 1), metavar="I/N", help="cut only this part of the pages, 1/N to N/N")
     add("--workers", type=AT_ONCE, default=available_cores(), help="processes" + default)
     add("--overwrite", action="store_true", help="cut again what is there, also with other settings")
-    options = parser.parse_args(arguments)
+    options, problems = parser.parse_args(arguments), []
     if options.overwrite and options.shard[1] > 1:
         parser.error("--overwrite would remove what the other parts have cut; delete the folder instead")
-    return options
-
-
-@command(ListError, ConfigError, WorkerKilledError, stopped="stopped; run it again to go on with what is missing")
-def main(arguments: list[str] | None = None) -> int:
-    options, problems = parse(arguments), []
     groups = read_contest(options.contest, problems)
     key = contest.ALL_DATA if options.all else contest.DIVIDED_DATA
     parts = [groups] if options.all else split_by_page(groups, options.held_out)
@@ -121,13 +114,11 @@ def name_groups(groups: Iterable[Group]) -> dict[Group, str]:
     Names follow from all groups in the order of the annotations, not from what exists or how they are divided: every
     run finds the same ones, and so does one with --all.
     """
-    names: dict[Group, str] = {}
-    taken: set[str] = set()
+    names, taken = {}, set()
     for group in groups:
         folder, *kind = Path(group.name).parts[:-1]
-        words = "_".join([folder, *kind[:1], group.occluded.stem])
         # A blank in a name would make the lines of a list ambiguous. Also ~2 may be the end of another picture's own.
-        base = re.sub(r"\s", "_", words)
+        base = re.sub(r"\s", "_", "_".join([folder, *kind[:1], group.occluded.stem]))
         tries = (base if number == 1 else f"{base}~{number}" for number in count(1))
         # Some file systems take A and a for one.
         names[group] = name = next(each for each in tries if each.lower() not in taken)
@@ -174,13 +165,10 @@ def _open_record(options: argparse.Namespace, key: str, validation_pages: set[st
     patches = [patch for name in contest.SETS[key] for patch in (options.out / name).glob("*/[!.]*.png")]
     changed = [f"{name} was {before.get(name, 'not recorded')}" for name in now if before.get(name) != now[name]]
     if patches and changed and not options.overwrite:
-        raise ConfigError(
-            f"{options.out} holds patches that were cut otherwise ({'; '.join(changed)}); "
-            "use --overwrite to cut them again, or another folder"
-        )
-    if options.overwrite:
-        for patch in patches:
-            patch.unlink()
+        raise ConfigError(f"{options.out} holds patches that were cut otherwise ({'; '.join(changed)}); "
+                          "use --overwrite to cut them again, or another folder")
+    for patch in patches if options.overwrite else ():
+        patch.unlink()
     write_text(options.out / contest.RECORD_NAME, json.dumps(record | {key: now}, indent=2, ensure_ascii=False) + "\n")
     (other,) = set(contest.SETS) - {key}
     if options.overwrite or any(record.get(other, {}).get(name) != value for name, value in alike.items()):
@@ -190,9 +178,7 @@ def _open_record(options: argparse.Namespace, key: str, validation_pages: set[st
 
 def cut_page(job: tuple[list[Picture], argparse.Namespace]) -> list[str]:
     """Cuts all occlusions of one clean page; the job is (pictures, command line). Returns why some cannot be cut."""
-    pictures, options = job
-    problems: list[str] = []
-    clean: np.ndarray | None = None
+    (pictures, options), problems, clean = job, [], None
     for group, name, folder in pictures:
         try:
             mask = shrink_mask(read_mask(group.mask), options.downscale)
@@ -205,8 +191,8 @@ def cut_page(job: tuple[list[Picture], argparse.Namespace]) -> list[str]:
         corners = crop_corners(mask, options.size)
         for which, corner in enumerate(corners, start=1):
             file = f"{name}_{which}of{len(corners)}.png"
-            write_image(folder / "gt" / file, take(clean, *corner, options.size), png_level=1)
-            write_image(folder / "occluded" / file, take(occluded, *corner, options.size), png_level=1)
+            for part, picture in (("gt", clean), ("occluded", occluded)):
+                write_image(folder / part / file, take(picture, *corner, options.size), png_level=1)
             write_mask(folder / "mask" / file, take(mask, *corner, options.size))
     return problems
 
@@ -238,7 +224,8 @@ def crop_corners(mask: np.ndarray, size: int) -> list[tuple[int, int]]:
     """
     whole = mask.shape[::-1]
     found = blobs((mask != 0).astype(np.uint8)) or [(0, 0, *whole, 1)]
-    large = np.array([blob[:4] for blob in found if blob[4] >= LARGE_BLOB * found[0][4]])
+    # A sliver, or a second finger's tip, does not move a crop.
+    large = np.array([blob[:4] for blob in found if blob[4] >= 0.05 * found[0][4]])
     start, end = large[:, :2].min(axis=0), (large[:, :2] + large[:, 2:]).max(axis=0)
     if (end - start).max() <= size:
         large = np.array([[*start, *(end - start)]])

@@ -45,7 +45,8 @@ class Measured(NamedTuple):
         return self.paths.clean.parent.parent.name
 
 
-def parse(arguments: list[str] | None) -> argparse.Namespace:
+@command(ListError, WorkerKilledError, stopped="stopped; run it again, the measuring begins anew")
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add, default = parser.add_argument, " (default %(default)s)"
     kept = "covered share from which a patch is kept anyway; 0 for the authors' rule"
@@ -54,12 +55,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     add("--keep-occluded", type=number(0, 1), default=0.02, help=kept + default)
     add("--all", action="store_true", help="list OUT/all in place of OUT/train and OUT/val")
     add("--workers", type=AT_ONCE, default=available_cores(), help="processes" + default)
-    return parser.parse_args(arguments)
-
-
-@command(ListError, WorkerKilledError, stopped="stopped; run it again, the measuring begins anew")
-def main(arguments: list[str] | None = None) -> int:
-    options = parse(arguments)
+    options = parser.parse_args(arguments)
     out, threshold, problems, sets = options.out, options.threshold, [], ("all",) if options.all else ("train", "val")
     if out.is_dir():  # before the measuring, which takes a while
         check_writable(out / "gradients.csv")

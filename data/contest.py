@@ -63,9 +63,11 @@ class Group(NamedTuple):
 
 def read_list(path: str | os.PathLike[str]) -> list[PatchPaths]:
     """Reads a list, and opens no file it names; `ListError` for no list, no line, or one that is not three paths."""
-    path = Path(path)
-    lines = [_split_line(line, path, number) for number, line in _numbered_lines(path)]
-    return [PatchPaths(*(path.parent / part for part in parts)) for parts in lines]
+    path, problems = Path(path), []
+    entries = [PatchPaths(*(path.parent / part for part in parts)) for _, parts in _read_lines(path, problems)]
+    if problems:
+        raise ListError(problems[0])
+    return entries
 
 
 def write_list(path: str | os.PathLike[str], entries: Iterable[tuple[Path, ...]]) -> None:
@@ -82,31 +84,32 @@ def write_list(path: str | os.PathLike[str], entries: Iterable[tuple[Path, ...]]
     write_text(path, "".join(lines))
 
 
-def _numbered_lines(path: Path) -> list[tuple[int, str]]:
-    """The lines but blank ones and comments, each with its number from 1; `ListError` for none, no file, or no text."""
+def _read_lines(path: Path, problems: list[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """The number and the three parts of each line; what is wrong with the file or a line is added to `problems`.
+
+    Lines are split at tabs or single spaces, also where names hold spaces.
+    """
     try:
         # "utf-8-sig" drops the mark that Windows editors put at the beginning.
         text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
     except OSError as error:
-        raise ListError(f"{path}: cannot be opened ({error.strerror}); data_preparation.py and "
-                        "generate_meta_info.py write the lists") from error
-    if "\0" in text:
-        raise ListError(f"{path}: cannot be read as a list: holds zero bytes, expected text in UTF-8")
+        problems.append(f"{path}: cannot be opened ({error.strerror}); data_preparation.py and "
+                        "generate_meta_info.py write the lists")  # fmt: skip
+        return
     # Not str.splitlines(), which would also break lines at characters that file names may hold.
     stripped = ((number, line.strip("\r\t ")) for number, line in enumerate(text.split("\n"), start=1))
     lines = [(number, line) for number, line in stripped if line and line[0] != "#"]
-    if not lines:
-        raise ListError(f"{path}: no line in it; expected lines of `clean occluded mask`")
-    return lines
-
-
-def _split_line(line: str, path: Path, number: int) -> tuple[str, ...]:
-    """Takes `clean occluded mask` apart at tabs or single spaces, also where names hold spaces; else `ListError`."""
-    parts = _split(line)
-    if parts is None or len(line) > _LONGEST:
-        expected = "three picture files `clean occluded mask` split by one space or tab"
-        raise ListError(f"{path}, line {number}: expected {expected}, got {quoted(line)}")
-    return parts
+    if "\0" in text or not lines:
+        fault = "cannot be read as a list: holds zero bytes, expected text in UTF-8"
+        problems.append(f"{path}: {fault if lines else 'no line in it; expected lines of `clean occluded mask`'}")
+        return
+    for number, line in lines:
+        parts = _split(line)
+        if parts is None or len(line) > _LONGEST:
+            expected = "three picture files `clean occluded mask` split by one space or tab"
+            problems.append(f"{path}, line {number}: expected {expected}, got {quoted(line)}")
+        else:
+            yield number, parts
 
 
 def _split(line: str) -> tuple[str, ...] | None:
@@ -119,8 +122,8 @@ def _contest_folders(root: str | os.PathLike[str]) -> list[Path]:
     if root.is_file() and root.name == ANNOTATION:
         return [root.parent]
     folders = [path for path in root.glob("train_data_*") if path.is_dir() and re.fullmatch(r"\w+", path.name)]
-    own = [root] if (root / ANNOTATION).is_file() else []
-    return sorted(folders, key=lambda path: [(len(part), part) for part in path.name.split("_")]) or own
+    by_number = sorted(folders, key=lambda path: [(len(part), part) for part in path.name.split("_")])
+    return by_number or [root] * (root / ANNOTATION).is_file()
 
 
 def is_contest(root: str | os.PathLike[str]) -> bool:
@@ -134,32 +137,21 @@ def read_contest(root: str | os.PathLike[str], problems: list[str] | None = None
     What is wrong with an annotation or a line (missing, empty, bad, listed twice) is appended to `problems`, and the
     rest is read; without them, or where nothing at all could be read, it is a `ListError`.
     """
-    found, folders = [], _contest_folders(root)
+    groups, found, folders = [], [], _contest_folders(root)
     if not folders:
         raise ListError(f"{root}: no contest data here; expected folders train_data_1, ..., or one with {ANNOTATION}")
-    groups = [group for folder in folders for group in _read_folder(folder, found)]
+    for folder in folders:
+        annotation, line_of = folder / ANNOTATION, {}
+        for number, parts in _read_lines(annotation, found):
+            if (first := line_of.setdefault(parts[1], number)) == number:
+                groups.append(Group(*(folder / part for part in parts), f"{folder.resolve().name}/{parts[1]}"))
+            else:
+                found.append(f"{annotation}, line {number}: {parts[1]} stands on line {first} already")
     if problems is not None:
         problems += found
     if found and (problems is None or not groups):
         raise ListError(found[0] + (f"; and {len(found) - 1} more problems" if len(found) > 1 else ""))
     return groups
-
-
-def _read_folder(folder: Path, problems: list[str]) -> Iterator[Group]:
-    annotation, name, line_of = folder / ANNOTATION, folder.resolve().name, {}
-    try:
-        lines = _numbered_lines(annotation)
-    except ListError as error:
-        problems.append(str(error))
-        return
-    for number, line in lines:
-        try:
-            clean, occluded, mask = _split_line(line, annotation, number)
-            if line_of.setdefault(occluded, number) != number:
-                raise ListError(f"{annotation}, line {number}: {occluded} stands on line {line_of[occluded]} already")
-            yield Group(folder / clean, folder / occluded, folder / mask, f"{name}/{occluded}")
-        except ListError as error:
-            problems.append(str(error))
 
 
 def split_by_page(groups: list[Group], held_out: float = 0.1) -> tuple[list[Group], list[Group]]:

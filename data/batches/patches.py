@@ -9,7 +9,6 @@ import atexit
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import cycle, islice
 from multiprocessing.connection import Connection
@@ -19,9 +18,9 @@ import cv2
 import numpy as np
 import paddle
 
-from configs.schema import Config, PasteConfig
+from configs.schema import Config
 from data.batches.sampling import SampleKey, samples_at
-from data.contest import PatchPaths, check_preparation, read_list
+from data.contest import check_preparation, read_list
 from data.images import BadImageError, read_rgb
 from data.masks import read_mask
 from data.synthesis.occluders import CUTOUTS, OccluderLibrary, find_occluders, split_sources
@@ -31,70 +30,47 @@ from utils.child import WorkerKilledError, kill_workers, leave_stopping_to_paren
 
 # What covers a patch is filled: (occluded RGB uint8 [h, w, 3], mask uint8 [h, w]) -> (filled, mask of what was filled).
 Fill = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
-# An occluder on a patch is about as large as the patch; more pixels than this would only be shrunk away.
-_OCCLUDER_SIDE_PER_PATCH = 1.5
 
 
-class FreshOcclusion:
-    """Replaces the stored occlusion of some samples by one pasted on their clean patch; no held-out cut-out is used.
-
-    `largest_patch` is a side in pixels, `placement` "patch", or "page" where clean pictures are whole.
-    FileNotFoundError: a folder is missing, or has no occluder for training.
-    """
-
-    def __init__(self, config: PasteConfig, largest_patch: int, placement: str = "patch") -> None:
-        train, _ = split_sources(find_occluders(config.occluders or (CUTOUTS,)))
-        if not train:
-            raise FileNotFoundError(
-                f"data.paste.occluders: every occluder in {', '.join(config.occluders)} is held out")
-        self.choose = OccluderLibrary(train, round(largest_patch * _OCCLUDER_SIDE_PER_PATCH))
-        self.pictures = WholePictures(train)
-        self.config, self.style, self.placement = config, STYLES[config.style], placement
-
-    def __call__(
-        self, clean: np.ndarray, occluded: np.ndarray, mask: np.ndarray, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Takes and returns (clean, occluded, mask): RGB uint8 [h, w, 3] twice, and uint8 [h, w] with 1 = occluder."""
-        if rng.random() >= self.config.probability:
-            return clean, occluded, mask
-        clean = np.ascontiguousarray(clean)
-        if rng.random() < self.config.printed_photos:
-            clean = print_on(clean, self.pictures, rng, self.placement)
-        return clean, *paste(clean, self.choose, rng, self.style, self.placement)
-
-
-@dataclass(frozen=True)
 class PatchDataset:
-    """Stored trios of patches, asked for by `SampleKey`; with `fill` the occluded picture is filled.
+    """The stored trios of patches of a config, asked for by `SampleKey`.
 
-    An item is [occluded, clean, mask], uint8 [3, patch, patch] twice and [1, patch, patch] with 1 = occluder, or what
-    was filled. Whole photographs are shrunk to the patch, and not turned.
+    An item is [occluded, clean, mask], uint8 [3, patch, patch] twice and [1, patch, patch] with 1 = occluder, or with
+    `fill` what was filled. Whole photographs are shrunk to the patch, and not turned. In some samples a fresh occluder,
+    none that is held out, takes the place of the stored one. FileNotFoundError: no such folder, or all are held out.
     """
 
-    entries: Sequence[PatchPaths]
-    flips: bool = True
-    rotations: bool = True
-    fresh_occlusion: FreshOcclusion | None = None
-    whole: bool = False
-    fill: Fill | None = None
+    def __init__(self, config: Config, fill: Fill | None = None) -> None:
+        self.data, self.fill, self.entries = config.data, fill, read_list(config.data.train_list)
+        if (fresh := self.data.paste).probability:
+            train, _ = split_sources(find_occluders(fresh.occluders or (CUTOUTS,)))
+            if not train:
+                folders = ", ".join(fresh.occluders)
+                raise FileNotFoundError(f"data.paste.occluders: every occluder in {folders} is held out")
+            # An occluder on a patch is about as large as the patch; more pixels would only be shrunk away.
+            self.choose = OccluderLibrary(train, round(1.5 * max(stage.patch for stage in config.train.stages)))
+            self.pictures, self.style = WholePictures(train), STYLES[fresh.style]
 
     def __getitem__(self, key: SampleKey) -> list[np.ndarray]:
         """One trio; `BadImageError` for a broken file, three sizes that differ, or ones below that of the patch."""
-        entry, rng = self.entries[key.entry], key.generator()
+        data, entry, rng = self.data, self.entries[key.entry], key.generator()
         stored = [read_rgb(entry.clean), read_rgb(entry.occluded), read_mask(entry.mask)]
         try:
             if len({picture.shape[:2] for picture in stored}) > 1:
                 sizes = ", ".join(f"{picture.shape[1]}x{picture.shape[0]}" for picture in stored)
                 raise ValueError(f"pictures of different sizes: {sizes}")
-            clean, occluded, mask = (fit_whole if self.whole else random_crop)(stored, key.patch, rng)
+            clean, occluded, mask = (fit_whole if data.whole else random_crop)(stored, key.patch, rng)
         except ValueError as error:
             raise BadImageError(f"{entry.occluded}: {error}; prepare the patches anew or lower train.stages") from error
-        if self.fresh_occlusion is not None:
-            clean, occluded, mask = self.fresh_occlusion(clean, occluded, mask, rng)
+        if data.paste.probability and rng.random() < data.paste.probability:
+            clean, placement = np.ascontiguousarray(clean), "page" if data.whole else "patch"
+            if rng.random() < data.paste.printed_photos:
+                clean = print_on(clean, self.pictures, rng, placement)
+            occluded, mask = paste(clean, self.choose, rng, self.style, placement)
         if self.fill is not None:
             occluded, mask = self.fill(np.ascontiguousarray(occluded), np.ascontiguousarray(mask))
-        rotations = self.rotations and not self.whole
-        turned = random_orientation([occluded, clean, mask[..., None]], rng, self.flips, rotations)
+        rotations = data.rotations and not data.whole
+        turned = random_orientation([occluded, clean, mask[..., None]], rng, data.flips, rotations)
         return [picture.transpose(2, 0, 1) for picture in turned]
 
     def batch(self, keys: Sequence[SampleKey]) -> tuple[list[np.ndarray], list[str]]:
@@ -103,26 +79,20 @@ class PatchDataset:
         return stacked, [str(self.entries[key.entry].occluded) for key in keys]
 
 
-def make_loader(
-    config: Config, start_iteration: int = 0, rank: int = 0, world: int = 1, fill: Fill | None = None
-) -> Iterator[dict[str, Any]]:
-    """The batches of one process from `start_iteration` to the end of the run; `fill` as in `PatchDataset`.
+def make_loader(config: Config, start_iteration: int = 0, rank: int = 0, world: int = 1, fill: Fill | None = None
+                ) -> Iterator[dict[str, Any]]:  # fmt: skip
+    """The batches of one process from `start_iteration` to the end of the run; `fill` and errors as in `PatchDataset`.
 
     A batch is a dictionary of float32 tensors, `occluded` and `clean` [batch, 3, patch, patch] in [0, 1] and `mask`
     [batch, 1, patch, patch], and a list `name` of the files of occluded patches; workers change nothing in it.
-    Iterating raises `BadImageError` where a patch cannot be used, and `WorkerKilledError` where a worker has ended.
-    `ListError`: no list of patches; `ConfigError`: they were prepared with another size or downscale than the config
-    says; `FileNotFoundError`: a folder of occluders to paste does not exist.
+    `ListError`: no list of patches; `ConfigError`: they were prepared otherwise than the config says. Iterating raises
+    `BadImageError` where a patch cannot be used, and `WorkerKilledError` where a worker has ended.
     """
     data, stages = config.data, config.train.stages
     if not data.whole:
         check_preparation(data)
-    entries, fresh_occlusion = read_list(data.train_list), None
-    if data.paste.probability:
-        largest = max(stage.patch for stage in stages)
-        fresh_occlusion = FreshOcclusion(data.paste, largest, "page" if data.whole else "patch")
-    dataset = PatchDataset(entries, data.flips, data.rotations, fresh_occlusion, data.whole, fill)
-    samples = partial(samples_at, stages=stages, count=len(entries), seed=config.seed, rank=rank, world=world)
+    dataset = PatchDataset(config, fill)
+    samples = partial(samples_at, stages=stages, count=len(dataset.entries), seed=config.seed, rank=rank, world=world)
     iterations = range(start_iteration, sum(stage.iterations for stage in stages))
     if data.workers:
         return map(_tensors, _made_by_workers(dataset, samples, iterations, data.workers))
@@ -136,9 +106,8 @@ def _tensors(batch: tuple[list[np.ndarray], list[str]]) -> dict[str, Any]:
     return {"occluded": occluded / white, "clean": clean / white, "mask": mask, "name": batch[1]}
 
 
-def _made_by_workers(
-    dataset: PatchDataset, samples: Callable[[int], list[SampleKey]], iterations: range, workers: int
-) -> Iterator[tuple[list[np.ndarray], list[str]]]:
+def _made_by_workers(dataset: PatchDataset, samples: Callable[[int], list[SampleKey]], iterations: range, workers: int
+                     ) -> Iterator[tuple[list[np.ndarray], list[str]]]:  # fmt: skip
     """The batches of all `iterations`; the first of `workers` processes makes every `workers`-th of them, and so on."""
     atexit.register(kill_workers)
     # Forked: a fresh process would spend seconds on importing Paddle, and hold it once more.
@@ -146,8 +115,8 @@ def _made_by_workers(
     try:
         for first in range(workers):
             ours, theirs = context.Pipe(duplex=False)
-            own = map(samples, iterations[first::workers])
-            process = context.Process(target=_work, args=(dataset, own, theirs), daemon=True)
+            arguments = (dataset, map(samples, iterations[first::workers]), theirs)
+            process = context.Process(target=_work, args=arguments, daemon=True)
             process.start()
             theirs.close()
             team.append((process, ours))
@@ -208,9 +177,8 @@ def fit_whole(pictures: Sequence[np.ndarray], side: int, rng: np.random.Generato
     return fitted
 
 
-def random_orientation(
-    pictures: Sequence[np.ndarray], rng: np.random.Generator, flips: bool, rotations: bool
-) -> list[np.ndarray]:
+def random_orientation(pictures: Sequence[np.ndarray], rng: np.random.Generator, flips: bool, rotations: bool
+                       ) -> list[np.ndarray]:  # fmt: skip
     """Mirrors and turns all pictures alike; with both flips and rotations each of the 8 orientations is equally likely.
 
     The numbers are drawn whether they are used or not, so that switching one off leaves the rest of a sample alone.
