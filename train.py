@@ -17,8 +17,6 @@ Exit codes: 0 finished, 1 NaN or Inf, 2 a setting or file that is refused, or a 
 
 # ruff: noqa: E402 - ctrl-C is looked after first, and Paddle has to be started before anything else imports it
 
-from __future__ import annotations
-
 from utils.command import DONE, SOME_FAILED, command, sentence, starting
 
 if __name__ == "__main__":

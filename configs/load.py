@@ -1,7 +1,5 @@
 """From a YAML file with `_base_` files and `-o` overrides to a checked `Config`, and back to YAML."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections import Counter
@@ -174,11 +172,71 @@ def _replace(node: Any, keys: list[str], value: Any, path: str = "") -> Any:
 
 def _faults(config: Config) -> Iterator[str]:
     """What could not train, or would silently train something else than the config says; only the first one counts."""
-    yield from _faults_of_model(config)
-    yield from _faults_of_stages(config)
-    yield from _faults_of_loss(config)
-    yield from _faults_of_schedule(config)
-    data, predict = config.data, config.predict
+    model, data, train, schedule, predict = config.model, config.data, config.train, config.schedule, config.predict
+    stages, finds, highest = train.stages, model.network == "locator", config.optimizer.learning_rate
+    if model.network == "restormer":
+        if model.preset not in RESTORMER_PRESETS:
+            yield f"model.preset: {model.preset} is a NAFNet's; a Restormer has {', '.join(RESTORMER_PRESETS)}"
+        for key, value in vars(ModelConfig()).items():
+            if key not in ("network", "preset") and getattr(model, key) != value:
+                yield f"model.{key}: is for a NAFNet; a Restormer is its preset's, and restores whole pictures"
+        if predict.tlc_ratio:
+            yield "predict.tlc_ratio: a Restormer has no channel means that TLC could make local ones; set it to 0"
+    else:
+        if model.preset in RESTORMER_PRESETS:
+            yield f"model.preset: {model.preset} is a Restormer's; set model.network: restormer, or take a NAFNet's"
+        down, up = (len(model.arguments()[f"{way}_blocks"]) for way in ("encoder", "decoder"))
+        if down != up:
+            yield f"model.decoder_blocks: {up} levels up, but {down} down (model.encoder_blocks, preset {model.preset})"
+        if model.mask_input and (model.gate or finds or predict.fill != "network"):
+            yield "model.mask_input: true needs model.network: nafnet, model.gate: false and predict.fill: network"
+    if finds and (model.gate or predict.fill != "page"):
+        yield "model.network: a locator paints nothing; set model.gate: false and predict.fill: page"
+    if finds and (not data.whole or any(stage.patch % 32 for stage in stages)):
+        yield "model.network: a locator sees whole photographs; set data.whole: true, patches to multiples of 32"
+    if data.whole and not finds:
+        yield "data.whole: true is for model.network: locator; a NAFNet learns from patches"
+
+    if not stages:
+        yield "train.stages: empty; at least one stage is needed"
+    total = sum(stage.iterations for stage in stages)
+    if total != train.iterations:
+        yield f"train.stages: their iterations add up to {total}, but train.iterations is {train.iterations}"
+    for index, stage in enumerate(stages):
+        if not data.whole and stage.patch > data.crop:
+            yield (f"train.stages.{index}.patch: {stage.patch} is larger than the stored patches (data.crop: "
+                   f"{data.crop}); prepare larger ones with `data_preparation.py --size {stage.patch}`")
+
+    names = [term.name for term in config.loss]
+    for index, term in enumerate(config.loss):
+        key = f"loss.{index}.name: {term.name}"
+        if term.name in names[:index]:
+            yield f"{key} is listed twice; give one term the sum of the weights"
+        if finds and set(term.inputs) != {"mask_logit", "mask"}:
+            yield f"{key} compares pictures, and a locator paints none; take mask_bce and mask_dice"
+        told = model.mask_input and "restored" in term.inputs
+        if not {"mask_logit", "restored"}.isdisjoint(term.inputs) and not (model.gate or finds or told):
+            yield f"{key} needs the occlusion mask; set model.gate: true or remove the term"
+        for number, stage in enumerate(stages):
+            if stage.patch < term.minimum_patch:
+                needs = f"loss.{index} ({term.name}), which needs {term.minimum_patch}"
+                yield f"train.stages.{number}.patch: {stage.patch} is too small for {needs}"
+    counting = [term for term in config.loss if term.weight]
+    if not counting:
+        yield "loss: at least one term with a weight above 0 is needed, such as {name: l1, weight: 1.0}"
+    if model.gate and not any("mask_logit" in term.inputs for term in counting):
+        yield "model.gate: true, but no term of the loss teaches the mask; add mask_bce or mask_dice, or set false"
+
+    borders = [0, *schedule.restarts, train.iterations]
+    for index, restart in enumerate(schedule.restarts):
+        if not borders[index] < restart < train.iterations:
+            yield f"schedule.restarts.{index}: {restart} does not lie between {borders[index]} and {train.iterations}"
+    if len(schedule.eta_min) not in (1, len(borders) - 1):
+        yield f"schedule.eta_min: {len(schedule.eta_min)} values, expected 1 or those of {len(borders) - 1} periods"
+    for index, lowest in enumerate(schedule.eta_min):
+        if lowest > highest:
+            yield f"schedule.eta_min.{index}: {lowest} is above optimizer.learning_rate {highest}"
+
     if data.paste.printed_photos and not data.paste.probability:
         yield "data.paste.printed_photos: has no effect while data.paste.probability is 0"
     if config.validation.every and data.val_pages is None:
@@ -190,78 +248,3 @@ def _faults(config: Config) -> Iterator[str]:
     if not data.whole and predict.downscale != data.downscale and not own_size:
         yield (f"predict.downscale: {predict.downscale}, but patches are shrunk by data.downscale {data.downscale}; "
                f"set both to the same, or predict.downscale: 1 and a predict.long_side other than {default}")
-
-
-def _faults_of_model(config: Config) -> Iterator[str]:
-    model, predict = config.model, config.predict
-    if model.network == "restormer":
-        if model.preset not in RESTORMER_PRESETS:
-            yield f"model.preset: {model.preset} is a NAFNet's; a Restormer has {', '.join(RESTORMER_PRESETS)}"
-        for key, value in vars(ModelConfig()).items():
-            if key not in ("network", "preset") and getattr(model, key) != value:
-                yield f"model.{key}: is for a NAFNet; a Restormer is its preset's, and restores whole pictures"
-        if predict.tlc_ratio:
-            yield "predict.tlc_ratio: a Restormer has no channel means that TLC could make local ones; set it to 0"
-        return
-    if model.preset in RESTORMER_PRESETS:
-        yield f"model.preset: {model.preset} is a Restormer's; set model.network: restormer, or take a NAFNet's"
-    down, up = (len(model.arguments()[f"{way}_blocks"]) for way in ("encoder", "decoder"))
-    if down != up:
-        yield f"model.decoder_blocks: {up} levels up, but {down} down (model.encoder_blocks, preset {model.preset})"
-    if model.mask_input and (model.gate or model.network == "locator" or predict.fill != "network"):
-        yield "model.mask_input: true needs model.network: nafnet, model.gate: false and predict.fill: network"
-
-
-def _faults_of_stages(config: Config) -> Iterator[str]:
-    model, data, stages = config.model, config.data, config.train.stages
-    if model.network == "locator":
-        if model.gate or config.predict.fill != "page":
-            yield "model.network: a locator paints nothing; set model.gate: false and predict.fill: page"
-        if not data.whole or any(stage.patch % 32 for stage in stages):
-            yield "model.network: a locator sees whole photographs; set data.whole: true, patches to multiples of 32"
-    elif data.whole:
-        yield "data.whole: true is for model.network: locator; a NAFNet learns from patches"
-    if not stages:
-        yield "train.stages: empty; at least one stage is needed"
-    total = sum(stage.iterations for stage in stages)
-    if total != config.train.iterations:
-        yield f"train.stages: their iterations add up to {total}, but train.iterations is {config.train.iterations}"
-    for index, stage in enumerate(stages):
-        if not data.whole and stage.patch > data.crop:
-            yield (f"train.stages.{index}.patch: {stage.patch} is larger than the stored patches (data.crop: "
-                   f"{data.crop}); prepare larger ones with `data_preparation.py --size {stage.patch}`")
-
-
-def _faults_of_loss(config: Config) -> Iterator[str]:
-    names, finds, gate = [term.name for term in config.loss], config.model.network == "locator", config.model.gate
-    for index, term in enumerate(config.loss):
-        key = f"loss.{index}.name: {term.name}"
-        if term.name in names[:index]:
-            yield f"{key} is listed twice; give one term the sum of the weights"
-        if finds and set(term.inputs) != {"mask_logit", "mask"}:
-            yield f"{key} compares pictures, and a locator paints none; take mask_bce and mask_dice"
-        told = config.model.mask_input and "restored" in term.inputs
-        if not {"mask_logit", "restored"}.isdisjoint(term.inputs) and not (gate or finds or told):
-            yield f"{key} needs the occlusion mask; set model.gate: true or remove the term"
-        for number, stage in enumerate(config.train.stages):
-            if stage.patch < term.minimum_patch:
-                needs = f"loss.{index} ({term.name}), which needs {term.minimum_patch}"
-                yield f"train.stages.{number}.patch: {stage.patch} is too small for {needs}"
-    counting = [term for term in config.loss if term.weight]
-    if not counting:
-        yield "loss: at least one term with a weight above 0 is needed, such as {name: l1, weight: 1.0}"
-    if gate and not any("mask_logit" in term.inputs for term in counting):
-        yield "model.gate: true, but no term of the loss teaches the mask; add mask_bce or mask_dice, or set false"
-
-
-def _faults_of_schedule(config: Config) -> Iterator[str]:
-    schedule, iterations, highest = config.schedule, config.train.iterations, config.optimizer.learning_rate
-    borders = [0, *schedule.restarts, iterations]
-    for index, restart in enumerate(schedule.restarts):
-        if not borders[index] < restart < iterations:
-            yield f"schedule.restarts.{index}: {restart} does not lie between {borders[index]} and {iterations}"
-    if len(schedule.eta_min) not in (1, len(borders) - 1):
-        yield f"schedule.eta_min: {len(schedule.eta_min)} values, expected 1 or those of {len(borders) - 1} periods"
-    for index, lowest in enumerate(schedule.eta_min):
-        if lowest > highest:
-            yield f"schedule.eta_min.{index}: {lowest} is above optimizer.learning_rate {highest}"

@@ -1,7 +1,5 @@
 """Plain values (what YAML gives) become the dataclasses of `configs.schema`; every error names the key's path."""
 
-from __future__ import annotations
-
 import math
 import reprlib
 import types

@@ -4,10 +4,8 @@
 `configs.load` makes the dataclasses from YAML; `configs/README.md` explains them at length.
 """
 
-from __future__ import annotations
-
 from dataclasses import MISSING, asdict, dataclass, field, make_dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from configs.parsing import parse_dataclass
 
@@ -190,7 +188,7 @@ class PredictConfig:
     fill: Literal["network", "page"] = setting("What is pasted: the network's picture or the page around.", "network")
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> PredictConfig:
+    def from_dict(cls, values: dict[str, Any]) -> Self:
         """The settings in a weights file, defaults for what is missing; `ConfigError` for unknown or bad ones."""
         return parse_dataclass(cls, values, "predict")
 

@@ -1,7 +1,5 @@
 """Every command of the documents is run, here or by another test, or stands below words that it was not tried."""
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

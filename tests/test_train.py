@@ -1,7 +1,5 @@
 """train.py on a handful of tiny patches: resuming bit for bit, stopping in every way, refusing what cannot work."""
 
-from __future__ import annotations
-
 import errno
 import os
 import re
@@ -31,7 +29,6 @@ from utils.training.processes import Processes
 
 ROOT = Path(__file__).resolve().parent.parent
 QUIET = ("validation.every=0",)
-NOTHING = ("predict.mask_threshold=1",)
 # For `mother`: the script, and what else is imported once for all of its runs.
 TRAINING = ("train", "matplotlib.figure", "matplotlib.backends.backend_agg")
 
@@ -166,8 +163,8 @@ def test_a_restormer_learns_and_predict_reads_its_file(prepared, tmp_path):
     assert train.main(command(prepared, tmp_path / "run", *restormer, *QUIET)) == 0
     losses = [item["loss"] for item in records(tmp_path / "run")]
     assert losses[5] < losses[0]
+    photo, weights = prepared / "occluded" / "0.png", tmp_path / "run" / "model_last.pdparams"
     for mode in ("tiles", "full"):
-        photo, weights = prepared / "occluded" / "0.png", tmp_path / "run" / "model_last.pdparams"
         assert predict.main([str(photo), str(tmp_path / mode), "--weights", str(weights), "--mode", mode]) == 0
         assert cv2.imread(str(next((tmp_path / mode).glob("*.png")))).shape == (48, 48, 3)
 
@@ -190,7 +187,7 @@ def test_the_folder_holds_all_that_a_user_needs(straight):
     ("override", "flags", "named"),
     [("seed=3", (), "--resume or --auto-resume"),
      ("seed=4", ("--resume",), "seed: 3 in the checkpoint, 4 now"),
-     ("model.gate=false", ("--resume",), "model.gate"),
+     ("model.gate=false; loss=[{name: l1}]", ("--resume",), "model.gate"),
      ("model.width=4", ("--resume",), "model.width"),
      ("optimizer.betas=[0.9, 0.99]", ("--resume",), "optimizer.betas"),
      ("train.ema_decay=0", ("--resume",), "train.ema_decay")],
@@ -199,8 +196,7 @@ def test_a_start_over_a_run_and_a_resume_with_another_network_optimiser_or_seed_
     prepared, straight, capsys, override, flags, named
 ):
     before = (straight / "metrics.jsonl").read_bytes()
-    overrides = (override, "loss=[{name: l1}]") if "gate" in override else (override,)
-    assert train.main(command(prepared, straight, *overrides, flags=flags)) == 2
+    assert train.main(command(prepared, straight, *override.split("; "), flags=flags)) == 2
     message = capsys.readouterr().err
     assert named in message
     assert str(straight / "checkpoints") in message
@@ -208,34 +204,27 @@ def test_a_start_over_a_run_and_a_resume_with_another_network_optimiser_or_seed_
 
 
 @pytest.mark.parametrize(
-    ("overrides", "flags", "named"),
-    [((), ("--resume",), "no checkpoint to resume"),
-     ((), ("--resume", "/no/such.pdckpt"), "--resume: /no/such.pdckpt is no file; give"),
-     (("train.init=/no/weights.pdparams",), (), "train.init: /no/weights.pdparams: No such file or directory; make"),
-     (("train.init=no.pdparams",), (), f"no.pdparams: No such file or directory (looked for from {ROOT}); "),
-     (("data.train_list=/no/list.txt",), (), "/no/list.txt: cannot be opened (No such file or directory); data_prep"),
-     (("data.val_pages=/no/pages.txt",), (), "/no/pages.txt: cannot be opened (No such file or directory); data_prep"),
-     (("trian.amp=fp16",), (), "trian"),
+    ("override", "flags", "named"),
+    [("seed=3", ("--resume",), "no checkpoint to resume"),
+     ("seed=3", ("--resume", "/no/such.pdckpt"), "--resume: /no/such.pdckpt is no file; give"),
+     ("train.init=/no/weights.pdparams", (), "train.init: /no/weights.pdparams: No such file or directory; make"),
+     ("train.init=no.pdparams", (), f"no.pdparams: No such file or directory (looked for from {ROOT}); "),
+     ("data.train_list=/no/list.txt", (), "/no/list.txt: cannot be opened (No such file or directory); data_prep"),
+     ("data.val_pages=/no/pages.txt", (), "/no/pages.txt: cannot be opened (No such file or directory); data_prep"),
+     ("output=/dev/null", (), "error: /dev/null: is a file, expected a folder\n"),
+     ("output=/dev/null/run", (), "error: /dev/null/run: Not a directory\n"),
+     ("output=/proc/run", (), "error: /proc/run: No such file or directory\n"),
+     ("trian.amp=fp16", (), "trian"),
      # The last --device of a command line counts.
-     ((), ("--device", "foo"), "device 'foo'")],
+     ("seed=3", ("--device", "foo"), "device 'foo'")],
 )
-def test_what_is_missing_is_named_and_nothing_is_left_behind(prepared, tmp_path, capsys, overrides, flags, named):
-    assert train.main(command(prepared, tmp_path / "run", *overrides, flags=flags)) == 2
+def test_what_is_missing_is_named_and_nothing_is_left_behind(prepared, tmp_path, capsys, override, flags, named):
+    assert train.main(command(prepared, tmp_path / "run", override, flags=flags)) == 2
     said = capsys.readouterr()
     assert named in said.err
     assert said.err.startswith("error: ")
     assert said.out == ""
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(("output", "said"), [
-    ("/dev/null", "error: /dev/null: is a file, expected a folder\n"),
-    ("/dev/null/run", "error: /dev/null/run: Not a directory\n"),
-    ("/proc/run", "error: /proc/run: No such file or directory\n"),
-])  # fmt: skip
-def test_an_output_that_cannot_be_written_is_a_sentence(prepared, capsys, output, said):
-    assert train.main(command(prepared, Path(output))) == 2
-    assert capsys.readouterr().err == said
 
 
 def test_a_full_disk_ends_the_run_with_the_file_and_leaves_what_was_whole(prepared, tmp_path, capsys, monkeypatch):
@@ -253,21 +242,19 @@ def test_a_full_disk_ends_the_run_with_the_file_and_leaves_what_was_whole(prepar
     assert f"error: {tmp_path / 'model_last.pdparams'}: No space left on device\n" in capsys.readouterr().err
     assert last(tmp_path)["iteration"] == 5
     assert not list(tmp_path.rglob("*.tmp*"))
-
-
-def test_a_record_that_does_not_fit_on_the_disk_is_named(prepared, tmp_path, capsys, monkeypatch):
+    # So is a record that does not fit.
     monkeypatch.setattr("utils.training.journal.write_text", lambda path, text: path.symlink_to("/dev/full"))
-    assert train.main(command(prepared, tmp_path, *QUIET)) == 2
-    assert capsys.readouterr().err.endswith(f"\nerror: {tmp_path / 'metrics.jsonl'}: No space left on device\n")
+    assert train.main(command(prepared, tmp_path / "new", *QUIET)) == 2
+    assert capsys.readouterr().err.endswith(f"\nerror: {tmp_path}/new/metrics.jsonl: No space left on device\n")
 
 
 class PoisonedLoss(train.TotalLoss):
     """The real loss until the seventh call, which has a NaN in its value or only in its gradient."""
 
-    poison = "value"
+    poison, calls = "value", 0
 
     def __call__(self, tensors):
-        self.calls = getattr(self, "calls", 0) + 1
+        self.calls += 1
         loss, terms = super().__call__(tensors)
         if self.calls == 7:
             # The gradient of sqrt at 0 is infinite, and infinite times 0 is NaN.
@@ -293,10 +280,7 @@ def test_nan_stops_with_iteration_files_and_the_last_good_checkpoint(prepared, t
 class Scaler:
     """What `paddle.amp.GradScaler` does on a GPU, perhaps with an overflow in the fourth iteration; off on CPUs."""
 
-    overflow = False
-
-    def __init__(self):
-        self.factor, self.calls, self.infinite = 2.0**15, 0, False
+    overflow, factor, calls, infinite = False, 2.0**15, 0, False
 
     def scale(self, loss):
         return loss * self.factor
@@ -369,14 +353,9 @@ def test_training_starts_from_given_weights(prepared, straight, tmp_path):
 
 def test_ctrl_c_saves_where_it_stands_and_the_run_can_go_on(prepared, straight, tmp_path, capsys, monkeypatch):
     step = train.Learner.step
-
-    def step_and_interrupt(self, iteration):
-        if iteration == 2:
-            os.kill(os.getpid(), signal.SIGINT)
-        return step(self, iteration)
-
     with monkeypatch.context() as patch:
-        patch.setattr(train.Learner, "step", step_and_interrupt)
+        patch.setattr(train.Learner, "step", lambda self, iteration: (
+            iteration == 2 and os.kill(os.getpid(), signal.SIGINT), step(self, iteration))[1])  # fmt: skip
         assert train.main(command(prepared, tmp_path, *QUIET)) == 130
     stopped = last(tmp_path)["iteration"]
     assert stopped in (3, 4)
@@ -386,11 +365,8 @@ def test_ctrl_c_saves_where_it_stands_and_the_run_can_go_on(prepared, straight, 
 
 
 def test_a_request_to_stop_cuts_a_validation_short(prepared, tmp_path, monkeypatch):
-    def interrupted_validation(weights, pages, device, processes, interrupted):
-        os.kill(os.getpid(), signal.SIGTERM)
-        return None if interrupted() else {}
-
-    monkeypatch.setattr(train, "validate", interrupted_validation)
+    monkeypatch.setattr(train, "validate", lambda weights, pages, device, processes, interrupted: (
+        os.kill(os.getpid(), signal.SIGTERM), None if interrupted() else {})[1])  # fmt: skip
     assert train.main(command(prepared, tmp_path, "train.save_every=100", "validation.every=3")) == 143
     assert last(tmp_path)["iteration"] == 3
 
@@ -423,8 +399,7 @@ def test_a_signal_to_all_saves_although_there_are_workers_and_a_killed_worker_is
         process.kill()
     assert process.returncode == code, errors
     assert re.search(words, errors), errors
-    assert "Traceback" not in errors
-    assert "Exception ignored" not in errors
+    assert not re.search("Traceback|Exception ignored", errors)
     if shot == "group":
         assert "stopped after iteration" in output
         assert last(tmp_path)["iteration"] >= 5
@@ -454,22 +429,19 @@ def test_two_processes_have_the_curve_of_one_with_the_same_global_batch(prepared
 
 def test_a_locator_learns_from_whole_photos_and_goes_on_bit_for_bit(prepared, tmp_path, capsys):
     """Its norms' running means belong to a checkpoint as well; finding nothing is never the best."""
-    locator = (
-        "model={network: locator}", "data.whole=true", "predict.fill=page", "train.ema_decay=0.5",
-        "train.iterations=4",
-        "train.stages=[{iterations: 2, batch: 2, patch: 64}, {iterations: 2, batch: 1, patch: 96}]",
-        "loss=[{name: mask_bce}, {name: mask_dice, weight: 0.5}]", "data.paste={probability: 0.5}", *QUIET,
-    )  # fmt: skip
+    locator = ("model={network: locator}", "data.whole=true", "predict.fill=page", "train.ema_decay=0.5",
+               "train.stages=[{iterations: 2, batch: 2, patch: 64}, {iterations: 2, batch: 1, patch: 96}]",
+               "train.iterations=4", "train.save_every=2", "loss=[{name: mask_bce}, {name: mask_dice, weight: 0.5}]",
+               "data.paste={probability: 0.5}", *QUIET)  # fmt: skip
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        assert train.main(command(prepared, tmp_path / "straight", *locator, "validation.every=2", *NOTHING)) == 0
+        nothing = ("validation.every=2", "predict.mask_threshold=1")
+        assert train.main(command(prepared, tmp_path / "straight", *locator, *nothing)) == 0
     assert capsys.readouterr().out.count("(finds nothing yet, not a best)") == 2
     assert not (tmp_path / "straight" / "model_best.pdparams").exists()
-    assert train.main(command(prepared, tmp_path / "halves", *locator, "train.save_every=2")) == 0
-    halves = tmp_path / "halves" / "checkpoints"
-    (halves / "previous.pdckpt").replace(halves / "last.pdckpt")
-    assert train.main(command(prepared, tmp_path / "halves", *locator, "train.save_every=2", flags=("--resume",))) == 0
-    assert_same_training(last(tmp_path / "straight"), last(tmp_path / "halves"))
+    half = str(tmp_path / "straight" / "checkpoints" / "previous.pdckpt")
+    assert train.main(command(prepared, tmp_path / "resumed", *locator, flags=("--resume", half))) == 0
+    assert_same_training(last(tmp_path / "straight"), last(tmp_path / "resumed"))
     weights = load_weights(tmp_path / "straight" / "model_last.pdparams")
     assert weights.params == {}
     assert weights.locator.model["widths"]

@@ -1,7 +1,5 @@
 """The package: what a wheel holds, the command `uncover`, `import uncover` beside others of such names, completion."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -11,8 +11,6 @@ Exit codes, of all commands: 0 all done; 1 some inputs failed, each by name; 2 c
 ctrl-C; 141 the reader of standard output went away.
 """
 
-from __future__ import annotations
-
 import argparse
 import re
 import sys

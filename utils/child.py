@@ -5,8 +5,6 @@ its own; the answer is JSON in a file, so that nothing that libraries print gets
 and measures it. The last two tell a child's last words when it fails.
 """
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 import os
@@ -29,7 +27,6 @@ from utils.files import write_text
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-_ROOT = Path(__file__).resolve().parent.parent
 # A child that has not ended by then hangs: the slowest case of the benchmark takes a third of it.
 LONGEST_SECONDS = 3 * 3600.0
 
@@ -43,8 +40,7 @@ class ChildError(RuntimeError):
 
     def __init__(self, ending: str, words: str) -> None:
         self.ending, self.words = ending, words
-        lines = [line.strip() for line in words.splitlines() if line.strip()]
-        super().__init__(f"{ending}: {lines[-1]}" if lines else ending)
+        super().__init__(": ".join([ending, *(line.strip() for line in words.strip().splitlines()[-1:])]))
 
 
 class Ended(NamedTuple):
@@ -141,7 +137,7 @@ def run_child(
         raise ChildError(f"ended because it had not come to an end after {limit:g} seconds", words)
     if code:
         raise ChildError(f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}", words)
-    return Ended(seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9, words)
+    return Ended(seconds, usage.ru_maxrss * 1024 / 1e9, words)
 
 
 def ask(function: str, order: Any, **environment: str) -> Any:
@@ -151,10 +147,10 @@ def ask(function: str, order: Any, **environment: str) -> Any:
     message is the last line of the traceback), or its process was ended.
     """
     # Found wherever this process was started.
-    paths = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
-    command = [sys.executable, "-m", "utils.child", function, json.dumps(order)]
+    paths = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths)), **environment}
     with tempfile.TemporaryDirectory(prefix="uncover-") as folder:
-        run_child(command, folder, {**os.environ, "PYTHONPATH": paths, **environment})
+        run_child([sys.executable, "-m", "utils.child", function, json.dumps(order)], folder, environment)
         return json.loads(Path(folder, "answer.json").read_text("utf-8"))
 
 

@@ -4,8 +4,6 @@
 disk that is full). 130: stopped by ctrl-C. 141: the reader of standard output went away, as in `... | head`.
 """
 
-from __future__ import annotations
-
 import argparse
 import errno
 import functools

@@ -4,8 +4,6 @@ A tree is nested dictionaries and lists of NumPy arrays and plain values, pickle
 `paddle.load` opens it too, but runs whatever a pickle asks for; `load_tree` allows only what rebuilds an array.
 """
 
-from __future__ import annotations
-
 import codecs
 import csv
 import errno

@@ -3,8 +3,6 @@
 Paddle, which takes seconds and a few hundred megabytes, is imported when something is asked of it and not before.
 """
 
-from __future__ import annotations
-
 import logging
 import math
 import os

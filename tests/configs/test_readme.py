@@ -1,7 +1,5 @@
 """configs/README.md is written by hand; its keys and defaults have to be the schema's."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import MISSING, fields, is_dataclass

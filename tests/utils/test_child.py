@@ -1,7 +1,5 @@
 """Work in other processes: order, errors, an end at once; JSON there and back, and a child's last words."""
 
-from __future__ import annotations
-
 import errno
 import os
 import signal

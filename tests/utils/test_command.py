@@ -1,7 +1,5 @@
 """A command's streams, errors and exit codes, as a shell sees them."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path
@@ -31,11 +29,9 @@ sys.exit(main())
 
 def shell(line: str, what: str, unbuffered: str) -> tuple[int, str, str]:
     line = "set -o pipefail; " + line.replace("RUN", 'timeout -s KILL 60 "$0" -c "$1" "$2"')
-    run = subprocess.run(
-        ["bash", "-c", line, sys.executable, SCRIPT, what],
-        cwd=ROOT, env={"PYTHONUNBUFFERED": unbuffered, "PATH": "/usr/bin:/bin", "PYTHONIOENCODING": "ascii"},
-        capture_output=True, text=True,
-    )  # fmt: skip
+    environment = {"PYTHONUNBUFFERED": unbuffered, "PATH": "/usr/bin:/bin", "PYTHONIOENCODING": "ascii"}
+    run = subprocess.run(["bash", "-c", line, sys.executable, SCRIPT, what], cwd=ROOT, env=environment,
+                         capture_output=True, text=True)  # fmt: skip
     return run.returncode, run.stdout, run.stderr
 
 
@@ -45,6 +41,7 @@ def shell(line: str, what: str, unbuffered: str) -> tuple[int, str, str]:
     [
         ("RUN", "fine", 0, "a last word\n"),
         ("RUN", "refuse", 2, "error: x.yml: bad key\n"),
+        ("RUN", "bug", 1, "KeyError: 'seen'\n"),
         ("RUN", "own", 2, "error: r: is there already\n"),
         ("RUN", "open", 2, "error: /no/such/file: No such file or directory\n"),
         ("RUN", "stop", 130, "stopped\n"),
@@ -56,15 +53,8 @@ def shell(line: str, what: str, unbuffered: str) -> tuple[int, str, str]:
         ("RUN | (exec <&-; sleep 0.5)", "open", 141, ""),
     ],
 )
-def test_a_command_ends_with_a_sentence_and_its_code(
-    line: str, what: str, code: int, words: str, unbuffered: str
-) -> None:
+def test_a_command_ends_with_a_sentence_and_its_code(line, what, code, words, unbuffered):
     found, output, told = shell(line, what, unbuffered)
-    assert (found, told) == (code, words)
+    assert found == code
+    assert told == words or (what == "bug" and told.endswith(words))
     assert output in ("", "begun \\udcff\n", "begun \\udcff\n\n")
-
-
-def test_a_bug_stays_a_traceback() -> None:
-    code, _, told = shell("RUN", "bug", "")
-    assert code == 1
-    assert "KeyError: 'seen'" in told

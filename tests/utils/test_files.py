@@ -1,7 +1,5 @@
 """Files are whole or not there, leftovers can be told from what others write, and nothing in a tree is ever run."""
 
-from __future__ import annotations
-
 import os
 import pickle
 import subprocess
@@ -13,42 +11,27 @@ import numpy as np
 import paddle
 import pytest
 
-from utils.files import (
-    UnsafeFileError,
-    atomic_path,
-    load_tree,
-    printable,
-    remove_leftovers,
-    save_tree,
-    write_bytes,
-    write_text,
-)
+from utils import files
+from utils.files import UnsafeFileError, atomic_path, load_tree, printable, remove_leftovers, save_tree, write_bytes
 
 
-def test_writes_replaces_and_leaves_nothing_else(tmp_path):
-    path = tmp_path / "new" / "folder" / "x.txt"
-    write_text(path, "one\n")
-    write_text(path, "zwei ü\n")
-    assert path.read_bytes() == "zwei ü\n".encode()
-    # A name as long as the file system allows.
-    write_bytes(path.with_name("n" * 251 + ".png"), b"x")
-    assert sorted(os.listdir(path.parent)) == ["n" * 251 + ".png", "x.txt"]
+def half(path: Path) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(b"ne")
+        # Writers choose a format by the suffix, and listings pass over hidden names.
+        assert (temporary.suffix, temporary.name[0], temporary.parent) == (path.suffix, ".", path.parent)
+        raise RuntimeError("stop")
 
 
-def test_an_error_keeps_the_old_file_and_removes_the_half_one(tmp_path):
-    write_bytes(tmp_path / "x.png", b"old")
-
-    def fail_halfway():
-        with atomic_path(tmp_path / "x.png") as temporary:
-            temporary.write_bytes(b"ne")
-            # Writers choose a format by the suffix, and listings pass over hidden names.
-            assert (temporary.suffix, temporary.name[0], temporary.parent) == (".png", ".", tmp_path)
-            raise RuntimeError("stop")
-
+def test_writes_replaces_and_leaves_nothing_else_and_an_error_keeps_the_old_file(tmp_path):
+    path, longest = tmp_path / "new" / "folder" / "x.txt", "n" * 251 + ".png"  # as long as the file system allows
+    files.write_text(path, "one\n")
+    files.write_text(path, "zwei ü\n")
+    write_bytes(path.with_name(longest), b"x")
     with pytest.raises(RuntimeError, match="stop"):
-        fail_halfway()
-    assert (tmp_path / "x.png").read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["x.png"]
+        half(path)
+    assert path.read_bytes() == "zwei ü\n".encode()
+    assert sorted(os.listdir(path.parent)) == [longest, "x.txt"]
 
 
 def test_a_link_stays_and_what_it_leads_to_is_replaced(tmp_path):
@@ -104,11 +87,8 @@ def test_two_threads_that_write_one_file_do_not_meet(tmp_path):
 def test_a_killed_writer_leaves_the_old_file_whole_and_what_it_left_can_be_removed(tmp_path):
     path = tmp_path / "sub" / "x.bin"
     write_bytes(path, b"old")
-    script = (
-        "import os, sys; from utils.files import atomic_path\n"
-        "with atomic_path(sys.argv[1]) as temporary:\n"
-        "    temporary.write_bytes(b'half'); os.kill(os.getpid(), 9)\n"
-    )
+    script = "import os, sys; from utils.files import *\nwith atomic_path(sys.argv[1]) as temporary:\n"
+    script += "    temporary.write_bytes(b'half'); os.kill(os.getpid(), 9)\n"
     assert subprocess.run([sys.executable, "-c", script, str(path)], check=False).returncode == -9
     assert path.read_bytes() == b"old"
     (left,) = (other for other in path.parent.iterdir() if other != path)
@@ -121,50 +101,35 @@ def test_a_killed_writer_leaves_the_old_file_whole_and_what_it_left_can_be_remov
 
 
 def test_only_what_nobody_writes_any_more_is_removed(tmp_path):
-    names = {
-        "own.jpg": False,
-        ".hidden.jpg": False,
-        ".1-abc.tmp.keep": False,  # the first process always runs
-        f".{os.getppid()}-abc.tmp.jpg": False,
-        f".{os.getpid()}-abc.tmp.jpg": True,  # an earlier process of the same number, as in containers
-        f".{2**22 + 1}-abc.tmp.jpg": True,  # above the largest number of a process
-        f".{2**22 + 1}-abc.tmp": True,
-        f".{2**80}-abc.tmp.jpg": True,
-        f".{2**22 + 1}-xyz.tmp.jpg": False,  # not a name of this module's
-    }
-    for name in names:
+    # The first process always runs; the last is no name of this module's.
+    stay = {"own.jpg", ".hidden.jpg", ".1-abc.tmp.keep", f".{os.getppid()}-abc.tmp.jpg", f".{2**22 + 1}-xyz.tmp.jpg"}
+    # An earlier process of the same number, as in containers, and numbers above the largest.
+    go = {f".{os.getpid()}-abc.tmp.jpg", f".{2**22 + 1}-abc.tmp.jpg", f".{2**22 + 1}-abc.tmp", f".{2**80}-abc.tmp.jpg"}
+    for name in stay | go:
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (0, 0))
-    assert {path.name for path in remove_leftovers(tmp_path)} == {name for name, goes in names.items() if goes}
-    assert set(os.listdir(tmp_path)) == {name for name, goes in names.items() if not goes}
+    assert {path.name for path in remove_leftovers(tmp_path)} == go
+    assert set(os.listdir(tmp_path)) == stay
 
 
-@pytest.mark.parametrize(
-    ("name", "shown"),
-    [
-        ("深\u3000页 é 1.jpg", "深\u3000页 é 1.jpg"),
-        ("two\nlines.jpg", "two\\nlines.jpg"),
-        ("red\x1b[31m.jpg", "red\\x1b[31m.jpg"),
-        (os.fsdecode(b"latin-\xff.jpg"), "latin-\\udcff.jpg"),
-    ],
-)
+@pytest.mark.parametrize(("name", "shown"), [
+    ("深\u3000页 é 1.jpg", "深\u3000页 é 1.jpg"), ("two\nlines.jpg", "two\\nlines.jpg"),
+    ("red\x1b[31m.jpg", "red\\x1b[31m.jpg"), (os.fsdecode(b"latin-\xff.jpg"), "latin-\\udcff.jpg")])  # fmt: skip
 def test_every_name_becomes_one_line_that_can_be_encoded(name, shown):
     assert printable(name) == shown
     assert printable(name).encode("utf-8")
 
 
-TREE = {
-    "arrays": [np.float32([[1.5, -0.0]]), np.float16([0.1]), np.arange(6).reshape(2, 3), np.array(2.5, np.float32),
-               np.zeros((0, 3), np.uint8), np.asfortranarray([[0.1, 0.2], [0.3, 0.4]])],
-    "plain": [1, 2.5, "ü", None, True, b"bytes", (1, 2)],
-}  # fmt: skip
+ARRAYS = [np.float32([[1.5, -0.0]]), np.float16([0.1]), np.arange(6).reshape(2, 3), np.array(2.5, np.float32),
+          np.zeros((0, 3), np.uint8), np.asfortranarray([[0.1, 0.2], [0.3, 0.4]])]  # fmt: skip
+TREE = {"arrays": ARRAYS, "plain": [1, 2.5, "ü", None, True, b"bytes", (1, 2)]}
 
 
 def test_a_tree_comes_back_bit_for_bit(tmp_path):
     save_tree(tmp_path / "x.pdckpt", TREE)
     back = load_tree(tmp_path / "x.pdckpt")
     assert back["plain"] == TREE["plain"]
-    facts = [[(array.dtype, array.shape, array.tobytes()) for array in tree["arrays"]] for tree in (TREE, back)]
+    facts = [[(array.dtype, array.shape, array.tobytes()) for array in arrays] for arrays in (ARRAYS, back["arrays"])]
     assert facts[0] == facts[1]
 
 
@@ -201,21 +166,17 @@ def test_code_in_a_file_is_refused_and_not_run(tmp_path):
             load_tree(path)
 
 
-def test_a_torn_file_is_named(tmp_path):
+def test_a_torn_file_is_named_and_what_could_not_be_read_back_is_not_saved(tmp_path):
     save_tree(tmp_path / "x.pdckpt", TREE)
     content = (tmp_path / "x.pdckpt").read_bytes()
     for length in (0, 1, len(content) // 2, len(content) - 1):
         (tmp_path / "torn.pdckpt").write_bytes(content[:length])
         with pytest.raises(ValueError, match=r"torn\.pdckpt.*cut short"):
             load_tree(tmp_path / "torn.pdckpt")
-    with pytest.raises(FileNotFoundError):
-        load_tree(tmp_path / "missing")
-
-
-def test_what_could_not_be_read_back_is_not_saved(tmp_path):
     with pytest.raises(UnsafeFileError, match="asks to load"):
-        save_tree(tmp_path / "x", {"a": 1, "b": [{"c": object()}]})
-    assert not (tmp_path / "x").exists()
+        save_tree(tmp_path / "new", {"a": 1, "b": [{"c": object()}]})
+    with pytest.raises(FileNotFoundError):
+        load_tree(tmp_path / "new")
 
 
 def test_paddle_reads_our_files_and_we_read_paddles(tmp_path):

@@ -1,7 +1,5 @@
 """Threads as the user says, a GPU that is proved by a convolution (stand-ins play one that fails or lies), memory."""
 
-from __future__ import annotations
-
 import os
 import pty
 import re

@@ -4,8 +4,6 @@ Paddle names an optimiser's moments after counters ("conv2d_17.w_0_moment1_0"), 
 Here the key is the parameter's name in its network: "encoders.0.0.conv1.weight".
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """The records of a run: a line of JSON for each, events for a viewer, and curves drawn of them. Without Paddle."""
 
-from __future__ import annotations
-
 import importlib
 import json
 import logging

@@ -3,13 +3,11 @@
 Several trainers are started by `python -m paddle.distributed.launch`, which speaks through the environment.
 """
 
-from __future__ import annotations
-
 import os
 import random
 import signal
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import paddle
@@ -97,7 +95,7 @@ class StopRequest:
 
     signal_number: int | None = None
 
-    def __enter__(self) -> StopRequest:
+    def __enter__(self) -> Self:
         self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 

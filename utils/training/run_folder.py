@@ -4,8 +4,6 @@ It holds config.yml and command.txt, metrics.jsonl, curves.png and events, check
 model_best.pdparams. While a run writes it, it is locked, and other runs are refused.
 """
 
-from __future__ import annotations
-
 import fcntl
 import logging
 import os

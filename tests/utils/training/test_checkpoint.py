@@ -1,7 +1,5 @@
 """What a run needs to go on: files that are whole or noticed, and the average; test_train.py resumes optimisers."""
 
-from __future__ import annotations
-
 import numpy as np
 import paddle
 import pytest

@@ -1,7 +1,5 @@
 """Who trains where, and how it is stopped: the launcher's environment, and signals as flags."""
 
-from __future__ import annotations
-
 import os
 import signal
 

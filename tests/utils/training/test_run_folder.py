@@ -1,7 +1,5 @@
 """What a run's folder decides and keeps: start, best validation, records, curves, events, and who may write."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess
