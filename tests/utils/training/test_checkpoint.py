@@ -4,32 +4,14 @@ import numpy as np
 import paddle
 import pytest
 
-from models.weights import Weights, save_weights
-from utils.training.checkpoint import (
-    CheckpointError,
-    MovingAverage,
-    load_checkpoint,
-    save_checkpoint,
-)
-
-
-def state(iteration: int) -> dict:
-    rng = np.random.default_rng(iteration)
-    return {
-        "iteration": iteration,
-        "params": {"a.weight": rng.normal(size=(3, 4)).astype(np.float32), "count": np.array(7)},
-        "best": {"score": 0.5, "iteration": None},
-        "config": {"train": {"stages": [{"batch": 2}]}},
-    }
+from models.weights import Weights, arrays_of, save_weights
+from utils.training.checkpoint import CheckpointError, MovingAverage, load_checkpoint, save_checkpoint
 
 
 def test_a_whole_file_comes_back_and_damage_is_noticed(tmp_path):
-    path = tmp_path / "x.pdckpt"
-    save_checkpoint(path, state(5))
-    back = load_checkpoint(path)
-    assert {**back, "params": None} == {**state(5), "params": None}
-    for name, array in state(5)["params"].items():
-        assert (back["params"][name].tobytes(), back["params"][name].dtype) == (array.tobytes(), array.dtype)
+    path, state = tmp_path / "x.pdckpt", {"iteration": 5, "params": {}, "config": {"stages": [{"batch": 2}]}}
+    save_checkpoint(path, state)
+    assert load_checkpoint(path) == state
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(CheckpointError, match=r"x\.pdckpt"):
         load_checkpoint(path)
@@ -47,10 +29,6 @@ def test_weights_that_are_not_finite_are_no_start(tmp_path, part, value, words):
     save_checkpoint(tmp_path / "a.pdckpt", {"iteration": 1, "params": {}, "ema": None, part: value})
     with pytest.raises(CheckpointError, match=rf"a\.pdckpt: {words}.*go on from an earlier"):
         load_checkpoint(tmp_path / "a.pdckpt")
-
-
-def arrays_of(net: paddle.nn.Layer) -> dict[str, np.ndarray]:
-    return {name: tensor.numpy() for name, tensor in net.state_dict().items()}
 
 
 def walk(net: paddle.nn.Layer, rng: np.random.Generator) -> None:
