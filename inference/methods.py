@@ -73,6 +73,7 @@ def judge(photo: Photo, outcome: Outcome) -> dict[str, float | int | None]:
     del measures["psnr_outside"]
     inside = math.nan if measures["ms_ssim"] is None else ms_ssim(outcome.image, photo.truth, mask)
     changed = changes(outcome.image, photo.picture)
+    beyond = cv2.distanceTransform(1 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE) > RIM * max(mask.shape)
     return {
         **measures,
         "ms_ssim_inside": None if math.isnan(inside) else inside,
@@ -83,17 +84,9 @@ def judge(photo: Photo, outcome: Outcome) -> dict[str, float | int | None]:
         "found": None if found is None else int(found.sum()),
         "hit": None if found is None else int((found & mask).sum()),
         "changed": int(changed.sum()),
-        "wrong": int((changed & outside_rim(mask)).sum()),
+        "wrong": int((changed & beyond).sum()),
         "seconds": outcome.seconds,
     }
-
-
-def outside_rim(mask: np.ndarray) -> np.ndarray:
-    """uint8 [H, W], 1 = farther from every occluder than the rim, where nothing may change."""
-    if not mask.any():
-        return np.ones_like(mask)
-    distance = cv2.distanceTransform(1 - mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return (distance > RIM * max(mask.shape)).astype(np.uint8)
 
 
 def biharmonic(picture: np.ndarray, mask: np.ndarray) -> np.ndarray:

@@ -80,25 +80,21 @@ class Backend:
 
 
 class Proof(NamedTuple):
-    """What the eager network made of a random tile: the question that every other engine is asked before it is used.
-
-    `samples`, float32 [channels, rows, columns], are the output at evenly spaced pixels, the corners among them.
-    """
+    """What the eager network made of a random tile: the question that every other engine is asked before it is used."""
 
     height: int
     width: int
     inputs: int  # channels of the tile
-    samples: np.ndarray
+    samples: np.ndarray  # float32 [channels, rows, columns], of the output
 
     @classmethod
-    def of(cls, reference: Backend, height: int, width: int, inputs: int = 3, whole: bool = False) -> Proof:
-        """Asks `reference`, and keeps the `whole` answer, or at most `_KEPT` rows and columns of it."""
-        output = reference(random_tile(height, width, inputs))
-        return cls(height, width, inputs, output[0] if whole else _samples(output, *map(min, (height, width), _KEPT)))
+    def of(cls, reference: Backend, height: int, width: int, inputs: int = 3) -> Proof:
+        """Asks `reference`."""
+        return cls(height, width, inputs, _samples(reference(random_tile(height, width, inputs))))
 
     def difference(self, engine: Callable[[np.ndarray], np.ndarray]) -> float:
         """The largest difference, in units of white or of the largest expected value; infinite for another shape."""
-        found = _samples(engine(random_tile(*self[:3])), *self.samples.shape[1:])
+        found = _samples(engine(random_tile(*self[:3])))
         if found.shape != self.samples.shape or not np.isfinite(found - self.samples).all():
             return float("inf")
         return float(np.abs(found - self.samples).max()) / max(1.0, float(np.abs(self.samples).max()))
@@ -118,9 +114,10 @@ def random_tile(height: int, width: int, channels: int = 3) -> np.ndarray:
     return np.random.default_rng(height * 65537 + width).random((1, channels, height, width), dtype=np.float32)
 
 
-def _samples(output: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    places = (np.linspace(0, side - 1, count).round().astype(int)
-              for side, count in zip(output.shape[2:], (rows, columns), strict=True))  # fmt: skip
+def _samples(output: np.ndarray) -> np.ndarray:
+    """`_KEPT` rows and columns of it, or all where it has fewer, evenly spaced, the corners among them."""
+    places = (np.unique(np.linspace(0, side - 1, kept).round().astype(int))
+              for side, kept in zip(output.shape[2:], _KEPT, strict=True))  # fmt: skip
     return np.ascontiguousarray(output[0][(slice(None), *np.ix_(*places))], np.float32)
 
 

@@ -39,41 +39,32 @@ def drawn(top: int, tone: int, left: int = 0, height: int = 2) -> np.ndarray:
     ],
 )
 def test_rules_that_come_back_and_false_ink(result, back, false):
-    assert count_ink(result, CLEAN, MASK, RULES) == {
-        "rules": HIDDEN, "rules_back": back, "blank": FREE, "false_ink": false
-    }  # fmt: skip
+    counts = {"rules": HIDDEN, "rules_back": back, "blank": FREE, "false_ink": false}
+    assert count_ink(result, CLEAN, MASK, RULES) == counts
+    assert not any(count_ink(result, CLEAN, 0 * MASK, RULES).values())
+    assert count_ink(result, CLEAN, MASK, 0 * RULES) == {**counts, "rules": 0, "rules_back": 0}
 
 
-def test_without_what_is_hidden_nothing_is_counted():
-    assert not any(count_ink(CLEAN, CLEAN, 0 * MASK, RULES).values())
-    assert count_ink(CLEAN, CLEAN, MASK, 0 * RULES)["rules"] == 0
-
-
-def sloping(step: int = 0) -> np.ndarray:
-    """A page that becomes two levels lighter every five columns, and a fill that is `step` levels lighter."""
-    page = np.zeros((400, 480, 3), np.uint8) + np.uint8(np.arange(480) // 5 * 0.4 + 50)[:, None]
-    page[150:230, 180:280] += np.uint8(step)
-    return page
+COVERED = np.zeros((400, 480), np.uint8)
+COVERED[150:230, 180:280] = 255
 
 
 @pytest.mark.parametrize("step", [0, 6, 30])
 def test_a_seam_is_the_step_that_the_page_does_not_have_itself(step):
-    mask = np.zeros((400, 480), np.uint8)
-    mask[150:230, 180:280] = 255
-    result = sloping(step)
-    assert seam_step(result, mask) == pytest.approx(step, abs=0.5)
+    """On a page that becomes two levels lighter every five columns, and a fill that is `step` levels lighter."""
+    page = np.zeros((400, 480, 3), np.uint8) + np.uint8(np.arange(480) // 5 * 0.4 + 50)[:, None]
+    page[COVERED > 0] += np.uint8(step)
+    assert seam_step(page, COVERED) == pytest.approx(step, abs=0.5)
     # Print does not count, on the fill or beside it.
-    result[100:300:8, 100:350] = 0
-    assert seam_step(result, mask) == pytest.approx(step, abs=0.5)
+    page[100:300:8, 100:350] = 0
+    assert seam_step(page, COVERED) == pytest.approx(step, abs=0.5)
 
 
 def test_a_page_with_steps_of_its_own_excuses_one():
-    mask = np.zeros((400, 480), np.uint8)
-    mask[150:230, 180:280] = 1
     # A frame that lies where the mask, grown by its width of 80 pixels, ends.
     page = np.full((400, 480, 3), 200, np.uint8)
     page[70:310, 100:360] = 180
-    assert seam_step(page, mask) < -10
+    assert seam_step(page, COVERED) < -10
 
 
 def test_a_seam_needs_a_border_with_page_on_both_sides():

@@ -6,7 +6,6 @@ import json
 import math
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +29,9 @@ def test_values_of_the_libraries(name):
 def test_psnr_on_views_and_inside_a_mask():
     picture = as_bytes(noise((60, 80, 3), 1))
     clean, result = picture[::2, ::-1], picture[1::2, ::-1]
-    squared = (result.astype(float) - clean) ** 2
-    assert psnr(result, clean) == pytest.approx(10 * math.log10(255**2 / squared.mean()), abs=1e-9)
-    mask = noise((30, 80), 2) > 0.7
-    inside = 10 * math.log10(255**2 / squared[mask].mean())
-    for kind in (mask, mask.astype(np.uint8), mask.astype(np.uint8) * 255):
-        assert psnr(result, clean, kind) == pytest.approx(inside, abs=1e-9)
+    squared, mask = (result.astype(float) - clean) ** 2, noise((30, 80), 2) > 0.7
+    for kind, errors in ((None, squared), (mask, squared[mask]), (np.uint8(mask) * 255, squared[mask])):
+        assert psnr(result, clean, kind) == pytest.approx(10 * math.log10(255**2 / errors.mean()), abs=1e-9)
     # uint8 does not wrap around.
     black, white = np.zeros((4, 5, 3), np.uint8), np.full((4, 5, 3), 255, np.uint8)
     assert psnr(white, black) == psnr(black, white) == pytest.approx(0)
@@ -103,13 +99,10 @@ def test_a_contest_photo_takes_seconds_and_little_memory():
 import resource, numpy as np
 from metrics import evaluate
 clean = np.random.default_rng(0).integers(0, 256, (2811, 3770, 3), dtype=np.uint8)
-result, mask = clean // 2, np.ones((2811, 3770), np.uint8)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-assert evaluate(result, clean, mask)['score'] > 0.3
+assert evaluate(clean // 2, clean, clean[..., 0])['score'] > 0.3
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
-    start = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=120)
     # 1.5 s and about 0.3 GB on two idle cores; the bounds leave room for a busy machine.
-    assert time.perf_counter() - start < 40
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
     assert int(done.stdout) < 600
