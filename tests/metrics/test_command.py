@@ -53,7 +53,9 @@ def measure(root: Path, truth: str, *more: str) -> tuple[int, dict[str, dict[str
 
 
 def test_what_is_wrong_is_named_and_sets_the_exit_code(tmp_path, capsys):
-    for name in ("good", "missing", "size", "cut", "maskless", "mask size"):
+    told = {"missing": "no result: expected missing.png", "size": "size.png is 199 x 170, ", "cut": "cut.png",
+            "maskless": "no mask: expected maskless.png", "mask size": "200 x 169"}  # fmt: skip
+    for name in ("good", *told):
         save(tmp_path / "gt" / f"{name}.png", CLEAN)
         save(tmp_path / "results" / f"{name}.png", restored(3))
         save(tmp_path / "masks" / f"{name}.png", MASK)
@@ -61,17 +63,16 @@ def test_what_is_wrong_is_named_and_sets_the_exit_code(tmp_path, capsys):
     (tmp_path / "masks" / "maskless.png").unlink()
     save(tmp_path / "results" / "size.png", CLEAN[:, :-1])
     save(tmp_path / "masks" / "mask size.png", MASK[:-1])
-    content = (tmp_path / "results" / "cut.png").read_bytes()
-    (tmp_path / "results" / "cut.png").write_bytes(content[: len(content) // 2])
+    cut = tmp_path / "results" / "cut.png"
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     code, rows = measure(tmp_path, "gt", "--masks", str(tmp_path / "masks"))
     assert code == 1
-    for name, told in {"missing": "no result: expected missing.png", "size": "size.png is 199 x 170", "cut": "cut.png",
-                       "maskless": "no mask: expected maskless.png", "mask size": "200 x 169"}.items():
-        assert told in rows[f"{name}.png"]["problem"]
+    for name, words in told.items():
+        assert words in rows[f"{name}.png"]["problem"]
+        assert rows[f"{name}.png"]["psnr"] == ""
     assert "gt/size.png is 200 x 170" in rows["size.png"]["problem"]
     assert not rows["good.png"]["problem"]
     assert rows["mean"]["psnr"] == rows["good.png"]["psnr"]
-    assert rows["size.png"]["psnr"] == ""
     printed = capsys.readouterr()
     assert "missing.png" in printed.out
     assert "not measured: 5 of 6" in printed.err
@@ -91,27 +92,28 @@ def test_another_suffix_will_do_but_not_two(tmp_path):
 
 
 def test_results_without_a_truth_are_told_and_what_lies_beside_a_result_is_none(tmp_path, capsys):
-    for name in ("a.png", "a.png.mask.png", "a.png.compare.jpg"):
-        save(tmp_path / "results" / name, CLEAN)
     save(tmp_path / "gt" / "a.png", CLEAN)
-    assert main([str(tmp_path / "results"), str(tmp_path / "gt")]) == 0
-    assert "left out" not in capsys.readouterr().err
-    for name in ("b.png", "b.png.mask.png", "sub/c.jpg"):
-        save(tmp_path / "results" / name, CLEAN)
-    assert main([str(tmp_path / "results"), str(tmp_path / "gt")]) == 0
-    assert "left out: 2 pictures without a truth" in capsys.readouterr().err
+    for names, told in ((("a.png", "a.png.mask.png", "a.png.compare.jpg"), ""),
+                        (("b.png", "b.png.mask.png", "sub/c.jpg"), "left out: 2 pictures without a truth")):
+        for name in names:
+            save(tmp_path / "results" / name, CLEAN)
+        assert main([str(tmp_path / "results"), str(tmp_path / "gt")]) == 0
+        printed = capsys.readouterr().err
+        assert told in printed
+        assert ("left out" in printed) == bool(told)
 
 
 @pytest.mark.parametrize("depth", ["train_data_1/hand/", "hand/", ""])
 def test_a_contest_folder_gives_truth_and_masks_to_every_occlusion(tmp_path, depth):
-    contest(tmp_path / "contest", "train_data_1", ["hand/page_0_000", "hand/page_0_001"])
-    for number, offset in ((0, 2), (1, 8)):
-        save(tmp_path / "results" / f"{depth}page_0_00{number}.png", restored(offset))
+    offsets = {"page_0_000": 2, "page_0_001": 8}
+    contest(tmp_path / "contest", "train_data_1", [f"hand/{name}" for name in offsets])
+    for name, offset in offsets.items():
+        save(tmp_path / "results" / f"{depth}{name}.png", restored(offset))
     for source in ("contest", "contest/train_data_1", "contest/train_data_1/annotation.txt"):
         code, rows = measure(tmp_path, source)
         assert (code, len(rows)) == (0, 3)
-        for number, offset in ((0, 2), (1, 8)):
-            measured = rows[f"train_data_1/hand/page_0_00{number}.jpg"]
+        for name, offset in offsets.items():
+            measured = rows[f"train_data_1/hand/{name}.jpg"]
             expected = evaluate(restored(offset), CLEAN, MASK)
             assert float(measured["psnr_inside"]) == pytest.approx(expected["psnr_inside"])
             assert measured["psnr_outside"] == "inf"
