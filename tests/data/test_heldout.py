@@ -1,7 +1,5 @@
 """Held-out sets: recipes and checksums make one set of bytes, and whatever differs is named."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 from pathlib import Path
@@ -20,102 +18,100 @@ sets:
 
 
 @pytest.fixture(scope="module")
-def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
-    """Material, records, and the sets that were recorded."""
+def recorded(tmp_path_factory):
+    """A folder with material, records, and the sets that were recorded."""
     root = tmp_path_factory.mktemp("heldout")
-    material, records, sets = root / "material", root / "records", root / "sets"
+    material, records = root / "material", root / "records"
     write_sources(material, pages=4, occluders=2)
     files = [path.relative_to(material).as_posix() for path in material.rglob("*") if path.is_file()]
     rows = [f"{name},{'train' if 'page 0' in name else 'heldout'}" for name in files if "_mask" not in name]
     (material / "split.csv").write_text("\n".join(["file,split", *rows, ""]))
     records.mkdir()
     (records / "recipes.yml").write_text(RECIPES)
-    assert main([str(material), str(sets), "--records", str(records), "--record", "--workers", "1"]) == 0
-    return material, records, sets
+    assert main([str(material), str(root / "sets"), "--records", str(records), "--record", "--workers", "1"]) == 0
+    return root
 
 
-def _arguments(recorded: tuple[Path, ...], sets: Path, *more: str, material: Path | None = None) -> list[str]:
-    return [str(material or recorded[0]), str(sets), "--records", str(recorded[1]), "--workers", "1", *more]
+@pytest.fixture
+def run(recorded):
+    """A function that makes and compares sets, by the records, of the material that was recorded or another."""
+
+    def heldout(sets, *more, material=recorded / "material"):
+        return main([str(material), str(sets), "--records", str(recorded / "records"), "--workers", "1", *more])
+
+    return heldout
 
 
-def test_whoever_has_the_material_makes_the_same_bytes(recorded, tmp_path, capsys):
+def test_whoever_has_the_material_makes_the_same_bytes_and_the_first_file_that_differs_is_named(
+    recorded, run, tmp_path, capsys
+):
     # Somewhere else, with another number of processes.
-    material = tmp_path / "elsewhere" / "material"
-    shutil.copytree(recorded[0], material)
-    arguments = _arguments(recorded, tmp_path / "sets", "--workers", "2", material=material)
-    assert main(arguments) == 0
+    sets, material = tmp_path / "sets", tmp_path / "elsewhere" / "material"
+    shutil.copytree(recorded / "material", material)
+    assert run(sets, "--workers", "2", material=material) == 0
     assert "contest: 8 files, all as recorded" in capsys.readouterr().out
     # What is there is compared and not made again.
-    before = (tmp_path / "sets" / "clean" / "manifest.json").stat().st_mtime_ns
-    assert main(arguments) == 0
-    assert (tmp_path / "sets" / "clean" / "manifest.json").stat().st_mtime_ns == before
-
-
-def test_the_first_file_that_differs_is_named(recorded, tmp_path, capsys):
-    sets = tmp_path / "sets"
-    shutil.copytree(recorded[2], sets)
+    before = (sets / "clean" / "manifest.json").stat().st_mtime_ns
     first, second = sorted((sets / "clean").rglob("gt/*.jpg"))[:2]
     for path in (first, second):
         path.write_bytes(path.read_bytes()[:-1] + b"!")
-    assert main(_arguments(recorded, sets)) == 1
+    assert run(sets) == 1
     printed = capsys.readouterr()
     assert f"clean: {first}: differs from the record" in printed.err
     assert str(second) not in printed.err
     assert "contest: 8 files, all as recorded" in printed.out
-    assert main(_arguments(recorded, sets, "--only", "contest")) == 0
+    assert run(sets, "--only", "contest") == 0
     first.unlink()
-    assert main(_arguments(recorded, sets)) == 1
+    assert run(sets) == 1
     assert f"{first}: is missing" in capsys.readouterr().err
+    assert (sets / "clean" / "manifest.json").stat().st_mtime_ns == before
     shutil.rmtree(sets / "clean")
-    assert main(_arguments(recorded, sets)) == 0
+    assert run(sets) == 0
     (sets / "clean" / "train_data_1" / "notes.txt").write_text("")
-    assert main(_arguments(recorded, sets)) == 1
+    assert run(sets) == 1
     assert "notes.txt: is not in the record" in capsys.readouterr().err
 
 
-def test_other_sources_are_refused_before_anything_is_made(recorded, tmp_path, capsys):
+def test_other_sources_are_refused_before_anything_is_made(recorded, run, tmp_path, capsys):
     material = tmp_path / "material"
-    shutil.copytree(recorded[0], material)
-    page = material / "pages" / "page 2.jpg"
-    original = page.read_bytes()
-    for content, message in ((original + b"!", "page 2.jpg: differs"), (None, "page 2.jpg: is missing")):
-        page.write_bytes(content) if content else page.unlink()
-        arguments = _arguments(recorded, tmp_path / "sets", material=material)
-        assert main(arguments) == 1
-        assert message in capsys.readouterr().err
-        assert not (tmp_path / "sets").exists()
-    page.write_bytes(original)
+    shutil.copytree(recorded / "material", material)
+    page, split = material / "pages" / "page 2.jpg", material / "split.csv"
+    original, more = page.read_bytes(), page.with_name("one more.jpg")
     # One more held-out source would change which ones are chosen.
-    shutil.copy(page, material / "pages" / "one more.jpg")
-    (material / "split.csv").write_text((material / "split.csv").read_text() + "pages/one more.jpg,heldout\n")
-    assert main(arguments) == 1
-    assert "one more.jpg: is not in the record" in capsys.readouterr().err
-    assert main(_arguments(recorded, tmp_path / "sets", material=tmp_path / "nothing")) == 2
+    for path, content, told in ((page, original + b"!", "page 2.jpg: differs"), (page, None, "page 2.jpg: is missing"),
+                                (more, original, "one more.jpg: is not in the record")):
+        page.write_bytes(original)
+        path.write_bytes(content) if content else path.unlink()
+        split.write_text(split.read_text() + "pages/one more.jpg,heldout\n" * (path == more))
+        assert run(tmp_path / "sets", material=material) == 1
+        assert told in capsys.readouterr().err
+        assert not (tmp_path / "sets").exists()
+    assert run(tmp_path / "sets", material=tmp_path / "nothing") == 2
 
 
-def test_the_records_are_what_sha256sum_reads(recorded: tuple[Path, Path, Path]) -> None:
-    sums = read_sums(recorded[1] / "sources.sha256")
+def test_the_records_are_what_sha256sum_reads(recorded):
+    sums = read_sums(recorded / "records" / "sources.sha256")
     # Three held-out pages, two hands with masks, two heads, and the split; nothing of what is for training.
     assert len(sums) == 10
     assert "pages/page 0.jpg" not in sums
-    for name, root in (("sources", recorded[0]), ("contest", recorded[2] / "contest")):
-        command = ["sha256sum", "--check", "--strict", "--quiet", str(recorded[1] / f"{name}.sha256")]
+    for name, root in (("sources", recorded / "material"), ("contest", recorded / "sets" / "contest")):
+        command = ["sha256sum", "--check", "--strict", "--quiet", str(recorded / "records" / f"{name}.sha256")]
         assert subprocess.run(command, cwd=root, check=False).returncode == 0
 
 
-def test_bad_recipes_and_names_are_refused(tmp_path: Path, recorded: tuple[Path, Path, Path]) -> None:
+def test_bad_recipes_and_names_are_refused(recorded, run, tmp_path):
     (tmp_path / "recipes.yml").write_text("common: {}\nsets: {a: {pages: [], occluders: [], grups: 2}}")
     with pytest.raises(ValueError, match=r"a: .*grups"):
-        read_recipes(recorded[0], tmp_path)
+        read_recipes(recorded, tmp_path)
     with pytest.raises(SystemExit):
-        main(_arguments(recorded, tmp_path / "sets", "--only", "kontest"))
+        run(tmp_path / "sets", "--only", "kontest")
 
 
-def test_our_own_records_are_whole() -> None:
+def test_our_own_records_are_whole():
     """Four sets as the figures in the README need them, with checksums of each, and no path of a machine."""
     sets, sources = read_recipes(Path("material")), read_sums(RECORDS / "sources.sha256")
-    assert [(name, one.seed) for name, one in sets.items()] == [
-        ("contest", 1), ("natural", 2), ("clean", 3), ("printed-people", 4)]  # fmt: skip
+    seeds = {"contest": 1, "natural": 2, "clean": 3, "printed-people": 4}
+    assert {name: one.seed for name, one in sets.items()} == seeds
     assert "split.csv" in sources
     assert not any(name.startswith(("/", "..")) for name in sources)
     for name, options in sets.items():

@@ -1,14 +1,9 @@
 """Small cut-outs and pages that the tests of the synthesis share."""
 
-from __future__ import annotations
-
-import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from data.synthesis.occluders import Occluder
 from tests.golden.pictures import hand, head, save
 
 SLEEVE = (0, 255, 0)
@@ -18,34 +13,22 @@ def hand_rgba(height: int = 300, width: int = 220, sleeve: int = 0) -> np.ndarra
     """Three fingers and a palm on white, fingertips up; the lowest `sleeve` rows are pure green."""
     rgba = hand(height, width)
     rgba[rgba[..., 3] == 0, :3] = 255
-    if sleeve:
-        rgba[-sleeve:, width // 12 : width - width // 12, :3] = SLEEVE
+    rgba[height - sleeve :, width // 12 : width - width // 12, :3] = SLEEVE
     rows, columns = np.nonzero(rgba[..., 3])
     return rgba[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].copy()
 
 
-def one_of(*occluders: Occluder) -> Callable[[np.random.Generator, str], Occluder]:
-    """Chooses one of these, of the kind that is asked for where there is one."""
-
-    def choose(rng: np.random.Generator, kind: str) -> Occluder:
-        fitting = [item for item in occluders if item.kind == kind] or occluders
-        return fitting[int(rng.integers(len(fitting)))]
-
-    return choose
-
-
 def page_rgb(height: int = 400, width: int = 300, seed: int = 0) -> np.ndarray:
     """Grey-white paper with dark lines of "text"."""
-    rng = np.random.default_rng(seed)
-    page = np.full((height, width, 3), 225, np.uint8)
+    rng, page = np.random.default_rng(seed), np.full((height, width, 3), 225, np.uint8)
     for top in range(20, height - 20, 14):
         page[top : top + 5, 20 : int(rng.integers(width // 2, width - 20))] = 60
     return np.clip(page + rng.normal(0, 2, page.shape), 0, 255).astype(np.uint8)
 
 
-def save_with_mask(path: Path, rgba: np.ndarray) -> Path:
+def save_with_mask(path: Path, rgba: np.ndarray) -> None:
     save(path.with_name(f"{path.stem}_mask.png"), rgba[..., 3])
-    return save(path, rgba[..., :3])
+    save(path, rgba[..., :3])
 
 
 def write_sources(root: Path, pages: int = 6, occluders: int = 6) -> tuple[Path, Path]:
@@ -58,9 +41,3 @@ def write_sources(root: Path, pages: int = 6, occluders: int = 6) -> tuple[Path,
         save_with_mask(root / "cutouts" / "hands" / f"h{index}.png", framed[::-1])
         save(root / "cutouts" / "heads" / f"p{index}.png", head(260 - index, 220))
     return root / "pages", root / "cutouts"
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """The checksum of every file below a folder, by its name relative to it."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

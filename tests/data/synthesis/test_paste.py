@@ -1,82 +1,74 @@
-"""Where occluders come in, what they touch, and what they leave alone."""
-
-from __future__ import annotations
+"""Drawn pages, photographs and desks; where occluders come in, what they touch, and what they leave alone."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from data.masks import blobs
 from data.synthesis.occluders import Occluder
+from data.synthesis.pages import KINDS, draw_sheet
 from data.synthesis.paste import STYLES, PasteStyle, lay, paste
 from data.synthesis.placement import Place, place
-from tests.data.synthesis.cutouts import SLEEVE, hand_rgba, one_of, page_rgb
+from data.synthesis.scenes import lay_on_desk, photograph
+from tests.data.synthesis.cutouts import SLEEVE, hand_rgba, page_rgb
 from tests.golden.pictures import head
 
 CONTEST, NATURAL = (replace(STYLES[name], jpeg_probability=0.0) for name in ("contest", "natural"))
 PLAIN = PasteStyle(hand=CONTEST.hand, head=CONTEST.head)
 HAND, HEAD = Occluder(hand_rgba(), "hand", "a hand"), Occluder(head(260, 220), "head", "a head")
-BOTH = one_of(HAND, HEAD)
+PAGE = page_rgb(500, 380)
 STYLE = pytest.mark.parametrize("style", [CONTEST, NATURAL], ids=["contest", "natural"])
 
 
-def _laid(
-    where: Place, style: PasteStyle = PLAIN, item: Occluder = HAND, page: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """A page, blue where none is given, with an occluder on it, and its mask."""
-    image = np.full((1200, 900, 3), (0, 0, 255), np.uint8) if page is None else page.copy()
-    mask = np.zeros(image.shape[:2], np.uint8)
+def either(rng, kind):
+    return HAND if kind == "hand" else HEAD
+
+
+def pasted(seeds, style, page=PAGE, choose=either, **options):
+    return [paste(page, choose, np.random.default_rng(seed), style, **options) for seed in range(seeds)]
+
+
+def laid(where, style=PLAIN, item=HAND):
+    """A blue page with an occluder on it, and its mask."""
+    image, mask = np.full((1200, 900, 3), (0, 0, 255), np.uint8), np.zeros((1200, 900), np.uint8)
     lay(image, mask, item, where, style, 1.0, np.random.default_rng(1))
     return image, mask
 
 
 @STYLE
 @pytest.mark.parametrize("placement", ["page", "patch"])
-def test_nothing_changes_outside_the_mask(style: PasteStyle, placement: str) -> None:
-    page = page_rgb(400, 300)
-    before = page.copy()
-    for seed in range(25):
-        image, mask = paste(page, BOTH, np.random.default_rng(seed), style, placement)
-        assert (image.dtype, mask.dtype, image.shape) == (np.uint8, np.uint8, page.shape)
+def test_nothing_changes_outside_the_mask(style, placement):
+    before = PAGE.copy()
+    for image, mask in pasted(25, style, placement=placement):
+        assert (image.dtype, mask.dtype, image.shape) == (np.uint8, np.uint8, PAGE.shape)
         assert set(np.unique(mask)) == {0, 1}
-        np.testing.assert_array_equal(image[mask == 0], page[mask == 0])
-        assert np.count_nonzero(np.any(image != page, 2)) > 0.9 * np.count_nonzero(mask)
-    np.testing.assert_array_equal(page, before)
+        np.testing.assert_array_equal(image[mask == 0], PAGE[mask == 0])
+        assert np.count_nonzero(np.any(image != PAGE, 2)) > 0.9 * np.count_nonzero(mask)
+        # A whole page's occluders come from outside the frame.
+        for left, top, width, height, _ in blobs(mask, minimum_area=4) if placement == "page" else ():
+            assert left == 0 or top == 0 or left + width == 380 or top + height == 500
+    np.testing.assert_array_equal(PAGE, before)
     # The same state of the generator gives the same picture.
-    again = paste(page, BOTH, np.random.default_rng(24), style, placement)
-    np.testing.assert_array_equal(image, again[0])
-    np.testing.assert_array_equal(mask, again[1])
+    np.testing.assert_array_equal(image, pasted(25, style, placement=placement)[-1][0])
 
 
 @STYLE
-def test_every_blob_comes_from_outside_the_frame(style: PasteStyle) -> None:
-    page = page_rgb(500, 380)
-    for seed in range(30):
-        _, mask = paste(page, BOTH, np.random.default_rng(seed), style)
-        for left, top, width, height, _ in blobs(mask, minimum_area=4):
-            touches = left == 0 or top == 0 or left + width == 380 or top + height == 500
-            assert touches, f"seed {seed}: a blob floats at {(left, top, width, height)}"
-
-
-@STYLE
-def test_the_wrist_stays_outside(style: PasteStyle) -> None:
-    page = page_rgb(500, 380)
+def test_the_wrist_stays_outside(style):
     hand = Occluder(hand_rgba(sleeve=12), "hand", "a hand in a sleeve")
     style = replace(style, blur_probability=0.0, colour_difference=0.0, light_difference=0.0)
-    for seed in range(40):
-        image, _ = paste(page, one_of(hand), np.random.default_rng(seed), style, kind="hand")
-        green = (image[..., 1].astype(int) - image[..., 0] > 120) & (image[..., 1] > 200)
-        assert not green.any(), f"seed {seed}: the cut of the wrist is in the picture"
+    for image, _ in pasted(40, style, choose=lambda rng, kind: hand, kind="hand"):
+        assert not ((image[..., 1].astype(int) - image[..., 0] > 120) & (image[..., 1] > 200)).any()
     # The colour can be seen where nothing forbids it.
-    shown, _ = _laid(Place(np.array([[0.5, 0, 60], [0, 0.5, 60]]), 0.5), item=hand)
+    shown, _ = laid(Place(np.array([[0.5, 0, 60], [0, 0.5, 60]]), 0.5), item=hand)
     assert np.all(shown == SLEEVE, 2).any()
 
 
 @pytest.mark.parametrize("kind", ["hand", "head"])
-def test_contest_areas_borders_and_sizes_are_those_of_the_contest(kind: str) -> None:
+def test_contest_areas_borders_and_sizes_are_those_of_the_contest(kind):
     page, style = np.full((942, 702, 3), 220, np.uint8), replace(CONTEST, sliver_probability=0.0)
-    masks = [paste(page, BOTH, np.random.default_rng(seed), style, kind=kind)[1] for seed in range(30)]
+    masks = [mask for _, mask in pasted(30, style, page, kind=kind)]
     areas = [mask.mean() for mask in masks]
     assert 0.008 < min(areas) < max(areas) < 0.045
     assert 0.015 < np.mean(areas) < 0.035
@@ -88,35 +80,82 @@ def test_contest_areas_borders_and_sizes_are_those_of_the_contest(kind: str) -> 
         assert sum(border in (1, 3) for border in borders) > 0.6 * len(borders)
 
 
-def test_hard_edges_are_binary_and_soft_ones_feathered_inwards() -> None:
+def test_hard_edges_are_binary_and_soft_ones_feathered_inwards():
     where, rgba = place(HAND, (1200, 900), PLAIN.hand, np.random.default_rng(1)), HAND.rgba.copy()
     rgba[..., :3] = (200, 0, 0)
     red = HAND._replace(rgba=rgba)
-    hard, mask = _laid(where, item=red)
-    soft, _ = _laid(where, replace(PLAIN, soft_edge_probability=1.0), red)
+    (hard, mask), (soft, _) = (laid(where, replace(PLAIN, soft_edge_probability=share), red) for share in (0, 1))
     assert set(hard[..., 0].flat) == {0, 200}
     assert np.count_nonzero((soft[..., 0] > 10) & (soft[..., 0] < 190)) > 200
     # None of the cut-out's own background shines through.
     assert soft[mask == 0, 0].max() < 60
 
 
-def test_ends_of_hair_do_not_float_beside_the_head() -> None:
+def test_ends_of_hair_do_not_float_beside_the_head():
     rgba = HEAD.rgba.copy()
-    rgba[60:66, 5:11] = (60, 40, 30, 255)
     # A hair thinner than the feathering joins them.
-    rgba[63, 5:60] = (60, 40, 30, 255)
-    style = replace(PLAIN, soft_edge_probability=1.0)
-    for seed in range(10):
-        _, mask = paste(page_rgb(800, 600), one_of(Occluder(rgba, "head", "x")), np.random.default_rng(seed), style)
+    rgba[60:66, 5:11] = rgba[63, 5:60] = (60, 40, 30, 255)
+    style, hairy = replace(PLAIN, soft_edge_probability=1.0), Occluder(rgba, "head", "x")
+    for _, mask in pasted(10, style, page_rgb(800, 600), lambda rng, kind: hairy):
         assert len(blobs(mask)) == 1
 
 
 @pytest.mark.parametrize("size", [(8, 8), (33, 200), (200, 33)])
 @pytest.mark.parametrize("placement", ["page", "patch"])
-def test_it_copes_with_tiny_pictures_and_thin_cut_outs(size: tuple[int, int], placement: str) -> None:
+def test_it_copes_with_tiny_pictures_and_thin_cut_outs(size, placement):
     sliver = Occluder(np.full((40, 2, 4), 255, np.uint8), "hand", "thin")
     dot = Occluder(np.full((1, 1, 4), 255, np.uint8), "head", "dot")
     for item in (sliver, dot, HAND, HEAD):
         page = np.full((*size, 3), 200, np.uint8)
-        image, mask = paste(page, one_of(item), np.random.default_rng(1), STYLES["natural"], placement)
+        image, mask = paste(page, lambda rng, kind: item, np.random.default_rng(1), STYLES["natural"], placement)  # noqa: B023
         assert (image.shape, mask.shape) == ((*size, 3), size)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_page_is_white_paper_with_print_and_the_same_for_the_same_seed(kind):
+    page, again, other = (np.array(draw_sheet(np.random.default_rng(seed), 300, 400, kind).image) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(page, again)
+    assert np.any(page != other)
+    assert (page.dtype, page.shape, np.median(page)) == (np.uint8, (400, 300, 3), 255)
+    printed = (page < 128).any(2)
+    assert 0.01 < printed.mean() < 0.3
+    # Print reaches from the head to the foot, and leaves the margins alone.
+    rows = np.flatnonzero(printed.any(1))
+    assert (rows[0] < 60, rows[-1] > 300, printed[:, :10].any()) == (True, True, False)
+
+
+@pytest.mark.parametrize("size", [(40, 64), (700, 90), (1100, 800)])
+def test_any_size_and_any_seed_can_be_drawn(size):
+    assert len({draw_sheet(np.random.default_rng(seed), *size).image.tobytes() for seed in range(6)}) == 6
+
+
+def test_the_desk_shows_round_one_to_four_sides_and_the_page_stays_inside():
+    counts, green = set(), np.full((320, 240, 3), (10, 250, 20), np.uint8)
+    for seed in range(60):
+        paper = (lay_on_desk(green, np.random.default_rng(seed)) == green).all(2)
+        # The last three pixels at each border, and the middle third of them.
+        strips = [paper[:, :3].T, paper[:3], paper[:, -3:].T, paper[-3:]]
+        desk = [not strip[:, strip.shape[1] // 3 : -(strip.shape[1] // 3)].any() for strip in strips]
+        counts.add(sum(desk))
+        assert 0.6 < paper.mean() < 0.995
+        assert paper[80:-80, 60:-60].all()
+        # Whatever side shows desk shows all of it: the page does not run out of the picture there.
+        assert all(strip.mean() < 0.25 for strip, shown in zip(strips, desk, strict=True) if shown)
+        # One sheet, in one piece.
+        assert ndimage.label(paper)[1] == 1
+    assert counts == {1, 2, 3, 4}
+
+
+def test_a_photo_of_a_page_has_its_size_and_the_light_of_a_photo():
+    white, rng = np.full((400, 300, 3), 255, np.uint8), np.random.default_rng(0)
+    white[100:120, 50:250] = 0
+    photo = photograph(white, rng, 512)
+    assert photo.shape == (512, 384, 3)
+    assert 190 < np.median(photo) < 250
+    assert photo[140:145, 120:200].max() < 80
+    assert np.ptp(photo[300:].mean(2)) > 5
+    # What is a photo already keeps its tone.
+    assert abs(float(np.median(photograph(page_rgb(), rng, 400))) - np.median(page_rgb())) < 8
+    # Strips are cut to a photo's proportions.
+    assert photograph(white[:, :60], rng, 600).shape == (600, 400, 3)
+    assert photograph(white[:60], rng, 600).shape == (400, 600, 3)
