@@ -90,7 +90,8 @@ class Place:
 
 def restore_folder(
     restorer: Callable[..., Restored], listing: Listing, results: str | os.PathLike[str],
-    *, overwrite: bool = False, save_mask: bool = False, compare: bool = False, look: bool = False, **orders: Callable,
+    *, overwrite: bool = False, save_mask: bool = False, compare: bool = False, look: bool = False,
+    record: Callable[..., Record] = Record, **orders: Callable,
 ) -> Iterator[Outcome]:  # fmt: skip
     """Restores every picture of `listing` into `results` and tells of each, in that order, as soon as it is done.
 
@@ -108,10 +109,10 @@ def restore_folder(
     listing.refuse_clashes(asked)
     # A restorer may come with some arguments given, by functools.partial; those count where a mask does.
     fingerprint = getattr(getattr(restorer, "func", restorer), "fingerprint", "")
-    record = None if look else Record(results, fingerprint, listing, overwrite)
-    for path in remove_leftovers(results) if record else ():
+    kept = None if look else record(results, fingerprint, listing, overwrite)
+    for path in remove_leftovers(results) if kept else ():
         _log.info("removed what a killed run left: %s", printable(path))
-    place = Place(record and record.write, Path(results), record, asked, **orders)
+    place = Place(kept and kept.write, Path(results), kept, asked, **orders)
 
     def jobs() -> Iterator[Job]:
         for name, why in listing.closed.items():

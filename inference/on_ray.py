@@ -9,7 +9,6 @@ that dies are run again elsewhere. They return words and no pictures: memory doe
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import os
@@ -20,13 +19,14 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import lru_cache, partial
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from data.kinds import STARTING_BYTES, kind_of
-from inference.folder import FAILED, RESTORED, STUCK, UNTOUCHED, Outcome, restore_folder, watched
-from inference.record import RECORD
+from inference.folder import FAILED, Outcome, restore_folder, watched
+from inference.record import RECORD, Record
 from inference.restorer import Restorer
 from inference.sources import MASK, SHEET, Listing, Originals, beside, is_picture, is_wanted
 from utils.command import sentence
@@ -141,21 +141,17 @@ def restore_on_ray(work: Work, names: list[str], slot: Mapping[str, float]) -> I
 
 def restore_one(work: Work, name: str) -> Outcome:
     """On a node: one picture from its address to that of its result."""
-    restorer, told = _restorer(work.settings), ""
+    restorer = _restorer(work.settings)
     with tempfile.TemporaryDirectory(prefix="uncover-") as folder:
         here, there = Path(folder, "source"), Path(folder, "results")
         try:
-            found = fetch(work, name, here, there)
-            listing = Listing(here, [Path(name)], place=work.source)
-            (outcome,) = restore_folder(restorer, listing, there, **work.orders)
-            outcome.message = outcome.message.replace(str(there), work.results)
-            if outcome.status in (RESTORED, UNTOUCHED):
-                told = "its result cannot be written: "
-                put(work, name, there, found)
-            return outcome
+            fetch(work, name, here, there)
         except OSError as error:
-            stuck = bool(told) and error.errno in STUCK
-            return Outcome(Path(name), FAILED, message=told + sentence(error), results_stuck=stuck)
+            return Outcome(Path(name), FAILED, message=sentence(error))
+        listing = Listing(here, [Path(name)], place=work.source)
+        (outcome,) = restore_folder(restorer, listing, there, record=partial(StoredRecord, work, name), **work.orders)
+        outcome.message = outcome.message.replace(str(there), work.results)
+        return outcome
 
 
 def _places(work: Work, name: str) -> tuple[Any, dict[Path, str]]:
@@ -168,12 +164,11 @@ def _places(work: Work, name: str) -> tuple[Any, dict[Path, str]]:
     return kept, {Path(RECORD): record} | {file: f"{target}/{file.as_posix()}" for file in files}
 
 
-def fetch(work: Work, name: str, here: Path, there: Path) -> set[Path]:
-    """Brings a picture into the folder `here`, of the same age, and its record into `there`; returns what is there.
+def fetch(work: Work, name: str, here: Path, there: Path) -> None:
+    """Brings a picture into the folder `here`, of the same age, and its record into `there`.
 
-    For results that are finished, as the record says, or not this program's, empty files of their size are enough. They
-    are as old as can be, by which `put` knows them. OSError: a result would lie among the originals, or what cannot be
-    read.
+    For results that are finished, as the record says, or not this program's, empty files of their size are enough.
+    OSError: a result would lie among the originals, or what cannot be read.
     """
     import fsspec
 
@@ -183,13 +178,12 @@ def fetch(work: Work, name: str, here: Path, there: Path) -> set[Path]:
     files.get_file(f"{root}/{name}", str(here / name))
     os.utime(here / name, (_changed(files, f"{root}/{name}"),) * 2)
     kept.invalidate_cache()
-    found, whole = set(), True
+    whole = True
     for file, place in places.items():
         if "file" in files.protocol and "file" in kept.protocol:
             Originals(Listing(Path(root), [Path(name)]), work.results.removeprefix("file://")).refuse(Path(place))
         if not kept.exists(place):
             continue
-        found.add(file)
         if kept.info(place)["type"] != "file":
             (there / file).mkdir()
         elif file == Path(RECORD):
@@ -200,38 +194,41 @@ def fetch(work: Work, name: str, here: Path, there: Path) -> set[Path]:
             os.truncate(there / file, kept.size(place))
         else:
             kept.get_file(place, str(there / file))
-        os.utime(there / file, (0, 0))
-    return found
 
 
-def put(work: Work, name: str, there: Path, found: set[Path]) -> None:
-    """Takes the new files of `there` to the results, each whole under its name or not there, the picture last.
+class StoredRecord(Record):
+    """The record of one picture, which `fetch` has brought; what it writes goes to the results' address."""
 
-    The record says before what is going to be written, and afterwards that it is done. What `fetch` has `found` and is
-    gone, such as a sheet of other weights, goes there as well.
-    """
-    import fsspec
+    def __init__(self, work: Work, name: str, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._kept, self._places = _places(work, name)
 
-    kept, places = _places(work, name)
-    # The move of a store of objects is a copy, for which * and [ are patterns; but it takes an object whole or not.
-    at_once = type(kept).mv is fsspec.AbstractFileSystem.mv
-    (record, *files), lines = places, (there / RECORD).read_bytes().splitlines(keepends=True)
-    for file, content in ((record, b"".join(lines[:-2])), *((file, b"") for file in files), (record, b"".join(lines))):
-        path, place = there / file, places[file]
-        if content:
-            path.write_bytes(content)
-        if path.exists() and path.stat().st_mtime:
-            parent = place.rpartition("/")[0]
-            other = place if at_once else f"{parent}/.{uuid.uuid4().hex}{_LEFTOVER}"
+    def remove(self, file: Path) -> None:
+        if self.is_ours(file) and (self._results / file).exists():
+            self._kept.rm_file(self._places[file])
+
+    def _append(self, line: dict[str, Any]) -> None:
+        super()._append(line)
+        self._put(Path(RECORD), (self._results / RECORD).read_bytes())
+
+    def _put(self, file: Path, content: bytes) -> None:
+        """Writes a file whole under its name, or not."""
+        import fsspec
+
+        # The move of a store of objects is a copy, for which * and [ are patterns; but it takes an object whole or not.
+        kept, place, at_once = self._kept, self._places[file], type(self._kept).mv is fsspec.AbstractFileSystem.mv
+        parent = place.rpartition("/")[0]
+        other = place if at_once else f"{parent}/.{uuid.uuid4().hex}{_LEFTOVER}"
+        try:
             kept.makedirs(parent, exist_ok=True)
-            kept.put_file(str(path), other)
+            kept.pipe_file(other, content)
             if not at_once:
                 kept.mv(other, place)
-        elif file in found and not path.exists():
-            kept.rm_file(place)
+        except OSError as error:
+            raise OSError(error.errno, f"its result cannot be written: {sentence(error)}") from error
 
 
-@functools.lru_cache(maxsize=1)
+@lru_cache(maxsize=1)
 def _restorer(settings: str) -> Restorer:
     """The one of this worker, which serves many tasks."""
     return Restorer(**json.loads(settings))

@@ -85,7 +85,7 @@ class Record:
         line |= {"files": files, "done": False}
         self._append(line)
         for file, content in contents.items():
-            write_bytes(self._results / file, content)
+            self._put(file, content)
         self._append(line | {"done": True})
 
     def measures(self, photo: Path) -> tuple[float, ...]:
@@ -138,6 +138,9 @@ class Record:
         """Removes a file that is this program's own."""
         if self.is_ours(file):
             (self._results / file).unlink(missing_ok=True)
+
+    def _put(self, file: Path, content: bytes) -> None:
+        write_bytes(self._results / file, content)
 
     def _append(self, line: dict[str, Any]) -> None:
         path, content = self._results / RECORD, f"\n{json.dumps(line)}\n".encode()

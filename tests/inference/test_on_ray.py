@@ -185,10 +185,10 @@ def test_a_name_may_hold_what_is_a_pattern_elsewhere(store, settings):
 
 @pytest.mark.parametrize(("number", "stuck"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EACCES, False)])
 def test_only_a_disk_that_takes_nothing_more_counts_as_stuck(store, settings, monkeypatch, number, stuck):
-    def put(*_: object) -> None:
+    def pipe_file(*_: object) -> None:
         raise OSError(number, "no")
 
-    monkeypatch.setattr(on_ray, "put", put)
+    monkeypatch.setattr(type(store), "pipe_file", pipe_file)
     outcome = on_ray.restore_one(Work("memory://odd", "memory://out", json.dumps(settings), {}), "1 what.png")
     assert (outcome.status, outcome.results_stuck) == ("failed", stuck)
     assert outcome.message == "its result cannot be written: no"
