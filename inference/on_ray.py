@@ -1,10 +1,9 @@
 """The photos of a folder, or of any fsspec address, as tasks on a Ray cluster: the same work for each file as here.
 
 Needs the extra `ray` (and, for S3 and the like, that file system's package) and this project, of the same version, on
-every node. A task fetches one file, and what lies in the place of its results, into a folder of its own, lets
-`inference.folder` do there what it does in any folder, and puts what came out in its place, each file whole, the
-picture last. The record of a picture lies in RESULTS/.uncover, since not every file system appends. Tasks of a node
-that dies are run again elsewhere. They return words and no pictures: memory does not grow.
+every node. A task fetches one file and does with it what `inference.folder` does in any folder, with a record that looks
+and writes where the results are. That of a picture lies in RESULTS/.uncover, since not every file system appends. Tasks
+of a node that dies are run again elsewhere. They return words and no pictures: memory does not grow.
 """
 
 from __future__ import annotations
@@ -145,11 +144,11 @@ def restore_one(work: Work, name: str) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="uncover-") as folder:
         here, there = Path(folder, "source"), Path(folder, "results")
         try:
-            fetch(work, name, here, there)
+            fetch(work, name, here)
+            listing, record = Listing(here, [Path(name)], place=work.source), partial(StoredRecord, work, name)
+            (outcome,) = restore_folder(restorer, listing, there, record=record, **work.orders)
         except OSError as error:
             return Outcome(Path(name), FAILED, message=sentence(error))
-        listing = Listing(here, [Path(name)], place=work.source)
-        (outcome,) = restore_folder(restorer, listing, there, record=partial(StoredRecord, work, name), **work.orders)
         outcome.message = outcome.message.replace(str(there), work.results)
         return outcome
 
@@ -164,48 +163,48 @@ def _places(work: Work, name: str) -> tuple[Any, dict[Path, str]]:
     return kept, {Path(RECORD): record} | {file: f"{target}/{file.as_posix()}" for file in files}
 
 
-def fetch(work: Work, name: str, here: Path, there: Path) -> None:
-    """Brings a picture into the folder `here`, of the same age, and its record into `there`.
-
-    For results that are finished, as the record says, or not this program's, empty files of their size are enough.
-    OSError: a result would lie among the originals, or what cannot be read.
-    """
+def fetch(work: Work, name: str, here: Path) -> None:
+    """Brings a picture into the folder `here`, of the same age. OSError: it cannot be read."""
     import fsspec
 
-    (files, root), (kept, places) = fsspec.url_to_fs(work.source), _places(work, name)
-    for folder in (here, there):
-        (folder / name).parent.mkdir(parents=True)
+    files, root = fsspec.url_to_fs(work.source)
+    (here / name).parent.mkdir(parents=True)
     files.get_file(f"{root}/{name}", str(here / name))
     os.utime(here / name, (_changed(files, f"{root}/{name}"),) * 2)
-    kept.invalidate_cache()
-    whole = True
-    for file, place in places.items():
-        if "file" in files.protocol and "file" in kept.protocol:
-            Originals(Listing(Path(root), [Path(name)]), work.results.removeprefix("file://")).refuse(Path(place))
-        if not kept.exists(place):
-            continue
-        if kept.info(place)["type"] != "file":
-            (there / file).mkdir()
-        elif file == Path(RECORD):
-            kept.get_file(place, str(there / file))
-            whole = (there / file).read_bytes().rstrip().endswith(b'"done": true}')
-        elif whole:
-            (there / file).touch()
-            os.truncate(there / file, kept.size(place))
-        else:
-            kept.get_file(place, str(there / file))
 
 
 class StoredRecord(Record):
-    """The record of one picture, which `fetch` has brought; what it writes goes to the results' address."""
+    """The record of one picture, whose results lie at an address; a copy of what it says lies in a folder."""
 
-    def __init__(self, work: Work, name: str, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._kept, self._places = _places(work, name)
+    def __init__(self, work: Work, name: str, folder: Path, made_with: str, listing: Listing, overwrite: bool) -> None:
+        import fsspec
+
+        super().__init__(folder, made_with, listing, overwrite)
+        (files, root), (self._kept, self._places) = fsspec.url_to_fs(work.source), _places(work, name)
+        self._kept.invalidate_cache()
+        local = "file" in files.protocol and "file" in self._kept.protocol
+        results = work.results.removeprefix("file://")
+        self._originals = Originals(Listing(Path(root), [Path(name)]), results) if local else None
+        if self._size(record := Path(RECORD)):
+            folder.mkdir()
+            (folder / record).write_bytes(self._content(record))
 
     def remove(self, file: Path) -> None:
-        if self.is_ours(file) and (self._results / file).exists():
+        if self.is_ours(file) and self._size(file) is not None:
             self._kept.rm_file(self._places[file])
+
+    def _size(self, file: Path) -> int | None:
+        place = self._places[file]
+        if self._originals is not None:
+            self._originals.refuse(Path(place))
+        if not self._kept.exists(place):
+            return None
+        if self._kept.info(place)["type"] != "file":
+            raise OSError(f"{self._results / file}: is a folder, pipe, socket or device, expected a regular file")
+        return self._kept.size(place)
+
+    def _content(self, file: Path) -> bytes:
+        return self._kept.cat_file(self._places[file])
 
     def _append(self, line: dict[str, Any]) -> None:
         super()._append(line)

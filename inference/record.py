@@ -52,15 +52,9 @@ class Record:
 
     def refuse(self, file: Path) -> None:
         """OSError for a file that must not be written: an original, a pipe, or somebody else's."""
-        path = self._results / file
-        if self._originals is not None:
-            self._originals.refuse(path)
-        if os.path.lexists(path):
-            if path.exists():
-                require_regular(path)
-            if not self._overwrite and not self.is_ours(file):
-                raise OSError(f"{path}: there is a file that this program did not make, or a version of it that kept "
-                              "no record; move it away or give --overwrite")
+        if self._size(file) is not None and not self._overwrite and not self.is_ours(file):
+            raise OSError(f"{self._results / file}: there is a file that this program did not make, or a version of it "
+                          "that kept no record; move it away or give --overwrite")
 
     def origin(self, source: os.stat_result, mask: np.ndarray | None = None, use: Any = "") -> dict[str, Any]:
         """What a result comes from: the source, weights and settings, the `mask` that a person has made, its `use`."""
@@ -113,12 +107,12 @@ class Record:
             return "its result was made with other weights or options: done again"
         missing = False
         for file in files:
-            size, path = line["files"].get(file.as_posix(), (0, ""))[0], self._results / file
-            if file == beside(photo, SHEET) and not size and not line["covered"]:
+            expected, size = line["files"].get(file.as_posix(), (0, ""))[0], self._size(file)
+            if file == beside(photo, SHEET) and not expected and not line["covered"]:
                 continue
-            if size and os.path.lexists(path) and path.stat().st_size != size:
+            if expected and size is not None and size != expected:
                 return "its result had become empty, or not as long as it was written: done again"
-            missing |= not size or not os.path.lexists(path)
+            missing |= not expected or size is None
         return "" if missing else None
 
     def is_ours(self, file: Path) -> bool:
@@ -126,18 +120,29 @@ class Record:
         one holds nothing that anybody could lose.
         """
         self._read()
-        name, path = file.as_posix(), self._results / file
-        if name in self._ours or (path.is_file() and not path.is_symlink() and not path.stat().st_size):
+        name, size = file.as_posix(), self._size(file)
+        if name in self._ours or size == 0:
             return True
-        if name not in self._intended or not path.is_file():
-            return False
-        content = path.read_bytes()
-        return (len(content), _digest(content)) in self._intended[name]
+        return bool(size) and name in self._intended and (size, _digest(self._content(file))) in self._intended[name]
 
     def remove(self, file: Path) -> None:
         """Removes a file that is this program's own."""
         if self.is_ours(file):
             (self._results / file).unlink(missing_ok=True)
+
+    def _size(self, file: Path) -> int | None:
+        """Bytes of the file that is there, None without one; 1 of a link without content, which may be somebody's.
+        OSError: an original, a pipe, or another thing that nothing can be written over.
+        """
+        path = self._results / file
+        if self._originals is not None:
+            self._originals.refuse(path)
+        if not os.path.lexists(path):
+            return None
+        return (require_regular(path).st_size if path.exists() else 0) or int(path.is_symlink())
+
+    def _content(self, file: Path) -> bytes:
+        return (self._results / file).read_bytes()
 
     def _put(self, file: Path, content: bytes) -> None:
         write_bytes(self._results / file, content)
