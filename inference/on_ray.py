@@ -1,9 +1,9 @@
 """The photos of a folder, or of any fsspec address, as tasks on a Ray cluster: the same work for each file as here.
 
 Needs the extra `ray` (and, for S3 and the like, that file system's package) and this project, of the same version, on
-every node. A task fetches one file and does with it what `inference.folder` does in any folder, with a record that looks
-and writes where the results are. That of a picture lies in RESULTS/.uncover, since not every file system appends. Tasks
-of a node that dies are run again elsewhere. They return words and no pictures: memory does not grow.
+every node. A task fetches one file and does with it what `inference.folder` does in any folder, with a record that
+looks and writes where the results are. That of a picture lies in RESULTS/.uncover, since not every file system appends.
+Tasks of a node that dies are run again elsewhere. They return words and no pictures: memory does not grow.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from data.kinds import STARTING_BYTES, kind_of
 from inference.folder import FAILED, Outcome, restore_folder, watched
 from inference.record import RECORD, Record
 from inference.restorer import Restorer
-from inference.sources import MASK, SHEET, Listing, Originals, beside, is_picture, is_wanted
+from inference.sources import MASK, SHEET, Listing, Originals, is_picture, is_wanted
 from utils.command import sentence
 
 RETRIES = 3  # Of a task that its node, or the system for want of memory, has ended.
@@ -42,11 +42,6 @@ class Work(NamedTuple):
     results: str
     settings: str
     orders: Mapping[str, bool]
-
-    @property
-    def sides(self) -> list[str]:
-        """What is written beside each result."""
-        return [side for side, option in ((MASK, "save_mask"), (SHEET, "compare")) if self.orders.get(option)]
 
 
 def connect(address: str) -> str:
@@ -89,11 +84,12 @@ def list_work(work: Work, include: str) -> list[str]:
         Path(name) for name in names if is_wanted(name, include)
         and is_picture(name, lambda name=name: kind_of(files.cat_file(f"{root}/{name}", end=STARTING_BYTES)))
     ]  # fmt: skip
-    Listing(Path(work.source), pictures).refuse_clashes(work.sides)
+    sides = {"save_mask": MASK, "compare": SHEET}
+    Listing(Path(work.source), pictures).refuse_clashes([sides[order] for order in sides if work.orders.get(order)])
     chosen = [path.as_posix() for path in pictures]
     # The results may lie above the source, and then hold a sub-folder of the same name.
-    for place in (place for name in chosen if files == kept for place in _places(work, name)[1].values()):
-        if PurePosixPath(place).is_relative_to(root):
+    for place in (PurePosixPath(target, name) for name in chosen if files == kept):
+        if place.is_relative_to(root):
             raise ValueError(f"{work.results}: the result {place} would lie among the photos of {work.source}; name "
                              "another folder")
     return chosen
@@ -140,37 +136,22 @@ def restore_on_ray(work: Work, names: list[str], slot: Mapping[str, float]) -> I
 
 def restore_one(work: Work, name: str) -> Outcome:
     """On a node: one picture from its address to that of its result."""
-    restorer = _restorer(work.settings)
+    import fsspec
+
+    restorer, (files, root) = _restorer(work.settings), fsspec.url_to_fs(work.source)
     with tempfile.TemporaryDirectory(prefix="uncover-") as folder:
         here, there = Path(folder, "source"), Path(folder, "results")
+        (here / name).parent.mkdir(parents=True)
         try:
-            fetch(work, name, here)
+            files.get_file(f"{root}/{name}", str(here / name))
+            # By its age a photo is known to be the same.
+            os.utime(here / name, (_changed(files, f"{root}/{name}"),) * 2)
             listing, record = Listing(here, [Path(name)], place=work.source), partial(StoredRecord, work, name)
             (outcome,) = restore_folder(restorer, listing, there, record=record, **work.orders)
         except OSError as error:
             return Outcome(Path(name), FAILED, message=sentence(error))
         outcome.message = outcome.message.replace(str(there), work.results)
         return outcome
-
-
-def _places(work: Work, name: str) -> tuple[Any, dict[Path, str]]:
-    """The results' file system, and where on it record, mask, sheet and result of a picture lie, in this order."""
-    import fsspec
-
-    kept, target = fsspec.url_to_fs(work.results)
-    record = f"{target}/.uncover/{hashlib.sha256(name.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}.jsonl"
-    files = [*(beside(Path(name), side) for side in work.sides), Path(name)]
-    return kept, {Path(RECORD): record} | {file: f"{target}/{file.as_posix()}" for file in files}
-
-
-def fetch(work: Work, name: str, here: Path) -> None:
-    """Brings a picture into the folder `here`, of the same age. OSError: it cannot be read."""
-    import fsspec
-
-    files, root = fsspec.url_to_fs(work.source)
-    (here / name).parent.mkdir(parents=True)
-    files.get_file(f"{root}/{name}", str(here / name))
-    os.utime(here / name, (_changed(files, f"{root}/{name}"),) * 2)
 
 
 class StoredRecord(Record):
@@ -180,21 +161,24 @@ class StoredRecord(Record):
         import fsspec
 
         super().__init__(folder, made_with, listing, overwrite)
-        (files, root), (self._kept, self._places) = fsspec.url_to_fs(work.source), _places(work, name)
+        (files, root), (self._kept, self._target) = fsspec.url_to_fs(work.source), fsspec.url_to_fs(work.results)
         self._kept.invalidate_cache()
         local = "file" in files.protocol and "file" in self._kept.protocol
-        results = work.results.removeprefix("file://")
-        self._originals = Originals(Listing(Path(root), [Path(name)]), results) if local else None
+        self._originals = Originals(Listing(Path(root), [Path(name)]), self._target) if local else None
+        self._name = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:32]
         if self._size(record := Path(RECORD)):
             folder.mkdir()
             (folder / record).write_bytes(self._content(record))
 
     def remove(self, file: Path) -> None:
         if self.is_ours(file) and self._size(file) is not None:
-            self._kept.rm_file(self._places[file])
+            self._kept.rm_file(self._place(file))
+
+    def _place(self, file: Path) -> str:
+        return f"{self._target}/{file.as_posix() if file != Path(RECORD) else f'.uncover/{self._name}.jsonl'}"
 
     def _size(self, file: Path) -> int | None:
-        place = self._places[file]
+        place = self._place(file)
         if self._originals is not None:
             self._originals.refuse(Path(place))
         if not self._kept.exists(place):
@@ -204,7 +188,7 @@ class StoredRecord(Record):
         return self._kept.size(place)
 
     def _content(self, file: Path) -> bytes:
-        return self._kept.cat_file(self._places[file])
+        return self._kept.cat_file(self._place(file))
 
     def _append(self, line: dict[str, Any]) -> None:
         super()._append(line)
@@ -215,7 +199,7 @@ class StoredRecord(Record):
         import fsspec
 
         # The move of a store of objects is a copy, for which * and [ are patterns; but it takes an object whole or not.
-        kept, place, at_once = self._kept, self._places[file], type(self._kept).mv is fsspec.AbstractFileSystem.mv
+        kept, place, at_once = self._kept, self._place(file), type(self._kept).mv is fsspec.AbstractFileSystem.mv
         parent = place.rpartition("/")[0]
         other = place if at_once else f"{parent}/.{uuid.uuid4().hex}{_LEFTOVER}"
         try:
