@@ -14,10 +14,10 @@ import paddle
 from paddle.nn import functional as F
 
 from configs.schema import LossTerm
-from metrics import K1, K2, SCALE_WEIGHTS, gaussian_window
+from metrics import K1, K2, SCALE_WEIGHTS, WINDOW
 
-# x ** w has an infinite slope at 0, and NaN below: no factor of MS-SSIM goes under this, where the measure proper takes
-# 0, and one anticorrelated scale leaves the gradients of the others alive.
+# No factor of MS-SSIM goes under this, where the measure proper takes 0: x ** w has an infinite slope at 0 and is NaN
+# below, and one anticorrelated scale leaves the gradients of the others alive.
 SMALLEST_FACTOR = 1e-4
 
 
@@ -32,10 +32,10 @@ def charbonnier(result: paddle.Tensor, clean: paddle.Tensor, eps: float) -> padd
 
 
 def psnr(result: paddle.Tensor, clean: paddle.Tensor) -> paddle.Tensor:
-    """Minus the PSNR in dB, the mean over the batch's pictures (the loss of Chen et al., NAFNet, ECCV 2022)."""
-    error = (result - clean).square().mean(axis=[1, 2, 3])
-    # Caps the PSNR at 80 dB, so that equal pictures have a finite value and gradient.
-    return 10 / math.log(10) * (error + 1e-8).log().mean()
+    """Minus the PSNR in dB, at most 80, so that equal pictures have a finite value and gradient; the mean over the
+    batch's pictures (the loss of Chen et al., NAFNet, ECCV 2022).
+    """
+    return 10 / math.log(10) * ((result - clean).square().mean(axis=[1, 2, 3]) + 1e-8).log().mean()
 
 
 def mask_bce(mask_logit: paddle.Tensor, mask: paddle.Tensor) -> paddle.Tensor:
@@ -49,8 +49,7 @@ def mask_dice(mask_logit: paddle.Tensor, mask: paddle.Tensor) -> paddle.Tensor:
     A pixel is added above and below the fraction, so that a picture without an occluder gives 0 when none is predicted.
     """
     probability, axes = F.sigmoid(mask_logit), [1, 2, 3]
-    overlap = (probability * mask).sum(axis=axes)
-    area = probability.sum(axis=axes) + mask.sum(axis=axes)
+    overlap, area = (probability * mask).sum(axis=axes), probability.sum(axis=axes) + mask.sum(axis=axes)
     return (1 - (2 * overlap + 1) / (area + 1)).mean()
 
 
@@ -103,7 +102,7 @@ def _blur(*maps: paddle.Tensor) -> list[paddle.Tensor]:
     """
     stacked = paddle.concat(maps)
     channels = stacked.shape[1]
-    window = np.tile(gaussian_window().astype(np.float32), (channels, 1, 1, 1))
+    window = np.tile(WINDOW, (channels, 1, 1, 1))
     for weights in (window.transpose(0, 1, 3, 2), window):
         stacked = F.conv2d(stacked, paddle.to_tensor(weights), groups=channels)
     return paddle.unbind(stacked.reshape([len(maps), -1, *stacked.shape[1:]]))

@@ -18,11 +18,11 @@ MEASURES = ("psnr", "ms_ssim", "score", "psnr_inside", "psnr_outside")
 HIGHEST_PSNR = 100.0
 
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
-WINDOW_SIZE = 11
-WINDOW_SIGMA = 1.5
+# The window's weights along one axis, float32, with sum 1.
+WINDOW = cv2.getGaussianKernel(11, 1.5)[:, 0].astype(np.float32)
 K1, K2 = 0.01, 0.03
 # At the coarsest of the five scales the window must still fit: four halvings of 161 give 11.
-MINIMUM_SIDE = (WINDOW_SIZE - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1
+MINIMUM_SIDE = (len(WINDOW) - 1) * 2 ** (len(SCALE_WEIGHTS) - 1) + 1
 # Rows handled at once: few enough to stay in the processor's cache, and the memory stays flat for any picture.
 _STRIP_ROWS = 64
 
@@ -94,29 +94,20 @@ def ms_ssim(result: np.ndarray, clean: np.ndarray, mask: np.ndarray | None = Non
     return float(product.mean())
 
 
-def gaussian_window() -> np.ndarray:
-    """The window's weights along one axis, float64 [WINDOW_SIZE], with sum 1."""
-    distance = np.arange(WINDOW_SIZE) - WINDOW_SIZE // 2
-    weights = np.exp(-(distance**2) / (2 * WINDOW_SIGMA**2))
-    return weights / weights.sum()
-
-
 def halve(picture: np.ndarray) -> np.ndarray:
     """Means of 2 x 2 pixels as float32; an odd side gets a line of zeros in front, which the means count."""
-    top, left = picture.shape[0] % 2, picture.shape[1] % 2
-    picture = np.ascontiguousarray(picture, np.float32)
-    if top or left:
-        picture = cv2.copyMakeBorder(picture, top, 0, left, 0, cv2.BORDER_CONSTANT, value=0)
-    return cv2.resize(picture, (picture.shape[1] // 2, picture.shape[0] // 2), interpolation=cv2.INTER_AREA)
+    height, width = picture.shape[:2]
+    picture = cv2.copyMakeBorder(np.float32(picture), height % 2, 0, width % 2, 0, cv2.BORDER_CONSTANT, value=0)
+    return cv2.resize(picture, (-(-width // 2), -(-height // 2)), interpolation=cv2.INTER_AREA)
 
 
 def _mean_similarity(result: np.ndarray, clean: np.ndarray, covered: np.ndarray, with_luminance: bool) -> np.ndarray:
     """Mean of `_similarity_map` over all windows that lie inside the picture, per channel, float64; `covered`: weights
     [H, W] of their middles.
     """
-    total, weight, margin = np.zeros(3), 0.0, WINDOW_SIZE // 2
-    for top in range(0, len(clean) - WINDOW_SIZE + 1, _STRIP_ROWS):
-        rows = slice(top, top + _STRIP_ROWS + WINDOW_SIZE - 1)
+    total, weight, margin = np.zeros(3), 0.0, len(WINDOW) // 2
+    for top in range(0, len(clean) - 2 * margin, _STRIP_ROWS):
+        rows = slice(top, top + _STRIP_ROWS + 2 * margin)
         middles = covered[rows][margin:-margin, margin:-margin]
         if middles.any():
             strips = (np.ascontiguousarray(picture[rows], np.float32) for picture in (result, clean))
@@ -152,6 +143,6 @@ def _similarity(of_total: np.ndarray, of_difference: np.ndarray, constant: float
 
 def _blur(values: np.ndarray) -> np.ndarray:
     """Gaussian means of the windows that lie inside `values`."""
-    window, margin = gaussian_window().astype(np.float32), WINDOW_SIZE // 2
-    blurred = cv2.sepFilter2D(values, cv2.CV_32F, window, window, borderType=cv2.BORDER_REPLICATE)
+    margin = len(WINDOW) // 2
+    blurred = cv2.sepFilter2D(values, cv2.CV_32F, WINDOW, WINDOW, borderType=cv2.BORDER_REPLICATE)
     return np.ascontiguousarray(blurred[margin:-margin, margin:-margin])

@@ -15,7 +15,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from data.contest import is_contest, read_contest
 from data.images import IMAGE_SUFFIXES, pictures_below, read_rgb
@@ -26,6 +26,8 @@ from utils.files import check_writable, printable, write_csv
 from utils.machine import available_cores, progress
 
 HEADS = dict(zip(MEASURES, ("PSNR", "MS-SSIM", "score", "inside", "outside"), strict=True))
+# Of one result: "name", and what `metrics.evaluate` gives, or "problem", why there is nothing.
+Row = dict[str, Any]
 
 
 class Truth(NamedTuple):
@@ -35,14 +37,6 @@ class Truth(NamedTuple):
     clean: Path
     mask: Path | None
     result_names: tuple[str, ...]
-
-
-class Row(NamedTuple):
-    """The measures of one result (`metrics.evaluate`), or why there are none."""
-
-    name: str
-    measures: dict[str, float | None]
-    problem: str = ""
 
 
 def read_truths(source: Path) -> list[Truth]:
@@ -107,16 +101,16 @@ def measure_folder(truths: list[Truth], results: NameIndex, masks: NameIndex | N
     def measure(truth: Truth) -> Row:
         try:
             result_path = results.find(truth.result_names, taken)
-            mask_path = truth.mask if masks is None else masks.find([truth.name])
+            mask_path = masks.find([truth.name]) if masks else truth.mask
             clean, result = read_rgb(truth.clean), read_rgb(result_path)
-            mask = None if mask_path is None else read_mask(mask_path)
+            mask = mask_path and read_mask(mask_path)
             for name, picture in ((result_path, result), (f"the mask {mask_path}", mask)):
                 if picture is not None and picture.shape[:2] != clean.shape[:2]:
                     sizes = [f"{one.shape[1]} x {one.shape[0]}" for one in (picture, clean)]
                     raise ValueError(f"another size: {name} is {sizes[0]}, {truth.clean} is {sizes[1]}")
-            return Row(truth.name, evaluate(result, clean, mask))
+            return {"name": truth.name, **evaluate(result, clean, mask)}
         except (OSError, ValueError) as error:
-            return Row(truth.name, {}, str(error))
+            return {"name": truth.name, "problem": str(error)}
 
     with ThreadPoolExecutor(min(4, available_cores())) as pool:
         yield from pool.map(measure, truths)
@@ -128,12 +122,12 @@ def _text(value: float | None, decimals: int) -> str:
 
 def format_table(rows: list[Row]) -> str:
     """Headings and one line per row; columns in which nothing was measured are left out of this."""
-    shown = [measure for measure in MEASURES if rows[-1].measures[measure] is not None]
-    width = max(len(printable(row.name)) for row in rows)
+    shown = [measure for measure in MEASURES if rows[-1][measure] is not None]
+    width = max(len(printable(row["name"])) for row in rows)
     lines = [" ".join([" " * width, *(f"{HEADS[measure]:>8}" for measure in shown)]).rstrip()]
     for row in rows:
-        cells = [f"{_text(row.measures.get(name), 2 if 'psnr' in name else 4) or '-':>8}" for name in shown]
-        lines.append(f"{printable(row.name):<{width}} " + (printable(row.problem) or " ".join(cells)))
+        cells = [f"{_text(row.get(name), 2 if 'psnr' in name else 4) or '-':>8}" for name in shown]
+        lines.append(f"{printable(row['name']):<{width}} " + (printable(row.get("problem", "")) or " ".join(cells)))
     return "\n".join(lines)
 
 
@@ -159,19 +153,18 @@ def main(arguments: list[str] | None = None) -> int:
     masks, results = options.masks and NameIndex(options.masks, "mask"), NameIndex(options.results, "result")
     measured = measure_folder(truths, results, masks)
     rows = list(progress(measured, total=len(truths), unit="picture", desc="measuring"))
-    means = {measure: mean(measure, [row.measures.get(measure) for row in rows]) for measure in MEASURES}
-    table = [*rows, Row("mean", means)]
+    table = [*rows, {"name": "mean", **{name: mean(name, [row.get(name) for row in rows]) for name in MEASURES}}]
     print(format_table(table))
     if options.csv:
-        cells = ([row.name, *(_text(row.measures.get(name), 6) for name in MEASURES), row.problem] for row in table)
+        cells = ([row["name"], *(_text(row.get(name), 6) for name in MEASURES), row.get("problem")] for row in table)
         write_csv(options.csv, [["name", *MEASURES, "problem"], *cells])
-    if small := [row.name for row in rows if not row.problem and row.measures["ms_ssim"] is None]:
+    if small := [row["name"] for row in rows if "problem" not in row and row["ms_ssim"] is None]:
         names = ", ".join(map(printable, small[:3])) + (f" and {len(small) - 3} more" if len(small) > 3 else "")
         print(f"no MS-SSIM and no score (a side under 161 pixels): {names}")
     if spare := results.unasked():
         told = f"left out: {len(spare)} pictures without a truth in {options.truth}, {spare[0]} first"
         print(printable(told), file=sys.stderr)
-    if problems := sum(bool(row.problem) for row in rows):
+    if problems := sum("problem" in row for row in rows):
         print(f"not measured: {problems} of {len(rows)}, the mean leaves them out", file=sys.stderr)
     return SOME_FAILED if problems else DONE
 
