@@ -19,7 +19,7 @@ from safetensors import serialize_file
 from safetensors.numpy import save_file
 
 from models.convert import convert, main, network_arrays, read_arrays
-from models.weights import Weights, load_weights, model_of, network_of, save_weights
+from models.weights import Weights, load_weights, model_of, save_weights
 from tests.models.networks import TINY, drawn_arrays, lively_locator
 from utils.files import UnsafeFileError
 
@@ -43,34 +43,22 @@ def test_shape_of_the_network_is_read_off_the_keys(kind):
     assert model_of(drawn_arrays(0, **model)) == model
 
 
-def test_command_line_converts_safetensors_with_settings(tmp_path):
-    arrays = drawn_arrays(1, **TINY, gate=True)
-    arrays["intro.bias"] = arrays["intro.bias"].astype(np.float16)
-    save_file(arrays, tmp_path / "in.safetensors")
-    target = tmp_path / "new folder" / "out.pdparams"
-    command = [sys.executable, "-m", "models.convert", str(tmp_path / "in.safetensors"), str(target)]
-    command += ["--predict", "long_side=1024", "tlc_ratio=1.5"]
+def test_command_line_converts_with_settings_and_the_locator_of_another_file(tmp_path):
+    source, finds, target = tmp_path / "in.safetensors", tmp_path / "finds.pdparams", tmp_path / "new" / "out.pdparams"
+    arrays = drawn_arrays(1, **TINY, mask_input=True)
+    save_file({**arrays, "intro.bias": arrays["intro.bias"].astype(np.float16)}, source)
+    save_weights(finds, Weights({}, {}, {"fill": "page", "mask_threshold": 0.55}, locator=lively_locator()))
+    options = [str(target), "--predict", "fill=network", "tlc_ratio=1.5", "--locator", str(finds)]
+    command = [sys.executable, "-m", "models.convert", str(source), *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
-    weights = load_weights(target)
-    assert weights.predict == {"long_side": 1024, "tlc_ratio": 1.5}
-    assert weights.model["gate"]
-    assert weights.params["intro.bias"].dtype == np.float32
-    network_of(weights)
-
-
-def test_a_locator_of_another_file_comes_along_with_its_settings(tmp_path):
-    save_file(drawn_arrays(1, **TINY, mask_input=True), tmp_path / "in.safetensors")
-    predict = {"fill": "page", "mask_threshold": 0.55}
-    save_weights(tmp_path / "finds.pdparams", Weights({}, {}, predict, locator=lively_locator()))
-    source, target = tmp_path / "in.safetensors", tmp_path / "out.pdparams"
-    options = ["--predict", "fill=network", "tlc_ratio=1.5", "--locator", str(tmp_path / "finds.pdparams")]
-    for each in (source, target):  # From PyTorch's file, and from that of this project which came of it
-        assert main([str(each), str(target), *options]) == 0
+    for _ in range(2):  # From PyTorch's file, and from that of this project which came of it
         weights = load_weights(target)
         assert weights.predict == {"fill": "network", "mask_threshold": 0.55, "tlc_ratio": 1.5}
         assert weights.model == {**TINY, "gate": False, "mask_input": True}
         assert weights.locator.model == lively_locator().model
+        np.testing.assert_equal(weights.params, arrays)
+        assert main([str(target), *options]) == 0
     assert main([str(target), str(target), "--locator", str(source)]) == 2
     assert main([str(source), str(target), "--predict", "rowz=2"]) == 2
 
@@ -101,20 +89,23 @@ def test_weights_that_do_not_fit_are_refused(tmp_path, capsys, left_out, added, 
     assert not (tmp_path / "out.pdparams").exists()
 
 
-def test_other_files_are_refused(tmp_path, capsys):
-    whole = (DATA / "torch_nafnet.pth").read_bytes()
-    with zipfile.ZipFile(tmp_path / "other.pth", "w"):
-        pass
-    for name, content, words in (
+WHOLE = (DATA / "torch_nafnet.pth").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
         ("old.pth", pickle.dumps({"params": {}}), r"old\.pth.*not a whole file of torch"),
-        ("torn.pth", whole[: len(whole) // 2], r"torn\.pth"),
+        ("torn.pth", WHOLE[: len(WHOLE) // 2], r"torn\.pth"),
         ("torn.safetensors", b"\x10\0\0\0\0\0\0\0{}", r"torn\.safetensors"),
         ("net.onnx", b"", r"\.onnx"),
-        ("other.pth", (tmp_path / "other.pth").read_bytes(), r"data\.pkl"),
-    ):
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(ValueError, match=words):
-            convert(tmp_path / name)
+        ("other.pth", b"PK\5\6" + bytes(18), r"other\.pth.*data\.pkl"),
+    ],
+)
+def test_other_files_are_refused(tmp_path, capsys, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=words):
+        convert(tmp_path / name)
     assert main([str(tmp_path / "missing.pth"), str(tmp_path / "out.pdparams")]) == 2
     assert "missing.pth" in capsys.readouterr().err
 
@@ -169,14 +160,12 @@ def test_prefixes_go_and_of_several_copies_the_average_is_taken(prefixes, taken)
     np.testing.assert_equal(network_arrays(arrays), copies[taken])
 
 
-@pytest.mark.parametrize("kind", ["BF16", "F16", "F64"])
+@pytest.mark.parametrize("kind", ["bfloat16", "float16", "float64"])
 def test_safetensors_of_other_precisions_become_float32(tmp_path, kind):
     arrays, tensors = drawn_arrays(5, **TINY), {}
     for name, values in arrays.items():
-        data = values.view(np.uint32) >> 16 if kind == "BF16" else values
-        data = data.astype({"BF16": np.uint16, "F16": np.float16, "F64": np.float64}[kind])
-        tensors[f"module.{name}"] = {"dtype": {"BF16": "bfloat16", "F16": "float16", "F64": "float64"}[kind],
-                                     "shape": values.shape, "data": data.tobytes()}  # fmt: skip
+        data = (values.view(np.uint32) >> 16).astype(np.uint16) if kind == "bfloat16" else values.astype(kind)
+        tensors[f"module.{name}"] = {"dtype": kind, "shape": values.shape, "data": data.tobytes()}
     serialize_file(tensors, tmp_path / "in.safetensors")
     np.testing.assert_equal(convert(tmp_path / "in.safetensors").params, arrays)
 

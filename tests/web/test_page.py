@@ -70,7 +70,14 @@ def give(page, *files: tuple[str, bytes]) -> None:
     page.set_input_files("#files", [{"name": name, "mimeType": "", "buffer": content} for name, content in files])
 
 
-def fetched(page, selector: str) -> tuple[str, bytes]:
+def reads(page, **texts: str | tuple[str, ...]) -> None:
+    """What stands in the elements of these names, sooner or later."""
+    for name, words in texts.items():
+        for one in (words,) if isinstance(words, str) else words:
+            expect(page.locator(f"#{name}")).to_contain_text(one)
+
+
+def fetched(page, selector: str = "#download") -> tuple[str, bytes]:
     with page.expect_download() as waiting:
         page.click(selector)
     return waiting.value.suggested_filename, waiting.value.path().read_bytes()
@@ -80,12 +87,16 @@ def pixels(content: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
 
 
-def red(content: bytes) -> int:
-    return int(((pixels(content)[..., 0] > 180) & (pixels(content)[..., 1] < 90)).sum())
+def red(page) -> int:
+    """How many red pixels the picture shows."""
+    shown = pixels(page.locator("#stage").screenshot())
+    return int(((shown[..., 0] > 180) & (shown[..., 1] < 90)).sum())
 
 
-def draw(page, *shares: tuple[float, float]) -> None:
+def draw(page, *shares: tuple[float, float], tool: str = "") -> None:
     """With the mouse, over points given as shares of the picture's width and height."""
+    if tool:
+        page.click(f"[data-tool={tool}]")
     box = page.locator("#before").bounding_box()
     points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in shares]
     page.mouse.move(*points[0])
@@ -95,15 +106,17 @@ def draw(page, *shares: tuple[float, float]) -> None:
     page.mouse.up()
 
 
-def shown(page) -> bytes:
-    return page.locator("#stage").screenshot()
+def applied(page) -> bytes:
+    """The file, once nothing is left to apply."""
+    expect(page.locator("#apply")).to_be_disabled()
+    expect(page.locator("#wait")).to_be_hidden()
+    return fetched(page)[1]
 
 
 def test_a_photo_is_restored_compared_corrected_and_downloaded(visit):
     page = visit()
     give(page, ("页 1.png", picture()))
-    expect(page.locator("#about")).to_contain_text("页 1.png · 420 × 300")
-    expect(page.locator("#about")).to_contain_text("1 removed")
+    reads(page, about=("页 1.png · 420 × 300", "1 removed"))
     # The slider: all of before, then all of after, by the mouse and by keys.
     divider, stage = page.locator("#divider"), page.locator("#stage").bounding_box()
     handle = divider.bounding_box()
@@ -112,108 +125,93 @@ def test_a_photo_is_restored_compared_corrected_and_downloaded(visit):
     page.mouse.move(stage["x"] + stage["width"], handle["y"] + 50, steps=4)
     page.mouse.up()
     expect(divider).to_have_attribute("aria-valuenow", "100")
-    assert red(shown(page)) > 5000
-    divider.press("Home")
-    expect(divider).to_have_attribute("aria-valuenow", "0")
-    assert red(shown(page)) == 0
-    divider.press("ArrowRight")
-    expect(divider).to_have_attribute("aria-valuenow", "2")
-    divider.press("Home")
+    assert red(page) > 5000
+    for key, value in (("Home", "0"), ("ArrowRight", "2"), ("Home", "0")):
+        divider.press(key)
+        expect(divider).to_have_attribute("aria-valuenow", value)
+    assert red(page) == 0
     # The brush, undone and done again, and another opinion within the same picture.
-    _, before = fetched(page, "#download")
-    expect(page.locator("#apply")).to_be_disabled()
-    page.click("[data-tool=add]")
-    draw(page, (0.7, 0.8), (0.9, 0.8))
+    before = applied(page)
+    draw(page, (0.7, 0.8), (0.9, 0.8), tool="add")
     page.keyboard.press("Control+z")
     expect(page.locator("#apply")).to_be_disabled()
     page.keyboard.press("Control+Shift+z")
     expect(page.locator("#mask")).to_be_visible()
-    page.click("[data-tool=protect]")
-    draw(page, (0.38, 0.35), (0.38, 0.36))
+    draw(page, (0.38, 0.35), (0.38, 0.36), tool="protect")
     page.click("#apply")
-    expect(page.locator("#apply")).to_be_disabled()
-    expect(page.locator("#wait")).to_be_hidden()
-    name, after = fetched(page, "#download")
-    assert name == "页 1.png"
-    changed = (pixels(before) != pixels(after)).any(axis=2)
+    after = pixels(applied(page))
+    changed = (pixels(before) != after).any(axis=2)
     assert changed[240, 310:370].all(), "what was painted is removed"
-    assert (pixels(after)[105, 160] == (230, 20, 20)).all(), "what was kept is back"
+    assert (after[105, 160] == (230, 20, 20)).all(), "what was kept is back"
     assert not changed[:, :130].any()
     # The eraser goes back to what was found, and with it the file to what it was.
-    page.click("[data-tool=erase]")
     page.locator("#size").fill("200")
-    draw(page, (0.6, 0.8), (1, 0.8))
+    draw(page, (0.6, 0.8), (1, 0.8), tool="erase")
     draw(page, (0.38, 0.35), (0.4, 0.36))
     page.locator("#stage").press("Enter")
-    expect(page.locator("#apply")).to_be_disabled()
-    expect(page.locator("#wait")).to_be_hidden()
-    assert fetched(page, "#download")[1] == before
+    assert applied(page) == before
+    assert fetched(page)[0] == "页 1.png"
 
 
 def test_a_pdf_is_turned_over_corrected_on_one_page_and_downloaded_whole(visit, painter):
     page = visit()
     painter.free.clear()
     give(page, ("scan.pdf", book("PDF", 300, 320, 340)))
-    expect(page.locator("#wait")).to_have_text("page 1 of 3 …")
+    reads(page, wait="page 1 of 3 …")
     painter.free.set()
-    expect(page.locator("#about")).to_contain_text("scan.pdf · 420 × 300")
-    expect(page.locator("#about")).to_contain_text("3 removed")
-    expect(page.locator("#number")).to_have_text("1 / 3")
+    reads(page, about=("scan.pdf · 420 × 300", "3 removed"), number="1 / 3")
     expect(page.locator("#back")).to_be_disabled()
     page.click("#on")
-    expect(page.locator("#about")).to_contain_text("420 × 320")
-    page.click("[data-tool=protect]")
+    reads(page, about="420 × 320")
     page.locator("#size").fill("200")
-    draw(page, (0.3, 0.3), (0.7, 0.3), (0.3, 0.45), (0.7, 0.45))
+    draw(page, (0.3, 0.3), (0.7, 0.3), (0.3, 0.45), (0.7, 0.45), tool="protect")
     page.locator("#stage").press("PageDown")
-    expect(page.locator("#number")).to_have_text("3 / 3")
+    reads(page, number="3 / 3")
     expect(page.locator("#apply")).to_be_disabled()
     page.locator("#stage").press("PageUp")
     expect(page.locator("#undo")).to_be_enabled()
     page.click("#apply")
-    expect(page.locator("#about")).to_contain_text("2 removed")
+    reads(page, about="2 removed")
     page.locator("#divider").press("Home")
-    assert red(shown(page)) > 5000, "the second page is as it came"
+    assert red(page) > 5000, "the second page is as it came"
     page.click("#on")
-    expect(page.locator("#about")).to_contain_text("420 × 340")
-    assert red(shown(page)) == 0
-    name, content = fetched(page, "#download")
+    reads(page, about="420 × 340")
+    assert red(page) == 0
+    name, content = fetched(page)
     assert (name, content[:5]) == ("scan.pdf", b"%PDF-")
     give(page, ("drawn.pdf", drawn := blank_book()))
     page.click("#photos li:nth-child(2) button")
-    expect(page.locator("#wait")).to_have_text("no page of it is a picture")
+    reads(page, wait="no page of it is a picture")
     expect(page.locator("#pages")).to_be_hidden()
-    assert fetched(page, "#download")[1] == drawn
+    assert fetched(page)[1] == drawn
 
 
 def test_wheel_keys_and_two_fingers_move_the_picture(visit):
     page = visit(has_touch=True)
     give(page, ("a.png", picture()))
-    place = page.locator("#world")
+    stage, place = page.locator("#stage"), page.locator("#world")
     expect(place).to_be_visible()
     fitted = place.bounding_box()
-    page.locator("#stage").hover()
+    stage.hover()
     page.mouse.wheel(0, -600)
     assert place.bounding_box()["width"] > 1.5 * fitted["width"]
-    page.locator("#stage").press("0")
+    stage.press("0")
     assert place.bounding_box() == fitted
-    page.locator("#stage").press("1")
+    stage.press("1")
     assert place.bounding_box()["width"] == pytest.approx(420)
     left = place.bounding_box()["x"]
-    page.locator("#stage").press("ArrowRight")
+    stage.press("ArrowRight")
     assert place.bounding_box()["x"] == pytest.approx(left - 60)
     draw(page, (0.5, 0.2), (0.6, 0.3))
     assert place.bounding_box()["x"] == pytest.approx(left - 60 + 42)
     fingers = page.context.new_cdp_session(page)
-    for kind, spread in (("touchStart", 40), ("touchMove", 120), ("touchMove", 200)):
-        points = [{"x": 550 + side * spread, "y": 300, "id": side + 1} for side in (-1, 1)]
+    for kind, spread in (("touchStart", 40), ("touchMove", 120), ("touchMove", 200), ("touchEnd", 0)):
+        points = [{"x": 550 + side * spread, "y": 300, "id": side + 1} for side in (-1, 1) if spread]
         fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
-    fingers.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
     assert place.bounding_box()["width"] == pytest.approx(5 * 420, rel=0.05)
     # The middle of the picture, painted without a mouse.
-    page.keyboard.press("b")
-    page.locator("#stage").press("0")
-    page.locator("#stage").press(" ")
+    for key in ("b", "0", " "):
+        stage.press(key)
     expect(page.locator("#undo")).to_be_enabled()
 
 
@@ -222,13 +220,13 @@ def test_many_photos_good_and_bad_come_back_as_a_zip(visit):
     give(page, ("a.png", picture()), ("bad.jpg", b"words"), ("cut.jpg", picture(kind="JPEG")[:5000]),
          ("heavy.png", bytes(1_100_000)), ("large.jpg", picture(3000, "JPEG")), ("a.png", picture(200)),
          ("g.png", b""))  # fmt: skip
-    expect(page.locator("#status")).to_contain_text("at most 6 photos at a time; 1 were left out")
+    reads(page, status="at most 6 photos at a time; 1 were left out")
     expect(page.locator("#photos .busy")).to_have_count(0)
     told = page.locator("#photos small").all_inner_texts()
     expected = ["1 removed", "not a picture", "cut short", "1.1 MB > 1 MB", "1.3 megapixels", "1 removed"]
     assert [words in line for words, line in zip(expected, told, strict=True)] == [True] * 6, told
     page.click("#photos li:nth-child(2) button")
-    expect(page.locator("#wait")).to_contain_text("not a picture")
+    reads(page, wait="not a picture")
     name, archive = fetched(page, "#zip")
     assert (name, zipfile.ZipFile(io.BytesIO(archive)).namelist()) == ("uncovered.zip", ["a.png", "a (2).png"])
     for left in range(5, -1, -1):
@@ -241,15 +239,14 @@ def test_two_people_see_their_own_photos_and_wait_for_each_other(visit, painter)
     one, two = visit(), visit()
     painter.free.clear()
     give(one, ("mine.png", picture()))
-    expect(one.locator("#wait")).to_have_text("is being restored …")
+    reads(one, wait="is being restored …")
     give(two, ("yours.png", picture(200)), ("more.png", picture(210)))
     expect(two.locator("#wait")).to_have_text(re.compile("is next|waits, 1 before it"))
     painter.free.set()
     for page, name in ((one, "mine.png"), (two, "yours.png")):
-        expect(page.locator("#about")).to_contain_text(name)
-        expect(page.locator("#about")).to_contain_text("1 removed")
+        reads(page, about=(name, "1 removed"))
     expect(one.locator("#photos li")).to_have_count(1)
-    assert fetched(one, "#download")[1] != fetched(two, "#download")[1]
+    assert fetched(one)[1] != fetched(two)[1]
 
 
 def test_photos_are_pasted_and_dropped(visit):
@@ -272,7 +269,7 @@ def test_everything_is_reached_by_keys_named_and_fits_a_phone_in_chinese(visit):
     page = visit(locale="zh-CN", viewport={"width": 360, "height": 640}, has_touch=True, is_mobile=True)
     assert page.locator("html").get_attribute("lang") == "zh-CN"
     give(page, ("a.png", picture()), ("b.png", picture()))
-    expect(page.locator("#about")).to_contain_text("已去除 1 处")
+    reads(page, about="已去除 1 处")
     page.tap("[data-tool=add]")
     box = page.locator("#stage").bounding_box()
     assert box["height"] > 200
