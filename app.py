@@ -11,6 +11,7 @@ import logging
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import closing
 
 from utils.command import AT_ONCE, command, whole
 
@@ -55,29 +56,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     host, numbered = options.host, ":" in options.host
     try:
-        family = socket.AF_INET6 if numbered else socket.AF_INET
-        listener = socket.create_server((host, options.port), family=family)
+        listener = socket.create_server((host, options.port), family=socket.AF_INET6 if numbered else socket.AF_INET)
     except OSError as error:
         reason = (error.strerror or str(error)).split(" (while")[0]
         raise ValueError(f"{host}, port {options.port}: {reason}; name another with --host or --port") from error
-    with listener:
-        restorer = Restorer(options.weights, options.device, threads=options.threads)
-        limits = Limits(options.max_megabytes * 1_000_000, options.max_megapixels * 1_000_000, options.max_pages,
-                        seconds=options.keep_minutes * 60.0)  # fmt: skip
-        engine, address = restorer.describe(), f"{f'[{host}]' if numbered else host}:{listener.getsockname()[1]}"
-        jobs = Jobs(restorer, limits)
-        try:
-            app = create_app(jobs, engine, [*options.name, socket.gethostname()])
-            print(engine)
-            if host not in ("127.0.0.1", "::1", "localhost"):
-                told = f"warning: whoever reaches http://{address}/ can use it, without a password and unencrypted"
-                print(told, file=sys.stderr)
-            print(f"open http://{address}/ (ctrl-C ends it and removes every photo that it holds)", flush=True)
-            config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False,
-                                    timeout_graceful_shutdown=3)  # fmt: skip
-            uvicorn.Server(config).run(sockets=[listener])
-        finally:
-            jobs.close()
+    restorer = Restorer(options.weights, options.device, threads=options.threads)
+    limits = Limits(options.max_megabytes * 1_000_000, options.max_megapixels * 1_000_000, options.max_pages,
+                    seconds=options.keep_minutes * 60.0)  # fmt: skip
+    engine, address = restorer.describe(), f"{f'[{host}]' if numbered else host}:{listener.getsockname()[1]}"
+    with listener, closing(Jobs(restorer, limits)) as jobs:
+        print(engine)
+        if host not in ("127.0.0.1", "::1", "localhost"):
+            told = f"warning: whoever reaches http://{address}/ can use it, without a password and unencrypted"
+            print(told, file=sys.stderr)
+        print(f"open http://{address}/ (ctrl-C ends it and removes every photo that it holds)", flush=True)
+        app = create_app(jobs, engine, [*options.name, socket.gethostname()])
+        config = uvicorn.Config(app, log_level="warning", access_log=False, server_header=False,
+                                timeout_graceful_shutdown=3)  # fmt: skip
+        uvicorn.Server(config).run(sockets=[listener])
     return 0
 
 

@@ -50,8 +50,7 @@ class Convolution(nn.Conv2D):
 
 
 class LayerNorm2d(nn.Layer):
-    """Normalises every pixel of [N, C, H, W] over its channels (biased variance), then scales and shifts each channel.
-    """
+    """Normalises each pixel of [N, C, H, W] over its channels (biased variance), then scales and shifts each channel."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -38,6 +38,8 @@ Photo = Annotated[UploadFile, File(description="JPEG, PNG, TIFF, WebP, BMP, HEIC
 Page = Annotated[int, Query(ge=1, le=100_000, description="of the pictures of pages in a PDF or TIFF, which one")]
 Mask = Annotated[UploadFile, File(description="a picture, upright, white where the photo is covered; of that size, or "
                                               "smaller in proportion")]  # fmt: skip
+# What the description says of an answer that is a file.
+_FILE = {200: {"content": {"*/*": {"schema": {"type": "string", "format": "binary"}}}}}
 Shown = Literal["result", "mask", "before", "after", "thumb"]
 
 
@@ -46,12 +48,6 @@ class Problem(BaseModel):
 
     detail: str = Field(description="a sentence")
     code: str = Field(description="a word for programs")
-
-
-def _answers(*statuses: int, file: str = "") -> dict[int | str, dict]:
-    """The refusals that a path knows, and of what type its file is."""
-    given = {200: {"content": {file: {"schema": {"type": "string", "format": "binary"}}}}} if file else {}
-    return given | {status: {"model": Problem} for status in statuses}
 
 
 async def _refuse(_: Request | None, error: HTTPException) -> JSONResponse:
@@ -90,7 +86,7 @@ def create_app(jobs: Jobs, engine: str, names: Iterable[str] = ()) -> FastAPI:
     about = "Removes fingers, hands and heads from photographed documents."
     handlers = {HTTPException: _refuse, RequestValidationError: _refuse_invalid}
     app = FastAPI(title="uncover", description=about, version="1", lifespan=lifespan, docs_url=None, redoc_url=None,
-                  responses=_answers(400, 403), dependencies=[Depends(_only_known)],
+                  responses={"default": {"model": Problem}}, dependencies=[Depends(_only_known)],
                   exception_handlers=handlers)  # fmt: skip
     app.add_middleware(Guard, jobs=jobs, names={"localhost", *names})
     Known = Annotated[Job, Depends(jobs.get)]
@@ -114,45 +110,43 @@ def create_app(jobs: Jobs, engine: str, names: Iterable[str] = ()) -> FastAPI:
         finally:
             await run_in_threadpool(jobs.remove, job)
 
-    taking = (404, 413, 415, 422, 500, 503)
-
-    @app.post("/api/restore", response_class=Response, responses=_answers(*taking, file="*/*"))
+    @app.post("/api/restore", response_class=Response, responses=_FILE)
     async def restore(photo: Photo, mask: Mask | None = None, page: Page = 1) -> Response:
         """A photo or PDF in, the same kind of file out, without what covers it; a mask says what that is on a page."""
         return await at_once(photo, mask, "result", page)
 
-    @app.post("/api/mask", response_class=Response, responses=_answers(*taking, file="image/png"))
+    @app.post("/api/mask", response_class=Response, responses=_FILE)
     async def find(photo: Photo, page: Page = 1) -> Response:
         """A photo in, out what covers it: a grey PNG of its size, white where it is covered, upright."""
         return await at_once(photo, None, "mask", page)
 
-    @app.post("/api/jobs", status_code=201, responses=_answers(*taking))
+    @app.post("/api/jobs", status_code=201)
     def add_job(photo: Photo) -> Status:
         """Takes a photo in and answers before it is restored."""
         return jobs.add(photo.file, photo.filename or "")
 
-    @app.get("/api/jobs/{job_id}", responses=_answers(404, 422))
+    @app.get("/api/jobs/{job_id}")
     async def get_job(job: Known, wait: Annotated[float, Query(ge=0, le=10)] = 0) -> Status:
         """How far a photo is; with `wait` the answer comes when it is finished, or after so many seconds."""
         await asyncio.wait([asyncio.wrap_future(job.finished)], timeout=wait)
         return jobs.get(job.id)
 
-    @app.post("/api/jobs/{job_id}/mask", status_code=202, responses=_answers(404, 409, 413, 415, 422, 503))
+    @app.post("/api/jobs/{job_id}/mask", status_code=202)
     def correct_job(job: Known, mask: Mask, page: Page = 1) -> Status:
         """Restores a photo, or all pages of a file, again, told what is covered on one."""
         return jobs.correct(job, mask.file, page)
 
-    @app.delete("/api/jobs/{job_id}", status_code=204, responses=_answers(404, 422))
+    @app.delete("/api/jobs/{job_id}", status_code=204)
     def remove_job(job: Known) -> None:
         """Forgets a photo and removes its files."""
         jobs.remove(job)
 
-    @app.get("/api/jobs/{job_id}/{what}", response_class=Response, responses=_answers(404, 422, file="*/*"))
+    @app.get("/api/jobs/{job_id}/{what}", response_class=Response, responses=_FILE)
     def get_file(job: Known, what: Shown, page: Page = 1) -> Response:
         """The result as a file; what covers a page as a PNG; before, after and a small picture as JPEGs to show."""
         return _content(job, what, page)
 
-    @app.get("/api/zip", response_class=StreamingResponse, responses=_answers(404, 422, file="application/zip"))
+    @app.get("/api/zip", response_class=StreamingResponse, responses=_FILE)
     def get_zip(id: Annotated[list[str], Query(min_length=1, max_length=jobs.limits.photos)]) -> StreamingResponse:
         """The results of several photos in one file, under their own names."""
         archive, taken = tempfile.TemporaryFile(dir=jobs.folder), set()  # noqa: SIM115

@@ -113,7 +113,6 @@ class Jobs:
             self._jobs.pop(job.id, None)
             if job.state != "working":
                 shutil.rmtree(job.folder, ignore_errors=True)
-            _finish(job)
 
     def _waiting(self) -> list[Job]:
         """In the order in which they are restored."""
@@ -168,7 +167,9 @@ class Jobs:
             job.used = time.monotonic()
             if job.id not in self._jobs:
                 shutil.rmtree(job.folder, ignore_errors=True)
-            _finish(job)
+            # Who waited for it may have gone away, and has cancelled that.
+            with suppress(InvalidStateError):
+                job.finished.set_result(None)
 
     def _check_wanted(self, job: Job) -> None:
         if self._closed or job.id not in self._jobs:
@@ -181,12 +182,6 @@ class Jobs:
             for job in list(self._jobs.values()):
                 if job.used < oldest and job.state in ("done", "failed"):
                     self.remove(job)
-
-
-def _finish(job: Job) -> None:
-    """Wakes who waits for a photo; one that has gone away has cancelled that, at any moment."""
-    with suppress(InvalidStateError):
-        job.finished.set_result(None)
 
 
 def _remove_abandoned() -> None:
