@@ -4,8 +4,6 @@
     python app.py --port 8080 --max-megabytes 300
 """
 
-from __future__ import annotations
-
 import argparse
 import logging
 import socket

@@ -9,8 +9,6 @@ BasicSR does. Which network it is, is read off names and shapes, which are the s
 missing, unexpected or misshaped is refused, and so is NaN. Neither PyTorch nor anything inside the file is run.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import io

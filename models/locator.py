@@ -6,8 +6,6 @@ strides 2 to 32 are brought together from the coarsest on, each step one separab
 picture joins at the coarsest, since what is a hand depends on the whole scene.
 """
 
-from __future__ import annotations
-
 import warnings
 
 import paddle

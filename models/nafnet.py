@@ -6,8 +6,6 @@ is covered, says where the restored picture counts. So is the mask as a fourth i
 convolutions and norms go around two slow spots of Paddle's kernels: a training step is 2.2 times faster.
 """
 
-from __future__ import annotations
-
 import math
 import warnings
 from collections.abc import Iterator, Sequence
@@ -50,7 +48,7 @@ class Convolution(nn.Conv2D):
 
 
 class LayerNorm2d(nn.Layer):
-    """Normalises each pixel of [N, C, H, W] over its channels (biased variance), then scales and shifts each channel."""
+    """Normalises each pixel of [N, C, H, W] over its channels (biased variance), then scales and shifts those."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

@@ -5,8 +5,6 @@ Written after Zamir et al., "Restormer: Efficient Transformer for High-Resolutio
 their code is here, its licence allows academic use only. Attention runs between channels: TLC has no place in it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import paddle

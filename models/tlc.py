@@ -5,8 +5,6 @@ al., "Improving Image Restoration by Revisiting Global Information Aggregation",
 github.com/megvii-research/TLC, MIT licence) takes the mean of the window around each pixel, for prediction only.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import paddle

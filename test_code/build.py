@@ -10,8 +10,6 @@ does not have: onnxruntime has to run the network, or Paddle on a GPU; in a seco
 2 when a trial fails, or a result is missing, misnamed or of another size.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import re

@@ -4,8 +4,6 @@ Everything lies in one private temporary folder, a folder for each photo. It is 
 nobody has asked for it for a time, when the process ends, and, after a process that was killed, by the next one.
 """
 
-from __future__ import annotations
-
 import fcntl
 import logging
 import os

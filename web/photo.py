@@ -1,7 +1,5 @@
 """A file that somebody hands over, photo, PDF or TIFF of pages: what is taken, restored and shown of it."""
 
-from __future__ import annotations
-
 import io
 import os
 import re

@@ -4,8 +4,6 @@ data/torch_nafnet.pth was written by PyTorch 2.13 and holds what such files may 
 bfloat16 (downs.0.bias), a transposed view (ups.0.0.weight), two tensors in one storage (ending), `torch.nn.Parameter`.
 """
 
-from __future__ import annotations
-
 import pickle
 import subprocess
 import sys

@@ -4,8 +4,6 @@ data/restormer_check.npz: parameter names and shapes, and the outputs of the off
 one of refinement; once with centred norms, once without and with biases) for the picture and parameters drawn below.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """TLC: windows, local means against brute force, and where the converted network takes them."""
 
-from __future__ import annotations
-
 import numpy as np
 import paddle
 import pytest

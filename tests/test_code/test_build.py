@@ -1,7 +1,5 @@
 """The submission: only what is needed, the same bytes, and a dry run that finds faults."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import zipfile

@@ -1,7 +1,5 @@
 """A stand-in for the restorer, which can be held up, and files to send to the server over it."""
 
-from __future__ import annotations
-
 import io
 import threading
 import time

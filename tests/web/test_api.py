@@ -1,7 +1,5 @@
 """The interface: photos and masks in and out, refusals in sentences, a queue, files that go away, no strangers."""
 
-from __future__ import annotations
-
 import io
 import re
 import tempfile

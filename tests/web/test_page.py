@@ -1,7 +1,5 @@
 """The page in a real browser: photos in, slider, brush, apply, undo, download, keys, refusals, two people, a phone."""
 
-from __future__ import annotations
-
 import io
 import re
 import shutil

@@ -1,7 +1,5 @@
 """`python app.py` as a user runs it, with the shipped weights."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal
