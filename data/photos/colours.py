@@ -35,6 +35,19 @@ _METADATA = {"exif": thumbnails.in_exif, "icc_profile": bytes, "xmp": thumbnails
 _COLOURS_AT_ONCE = 16_384
 
 
+class Coding(NamedTuple):
+    """What samples, height x width or with channels last, say of colours; channels behind those are alpha."""
+
+    kind: str  # "grey", "rgb", "inks" (cyan, magenta, yellow, black) or "palette".
+    bits: int = 8  # Of grey; fewer than 8 reach from 0 to 2 ** bits - 1.
+    white_is_zero: bool = False
+    palette: np.ndarray | None = None  # uint8 [M, 3].
+
+
+GREY, RGB, INKS = map(Coding, ("grey", "rgb", "inks"))
+BY_MODE = {"1": GREY, "L": GREY, "RGB": RGB, "RGBA": RGB, "CMYK": INKS}  # Of Pillow.
+
+
 class Encoded(NamedTuple):
     """A finished file, and what of the source could not be kept, in words for the log."""
 
@@ -44,14 +57,14 @@ class Encoded(NamedTuple):
 
 def decode(source: bytes, name: str) -> tuple[np.ndarray, int]:
     """A JPEG or a kind that is written anew as RGB uint8 height x width x 3, and its EXIF orientation."""
-    samples, mode, image = read(source, name)
-    return rgb_of(samples, mode), stored_orientation(image)
+    samples, coding, image = read(source, name)
+    return rgb_of(samples, coding), stored_orientation(image)
 
 
 def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     """`source`, of a kind that is written anew, with `rgb` (uint8, stored orientation) where `mask` is 1."""
-    samples, mode, image = read(source, name)
-    cover(samples, mode, mask, rgb)
+    samples, coding, image = read(source, name)
+    cover(samples, coding, mask, rgb)
     kind, buffer, notes = image.format, io.BytesIO(), ()
     lossy = kind != "BMP" and not (kind == "WEBP" and _is_lossless_webp(source))
     how = (_LOSSY if lossy else _LOSSLESS)[kind]
@@ -74,61 +87,67 @@ def _is_lossless_webp(source: bytes) -> bool:
     return chunk != b"VP8 "
 
 
-def read(source: bytes, name: str) -> tuple[np.ndarray, str, Image.Image]:
-    """The file's own uint8 samples, Pillow's name of what they are, and what else it tells; palettes become RGB."""
+def read(source: bytes, name: str) -> tuple[np.ndarray, Coding, Image.Image]:
+    """The file's own samples (uint8), what they are, and what else it tells; palettes become RGB."""
     image = open_picture(io.BytesIO(source), name)
     if image.format != "MPO":
         check_single(getattr(image, "n_frames", 1), name)
     decode_picture(image, name)
     mode = image.mode if image.mode in ("L", "RGB", "RGBA", "CMYK") else "RGB"
-    return to_array(image, mode), mode, image
+    return to_array(image, mode), BY_MODE[mode], image
 
 
-def rgb_of(samples: np.ndarray, mode: str = "") -> np.ndarray:
-    """Grey, colours with or without alpha, or the inks of Pillow's `mode` CMYK as RGB height x width x 3."""
-    if mode == "CMYK":
-        return to_array(Image.fromarray(samples, mode), "RGB")
-    return np.ascontiguousarray(samples[..., :3]) if samples.ndim == 3 else np.repeat(samples[..., None], 3, axis=-1)
+def rgb_of(samples: np.ndarray, coding: Coding) -> np.ndarray:
+    """RGB height x width x 3, uint16 where the samples are."""
+    channels = samples.reshape(*samples.shape[:2], -1)
+    if coding.kind == "palette":
+        return coding.palette[channels[..., 0]]
+    if coding.kind == "rgb":
+        return np.ascontiguousarray(channels[..., :3])
+    if coding.kind == "inks":
+        return to_array(Image.fromarray(np.ascontiguousarray(channels[..., :4]), "CMYK"), "RGB")
+    grey = _turned(channels, coding)[..., :1]
+    return np.repeat(grey * np.uint8(255 // (2**coding.bits - 1)) if coding.bits < 8 else grey, 3, axis=-1)
 
 
-def cover(samples: np.ndarray, mode: str, mask: np.ndarray, rgb: np.ndarray) -> None:
-    """Puts `rgb` where `mask` is not 0 into uint8 samples of Pillow's `mode`, as `rgb_of` reads them; alpha stays."""
-    covered, fill = mask != 0, rgb[mask != 0]
-    if mode == "CMYK":
-        samples[covered] = ink_of(fill)
-    elif samples.ndim == 2:
-        samples[covered] = grey_of(fill)
-    else:
-        samples[..., :3][covered] = fill
+def samples_of(rgb: np.ndarray, coding: Coding) -> np.ndarray:
+    """Samples [N, channels] of colours [N, 3]: what `rgb_of` takes for them, or the nearest to that.
+
+    Grey is the rounded mean, so that equal channels stay what they are; inks are without black, which Pillow's
+    conversion undoes exactly.
+    """
+    if coding.kind == "palette":
+        return nearest_entries(rgb, coding.palette)[:, None]
+    if coding.kind == "rgb":
+        return rgb
+    if coding.kind == "inks":
+        return np.concatenate([255 - rgb, np.zeros_like(rgb[:, :1])], axis=1)
+    grey = ((rgb.sum(axis=1, keepdims=True, dtype=np.uint32) + 1) // 3).astype(rgb.dtype)
+    return _turned(to_levels(grey, coding.bits), coding)
 
 
-def grey_of(rgb: np.ndarray) -> np.ndarray:
-    """RGB [..., 3] as grey [...] of the same type, the rounded mean: equal channels stay what they are."""
-    return ((rgb.sum(axis=-1, dtype=np.uint32) + 1) // 3).astype(rgb.dtype)
+def _turned(levels: np.ndarray, coding: Coding) -> np.ndarray:
+    return levels.dtype.type(2**coding.bits - 1) - levels if coding.white_is_zero else levels
 
 
-def widen(levels: np.ndarray, bits: int) -> np.ndarray:
-    """Grey levels of 1, 2 or 4 bits as uint8 over 0..255; those of more bits as they are."""
-    return levels * np.uint8(255 // (2**bits - 1)) if bits < 8 else levels
-
-
-def narrow(grey: np.ndarray, bits: int) -> np.ndarray:
-    """The opposite of `widen`: the nearest levels."""
+def to_levels(grey: np.ndarray, bits: int) -> np.ndarray:
+    """The nearest of 2 ** `bits` levels for grey uint8; it stays as it is for 8 bits and more."""
     if bits >= 8:
         return grey
     step = 255 // (2**bits - 1)
     return ((grey.astype(np.uint16) + step // 2) // step).astype(np.uint8)
 
 
+def cover(samples: np.ndarray, coding: Coding, mask: np.ndarray, rgb: np.ndarray) -> None:
+    """Puts `rgb` where `mask` is not 0 into contiguous samples; alpha stays."""
+    fill = samples_of(rgb[mask != 0], coding)
+    samples.reshape(*mask.shape, -1)[mask != 0, : fill.shape[1]] = fill
+
+
 def to_bits(levels: np.ndarray, bits: int) -> np.ndarray:
     """Levels below 2 ** `bits`, 1 to 8 bits, packed to bytes row by row, the leftmost in the highest bits."""
     shifts = np.arange(bits - 1, -1, -1, dtype=np.uint8)
     return np.packbits((levels[..., None] >> shifts & 1).reshape(len(levels), -1), axis=1)
-
-
-def ink_of(rgb: np.ndarray) -> np.ndarray:
-    """RGB uint8 [..., 3] as CMYK uint8 [..., 4] without black: what Pillow's conversion gives and undoes exactly."""
-    return np.concatenate([255 - rgb, np.zeros_like(rgb[..., :1])], axis=-1)
 
 
 def nearest_entries(rgb: np.ndarray, palette: np.ndarray, allowed: np.ndarray | bool = True) -> np.ndarray:

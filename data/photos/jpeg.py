@@ -46,11 +46,11 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encod
         return replace_blocks(source, rgb, mask)
     except UnsupportedJpegError as error:
         notes = [f"every block of the JPEG was encoded anew, with the same tables ({error})"]
-    values, mode, image = colours.read(source, name)
-    colours.cover(values, mode, mask, rgb)
+    samples, coding, image = colours.read(source, name)
+    colours.cover(samples, coding, mask, rgb)
     if image.format == "MPO":
         notes.append("the further pictures behind the first are dropped")
-    return Encoded(_encode_in_place_of(image, values), tuple(notes))
+    return Encoded(_encode_in_place_of(image, samples), tuple(notes))
 
 
 def encode_like(source: bytes, name: str, rgb: np.ndarray, quality: int) -> bytes:
@@ -118,8 +118,8 @@ def _put_blocks(jpeg: jpeg_file.JpegFile, planes: list[np.ndarray], rgb: np.ndar
             plane[where] = np.clip(np.rint(coefficients), -1023, 1023).astype(np.int16)
 
 
-def _encode_in_place_of(image: Image.Image, values: np.ndarray) -> bytes:
-    """Samples in stored orientation, with the tables of the JPEG `image` and its metadata in front.
+def _encode_in_place_of(image: Image.Image, samples: np.ndarray) -> bytes:
+    """`samples`, in stored orientation, with the tables of the JPEG `image` and its metadata in front.
 
     Adobe's segment tells how colours are coded, so it is the new one.
     """
@@ -127,7 +127,7 @@ def _encode_in_place_of(image: Image.Image, values: np.ndarray) -> bytes:
     tables = [image.quantization[slot] for slot in sorted(image.quantization)]
     # 0 is no subsampling: for grey, for inks, and for what Pillow does not write.
     sampling = max(JpegImagePlugin.get_sampling(image), 0)
-    picture = Image.fromarray(values, image.mode)
+    picture = Image.fromarray(samples, image.mode)
     picture.save(buffer, "JPEG", progressive=progressive, qtables=tables, subsampling=sampling)
     markers = {f"APP{number}": APP0 + number for number in range(16)} | {"COM": COM}
     old = thumbnails.in_segments(Segment(markers[kind], payload) for kind, payload in image.applist)

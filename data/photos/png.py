@@ -20,6 +20,7 @@ from data.photos.colours import Encoded
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGB, _PALETTE, _GREY_ALPHA, _RGB_ALPHA = 0, 2, 3, 4, 6
+_CODINGS = {_GREY: colours.GREY, _RGB: colours.RGB, _GREY_ALPHA: colours.GREY, _RGB_ALPHA: colours.RGB}
 # What the pixels depend on: libpng comments on some of the rest, and makes alpha of a transparent colour.
 _NEEDED = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 _TELLING = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")
@@ -38,7 +39,7 @@ def decode(source: bytes, name: str) -> tuple[np.ndarray, int]:
     frames = dict(every).get(b"acTL", b"")[:4]
     images.check_single(int.from_bytes(frames, "big"), name)
     images.check_size(*struct.unpack(">II", every[0][1][:8]), name)
-    samples, (depth, colour) = _samples(every, name), every[0][1][8:10]
+    samples, colour = _samples(every, name), every[0][1][9]
     # One pixel with the file's texts and EXIF: decoders look for those behind the pixels, too, and are quick here.
     header, pixel = _ONE_PIXEL
     told = [chunk for chunk in every if chunk[0] in _TELLING]
@@ -49,8 +50,7 @@ def decode(source: bytes, name: str) -> tuple[np.ndarray, int]:
         if samples.max(initial=0) >= len(palette):
             raise BadImageError(f"{name}: entry {samples.max()} of a palette of {len(palette)} is used")
         return palette[samples], orientation
-    shown = samples[..., 0] if colour == _GREY_ALPHA else samples
-    return colours.rgb_of(colours.widen(shown, depth)), orientation
+    return colours.rgb_of(samples, _CODINGS[colour]), orientation
 
 
 def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
@@ -61,19 +61,15 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encod
     """
     every = _read_chunks(source, name)
     chunks, (depth, colour, *_, interlaced) = dict(every[::-1]), every[0][1][8:]
-    samples, covered = _samples(every, name), mask.astype(bool)
-    fill, changed = rgb[covered], {b"IHDR": _chunk(b"IHDR", bytes(every[0][1][:-1]) + b"\0")}
+    samples, changed = _samples(every, name), {b"IHDR": _chunk(b"IHDR", bytes(every[0][1][:-1]) + b"\0")}
     if colour == _PALETTE:
         entries, opacity = _palette(chunks)
-        before, indices = opacity[samples[covered]], np.empty(len(fill), np.uint8)
-        for level in np.unique(before):
-            same = before == level
-            indices[same] = colours.nearest_entries(fill[same], entries, opacity[: len(entries)] == level)
-        samples[covered] = indices
-    elif colour in (_RGB, _RGB_ALPHA):
-        samples[..., :3][covered] = fill
+        before = opacity[samples]
+        for level in np.unique(before[mask != 0]):
+            same = (mask != 0) & (before == level)
+            samples[same] = colours.nearest_entries(rgb[same], entries, opacity[: len(entries)] == level)
     else:
-        samples.reshape(*mask.shape, -1)[covered, 0] = colours.narrow(colours.grey_of(fill), depth)
+        colours.cover(samples, _CODINGS[colour], mask, rgb)
     if b"eXIf" in chunks:
         changed[b"eXIf"] = _chunk(b"eXIf", thumbnails.in_exif(bytes(chunks[b"eXIf"])))
     changed[b"IDAT"] = _packed(samples, depth, colour)
@@ -116,7 +112,8 @@ def _picture(*chunks: tuple[bytes, bytes | memoryview]) -> bytes:
 def _packed(samples: np.ndarray, depth: int, colour: int) -> bytes:
     """IDAT chunks of the pixels, taken from a picture of OpenCV's that has as many bytes a pixel."""
     options = _PACKING_OF_INDICES if depth < 8 or colour == _PALETTE else _PACKING
-    pixels = colours.to_bits(samples, depth) if depth < 8 else samples
+    pixels = samples if colour == _PALETTE else colours.to_levels(samples, depth)
+    pixels = colours.to_bits(pixels, depth) if depth < 8 else pixels
     if colour == _GREY_ALPHA:  # As grey of 16 bits, or as four channels of 8.
         pixels = np.ascontiguousarray(pixels, ">u2" if depth == 16 else None)
         pixels = pixels.view(np.uint8) if depth == 16 else pixels.view(">u2").astype(np.uint16)
@@ -128,7 +125,7 @@ def _packed(samples: np.ndarray, depth: int, colour: int) -> bytes:
 
 
 def _samples(chunks: _Chunks, name: str) -> np.ndarray:
-    """The file's own levels, channels or indices: height x width, or with the channels last."""
+    """The file's own channels or indices, height x width or with channels last; grey of fewer bits as 8."""
     source, (depth, colour) = _picture(*(chunk for chunk in chunks if chunk[0] in _NEEDED)), chunks[0][1][8:10]
     if colour == _PALETTE:
         images.check_png_rows(source, name)
@@ -143,7 +140,7 @@ def _samples(chunks: _Chunks, name: str) -> np.ndarray:
         raise BadImageError(f"{name}: broken or cut short (libpng cannot decode it)")
     if colour == _GREY_ALPHA:
         return np.ascontiguousarray(values[..., [0, 3]])
-    return cv2.cvtColor(values, cv2.COLOR_BGRA2RGBA) if colour == _RGB_ALPHA else colours.narrow(values, depth)
+    return cv2.cvtColor(values, cv2.COLOR_BGRA2RGBA) if colour == _RGB_ALPHA else values
 
 
 def _palette(chunks: dict[bytes, memoryview]) -> tuple[np.ndarray, np.ndarray]:

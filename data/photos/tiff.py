@@ -44,8 +44,8 @@ _SUBFILE, _ORIENTATION, _PALETTE_COLOURS, _SUB_DIRECTORIES, _DNG_VERSION = 254, 
 _REDUCED, _MASK = 1, 4
 # XMP, and Photoshop's resources.
 _WITH_THUMBNAILS = {700: thumbnails.in_xmp, 34377: thumbnails.in_photoshop}
-# The codecs of fax and JPEG, and what Pillow makes of such a picture.
-_WHOLE_CODECS, _WHOLE_MODES = (2, 3, 4, 6, 7), ("1", "L", "RGB", "RGBA", "CMYK")
+# The codecs of fax and JPEG.
+_WHOLE_CODECS = (2, 3, 4, 6, 7)
 # Photometric values, the last two of what a sensor saw, and how many channels colours take; 1 is grey, 0 is black.
 _WHITE_IS_ZERO, _RGB, _PALETTE, _INKS, _SENSOR = 0, 2, 3, 5, (32803, 34892)
 _COLOURS = {_WHITE_IS_ZERO: 1, 1: 1, _RGB: 3, _PALETTE: 1, _INKS: 4}
@@ -69,7 +69,7 @@ def decode(source: bytes, name: str, number: int = 0) -> tuple[np.ndarray, int]:
         # A block is decoded whole.
         check_size(max(page.imagewidth, page.tilewidth), max(page.imagelength, page.tilelength), name)
         if not _has_plain_blocks(page, name):
-            return colours.rgb_of(*_decode_whole(source, name, page)), _orientation(page)
+            return colours.rgb_of(*_decode_whole(source, name, page)[:2]), _orientation(page)
         offsets, sizes = _places(page, name)
         dtype = np.uint16 if page.bitspersample == 16 else np.uint8
         samples = np.empty((page.imagelength, page.imagewidth, page.samplesperpixel), dtype)
@@ -77,7 +77,7 @@ def decode(source: bytes, name: str, number: int = 0) -> tuple[np.ndarray, int]:
             block, (plane, _, row, column, _), _ = page.decode(source[at : at + size], index)
             target = samples[row:, column:, plane:][: block.shape[1], : block.shape[2], : block.shape[3]]
             target[:] = block[0, : target.shape[0], : target.shape[1]]
-        return _rgb_of(samples, page), _orientation(page)
+        return colours.rgb_of(samples, _coding(page)), _orientation(page)
 
 
 def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray, number: int = 0) -> Encoded:
@@ -114,12 +114,12 @@ def _replace_blocks(
     content: io.BytesIO, source: bytes, name: str, page: Any, rgb: np.ndarray, mask: np.ndarray, apart: bool
 ) -> None:
     """Writes the blocks of `page` that `mask` touches: in their places as far as they fit and lie `apart`."""
-    before = _places(page, name)
+    before, coding = _places(page, name), _coding(page)
     offsets, sizes = map(list, before)
     for index, (at, size) in enumerate(zip(*before, strict=True)):
         _, (plane, _, row, column, _), (_, rows, columns, channels) = page.decode(None, index)
         ys, xs = np.nonzero(mask[row : row + rows, column : column + columns])
-        fill = _from_rgb(rgb[ys + row, xs + column], page)[:, plane : plane + channels]
+        fill = colours.samples_of(rgb[ys + row, xs + column], coding)[:, plane : plane + channels]
         if fill.size == 0:  # Nothing of the mask, or a plane of alpha.
             continue
         samples = page.decode(source[at : at + size], index)[0][0].astype(rgb.dtype)
@@ -183,31 +183,10 @@ def _places(page: Any, name: str) -> tuple[list[int], list[int]]:
     return offsets, sizes
 
 
-def _rgb_of(samples: np.ndarray, page: Any) -> np.ndarray:
-    """Samples [height, width, channels] as RGB height x width x 3."""
-    if page.photometric == _PALETTE:
-        return _palette(page)[samples[..., 0]]
-    if page.photometric == _RGB:
-        return colours.rgb_of(samples)
-    if page.photometric == _INKS:
-        return colours.rgb_of(np.ascontiguousarray(samples[..., :4]), "CMYK")
-    return colours.rgb_of(colours.widen(_black_is_zero(samples[..., 0], page), page.bitspersample))
-
-
-def _from_rgb(fill: np.ndarray, page: Any) -> np.ndarray:
-    """RGB [N, 3] as samples [N, colours]."""
-    if page.photometric == _RGB:
-        return fill
-    if page.photometric == _INKS:
-        return colours.ink_of(fill)
-    if page.photometric == _PALETTE:
-        return colours.nearest_entries(fill, _palette(page))[:, None]
-    return _black_is_zero(colours.narrow(colours.grey_of(fill), page.bitspersample), page)[:, None]
-
-
-def _black_is_zero(levels: np.ndarray, page: Any) -> np.ndarray:
-    """From the file's levels, or back."""
-    return levels.dtype.type(2**page.bitspersample - 1) - levels if page.photometric == _WHITE_IS_ZERO else levels
+def _coding(page: Any) -> colours.Coding:
+    kind = {_RGB: "rgb", _PALETTE: "palette", _INKS: "inks"}.get(page.photometric, "grey")
+    palette = _palette(page) if kind == "palette" else None
+    return colours.Coding(kind, page.bitspersample, page.photometric == _WHITE_IS_ZERO, palette)
 
 
 def _palette(page: Any) -> np.ndarray:
@@ -231,25 +210,25 @@ def _packed(samples: np.ndarray, page: Any) -> bytes:
     return imagecodecs.bitorder_encode(data) if page.fillorder == 2 else data
 
 
-def _decode_whole(source: bytes, name: str, page: Any) -> tuple[np.ndarray, str]:
-    """Samples in the stored orientation (1 bit as 0 and 255), and Pillow's mode."""
+def _decode_whole(source: bytes, name: str, page: Any) -> tuple[np.ndarray, colours.Coding, str]:
+    """Samples in the stored orientation (1 bit as 0 and 255), what they are, and Pillow's mode."""
     with open_picture(io.BytesIO(source), name) as image:
-        if image.mode not in _WHOLE_MODES or page.compression not in (*_BYTE_CODECS, *_WHOLE_CODECS):
+        if image.mode not in colours.BY_MODE or page.compression not in (*_BYTE_CODECS, *_WHOLE_CODECS):
             kind = f"colours {image.mode}, compression {int(page.compression)}, photometric {int(page.photometric)}"
             raise BadImageError(f"{name}: a TIFF of a kind that is not restored ({kind}); save it as RGB with LZW")
         image.seek(page.index)
         # Pillow turns a TIFF upright while it decodes, and no other kind of file.
         decode_picture(image, name)
         samples = to_array(image, "L" if image.mode == "1" else image.mode)
-        return turn_back(samples, _orientation(page)), image.mode
+        return turn_back(samples, _orientation(page)), colours.BY_MODE[image.mode], image.mode
 
 
 def _encode_whole(
     content: io.BytesIO, source: bytes, name: str, page: Any, rgb: np.ndarray, mask: np.ndarray
 ) -> dict[int, list[int]]:
     """Appends the whole page to `content` and returns the tags that say how it is coded, and where."""
-    samples, mode = _decode_whole(source, name, page)
-    colours.cover(samples, mode, mask, rgb)
+    samples, coding, mode = _decode_whole(source, name, page)
+    colours.cover(samples, coding, mask, rgb)
     image, buffer = Image.fromarray(samples, "L" if mode == "1" else mode), io.BytesIO()
     codec = "group4" if mode == "1" else "tiff_adobe_deflate"
     image.convert(mode, dither=Image.Dither.NONE).save(buffer, "TIFF", compression=codec, big_tiff=False)
