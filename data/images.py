@@ -35,7 +35,6 @@ MAX_PIXELS = 400_000_000
 Image.MAX_IMAGE_PIXELS = None
 # Of a PNG's texts and profile, unpacked: Pillow stops at 1 MB each, which edits kept as XMP outgrow.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 64 << 20
-ORIENTATION_TAG = 0x0112
 _QUARTER_TURNED = (5, 6, 7, 8)
 # EXIF orientation -> cv2.flip's code that turns the picture upright, after a transposition for 5 and 7.
 _FLIPS = {2: 1, 3: -1, 4: 0, 7: -1}
@@ -129,15 +128,11 @@ def to_array(image: Image.Image, mode: str | None = None) -> np.ndarray:
 
     It goes band by band: Pillow's own way holds a large picture three times.
     """
-    mode = mode or image.mode
-    rows = max(_BAND_PIXELS // max(image.width, 1), 1)
-    if rows >= image.height:
-        return np.array(image.convert(mode))
-    first = np.asarray(image.crop((0, 0, image.width, 1)).convert(mode))
-    result = np.empty((image.height, *first.shape[1:]), first.dtype)
+    rows, result = max(_BAND_PIXELS // max(image.width, 1), 1), None
     for top in range(0, image.height, rows):
-        bottom = min(top + rows, image.height)
-        result[top:bottom] = np.asarray(image.crop((0, top, image.width, bottom)).convert(mode))
+        band = np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))).convert(mode or image.mode))
+        result = np.empty((image.height, *band.shape[1:]), band.dtype) if result is None else result
+        result[top : top + rows] = band
     return result
 
 
@@ -149,7 +144,7 @@ def eight_bit(rgb: np.ndarray) -> np.ndarray:
 def stored_orientation(image: Image.Image) -> int:
     """EXIF orientation 1..8 of an opened picture; 1 where it says nothing or nonsense."""
     try:
-        orientation = image.getexif().get(ORIENTATION_TAG, 1)
+        orientation = image.getexif().get(0x0112, 1)
     except (SyntaxError, ValueError, KeyError, TypeError, struct.error):
         # What Pillow raises where EXIF is broken: no reason to refuse a picture that every viewer shows.
         return 1
@@ -199,10 +194,10 @@ def read_rgba(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray | No
     """What `read_rgb` gives, and the alpha channel (uint8 height x width, upright) or None."""
     with open_picture(path) as image:
         decode_picture(image, path)
-        alpha = image.convert("RGBA").getchannel("A") if image.mode in ("RGBA", "LA", "PA") else None
-        orientation = stored_orientation(image)
-        return turn_upright(to_array(_flatten(image)), orientation), (
-            None if alpha is None else turn_upright(np.asarray(alpha), orientation))
+        rgb = turn_upright(to_array(_flatten(image)), stored_orientation(image))
+        if image.mode not in ("RGBA", "LA", "PA"):
+            return rgb, None
+        return rgb, turn_upright(np.asarray(image.convert("RGBA").getchannel("A")), stored_orientation(image))
 
 
 def upright_size(path: str | os.PathLike[str]) -> tuple[int, int]:

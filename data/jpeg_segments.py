@@ -10,6 +10,7 @@ import math
 import re
 import struct
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
@@ -92,15 +93,6 @@ def split(source: bytes) -> tuple[list[Segment], int]:
         return segments[: ended[0]], ended[1]
 
 
-def with_end(source: bytes) -> bytes:
-    """The file with an end marker behind its last scan, which some copies lack; `load_whole` tells what else does."""
-    try:
-        _, end = split(source)
-    except UnsupportedJpegError:  # Whatever that is, Pillow says what is wrong with it.
-        return source
-    return source if source[end - 2 : end] == b"\xff\xd9" else b"%b\xff\xd9%b" % (source[:end], source[end:])
-
-
 def load_whole(image: JpegImagePlugin.JpegImageFile) -> None:
     """Decodes what Pillow has opened, perhaps at a fraction of its size; the file may lack its end marker.
 
@@ -109,8 +101,10 @@ def load_whole(image: JpegImagePlugin.JpegImageFile) -> None:
     """
     image.fp.seek(0)
     source = image.fp.read()
-    image.fp.close()
-    image.fp = io.BytesIO(with_end(source))
+    with suppress(UnsupportedJpegError):  # Whatever that is, Pillow says what is wrong with it.
+        _, end = split(source)
+        image.fp.close()
+        image.fp = io.BytesIO(source[:end].removesuffix(b"\xff\xd9") + b"\xff\xd9")
     image.load()
     segments, _ = split(source)
     frame = next((segment for segment in segments if segment.marker in FRAMES), None)

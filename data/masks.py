@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import os
 
 import cv2
 import numpy as np
 from PIL import Image
 
-from data.images import BadImageError, decode_picture, open_picture, stored_orientation, turn_upright
+from data.images import BadImageError, decode_picture, encode_image, open_picture, stored_orientation, turn_upright
 from utils.files import write_bytes
 
 # The contest's palette: index 0 is background, index 1 is the occluder.
@@ -133,9 +132,7 @@ def _listed(values: list, counts: list[int], most: int = 6) -> str:
 
 def encode_mask(mask: np.ndarray) -> bytes:
     """A 0/1 mask as a grey PNG of 0 and 255."""
-    buffer = io.BytesIO()
-    Image.fromarray((np.asarray(mask) > 0).astype(np.uint8) * 255).save(buffer, format="PNG", compress_level=1)
-    return buffer.getvalue()
+    return encode_image((np.asarray(mask) > 0).astype(np.uint8) * 255, ".png", png_level=1)
 
 
 def write_mask(path: str | os.PathLike[str], mask: np.ndarray) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, JpegImagePlugin
 
 from data.images import BadImageError, check_size, encode_image, open_picture, stored_orientation, turn_back
-from data.jpeg_segments import APP0, APP14, COM, Segment, UnsupportedJpegError, join, split, with_end
+from data.jpeg_segments import APP0, APP14, COM, Segment, UnsupportedJpegError, join, split
 from data.photos import colours, jpeg_file, thumbnails
 from data.photos.colours import Encoded
 
@@ -41,7 +41,6 @@ _DCT = np.cos((2 * _POSITION + 1) * _FREQUENCY * np.pi / 16) / np.where(_FREQUEN
 
 def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     """`source`, which was decoded before, with `rgb` (uint8, stored orientation) where `mask` is 1."""
-    source = with_end(source)
     try:
         return replace_blocks(source, rgb, mask)
     except UnsupportedJpegError as error:
@@ -170,14 +169,14 @@ def _packed_size(codestream: bytes) -> tuple[int, int]:
         taken, bits = bits & ((1 << count) - 1), bits >> count
         return taken
 
-    is_small = take(1)
-
     def side() -> int:
         return 8 * (take(5) + 1) if is_small else take((9, 13, 18, 30)[take(2)]) + 1
 
     # The width may be a fraction of the height.
-    height, ratio = side(), (None, (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))[take(3)]
-    return (side() if ratio is None else height * ratio[0] // ratio[1]), height
+    is_small, ratios = take(1), ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
+    height = side()
+    part, whole = ratios[ratio - 1] if (ratio := take(3)) else (side(), height)
+    return height * part // whole, height
 
 
 def encode_packed(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
