@@ -59,7 +59,13 @@ def main(arguments: list[str] | None = None) -> int:
     out, threshold, problems, sets = options.out, options.threshold, [], ("all",) if options.all else ("train", "val")
     if out.is_dir():  # before the measuring, which takes a while
         check_writable(out / "gradients.csv")
-    patches = [patch for name in sets for patch in _find_patches(out / name, problems)]
+    patches = []
+    for folder in (out / name for name in sets):
+        names = names_by_part(folder)
+        for part, present in zip(PATCH_FOLDERS, names, strict=True):
+            problems += [f"{folder / part / name}: missing" for name in sorted(set.union(*names) - present)]
+        whole = sorted(set.intersection(*names))
+        patches += [PatchPaths(*(folder / part / name for part in PATCH_FOLDERS)) for name in whole]
     work, fates = run_parallel(measure, patches, options.workers), {}
     for patch in progress(work, total=len(patches), unit="patch", desc="measuring", disable=not patches):
         if isinstance(patch, str):
@@ -93,15 +99,6 @@ def main(arguments: list[str] | None = None) -> int:
     for problem in problems:
         print(f"left out: {printable(problem)}", file=sys.stderr)
     return SOME_FAILED if problems else DONE
-
-
-def _find_patches(folder: Path, problems: list[str]) -> list[PatchPaths]:
-    """The patches of a set in the order of their names; those that lack a file are named in `problems`."""
-    names = names_by_part(folder)
-    for part, present in zip(PATCH_FOLDERS, names, strict=True):
-        problems += [f"{folder / part / name}: missing" for name in sorted(set.union(*names) - present)]
-    whole = sorted(set.intersection(*names))
-    return [PatchPaths(*(folder / part / name for part in PATCH_FOLDERS)) for name in whole]
 
 
 def measure(patch: PatchPaths) -> Measured | str:

@@ -22,14 +22,12 @@ from utils.files import quoted, write_text
 
 # Where the patches of a set lie, in the order of `PatchPaths`: SET/gt/NAME.png, SET/occluded/NAME.png, ...
 PATCH_FOLDERS = ("gt", "occluded", "mask")
-ANNOTATION = "annotation.txt"
-RECORD_NAME = "preparation.json"
+ANNOTATION, RECORD_NAME = "annotation.txt", "preparation.json"
 # One folder may hold the full-data set beside training and validation; the sets of each entry of its record.
 ALL_DATA, DIVIDED_DATA = "all", "train and val"
 SETS = {ALL_DATA: ("all",), DIVIDED_DATA: ("train", "val")}
 # No system opens a longer path.
 _LONGEST = 4096
-_BOM = "\ufeff"
 _PICTURE = rf"(.+?(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))}))"
 _THREE = (re.compile(r" *([^\t]+?) *\t *([^\t]+?) *\t *([^\t]+)"), re.compile(r"(\S+) (\S+) (\S+)"),
           re.compile(f"{_PICTURE} {_PICTURE} {_PICTURE}", re.IGNORECASE))  # fmt: skip
@@ -80,15 +78,12 @@ def write_list(path: str | os.PathLike[str], entries: Iterable[tuple[Path, ...]]
             raise ListError(f"{path}: blanks, tabs or line breaks in a file name keep it from being listed: "
                             f"{quoted(line)}; rename the file")
         # Not to be taken for a comment, or for a byte order mark.
-        lines.append(f"./{line}\n" if line.startswith(("#", _BOM)) else f"{line}\n")
+        lines.append(f"./{line}\n" if line.startswith(("#", "\ufeff")) else f"{line}\n")
     write_text(path, "".join(lines))
 
 
 def _read_lines(path: Path, problems: list[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """The number and the three parts of each line; what is wrong with the file or a line is added to `problems`.
-
-    Lines are split at tabs or single spaces, also where names hold spaces.
-    """
+    """The number and the three parts of each line; what is wrong with the file or a line is added to `problems`."""
     try:
         # "utf-8-sig" drops the mark that Windows editors put at the beginning.
         text = path.read_bytes().decode("utf-8-sig", "surrogateescape")
@@ -113,6 +108,7 @@ def _read_lines(path: Path, problems: list[str]) -> Iterator[tuple[int, tuple[st
 
 
 def _split(line: str) -> tuple[str, ...] | None:
+    """Apart at tabs or single spaces, also where names hold spaces."""
     return next((found.groups() for found in (form.fullmatch(line) for form in _THREE) if found), None)
 
 

@@ -1,7 +1,4 @@
-"""Training samples for Paddle: stored patches become cropped, mirrored and turned batches of float tensors.
-
-On the way a clean patch may get a hand or a head that no stored pair shows.
-"""
+"""Training samples for Paddle: stored patches become cropped, mirrored and turned batches of float tensors."""
 
 from __future__ import annotations
 
@@ -181,7 +178,7 @@ def random_orientation(pictures: Sequence[np.ndarray], rng: np.random.Generator,
                        ) -> list[np.ndarray]:  # fmt: skip
     """Mirrors and turns all pictures alike; with both flips and rotations each of the 8 orientations is equally likely.
 
-    The numbers are drawn whether they are used or not, so that switching one off leaves the rest of a sample alone.
+    The numbers are drawn in any case, so that switching one off leaves the rest of a sample alone.
     """
     mirror, upside_down = (rng.random(2) < 0.5) & flips
     turns = int(rng.integers(4)) * rotations

@@ -34,9 +34,6 @@ Over the iterations, a plot each of the learning rate, the patch's side, the bat
 the loss's terms; dashed lines stand where a stage begins, and at restarts.
 """
 
-# Separate streams of random numbers: the order of an epoch must not repeat what a sample draws.
-_EPOCH_STREAM, _SAMPLE_STREAM = 0, 1
-
 
 def stage_at(iteration: int, stages: Sequence[Stage]) -> tuple[int, Stage]:
     """The stage that an iteration (from 0) belongs to, as (index, stage); ValueError outside all of them."""
@@ -66,35 +63,27 @@ def lr_at(iteration: int, schedule: ScheduleConfig, base_lr: float, total: int) 
 
 
 class SampleKey(NamedTuple):
-    """All that decides one training sample.
+    """All that decides one training sample; numbers count from 0."""
 
-    `entry` is a line of the list, `patch` the side of the square to cut in pixels, and `index` the place in the batch
-    of all processes together; all count from 0.
-    """
-
-    entry: int
-    patch: int
+    entry: int  # line of the list
+    patch: int  # side of the square to cut, in pixels
     seed: int
     iteration: int
-    index: int
+    index: int  # place in the batch of all processes together
 
     def generator(self) -> np.random.Generator:
         """A fresh generator that depends on seed, iteration and index and on nothing else."""
-        return _generator(self.seed, _SAMPLE_STREAM, self.iteration, self.index)
-
-
-def _generator(seed: int, *stream: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=stream))
+        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(1, self.iteration, self.index)))
 
 
 @lru_cache(maxsize=4)
 def _epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
-    return _generator(seed, _EPOCH_STREAM, epoch).permutation(count)
+    # A stream of its own: the order of an epoch must not repeat what a sample draws.
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(0, epoch))).permutation(count)
 
 
-def samples_at(
-    iteration: int, stages: Sequence[Stage], count: int, seed: int, rank: int = 0, world: int = 1
-) -> list[SampleKey]:
+def samples_at(iteration: int, stages: Sequence[Stage], count: int, seed: int, rank: int = 0, world: int = 1
+               ) -> list[SampleKey]:  # fmt: skip
     """The batch of process `rank` of `world` at one iteration; `stages` count theirs per process.
 
     All samples of the run are numbered through; every `count` of them, the length of the list, are one epoch, a

@@ -41,10 +41,11 @@ from utils.machine import available_cores, progress
 
 MANIFEST = "manifest.json"
 FOLDERS = tuple(f"train_data_{number}" for number in range(1, 6))
-_FIRST_PHOTO = datetime(2022, 7, 5, 8, 30, 0)
 _QUALITY = 95
 # Sources that may be broken one after the other before it is given up.
 _TRIES = 20
+# One clean page: its number, folder and name, and the occluded photos of it, by their numbers in the whole set.
+PageJob = tuple[int, str, str, range]
 
 
 def _option(default: object, allowed: tuple | None, meaning: str) -> Any:
@@ -90,15 +91,6 @@ class Sources(NamedTuple):
     occluders: tuple[OccluderEntry, ...]
 
 
-class PageJob(NamedTuple):
-    """One clean page and the occluded photos of it, by their numbers in the whole set."""
-
-    number: int
-    folder: str
-    stem: str
-    photos: range
-
-
 def find_sources(options: SetOptions) -> Sources:
     """The files that the options allow; FileNotFoundError: a folder is missing or empty, or the subset is."""
     cutouts = occluders.find_occluders(options.occluders or (CUTOUTS,))
@@ -116,13 +108,12 @@ def find_sources(options: SetOptions) -> Sources:
 def plan(options: SetOptions) -> list[PageJob]:
     """All jobs: the groups shared out evenly over the pages, the pages over the folders, of which each gets one."""
     count = max(math.ceil(options.groups / options.occlusions_per_page), min(options.groups, len(FOLDERS)))
-    least, more = divmod(options.groups, count)
-    jobs = []
+    (least, more), jobs = divmod(options.groups, count), []
     for number in range(count):
-        folder, taken = number * len(FOLDERS) // max(count, len(FOLDERS)), _FIRST_PHOTO + timedelta(seconds=47 * number)
-        first = number * least + min(number, more)
+        folder, first = number * len(FOLDERS) // max(count, len(FOLDERS)), number * least + min(number, more)
+        taken = datetime(2022, 7, 5, 8, 30) + timedelta(seconds=47 * number)
         photos = range(first, first + least + (number < more))
-        jobs.append(PageJob(number, FOLDERS[folder], f"0_IMG_{taken:%Y%m%d_%H%M%S}_a", photos))
+        jobs.append((number, FOLDERS[folder], f"0_IMG_{taken:%Y%m%d_%H%M%S}_a", photos))
     return jobs
 
 
@@ -135,16 +126,17 @@ def make_set(options: SetOptions, out: str | Path, workers: int = 1) -> list[str
     out, sources, jobs = Path(out), find_sources(options), plan(options)
     if out.exists() and any(out.iterdir()):
         raise FileExistsError(f"{out}: is not empty; choose another folder, or delete this one first")
-    for folder, name in itertools.product({job.folder for job in jobs}, ("gt", *KINDS)):
+    for folder, name in itertools.product({folder for _, folder, *_ in jobs}, ("gt", *KINDS)):
         (out / folder / name).mkdir(parents=True, exist_ok=True)
     made = run_parallel(partial(_make_page, options, sources, out), jobs, workers)
     groups, broken, annotations = [], set(), defaultdict(str)
-    for job, (photos, messages) in zip(jobs, progress(made, "pages", len(jobs), unit="group"), strict=True):
+    told = progress(made, "pages", len(jobs), unit="group")
+    for (_, folder, stem, _), (photos, messages) in zip(jobs, told, strict=True):
         groups += photos
         broken.update(messages)
         for photo in photos:
-            name = photo["occluded"].removeprefix(f"{job.folder}/").removesuffix(".jpg")
-            annotations[job.folder] += f"gt/{job.stem}.jpg {name}.jpg {name}.png\n"
+            name = photo["occluded"].removeprefix(f"{folder}/").removesuffix(".jpg")
+            annotations[folder] += f"gt/{stem}.jpg {name}.jpg {name}.png\n"
     for folder, text in annotations.items():
         write_text(out / folder / "annotation.txt", text)
     manifest = {"options": asdict(options), "groups": groups, "broken_sources": sorted(broken)}
@@ -158,18 +150,17 @@ _library = lru_cache(maxsize=1)(OccluderLibrary)
 
 def _make_page(options: SetOptions, sources: Sources, out: Path, job: PageJob) -> tuple[list[dict], list[str]]:
     """Writes a clean page and its occluded photos; gives the manifest's entries and messages about bad sources."""
-    # Desks and printed people have random numbers of their own, so that a seed gives the same pages and occluders
-    # with and without them.
-    words = [options.seed, (*SUBSETS, "all").index(options.subset), job.number]
+    number, folder, stem, photos = job
+    # Desks and printed people have random numbers of their own: a seed gives the same pages and occluders without them.
+    words = [options.seed, (*SUBSETS, "all").index(options.subset), number]
     seeds = [np.random.SeedSequence(words, spawn_key=stream) for stream in ((), (1,), (2,))]
     rng, *more = map(np.random.default_rng, seeds)
     # The photo becomes a JPEG file anyway; twice would be once too often.
     style, library, broken = replace(STYLES[options.style], jpeg_probability=0.0), _library(sources.occluders), []
-    page, page_source = _clean_page(options, sources, job.number, broken, rng, *more)
-    path, clean_bytes = out / job.folder / "gt" / f"{job.stem}.jpg", encode_image(page, ".jpg", quality=_QUALITY)
+    page, page_source = _clean_page(options, sources, number, broken, rng, *more)
+    path, clean_bytes = out / folder / "gt" / f"{stem}.jpg", encode_image(page, ".jpg", quality=_QUALITY)
     write_bytes(path, clean_bytes)
-    clean = read_rgb(path)
-    known, used = defaultdict(list), []
+    clean, known, used = read_rgb(path), defaultdict(list), []
 
     def choose(rng: Generator, kind: str) -> Occluder:
         # A contest page shows the same cut-out again and again.
@@ -182,9 +173,9 @@ def _make_page(options: SetOptions, sources: Sources, out: Path, job: PageJob) -
         return occluder
 
     groups, counts, share = [], Counter(), options.occluded
-    for photo in job.photos:
+    for photo in photos:
         kind = "head" if rng.random() < style.head_probability else "hand"
-        name = f"{job.folder}/{kind}/{job.stem}_0_{counts[kind]:03d}"
+        name = f"{folder}/{kind}/{stem}_0_{counts[kind]:03d}"
         counts[kind] += 1
         used.clear()
         content, mask = clean_bytes, np.zeros(clean.shape[:2], np.uint8)

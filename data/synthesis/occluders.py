@@ -22,10 +22,8 @@ from numpy.random import Generator
 from data.images import IMAGE_SUFFIXES, BadImageError, open_picture, pictures_below, read_rgb, read_rgba
 from data.masks import read_mask
 
-CUTOUTS = Path(__file__).parent / "cutouts"
-KINDS = ("hand", "head")
-SUBSETS = ("train", "heldout")
-SPLIT_FILE = "split.csv"
+CUTOUTS, SPLIT_FILE = Path(__file__).parent / "cutouts", "split.csv"
+KINDS, SUBSETS = ("hand", "head"), ("train", "heldout")
 ALPHA_MIDDLE = 127
 # A folder called "handwriting" holds pages, "surface" no faces.
 _KIND_PATTERNS = {
@@ -161,7 +159,7 @@ def load_occluder(entry: OccluderEntry, long_side: int = 0) -> Occluder:
 
 def _contact(alpha: np.ndarray) -> int:
     """How many columns have content within 1 % of the height from the lower edge."""
-    return int(np.count_nonzero((alpha[-max(1, len(alpha) // 100) :] > ALPHA_MIDDLE).any(0)))
+    return np.count_nonzero((alpha[-max(1, len(alpha) // 100) :] > ALPHA_MIDDLE).any(0))
 
 
 def _crop_to_content(rgba: np.ndarray) -> np.ndarray:
@@ -181,8 +179,8 @@ def _rooted_parts(rgba: np.ndarray) -> np.ndarray:
 class OccluderLibrary:
     """Occluders on demand: call it as `library(rng, kind)`. Those that were used lately are kept decoded.
 
-    Heads whose top was cut off by the frame of their source are passed over while there are others, since a flat top
-    would stand free on the page. `long_side` is that of `load_occluder`.
+    Heads with a flat top, cut off by the frame of their source, are passed over while there are others. `long_side` is
+    that of `load_occluder`.
     """
 
     def __init__(self, entries: Sequence[OccluderEntry], long_side: int = 0) -> None:

@@ -106,10 +106,10 @@ def lay(image: np.ndarray, mask: np.ndarray, item: Occluder, where: Place, style
     `unit` is the number of pixels of this picture for one pixel of a photo with a longer side of 3770.
     """
     shadow = rng.random() < style.shadow_probability
-    sigma, strength = _log_uniform(rng, _SHADOW_PIXELS) * unit, rng.uniform(0.12, 0.45)
+    sigma, strength = np.exp(rng.uniform(*np.log(_SHADOW_PIXELS))) * unit, rng.uniform(0.12, 0.45)
     offset = rng.uniform(-1, 1, 2) * _SHADOW_PIXELS[1] * unit if shadow else np.zeros(2)
     soft = rng.random() < style.soft_edge_probability
-    feather = _log_uniform(rng, _FEATHER_PIXELS) * max(unit, 0.3)
+    feather = np.exp(rng.uniform(*np.log(_FEATHER_PIXELS))) * max(unit, 0.3)
     margin = np.ceil(3 * feather + _POLYGON_PIXELS[1] + _MOST_RIM + 2)
     margin += np.ceil(2.5 * sigma + np.abs(offset).max()) if shadow else 0
     bottom, right = item.rgba.shape[:2]
@@ -123,17 +123,12 @@ def lay(image: np.ndarray, mask: np.ndarray, item: Occluder, where: Place, style
     alpha = _without_islands(alpha, (left == 0, top == 0, right == mask.shape[1], bottom == mask.shape[0]))
     rgb = _light(rgb, item.kind, style, unit, rng)
     shade = _shadow(alpha, sigma, strength, offset) if shadow else np.ones_like(alpha)
-
     below, covered = image[top:bottom, left:right], (shade < 1) | (alpha > 0)
     base = below.astype(np.float32) * shade[..., None]
     mixed = (rgb - base) * alpha[..., None] + base
     # OpenCV rounds and clips in one go.
     np.copyto(below, cv2.convertScaleAbs(np.maximum(mixed, 0)), where=covered[..., None])
     mask[top:bottom, left:right] |= covered
-
-
-def _log_uniform(rng: Generator, bounds: tuple[float, float]) -> float:
-    return float(np.exp(rng.uniform(*np.log(bounds))))
 
 
 def _warp(rgba: np.ndarray, where: Place, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -145,10 +140,9 @@ def _warp(rgba: np.ndarray, where: Place, size: tuple[int, int]) -> tuple[np.nda
         rgba = cv2.resize(rgba, small, interpolation=cv2.INTER_AREA)
     # OpenCV counts from pixel centres, the placement from pixel corners.
     matrix[:, 2] += matrix[:, :2] @ (0.5, 0.5) - 0.5
-    colours, alpha = np.ascontiguousarray(rgba[..., :3]), np.ascontiguousarray(rgba[..., 3])
-    smooth = cv2.INTER_CUBIC if where.scale > 1 else cv2.INTER_LINEAR
+    smooth, colours = cv2.INTER_CUBIC if where.scale > 1 else cv2.INTER_LINEAR, np.ascontiguousarray(rgba[..., :3])
     rgb = cv2.warpAffine(colours, matrix, size, flags=smooth, borderMode=cv2.BORDER_REPLICATE)
-    return rgb, cv2.warpAffine(alpha, matrix, size, flags=cv2.INTER_LINEAR).astype(np.float32) / 255
+    return rgb, cv2.warpAffine(np.ascontiguousarray(rgba[..., 3]), matrix, size).astype(np.float32) / 255
 
 
 def _soft_edge(alpha: np.ndarray, feather: float) -> np.ndarray:
@@ -176,10 +170,9 @@ def _hard_edge(alpha: np.ndarray, style: PasteStyle, unit: float, rng: Generator
         wider = cv2.drawContours(np.zeros_like(wider), coarse, -1, 1, cv2.FILLED)
         solid = np.ascontiguousarray(wider[pad:-pad, pad:-pad])
     if jagged and jag > 1 and min(solid.shape) > jag // 2:
-        stairs = [np.arange(length) // jag * jag + jag // 2 for length in solid.shape]
         # A stair whose middle is outside goes on with the one before it.
-        stairs = [np.where(stair < len(stair), stair, stair - jag) for stair in stairs]
-        solid = solid[np.ix_(*stairs)]
+        stairs = (np.arange(length) // jag * jag + jag // 2 for length in solid.shape)
+        solid = solid[np.ix_(*(np.where(stair < len(stair), stair, stair - jag) for stair in stairs))]
     if rim and rim_pixels:
         solid = cv2.dilate(solid, np.ones((3, 3), np.uint8), iterations=rim_pixels)
     return solid.astype(np.float32)
@@ -199,7 +192,7 @@ def _light(rgb: np.ndarray, kind: str, style: PasteStyle, unit: float, rng: Gene
     """The occluder (RGB uint8) in a light of its own, as float32 0..255."""
     gain = rng.uniform(-1, 1) * style.light_difference + rng.uniform(-1, 1, 3) * style.colour_difference
     slope = rng.uniform(-1, 1, 2) * style.shading
-    blurred, sigma = rng.random() < style.blur_probability, _log_uniform(rng, _BLUR_PIXELS) * unit
+    blurred, sigma = rng.random() < style.blur_probability, np.exp(rng.uniform(*np.log(_BLUR_PIXELS))) * unit
     noise, grey = rng.uniform(0, 1) * style.noise, kind == "head" and rng.random() < style.grey_probability
     if grey:
         rgb = cv2.cvtColor(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)

@@ -16,8 +16,6 @@ from data.synthesis.occluders import ALPHA_MIDDLE, Occluder
 
 # The part of the height next to the root that never shows: wrists of cut-outs are ragged.
 _ROOT_RESERVES = {"hand": 0.06, "head": 0.02}
-# A patch is this fraction of the longer side of its photo: 192 to 1024 pixels of a halved photo are 0.1 to 0.54.
-_PATCH_FRACTIONS = (0.1, 0.6)
 
 
 @dataclass(frozen=True)
@@ -49,17 +47,15 @@ class Place(NamedTuple):
 
 
 def place(occluder: Occluder, size: tuple[int, int], entry: EntryRange, rng: Generator, tip: float = 0.0) -> Place:
-    """Draws a place in a photo of `size` (height, width).
+    """Draws a place in a photo of `size` (height, width); the covered area is in `entry.area` if the shape allows.
 
-    Size and depth are chosen so that the covered area falls into `entry.area` where the shape allows it; where `tip`
-    is positive, only the outermost tip comes so many pixels into the photo.
+    Where `tip` is positive, only the outermost tip comes so many pixels into the photo.
     """
     (height, width), alpha = size, occluder.rgba[..., 3]
     border = int(rng.choice(4, p=np.asarray(entry.borders) / sum(entry.borders)))
     tilt, mirrored = rng.uniform(-entry.tilt, entry.tilt), rng.random() < 0.5
     area = rng.uniform(*entry.area) * height * width
     part, along = rng.uniform(*entry.depth), rng.uniform(*entry.along)
-
     # At its own size, the middle of its root is the origin and y points down.
     rows, columns = alpha.shape
     linear = _turn(tilt) @ np.diag([-1.0 if mirrored else 1.0, 1.0])
@@ -89,8 +85,8 @@ def place(occluder: Occluder, size: tuple[int, int], entry: EntryRange, rng: Gen
 def place_in_patch(occluder: Occluder, size: tuple[int, int], entry: EntryRange, rng: Generator
                    ) -> tuple[Place, tuple[int, int]]:  # fmt: skip
     """The place in a patch of `size` over a random part of an imagined photo, and that photo's (height, width)."""
-    fraction = float(np.exp(rng.uniform(*np.log(_PATCH_FRACTIONS))))
-    long_side = max(size) / fraction
+    # 192 to 1024 pixels of a halved photo are 0.1 to 0.54 of its longer side.
+    long_side = max(size) / float(np.exp(rng.uniform(*np.log((0.1, 0.6)))))
     short_side = max(long_side * rng.uniform(0.68, 0.8), *size)
     photo = (round(long_side), round(short_side)) if rng.random() < 0.6 else (round(short_side), round(long_side))
     where = place(occluder, photo, entry, rng)

@@ -16,7 +16,6 @@ from data.images import read_rgb
 from data.synthesis.occluders import OccluderEntry, load_occluder
 from data.synthesis.paste import Chooser
 
-PictureChooser = Callable[[Generator], np.ndarray]
 _GREY_WEIGHTS = np.array([0.299, 0.587, 0.114], np.float32)
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789abdeghkmnrstuy"
 _FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_COMPLEX)
@@ -27,9 +26,8 @@ _PICTURE_SIZES = {"page": (0.12, 0.75), "patch": (0.35, 2.0)}
 class WholePictures:
     """The whole pictures from which occluders were cut, background and all; call it as `pictures(rng)` for RGB uint8.
 
-    They are of heads alone where there are any: a hand before white paper, printed on white paper, cannot be told from
-    one that lies on it. A cut-out without background is shown before a plain or graded one, and so are those that the
-    chooser `hands` puts in between.
+    They are of heads where there are any: a hand before white paper, printed on white paper, cannot be told from one
+    that lies on it. Cut-outs without background, and those of the chooser `hands`, get a plain or graded one.
     """
 
     def __init__(self, entries: Sequence[OccluderEntry], hands: Chooser | None = None) -> None:
@@ -45,8 +43,7 @@ class WholePictures:
 
 
 def _before_a_background(rgba: np.ndarray, rng: Generator) -> np.ndarray:
-    """A cut-out, standing on the lower edge, as a picture with a plain or graded background."""
-    margin = int(0.15 * rgba.shape[0])
+    margin = int(0.15 * rgba.shape[0])  # The cut-out stands on the lower edge.
     rgba = cv2.copyMakeBorder(rgba, margin, 0, margin, margin, cv2.BORDER_CONSTANT)
     slope = np.linspace(0, 1, rgba.shape[0], dtype=np.float32)[:, None, None]
     first, second = rng.uniform(60, 250, (2, 3)).astype(np.float32)
@@ -55,7 +52,7 @@ def _before_a_background(rgba: np.ndarray, rng: Generator) -> np.ndarray:
     return (rgba[..., :3] * alpha + background * (1 - alpha)).astype(np.uint8)
 
 
-def print_on(page: np.ndarray, choose: PictureChooser, rng: Generator, placement: str = "page",
+def print_on(page: np.ndarray, choose: Callable[[Generator], np.ndarray], rng: Generator, placement: str = "page",
              pictures_alone: bool = False) -> np.ndarray:  # fmt: skip
     """A page (RGB uint8, height x width x 3) with a picture, big letters or a stamp printed on it, or two of these.
 
@@ -79,7 +76,6 @@ def _print_picture(page: np.ndarray, picture: np.ndarray, paper: np.ndarray, rng
                    whole_page: float) -> None:  # fmt: skip
     """Prints a picture, or a part of it, in place; with the probability `whole_page` it covers all of the page."""
     height, width = page.shape[:2]
-    # A part of it half of the time, mirrored half of the time.
     if rng.random() < 0.5:
         sides = np.array(picture.shape[:2])
         rows, columns = np.maximum(1, (sides * rng.uniform(0.5, 1)).astype(int))

@@ -168,6 +168,5 @@ def _cloth(size: tuple[int, int], rng: Generator) -> np.ndarray:
     if rng.random() < 0.4:
         check, depth = rng.uniform(0.03, 0.09) * max(size), np.float32(rng.uniform(0.1, 0.4))
         rows, columns = (1 - depth * (np.arange(length) % check < check / 2) for length in size)
-        relief *= rows[:, None]
-        relief *= columns
+        relief = relief * rows[:, None] * columns
     return _lit(np.array(_CLOTHS[int(rng.integers(len(_CLOTHS)))]) * rng.uniform(0.8, 1.08), relief, rng)
