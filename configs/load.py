@@ -137,8 +137,7 @@ def _read_tree(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
         raise ConfigError(f"{path}: {error}") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected keys and values, got {describe(tree)}")
-    # These only hold values for aliases.
-    tree = {key: value for key, value in tree.items() if not str(key).startswith("x-")}
+    tree = {key: value for key, value in tree.items() if not str(key).startswith("x-")}  # They hold values for aliases.
     bases = tree.pop(BASE_KEY, [])
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) and base == printable(base) for base in bases):
@@ -157,11 +156,9 @@ def _replace(node: Any, keys: list[str], value: Any, path: str = "") -> Any:
     """A copy of `node` with another value below it; whole numbers among the keys count the items of a list."""
     if not keys:
         return value
-    key, rest = keys[0], keys[1:]
-    here = join(path, key)
+    (key, *rest), here = keys, join(path, keys[0])
     if node is None or isinstance(node, dict):
-        node = node or {}
-        return {**node, key: _replace(node.get(key), rest, value, here)}
+        return {**(node or {}), key: _replace((node or {}).get(key), rest, value, here)}
     if isinstance(node, list):
         if not key.isdigit() or int(key) >= len(node):
             raise ConfigError(f"{here}: {path} is a list of {len(node)}; its items are 0 .. {len(node) - 1}")
@@ -207,10 +204,9 @@ def _faults(config: Config) -> Iterator[str]:
             yield (f"train.stages.{index}.patch: {stage.patch} is larger than the stored patches (data.crop: "
                    f"{data.crop}); prepare larger ones with `data_preparation.py --size {stage.patch}`")
 
-    names = [term.name for term in config.loss]
     for index, term in enumerate(config.loss):
         key = f"loss.{index}.name: {term.name}"
-        if term.name in names[:index]:
+        if term.name in [earlier.name for earlier in config.loss[:index]]:
             yield f"{key} is listed twice; give one term the sum of the weights"
         if finds and set(term.inputs) != {"mask_logit", "mask"}:
             yield f"{key} compares pictures, and a locator paints none; take mask_bce and mask_dice"
@@ -219,8 +215,8 @@ def _faults(config: Config) -> Iterator[str]:
             yield f"{key} needs the occlusion mask; set model.gate: true or remove the term"
         for number, stage in enumerate(stages):
             if stage.patch < term.minimum_patch:
-                needs = f"loss.{index} ({term.name}), which needs {term.minimum_patch}"
-                yield f"train.stages.{number}.patch: {stage.patch} is too small for {needs}"
+                yield (f"train.stages.{number}.patch: {stage.patch} is too small for loss.{index} ({term.name}), which "
+                       f"needs {term.minimum_patch}")
     counting = [term for term in config.loss if term.weight]
     if not counting:
         yield "loss: at least one term with a weight above 0 is needed, such as {name: l1, weight: 1.0}"

@@ -19,7 +19,6 @@ from typing import Any
 from utils.files import printable, quoted
 
 DONE, SOME_FAILED, REFUSED, STOPPED, NO_READER = 0, 1, 2, 130, 141
-_MOST_PARTS = 10_000
 Main = Callable[[Sequence[str] | None], int]
 
 
@@ -98,8 +97,8 @@ def _within(kind: type, text: str, expected: str, lowest: float, highest: float)
 def shard(text: str) -> tuple[int, int]:
     """An argparse type: "2/5" is the second of five parts, (2, 5)."""
     match = re.fullmatch("([1-9][0-9]{0,4})/([1-9][0-9]{0,4})", text)
-    if match is None or not int(match[1]) <= int(match[2]) <= _MOST_PARTS:
-        expected = f"I/N such as 2/5, I from 1 to N, which is at most {_MOST_PARTS}"
+    if match is None or not int(match[1]) <= int(match[2]) <= 10_000:
+        expected = "I/N such as 2/5, I from 1 to N, which is at most 10000"
         raise argparse.ArgumentTypeError(f"{quoted(text)} is not {expected}")
     return int(match[1]), int(match[2])
 
@@ -121,8 +120,7 @@ def sentence(error: BaseException) -> str:
 def _say(words: str) -> None:
     """Tells `words` on standard error; where that is full or gone too, nobody is left to tell."""
     try:
-        sys.stderr.write(f"{words}\n")
-        sys.stderr.flush()
+        print(words, file=sys.stderr, flush=True)  # noqa: T201
     except OSError:
         _to_nowhere(sys.stderr)
 

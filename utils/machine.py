@@ -70,8 +70,8 @@ def start_paddle(threads: int | None = None) -> int:
 def resolve_device(name: str = "auto") -> str:
     """Chooses the device, makes it Paddle's current one, and returns it as "cpu" or "gpu:INDEX".
 
-    "auto" takes the first GPU if it works, and otherwise the CPU with a warning that says why; "gpu" and "gpu:INDEX"
-    insist, with a DeviceError. A GPU works when a real convolution on it gives the right numbers.
+    "auto" takes the first GPU if a convolution there gives the right numbers, and otherwise the CPU with a warning that
+    says why; "gpu" and "gpu:INDEX" insist, with a DeviceError.
     """
     check_device(name)
     import paddle

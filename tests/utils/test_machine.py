@@ -130,26 +130,25 @@ def test_names_are_checked_without_paddle():
     assert [machine.gpu_named(name) for name in ("gpu:3", "gpu", "auto")] == ["gpu:3", "gpu:0", "gpu:0"]
 
 
-MEMINFO = f"MemTotal:       99999999 kB\nMemFree:          100 kB\nMemAvailable:   {8 * 2**20} kB\n"
+FREE = {"proc/meminfo": f"MemTotal:       99999999 kB\nMemFree:          100 kB\nMemAvailable:   {8 * 2**20} kB\n"}
+JOB = {**FREE, "proc/self/cgroup": "0::/user/job\n"}
 GROUPS = "sys/fs/cgroup"
-LIMITED = {"memory.max": 4 * GIB, "memory.current": 3 * GIB, "memory.stat": f"anon 1\ninactive_file {GIB}\n"}
+LIMITED = {"max": 4 * GIB, "current": 3 * GIB, "stat": f"anon 1\ninactive_file {GIB}\n"}
 
 
 @pytest.mark.parametrize(
     ("files", "expected"),
     [
-        ({"proc/meminfo": MEMINFO}, 8 * GIB),
+        (FREE, 8 * GIB),
         ({}, None),
         # What can be reclaimed counts as free; inside a container the group's own folder is what is mounted.
-        *(({"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/user/job\n",
-            **{f"{place}/{name}": text for name, text in LIMITED.items()}}, 2 * GIB)
+        *(({**JOB, **{f"{place}/memory.{name}": text for name, text in LIMITED.items()}}, 2 * GIB)
           for place in (GROUPS, f"{GROUPS}/user/job")),
         # A group without a limit below one with a limit.
-        ({"proc/meminfo": MEMINFO, "proc/self/cgroup": "0::/user/job\n", f"{GROUPS}/user/job/memory.max": "max\n",
-          f"{GROUPS}/user/job/memory.current": "5\n", f"{GROUPS}/user/memory.max": 5 * GIB,
-          f"{GROUPS}/user/memory.current": 2 * GIB}, 3 * GIB),
+        ({**JOB, f"{GROUPS}/user/job/memory.max": "max\n", f"{GROUPS}/user/job/memory.current": "5\n",
+          f"{GROUPS}/user/memory.max": 5 * GIB, f"{GROUPS}/user/memory.current": 2 * GIB}, 3 * GIB),
         # Version 1; a folder of a kind other than memory has no say.
-        ({"proc/meminfo": MEMINFO, "proc/self/cgroup": "9:name=systemd:/\n4:memory:/job\n0::/\n",
+        ({**FREE, "proc/self/cgroup": "9:name=systemd:/\n4:memory:/job\n0::/\n",
           f"{GROUPS}/memory/memory.limit_in_bytes": 2**63 - 4096, f"{GROUPS}/memory/memory.usage_in_bytes": 9 * GIB,
           f"{GROUPS}/memory/job/memory.limit_in_bytes": 4 * GIB, f"{GROUPS}/memory/job/memory.usage_in_bytes": 3 * GIB,
           f"{GROUPS}/memory/job/memory.stat": f"inactive_file 7\ntotal_inactive_file {GIB}\n"}, 2 * GIB),

@@ -1,8 +1,4 @@
-"""What a training run needs to go on: the optimiser's memory, the moving average, and one file that holds it all.
-
-Paddle names an optimiser's moments after counters ("conv2d_17.w_0_moment1_0"), which another program counts otherwise.
-Here the key is the parameter's name in its network: "encoders.0.0.conv1.weight".
-"""
+"""What a training run needs to go on: the optimiser's memory, the moving average, and one file that holds it all."""
 
 import os
 from collections.abc import Mapping
@@ -44,7 +40,10 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def optimizer_arrays(optimizer: Optimizer, network: Layer) -> dict[str, dict[str, Any]]:
-    """What the optimiser keeps, as {parameter: {"moment1": array, ...}}; nothing before the first step."""
+    """What the optimiser keeps, as {parameter: {"moment1": array, ...}}; nothing before the first step.
+
+    Paddle names it after counters, which another program counts otherwise; here by the parameter's name in its network.
+    """
     return {name: {kind: tensor.numpy() for kind, tensor in each.items()}
             for name, each in _optimizer_tensors(optimizer, network).items()}
 
@@ -75,10 +74,9 @@ def _optimizer_tensors(optimizer: Optimizer, network: Layer) -> dict[str, dict[s
 
 
 class MovingAverage:
-    """Keeps `average <- average + (1 - d) * (parameter - average)` for every floating entry of a network's state.
-
-    It starts at the network's current state. The decay d of iteration t (from 0) is `min(decay, (1 + t) / (10 + t))`,
-    as in TensorFlow's ExponentialMovingAverage: it forgets the random start quickly.
+    """Keeps `average <- average + (1 - d) * (parameter - average)` for every floating entry of a network's state, which
+    it starts from. d of iteration t (from 0) is `min(decay, (1 + t) / (10 + t))`, as in TensorFlow's
+    ExponentialMovingAverage: it forgets the random start quickly.
     """
 
     def __init__(self, network: Layer, decay: float) -> None:

@@ -18,8 +18,8 @@ _log = logging.getLogger(__name__)
 class Journal:
     """The records of one run, in `folder/metrics.jsonl` and, where VisualDL or TensorBoard is installed, as events.
 
-    A record has `kind`, `iteration` and numbers; what is infinite or undefined is null, since JSON has no other word
-    for it. Records after the iteration `resume_from` are taken out, since they will be made again.
+    A record has `kind`, `iteration` and numbers, in place of infinite or undefined ones null. Those after the iteration
+    `resume_from` are taken out, since they will be made again.
     """
 
     def __init__(self, folder: Path, resume_from: int = 0) -> None:
@@ -52,9 +52,8 @@ class Journal:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The records of a `metrics.jsonl`, if it is there; a last line that a kill cut short is left out.
-
-    CheckpointError names any other line that is no record.
+    """The records of a `metrics.jsonl`, if it is there, but for a last line that a kill cut short; CheckpointError: any
+    other line is no record.
     """
     lines = path.read_bytes().splitlines() if path.exists() else []
     records = []
