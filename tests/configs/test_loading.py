@@ -61,7 +61,6 @@ def test_values_are_read_and_overrides_reach_lists_nested_keys_nulls_and_terms(m
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("optimizer.lr=1", r"optimizer\.lr: unknown key.*learning_rate"),
         ("train.stages.0.pach=1", r"train\.stages\.0\.pach: unknown key; known here: .*patch"),
         ("train.stages.2.patch=1", r"train\.stages\.2: train\.stages is a list of 2; its items are 0 \.\. 1"),
         ("train.stages.0.batch=true", r"train\.stages\.0\.batch: expected a whole number, got True"),
@@ -103,7 +102,6 @@ def test_refusals_name_override_key_and_expectation(minimal, override, message):
         (RESTORER, ["predict.fill=page"], r"model\.mask_input: .* predict\.fill: network"),
         (RESTORER, ["loss=[{name: mask_bce}]"], r"loss\.0\.name: mask_bce needs"),
         (RESTORMER, ["model.gate=true"], r"model\.gate: is for a NAFNet"),
-        (RESTORMER, ["model.width=16"], r"model\.width: is for a NAFNet"),
         (RESTORMER, ["model.preset=tiny"], r"model\.preset: tiny is a NAFNet's"),
         (RESTORMER, ["predict.tlc_ratio=1.5"], r"predict\.tlc_ratio: a Restormer has no channel means"),
         (RESTORMER, ["model.network=nafnet"], r"model\.preset: restormer_dim16 is a Restormer's"),
@@ -114,9 +112,7 @@ def test_refusals_name_override_key_and_expectation(minimal, override, message):
         (PHASE2, ["train.stages.0.patch=160"], r"train\.stages\.0\.patch: 160 is too small for loss\.1 .* 161"),
         # The fault of the original: MS-SSIM on [0, 1] with the constants of 255. There is no such setting.
         (PHASE2, ["loss=[{name: ms_ssim, data_range: 255}]"], r"loss\.0\.data_range: unknown key"),
-        (PHASE1, ["loss=[]"], r"loss: at least one term"),
         (PHASE1, ["loss=[{name: l1, weight: 0}]"], r"loss: at least one term with a weight above 0"),
-        (PHASE1, ["loss={name: l1}"], r"loss: expected a list"),
         (PHASE1, ["loss=[l1]"], r"loss\.0: expected keys and values, got 'l1'"),
         (PHASE1, ["loss=[{name: l2, weight: 1}]"], r"loss\.0\.name: expected one of .*, got 'l2'"),
         (PHASE1, ["loss=[{name: l1}, {name: l1}]"], r"loss\.1\.name: l1 is listed twice"),

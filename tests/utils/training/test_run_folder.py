@@ -115,11 +115,13 @@ def test_other_processes_write_and_say_nothing(tmp_path, monkeypatch, capsys):
 
 def test_auto_starts_when_there_is_nothing_and_what_changed_is_refused_or_announced(tmp_path, capsys):
     assert folder(tmp_path).find_start(resume=None, auto=True) is None
-    folder(tmp_path, model={"width": 8}, models=1).save(5, Learner(1.0))
-    both = r"seed: 0 in the checkpoint, 1 now; model\.width: 8 in the checkpoint, 9 now\)"
-    with pytest.raises(CheckpointError, match=both):
-        folder(tmp_path, seed=1, model={"width": 9}, models=2).find_start(resume=None, auto=True)
-    changed = folder(tmp_path, threads=3, model={"width": 8}, models=2)
+    kept = {"model": {"width": 8}, "optimizer": {"betas": (0.9,)}, "train": {"ema_decay": 0}}
+    folder(tmp_path, **kept, models=1).save(5, Learner(1.0))
+    other = {"seed": 1, "model": {"width": 9}, "optimizer": {"betas": (0.8,)}, "train": {"ema_decay": 0.5}}
+    with pytest.raises(CheckpointError, match=r"\(seed: 0 in the checkpoint, 1 now; model.width: 8 .* 9 now; "
+                       r"optimizer.betas: .*; train\.ema_decay: 0 in the checkpoint, 0\.5 now\)"):  # fmt: skip
+        folder(tmp_path, **other, models=2).find_start(resume=None, auto=True)
+    changed = folder(tmp_path, threads=3, **kept, models=2)
     assert changed.find_start(resume=None, auto=True)["iteration"] == 5
     said = capsys.readouterr().out
     assert "changed: models was 1, is 2" in said
