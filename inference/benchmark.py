@@ -117,8 +117,7 @@ def measure(case: Mapping[str, Any]) -> dict[str, Any]:
     """In a process of its own: times photos in the pipeline and one after the other; the first only warms up.
 
     `case`: fields of `Case` with `weights`, a file, and `folder`, which holds `pictures` and gets `results`. Returns
-    the engine; median seconds of a photo (`STEPS`, total); seconds per photo in the pipeline (batch; not of the
-    recipe); the peak of memory in 10^9 bytes.
+    what `TABLE` shows: the engine, seconds (medians; "batch" per photo in the pipeline), the peak of memory in GB.
     """
     restorer = Restorer(case["weights"], **{name: case[name] for name in ("device", "mode", "backend", "precision")})
     answer: dict[str, Any] = {"engine": restorer.engine.removesuffix(" on cpu")}

@@ -68,10 +68,8 @@ class Cut:
 
 
 def equal_cut(height: int, width: int, rows: int, columns: int, overlap: int) -> Cut:
-    """The write-up's cut: a whole picture in `rows` x `columns` tiles, fewer where they would coincide (one pixel).
-
-    An odd side is made even before it is cut, which makes the four tiles equal; where a side does not divide,
-    neighbours share some pixels more than `overlap`.
+    """The write-up's cut: a whole picture in `rows` x `columns` tiles, fewer where they would coincide (one pixel). An
+    odd side is made even first; where it does not divide, neighbours share some pixels more than `overlap`.
     """
     spans = []
     for length, parts in ((height, rows), (width, columns)):
@@ -104,11 +102,9 @@ def _padded(length: int) -> int:
 
 
 def _covering(start: int, stop: int, size: int, overlap: int) -> tuple[Span, ...]:
-    """As few pieces of `size` pixels as cover `start` to `stop` and share `overlap`, half a piece at most: pieces that
-    share nearly everything would be countless.
-    """
+    """As few pieces of `size` pixels as cover `start` to `stop` and share `overlap`."""
     size = min(size, stop - start)
-    overlap = min(overlap, size // 2)
+    overlap = min(overlap, size // 2)  # pieces that share nearly everything would be countless
     return _spread(start, stop, size, -(-(stop - start - overlap) // (size - overlap)))
 
 
@@ -137,10 +133,8 @@ def run_cut(image: np.ndarray, function: TileFunction, cut: Cut) -> np.ndarray:
 
 
 def _join(pieces: Iterator[np.ndarray], spans: Sequence[Span], axis: int) -> np.ndarray:
-    """Joins [K, h, w] pieces, which lie at `spans` of `axis`.
-
-    Over what two pieces share, the weight of the later one rises linearly from above 0 to below 1. The sum is written
-    old + weight * (new - old), because only this form returns equal values unchanged.
+    """Joins [K, h, w] pieces, which lie at `spans` of `axis`; over what two share, the weight of the later one rises
+    linearly from above 0 to below 1.
     """
     first = next(pieces)
     if len(spans) == 1:
@@ -153,6 +147,7 @@ def _join(pieces: Iterator[np.ndarray], spans: Sequence[Span], axis: int) -> np.
     for (start, stop), piece in zip(spans, chain([first], pieces), strict=True):
         source, shared = np.moveaxis(piece, axis, 0), done - start
         weights = np.arange(1, shared + 1, dtype=np.float32) / np.float32(shared + 1)
+        # old + weight * (new - old): only this form returns equal values unchanged.
         both = target[start - begin : done - begin]
         both += weights[:, None, None] * (source[:shared] - both)
         target[done - begin : stop - begin] = source[shared:]
@@ -166,9 +161,7 @@ def mirrored(function: TileFunction, axes: tuple[int, ...]) -> TileFunction:
 
 
 def mean_over_flips(function: TileFunction) -> TileFunction:
-    """The mean of a tile's function over the tile as it is, mirrored left-right, upside down, and both. Four times the
-    work.
-    """
+    """The mean of a tile's function over the tile as it is, mirrored left-right, upside down, and both."""
     looks = [mirrored(function, axes) for axes in ((), (3,), (2,), (2, 3))]
     return lambda tile: sum(look(tile) for look in looks) / np.float32(len(looks))
 

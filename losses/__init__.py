@@ -54,20 +54,16 @@ def mask_dice(mask_logit: paddle.Tensor, mask: paddle.Tensor) -> paddle.Tensor:
 
 
 def fill(restored: paddle.Tensor, clean: paddle.Tensor, mask: paddle.Tensor, radius: int) -> paddle.Tensor:
-    """Mean absolute error of the restored picture before the gate, inside the true mask widened by `radius` pixels.
-
-    Where the gate is closed nothing else teaches the network what to paint. One value is added to the count of covered
-    ones, so that a batch without an occluder gives 0.
+    """Mean absolute error of the restored picture before the gate, inside the true mask widened by `radius` pixels: all
+    that teaches a network what to paint where its gate is closed. A batch without an occluder gives 0.
     """
     widened = F.max_pool2d(mask, 2 * radius + 1, stride=1, padding=radius)
     return ((restored - clean).abs() * widened).sum() / (widened.sum() * clean.shape[1] + 1)
 
 
 def ms_ssim(result: paddle.Tensor, clean: paddle.Tensor) -> paddle.Tensor:
-    """1 - MS-SSIM, the values of `metrics.ms_ssim`, mean over pictures and channels; 0 (equal) to 1.
-
-    Sides are at least `metrics.MINIMUM_SIDE` = 161, which `configs` sees to. With the constants of another range
-    than [0, 1] the value still looks plausible, but the gradient is weak by orders of magnitude.
+    """1 - MS-SSIM, the values of `metrics.ms_ssim`, mean over pictures and channels; 0 (equal) to 1. Sides are at least
+    `metrics.MINIMUM_SIDE` = 161, which `configs` sees to.
     """
     product = None
     for scale, weight in enumerate(SCALE_WEIGHTS):

@@ -27,15 +27,10 @@ _TONE_SIDE, _APART = 1 / 80, 0.75
 
 
 def count_ink(result: np.ndarray, clean: np.ndarray, mask: np.ndarray, rules: np.ndarray) -> dict[str, int]:
-    """Each of `INK`, in pixels; divide "rules_back" by "rules" and "false_ink" by "blank".
+    """Pixels. rules: of rules, hidden; rules_back: those that came back; blank: hidden pixels of the page far from ink;
+    false_ink: those of them that have ink now.
 
-    Args:
-        result, clean: RGB uint8 [H, W, 3].
-        mask, rules: uint8 [H, W], not zero = occluder; = a rule of the clean page.
-
-    Returns:
-        rules: hidden pixels of rules; rules_back: those that came back; blank: hidden pixels of the page far from ink;
-        false_ink: those of them that have ink now.
+    `result`, `clean`: RGB uint8 [H, W, 3]; `mask`, `rules`: uint8 [H, W], not zero = occluder, = a rule of the page.
     """
     grey = cv2.cvtColor(clean, cv2.COLOR_RGB2GRAY)
     paper = cv2.medianBlur(grey, _PAPER_SIDE)
@@ -57,14 +52,9 @@ def _grown(pixels: np.ndarray, reach: int) -> np.ndarray:
 
 
 def seam_step(result: np.ndarray, mask: np.ndarray) -> float | None:
-    """By how many grey levels the step at the mask's border is above the page's own; below 0 when it is smaller.
-
-    Args:
-        result: RGB uint8 [H, W, 3].
-        mask: uint8 [H, W], not zero = occluder.
-
-    Returns:
-        None where there is no border, or no line around it with enough picture on both sides.
+    """By how many grey levels the step at the border of the mask (uint8 [H, W], not zero = occluder) in `result` (RGB
+    uint8 [H, W, 3]) is above the page's own; None where there is no border, or no line around it with enough picture on
+    both sides.
     """
     covered = np.uint8(mask != 0)
     if covered.all() or not covered.any():

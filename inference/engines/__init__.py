@@ -29,8 +29,7 @@ INPUT, OUTPUT = "tile", "restored"
 # How engines say that memory ran out, in lower case: Paddle, CUDA, onnxruntime, OpenVINO and C++.
 _OUT_OF_MEMORY = re.compile(r"out of memory|resource ?exhausted|(cannot|failed to|fail to|could not) alloc|bad.alloc|"
                             "memoryallocation|alloc_failed")  # fmt: skip
-# Largest difference from the eager network, in units of white (or of the largest output, where that is more): an
-# engine in fp32 is off by 1e-6, one in bf16 by 4e-3, and one that computes something else by a tenth.
+# Largest `Proof.difference`: an engine in fp32 is off by 1e-6, one in bf16 by 4e-3, one that is wrong by a tenth.
 LIMITS = {"fp32": 1e-3, "bf16": 2e-2, "fp16": 2e-2}
 # How many rows and columns of an output a proof keeps: enough to meet every part of the network, little to store.
 _KEPT = (48, 9)
@@ -62,9 +61,7 @@ class Backend:
 
         Returns float32 [1, channels, h, w]. Of NAFNet: the restored colours, before the gate and not clipped, and with
         a gate a fourth channel, the probability that something covers the page. Of a locator: that one's logit.
-
-        MemoryError: memory ran out, in whatever way the engine says it, and a smaller tile may work;
-        FloatingPointError: NaN or infinity came out.
+        MemoryError: memory ran out, and a smaller tile may work; FloatingPointError: NaN or infinity came out.
         """
         height, width = tile.shape[2:]
         try:

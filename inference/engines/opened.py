@@ -36,8 +36,7 @@ FOLDER_VARIABLE = "UNCOVER_CACHE"
 LIMIT_BYTES = 2 << 30
 # In onnxruntime a map is as large as TLC's window while its means are taken: half a gigabyte at this side.
 LARGEST_WINDOW = 2048
-# Of an export and the engine opened after it (a control group's use, on two threads): Paddle and a locator take 262 MB,
-# the gated network of width 16 takes 378. With `SHARE`, half a gigabyte has to be free.
+# Of an export and the engine opened after it: Paddle and a locator take 262 MB, the gated network of width 16 378.
 _EXPORT_BYTES = 350e6
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -120,10 +119,9 @@ class OnnxFile(NamedTuple):
             notes = json.loads(notes_file.read_text("utf-8"))
             checksum, (*tile, samples) = notes.pop("sha256"), notes.pop("proof")
             file = cls(content, proof=Proof(*tile, np.array(samples, np.float32)), **notes)
-        except OSError as error:
-            raise ValueError(f"{notes_file.name} is not beside it") from error
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{notes_file.name} is torn, or of another version of this project") from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            problem = "is not beside it, torn, or of another version of this project"
+            raise ValueError(f"{notes_file.name} {problem}") from error
         if checksum != hashlib.sha256(content).hexdigest():
             raise ValueError(f"torn, or not the file that {notes_file.name} is about")
         return file
@@ -216,12 +214,11 @@ def open_backend(
     """Opens an engine, and proves it on a small tile against the eager network.
 
     `backend` and `precision` are as in `PRECISIONS`, or "auto": a GPU that works, otherwise the fastest on the CPU, in
-    fp32; `device` is "cpu", "gpu", "gpu:INDEX" or "auto". `threads` of the CPU: None takes OMP_NUM_THREADS, and where
-    that is not set all cores that this process may use; Paddle reads the number when it is first imported.
+    fp32; `device` is "cpu", "gpu", "gpu:INDEX" or "auto". `threads` of the CPU: None takes OMP_NUM_THREADS, or all
+    cores; Paddle reads the number when it is first imported.
 
-    BackendError: there is no such combination, or an engine that was asked for by name is not installed, does not start
-    or gives wrong numbers; DeviceError: a GPU was asked for by name and cannot be used; ValueError: weights that
-    describe no network of this project, or do not fit it.
+    BackendError: no such combination, or what was asked for by name is not installed, does not start or gives wrong
+    numbers; DeviceError: a GPU was asked for by name and cannot be used; ValueError: weights that are no network's.
     """
     if graph.name == "restormer" and backend == "auto":
         backend = "paddle"  # the only one
@@ -233,7 +230,6 @@ def open_backend(
             # Weights that do not fit, or a machine that is too small: no other engine will do better.
             raise
         except Exception as error:
-            # Whatever an engine raises when it does not start, the answer is the same: not this one, for this reason.
             missing = isinstance(error, ModuleNotFoundError) and error.name == name
             reason = str(error) if isinstance(error, BackendError | DeviceError) else f"{type(error).__name__}: {error}"
             reason = f"{name} is not installed" if missing else reason

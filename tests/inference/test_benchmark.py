@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
-import json
 import re
 
 import cv2
@@ -14,7 +12,7 @@ import pytest
 from configs.schema import PredictConfig
 from data.images import read_rgb, upright_size, write_image
 from inference import benchmark
-from inference.benchmark import RECIPE, SAMPLES, STEPS, Case, all_cases, as_recipe, measure, put_photos, write_tables
+from inference.benchmark import RECIPE, SAMPLES, STEPS, all_cases, as_recipe, put_photos
 from inference.engines.opened import PRECISIONS, Graph
 from models.weights import Weights, arrays_of, save_weights
 from tests.models.networks import build
@@ -53,66 +51,39 @@ def test_every_engine_and_precision_is_a_case():
     assert not any(case.device.startswith("gpu") for case in all_cases(["width 32"], "cpu"))
 
 
-@pytest.fixture
-def order(tmp_path):
-    """What `measure` is asked, with three small photos."""
+@pytest.mark.long
+def test_the_command_measures_what_it_can_and_names_what_it_cannot(tmp_path, monkeypatch, capsys):
     for path in sorted(SAMPLES.iterdir())[:3]:
         write_image(tmp_path / "pictures" / path.name, cv2.resize(read_rgb(path), (150, 200)))
     save_weights(tmp_path / "w.pdparams", lively())
-    return {"weights": str(tmp_path / "w.pdparams"), "folder": str(tmp_path)}
-
-
-def test_a_case_is_measured(order, tmp_path):
-    answer = json.loads(json.dumps(measure(order | Case("n", "auto", "paddle", "fp32", "cpu")._asdict())))
-    assert answer["engine"] == "paddle fp32"
-    assert min(answer[step] for step in STEPS) >= 0
-    assert 0.7 * answer["total"] < sum(answer[step] for step in STEPS) < 1.3 * answer["total"]
-    assert 0.05 < answer["memory"] < 20
-    assert answer["batch"] > 0
-    assert len(list((tmp_path / "results").glob("[!.]*"))) == 3
-
-
-def test_the_tables_hold_what_was_measured_and_name_what_was_not(tmp_path, capsys):
-    numbers = dict.fromkeys(STEPS, 0.1) | {"engine": "x", "problem": "", "total": 2.0, "memory": 1.5}
-    rows = [
-        {"case": "a", "what": "one", **numbers, "batch": 1.75},
-        {"case": "b", "what": "two", **numbers},
-        {"case": "c", "what": "three", "problem": "no engine"},
-    ]
-    write_tables(argparse.Namespace(csv=tmp_path / "b.csv", markdown=tmp_path / "b.md"), "a machine", rows)
-    table = (tmp_path / "b.md").read_text()
-    assert table in capsys.readouterr().out
-    steps = "0.10 | 0.10 | 0.10 | 0.10 | 0.10"
-    assert f"| one | x | {steps} | 2.00 | 1.75 | 1.50 |\n" in table
-    assert f"| two | x | {steps} | 2.00 |  | 1.50 |\n" in table
-    assert "a machine" in table
-    assert "* c: not measured: no engine" in table
-    read = list(csv.DictReader((tmp_path / "b.csv").open()))
-    assert [(row["case"], row["total"], row["problem"]) for row in read] == [
-        ("a", "2.0", ""), ("b", "2.0", ""), ("c", "", "no engine")
-    ]  # fmt: skip
-
-
-@pytest.mark.long
-def test_the_command_measures_what_it_can_and_names_what_it_cannot(order, tmp_path, monkeypatch, capsys):
     # Children find no OpenVINO.
     (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['openvino'] = None\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    options = [f"--weights={order['weights']}", f"--pictures={tmp_path}/pictures", f"--csv={tmp_path}/b.csv"]
+    options = [f"--{name}={tmp_path / file}" for name, file in
+               (("weights", "w.pdparams"), ("pictures", "pictures"), ("csv", "b.csv"), ("markdown", "b.md"))]
     for words in ("8, mode auto, onnxruntime", "8, mode auto, openvino fp32", "8, no gate"):
         options += ["--only", words]
     assert benchmark.main(options) == 0
     rows = {row["case"]: row for row in csv.DictReader((tmp_path / "b.csv").open())}
-    recipe = "width 8, no gate, the write-up's recipe, paddle fp32"
-    assert set(rows) == {"width 8, mode auto, onnxruntime fp32", "width 8, mode auto, openvino fp32", recipe}
-    assert "openvino is not installed" in rows["width 8, mode auto, openvino fp32"]["problem"]
-    assert float(rows["width 8, mode auto, onnxruntime fp32"]["batch"]) > 0
+    fast, failed, recipe = (f"width 8, {case}" for case in (
+        "mode auto, onnxruntime fp32", "mode auto, openvino fp32", "no gate, the write-up's recipe, paddle fp32"))
+    assert set(rows) == {fast, failed, recipe}
+    assert "openvino is not installed" in rows[failed]["problem"]
+    for row in (rows[fast], rows[recipe]):
+        steps, total = [float(row[step]) for step in STEPS], float(row["total"])
+        assert min(steps) >= 0
+        assert 0.7 * total < sum(steps) < 1.3 * total
+        assert 0.05 < float(row["memory"]) < 20
     # Of the recipe one photo is timed, and no pipeline.
-    assert float(rows[recipe]["total"]) > 0
+    assert float(rows[fast]["batch"]) > 0
     assert rows[recipe]["batch"] == ""
-    printed = capsys.readouterr().out
-    assert "Photos: 3 JPEG, 150x200" in printed
-    assert re.search(r"Machine: .* threads; .*, paddlepaddle(-gpu)? \d", printed)
+    table = (tmp_path / "b.md").read_text()
+    assert table in capsys.readouterr().out
+    assert re.search(r"Machine: .* threads; .*, paddlepaddle(-gpu)? \d.*\n\nPhotos: 3 JPEG, 150x200\.", table)
+    number = r"\d+\.\d\d \| "
+    assert re.search(rf"^\| width 8, mode auto \| onnxruntime fp32 \| ({number}){{7}}\d+\.\d\d \|$", table, re.M)
+    assert re.search(rf"^\| width 8, no gate, the .* recipe \| paddle fp32 \| ({number}){{6}} \| ", table, re.M)
+    assert f"* {failed}: not measured: " in table
 
 
 def test_photos_are_the_bundled_ones_enlarged_or_a_folders(tmp_path, monkeypatch, capsys):

@@ -68,15 +68,6 @@ def test_what_depends_on_the_side_is_averaged_over_all_four_mirrorings():
     assert np.allclose(result - tile, (5 * 10 + 8) / 2, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
-def test_the_network_sees_values_from_0_to_1_at_full_depth(kind):
-    white = np.iinfo(kind).max
-    image = np.random.default_rng(400).integers(0, white + 1, (400, 700, 3), kind)
-    output = Network(StandIn(lambda tile: tile, gated=False))(image, WHOLE)
-    assert output.shape == (3, 400, 700)
-    assert np.abs(output.transpose(1, 2, 0) - image / white).max() < 1e-7
-
-
 @pytest.mark.parametrize("cut", [WHOLE, equal_cut(400, 700, 2, 3, 16), equal_cut(400, 700, 2, 2, 4000)])
 def test_tiles_become_smaller_until_they_fit_and_the_result_stays(cut, caplog, monkeypatch):
     monkeypatch.setattr(tiles, "SMALLEST_TILE", 128)

@@ -55,16 +55,15 @@ if __name__ == "__main__":
     import torch
     from skimage.metrics import peak_signal_noise_ratio
 
-    def oracle(result: np.ndarray, clean: np.ndarray, white: float) -> float:
+    def oracle(pair: tuple[np.ndarray, np.ndarray], white: float) -> float:
         """MS-SSIM, computed in float64."""
-        tensors = [torch.from_numpy(picture.astype(np.float64).transpose(2, 0, 1)[None]) for picture in (result, clean)]
+        tensors = [torch.from_numpy(picture.astype(np.float64).transpose(2, 0, 1)[None]) for picture in pair]
         return float(pytorch_msssim.ms_ssim(*tensors, data_range=white))
 
     values = {}
-    for name, (result, clean) in pairs().items():
+    for name, pair in pairs().items():
         # MS-SSIM as the losses see it, on floats in [0, 1], and as the metrics do; PSNR on bytes, none for equal ones.
-        byte_result, byte_clean = as_bytes(result), as_bytes(clean)
-        ratio = None if np.array_equal(byte_result, byte_clean) else peak_signal_noise_ratio(byte_clean, byte_result)
-        values[name] = {"floats": oracle(result, clean, 1.0), "bytes": oracle(byte_result, byte_clean, 255),
-                        "psnr": ratio}  # fmt: skip
+        result, clean = both = tuple(map(as_bytes, pair))
+        psnr = None if np.array_equal(*both) else peak_signal_noise_ratio(clean, result)
+        values[name] = {"floats": oracle(pair, 1.0), "bytes": oracle(both, 255), "psnr": psnr}
     Path(__file__).with_name("reference_values.json").write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

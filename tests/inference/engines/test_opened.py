@@ -80,9 +80,9 @@ def test_the_fingerprint_is_that_of_values_shapes_and_code(monkeypatch):
 
 DAMAGE = {
     "short": ("torn, or not", lambda path: path.write_bytes(path.read_bytes()[:-9])),
-    "torn notes": ("json is torn", lambda path: notes_of(path).write_text(notes_of(path).read_text()[:-9])),
+    "torn notes": ("torn, or of another", lambda path: notes_of(path).write_text(notes_of(path).read_text()[:-9])),
     "no notes": ("is not beside it", lambda path: notes_of(path).unlink()),
-    "other notes": ("another version of this", lambda path: notes_of(path).write_text('{"weights": "older"}')),
+    "other notes": ("torn, or of another version", lambda path: notes_of(path).write_text('{"weights": "older"}')),
     "other weights": ("other weights", lambda path: make(small_graph(seed=1)).save(path)),
 }
 
