@@ -25,24 +25,30 @@ def local_windows(train_size: int, ratio: float, levels: int) -> list[int]:
     return [max(1, (padded >> level) * window // train_size) for level in range(levels)]
 
 
-def local_mean(x: paddle.Tensor, window: int) -> paddle.Tensor:
-    """The mean of each channel of [N, C, H, W] over the window around each pixel, computed in float32.
+class LocalMean(nn.Layer):
+    """In place of a global average pool: means of the channels of [N, C, H, W] over the window around each pixel.
 
     Near a border the nearest whole window counts; an even window reaches one pixel further to the right and down.
-    Where a window covers the map both ways, the global mean [N, C, 1, 1] comes back.
+    Where a window covers the map both ways, the global mean [N, C, 1, 1] comes back. Computed in float32.
     """
-    height, width = x.shape[-2:]
-    window_height, window_width = min(window, height), min(window, width)
-    values = x.astype("float32")
-    centre = F.adaptive_avg_pool2d(values, 1)
-    if (window_height, window_width) == (height, width):
-        return centre.astype(x.dtype)
-    # Running sums of values around zero stay small, so that float32 holds them: without this the error is 4e-3.
-    sums = _sliding_sums(_sliding_sums(values - centre, window_height, axis=2), window_width, axis=3)
-    means = sums / (window_height * window_width) + centre
-    missing_height, missing_width = height - means.shape[2], width - means.shape[3]
-    borders = [missing_width // 2, (missing_width + 1) // 2, missing_height // 2, (missing_height + 1) // 2]
-    return F.pad(means, borders, mode="replicate").astype(x.dtype)
+
+    def __init__(self, window: int) -> None:
+        super().__init__()
+        self.window = window
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        height, width = x.shape[-2:]
+        window_height, window_width = min(self.window, height), min(self.window, width)
+        values = x.astype("float32")
+        centre = F.adaptive_avg_pool2d(values, 1)
+        if (window_height, window_width) == (height, width):
+            return centre.astype(x.dtype)
+        # Running sums of values around zero stay small, so that float32 holds them: without this the error is 4e-3.
+        sums = _sliding_sums(_sliding_sums(values - centre, window_height, axis=2), window_width, axis=3)
+        means = sums / (window_height * window_width) + centre
+        missing_height, missing_width = height - means.shape[2], width - means.shape[3]
+        borders = [missing_width // 2, (missing_width + 1) // 2, missing_height // 2, (missing_height + 1) // 2]
+        return F.pad(means, borders, mode="replicate").astype(x.dtype)
 
 
 def _sliding_sums(x: paddle.Tensor, length: int, axis: int) -> paddle.Tensor:
@@ -57,17 +63,6 @@ def _sliding_sums(x: paddle.Tensor, length: int, axis: int) -> paddle.Tensor:
     # Joined on and not padded on, because of oneDNN, which runs exported graphs: it pads another axis than it is told.
     nothing = paddle.zeros([1 if dimension == axis else side for dimension, side in enumerate(x.shape)], x.dtype)
     return ends - paddle.concat([nothing, starts], axis=axis)
-
-
-class LocalMean(nn.Layer):
-    """In the place of a global average pool."""
-
-    def __init__(self, window: int) -> None:
-        super().__init__()
-        self.window = window
-
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        return local_mean(x, self.window)
 
 
 def convert_to_local(network: NAFNet, train_size: int, ratio: float) -> NAFNet:

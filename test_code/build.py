@@ -56,7 +56,10 @@ class DryRun(NamedTuple):
 
 def pack(weights: Path, out: Path) -> list[str]:
     """Exports the networks and writes the ZIP atomically; returns the names in it."""
-    files = {path.as_posix(): ROOT / path for path in import_closure(ROOT / "predict.py", ROOT)}
+    finder = ModuleFinder([str(ROOT)])  # What predict.py imports, also in functions and through others, with itself
+    finder.run_script(str(ROOT / "predict.py"))
+    modules = (Path(module.__file__) for module in finder.modules.values() if module.__file__)
+    files = {path.relative_to(ROOT).as_posix(): path for path in modules}
     files["model.pdparams"] = weights
     with tempfile.TemporaryDirectory(prefix="submission-") as folder:
         export(load_weights(weights), Path(folder))
@@ -67,13 +70,6 @@ def pack(weights: Path, out: Path) -> list[str]:
                 entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
                 archive.writestr(entry, files[name].read_bytes())
     return sorted(files)
-
-
-def import_closure(script: Path, root: Path) -> list[Path]:
-    """Files below `root` that `script` imports, also in functions and through others, with itself; sorted, relative."""
-    root, finder = root.resolve(), ModuleFinder([str(root.resolve())])
-    finder.run_script(str(script.resolve()))
-    return sorted({Path(module.__file__).relative_to(root) for module in finder.modules.values() if module.__file__})
 
 
 def dry_run(

@@ -50,14 +50,12 @@ class Problem(BaseModel):
     code: str = Field(description="a word for programs")
 
 
-async def _refuse(_: Request | None, error: HTTPException) -> JSONResponse:
+async def _refuse(_: Request | None, error: HTTPException | RequestValidationError) -> JSONResponse:
+    if isinstance(error, RequestValidationError):
+        told = (f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())
+        error = RefusedError(422, "invalid", "; ".join(told))
     problem = {"detail": str(error.detail), "code": getattr(error, "code", "refused")}
     return JSONResponse(problem, error.status_code, error.headers)
-
-
-async def _refuse_invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-    told = "; ".join(f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())
-    return await _refuse(None, RefusedError(422, "invalid", told))
 
 
 async def _only_known(request: Request) -> None:
@@ -84,7 +82,7 @@ def create_app(jobs: Jobs, engine: str, names: Iterable[str] = ()) -> FastAPI:
         await run_in_threadpool(jobs.close)
 
     about = "Removes fingers, hands and heads from photographed documents."
-    handlers = {HTTPException: _refuse, RequestValidationError: _refuse_invalid}
+    handlers = dict.fromkeys((HTTPException, RequestValidationError), _refuse)
     app = FastAPI(title="uncover", description=about, version="1", lifespan=lifespan, docs_url=None, redoc_url=None,
                   responses={"default": {"model": Problem}}, dependencies=[Depends(_only_known)],
                   exception_handlers=handlers)  # fmt: skip
@@ -189,9 +187,7 @@ def _unused(name: str, taken: set[str]) -> str:
 
 
 class Guard:
-    """Stands before everything: other sites (Origin), foreign names of this machine (Host), the size of a body; and the
-    headers of every answer.
-    """
+    """Stands before everything: sites (Origin), names of this machine (Host), sizes of bodies, headers of answers."""
 
     def __init__(self, app: ASGIApp, jobs: Jobs, names: set[str]) -> None:
         self._app, self._limits, self._names = app, jobs.limits, {name.lower() for name in names}
@@ -227,8 +223,5 @@ class Guard:
     def _is_ours(self, host: str) -> bool:
         with suppress(ValueError):
             name = urlsplit(f"//{host}").hostname or ""
-            if name in self._names:
-                return True
-            ipaddress.ip_address(name)
-            return True
+            return name in self._names or ipaddress.ip_address(name) is not None
         return False

@@ -36,9 +36,8 @@ class Jobs:
     A photo is `working` while somebody uses its files: the worker, or who takes in the photo or a mask of it.
     """
 
-    def __init__(self, restorer: Callable[[np.ndarray, np.ndarray | None], Restored], limits: Limits | None = None):
-        self.limits = limits or Limits()
-        self._restorer = restorer
+    def __init__(self, restorer: Callable[[np.ndarray, np.ndarray | None], Restored], limits: Limits):
+        self.limits, self._restorer = limits, restorer
         _remove_abandoned()
         self.folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         self._mark = open(self.folder / "lock", "w")  # noqa: SIM115
@@ -69,7 +68,8 @@ class Jobs:
             identity = secrets.token_urlsafe(16)
             job = self._jobs[identity] = Job(id=identity, name=clean_name(name), folder=self.folder / identity)
         try:
-            job.take(upload, self.limits)
+            job.source.parent.mkdir(parents=True)
+            self.limits.keep(upload, job.source)
             if mask is not None:
                 job.tell(mask, number, self.limits)
             return self._queue_up(job, hurry=False)

@@ -51,8 +51,10 @@ class Limits:
     waiting: int = 32  # photos, beside the one that is worked on
     seconds: float = 3600.0  # that a photo is kept after it was last asked for
 
-    def check_upload(self, path: Path) -> None:
-        """`RefusedError` for what is no picture and no PDF, or too large."""
+    def keep(self, upload: BinaryIO, path: Path) -> None:
+        """Writes an upload to a file; `RefusedError` for what is no picture and no PDF, or too large."""
+        with open(path, "wb") as file:
+            shutil.copyfileobj(upload, file, 1 << 20)
         if path.stat().st_size > self.bytes:
             raise self.too_large()
         try:
@@ -110,18 +112,11 @@ class Job(Status):
     def told(self, number: int) -> Path:
         return self.folder / f"{number}.told.png"
 
-    def take(self, upload: BinaryIO, limits: Limits) -> None:
-        """Keeps the file as it came; `RefusedError` where it is no picture, or too large."""
-        self.source.parent.mkdir(parents=True)
-        _save(upload, self.source, limits)
-
     def tell(self, upload: BinaryIO, number: int, limits: Limits) -> None:
-        """Keeps a person's mask of a picture; `RefusedError` where it is none. One of other sides is, once they are
-        known.
-        """
+        """Keeps a person's mask of a picture; `RefusedError` where it is none, or known to be of other sides."""
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
             path = Path(folder, "mask")
-            _save(upload, path, limits)
+            limits.keep(upload, path)
             try:
                 mask = read_mask(path)
             except BadImageError as error:
@@ -176,12 +171,6 @@ def clean_name(name: str) -> str:
 def without_folder(error: BaseException, path: Path) -> str:
     """What `error` says, without the folder of ours that `path` lies in."""
     return sentence(error).replace(f"{path.parent}{os.sep}", "")
-
-
-def _save(upload: BinaryIO, path: Path, limits: Limits) -> None:
-    with open(path, "wb") as file:
-        shutil.copyfileobj(upload, file, 1 << 20)
-    limits.check_upload(path)
 
 
 def _fitted(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

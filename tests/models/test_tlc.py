@@ -4,8 +4,7 @@ import numpy as np
 import paddle
 import pytest
 
-from models import tlc
-from models.tlc import convert_to_local, describe, local_mean, local_windows
+from models.tlc import LocalMean, convert_to_local, describe, local_windows
 from models.weights import arrays_of
 from tests.models.networks import SMALL, random_network, random_picture
 
@@ -29,7 +28,7 @@ def test_windows_follow_training_size_and_ratio(arguments, windows):
 def test_local_mean_equals_brute_force(height, width, window):
     """The mean over the nearest window that lies inside the map."""
     x = np.random.default_rng(height * width + window).normal(0, 1, (2, 3, height, width)).astype(np.float32)
-    means = local_mean(paddle.to_tensor(x), window).numpy()
+    means = LocalMean(window)(paddle.to_tensor(x)).numpy()
     # In one direction only is not global.
     assert means.shape[2:] == ((1, 1) if window >= max(height, width) else (height, width))
     rows, columns = min(window, height), min(window, width)
@@ -43,7 +42,7 @@ def test_local_mean_equals_brute_force(height, width, window):
 def test_large_map_far_from_zero_keeps_float32s_precision():
     """A plain integral image is off by about 4e-3 here."""
     x = np.random.default_rng(0).normal(50, 1, (1, 1, 600, 700)).astype(np.float32)
-    means = local_mean(paddle.to_tensor(x), 128).numpy()[0, 0]
+    means = LocalMean(128)(paddle.to_tensor(x)).numpy()[0, 0]
     exact = x[0, 0].astype(np.float64)
     # Pixel (300, 400): the window begins 63 above and to the left of it; in the corners it lies inside the map.
     for row, column in [(300, 400), (63, 63), (500, 600), (0, 0), (599, 699)]:
@@ -53,7 +52,8 @@ def test_large_map_far_from_zero_keeps_float32s_precision():
 
 def test_every_block_of_the_converted_network_takes_its_levels_window(monkeypatch):
     network, seen = convert_to_local(random_network(**SMALL, gate=True), train_size=8, ratio=1.5), []
-    monkeypatch.setattr(tlc, "local_mean", lambda x, window: seen.append((x.shape[2], window)) or local_mean(x, window))
+    whole = LocalMean.forward
+    monkeypatch.setattr(LocalMean, "forward", lambda mean, x: seen.append((x.shape[2], mean.window)) or whole(mean, x))
     network(paddle.to_tensor(random_picture(37, 20)))
     assert network.tlc_windows == [12, 6, 3]
     # One and two blocks on the way down, two in the middle, two and one on the way up.
