@@ -17,7 +17,7 @@ from inference.export import export
 from inference.restorer import Restorer
 from models.convert import convert
 from models.restormer import Restormer
-from models.weights import Weights, arrays_of, load_weights, network_of, save_weights
+from models.weights import Weights, arrays_of, network_of
 
 CHECK = np.load(Path(__file__).parent / "data" / "restormer_check.npz")
 KINDS = {"centred": {"bias": False, "centred": True}, "plain": {"bias": True, "centred": False}}
@@ -54,11 +54,7 @@ def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path):
     with pytest.raises(BackendError, match="Restormer is not exported"):
         export(weights, tmp_path / "out")
     assert not list((tmp_path / "out").glob("*"))
-    for key, values in (("patch_embed.proj.weight", np.zeros((8, 6, 3, 3), np.float32)), ("latent.0.x", None)):
-        arrays = {**official("centred"), key: np.zeros(1, np.float32) if values is None else values}
-        save_file(arrays, tmp_path / "b.safetensors")
-        with pytest.raises(ValueError, match=r"takes 6 channels|unexpected latent\.0\.x"):
-            convert(tmp_path / "b.safetensors")
-    save_weights(tmp_path / "c.pdparams", Weights(weights.params, {**weights.model, "dim": 16}))
-    with pytest.raises(ValueError, match=r"their arrays show .*'dim': 8"):
-        network_of(load_weights(tmp_path / "c.pdparams"))
+    six = {**official("centred"), "patch_embed.proj.weight": np.zeros((8, 6, 3, 3), np.float32)}
+    save_file(six, tmp_path / "b.safetensors")
+    with pytest.raises(ValueError, match="takes 6 channels"):
+        convert(tmp_path / "b.safetensors")
