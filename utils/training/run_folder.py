@@ -152,7 +152,7 @@ class RunFolder:
             return
         write_text(self.output / "config.yml", config_text)
         history = self.output / "command.txt"
-        earlier = history.read_text(encoding="utf-8") if history.exists() else ""
+        earlier = history.read_text("utf-8", "surrogateescape") if history.exists() else ""
         write_text(history, f"{earlier}{time.strftime(_TIME)}  {shlex.join(command)}\n")
         self._journal = Journal(self.output, start)
 

@@ -84,15 +84,15 @@ def test_the_last_two_are_kept_and_a_torn_one_gives_way_and_is_set_aside(tmp_pat
 
 
 def test_the_folder_explains_itself_and_a_line_is_the_mean_of_its_iterations(tmp_path):
-    for command in (["train.py", "-c", "a b.yml"], ["train.py", "--resume"]):
+    for command in (["train.py", "-c", "a \udcff.yml"], ["train.py", "--resume"]):
         run = folder(tmp_path)
         run.open(0, "seed: 0\n", command)
         run.record_training(2, [{"loss": 1.0}, {"loss": np.float32(2.0)}], learning_rate=0.1)
         run.close()
     assert (tmp_path / "config.yml").read_text() == "seed: 0\n"
-    first, second = (tmp_path / "command.txt").read_text().splitlines()
-    assert first.endswith("train.py -c 'a b.yml'")
-    assert second.endswith("train.py --resume")
+    first, second = (tmp_path / "command.txt").read_bytes().splitlines()
+    assert first.endswith(b"train.py -c 'a \xff.yml'")
+    assert second.endswith(b"train.py --resume")
     # From iteration 0 on, the second run's records are the only ones.
     record = {"kind": "train", "iteration": 2, "loss": 1.5, "learning_rate": 0.1}
     assert read_metrics(tmp_path / "metrics.jsonl") == [record]
