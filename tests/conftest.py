@@ -36,5 +36,4 @@ def pretend_gpu(monkeypatch):
     monkeypatch.setattr(paddle, "is_compiled_with_cuda", lambda: True)
     monkeypatch.setattr(paddle.device.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(paddle.device, "set_device", chosen.append)
-    monkeypatch.setattr(paddle.device, "get_device", lambda: chosen[-1])
     return chosen
