@@ -35,14 +35,10 @@ MAX_PIXELS = 400_000_000
 Image.MAX_IMAGE_PIXELS = None
 # Of a PNG's texts and profile, unpacked: Pillow stops at 1 MB each, which edits kept as XMP outgrow.
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 64 << 20
-_QUARTER_TURNED = (5, 6, 7, 8)
-# EXIF orientation -> cv2.flip's code that turns the picture upright, after a transposition for 5 and 7.
-_FLIPS = {2: 1, 3: -1, 4: 0, 7: -1}
-_ROTATIONS = {6: cv2.ROTATE_90_CLOCKWISE, 8: cv2.ROTATE_90_COUNTERCLOCKWISE}
+# EXIF orientation -> cv2.flip's code that turns the picture upright, after a transposition for the last four.
+_FLIPS, _QUARTER_TURNED = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}, (5, 6, 7, 8)
 # Rows that leave Pillow at a time are about this many pixels: its own copy of a whole picture would be one too many.
 _BAND_PIXELS = 500_000
-
-
 _check_sum = PngImagePlugin.ChunkStream.crc
 
 
@@ -91,9 +87,8 @@ def check_size(width: int, height: int, name: str) -> None:
 def check_single(count: int, name: str) -> None:
     """Refuses a file of which only the first page or frame would be restored."""
     if count > 1:
-        raise BadImageError(
-            f"{name}: holds {count} pages or frames, and only the first would be restored; save them as single pictures"
-        )
+        told = "pages or frames, and only the first would be restored; save them as single pictures"
+        raise BadImageError(f"{name}: holds {count} {told}")
 
 
 def decode_picture(image: Image.Image, path: str | os.PathLike[str]) -> None:
@@ -153,8 +148,6 @@ def stored_orientation(image: Image.Image) -> int:
 
 def turn_upright(stored: np.ndarray, orientation: int) -> np.ndarray:
     """The upright picture of one that is stored with an EXIF orientation 1..8; the same array for 1."""
-    if orientation in _ROTATIONS:
-        return cv2.rotate(stored, _ROTATIONS[orientation])
     turned = cv2.transpose(stored) if orientation in _QUARTER_TURNED else stored
     return cv2.flip(turned, _FLIPS[orientation]) if orientation in _FLIPS else turned
 
@@ -230,9 +223,8 @@ def encode_image(rgb: np.ndarray, suffix: str, quality: int = 95, png_level: int
     suffix = suffix.lower()
     if suffix not in IMAGE_SUFFIXES:
         raise ValueError(f"suffix {suffix!r} is not one of {', '.join(IMAGE_SUFFIXES)}")
-    kind = SUFFIXES[suffix]
     options = {"JPEG": {"quality": quality}, "PNG": {"compress_level": png_level}, "WEBP": {"lossless": True}}
-    buffer = io.BytesIO()
+    kind, buffer = SUFFIXES[suffix], io.BytesIO()
     Image.fromarray(np.ascontiguousarray(rgb)).save(buffer, kind, **options.get(kind, {}))
     return buffer.getvalue()
 
@@ -247,8 +239,6 @@ def pictures_below(folder: str | os.PathLike[str]) -> list[Path]:
 
     Hidden files and folders are left out: half-written files have hidden names. Linked folders are not followed.
     """
-    folder = Path(folder)
-    found = (path.relative_to(folder) for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    return sorted(
-        path for path in found if not any(part.startswith(".") for part in path.parts) and (folder / path).is_file()
-    )
+    files = (path for path in Path(folder).rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file())
+    found = (path.relative_to(folder) for path in files)
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.parts))

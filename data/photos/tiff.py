@@ -39,9 +39,7 @@ _CODING = {
     *(258, 259, 262, 266, 273, 277, 278, 279, 284, 292, 293, 317, *range(322, 329), 338, 339, 347),
     *(*range(512, 522), *range(529, 533)),
 }
-_SUBFILE, _ORIENTATION, _PALETTE_COLOURS, _SUB_DIRECTORIES, _DNG_VERSION = 254, 274, 320, 330, 50706
-# Bits of the first: a thumbnail or an overview; a mask, which says what counts and shows nothing.
-_REDUCED, _MASK = 1, 4
+_ORIENTATION, _PALETTE_COLOURS, _SUB_DIRECTORIES, _DNG_VERSION = 274, 320, 330, 50706
 # XMP, and Photoshop's resources.
 _WITH_THUMBNAILS = {700: thumbnails.in_xmp, 34377: thumbnails.in_photoshop}
 # The codecs of fax and JPEG.
@@ -166,8 +164,8 @@ def _has_plain_blocks(page: Any, name: str) -> bool:
 
 
 def _orientation(page: Any) -> int:
-    orientation = page.tags.valueof(_ORIENTATION, 1)
-    return orientation if orientation in range(1, 9) else 1
+    value = page.tags.valueof(_ORIENTATION, 1)
+    return value if value in range(1, 9) else 1
 
 
 def _places(page: Any, name: str) -> tuple[list[int], list[int]]:
@@ -243,13 +241,13 @@ def _pages(file: Any, name: str) -> list[Any]:
     BadImageError: a camera's raw photo, which hides behind a thumbnail of it.
     """
     raw = any(_DNG_VERSION in each.tags or each.photometric in _SENSOR for each in _directories(file))
-    if raw or _role(file.pages[0]) or not all(_role(each) for page in file.pages for each in page.pages or ()):
+    below = [each for page in file.pages for each in page.pages or ()]
+    if raw or _is_beside(file.pages[0]) or not all(map(_is_beside, below)):
         raise BadImageError(f"{name}: a raw photo of a camera, which is not read; save it as TIFF or JPEG")
-    return [page for page in file.pages if not _role(page)]
+    return [page for page in file.pages if not _is_beside(page)]
 
 
 def _directories(file: Any) -> list[Any]:
-    """Of all pages, and those that a page points at."""
     return [each for page in file.pages for each in (page, *(page.pages or ()))]
 
 
@@ -258,36 +256,33 @@ def _blocks(page: Any) -> Iterator[tuple[int, int]]:
     return zip(page.dataoffsets, page.databytecounts, strict=False)
 
 
-def _role(page: Any) -> int:
-    """Bits of NewSubfileType; 0 for a page."""
-    return page.tags.valueof(_SUBFILE, 0) & (_REDUCED | _MASK)
+def _is_beside(page: Any) -> bool:
+    """Whether it is a thumbnail or an overview, or a mask, which says what counts and shows nothing."""
+    return page.is_reduced or page.is_mask
 
 
 def _thumbnails(file: Any, page: Any) -> list[Any]:
     """Directories that show `page` smaller: below it, and behind it up to the next page."""
-    behind = takewhile(_role, file.pages[page.index + 1 :])
-    return [each for each in (*(page.pages or ()), *behind) if _role(each) & _REDUCED]
+    behind = takewhile(_is_beside, file.pages[page.index + 1 :])
+    return [each for each in (*(page.pages or ()), *behind) if each.is_reduced]
 
 
-def _rewrite_directory(
-    content: io.BytesIO, file: Any, page: Any, gone: list[Any], tags: dict[int, list[int]]
-) -> None:
+def _rewrite_directory(content: io.BytesIO, file: Any, page: Any, gone: list[Any], tags: dict[int, list[int]]) -> None:
     """Writes the directory of `page` anew at the end, without its thumbnails `gone` and what points at them.
 
     `tags` are whole numbers that take the place of all that says how the page is coded, unless there are none.
     """
     tiff, word, order = file.tiff, file.tiff.offsetformat[-1], file.tiff.byteorder
-    # By their offsets: tifffile makes another object of a directory each time.
-    offsets = {each.offset for each in gone}
 
     def count_at(offset: int) -> int:
         content.seek(offset)
         return struct.unpack(tiff.tagnoformat, content.read(tiff.tagnosize))[0]
 
+    # By their offsets: tifffile makes another object of a directory each time.
+    offsets = {each.offset for each in gone}
     drop = {*(_CODING if tags else ()), *(_SUB_DIRECTORIES for each in page.pages or () if each.offset in offsets)}
     entries = [content.read(tiff.tagsize) for _ in range(count_at(page.offset))]
-    numbered = {struct.unpack_from(order + "H", entry)[0]: entry for entry in entries}
-    kept = {tag: entry for tag, entry in numbered.items() if tag not in drop}
+    kept = {tag: entry for entry in entries if (tag := struct.unpack_from(order + "H", entry)[0]) not in drop}
     for tag, values in tags.items():
         packed = struct.pack(f"{order}{len(values)}{word}", *values)
         if len(packed) > tiff.offsetsize:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
+from itertools import takewhile
 
 import cv2
 import numpy as np
 from PIL import Image
+
+from data import jpeg_segments
 
 Segments = list[tuple[int, bytes]]
 SIZE = (75, 117)
@@ -38,20 +42,13 @@ def opencv(sampling: int, *more: int) -> bytes:
 
 def split(content: bytes) -> tuple[Segments, bytes]:
     """Marker and payload of each segment before the first scan, and the scan to the end of the file."""
-    segments, at = [], 2
-    while content[at + 1] != SOS:
-        if content[at + 1] == 0xFF:
-            at += 1
-            continue
-        size = int.from_bytes(content[at + 2 : at + 4], "big")
-        segments.append((content[at + 1], content[at + 4 : at + 2 + size]))
-        at += 2 + size
-    return segments, content[at:]
+    segments, _ = jpeg_segments.split(content)
+    front = [*takewhile(lambda segment: segment.marker != SOS, segments)]
+    return [segment[:2] for segment in front], jpeg_segments.join(segments[len(front) :])[2:]
 
 
-def join(segments: Segments, rest: bytes, padding: bytes = b"") -> bytes:
-    parts = [padding + bytes((0xFF, marker)) + (len(data) + 2).to_bytes(2, "big") + data for marker, data in segments]
-    return b"\xff\xd8" + b"".join(parts) + rest
+def join(segments: Segments, rest: bytes) -> bytes:
+    return jpeg_segments.join(jpeg_segments.Segment(*segment) for segment in segments)[:-2] + rest
 
 
 def edited(content: bytes, edit: Callable[[int, bytes], bytes | None]) -> bytes:
@@ -192,6 +189,6 @@ KINDS: dict[str, Callable[[], bytes]] = {
     "finest": lambda: save(textured(), quality=100, subsampling=0),
     "odd ids": odd_ids,
     "no JFIF": lambda: without(save(textured()), APP0),
-    "fill bytes": lambda: join(*split(save(textured())), padding=b"\xff\xff\xff"),
+    "fill bytes": lambda: re.sub(rb"\xff(?=[\xc0-\xc4\xda\xdb\xe0]\0)", b"\xff" * 4, save(textured())),
     "metadata": with_metadata,
 }

@@ -53,15 +53,16 @@ def test_pixels_beside_the_mask_orientation_and_metadata_stay(tmp_path, name, or
 
 
 @pytest.mark.parametrize("name", [*KINDS, "TIFF jpeg"])
-def test_a_file_that_ends_early_is_refused(tmp_path, name):
+def test_a_file_that_ends_early_is_refused_in_words_without_pythons_objects(tmp_path, name):
     suffix, mode, options = KINDS.get(name, (".tif", "RGB", {"compression": "jpeg"}))
     path = tmp_path / f"cut{suffix}"
     Image.fromarray(noise((200, 150, 3))).convert(mode).save(path, **options)
     content = path.read_bytes()
     for end in (3, 9, 20, 100, len(content) // 2, len(content) - 50):
         path.write_bytes(content[:end])
-        with pytest.raises(BadImageError, match=rf"cut\{suffix}"):
-            read_photo(path)
+        for use in (read_photo, read_rgb) if end == len(content) // 2 and mode == "RGB" else (read_photo,):
+            with pytest.raises(BadImageError, match=rf"cut\{suffix}: ((?! object at 0x).)*$"):
+                use(path)
 
 
 @pytest.mark.parametrize(("suffix", "kind"), [(".jpg", "PNG"), (".png", "JPEG"), (".webp", "TIFF"), (".tif", "BMP")])
@@ -109,17 +110,6 @@ def test_files_that_are_no_pictures_are_errors_that_name_them(tmp_path):
         for name, reason in reasons.items():
             with pytest.raises(BadImageError, match=rf"{name}\.jpg.*{reason}"):
                 use(tmp_path / f"{name}.jpg")
-
-
-@pytest.mark.parametrize("kind", ["TIFF tiff_lzw", "TIFF raw", "WEBP", "PNG", "BMP"])
-def test_half_a_file_is_cut_short_in_words_without_pythons_objects(tmp_path, kind):
-    suffix, _, options = KINDS[kind]
-    Image.fromarray(page()).save(path := tmp_path / f"cut{suffix}", **options)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    for use in (read_photo, read_rgb):
-        with pytest.raises(BadImageError, match="cut short") as told:
-            use(path)
-        assert " object at 0x" not in str(told.value)
 
 
 def test_pixels_are_counted_from_the_header_alone_and_pillows_own_limit_does_not_hold(tmp_path):
