@@ -39,9 +39,6 @@ from utils.command import AT_ONCE, DONE, SOME_FAILED, command, number, shard, wh
 from utils.files import atomic_path, printable, remove_leftovers, write_text
 from utils.machine import available_cores, progress
 
-# Grey levels by which an occluder differs from the page, and the share of a picture that may do so beside it.
-UNLIKE, SAME_PAGE = 24, 0.005
-
 
 class Picture(NamedTuple):
     """An occluded picture, whose patches are `folder`/{gt,occluded,mask}/`name`_1of2.png."""
@@ -207,11 +204,11 @@ def check_group(group: Group, clean: np.ndarray, occluded: np.ndarray, mask: np.
         told = ", ".join(f"{path} {array.shape[1]}x{array.shape[0]}" for path, array in parts.items())
         raise BadImageError(f"clean, occluded and mask differ in size (as reduced: {told})")
     greys = (cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY) for picture in (clean, occluded))
-    differs, marked = cv2.absdiff(*greys) > UNLIKE, mask > 0
-    # Nothing marked is wrong where anything differs, all of it unless most of it does.
+    differs, marked = cv2.absdiff(*greys) > 24, mask > 0  # grey levels
+    # Nothing marked is wrong where anything differs (but JPEG's noise), all of it unless most of it does.
     inside, outside = (float(differs[part].mean()) if part.any() else default
                        for part, default in ((marked, 0.0), (~marked, 0.5)))
-    if inside < outside > SAME_PAGE:
+    if inside < outside > 0.005:
         raise BadImageError(f"{group.mask}: marks {mask.mean():.1%} of the picture, of which {inside:.1%} differ from "
                             f"the clean page, and of the rest {outside:.1%}; is it inverted, turned or another's?")
 

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import data_preparation
+import generate_meta_info
 from data.contest import read_list
 from data.images import read_rgb, write_image
 from data.masks import contest_mask_image, read_mask
@@ -185,12 +186,14 @@ def test_wrong_places_and_values_say_what_was_expected(tmp_path, capsys):
         assert re.fullmatch(f"error: .*{told}.*\n", capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("option", ["size 100000", "size 1e3", "workers 0", "shard 4/3", "held-out 1", "downscale 3"])
-def test_options_out_of_range_are_refused_by_name(out, capsys, option):
-    name, value = option.split()
-    with pytest.raises(SystemExit, match="2"):
-        run(out, out, f"--{name}", value)
-    assert re.search(f"error: argument --{name}: .*{value[0]}", capsys.readouterr().err)
+def test_options_out_of_range_are_refused_by_name(out, capsys):
+    wrong = {data_preparation.main: "size 100000,size 1e3,workers 0,shard 4/3,held-out 1,downscale 3",
+             generate_meta_info.main: "threshold inf,threshold -1,keep-occluded nan,workers 0"}  # fmt: skip
+    for main, options in wrong.items():
+        for name, value in map(str.split, options.split(",")):
+            with pytest.raises(SystemExit, match="2"):
+                main([str(out)] * (1 + (main is data_preparation.main)) + [f"--{name}", value])
+            assert re.search(f"error: argument --{name}: .*{value[0]}", capsys.readouterr().err)
 
 
 def test_parts_of_the_pages_and_two_processes_make_what_one_run_makes(contest, out, tmp_path):

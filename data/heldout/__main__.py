@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -47,19 +47,6 @@ def read_recipes(material: Path, records: Path = RECORDS) -> dict[str, SetOption
     return options
 
 
-def _source_files(material: Path, recipes: Iterable[SetOptions]) -> set[Path]:
-    """Every file that decides what the sets show."""
-    files = {material / SPLIT_FILE}
-    for sources in map(find_sources, recipes):
-        files.update(sources.pages, *((entry.path, entry.mask) for entry in sources.occluders))
-    return {file for file in files if file is not None and file.is_file()}
-
-
-def _files_of_set(folder: Path) -> set[Path]:
-    """All files of a set but the manifest, which names the place of the sources, and hidden ones."""
-    return {path for path in folder.rglob("[!.]*") if path.is_file() and path != folder / MANIFEST}
-
-
 def read_sums(path: Path) -> dict[str, str]:
     """File name -> checksum, from a file as `sha256sum` writes it."""
     lines = [line for line in path.read_text("utf-8").splitlines() if line and not line.startswith("#")]
@@ -67,11 +54,12 @@ def read_sums(path: Path) -> dict[str, str]:
 
 
 def proved(name: str, root: Path, files: set[Path], options: argparse.Namespace) -> bool:
-    """Compares `files` below `root` with RECORDS/NAME.sha256, and tells their number, or the first that differs.
+    """Compares the files of `files`, below `root`, with RECORDS/NAME.sha256; tells how many, or the first that differs.
 
     With `options.record` their checksums are written down before.
     """
-    path, names = options.records / f"{name}.sha256", {file.relative_to(root).as_posix(): file for file in files}
+    path = options.records / f"{name}.sha256"
+    names = {file.relative_to(root).as_posix(): file for file in files if file.is_file()}
     sums = {file: hashlib.sha256(names[file].read_bytes()).hexdigest() for file in sorted(names)}
     if options.record:
         versions = ", ".join(f"{package} {metadata.version(package)}" for package in _PACKAGES)
@@ -107,14 +95,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     recipes = read_recipes(options.material, options.records)
     for name in set(options.only) - set(recipes):
         parser.error(f"--only {name}: expected one of {', '.join(recipes)}")
-    if not proved("sources", options.material, _source_files(options.material, recipes.values()), options):
+    # Every file that decides what the sets show.
+    files = {options.material / SPLIT_FILE}
+    for sources in map(find_sources, recipes.values()):
+        files.update(sources.pages, *((entry.path, entry.mask or entry.path) for entry in sources.occluders))
+    if not proved("sources", options.material, files, options):
         return SOME_FAILED
     code = DONE
     for name in options.only or recipes:
         folder = options.sets / name
         if not (folder / MANIFEST).is_file():
             make_set(recipes[name], folder, options.workers)
-        if not proved(name, folder, _files_of_set(folder), options):
+        # But the manifest, which names the place of the sources.
+        if not proved(name, folder, set(folder.rglob("[!.]*")) - {folder / MANIFEST}, options):
             code = SOME_FAILED
     return code
 

@@ -101,7 +101,6 @@ def _heading(sheet: Sheet, left: float, top: float, width: float, room: float) -
 
 
 def _lines(sheet: Sheet, left: float, top: float, width: float, count: int) -> float:
-    """Running text; the last line is short."""
     for line in range(count):
         end = width * (sheet.rng.uniform(0.3, 0.95) if line == count - 1 else 1)
         words = sheet.words(int(width / sheet.size) // 2 + 4).capitalize()
@@ -126,13 +125,12 @@ def _item_list(sheet: Sheet, left: float, top: float, width: float, room: float)
 
 
 def _table(sheet: Sheet, left: float, top: float, width: float, room: float) -> float:
-    """A full grid, or three horizontal rules as in papers."""
     rng, row_height = sheet.rng, sheet.size * sheet.rng.uniform(1.6, 2.6)
     rows = min(int(rng.integers(4, 16)), int((room - sheet.size * 2) / row_height))
     columns = max(2, min(int(rng.integers(3, 8)), int(width / (sheet.size * 5))))
     if rows < 3:
         return room
-    shares, grid = rng.uniform(0.6, 1.4, columns), rng.random() < 0.65
+    shares, grid = rng.uniform(0.6, 1.4, columns), rng.random() < 0.65  # or three rules as in papers
     edges = np.append(left, left + width * shares.cumsum() / shares.sum())
     if rng.random() < 0.4:
         tint = tuple(255 - (255 - value) // 4 for value in sheet.accent)
@@ -151,7 +149,6 @@ def _table(sheet: Sheet, left: float, top: float, width: float, room: float) -> 
 
 
 def _form_fields(sheet: Sheet, left: float, top: float, width: float, room: float) -> float:
-    """Labels with lines to fill in, some of them filled."""
     row_height, used = sheet.size * sheet.rng.uniform(2.0, 3.0), 0.0
     for _ in range(int(sheet.rng.integers(3, 8))):
         if used + row_height > room:
@@ -166,7 +163,6 @@ def _form_fields(sheet: Sheet, left: float, top: float, width: float, room: floa
 
 
 def _chart(sheet: Sheet, left: float, top: float, width: float, room: float) -> float:
-    """Bars or curves over a grid, with a caption."""
     rng, height = sheet.rng, min(width * sheet.rng.uniform(0.4, 0.7), room - sheet.size * 3)
     if height < sheet.size * 5:
         return room
@@ -187,7 +183,6 @@ def _chart(sheet: Sheet, left: float, top: float, width: float, room: float) -> 
 
 
 def _handwriting(sheet: Sheet, left: float, top: float, width: float, room: float) -> float:
-    """Lines of a cursive hand in pen on ruled lines."""
     rng, line_height = sheet.rng, sheet.size * sheet.rng.uniform(2.0, 2.8)
     count = min(int(rng.integers(3, 10)), int(room / line_height))
     if count < 1:

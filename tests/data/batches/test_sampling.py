@@ -20,16 +20,13 @@ STAGES = (Stage(iterations=6, batch=4, patch=64), Stage(iterations=5, batch=2, p
 WRITE_UP, PHASE_2 = load_config("configs/nafnet_phase1_l1.yml"), "configs/nafnet_phase2_msssim.yml"
 
 
-@pytest.mark.parametrize(
-    ("iteration", "expected"),
-    [(0, 2e-4), (92_000, (2e-4 + 1e-5) / 2), (183_999, 1e-5), (184_000, 2e-4), (300_000, (2e-4 + 1e-6) / 2),
-     (415_999, 1e-6), (416_000, 2e-4), (599_999, 1e-6)],
-)  # fmt: skip
-def test_rates_of_the_write_up(iteration, expected):
-    rate = lr_at(iteration, WRITE_UP.schedule, WRITE_UP.optimizer.learning_rate, WRITE_UP.train.iterations)
-    stage = WRITE_UP.train.stages.index(stage_at(iteration, WRITE_UP.train.stages)[1])
-    assert stage == sum(iteration >= first for first in (184_000, 312_000, 408_000, 480_000, 552_000))
-    assert rate == pytest.approx(expected, rel=1e-7, abs=2e-14)
+def test_rates_and_stages_of_the_write_up():
+    for iteration, expected in ((0, 2e-4), (92_000, (2e-4 + 1e-5) / 2), (183_999, 1e-5), (184_000, 2e-4),
+                                (300_000, (2e-4 + 1e-6) / 2), (415_999, 1e-6), (416_000, 2e-4), (599_999, 1e-6)):
+        rate = lr_at(iteration, WRITE_UP.schedule, WRITE_UP.optimizer.learning_rate, WRITE_UP.train.iterations)
+        assert rate == pytest.approx(expected, rel=1e-7, abs=2e-14)
+        first_ones = (184_000, 312_000, 408_000, 480_000, 552_000)
+        assert stage_at(iteration, WRITE_UP.train.stages)[0] == sum(iteration >= first for first in first_ones)
     # One step into a period of 232,000 iterations, computed from the half-angle form instead of the cosine.
     fallen = 2e-4 - lr_at(184_001, WRITE_UP.schedule, 2e-4, 600_000)
     assert fallen == pytest.approx((2e-4 - 1e-6) * math.sin(math.pi / 232_000 / 2) ** 2, rel=1e-3)
@@ -44,11 +41,11 @@ def test_one_eta_min_serves_every_period_and_warmup_rises_linearly_and_ends():
     assert factors == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
 
 
-@pytest.mark.parametrize("iteration", [-1, 11])
-def test_iterations_outside_the_run_and_an_empty_list_are_refused(iteration):
-    for outside in (lambda: lr_at(iteration, ScheduleConfig(), 1e-3, 11), lambda: samples_at(iteration, STAGES, 10, 0)):
-        with pytest.raises(ValueError, match=f"iteration {iteration} is outside"):
-            outside()
+def test_iterations_outside_the_run_and_an_empty_list_are_refused():
+    for iteration in (-1, 11):
+        for function, *more in ((lr_at, ScheduleConfig(), 1e-3, 11), (samples_at, STAGES, 10, 0)):
+            with pytest.raises(ValueError, match=f"iteration {iteration} is outside"):
+                function(iteration, *more)
     with pytest.raises(ValueError, match="the list of patches is empty"):
         samples_at(0, STAGES, 0, seed=0)
 
@@ -75,14 +72,9 @@ def test_batch_and_patch_follow_the_stage_and_every_epoch_shows_each_patch_once_
     epochs = [entries[first : first + 10] for first in (0, 10, 20)]
     assert all(Counter(epoch) == Counter(range(10)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 3
-
-
-def test_processes_share_what_one_process_would_see():
+    # Two processes share what one would see.
     doubled = tuple(Stage(iterations=s.iterations, batch=2 * s.batch, patch=s.patch) for s in STAGES)
-    alone = batches(stages=doubled)
-    first, second = batches(0, 2), batches(1, 2)
-    assert [a + b for a, b in zip(first, second, strict=True)] == alone
-    assert all(len(keys) == STAGES[0].batch for keys in first[:6])
+    assert [a + b for a, b in zip(batches(0, 2), batches(1, 2), strict=True)] == batches(stages=doubled)
 
 
 def test_randomness_depends_on_seed_iteration_and_index_only():
