@@ -74,7 +74,7 @@ class Jobs:
                 job.tell(mask, number, self.limits)
             return self._queue_up(job, hurry=False)
         except BaseException:
-            self._jobs.pop(job.id, None)
+            self.remove(job)
             self._lay_down(job, "failed")
             raise
 

@@ -21,7 +21,7 @@ from tests.inference.painted import paint_over
 from tests.web.conftest import blank_book, book, picture, until, white
 from web.api import create_app
 from web.jobs import Jobs
-from web.photo import Job, Limits, clean_name
+from web.photo import Job, Limits, Status, clean_name
 
 PAGE = picture()
 CUT, LARGE = picture(kind="JPEG")[:5000], picture(3000, "JPEG")
@@ -260,6 +260,7 @@ def test_a_photo_is_followed_corrected_and_removed(client, painter, tmp_path):
     assert painter.seen == [200, 210, 220, 230, 200, 240], "a correction goes before what nobody has seen"
     told = client.job(one)
     assert (told["version"], told["occluders"], told["sizes"]) == (2, 0, [[420, 200]])
+    assert set(told) == set(Status.model_fields), "nothing of where its files lie"
     assert client.file(one, "result") == picture(200), "nothing is covered, it was told"
     for what in ("before", "after", "thumb"):
         assert Image.open(io.BytesIO(client.file(one, what))).format == "JPEG"
