@@ -94,16 +94,15 @@ def test_ms_ssim_is_the_librarys_and_its_gradient_finite_on_hard_pictures(name):
 
 @pytest.mark.parametrize("level", [0.0, 1.0])
 def test_the_gradient_of_ms_ssim_is_finite_on_black_and_white(level):
-    flat = np.full((161, 161, 3), level, np.float32)
-    for result, clean in ((flat, flat), (1 - flat, flat), (flat, page(161, 161)), (page(161, 161), flat)):
+    flat, other = np.full((161, 161, 3), level, np.float32), page(161, 161)
+    for result, clean in ((flat, flat), (1 - flat, flat), (flat, other), (other, flat)):
         ms_ssim(result, clean)
 
 
 def test_one_anticorrelated_scale_does_not_silence_the_others():
     # Inverting only what is finer than 32 px makes the finest scale negative; the coarse light must still be learnt.
     rows, columns = np.mgrid[0:192, 0:192].astype(np.float32)
-    fine = 0.1 * np.sin(rows * 2.5) * np.sin(columns * 2.5)
-    light = 0.3 * np.sin(rows / 40)
+    fine, light = 0.1 * np.sin(rows * 2.5) * np.sin(columns * 2.5), 0.3 * np.sin(rows / 40)
     clean, result = (np.repeat(one[..., None], 3, axis=2) for one in (0.5 + light + fine, 0.5 + 0.5 * light - fine))
     value, gradient = ms_ssim(result, clean)
     assert ms_ssim(result - 0.05 * gradient / np.abs(gradient).max(), clean)[0] < value
@@ -114,11 +113,9 @@ def batch():
     """A gated network's step on one 176 px patch with a covered corner."""
     clean = paddle.to_tensor(page(176, 176).transpose(2, 0, 1)[None])
     restored = clean * 0.9 + 0.1 * paddle.to_tensor(noise((1, 3, 176, 176), 1))
-    logit = paddle.to_tensor(noise((1, 1, 176, 176), 2) * 4 - 2)
-    mask = paddle.zeros([1, 1, 176, 176])
+    logit, mask = paddle.to_tensor(noise((1, 1, 176, 176), 2) * 4 - 2), paddle.zeros([1, 1, 176, 176])
     mask[:, :, 100:, :60] = 1.0
-    for tensor in (restored, logit):
-        tensor.stop_gradient = False
+    restored.stop_gradient = logit.stop_gradient = False
     result = clean * 0.97 + 0.03 * restored
     return {"result": result, "clean": clean, "restored": restored, "mask_logit": logit, "mask": mask}
 
@@ -142,10 +139,8 @@ def test_the_sum_has_the_weights_and_the_values_have_not(batch):
     assert float(alone) == float(values["l1"])
     # Every input that is learnt gets a gradient.
     total.backward()
-    for name in ("restored", "mask_logit"):
-        gradient = batch[name].grad.numpy()
-        assert np.isfinite(gradient).all()
-        assert gradient.any()
+    gradients = [batch[name].grad.numpy() for name in ("restored", "mask_logit")]
+    assert all(np.isfinite(gradient).all() and gradient.any() for gradient in gradients)
 
 
 @pytest.mark.parametrize("term", [L1Term(), MSSSIMTerm(), PSNRTerm()])
