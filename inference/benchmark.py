@@ -188,13 +188,11 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     networks = ({"locator": shipped} if shipped.locator else {}) | {own: weights}
     for name, network in {**networks, f"{own}, no gate": as_recipe(weights)}.items():
         save_weights(folder / f"{name}.pdparams", network)
-
     variables = {"OMP_NUM_THREADS": str(default_threads()), FOLDER_VARIABLE: str(folder / "cache")}
     # Networks are exported here, by others: that is part of no photo, nor is its memory.
     for name in networks:
         opened = ask("inference.doctor:restore_page", [str(folder / f"{name}.pdparams"), "auto", "auto"], **variables)
-    device = opened["line"].rpartition(" on ")[2]
-    cases = all_cases(list(networks), device)
+    cases = all_cases(list(networks), opened["line"].rpartition(" on ")[2])
     chosen = [case for case in cases if (options.recipe or not case.recipe)
               and (not options.only or any(words in case.name for words in options.only))]  # fmt: skip
     if not chosen:

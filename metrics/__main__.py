@@ -31,12 +31,11 @@ Row = dict[str, Any]
 
 
 class Truth(NamedTuple):
-    """A clean picture that a result should equal, which has one of `result_names`, the surest first."""
+    """A clean picture that a result should equal; it and its result have one of `names`, the surest first."""
 
-    name: str
+    names: tuple[str, ...]
     clean: Path
-    mask: Path | None
-    result_names: tuple[str, ...]
+    mask: Path | None = None
 
 
 def read_truths(source: Path) -> list[Truth]:
@@ -50,14 +49,14 @@ def read_truths(source: Path) -> list[Truth]:
         paths = [Path(group.name).parts for group in groups]
         candidates = [["/".join(steps[start:]) for start in range(len(steps))] for steps in paths]
         owners = Counter(name for names in candidates for name in names)
-        return [Truth(names[0], group.clean, group.mask, (names[0], *(name for name in names[1:] if owners[name] == 1)))
+        return [Truth((names[0], *(name for name in names[1:] if owners[name] == 1)), group.clean, group.mask)
                 for group, names in zip(groups, candidates, strict=True)]
     if not source.is_dir():
         raise ValueError(f"{source}: expected a folder of clean pictures or a contest folder")
     names = [path.as_posix() for path in pictures_below(source)]
     if not names:
         raise ValueError(f"{source}: no pictures in it ({', '.join(IMAGE_SUFFIXES)})")
-    return [Truth(name, source / name, None, (name,)) for name in names]
+    return [Truth((name,), source / name) for name in names]
 
 
 class NameIndex:
@@ -96,21 +95,21 @@ def measure_folder(truths: list[Truth], results: NameIndex, masks: NameIndex | N
 
     `masks` are named like the truths, for truths that bring none. Decoding and measuring run outside Python's lock.
     """
-    taken = {truth.result_names[0] for truth in truths}
+    taken = {truth.names[0] for truth in truths}
 
     def measure(truth: Truth) -> Row:
         try:
-            result_path = results.find(truth.result_names, taken)
-            mask_path = masks.find([truth.name]) if masks else truth.mask
+            result_path = results.find(truth.names, taken)
+            mask_path = masks.find(truth.names[:1]) if masks else truth.mask
             clean, result = read_rgb(truth.clean), read_rgb(result_path)
             mask = mask_path and read_mask(mask_path)
             for name, picture in ((result_path, result), (f"the mask {mask_path}", mask)):
                 if picture is not None and picture.shape[:2] != clean.shape[:2]:
                     sizes = [f"{one.shape[1]} x {one.shape[0]}" for one in (picture, clean)]
                     raise ValueError(f"another size: {name} is {sizes[0]}, {truth.clean} is {sizes[1]}")
-            return {"name": truth.name, **evaluate(result, clean, mask)}
+            return {"name": truth.names[0], **evaluate(result, clean, mask)}
         except (OSError, ValueError) as error:
-            return {"name": truth.name, "problem": str(error)}
+            return {"name": truth.names[0], "problem": str(error)}
 
     with ThreadPoolExecutor(min(4, available_cores())) as pool:
         yield from pool.map(measure, truths)

@@ -121,7 +121,7 @@ def test_a_contest_folder_gives_truth_and_masks_to_every_occlusion(tmp_path, dep
 def test_a_short_name_that_two_occlusions_share_is_not_taken(tmp_path):
     contest(tmp_path, "train_data_1", ["hand/x", "head/y"])
     contest(tmp_path, "train_data_2", ["hand/x"])
-    assert [truth.result_names for truth in read_truths(tmp_path)] == [
+    assert [truth.names for truth in read_truths(tmp_path)] == [
         ("train_data_1/hand/x.jpg",),
         ("train_data_1/head/y.jpg", "head/y.jpg", "y.jpg"),
         ("train_data_2/hand/x.jpg",),
