@@ -115,19 +115,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(told)
         return follow(work, total, options)
 
+    from data.kinds import SUFFIXES
     from inference import sources
     from inference.folder import restore_file, restore_folder
     from inference.report import Report
     from inference.restorer import Restorer
 
-    photo, masks, report = Path(options.source), options.mask and Path(options.mask), None
-    into_file = sources.is_one_file(photo, options.results)
+    photo, results = Path(options.source), Path(options.results)
+    masks, report = options.mask and Path(options.mask), None
+    into_file = photo.is_file() and not results.is_dir() and results.suffix.lower() in SUFFIXES
     if into_file and (options.dry_run or options.report or options.save_mask or options.compare or options.shard):
-        raise ValueError(f"{options.results}: one file is written and nothing beside it; for --dry-run, --report, "
+        raise ValueError(f"{results}: one file is written and nothing beside it; for --dry-run, --report, "
                          "--save-mask, --compare and --shard name a folder")  # fmt: skip
     if masks and not masks.is_dir():
         raise ValueError(f"{masks}: no such folder (--mask)")
-    listing = sources.list_pictures(photo, options.results, options.include)
+    listing = sources.list_pictures(photo, results, options.include)
     if not listing.pictures and not listing.closed:
         only = "" if options.include == "*" else f" that fit --include {options.include!r}"
         raise FileNotFoundError(f"{photo}: no pictures found{only}")
@@ -140,16 +142,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     restore = partial(restorer, mask_mode=options.mask_mode) if masks else restorer
     told = {"told": partial(sources.mask_in, masks)} if masks else {}
     if into_file:
-        work = restore_file(restore, listing, Path(options.results), options.overwrite, **told)
+        work = restore_file(restore, listing, results, options.overwrite, **told)
     else:
-        sources.prepare_results(options.results)
+        sources.prepare_results(results)
         if options.dry_run or options.report:
             mark = ".{}-of-{}".format(*options.shard) if options.shard else ""
-            report = Report(listing, options.results, options.overwrite, options.report, mark)
+            report = Report(listing, results, options.overwrite, options.report, mark)
             orders["see"] = report.see
         if options.dry_run:
             restore, orders["look"] = partial(restore, fill=False), True
-        work = restore_folder(restore, listing, options.results, **orders, **told)
+        work = restore_folder(restore, listing, results, **orders, **told)
     print(printable(introduction(options, len(listing.pictures), restorer)))
     if options.verbose:
         print(restorer.describe())

@@ -33,6 +33,8 @@ from utils.command import sentence
 RETRIES = 3  # Of a task that its node, or the system for want of memory, has ended.
 TASKS_PER_SLOT = 2  # While one is restored, the next waits at its node.
 _LEFTOVER, _ABANDONED_SECONDS = ".uncover.tmp", 3600  # What an earlier run left; another run may be writing now.
+# The one of this worker, which serves many tasks.
+_restorer_of = lru_cache(maxsize=1)(lambda settings: Restorer(**json.loads(settings)))
 
 
 class Work(NamedTuple):
@@ -138,7 +140,7 @@ def restore_one(work: Work, name: str) -> Outcome:
     """On a node: one picture from its address to that of its result."""
     import fsspec
 
-    restorer, (files, root) = _restorer(work.settings), fsspec.url_to_fs(work.source)
+    restorer, (files, root) = _restorer_of(work.settings), fsspec.url_to_fs(work.source)
     with tempfile.TemporaryDirectory(prefix="uncover-") as folder:
         here, there = Path(folder, "source"), Path(folder, "results")
         (here / name).parent.mkdir(parents=True)
@@ -209,12 +211,6 @@ class StoredRecord(Record):
                 kept.mv(other, place)
         except OSError as error:
             raise OSError(error.errno, f"its result cannot be written: {sentence(error)}") from error
-
-
-@lru_cache(maxsize=1)
-def _restorer(settings: str) -> Restorer:
-    """The one of this worker, which serves many tasks."""
-    return Restorer(**json.loads(settings))
 
 
 def begin(

@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 import numpy as np
 
 from data.images import IMAGE_SUFFIXES
-from data.kinds import SUFFIXES, kind_of_file
+from data.kinds import kind_of_file
 from data.masks import read_mask
 
 # What is written beside a result: its mask and its sheet, with its whole name in front, so that no two can meet.
@@ -41,12 +41,6 @@ class Listing:
         for name in sorted(pictures & (sides | set(map(Path, written)))):
             raise ValueError(f"{self.root / name}: what is written beside the results would take the place of its "
                              "result; leave it out with --include, or do without --save-mask, --compare and --report")
-
-
-def is_one_file(source: str | os.PathLike[str], results: str | os.PathLike[str]) -> bool:
-    """Whether one photo is to become one file, and not a file in a folder: `results` is named like one."""
-    source, results = Path(source), Path(results)
-    return source.is_file() and not results.is_dir() and results.suffix.lower() in SUFFIXES
 
 
 def list_pictures(source: str | os.PathLike[str], results: str | os.PathLike[str], include: str = "*") -> Listing:

@@ -32,12 +32,12 @@ def validation_pages(list_file: str | os.PathLike[str] | None, limit: int = 0) -
         pages = [pages[index * len(pages) // limit] for index in range(limit)]
     for page in pages:
         width, height = upright_size(page.occluded)
-        for path, size in ((path, upright_size(path)) for path in page):
+        for path in page:
+            size = upright_size(path)
             if size != (width, height):
-                raise BadImageError(
-                    f"{path}: {size[0]}x{size[1]} pixels, but {page.occluded} has {width}x{height}; all three of a "
-                    "page have to be of one size. Correct the file or take its line out of data.val_pages"
-                )
+                raise BadImageError(f"{path}: {size[0]}x{size[1]} pixels, but {page.occluded} has {width}x{height}; "
+                                    "all three of a page have to be of one size. Correct the file or take its line "
+                                    "out of data.val_pages")  # fmt: skip
     return pages
 
 
@@ -54,19 +54,19 @@ def validate(
     """
     # The eager network: these weights live for one validation, and exporting them would only fill the cache.
     restorer = Restorer(weights, device, backend="paddle")
-    sums, counts, found, seen, unfinished = np.zeros(len(MEASURES)), np.zeros(len(MEASURES)), 0, 0, False
+    names = (*MEASURES, "found")
+    sums, unfinished = np.zeros((len(names), 2)), False
     for page in pages[processes.rank :: processes.world]:
         if unfinished := interrupted():
             break
         mask = read_mask(page.mask)
         restored = restorer(read_rgb(page.occluded), mask if weights.model.get("mask_input") else None)
-        found, seen = found + restored.mask.any(), seen + 1
-        measures = evaluate(restored.image, read_rgb(page.clean), mask)
-        sums += [0 if measures[name] is None else counted(name, measures[name]) for name in MEASURES]
-        counts += [measures[name] is not None for name in MEASURES]
-    *both, found, seen, unfinished = processes.total([*sums, *counts, found, seen, unfinished])
+        measures = evaluate(restored.image, read_rgb(page.clean), mask) | {"found": float(restored.mask.any())}
+        for total, name in zip(sums, names, strict=True):
+            if measures[name] is not None:
+                total += counted(name, measures[name]), 1
+    *sums, unfinished = processes.total([*sums.flat, unfinished])
     if unfinished:
         return None
-    pairs = zip(MEASURES, both[: len(MEASURES)], both[len(MEASURES) :], strict=True)
-    means = {name: total / count if count else None for name, total, count in pairs}
-    return means if weights.locator is None else {**means, "found": found / seen}
+    pairs = zip(names if weights.locator else MEASURES, sums[::2], sums[1::2], strict=False)
+    return {name: total / count if count else None for name, total, count in pairs}
