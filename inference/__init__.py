@@ -4,8 +4,6 @@
 that nothing is imported that is not needed. ARCHITECTURE.md says where to look for what.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 

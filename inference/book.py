@@ -5,8 +5,6 @@ JPEG in the PDF is restored by its blocks, as a photo is (`data.photos`); a pict
 lossless. pikepdf, an optional package, reads and writes the file (`pip install pikepdf`).
 """
 
-from __future__ import annotations
-
 import io
 import zlib
 from collections import Counter

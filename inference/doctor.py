@@ -8,8 +8,6 @@ compared with the eager network's. Times are in seconds, memory in GB (10^9 byte
 works, whatever else is missing, and 1 when it does not.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import importlib.util

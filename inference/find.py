@@ -8,8 +8,6 @@ and X. Tang, "Guided Image Filtering", ECCV 2010) makes of the mask, window by w
 colours that comes nearest to it, and so lets it end where the colours change.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf

@@ -4,8 +4,6 @@ While the network works on one picture, the next is read and the last is written
 pixels, are on their way at once: memory is the same after a thousand pictures.
 """
 
-from __future__ import annotations
-
 import errno
 import logging
 import os
@@ -41,6 +39,9 @@ _SHEET_QUALITY = 90
 STUCK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 # One large result may not fit where a smaller one does; three in a row mean that nothing does.
 MOST_STUCK = 3
+# What comes out of a job, and what is done for it, in four parts that yield to each other: a look at the file, after
+# which it yields how many pixels it will hold; reading; the network; writing. It may end after any of them.
+Job = tuple[Any, Iterator[int]]
 _log = logging.getLogger(__name__)
 
 
@@ -245,11 +246,6 @@ def reason(error: Exception, source: Path) -> str:
     """Why a picture failed, without its own path, which stands before it; what nobody foresaw with its kind."""
     told = sentence(error).removeprefix(f"{printable(source)}: ")
     return told if isinstance(error, (OSError, ValueError, MemoryError)) else f"{type(error).__name__}: {told}"
-
-
-# What comes out of a job, and what is done for it, in four parts that yield to each other: a look at the file, after
-# which it yields how many pixels it will hold; reading; the network; writing. It may end after any of them.
-Job = tuple[Any, Iterator[int]]
 
 
 def overlap(jobs: Iterable[Job], helpers: int, pixels: int = PIXELS_UNDER_WAY) -> Iterator[Any]:

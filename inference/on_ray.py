@@ -6,8 +6,6 @@ looks and writes where the results are. That of a picture lies in RESULTS/.uncov
 Tasks of a node that dies are run again elsewhere. They return words and no pictures: memory does not grow.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

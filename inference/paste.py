@@ -6,8 +6,6 @@ Beyond the feather not one bit changes. The full-size picture is worked on in bl
 whatever its size.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -35,7 +33,7 @@ class PasteRules:
         """How far from the mask a pixel may change."""
         return self.widening + self.feather
 
-    def scaled(self, factor: float) -> PasteRules:
+    def scaled(self, factor: float) -> "PasteRules":
         """The same lengths in pixels that are `factor` times smaller."""
         return PasteRules(self.widening * factor, self.feather * factor)
 

@@ -5,8 +5,6 @@ the same line as done afterwards. So a run that is killed at any moment knows it
 speaks of is somebody else's. Lines are appended whole, by several runs at once too; a torn one counts as none.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

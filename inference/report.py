@@ -1,7 +1,5 @@
 """What was found, or would be removed, in each photo: a table, and a page to look through, the least certain first."""
 
-from __future__ import annotations
-
 import base64
 import html
 import os

@@ -9,8 +9,6 @@ copy, on which is found what is covered (`inference.find`); that is filled at a 
 fill is pasted into the photo (`inference.paste`). The other modes run the network over the whole picture.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -133,14 +131,14 @@ class Restorer:
         self.fingerprint = _fingerprint(weights, [asdict(settings), mode, str(scale), tta])
 
     @classmethod
-    def from_backend(cls, *arguments: Any, **options: Any) -> Restorer:
+    def from_backend(cls, *arguments: Any, **options: Any) -> "Restorer":
         """A restorer over any `inference.engines.Backend`; takes what `_set_up` takes."""
         return cls.__new__(cls)._set_up(*arguments, **options)
 
     def _set_up(
         self, backend: Backend | None, settings: PredictConfig, scale: str | float = "auto", mode: Mode = "auto",
         tta: bool = False, locator: Backend | None = None, width: int = 0, told: bool = False,
-    ) -> Restorer:  # fmt: skip
+    ) -> "Restorer":  # fmt: skip
         """A `locator` stands beside the backend or in its place; `told`: that takes the mask as a fourth channel."""
         self.settings, self.scale, self.mode, self.tta = settings, scale, mode, tta
         self._backend, self._locator = locator or backend, locator

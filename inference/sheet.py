@@ -3,8 +3,6 @@
     python -m inference.sheet SHEET.jpg BEFORE AFTER [--truth FOLDER]
 """
 
-from __future__ import annotations
-
 import argparse
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What lies in a folder of photos and beside it, and whether its results have a place of their own."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import stat

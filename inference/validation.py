@@ -1,7 +1,5 @@
 """Validation of weights as users will run them: whole pages, the real predictor, the contest's measures."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Sequence
 

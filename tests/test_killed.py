@@ -3,8 +3,6 @@
 A killed process dies at its n-th file: with half of it written under another name, or right after it got its own.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

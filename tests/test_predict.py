@@ -1,7 +1,5 @@
 """predict.py as a user runs it: a process of its own, from anywhere, with the shipped weights."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import re

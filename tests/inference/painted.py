@@ -1,7 +1,5 @@
 """Pages with red rectangles on them, and a stand-in for a restorer that paints those over."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from inference.restorer import Restored

@@ -1,7 +1,5 @@
 """A small random network, with TLC windows that small tiles exceed, and what the eager network makes of tiles."""
 
-from __future__ import annotations
-
 from dataclasses import asdict
 
 import numpy as np

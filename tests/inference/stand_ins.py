@@ -1,7 +1,5 @@
 """Backends that stand in for networks, each a function of tiles that keeps the shapes of those it was given."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable
 

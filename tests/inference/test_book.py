@@ -1,7 +1,5 @@
 """A PDF keeps all but what covers its page pictures."""
 
-from __future__ import annotations
-
 import io
 import zlib
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The doctor: what works, what is wrong and how it is mended, and an exit code that scripts can trust."""
 
-from __future__ import annotations
-
 import hashlib
 import subprocess
 import sys

@@ -3,8 +3,6 @@
 `tests/golden/test_find.py` holds each rule's number; here are the shapes that the rules are for.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

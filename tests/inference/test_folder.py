@@ -1,7 +1,5 @@
 """Folders: names, formats and sub-folders stay; bad files are told and left behind; half files never count."""
 
-from __future__ import annotations
-
 import errno
 import os
 from contextlib import nullcontext

@@ -3,8 +3,6 @@
 Without Ray only what is refused is tested; with it (`pip install '.[ray]'`) all.
 """
 
-from __future__ import annotations
-
 import errno
 import json
 import os

@@ -1,7 +1,5 @@
 """The pipeline: order, overlap, its two bounds, how it stops, and that its memory stays flat."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import subprocess

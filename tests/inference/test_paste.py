@@ -1,7 +1,5 @@
 """Pasting: which boxes; exact outside, the fill inside, an even passage between."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """The record: own files are known after any end of a run, torn lines and other runs do no harm."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import resource

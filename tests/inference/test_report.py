@@ -1,7 +1,5 @@
 """What would be removed, told without writing a photo; masks by hand; the page to look through."""
 
-from __future__ import annotations
-
 import csv
 import os
 import re

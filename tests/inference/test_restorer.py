@@ -1,7 +1,5 @@
 """Restorer: exact outside the mask in every mode, working sizes, settings; and what may be restored."""
 
-from __future__ import annotations
-
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 

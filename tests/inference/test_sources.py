@@ -1,7 +1,5 @@
 """What counts as a picture of a folder, what is left out, and where results may not go."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

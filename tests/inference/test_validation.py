@@ -1,7 +1,5 @@
 """Validation: which pages, and that its numbers are those of the predictor's own results."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest
