@@ -20,8 +20,8 @@ import numpy as np
 from data.images import encode_image
 from data.kinds import SUFFIXES, kind_of_file
 from data.masks import encode_mask
-from data.photos import Encoded, Photo, count_pages, count_pixels, encode_photo, read_photo
-from inference.book import restore_book
+from data.photos import Encoded, Photo, count_pixels, encode_photo, read_photo
+from inference.book import is_book, restore_book
 from inference.record import Record
 from inference.restorer import Restored, timed
 from inference.sheet import draw_comparison
@@ -166,8 +166,7 @@ def _parts(outcome: Outcome, restorer: Callable[..., Restored], source: Path, pl
     """One picture from file to file, in the parts of a `Job`; whatever goes wrong becomes its outcome."""
     name, record, origin, writing = outcome.name, place.record, {}, False
     try:
-        seen, paged, mask = require_regular(source), kind_of_file(source) == "PDF", place.told(name)
-        paged = paged or count_pages(source) > 1
+        seen, paged, mask = require_regular(source), is_book(source), place.told(name)
         if paged and mask is not None:
             raise ValueError("has pages, and a mask by hand (--mask) is for a single picture; take the mask away, or "
                              "save the pages as pictures")  # fmt: skip
