@@ -95,8 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
         left_out = sum(one.folder == folder and one.name not in now for one in to_cut)
         print(f"{folder.name}: {patches} patches of {len(done)} pictures of {pages} pages ({kept} pictures were done "
               f"before, {taken} taken over from another set, {left_out} left out)")
-    others = sum(picture.name not in now for picture in set(pictures) - set(to_cut))
-    if others:
+    if others := sum(picture.name not in now for picture in set(pictures) - set(to_cut)):
         print(f"{others} pictures are for other parts than {part}/{shards}")
     for problem in problems:
         print(f"left out: {printable(problem)}", file=sys.stderr)

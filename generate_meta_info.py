@@ -34,15 +34,12 @@ DETAILED, OCCLUDED, LEFT_OUT = FATES
 
 
 class Measured(NamedTuple):
-    """One patch: its files, the mean gradient of its clean picture, the covered share."""
+    """One patch: its set, its files, the mean gradient of its clean picture, the covered share."""
 
+    set_name: str
     paths: PatchPaths
     gradient: float
     covered: float
-
-    @property
-    def set_name(self) -> str:
-        return self.paths.clean.parent.parent.name
 
 
 @command(ListError, WorkerKilledError, stopped="stopped; run it again, the measuring begins anew")
@@ -106,7 +103,8 @@ def measure(patch: PatchPaths) -> Measured | str:
     try:
         # The occluded picture is not needed here, but a list should name no file that training cannot read.
         read_rgb(patch.occluded)
-        return Measured(patch, gradient_measure(read_rgb(patch.clean)), float(read_mask(patch.mask).mean()))
+        gradient, covered = gradient_measure(read_rgb(patch.clean)), float(read_mask(patch.mask).mean())
+        return Measured(patch.clean.parent.parent.name, patch, gradient, covered)
     except BadImageError as error:
         return str(error)
 

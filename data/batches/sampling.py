@@ -1,8 +1,7 @@
 """What an iteration is: its stage, learning rate, samples and their randomness, as pure functions of its number.
 
 Workers, resuming and the number of processes therefore change nothing: iteration 70,000 sees the same pixels whether
-the run came there in one go, in five sessions, with eight workers or with none. `main` draws what a config makes of a
-run's iterations, without training, Paddle or data.
+the run came there in one go, in five sessions, with eight workers or with none.
 """
 
 from __future__ import annotations

@@ -29,8 +29,6 @@ from utils.files import write_text
 from utils.machine import available_cores
 
 RECORDS = Path(__file__).parent
-# What decides the bytes beside the recipe.
-_PACKAGES = ("numpy", "opencv-python-headless", "pillow")
 
 
 def read_recipes(material: Path, records: Path = RECORDS) -> dict[str, SetOptions]:
@@ -62,7 +60,8 @@ def proved(name: str, root: Path, files: set[Path], options: argparse.Namespace)
     names = {file.relative_to(root).as_posix(): file for file in files if file.is_file()}
     sums = {file: hashlib.sha256(names[file].read_bytes()).hexdigest() for file in sorted(names)}
     if options.record:
-        versions = ", ".join(f"{package} {metadata.version(package)}" for package in _PACKAGES)
+        deciding = ("numpy", "opencv-python-headless", "pillow")  # the bytes, beside the recipe
+        versions = ", ".join(f"{package} {metadata.version(package)}" for package in deciding)
         lines = [f"# made with {versions}", *(f"{digest}  {file}" for file, digest in sums.items())]
         write_text(path, "\n".join([*lines, ""]))
     recorded = read_sums(path)
@@ -70,9 +69,8 @@ def proved(name: str, root: Path, files: set[Path], options: argparse.Namespace)
     if first is None:
         print(f"{name}: {len(sums)} files, all as recorded", flush=True)
         return True
-    fault = f"differs from the record ({sums.get(first, '')[:12]}, not {recorded.get(first, '')[:12]})"
-    if first not in sums or first not in recorded:
-        fault = "is missing" if first in recorded else "is not in the record, and should not be there"
+    fault = ("is missing" if first not in sums else "is not in the record, and should not be there"
+             if first not in recorded else f"differs from the record ({sums[first][:12]}, not {recorded[first][:12]})")
     print(f"{name}: {root / first}: {fault}; the record's first line names the versions that it was made with",
           file=sys.stderr)  # fmt: skip
     return False
@@ -80,8 +78,6 @@ def proved(name: str, root: Path, files: set[Path], options: argparse.Namespace)
 
 @command(ValueError, WorkerKilledError, stopped="stopped: delete the set that is not whole and run again")
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Makes the sets where needed and compares them; sources that differ end it, a set that does lets the others go on.
-    """
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("python -m data.heldout", description=__doc__, formatter_class=form)
     add = parser.add_argument

@@ -103,7 +103,7 @@ def lay(image: np.ndarray, mask: np.ndarray, item: Occluder, where: Place, style
         rng: Generator) -> None:  # fmt: skip
     """Lays the occluder `item` on `image` (RGB uint8) in place; `mask` gets a 1 at every pixel that this changes.
 
-    `unit` is the number of pixels of this picture for one pixel of a photo with a longer side of 3770.
+    `unit` is the pixels of this picture for one of a photo with a longer side of `REFERENCE_LONG_SIDE`.
     """
     shadow = rng.random() < style.shadow_probability
     sigma, strength = np.exp(rng.uniform(*np.log(_SHADOW_PIXELS))) * unit, rng.uniform(0.12, 0.45)
@@ -164,11 +164,10 @@ def _hard_edge(alpha: np.ndarray, style: PasteStyle, unit: float, rng: Generator
     if polygon and tolerance > 0.5:
         # The outline goes on outside the picture, so that no corner of the polygon is cut off at its border.
         pad = 2 * int(np.ceil(tolerance)) + 2
-        wider = cv2.copyMakeBorder(solid, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+        wider = np.pad(solid, pad, "edge")
         contours, _ = cv2.findContours(wider, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
         coarse = [cv2.approxPolyDP(contour, tolerance, True) for contour in contours]
-        wider = cv2.drawContours(np.zeros_like(wider), coarse, -1, 1, cv2.FILLED)
-        solid = np.ascontiguousarray(wider[pad:-pad, pad:-pad])
+        solid = cv2.drawContours(np.zeros_like(wider), coarse, -1, 1, cv2.FILLED)[pad:-pad, pad:-pad].copy()
     if jagged and jag > 1 and min(solid.shape) > jag // 2:
         # A stair whose middle is outside goes on with the one before it.
         stairs = (np.arange(length) // jag * jag + jag // 2 for length in solid.shape)

@@ -82,11 +82,11 @@ def test_an_item_is_the_stored_trio_cropped_and_turned_together(prepared: Path) 
         assert (blue == 20 * (iteration % 5)).all()
 
 
-@pytest.mark.parametrize(("flips", "rotations", "orientations"), [(1, 1, 8), (1, 0, 4), (0, 1, 4), (0, 0, 1)])
-def test_orientations(flips: bool, rotations: bool, orientations: int) -> None:
+def test_orientations() -> None:
     rng, picture = np.random.default_rng(0), np.arange(4).reshape(2, 2)
-    seen = {tuple(random_orientation([picture], rng, flips, rotations)[0].ravel()) for _ in range(200)}
-    assert len(seen) == orientations
+    for flips, rotations, orientations in (1, 1, 8), (1, 0, 4), (0, 1, 4), (0, 0, 1):
+        seen = {tuple(random_orientation([picture], rng, flips, rotations)[0].ravel()) for _ in range(200)}
+        assert len(seen) == orientations
 
 
 def test_a_batch_is_floats_and_neither_workers_nor_a_late_start_change_it(prepared: Path, monkeypatch) -> None:
