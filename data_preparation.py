@@ -29,7 +29,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from configs.parsing import ConfigError
+from configs.schema import ConfigError
 from data import contest
 from data.contest import Group, ListError, names_by_part, read_contest, read_record, split_by_page, write_list
 from data.images import BadImageError, read_rgb, write_image

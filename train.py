@@ -41,8 +41,7 @@ THREADS = start_paddle()
 import paddle
 
 from configs.load import load_config, to_yaml
-from configs.parsing import ConfigError
-from configs.schema import Config
+from configs.schema import Config, ConfigError
 from data.batches.patches import make_loader
 from data.batches.sampling import lr_at, stage_at
 from data.contest import ListError

@@ -1,1 +1,1 @@
-"""The settings of a run: what they are (schema), how YAML becomes them and what cannot work (load, parsing)."""
+"""The settings of a run: what they are and how values become them (schema), YAML and what cannot work (load)."""

@@ -11,8 +11,7 @@ from typing import Any
 
 import yaml
 
-from configs.parsing import ConfigError, describe, join, parse_dataclass
-from configs.schema import RESTORMER_PRESETS, Config, ModelConfig, PredictConfig
+from configs.schema import RESTORMER_PRESETS, Config, ConfigError, ModelConfig, describe, join, parse_dataclass
 from utils.files import looked_for, printable
 
 BASE_KEY = "_base_"
@@ -239,7 +238,7 @@ def _faults(config: Config) -> Iterator[str]:
         yield "validation.every: there are no pages to validate on; give data.val_pages or set it to 0"
     # A network that learnt on halved photos sees everything twice as large at full size. The default bound says nothing
     # about the size that this one learns at.
-    default = PredictConfig().long_side
+    default = type(predict)().long_side
     own_size = predict.downscale == 1 and predict.long_side not in (0, default)
     if not data.whole and predict.downscale != data.downscale and not own_size:
         yield (f"predict.downscale: {predict.downscale}, but patches are shrunk by data.downscale {data.downscale}; "

@@ -15,8 +15,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from configs.parsing import ConfigError
-from configs.schema import DataConfig
+from configs.schema import ConfigError, DataConfig
 from data.images import IMAGE_SUFFIXES
 from utils.files import quoted, write_text
 

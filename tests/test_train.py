@@ -18,7 +18,7 @@ import yaml
 import predict
 import train
 from configs.load import load_config
-from configs.parsing import ConfigError
+from configs.schema import ConfigError
 from data.contest import PatchPaths, write_list
 from models.weights import load_weights
 from tests.test_killed import mother

@@ -18,8 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from configs.load import load_config
-from configs.parsing import ConfigError
-from configs.schema import Config, ScheduleConfig, Stage
+from configs.schema import Config, ConfigError, ScheduleConfig, Stage
 from utils.command import DONE, command
 from utils.files import check_writable
 from utils.training.journal import draw_series

@@ -15,8 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from configs.load import load_config, parse_config, to_yaml
-from configs.parsing import ConfigError
-from configs.schema import AnyTerm, CharbonnierTerm, FillTerm, L1Term, PredictConfig, Stage
+from configs.schema import AnyTerm, CharbonnierTerm, ConfigError, FillTerm, L1Term, PredictConfig, Stage
 from losses import LOSSES
 from metrics import MINIMUM_SIDE
 from utils.files import printable

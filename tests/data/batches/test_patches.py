@@ -13,8 +13,7 @@ import pytest
 from PIL import Image
 
 from configs.load import parse_config
-from configs.parsing import ConfigError
-from configs.schema import Config
+from configs.schema import Config, ConfigError
 from data.batches import patches
 from data.batches.patches import PatchDataset, make_loader, random_orientation
 from data.batches.sampling import SampleKey
