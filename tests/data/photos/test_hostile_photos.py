@@ -109,7 +109,7 @@ def use(path: Path, exact: bool) -> str:
 
 
 def mutants(kind: str, examples: int) -> None:
-    """Prints how many were read, refused and too large to try."""
+    """Says how many were tried."""
     source, outcomes, exact = KINDS[kind](), [], kind != "fax"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "photo.jpg")
@@ -120,26 +120,22 @@ def mutants(kind: str, examples: int) -> None:
         @given(st.lists(CHANGE, min_size=1, max_size=3), st.sampled_from((1.0,) * 9 + (0.9, 0.5)))
         def try_one(changes, kept):
             path.write_bytes(mutated(source, changes, kept))
-            outcome = use(path, exact)
-            if outcome not in ("read", "large"):
-                assert outcome.startswith(f"{path}: ")
-                assert len(outcome) < 500 + len(str(path))
-                assert "\n" not in outcome
-                outcome = "refused"
-            outcomes.append(outcome)
+            outcomes.append(use(path, exact))
+            assert outcomes[-1] in ("read", "large") or outcomes[-1].startswith(f"{path}: ")
+            assert len(outcomes[-1]) < 500 + len(str(path))
+            assert "\n" not in outcomes[-1]
 
         path.write_bytes(source)
         assert use(path, exact) == "read"
         try_one()
-    sys.stdout.write(" ".join(f"{outcomes.count(each)} {each}" for each in ("read", "refused", "large")))
+    sys.stdout.write(str(len(outcomes)))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_photo_crashes_or_is_refused_with_anything_but_a_sentence(kind):
-    KINDS[kind]()
     code = f"from tests.data.photos.test_hostile_photos import mutants; mutants({kind!r}, {EXAMPLES})"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "ignore", "-c", code]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert sum(map(int, done.stdout.split()[::2])) >= EXAMPLES
+    assert int(done.stdout) >= EXAMPLES

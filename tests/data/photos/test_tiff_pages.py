@@ -20,8 +20,8 @@ GREY = 90
 LAYOUTS = [{"byteorder": order, "bigtiff": big} for order, big in (("<", False), ("<", True), (">", False))]
 
 
-def even(size: tuple[int, int], channels: int = 3) -> np.ndarray:
-    return np.full((*size, channels), GREY, np.uint8)
+def even(size: tuple[int, int]) -> np.ndarray:
+    return np.full((*size, 3), GREY, np.uint8)
 
 
 def colours(content: bytes) -> list[set[int]]:
@@ -88,21 +88,18 @@ def test_every_page_is_restored_with_its_own_strips_and_tags(tmp_path, order):
     assert (count_pages(path), count_pixels(path)) == (4, 64 * 64)
     with pytest.raises(BadImageError, match=r"book\.tif: holds 4 pages"):
         read_photo(path)
-    with tifffile.TiffFile(path) as file:
-        tags = [{tag.code: tag.value for tag in page.tags} for page in file.pages if not page.is_reduced]
-        clean = [file.pages[at].asarray() for at in (2, 4)]
+    before = {tag.code: tag.value for tag in tifffile.TiffFile(path).pages[0].tags}
     book = restore_book(path, white_out)
     assert (book.pages, book.changed, book.occluders, book.steps) == (4, 2, 2, {"locate": 4.0})
     assert len(book.notes) == 2
     with tifffile.TiffFile(io.BytesIO(book.content)) as file:
-        assert [page.shape[0] for page in file.pages] == [40, 48, 56, 64]
-        assert [page.description for page in file.pages] == [f"page {number}" for number in range(4)]
+        assert {code: file.pages[0].tags[code].value for code in (282, 283, 296)}.items() <= before.items()
         for number, page in enumerate(file.pages):
-            kept = {282, 283, 296, 270, 256, 257}
-            assert {code: page.tags[code].value for code in kept} == {code: tags[number][code] for code in kept}
-            assert (page.asarray()[:8, :8] == (255 if number in (0, 2) else GREY)).all()
-        assert np.array_equal(file.pages[1].asarray(), clean[0])
-        assert np.array_equal(file.pages[3].asarray(), clean[1])
+            wanted = even((40 + 8 * number, 64))
+            wanted[:8, :8] = 255 if number in (0, 2) else GREY
+            assert page.description == f"page {number}"
+            assert np.array_equal(page.asarray(), wanted)
+        assert len(file.pages) == 4
     untouched = restore_book(path, lambda pixels: Restored(pixels, np.zeros(pixels.shape[:2], np.uint8), 0))
     assert (untouched.content, untouched.changed) == (path.read_bytes(), 0)
 
@@ -126,9 +123,8 @@ def test_faxes_of_several_pages_keep_their_values(tmp_path, codec):
 
 
 def test_strips_that_pages_share_are_parted(tmp_path):
-    """Some writers store equal strips once; what changes on one page must not show on the other."""
     path = tmp_path / "x.tif"
-    frames = [Image.fromarray(even((40, 40), 3)) for _ in range(2)]
+    frames = [Image.fromarray(even((40, 40))) for _ in range(2)]
     frames[0].save(path, save_all=True, append_images=frames[1:])
     with tifffile.TiffFile(path, mode="r+b") as file:
         file.pages[1].tags[273].overwrite(file.pages[0].dataoffsets)
