@@ -93,6 +93,15 @@ def assert_same_training(first: dict, second: dict) -> None:
     assert not [name for name in first if first[name] != second[name]]
 
 
+def straight_and_resumed(prepared: Path, folder: Path, *overrides: str) -> Path:
+    """Trains in one go, and again from the last checkpoint but one of that; the folder of the first."""
+    half = str(folder / "straight" / "checkpoints" / "previous.pdckpt")
+    assert train.main(command(prepared, folder / "straight", *overrides)) == 0
+    assert train.main(command(prepared, folder / "resumed", *overrides, flags=("--resume", half))) == 0
+    assert_same_training(last(folder / "straight"), last(folder / "resumed"))
+    return folder / "straight"
+
+
 @pytest.fixture(scope="module")
 def straight(prepared) -> Path:
     """Ten iterations without a break, validated twice, never saved before the end."""
@@ -145,14 +154,10 @@ def test_killed_at_one_file_after_the_other_a_run_still_ends_the_same(
 
 
 def test_a_restorer_is_shown_what_was_filled_resumes_and_is_validated_with_the_true_mask(prepared, tmp_path):
-    overrides = ("model.gate=false", "model.mask_input=true", "predict.fill=network", "loss=[{name: fill, radius: 0}]")
-    runs = [tmp_path / name for name in ("straight", "resumed")]
-    assert train.main(command(prepared, runs[0], *overrides)) == 0
-    half = str(runs[0] / "checkpoints" / "previous.pdckpt")
-    assert train.main(command(prepared, runs[1], *overrides, flags=("--resume", half))) == 0
-    assert_same_training(*map(last, runs))
-    assert records(runs[0], "validation")[-1]["psnr_inside"] > 9
-    weights = load_weights(runs[0] / "model_last.pdparams")
+    run = straight_and_resumed(prepared, tmp_path, "model.gate=false", "model.mask_input=true", "predict.fill=network",
+                               "loss=[{name: fill, radius: 0}]")  # fmt: skip
+    assert records(run, "validation")[-1]["psnr_inside"] > 9
+    weights = load_weights(run / "model_last.pdparams")
     assert weights.model["mask_input"] is True
     assert weights.params["intro.weight"].shape[1] == 4
 
@@ -425,17 +430,14 @@ def test_two_processes_have_the_curve_of_one_with_the_same_global_batch(prepared
 
 def test_a_locator_learns_from_whole_photos_and_goes_on_bit_for_bit(prepared, tmp_path, capsys):
     """Its norms' running means belong to a checkpoint as well; finding nothing is never the best."""
-    locator = ("model={network: locator}", "data.whole=true", "predict.fill=page", "train.ema_decay=0.5",
-               "train.stages=[{iterations: 2, batch: 2, patch: 64}, {iterations: 2, batch: 1, patch: 96}]",
-               "train.iterations=4", "train.save_every=2", "loss=[{name: mask_bce}, {name: mask_dice, weight: 0.5}]",
-               "data.paste={probability: 0.5}", *QUIET)  # fmt: skip
-    nothing = ("validation.every=2", "predict.mask_threshold=1")
-    assert train.main(command(prepared, tmp_path / "straight", *locator, *nothing)) == 0
-    assert capsys.readouterr().out.count("(finds nothing yet, not a best)") == 2
-    assert not (tmp_path / "straight" / "model_best.pdparams").exists()
-    half = str(tmp_path / "straight" / "checkpoints" / "previous.pdckpt")
-    assert train.main(command(prepared, tmp_path / "resumed", *locator, flags=("--resume", half))) == 0
-    assert_same_training(last(tmp_path / "straight"), last(tmp_path / "resumed"))
-    weights = load_weights(tmp_path / "straight" / "model_last.pdparams")
+    run = straight_and_resumed(
+        prepared, tmp_path, "model={network: locator}", "data.whole=true", "predict.fill=page", "train.ema_decay=0.5",
+        "train.stages=[{iterations: 2, batch: 2, patch: 64}, {iterations: 2, batch: 1, patch: 96}]",
+        "train.iterations=4", "train.save_every=2", "loss=[{name: mask_bce}, {name: mask_dice, weight: 0.5}]",
+        "data.paste={probability: 0.5}", "validation.every=2", "predict.mask_threshold=1",
+    )  # fmt: skip
+    assert capsys.readouterr().out.count("(finds nothing yet, not a best)") == 3
+    assert not (run / "model_best.pdparams").exists()
+    weights = load_weights(run / "model_last.pdparams")
     assert weights.params == {}
     assert weights.locator.model["widths"]
