@@ -40,9 +40,8 @@ class Photo(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a method made of a photo: RGB uint8 [H, W, 3] before any encoding, in so many seconds from pixels to pixels.
-
-    `found`: uint8 [H, W], what it took for an occluder; None where it did not say, or was told.
+    """What a method made of a photo: RGB uint8 [H, W, 3], no encoding after it, in so many seconds from pixels to
+    pixels; `found`: uint8 [H, W], what it took for an occluder, None where it did not say, or was told.
     """
 
     image: np.ndarray
@@ -111,18 +110,14 @@ def _filled(photo: Photo, _: None, fill: Callable[[np.ndarray, np.ndarray], np.n
     return Outcome(image, None, time.perf_counter() - start)
 
 
-def _restored(photo: Photo, restorer: Restorer) -> Outcome:
-    restored = restorer(photo.picture)
+def _restored(photo: Photo, restorer: Restorer, told: bool = False) -> Outcome:
+    restored = restorer(photo.picture, photo.mask if told else None)
     # Not `Restored.mask`, which is wider by the paste's rim.
-    found = None if restored.located is None else enlarge_mask(restored.located, photo.mask.shape)
+    found = None if told or restored.located is None else enlarge_mask(restored.located, photo.mask.shape)
     return Outcome(restored.image, found, sum(restored.seconds.values()))
 
 
-def _restored_told(photo: Photo, restorer: Restorer) -> Outcome:
-    restored = restorer(photo.picture, photo.mask)
-    return Outcome(restored.image, None, sum(restored.seconds.values()))
-
-
+_restored_told = partial(_restored, told=True)
 _TELEA, _NAVIER_STOKES = (partial(_filled, fill=partial(cv2.inpaint, inpaintRadius=_RADIUS, flags=algorithm))
                           for algorithm in (cv2.INPAINT_TELEA, cv2.INPAINT_NS))  # fmt: skip
 METHODS = {

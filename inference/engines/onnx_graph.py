@@ -166,10 +166,8 @@ class _NafnetWriter(_GraphWriter):
 
     def window_sums(self, x: str, window: int, step: int, channels: int, axis: int) -> str:
         """Sums of `window` neighbours along one axis, divided by `step`, which divides `window`: sums of every
-        `step`-th value, then means of `step` values next to each other.
-
-        Running sums would be fewer additions, but both engines take longer for them, and they lose digits in bf16. The
-        means are a pool because OpenVINO never ends compiling some wide depthwise convolutions for bf16.
+        `step`-th value, then means of `step` next to each other. (Running sums take both engines longer, and lose
+        digits in bf16; a pool, since OpenVINO never ends compiling some wide depthwise convolutions for bf16.)
         """
         along = (lambda length: [length, 1]) if axis == 2 else (lambda length: [1, length])
         if window > step:

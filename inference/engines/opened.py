@@ -188,9 +188,8 @@ def cache_folder() -> Path:
 
 
 def prune(folder: Path, limit: int = LIMIT_BYTES) -> None:
-    """Removes what killed processes left behind, and all but the newest `limit` bytes of entries, the newest excepted.
-
-    Files of other names are nobody's business here.
+    """Removes what killed processes left behind, and all but the newest `limit` bytes of entries, never the newest one;
+    files of other names are nobody's business here.
     """
     # In a shared folder a file may be another user's, who then keeps it, or go at any time.
     with suppress(OSError):
