@@ -120,11 +120,10 @@ def _made_by_workers(dataset: PatchDataset, samples: Callable[[int], list[Sample
         for process, pipe in islice(cycle(team), len(iterations)):
             try:
                 batch = pipe.recv()
-            except (EOFError, OSError) as error:
+            except (EOFError, OSError):
                 process.join()
-                how = signal.Signals(-process.exitcode).name if process.exitcode < 0 else "itself"
-                told = f"a data worker (process {process.pid}) has ended by {how}, as where memory runs out"
-                raise WorkerKilledError(f"{told}; go on with --auto-resume, perhaps with fewer data.workers") from error
+                batch = signal.Signals(-process.exitcode).name if process.exitcode < 0 else "itself"
+                batch += ", as where memory runs out; go on with --auto-resume, perhaps with fewer data.workers"
             if isinstance(batch, BadImageError):
                 raise batch
             if isinstance(batch, str):
