@@ -18,20 +18,12 @@ from data.images import (
     write_image,
 )
 from inference.sheet import draw_comparison
-from tests.data.photos.files import STORE, exif_of
-
-
-def picture(height=61, width=45, seed=0):
-    """A smooth picture with one dark bar, so that JPEG changes little and a turned picture is told from another."""
-    rows, columns = np.mgrid[:height, :width]
-    rgb = np.stack([rows * 3 % 256, columns * 4 % 256, (rows + columns) * 2 % 256], axis=2).astype(np.uint8) // 2 + 100
-    rgb[3:9, 5:30] = np.random.default_rng(seed).integers(0, 60, 3)
-    return rgb
+from tests.data.photos.files import STORE, exif_of, page
 
 
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".webp"])
 def test_lossless_formats_come_back_bit_for_bit(tmp_path, suffix):
-    rgb = picture(1200, 900)  # Large enough to leave Pillow in bands.
+    rgb = page((1200, 900))  # Large enough to leave Pillow in bands.
     write_image(tmp_path / f"x{suffix}", rgb, png_level=1)
     assert np.array_equal(read_rgb(tmp_path / f"x{suffix}"), rgb)
     assert [path.name for path in tmp_path.iterdir()] == [f"x{suffix}"]
@@ -43,7 +35,7 @@ def test_lossless_formats_come_back_bit_for_bit(tmp_path, suffix):
 @pytest.mark.parametrize("reduce", [1, 2])
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
 def test_exif_orientation_is_applied(tmp_path, orientation, reduce, suffix):
-    upright, path = picture(64, 48), tmp_path / f"x{suffix}"
+    upright, path = page((64, 48)), tmp_path / f"x{suffix}"
     stored = np.ascontiguousarray(STORE[orientation](upright))
     Image.fromarray(stored).save(path, exif=exif_of(orientation))
     read = read_rgb(path, reduce)
@@ -57,11 +49,11 @@ def test_exif_orientation_is_applied(tmp_path, orientation, reduce, suffix):
 
 @pytest.mark.parametrize("orientation", [1, 6])
 def test_alpha_comes_along_upright(tmp_path, orientation):
-    rgba = np.dstack([picture(), picture()[..., 1]])
+    rgba = np.dstack([page(), page()[..., 1]])
     stored = np.ascontiguousarray(STORE[orientation](rgba))
     Image.fromarray(stored).save(tmp_path / "x.png", exif=exif_of(orientation))
     assert np.array_equal(np.dstack(read_rgba(tmp_path / "x.png")), rgba)
-    Image.fromarray(picture()).save(tmp_path / "y.png")
+    Image.fromarray(page()).save(tmp_path / "y.png")
     assert read_rgba(tmp_path / "y.png")[1] is None
 
 
@@ -69,7 +61,7 @@ def test_alpha_comes_along_upright(tmp_path, orientation):
 @pytest.mark.parametrize("reduce", [2, 4, 8])
 def test_reduced_sizes_round_up_for_every_format_and_show_the_same(tmp_path, monkeypatch, size, reduce):
     """Asked for the rounded-up half of an odd side, Pillow decodes the whole JPEG: several times slower."""
-    rgb = np.asarray(Image.fromarray(picture(*size)).resize(size[::-1], Image.Resampling.BILINEAR))
+    rgb = np.asarray(Image.fromarray(page(size)).resize(size[::-1], Image.Resampling.BILINEAR))
     reduced = (-(-size[0] // reduce), -(-size[1] // reduce))
     write_image(tmp_path / "x.png", rgb)
     Image.fromarray(rgb).save(tmp_path / "x.jpg", quality=100, subsampling=0)
@@ -82,13 +74,13 @@ def test_reduced_sizes_round_up_for_every_format_and_show_the_same(tmp_path, mon
 
 
 def test_modes_become_rgb(tmp_path):
-    grey = picture()[..., 0]
+    grey = page()[..., 0]
     Image.fromarray(grey).save(tmp_path / "grey.png")
     assert np.array_equal(read_rgb(tmp_path / "grey.png"), np.repeat(grey[..., None], 3, axis=2))
     Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
     assert np.array_equal(read_rgb(tmp_path / "deep.png")[..., 0], grey)
-    Image.fromarray(picture()).convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
-    assert abs(read_rgb(tmp_path / "cmyk.jpg").astype(int) - picture()).mean() < 3
+    Image.fromarray(page()).convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
+    assert abs(read_rgb(tmp_path / "cmyk.jpg").astype(int) - page()).mean() < 3
 
 
 def test_sixteen_bits_become_the_nearest_eight_everywhere(tmp_path):
@@ -99,7 +91,7 @@ def test_sixteen_bits_become_the_nearest_eight_everywhere(tmp_path):
     Image.fromarray(values).save(tmp_path / "x.png")
     assert np.array_equal(read_rgb(tmp_path / "x.png")[..., 0], nearest)
     wide = np.repeat(values[..., None], 3, 2)
-    sheets = [draw_comparison(page, page, np.zeros((256, 256), np.uint8)) for page in (wide, eight_bit(wide))]
+    sheets = [draw_comparison(each, each, np.zeros((256, 256), np.uint8)) for each in (wide, eight_bit(wide))]
     assert np.array_equal(*sheets)
 
 
@@ -107,7 +99,7 @@ def test_wrong_arguments_are_refused(tmp_path):
     with pytest.raises(ValueError, match="reduce is 3"):
         read_rgb(tmp_path / "x.jpg", 3)
     with pytest.raises(ValueError, match="suffix"):
-        encode_image(picture(), ".gif")
+        encode_image(page(), ".gif")
 
 
 def test_pictures_of_sub_folders_sorted_and_nothing_hidden(tmp_path):
