@@ -10,6 +10,7 @@ which tells how the set was made. Its bytes follow from the seed, and not from h
 from __future__ import annotations
 
 import argparse
+import importlib
 import itertools
 import json
 import math
@@ -251,4 +252,5 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # Workers import what they run, and find nothing under the name `__main__` that a package's command has.
+    sys.exit(importlib.import_module("data.synthesis.__main__").main())

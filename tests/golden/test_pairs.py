@@ -50,11 +50,11 @@ def test_a_synthesised_set_is_the_recorded_one_for_any_number_of_workers(golden,
         options += ["--printed-photos", 0.5, "--printed-people", 0.5, "--desks", 0.5, "--occluded", 0.8]
     arguments = [str(option) for option in options]
     if style == "contest":
-        command = [sys.executable, "-m", "data.synthesis", str(tmp_path / "1"), *arguments, "--workers", "1"]
+        command = [sys.executable, "-m", "data.synthesis", str(tmp_path / "2"), *arguments, "--workers", "2"]
         subprocess.run(command, cwd=Path(__file__).parents[2], check=True, capture_output=True)
     else:
-        assert synthesis([str(tmp_path / "1"), *arguments, "--workers", "1"]) == 0
-    assert synthesis([str(tmp_path / "2"), *arguments, "--workers", "2"]) == 0
+        assert synthesis([str(tmp_path / "2"), *arguments, "--workers", "2"]) == 0
+    assert synthesis([str(tmp_path / "1"), *arguments, "--workers", "1"]) == 0
     files = [{path.relative_to(tmp_path / run).as_posix(): path.read_bytes() for path in (tmp_path / run).rglob("*.*")}
              for run in "12"]
     assert files[0] == files[1]
