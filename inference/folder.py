@@ -192,8 +192,8 @@ def _parts(outcome: Outcome, restorer: Callable[..., Restored], source: Path, pl
             touched, count, steps = book.changed, book.occluders, book.steps
         else:
             restored = restorer(photo.pixels) if mask is None else restorer(photo.pixels, mask)
-            touched, count, steps = bool(restored.mask.any()), restored.occluders, restored.seconds
-            outcome.measures = float(restored.mask.mean()), restored.certainty
+            touched, count, steps = np.count_nonzero(restored.mask), restored.occluders, restored.seconds
+            outcome.measures = touched / restored.mask.size, restored.certainty
             if place.see and touched:
                 place.see(outcome, photo.pixels, restored.image, None if place.write else restored.mask)
         outcome.steps.update(steps)
