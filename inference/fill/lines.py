@@ -30,6 +30,7 @@ class LineRules:
     bar_contrast: float = 9.0  # The same for a bar
     kept: float = 0.5  # A line is on where it has more than this share of its median contrast
     alike: float = 2.5  # ... and less than this many times as much
+    everywhere: float = 0.9  # Its contrast is what it has over this share of it: letters on it have more
     steady: float = 0.85  # It is on over this share of where it shows
     gap: int = 3  # What is missing for so long does not end it
     support: int = 14  # Behind the hole it must show for so long
@@ -98,8 +99,7 @@ def find_lines(picture: np.ndarray, rest: np.ndarray, hole: np.ndarray, rules: L
     for place, way, length in _pieces(grey, rules.piece):
         if any(_lies_on(place + way * length / 2, way, line, rules.reach + 1) for line in found):
             continue
-        piece = (*_moved(grey, place, way, (0, length), rules.slack), length)
-        line = _follow(rest, grey, hole, piece, rules.reach, rules.contrast, rules)
+        line = _follow(rest, grey, hole, (place, way, length), rules.reach, rules.contrast, rules)
         if line is not None and not _is_rim(picture, line, rules):
             found.append(line)
     return found
@@ -174,22 +174,27 @@ def _sample(plane: np.ndarray, places: np.ndarray) -> np.ndarray:
 
 
 def _moved(
-    grey: np.ndarray, place: np.ndarray, way: np.ndarray, span: tuple[float, float], slack: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """(place, way) of the line, each end of the span moved across it to where it shows best between them."""
-    across = _across(way)
-    along = np.linspace(*span, int(np.clip(span[1] - span[0], 12, 100)))
+    grey: np.ndarray, place: np.ndarray, way: np.ndarray, steps: np.ndarray, slack: float, rules: LineRules
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """(place, way, contrast) of the line, each end of these steps moved across it to where it shows best between them:
+    by the contrast that it has nearly everywhere, since letters that stand on it have more.
+    """
+    across, span = _across(way), steps[[0, -1]]
+    along = steps[np.linspace(0, len(steps) - 1, int(np.clip(len(steps), 12, 100))).astype(int)]
     shifts = np.linspace(-slack, slack, 2 * int(np.ceil(2 * slack)) + 1)
     ways = np.stack(np.meshgrid(shifts, shifts), 2).reshape(-1, 2)
     share = (along - span[0]) / (span[1] - span[0])
     moved = ways[:, :1] * (1 - share) + ways[:, 1:] * share
-    shown = np.abs(_sample(grey, place + along[:, None] * way + moved[..., None] * across).mean(1))
+    values = np.sort(_sample(grey, place + along[:, None] * way + moved[..., None] * across), axis=1)
+    few = int((1 - rules.everywhere) * len(along))
+    light, dark = values[:, few], -values[:, -1 - few]
+    shown = np.maximum(light, dark)
     # A broad line shows equally well over all of its breadth: its middle is taken.
-    ties = np.flatnonzero(shown >= 0.96 * shown.max())
-    best = ways[ties[np.hypot(*(ways[ties] - ways[ties].mean(0)).T).argmin()]]
-    start, stop = (place + position * way + shift * across for position, shift in zip(span, best, strict=True))
+    ties = np.flatnonzero(shown >= shown.max() - 0.04 * abs(shown.max()))
+    best = ties[np.hypot(*(ways[ties] - ways[ties].mean(0)).T).argmin()]
+    start, stop = (place + step * way + shift * across for step, shift in zip(span, ways[best], strict=True))
     way = (stop - start) / np.hypot(*(stop - start))
-    return start - span[0] * way, way
+    return start - span[0] * way, way, float(light[best] if light[best] > dark[best] else -dark[best])
 
 
 def _follow(
@@ -197,12 +202,17 @@ def _follow(
 ) -> Line | None:
     """The line of which this is a piece, if it is one."""
     place, way, length = piece
-    line = _trace(grey, hole, piece, contrast, rules)
-    if line is not None and line.last - line.first > length:
+    steps = np.arange(length + 1)
+    for slack in (rules.slack, rules.slack / 2):
+        place, way, level = _moved(grey, place, way, steps, slack, rules)
+        if abs(level) < contrast:
+            return None
+        line = _trace(grey, hole, (place, way, length), level, reach, rules)
+        if line is None:
+            return None
         # Of a longer piece the direction is known better.
-        piece = (*_moved(grey, place, way, (line.first, line.last), rules.slack / 2), length)
-        line = _trace(grey, hole, piece, contrast, rules)
-    if line is None or len(line.steps) < rules.piece or line.steady < rules.steady:
+        steps = line.steps
+    if len(line.steps) < rules.piece or line.steady < rules.steady:
         return None
     widths = np.arange(-2 * reach, 2 * reach + 1) / 2
     places = line.place + line.steps[:, None] * line.way
@@ -219,30 +229,30 @@ def _follow(
     return line
 
 
-def _trace(grey: np.ndarray, hole: np.ndarray, piece: Piece, contrast: float, rules: LineRules) -> Line | None:
-    """Follows a line both ways from the middle of a piece; where it is on is told by its contrast there."""
+def _trace(
+    grey: np.ndarray, hole: np.ndarray, piece: Piece, level: float, reach: int, rules: LineRules
+) -> Line | None:
+    """Follows a line both ways from the middle of a piece: it is on where it stands out by about `level`, and under
+    letters, which leave the paper on one side of it free.
+    """
     (place, way, length), (height, width) = piece, hole.shape
     steps = np.arange(-height - width, height + width + 1.0)
     places = place + steps[:, None] * way
     within = ((places >= 0) & (places <= (width - 1, height - 1))).all(1)
-    steps, places = steps[within], places[within]
-    here = int(np.searchsorted(steps, length / 2))
-    if here >= len(steps):
+    if not within.any():
         return None
+    steps, places = steps[within], places[within]
     columns, rows = np.rint(places).astype(int).T
     hidden = hole[rows, columns]
-    values = np.stack([_sample(grey, places + shift * _across(way)) for shift in (-1, 0, 1)])
-    around = slice(max(0, here - int(rules.piece / 3)), here + int(rules.piece / 3) + 1)
-    if hidden[around].all():
-        return None
-    level = float(np.median(values[1, around][~hidden[around]]))
-    if abs(level) < contrast:
-        return None
-    share = (values / level).max(0)
-    is_on = (share > rules.kept) & (share < rules.alike)
+    one, *middle, other = (
+        _sample(grey, places + shift * _across(way)) / level for shift in (-reach, -1, 0, 1, reach)
+    )
+    share = np.max(middle, axis=0)
+    is_on = (share > rules.kept) & ((share < rules.alike) | (np.minimum(np.abs(one), np.abs(other)) < rules.thin))
     states = np.where(hidden, _HIDDEN, np.where(is_on, _ON, _OFF))
-    if states[here] != _ON:
+    if not (states == _ON).any():
         return None
+    here = int(np.where(states == _ON, np.abs(steps - length / 2), np.inf).argmin())
     first, how_first, back, near = _walk(states[here::-1], steps[here::-1], rules)
     last, how_last, forth, far = _walk(states[here:], steps[here:], rules)
     in_sight = (steps >= first) & (steps <= last) & ~hidden
@@ -257,8 +267,9 @@ def _walk(states: np.ndarray, steps: np.ndarray, rules: LineRules) -> tuple[floa
     runs = [[state, len(list(group))] for state, group in groupby(states.tolist())]
     for index in range(1, len(runs) - 1):
         # What is missing for a moment is the line's, and beside a hole the hole's.
-        if runs[index][0] == _OFF and runs[index][1] <= rules.gap:
-            runs[index][0] = _HIDDEN if _HIDDEN in (runs[index - 1][0], runs[index + 1][0]) else _ON
+        by_hole = _HIDDEN in (runs[index - 1][0], runs[index + 1][0])
+        if runs[index][0] == _OFF and runs[index][1] <= rules.gap * (1 + by_hole):
+            runs[index][0] = _HIDDEN if by_hole else _ON
     joined = [(state, sum(count for _, count in group)) for state, group in groupby(runs, itemgetter(0))]
     behind = [*joined[1:], (None, 0), (None, 0)]
     position, end, crossings = 0, 0, []
@@ -268,7 +279,8 @@ def _walk(states: np.ndarray, steps: np.ndarray, rules: LineRules) -> tuple[floa
         if state == _HIDDEN:
             # Between two fingers, and at the picture's side, it can show no longer than it does.
             if next_state != _ON or not (shown >= rules.support or after is None or (after == _HIDDEN and shown >= 2)):
-                return float(steps[end]), LOST, crossings, float(steps[position + count - 1])
+                shown = shown if next_state == _ON else 0
+                return float(steps[end]), LOST, crossings, float(steps[position + count + shown - 1])
             crossings.append((float(steps[end]), float(steps[position + count])))
         position += count
         end = position - 1 if state == _ON else end
