@@ -88,6 +88,12 @@ class Line:
         close = (back > 0) & (back <= near)
         return np.median(self.profiles[close] if close.sum() >= 4 else self.profiles, axis=0)
 
+    def covers(self, shape: tuple[int, int]) -> np.ndarray:
+        """bool [h, w]: where it lies, from its first position to its last."""
+        ends = self.place + np.array([[self.first], [self.last]]) * self.way
+        corners = np.concatenate([ends + self.reach * self.across, ends[::-1] - self.reach * self.across])
+        return cv2.fillConvexPoly(np.zeros(shape, np.uint8), np.rint(corners).astype(np.int32), 1) > 0
+
 
 def find_lines(picture: np.ndarray, rest: np.ndarray, hole: np.ndarray, rules: LineRules) -> list[Line]:
     """Finds thin lines, the longest pieces first, in a picture (float32 [h, w, 3] in [0, 255]) and in what is left of
@@ -136,6 +142,10 @@ def find_bars(rest: np.ndarray, hole: np.ndarray, rules: LineRules) -> list[Line
                 reach, piece = round(breadth / 2) + rules.reach, (middle + way * start, way, stop - start)
                 bar = _follow(rest, grey, hole, piece, reach, rules.bar_contrast, rules)
                 if bar is not None:
+                    # What the paper beside it differs from the page's colour by is not the bar's.
+                    share = np.linspace(0, 1, bar.profiles.shape[1], dtype=np.float32)[:, None]
+                    one, other = np.median(bar.profiles[:, [0, -1]], axis=0)
+                    bar.profiles -= one * (1 - share) + other * share
                     found.append(bar)
                     break
     return found

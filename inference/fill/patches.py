@@ -21,7 +21,7 @@ import numpy as np
 from data.images import eight_bit
 from inference.fill.lines import LineRules, find_bars, find_lines
 from inference.fill.paper import PaperRules, carry_on, paper_under, with_remains, without_ink
-from inference.fill.strokes import draw_lines
+from inference.fill.strokes import draw_strokes, strokes_of
 from inference.find import enlarge_mask, shrink, to_float
 from inference.paste import PasteRules, Patch, covered_boxes
 from inference.tiles import Box, Network, TileFunction, region_cut, run_cut
@@ -144,6 +144,18 @@ def _page(picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, rules: Page
     """
     inkless, darkness = without_ink(picture, mask, rules.paper)
     page, hole = picture.astype(np.float32), beyond < 0
+    # Letters on a bar of colour are no borders of it, be they dark or light.
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (rules.paper.stroke, rules.paper.stroke))
+    plain = cv2.medianBlur(cv2.morphologyEx(inkless, cv2.MORPH_OPEN, disc), 2 * (rules.paper.text // 5) + 1)
+    common = np.median(plain[(beyond > 0) & (beyond <= 2 * rules.paper.around)], axis=0).astype(np.float32)
+    bars = find_bars(plain - common, hole, rules.lines)
+    rest = picture - cv2.medianBlur(picture, rules.paper.text).astype(np.float32)
+    strokes = strokes_of(bars + find_lines(page, rest, hole, rules.lines), rules.lines)
+    on_bars = [stroke for stroke in strokes if any(stroke[0] is bar for bar in bars)]
+    # What a bar that goes on hides is paper, too.
+    known = beyond.copy()
+    for bar in {id(stroke[0]): stroke[0] for stroke in on_bars}.values():
+        known[bar.covers(hole.shape) & ~hole] = np.inf
     around = (beyond <= rules.paper.around).astype(np.uint8)
     _, labels, boxes, _ = cv2.connectedComponentsWithStats(around, connectivity=8)
     # Texture is taken from a little farther than paper.
@@ -151,15 +163,10 @@ def _page(picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, rules: Page
     for label, (left, top, width, height, _) in enumerate(boxes[1:], 1):
         box = (slice(max(0, top - margin), top + height + margin), slice(max(0, left - margin), left + width + margin))
         near = labels[box] == label
-        paper = paper_under(picture[box], inkless[box], darkness[box], beyond[box], near, rules.paper)
+        paper = paper_under(picture[box], inkless[box], darkness[box], known[box], near, rules.paper)
         page[box][near & hole[box]] = paper[near & hole[box]]
-    rest = picture - cv2.medianBlur(picture, rules.paper.text).astype(np.float32)
-    lines = find_lines(picture.astype(np.float32), rest, hole, rules.lines)
-    # Letters on a bar of colour are no borders of it, be they dark or light.
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (rules.paper.stroke, rules.paper.stroke))
-    plain = cv2.medianBlur(cv2.morphologyEx(inkless, cv2.MORPH_OPEN, disc), 2 * (rules.paper.text // 5) + 1)
-    common = np.median(plain[(beyond > 0) & (beyond <= 2 * rules.paper.around)], axis=0).astype(np.float32)
-    draw_lines(page, hole, find_bars(plain - common, hole, rules.lines), lines, rules.lines)
+    draw_strokes(page, hole, on_bars, 0)
+    draw_strokes(page, hole, [stroke for stroke in strokes if not any(stroke is bar for bar in on_bars)], rules.lines.near)
     return np.clip(page, 0, 255)
 
 

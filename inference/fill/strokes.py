@@ -14,33 +14,39 @@ import numpy as np
 from inference.fill.lines import LOST, SEEN, Line, LineRules
 
 
-def draw_lines(page: np.ndarray, hole: np.ndarray, bars: list[Line], lines: list[Line], rules: LineRules) -> None:
-    """Draws lines into the hole (bool [h, w]) of a page (float32 [h, w, 3], the paper, changed).
+# A stroke: its line, where along it that starts and stops, and the two places (position, side from which one comes)
+# whose profiles it passes from and to.
+Stroke = tuple[Line, float, float, list[tuple[float, float]]]
 
-    Of bars and lines those that were lost get their ends. Where two cross, a pixel is that of the one that stands out
-    more; lines lie on bars.
+
+def strokes_of(lines: list[Line], rules: LineRules) -> list[Stroke]:
+    """What is drawn of lines and bars: where they cross a hole, and up to their ends, where those can be told."""
+    strokes = [
+        (line, a, b, [(a, np.sign(b - a)), (b, np.sign(a - b))]) for line in lines for a, b in line.crossings
+    ]
+    return strokes + [(line, a, b, [(a, side), (a, side)]) for line, side, a, b in list(_find_ends(lines, rules))]
+
+
+def draw_strokes(page: np.ndarray, hole: np.ndarray, strokes: list[Stroke], near: int) -> None:
+    """Draws strokes into the hole (bool [h, w]) of a page (float32 [h, w, 3], the paper, changed); profiles are those
+    of the last `near` pixels. Where two cross, a pixel is that of the one that stands out more.
     """
-    lost = list(_find_ends(bars + lines, rules))
-    for group, near in ((bars, 0), (lines, rules.near)):
-        paper, strongest = page.copy(), np.zeros(hole.shape, np.float32)
-        for line in group:
-            strokes = [(a, b, [(a, np.sign(b - a)), (b, np.sign(a - b))]) for a, b in line.crossings]
-            strokes += [(a, b, [(a, side), (a, side)]) for other, side, a, b in lost if other is line]
-            for start, stop, shown in strokes:
-                profiles = [line.profile(position, side, near) for position, side in shown]
-                # A pixel more, where the hole's rim is oblique.
-                _stroke(page, paper, hole, strongest, line, (start - shown[0][1], stop), profiles)
+    paper, strongest = page.copy(), np.zeros(hole.shape, np.float32)
+    for line, start, stop, shown in strokes:
+        profiles = [line.profile(position, side, near) for position, side in shown]
+        # A pixel more, where the hole's rim is oblique.
+        _stroke(page, paper, hole, strongest, line, (start - shown[0][1] * (1 + 2 * line.reach), stop), profiles)
 
 
 def _find_ends(lines: list[Line], rules: LineRules) -> Iterator[tuple[Line, int, float, float]]:
     """(line, side, from, to) for each line that was lost and whose end can be told; then its end is known to others."""
-    for _ in range(3):
+    for waits in (True, True, False, False):
         told = [
             (line, side, line.end(side), end)
             for line in lines
             if len(line.steps) >= rules.longest
             for side in (-1, 1)
-            if line.ends[side > 0] == LOST and (end := _end_by_others(line, side, lines, rules)) is not None
+            if line.ends[side > 0] == LOST and (end := _end_by_others(line, side, lines, rules, waits)) is not None
         ]
         for line, side, _, end in told:
             line.ends[side > 0] = SEEN
@@ -48,11 +54,12 @@ def _find_ends(lines: list[Line], rules: LineRules) -> Iterator[tuple[Line, int,
         yield from told
 
 
-def _end_by_others(line: Line, side: int, lines: list[Line], rules: LineRules) -> float | None:
-    """Where a line ends in the hole by those that run beside it and those that cross it; None if they do not tell."""
+def _end_by_others(line: Line, side: int, lines: list[Line], rules: LineRules, waits: bool) -> float | None:
+    """Where a line ends in the hole by those that run beside it and those that cross it; None if they do not tell, or
+    not yet: whoever `waits` hears no neighbour while the end of a nearer one is not known."""
     lost_at, limit = line.end(side), line.limits[side > 0] + side * rules.gap
     beside: dict[bool, list[tuple[float, float, bool]]] = {False: [], True: []}
-    crossing = []
+    crossing, lost = [], []
     for other in lines:
         turn = float(other.way @ line.way)
         if other is line:
@@ -64,7 +71,9 @@ def _end_by_others(line: Line, side: int, lines: list[Line], rules: LineRules) -
             alike = abs(begin - line.end(-side)) <= rules.agree and line.ends[side < 0] != LOST
             within = 3 < abs(distance) < rules.neighbour * (3 if alike else 1)
             runs_beside = side * (end - lost_at) > 0 >= side * (begin - lost_at) and side * (limit - end) >= 0
-            if other.ends[far_side > 0] != LOST and within and runs_beside:
+            if other.ends[far_side > 0] == LOST:
+                lost.append(abs(distance))
+            elif within and runs_beside:
                 beside[distance > 0].append((abs(distance), end, alike))
         elif abs(turn) < sin(radians(3 * rules.parallel)):
             position, on_other = np.linalg.solve(np.stack([line.way, -other.way], 1), other.place - line.place)
@@ -73,6 +82,8 @@ def _end_by_others(line: Line, side: int, lines: list[Line], rules: LineRules) -
             if met and side * (position - lost_at) > -2 and side * (limit - position) >= 0:
                 crossing.append(float(position))
     nearest = sorted(min(those) for those in beside.values() if those)
+    if waits and nearest and min(lost, default=np.inf) < nearest[0][0]:
+        return None
     agree = len(nearest) == 2 and abs(nearest[0][1] - nearest[1][1]) <= rules.agree + 0.05 * sum(n[0] for n in nearest)
     if agree:
         (one, one_end, _), (other, other_end, _) = nearest
