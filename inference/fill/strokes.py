@@ -89,7 +89,8 @@ def _end_by_others(line: Line, side: int, lines: list[Line], rules: LineRules, w
         (one, one_end, _), (other, other_end, _) = nearest
         end = (one_end * other + other_end * one) / (one + other)
     elif nearest and (min(abs(line.way)) < rules.upright or nearest[0][2]):
-        end = nearest[0][1]
+        met = (end for _, end, _ in nearest for position in crossing if abs(position - end) <= rules.snap)
+        end = next(met, nearest[0][1])
     else:
         return max(crossing, key=lambda position: side * position, default=None)
     frame = min(crossing, key=lambda position: abs(position - end), default=end)
