@@ -57,7 +57,7 @@ class LineRules:
         return replace(self, **{name: type(value)(round(value * factor, 3)) for name, value in lengths.items()})
 
 
-@dataclass
+@dataclass(eq=False)
 class Line:
     """A line followed both ways from a place on it; `first` and `last`, as all positions along it, count from there."""
 
@@ -68,7 +68,8 @@ class Line:
     ends: list[int]  # How it stops at `first` and `last`
     limits: tuple[float, float]  # How far the hole hides it there
     crossings: list[tuple[float, float]]  # (from, to) of each hidden stretch behind which it shows again, outwards
-    steps: np.ndarray  # Whole positions between the ends where it is in sight
+    steps: np.ndarray  # Whole positions between the ends where it is in sight, or of these where no letters stand on it
+    seen: int  # At so many it is in sight
     steady: float  # Over which share of them it is on
     # float32 [steps, 4 * reach + 1, 3], how the picture differs from the paper across it in half pixels.
     profiles: np.ndarray | None = None
@@ -222,11 +223,15 @@ def _follow(
             return None
         # Of a longer piece the direction is known better.
         steps = line.steps
-    if len(line.steps) < rules.piece or line.steady < rules.steady:
+    if line.seen < rules.piece or line.steady < rules.steady:
         return None
     widths = np.arange(-2 * reach, 2 * reach + 1) / 2
     places = line.place + line.steps[:, None] * line.way
     line.profiles, line.reach = _sample(rest, places[:, None] + widths[:, None] * line.across), reach
+    # It looks like what it is between letters.
+    free = (np.abs(line.profiles[:, [0, -1]].mean(2)) <= rules.thin * abs(level)).all(1)
+    if free.sum() >= rules.support:
+        line.steps, line.profiles = line.steps[free], line.profiles[free]
     shown = np.abs(np.median(line.profiles, axis=0).mean(1))
     for outwards in (np.s_[2 * reach :], np.s_[2 * reach :: -1]):
         side = shown[outwards]
@@ -239,9 +244,7 @@ def _follow(
     return line
 
 
-def _trace(
-    grey: np.ndarray, hole: np.ndarray, piece: Piece, level: float, reach: int, rules: LineRules
-) -> Line | None:
+def _trace(grey: np.ndarray, hole: np.ndarray, piece: Piece, level: float, reach: int, rules: LineRules) -> Line | None:
     """Follows a line both ways from the middle of a piece: it is on where it stands out by about `level`, and under
     letters, which leave the paper on one side of it free.
     """
@@ -254,9 +257,7 @@ def _trace(
     steps, places = steps[within], places[within]
     columns, rows = np.rint(places).astype(int).T
     hidden = hole[rows, columns]
-    one, *middle, other = (
-        _sample(grey, places + shift * _across(way)) / level for shift in (-reach, -1, 0, 1, reach)
-    )
+    one, *middle, other = (_sample(grey, places + shift * _across(way)) / level for shift in (-reach, -1, 0, 1, reach))
     share = np.max(middle, axis=0)
     is_on = (share > rules.kept) & ((share < rules.alike) | (np.minimum(np.abs(one), np.abs(other)) < rules.thin))
     states = np.where(hidden, _HIDDEN, np.where(is_on, _ON, _OFF))
@@ -266,8 +267,8 @@ def _trace(
     first, how_first, back, near = _walk(states[here::-1], steps[here::-1], rules)
     last, how_last, forth, far = _walk(states[here:], steps[here:], rules)
     in_sight = (steps >= first) & (steps <= last) & ~hidden
-    steady = float(is_on[in_sight].mean())
-    return Line(place, way, first, last, [how_first, how_last], (near, far), back + forth, steps[in_sight], steady)
+    ends, limits, seen = [how_first, how_last], (near, far), int(in_sight.sum())
+    return Line(place, way, first, last, ends, limits, back + forth, steps[in_sight], seen, is_on[in_sight].mean())
 
 
 def _walk(states: np.ndarray, steps: np.ndarray, rules: LineRules) -> tuple[float, int, list, float]:

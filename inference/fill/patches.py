@@ -151,10 +151,10 @@ def _page(picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, rules: Page
     bars = find_bars(plain - common, hole, rules.lines)
     rest = picture - cv2.medianBlur(picture, rules.paper.text).astype(np.float32)
     strokes = strokes_of(bars + find_lines(page, rest, hole, rules.lines), rules.lines)
-    on_bars = [stroke for stroke in strokes if any(stroke[0] is bar for bar in bars)]
+    on_bars, on_lines = ([stroke for stroke in strokes if (stroke[0] in bars) == is_bar] for is_bar in (True, False))
     # What a bar that goes on hides is paper, too.
     known = beyond.copy()
-    for bar in {id(stroke[0]): stroke[0] for stroke in on_bars}.values():
+    for bar, *_ in on_bars:
         known[bar.covers(hole.shape) & ~hole] = np.inf
     around = (beyond <= rules.paper.around).astype(np.uint8)
     _, labels, boxes, _ = cv2.connectedComponentsWithStats(around, connectivity=8)
@@ -166,7 +166,7 @@ def _page(picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, rules: Page
         paper = paper_under(picture[box], inkless[box], darkness[box], known[box], near, rules.paper)
         page[box][near & hole[box]] = paper[near & hole[box]]
     draw_strokes(page, hole, on_bars, 0)
-    draw_strokes(page, hole, [stroke for stroke in strokes if not any(stroke is bar for bar in on_bars)], rules.lines.near)
+    draw_strokes(page, hole, on_lines, rules.lines.near)
     return np.clip(page, 0, 255)
 
 

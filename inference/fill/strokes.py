@@ -13,7 +13,6 @@ import numpy as np
 
 from inference.fill.lines import LOST, SEEN, Line, LineRules
 
-
 # A stroke: its line, where along it that starts and stops, and the two places (position, side from which one comes)
 # whose profiles it passes from and to.
 Stroke = tuple[Line, float, float, list[tuple[float, float]]]
@@ -39,27 +38,28 @@ def draw_strokes(page: np.ndarray, hole: np.ndarray, strokes: list[Stroke], near
 
 
 def _find_ends(lines: list[Line], rules: LineRules) -> Iterator[tuple[Line, int, float, float]]:
-    """(line, side, from, to) for each line that was lost and whose end can be told; then its end is known to others."""
-    for waits in (True, True, False, False):
-        told = [
-            (line, side, line.end(side), end)
-            for line in lines
-            if len(line.steps) >= rules.longest
-            for side in (-1, 1)
-            if line.ends[side > 0] == LOST and (end := _end_by_others(line, side, lines, rules, waits)) is not None
-        ]
-        for line, side, _, end in told:
-            line.ends[side > 0] = SEEN
-            line.first, line.last = (line.first, end) if side > 0 else (end, line.last)
-        yield from told
+    """(line, side, from, to) for each line that was lost and whose end can be told; then its end is known to others.
+
+    In each round those are told that have the nearest neighbours, so that a row hears the next row and not a far one.
+    """
+    long = [line for line in lines if line.seen >= rules.longest]
+    lost = [(line, side) for line in long for side in (-1, 1) if line.ends[side > 0] == LOST]
+    while told := [(line, side, *end) for line, side in lost for end in _end_by_others(line, side, lines, rules)]:
+        nearest = min(distance for *_, distance in told)
+        for line, side, end, distance in told:
+            if distance <= 1.5 * nearest:
+                yield line, side, line.end(side), end
+                line.ends[side > 0] = SEEN
+                line.first, line.last = (line.first, end) if side > 0 else (end, line.last)
+        lost = [(line, side) for line, side in lost if line.ends[side > 0] == LOST]
 
 
-def _end_by_others(line: Line, side: int, lines: list[Line], rules: LineRules, waits: bool) -> float | None:
-    """Where a line ends in the hole by those that run beside it and those that cross it; None if they do not tell, or
-    not yet: whoever `waits` hears no neighbour while the end of a nearer one is not known."""
+def _end_by_others(line: Line, side: int, lines: list[Line], rules: LineRules) -> list[tuple[float, float]]:
+    """Where a line ends in the hole by those that run beside it and those that cross it, and how far the nearest of
+    those beside it is (infinite without one); nothing if they do not tell."""
     lost_at, limit = line.end(side), line.limits[side > 0] + side * rules.gap
     beside: dict[bool, list[tuple[float, float, bool]]] = {False: [], True: []}
-    crossing, lost = [], []
+    crossing = []
     for other in lines:
         turn = float(other.way @ line.way)
         if other is line:
@@ -71,9 +71,7 @@ def _end_by_others(line: Line, side: int, lines: list[Line], rules: LineRules, w
             alike = abs(begin - line.end(-side)) <= rules.agree and line.ends[side < 0] != LOST
             within = 3 < abs(distance) < rules.neighbour * (3 if alike else 1)
             runs_beside = side * (end - lost_at) > 0 >= side * (begin - lost_at) and side * (limit - end) >= 0
-            if other.ends[far_side > 0] == LOST:
-                lost.append(abs(distance))
-            elif within and runs_beside:
+            if other.ends[far_side > 0] != LOST and within and runs_beside:
                 beside[distance > 0].append((abs(distance), end, alike))
         elif abs(turn) < sin(radians(3 * rules.parallel)):
             position, on_other = np.linalg.solve(np.stack([line.way, -other.way], 1), other.place - line.place)
@@ -82,8 +80,6 @@ def _end_by_others(line: Line, side: int, lines: list[Line], rules: LineRules, w
             if met and side * (position - lost_at) > -2 and side * (limit - position) >= 0:
                 crossing.append(float(position))
     nearest = sorted(min(those) for those in beside.values() if those)
-    if waits and nearest and min(lost, default=np.inf) < nearest[0][0]:
-        return None
     agree = len(nearest) == 2 and abs(nearest[0][1] - nearest[1][1]) <= rules.agree + 0.05 * sum(n[0] for n in nearest)
     if agree:
         (one, one_end, _), (other, other_end, _) = nearest
@@ -92,9 +88,9 @@ def _end_by_others(line: Line, side: int, lines: list[Line], rules: LineRules, w
         met = (end for _, end, _ in nearest for position in crossing if abs(position - end) <= rules.snap)
         end = next(met, nearest[0][1])
     else:
-        return max(crossing, key=lambda position: side * position, default=None)
+        return [(max(crossing, key=lambda position: side * position), np.inf)] if crossing else []
     frame = min(crossing, key=lambda position: abs(position - end), default=end)
-    return frame if abs(frame - end) <= rules.snap else float(end)
+    return [(frame if abs(frame - end) <= rules.snap else float(end), nearest[0][0])]
 
 
 def _stroke(

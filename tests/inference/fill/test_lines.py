@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from inference.fill.lines import Line, LineRules, find_bars, find_lines
-from inference.fill.strokes import draw_lines
+from inference.fill.strokes import draw_strokes, strokes_of
 
 HEIGHT, WIDTH = 200, 260
 PAPER = 220
@@ -33,7 +33,7 @@ def found_in(picture: np.ndarray, hole: np.ndarray = HOLE, tone: int = 90) -> li
 def drawn(picture: np.ndarray, hole: np.ndarray = HOLE) -> np.ndarray:
     """float32, plain paper with the lines of the picture drawn into the hole."""
     paper = np.full(picture.shape, PAPER, np.float32)
-    draw_lines(paper, hole, [], found_in(picture, hole), RULES)
+    draw_strokes(paper, hole, strokes_of(found_in(picture, hole), RULES), RULES.near)
     return paper
 
 
@@ -59,6 +59,19 @@ def test_letters_that_stand_on_a_rule_are_not_carried_on_with_it():
     made = drawn(picture)
     assert made[:98][HOLE[:98]].min() > PAPER - 5
     assert np.abs(made - rule)[100, 90:170].mean() < 12
+
+
+def test_a_pale_rule_goes_on_under_handwriting():
+    """Ink stands on it over six tenths of its length, and shows four times as much as the rule does."""
+    picture, rule = (page(((-5, 104), (265, 100), 190)) for _ in range(2))
+    for left in range(4, WIDTH - 8, 14):
+        foot = round(103.5 - left * 4 / 270)
+        picture[foot - 9 : foot + 1, left : left + 8] = 100
+    (line,) = found_in(picture)
+    assert line.crossings
+    made = drawn(picture)
+    assert np.abs(made - rule)[98:107, 90:170].mean() < 4
+    assert made[:99][HOLE[:99]].min() > PAPER - 5
 
 
 def test_what_the_hole_shows_does_not_matter():
@@ -94,6 +107,26 @@ def test_a_line_lost_in_the_hole_ends_where_its_neighbours_end(end, frame):
         assert not dark[end - 100 + 4 :].any()
 
 
+def test_of_a_row_a_corner_that_shows_behind_the_hole_is_no_end():
+    """Eight pixels of it show between the hand and the frame where the rows end."""
+    hole = np.zeros((HEIGHT, WIDTH), bool)
+    hole[60:150, 100:182] = True
+    made = drawn(page(*[((20, y), (190, y), 40) for y in (20, 50, 80, 110, 140, 170)], thickness=2), hole)
+    assert (made[np.ix_([80, 110, 140], range(101, 181))].mean(2) < 130).all()
+
+
+def test_a_line_hears_the_near_neighbour_and_not_a_far_one_that_is_told_first():
+    """Rows of a table end at 190, two rules far above them at 150; the rows between are hidden."""
+    hole = np.zeros((HEIGHT, WIDTH), bool)
+    hole[60:150, 100:] = True
+    ends = {8: 150, 18: 150, 70: 190, 90: 190, 110: 190, 130: 190, 160: 190, 180: 190}
+    made = drawn(page(*[((20, y), (end, y), 40) for y, end in ends.items()], thickness=2), hole)
+    for y in (70, 90, 110, 130):
+        dark = made[y - 1 : y + 2, 100:].mean(2).min(0) < 130
+        assert dark[:86].all()
+        assert not dark[94:].any()
+
+
 def test_fingers_do_not_break_a_line():
     fingers = np.zeros((HEIGHT, WIDTH), bool)
     for left in (60, 90, 120, 150):
@@ -116,5 +149,5 @@ def test_any_size(shape):
     hole[:, shape[1] // 3 : shape[1] // 2 + 1] = True
     rules = LineRules(piece=3, support=2, contrast=1, steady=0, thin=9)
     lines, bars = find_lines(picture, picture - 128, hole, rules), find_bars(picture - 128, hole, rules)
-    draw_lines(picture, hole, bars, lines, rules)
+    draw_strokes(picture, hole, strokes_of(bars + lines, rules), rules.near)
     assert np.isfinite(picture).all()
