@@ -219,11 +219,11 @@ def _follow(
         if abs(level) < contrast:
             return None
         line = _trace(grey, hole, (place, way, length), level, reach, rules)
-        if line is None:
+        if line is None or line.seen < rules.piece:
             return None
         # Of a longer piece the direction is known better.
         steps = line.steps
-    if line.seen < rules.piece or line.steady < rules.steady:
+    if line.steady < rules.steady:
         return None
     widths = np.arange(-2 * reach, 2 * reach + 1) / 2
     places = line.place + line.steps[:, None] * line.way

@@ -39,6 +39,7 @@ class PaperRules:
     blotch: float = 8.0  # What differs from the plane of light by more is not quite paper
     rough: float = 8.0  # What differs from its plane of light by more, as a median and without ink, may be texture
     alike: float = 0.5  # ... if neighbourhoods differ among each other by less than this share of that
+    even: float = 0.5  # ... and the least rough tenth is at least by this share as rough as the rest
     flat: float = 0.02  # Share of its evidence by which the plane is drawn to level
     remain: float = 12.0  # What is left of a letter goes with it if it is no higher and no wider
     remain_ink: float = 20.0  # As `ink`
@@ -165,10 +166,13 @@ def _is_texture(rest: np.ndarray, ring: np.ndarray, inkless: np.ndarray, rules: 
     """Whether what lies in the ring is rough, not by ink alone, and alike all round: no paper, with letters or pictures
     on it or without."""
     grey, share = rest.mean(2) * ring, ring.astype(np.float32)
-    broad, weight = (cv2.GaussianBlur(plane, (0, 0), rules.ring / 2.5) for plane in (grey, share))
-    coarse = (broad / np.maximum(weight, 1e-3))[ring]
+    weight = np.maximum(cv2.GaussianBlur(share, (0, 0), rules.ring / 2.5), 1e-3)
+    coarse = cv2.GaussianBlur(grey, (0, 0), rules.ring / 2.5) / weight
+    fine = (grey - coarse) * ring
+    rough = np.sqrt(cv2.GaussianBlur(fine**2, (0, 0), rules.ring / 2.5) / weight)[ring]
     is_rough = 1.4826 * np.median(np.abs(rest[inkless]).mean(1)) > rules.rough
-    return bool(is_rough and coarse.std() < rules.alike * (grey[ring] - coarse).std())
+    is_alike = coarse[ring].std() < rules.alike * fine[ring].std()
+    return bool(is_rough and is_alike and np.quantile(rough, 0.1) > rules.even * np.median(rough))
 
 
 def _grain(rest: np.ndarray, used: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.fill.paper import texture_over, without_slivers
+from inference.fill.paper import PaperRules, _is_texture, texture_over, without_slivers
 from inference.fill.patches import PageRules, carry_page_on
 from inference.paste import PasteRules
 
@@ -54,6 +54,15 @@ def test_gravel_is_filled_with_gravel_from_beside():
     grey = result[210:, 180:220, 0].astype(float) - result[inside].mean()
     assert (grey[:, 1:] * grey[:, :-1]).mean() > 0.7 * (grey**2).mean()
     assert np.array_equal(carried(picture, 200), result)
+
+
+@pytest.mark.parametrize(("plain", "is_texture"), [(0, True), (20, False)])
+def test_what_is_rough_on_one_side_only_is_no_texture_of_the_other(plain, is_texture):
+    """As a chequered board beside dark cloth, of which nothing may be copied there."""
+    rest, ring = gravel().astype(np.float32) - 110, np.zeros((HEIGHT, WIDTH), bool)
+    ring[180:, 150:250] = MASK[180:, 150:250] == 0
+    rest[:, 250 - plain :] = 0
+    assert _is_texture(rest, ring, ring, PaperRules()) == is_texture
 
 
 def test_a_page_full_of_letters_is_no_texture():
