@@ -2,14 +2,15 @@
 
     python -m metrics RESULTS GT [--masks DIR] [--csv FILE]
 
-GT is a folder of clean pictures with the results' names (another suffix will do), or a folder in the contest's layout
-or its annotation.txt, which bring the masks and take results named like the occluded pictures. The exit code is 1 when
-a result is missing, unreadable or of another size.
+GT is a folder of clean pictures with the results' names (another suffix will do), a folder in the contest's layout,
+its annotation.txt, or a list file of `clean occluded mask`; the last three bring the masks and take results named like
+the occluded pictures. The exit code is 1 when a result is missing, unreadable or of another size.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
@@ -17,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data.contest import is_contest, read_contest
+from data.contest import is_contest, read_contest, read_list
 from data.images import IMAGE_SUFFIXES, pictures_below, read_rgb
 from data.masks import read_mask
 from metrics import MEASURES, evaluate, mean
@@ -39,24 +40,32 @@ class Truth(NamedTuple):
 
 
 def read_truths(source: Path) -> list[Truth]:
-    """The truths of a folder of pictures, or of a contest folder or its annotation.txt; ValueError for anything else.
+    """The truths of a folder of pictures, of a contest folder or its annotation.txt, or of a list file (.txt);
+    ValueError for anything else.
 
-    In the latter each occlusion is a truth, whose result is named like the occluded picture, with or without the
+    In all but the first each occlusion is a truth, whose result is named like the occluded picture, with or without the
     folders it lay in (`train_data_1/hand/x.jpg`, `hand/x.jpg` or `x.jpg`), where that name is its alone.
     """
     if is_contest(source):
-        groups = read_contest(source)
-        paths = [Path(group.name).parts for group in groups]
-        candidates = [["/".join(steps[start:]) for start in range(len(steps))] for steps in paths]
-        owners = Counter(name for names in candidates for name in names)
-        return [Truth((names[0], *(name for name in names[1:] if owners[name] == 1)), group.clean, group.mask)
-                for group, names in zip(groups, candidates, strict=True)]
+        return _occlusions([(group.clean, group.mask, group.name) for group in read_contest(source)])
+    if source.suffix == ".txt" and source.is_file():
+        lines = read_list(source)
+        return _occlusions([(one.clean, one.mask, os.path.relpath(one.occluded, source.parent)) for one in lines])
     if not source.is_dir():
-        raise ValueError(f"{source}: expected a folder of clean pictures or a contest folder")
+        raise ValueError(f"{source}: expected a folder of clean pictures, a contest folder or a list file (.txt)")
     names = [path.as_posix() for path in pictures_below(source)]
     if not names:
         raise ValueError(f"{source}: no pictures in it ({', '.join(IMAGE_SUFFIXES)})")
     return [Truth((name,), source / name) for name in names]
+
+
+def _occlusions(rows: list[tuple[Path, Path, str]]) -> list[Truth]:
+    """Of rows of clean picture, mask and the occluded picture's path."""
+    paths = [[part for part in Path(os.path.normpath(occluded)).parts if part != ".."] for *_, occluded in rows]
+    candidates = [["/".join(steps[start:]) for start in range(len(steps))] for steps in paths]
+    owners = Counter(name for names in candidates for name in names)
+    return [Truth((names[0], *(name for name in names[1:] if owners[name] == 1)), clean, mask)
+            for (clean, mask, _), names in zip(rows, candidates, strict=True)]
 
 
 class NameIndex:
@@ -137,7 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("results", type=Path, help="folder of restored pictures")
-    add("truth", type=Path, metavar="GT", help="folder of clean pictures or contest folder")
+    add("truth", type=Path, metavar="GT", help="folder of clean pictures, contest folder or list file")
     add("--masks", type=Path, help="folder of masks named like the clean pictures (a contest folder brings them)")
     add("--csv", type=Path, help="also write the table there")
     options = parser.parse_args(arguments)

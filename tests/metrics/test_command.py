@@ -163,3 +163,15 @@ def test_names_that_are_no_text_stand_in_a_table_that_goes_into_a_pipe(tmp_path,
             assert [row["name"] for row in csv.DictReader(file)] == [name, "mean"]
         assert len(process.stdout.read().splitlines()) == 3
     assert (process.returncode, (tmp_path / "pipe").is_fifo()) == (0, True)
+
+
+def test_a_list_of_whole_pages(tmp_path):
+    contest(tmp_path / "contest", "train_data_1", ["hand/page_0_000"])
+    (tmp_path / "prepared").mkdir()
+    names = ("gt/page.png", "hand/page_0_000.jpg", "hand/page_0_000.png")
+    line = " ".join(f"../contest/train_data_1/{name}" for name in names)
+    (tmp_path / "prepared" / "val_pages.txt").write_text(line + "\n", encoding="utf-8")
+    save(tmp_path / "results" / "page_0_000.jpg", restored(0))
+    code, rows = measure(tmp_path, "prepared/val_pages.txt")
+    assert code == 0
+    assert float(rows["contest/train_data_1/hand/page_0_000.jpg"]["psnr_inside"]) > 20
