@@ -165,14 +165,15 @@ def _light(picture: np.ndarray, used: np.ndarray, rules: PaperRules) -> tuple[np
 def _is_texture(rest: np.ndarray, ring: np.ndarray, inkless: np.ndarray, rules: PaperRules) -> bool:
     """Whether what lies in the ring is rough, not by ink alone, and alike all round: no paper, with letters or pictures
     on it or without."""
+    if 1.4826 * np.median(np.abs(rest[inkless]).mean(1)) <= rules.rough:
+        return False
     grey, share = rest.mean(2) * ring, ring.astype(np.float32)
     weight = np.maximum(cv2.GaussianBlur(share, (0, 0), rules.ring / 2.5), 1e-3)
     coarse = cv2.GaussianBlur(grey, (0, 0), rules.ring / 2.5) / weight
     fine = (grey - coarse) * ring
     rough = np.sqrt(cv2.GaussianBlur(fine**2, (0, 0), rules.ring / 2.5) / weight)[ring]
-    is_rough = 1.4826 * np.median(np.abs(rest[inkless]).mean(1)) > rules.rough
     is_alike = coarse[ring].std() < rules.alike * fine[ring].std()
-    return bool(is_rough and is_alike and np.quantile(rough, 0.1) > rules.even * np.median(rough))
+    return bool(is_alike and np.quantile(rough, 0.1) > rules.even * np.median(rough))
 
 
 def _grain(rest: np.ndarray, used: np.ndarray) -> np.ndarray:
