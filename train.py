@@ -48,11 +48,11 @@ from data.contest import ListError
 from data.images import BadImageError
 from inference.fill.patches import fill_patch
 from inference.validation import validate, validation_pages
-from losses import TotalLoss
+from losses import total_loss
 from models.locator import Locator
 from models.nafnet import NAFNet, apply_gate
 from models.restormer import Restormer
-from models.weights import Weights, arrays_of, load_arrays, load_weights, save_weights
+from models.weights import Weights, arrays_of, load_arrays, load_weights, model_of, save_weights
 from utils.child import WorkerKilledError
 from utils.files import looked_for
 from utils.machine import DeviceError, progress, resolve_device
@@ -78,7 +78,6 @@ class Learner:
         if self.finds:
             self.network.freeze()
         self.forward = paddle.DataParallel(self.network) if processes.world > 1 else self.network
-        self.loss = TotalLoss(config.loss)
         settings = config.optimizer
         # By the norm of all gradients together; ClipGradByNorm would clip each tensor by itself.
         clip = paddle.nn.ClipGradByGlobalNorm(settings.clip_norm) if settings.clip_norm else None
@@ -115,7 +114,8 @@ class Learner:
             result = output.astype("float32")
             restored = result if told else None
         # All in float32: fp16 has neither the range for squares nor the precision for variances.
-        loss, terms = self.loss({**batch, "result": result, "restored": restored, "mask_logit": logit})
+        tensors = {**batch, "result": result, "restored": restored, "mask_logit": logit}
+        loss, terms = total_loss(self.config.loss, tensors)
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
         gradients = [parameter.grad for parameter in self.network.parameters() if parameter.grad is not None]
@@ -161,7 +161,7 @@ class Learner:
         """What is validated and shipped: the moving average where there is one, with all that prediction needs."""
         params = self.average.arrays() if self.average is not None else arrays_of(self.network)
         origin = {"made_by": "train.py", "iteration": iteration, "config": to_yaml(self.config)}
-        own = Weights(params, self.network.config, asdict(self.config.predict), origin)
+        own = Weights(params, model_of(params), asdict(self.config.predict), origin)
         return Weights({}, {}, own.predict, origin, locator=own) if self.finds else own
 
     def save_weights(self, path: Path, iteration: int) -> None:

@@ -193,8 +193,6 @@ def _faults(config: Config) -> Iterator[str]:
     if data.whole and not finds:
         yield "data.whole: true is for model.network: locator; a NAFNet learns from patches"
 
-    if not stages:
-        yield "train.stages: empty; at least one stage is needed"
     total = sum(stage.iterations for stage in stages)
     if total != train.iterations:
         yield f"train.stages: their iterations add up to {total}, but train.iterations is {train.iterations}"

@@ -128,9 +128,8 @@ class ScheduleConfig:
 class LossTerm:
     """One term of the loss, chosen by its `name`; white is 1.0 in what it compares, as everywhere in training.
 
-    `inputs` are the tensors of the training step that it compares (see `losses.TotalLoss`): "mask_logit" and "restored"
-    are given by a network with `model.gate: true`, the latter also with `mask_input`. `minimum_patch` is the smallest
-    side that it is defined on.
+    `inputs` are the tensors that it compares (see `losses.total_loss`): "mask_logit" and "restored" are given by a
+    network with `model.gate: true`, the latter also with `mask_input`. `minimum_patch` is its smallest side.
     """
 
     inputs: ClassVar[tuple[str, ...]] = ("result", "clean")

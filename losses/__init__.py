@@ -104,38 +104,25 @@ def _blur(*maps: paddle.Tensor) -> list[paddle.Tensor]:
     return paddle.unbind(stacked.reshape([len(maps), -1, *stacked.shape[1:]]))
 
 
-# By the names of `configs.schema.LossTerm`; the arguments are the term's inputs (see `TotalLoss`) and own settings.
+# By the names of `configs.schema.LossTerm`; the arguments are the term's inputs (see `total_loss`) and own settings.
 LOSSES: dict[str, Callable[..., paddle.Tensor]] = {
     term.__name__: term for term in (l1, charbonnier, ms_ssim, psnr, mask_bce, mask_dice, fill)
 }
 
 
-class TotalLoss:
-    """Weighted sum of the terms of a config (`Config.loss`)."""
+def total_loss(
+    terms: Sequence[LossTerm], tensors: Mapping[str, paddle.Tensor]
+) -> tuple[paddle.Tensor, dict[str, paddle.Tensor]]:
+    """(The weighted sum of a config's terms, to call backward on; name -> the term's value without its weight).
 
-    def __init__(self, terms: Sequence[LossTerm]) -> None:
-        self.terms, self._range_checked = tuple(terms), False
-
-    def __call__(self, tensors: Mapping[str, paddle.Tensor]) -> tuple[paddle.Tensor, dict[str, paddle.Tensor]]:
-        """(The sum, to call backward on; name -> the term's value without its weight, cut off from the graph).
-
-        `tensors`, in float32: `clean`, `mask`, `result`, what the network hands out, and where it has them `restored`,
-        the picture before the gate, and `mask_logit`. ValueError: the first `clean` is not in [0, 1].
-        """
-        # The first batch only, because each look waits for the device. The fault of the original: pictures of one
-        # range, and MS-SSIM with the constants of another.
-        if not self._range_checked:
-            # NumPy's, since Paddle 2.6 passes over NaN, and written so that NaN is refused; resizing in float32 may
-            # overshoot white by a rounding error.
-            lowest, highest = (float(end(tensors["clean"].numpy())) for end in (np.min, np.max))
-            if not (lowest >= -1e-4 and highest <= 1 + 1e-4):
-                raise ValueError(f"the clean values lie in [{lowest:g}, {highest:g}], expected [0, 1]: white is 1")
-            self._range_checked = True
-        total, values = paddle.zeros([], dtype="float32"), {}
-        for term in self.terms:
-            settings = {key: value for key, value in asdict(term).items() if key not in ("name", "weight")}
-            value = LOSSES[term.name](**{name: tensors[name] for name in term.inputs}, **settings)
-            values[term.name] = value.detach()
-            if term.weight:
-                total = total + term.weight * value
-        return total, values
+    `tensors`, in float32: `clean`, `mask`, `result`, what the network hands out, and where it has them `restored`, the
+    picture before the gate, and `mask_logit`.
+    """
+    total, values = paddle.zeros([], dtype="float32"), {}
+    for term in terms:
+        settings = {key: value for key, value in asdict(term).items() if key not in ("name", "weight")}
+        value = LOSSES[term.name](**{name: tensors[name] for name in term.inputs}, **settings)
+        values[term.name] = value.detach()
+        if term.weight:
+            total = total + term.weight * value
+    return total, values

@@ -40,8 +40,7 @@ class Truth(NamedTuple):
 
 
 def read_truths(source: Path) -> list[Truth]:
-    """The truths of a folder of pictures, of a contest folder or its annotation.txt, or of a list file (.txt);
-    ValueError for anything else.
+    """The truths of a folder of pictures, a contest folder, its annotation.txt, or a list file; ValueError for others.
 
     In all but the first each occlusion is a truth, whose result is named like the occluded picture, with or without the
     folders it lay in (`train_data_1/hand/x.jpg`, `hand/x.jpg` or `x.jpg`), where that name is its alone.
@@ -72,8 +71,7 @@ class NameIndex:
     """The pictures of a folder and its sub-folders, found by relative name; `what` they are is for messages."""
 
     def __init__(self, folder: Path, what: str) -> None:
-        self.folder, self.what, self._found = folder, what, set()
-        self._by_stem: dict[Path, list[str]] = defaultdict(list)
+        self.folder, self.what, self._found, self._by_stem = folder, what, set(), defaultdict(list)
         for path in pictures_below(folder):
             self._by_stem[path.with_suffix("")].append(path.as_posix())
 
@@ -128,15 +126,14 @@ def _text(value: float | None, decimals: int) -> str:
     return "" if value is None else f"{value:.{decimals}f}"
 
 
-def format_table(rows: list[Row]) -> str:
+def print_table(rows: list[Row]) -> None:
     """Headings and one line per row; columns in which nothing was measured are left out of this."""
     shown = [measure for measure in MEASURES if rows[-1][measure] is not None]
     width = max(len(printable(row["name"])) for row in rows)
-    lines = [" ".join([" " * width, *(f"{HEADS[measure]:>8}" for measure in shown)]).rstrip()]
+    print(" ".join([" " * width, *(f"{HEADS[measure]:>8}" for measure in shown)]).rstrip())
     for row in rows:
         cells = [f"{_text(row.get(name), 2 if 'psnr' in name else 4) or '-':>8}" for name in shown]
-        lines.append(f"{printable(row['name']):<{width}} " + (printable(row.get("problem", "")) or " ".join(cells)))
-    return "\n".join(lines)
+        print(f"{printable(row['name']):<{width}}", printable(row.get("problem", "")) or " ".join(cells))
 
 
 @command(ValueError)
@@ -162,13 +159,12 @@ def main(arguments: list[str] | None = None) -> int:
     measured = measure_folder(truths, results, masks)
     rows = list(progress(measured, total=len(truths), unit="picture", desc="measuring"))
     table = [*rows, {"name": "mean", **{name: mean(name, [row.get(name) for row in rows]) for name in MEASURES}}]
-    print(format_table(table))
+    print_table(table)
     if options.csv:
         cells = ([row["name"], *(_text(row.get(name), 6) for name in MEASURES), row.get("problem")] for row in table)
         write_csv(options.csv, [["name", *MEASURES, "problem"], *cells])
     if small := [row["name"] for row in rows if "problem" not in row and row["ms_ssim"] is None]:
-        names = ", ".join(map(printable, small[:3])) + (f" and {len(small) - 3} more" if len(small) > 3 else "")
-        print(f"no MS-SSIM and no score (a side under 161 pixels): {names}")
+        print(f"no MS-SSIM and no score (a side under 161 pixels): {len(small)}, {printable(small[0])} first")
     if spare := results.unasked():
         told = f"left out: {len(spare)} pictures without a truth in {options.truth}, {spare[0]} first"
         print(printable(told), file=sys.stderr)

@@ -103,12 +103,11 @@ def twice(x: paddle.Tensor) -> paddle.Tensor:
 class Locator(nn.Layer):
     """[N, 3, H, W] RGB in [0, 1], sides multiples of 32 -> [N, 1, H, W], the logit that a pixel is an occluder's.
 
-    `widths` are the channels of the decoder's steps, from the coarsest on; `config` keeps them for the file of weights.
+    `widths` are the channels of the decoder's steps, from the coarsest on.
     """
 
     def __init__(self, widths: tuple[int, ...] = (96, 64, 48, 32)) -> None:
         super().__init__()
-        self.config = {"widths": list(widths)}
         self.encoder = Encoder()
         steps = zip([TAP_CHANNELS[-1], *widths[:-1]], TAP_CHANNELS[-2::-1], widths, strict=True)
         self.merges = nn.LayerList([Merge(*channels) for channels in steps])

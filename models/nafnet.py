@@ -114,7 +114,7 @@ class NAFNet(nn.Layer):
         gate: one more output channel, the occlusion mask before the sigmoid.
         mask_input: one more input channel, the mask of what is to be painted (1) beside what stays (0).
 
-    `config` has the arguments, for the file of weights, and `tlc_windows` what `models.tlc.convert_to_local` has set.
+    `tlc_windows` is what `models.tlc.convert_to_local` has set.
     """
 
     def __init__(
@@ -122,10 +122,6 @@ class NAFNet(nn.Layer):
         decoder_blocks: Sequence[int] = (1, 1, 1, 1), gate: bool = False, mask_input: bool = False,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.config = {
-            "width": width, "encoder_blocks": list(encoder_blocks), "middle_blocks": middle_blocks,
-            "decoder_blocks": list(decoder_blocks), "gate": gate, **({"mask_input": True} if mask_input else {}),
-        }  # fmt: skip
         self.gate, self.mask_input, self.tlc_windows = gate, mask_input, None
         self.multiple = 2 ** len(encoder_blocks)  # of which sides are padded to one
         self.intro = Convolution(4 if mask_input else 3, width, 3, padding=1)

@@ -106,10 +106,6 @@ class Restormer(nn.Layer):
         centred: bool = True,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.config = {
-            "dim": dim, "num_blocks": list(num_blocks), "num_refinement_blocks": num_refinement_blocks,
-            "heads": list(heads), "ffn_expansion_factor": ffn_expansion_factor, "bias": bias, "centred": centred,
-        }  # fmt: skip
 
         def blocks(level: int, count: int, channels: int) -> nn.Sequential:
             kind = channels, heads[level], ffn_expansion_factor, bias, centred

@@ -28,7 +28,7 @@ from data.kinds import SUFFIXES
 from inference.export import export
 from inference.record import RECORD
 from models.weights import load_weights
-from utils.child import ChildError, run_child
+from utils.child import ChildError, Ended, run_child
 from utils.command import DONE, command
 from utils.files import atomic_path, check_writable, naming
 
@@ -47,10 +47,8 @@ _TIMESTAMP = (2022, 1, 1, 0, 0, 0)
 class DryRun(NamedTuple):
     """What one run of the unpacked submission took."""
 
-    pictures: int
-    seconds: float  # of the whole process, start-up included
+    ended: Ended  # the process, start-up included
     seconds_per_picture: float  # from the first result to the last; of a single picture the whole process
-    memory_gb: float  # peak resident memory of the process, in 10^9 bytes
     engine: str  # what ran the network, as predict.py says it
 
 
@@ -72,14 +70,14 @@ def pack(weights: Path, out: Path) -> list[str]:
     return sorted(files)
 
 
-def dry_run(
-    archive: Path, images: list[Path], without: tuple[str, ...] = MISSING_THERE, engine: str = "onnxruntime"
-) -> DryRun:
+def dry_run(archive: Path, images: list[Path], engine: str = "onnxruntime") -> DryRun:
     """Unpacks the ZIP in an empty folder, runs it on copies of `images` and checks every result.
 
-    `without` are packages that the process cannot import, installed or not. RuntimeError: it failed; a result is
-    missing, misnamed, of another size or unreadable; or something else than `engine`, or a GPU, ran the network.
+    What the contest does not have, and with another `engine` onnxruntime, the process cannot import, installed or not.
+    RuntimeError: it failed; a result is missing, misnamed, of another size or unreadable; or something else than
+    `engine`, or a GPU, ran the network.
     """
+    without = MISSING_THERE if engine == "onnxruntime" else (*MISSING_THERE, "onnxruntime")
     with tempfile.TemporaryDirectory(prefix="submission-") as folder, naming(folder):
         here, blocker = Path(folder, "submission"), Path(folder, "blocker")
         shutil.unpack_archive(archive, here, "zip")
@@ -108,7 +106,7 @@ def dry_run(
     used = (_ENGINE.findall(run.words) or ["nothing known"])[0]
     if not used.startswith(f"{engine} ") and " on gpu:" not in used:
         raise RuntimeError(f"without {', '.join(without)}, {engine} should run the network, but {used} did")
-    return DryRun(len(ended), run.seconds, each, run.memory_gb, used)
+    return DryRun(run, each, used)
 
 
 def _sizes(folder: Path) -> dict[str, str]:
@@ -143,14 +141,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         names = pack(options.weights, candidate)
         result = dry_run(candidate, images)
         # Slow, and only has to work: one picture.
-        bare = dry_run(candidate, images[:1], (*MISSING_THERE, "onnxruntime"), "paddle")
+        bare = dry_run(candidate, images[:1], "paddle")
     print(f"{options.out}: {len(names)} files, {options.out.stat().st_size / 1e6:.1f} MB")
-    print(f"without onnxruntime: {bare.engine}, {bare.seconds:.1f} s for one picture with start-up")
-    print(f"{result.pictures} pictures restored by {result.engine}, names and sizes right; "
-          f"{result.seconds:.1f} s with start-up")
+    print(f"without onnxruntime: {bare.engine}, {bare.ended.seconds:.1f} s for one picture with start-up")
+    print(f"{len(images)} pictures restored by {result.engine}, names and sizes right; "
+          f"{result.ended.seconds:.1f} s with start-up")
     for name, value, limit, note in (
         ("seconds per picture", result.seconds_per_picture, LIMIT_SECONDS, "the limit is meant for a V100"),
-        ("peak memory in GB", result.memory_gb, LIMIT_MEMORY_GB, "main memory of the process"),
+        ("peak memory in GB", result.ended.memory_gb, LIMIT_MEMORY_GB, "main memory of the process"),
     ):
         print(f"{name}: {value:.2f}, limit {limit:g} ({note}): {'EXCEEDED' if value > limit else 'kept'}")
     return DONE

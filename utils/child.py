@@ -27,8 +27,6 @@ from utils.files import write_text
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-# A child that has not ended by then hangs: the slowest case of the benchmark takes a third of it.
-LONGEST_SECONDS = 3 * 3600.0
 
 
 class WorkerKilledError(RuntimeError):
@@ -109,17 +107,12 @@ def kill_workers() -> None:
         child.kill()
 
 
-def run_child(
-    command: Sequence[str], folder: str | Path, environment: Mapping[str, str], limit: float = LONGEST_SECONDS
-) -> Ended:
-    """Runs a command in `folder` to its end; ChildError for another exit code than 0, a signal, or `limit` seconds."""
+def run_child(command: Sequence[str], folder: str | Path, environment: Mapping[str, str]) -> Ended:
+    """Runs a command in `folder` to its end; ChildError for a signal and for another exit code than 0."""
     start = time.perf_counter()
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=output,
                                    stderr=subprocess.STDOUT)  # fmt: skip
-        # Ended by its number: asking `process` would take its end away from wait4.
-        guard = threading.Timer(limit, os.kill, (process.pid, signal.SIGKILL))
-        guard.start()
         try:
             # wait4 tells the use of this very process; getrusage would mix it with every earlier one.
             _, status, usage = os.wait4(process.pid, 0)
@@ -127,14 +120,10 @@ def run_child(
             process.kill()
             process.wait()
             raise
-        finally:
-            guard.cancel()
         seconds = time.perf_counter() - start
         process.returncode = code = os.waitstatus_to_exitcode(status)
         output.seek(0)
         words = output.read().decode("utf-8", errors="replace")
-    if code == -signal.SIGKILL and seconds >= limit:
-        raise ChildError(f"ended because it had not come to an end after {limit:g} seconds", words)
     if code:
         raise ChildError(f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}", words)
     return Ended(seconds, usage.ru_maxrss * 1024 / 1e9, words)

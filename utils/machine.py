@@ -4,10 +4,8 @@ Paddle, which takes seconds and a few hundred megabytes, is imported when someth
 """
 
 import logging
-import math
 import os
 import sys
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -135,29 +133,24 @@ def progress(*arguments: Any, unit: str, **options: Any) -> tqdm:
         return tqdm(*arguments, file=sys.stderr, unit=unit, **options)
     units = f"{unit}es" if unit.endswith("ch") else f"{unit}s"
     line = "{desc} {n_fmt} of {total_fmt} {unit}, {elapsed} gone, {remaining} to go{postfix}"
-    return _Lines(*arguments, file=sys.stderr, unit=units, bar_format=line, **options)
+    return tqdm(*arguments, file=_Lines(), unit=units, bar_format=line, mininterval=_SECONDS_BETWEEN_LINES,
+                maxinterval=_SECONDS_BETWEEN_LINES, **options)  # fmt: skip
 
 
-class _Lines(tqdm):
-    """Says how far it is by whole lines, where tqdm draws over what stands there."""
+class _Lines:
+    """Standard error for a tqdm that writes whole lines, where it would draw over what stands there."""
 
-    _told, _next = -1, 0.0
+    told = ""
 
-    def display(self, *_: Any, **__: Any) -> None:
-        if self.n not in (self.initial, self._told) and time.monotonic() >= self._next:
-            self.fp.write(f"{str(self).strip()}\n")
-            self.fp.flush()
-            self._told, self._next = self.n, time.monotonic() + _SECONDS_BETWEEN_LINES
+    def write(self, text: str) -> None:
+        line = text.strip()
+        # "?": nothing has been done yet.
+        if line not in ("", self.told) and "? to go" not in line:
+            self.told = line
+            sys.stderr.write(f"{line}\n")
 
-    def clear(self, *_: Any, **__: Any) -> None:
-        """Nothing is taken back: called before other words are written."""
-
-    def close(self) -> None:
-        if not self.disable:
-            self._next = 0.0
-            self.display()
-            self.delay = math.inf  # Too early, then, for the empty line that tqdm ends with.
-        super().close()
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 def available_bytes(root: str = "/") -> int | None:

@@ -134,7 +134,7 @@ class EagerNetwork(Backend):
         network.eval()
         if settings:
             if settings.tlc_ratio > 0:
-                if "dim" in network.config:
+                if not hasattr(network, "encoders"):
                     raise ValueError("a Restormer has no channel means that TLC could make local; take tlc_ratio 0")
                 convert_to_local(network, settings.tlc_train_size, settings.tlc_ratio)
             self.gated, self.tlc = network.gate, describe(network.tlc_windows)

@@ -14,7 +14,7 @@ from data.images import read_rgb, upright_size, write_image
 from inference import benchmark
 from inference.benchmark import RECIPE, SAMPLES, STEPS, all_cases, as_recipe, put_photos
 from inference.engines.opened import PRECISIONS, Graph
-from models.weights import Weights, arrays_of, save_weights
+from models.weights import Weights, arrays_of, model_of, save_weights
 from tests.models.networks import build
 
 
@@ -24,7 +24,7 @@ def lively() -> Weights:
     rng = np.random.default_rng(0)
     params = {name: array + rng.normal(0, 0.1, array.shape).astype(np.float32)
               for name, array in arrays_of(network).items()}
-    return Weights(params, network.config, {"long_side": 96, "tlc_train_size": 256, "tlc_ratio": 2.5})
+    return Weights(params, model_of(params), {"long_side": 96, "tlc_train_size": 256, "tlc_ratio": 2.5})
 
 
 def test_the_recipes_network_is_the_same_without_its_gate():

@@ -19,7 +19,7 @@ from inference.folder import restore_folder
 from inference.on_ray import Work
 from inference.restorer import Restorer
 from inference.sources import list_pictures
-from models.weights import Weights, arrays_of, save_weights
+from models.weights import Weights, arrays_of, model_of, save_weights
 from tests.inference.painted import page
 from tests.models.networks import build
 from uncover import room
@@ -57,7 +57,7 @@ def photos(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory) -> dict:
     network, path = build("tiny", gate=True), tmp_path_factory.mktemp("weights") / "tiny.pdparams"
-    save_weights(path, Weights(arrays_of(network), network.config, {"long_side": 64, "fill": "network"}))
+    save_weights(path, Weights(arrays_of(network), model_of(arrays_of(network)), {"long_side": 64, "fill": "network"}))
     return {"weights": str(path), "device": "cpu", "mode": "full", "threads": 1}
 
 

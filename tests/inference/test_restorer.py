@@ -11,7 +11,7 @@ from configs.schema import PredictConfig
 from inference import Restorer
 from inference.restorer import as_pixels
 from inference.tiles import equal_cut, run_cut
-from models.weights import Weights, arrays_of, load_weights, save_weights
+from models.weights import Weights, arrays_of, load_weights, model_of, save_weights
 from tests.inference.painted import page
 from tests.inference.stand_ins import StandIn, brighten, paint_red_over
 from tests.models.networks import build, plain_weights
@@ -86,7 +86,7 @@ def test_arrays_and_paths_give_the_same(tmp_path):
 def test_weights_bring_their_settings_and_arguments_replace_them(tmp_path):
     network = build("tiny", gate=True)
     predict = {"long_side": 64, "rows": 1, "columns": 3, "overlap": 8, "tlc_ratio": 0.25}
-    weights = Weights(arrays_of(network), network.config, predict)
+    weights = Weights(arrays_of(network), model_of(arrays_of(network)), predict)
     save_weights(tmp_path / "w.pdparams", weights)
     own = Restorer(tmp_path / "w.pdparams", device="cpu", backend="paddle")
     changed = Restorer(weights, device="cpu", backend="paddle", mode="tiles", rows=2, overlap=0, tlc_ratio=0)

@@ -11,7 +11,7 @@ from data.masks import read_mask
 from inference.restorer import Restorer
 from inference.validation import validate, validation_pages
 from metrics import MEASURES, evaluate
-from models.weights import Weights, arrays_of
+from models.weights import Weights, arrays_of, model_of
 from tests.models.networks import build
 from utils.training.processes import Processes
 
@@ -35,7 +35,7 @@ def weights() -> Weights:
     network, rng = build("tiny"), np.random.default_rng(3)
     arrays = {name: array + rng.normal(0, 0.02, array.shape).astype(np.float32)
               for name, array in arrays_of(network).items()}
-    return Weights(arrays, network.config, {"tlc_train_size": 64})
+    return Weights(arrays, model_of(arrays), {"tlc_train_size": 64})
 
 
 def test_measures_are_the_means_over_the_predictors_results(pages, weights):

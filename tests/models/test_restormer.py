@@ -17,7 +17,7 @@ from inference.export import export
 from inference.restorer import Restorer
 from models.convert import convert
 from models.restormer import Restormer
-from models.weights import Weights, arrays_of, network_of
+from models.weights import Weights, arrays_of, model_of, network_of
 
 CHECK = np.load(Path(__file__).parent / "data" / "restormer_check.npz")
 KINDS = {"centred": {"bias": False, "centred": True}, "plain": {"bias": True, "centred": False}}
@@ -46,7 +46,7 @@ def test_an_official_checkpoint_gives_the_official_picture(tmp_path, kind):
 
 def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path):
     network = Restormer(**RESTORMER_PRESETS["restormer_tiny"])
-    weights = Weights(arrays_of(network), network.config, {"tlc_ratio": 0})
+    weights = Weights(arrays_of(network), model_of(arrays_of(network)), {"tlc_ratio": 0})
     with pytest.raises(ValueError, match="no channel means that TLC could make local"):
         Restorer(weights, "cpu", mode="full", tlc_ratio=1.5)
     with pytest.raises(BackendError, match="Restormer is not exported; it runs with backend paddle"):

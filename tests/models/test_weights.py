@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from configs.schema import PRESETS, PredictConfig
-from models.weights import Weights, arrays_of, load_arrays, load_weights, network_of, save_weights
+from models.weights import Weights, arrays_of, load_arrays, load_weights, model_of, network_of, save_weights
 from tests.models.networks import TINY, drawn_arrays, random_network, random_picture
 from utils.files import load_tree, save_tree
 
@@ -24,7 +24,7 @@ SHIPPED = Path(__file__).parents[2] / "test_code" / "gated.pdparams"
 
 def test_a_file_of_weights_builds_the_same_network_and_keeps_what_is_beside_it(tmp_path, monkeypatch):
     network, more = random_network(**TINY, gate=True), {"predict": {"rows": 2}, "origin": {"command": "test"}}
-    weights = Weights(arrays_of(network), network.config, **more)
+    weights = Weights(arrays_of(network), model_of(arrays_of(network)), **more)
     save_weights(tmp_path / "a.pdparams", weights)
     monkeypatch.chdir(tmp_path)
     loaded = load_weights("a.pdparams")

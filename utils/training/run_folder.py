@@ -42,7 +42,6 @@ class RunFolder:
         self._folder = self.output / "checkpoints"
         self._journal: Journal | None = None
         self._lock: Any = None
-        self._is_new = False
 
     def checkpoints(self) -> list[Path]:
         """The checkpoint files that exist, newest first; whether they are whole is not looked at."""
@@ -79,7 +78,6 @@ class RunFolder:
 
     def _take(self) -> None:
         """Keeps other runs out until this process ends, in whatever way; CheckpointError says who is in there."""
-        self._is_new = not self.output.exists()
         make_folder(self.output)
         # A lock of this process alone: data workers that outlive it do not hold it.
         self._lock = open(self.output / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 - open for the whole run
@@ -113,13 +111,11 @@ class RunFolder:
         for path in present:
             try:
                 state = load_checkpoint(path)
-            except CheckpointError as error:
+            except (CheckpointError, FileNotFoundError) as error:  # The first process may have set it aside.
                 _log.warning("%s cannot be read, an older checkpoint is looked for: %s", path.name, error)
                 if self.processes.first:  # Otherwise `save` would push it over the whole one.
                     path.replace(f"{path}.torn")
                     _log.warning("it is kept as %s.torn", path)
-            except FileNotFoundError:
-                _log.warning("%s: set aside by another process", path)
             else:
                 return self._compared(path, state)
         names = ", ".join(map(str, present))
@@ -204,13 +200,9 @@ class RunFolder:
             tqdm.write(text)
 
     def close(self) -> None:
-        """Ends writing and lets others in; of a run that never began in a new folder, nothing is left."""
+        """Ends writing and lets others in."""
         if self._journal is not None:
             self._journal.close()
-        elif self._is_new:
-            with suppress(OSError):  # never made, or no longer empty: another process's
-                (self.output / ".lock").unlink(missing_ok=True)
-                self.output.rmdir()
         if self._lock is not None:
             self._lock.close()
 
