@@ -6,13 +6,10 @@
     python train.py -c configs/smoke.yml --resume runs/smoke/checkpoints/best.pdckpt
     python -m paddle.distributed.launch --gpus 0,1 train.py -c configs/nafnet_phase1_l1.yml
 
-The run's folder (`output` in the config) receives config.yml, command.txt, metrics.jsonl, curves.png, checkpoints/,
-model_last.pdparams and model_best.pdparams; predict.py takes either of the last two. A resumed run ends with the same
+What a run's folder (`output` in the config) holds, utils/training/run_folder.py says. A resumed run ends with the same
 weights, bit for bit, as one that was not interrupted, on the same machine with the same OMP_NUM_THREADS (on a GPU also
-with FLAGS_cudnn_deterministic=1).
-
-Exit codes: 0 finished, 1 NaN or Inf, 2 a setting or file that is refused, or a disk or data worker that fails, 130 and
-143 stopped by ctrl-C and SIGTERM, which save a checkpoint first.
+with FLAGS_cudnn_deterministic=1). Exit codes: 0 finished, 1 NaN or Inf, 2 a setting or file that is refused, or a disk
+or data worker that fails, 130 and 143 stopped by ctrl-C and SIGTERM, which save a checkpoint first.
 """
 
 # ruff: noqa: E402 - ctrl-C is looked after first, and Paddle has to be started before anything else imports it

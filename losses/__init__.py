@@ -32,9 +32,7 @@ def charbonnier(result: paddle.Tensor, clean: paddle.Tensor, eps: float) -> padd
 
 
 def psnr(result: paddle.Tensor, clean: paddle.Tensor) -> paddle.Tensor:
-    """Minus the PSNR in dB, at most 80, so that equal pictures have a finite value and gradient; the mean over the
-    batch's pictures (the loss of Chen et al., NAFNet, ECCV 2022).
-    """
+    """Minus the PSNR in dB, at most 80, the mean over the batch's pictures (the loss of Chen et al., NAFNet)."""
     return 10 / math.log(10) * ((result - clean).square().mean(axis=[1, 2, 3]) + 1e-8).log().mean()
 
 
@@ -44,9 +42,8 @@ def mask_bce(mask_logit: paddle.Tensor, mask: paddle.Tensor) -> paddle.Tensor:
 
 
 def mask_dice(mask_logit: paddle.Tensor, mask: paddle.Tensor) -> paddle.Tensor:
-    """1 - Dice overlap per picture, then the mean (Milletari et al., V-Net, 2016): a small occluder counts as much.
-
-    A pixel is added above and below the fraction, so that a picture without an occluder gives 0 when none is predicted.
+    """1 - Dice overlap per picture, then the mean (Milletari et al., V-Net, 2016): a small occluder counts as much. One
+    more pixel above and below the fraction lets a picture without an occluder give 0 when none is predicted.
     """
     probability, axes = F.sigmoid(mask_logit), [1, 2, 3]
     overlap, area = (probability * mask).sum(axis=axes), probability.sum(axis=axes) + mask.sum(axis=axes)

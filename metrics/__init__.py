@@ -28,7 +28,7 @@ _STRIP_ROWS = 64
 
 
 def evaluate(result: np.ndarray, clean: np.ndarray, mask: np.ndarray | None = None) -> dict[str, float | None]:
-    """Every one of `MEASURES` of a restored picture, in dB or in [0, 1].
+    """Every one of `MEASURES` of a restored picture, in dB or in [0, 1]; all are of one size.
 
     `result` and `clean` are uint8 [H, W, 3], a `mask` [H, W] is not zero on an occluder. None is what is not defined:
     ms_ssim and score where a side is under 161 pixels, psnr_inside and psnr_outside without a mask or where no pixel
@@ -45,9 +45,8 @@ def evaluate(result: np.ndarray, clean: np.ndarray, mask: np.ndarray | None = No
 
 
 def psnr(result: np.ndarray, clean: np.ndarray, mask: np.ndarray | None = None) -> float:
-    """10 log10(255^2 / mean squared error) in dB over uint8 [H, W, 3]; infinite for equal pictures.
-
-    Of a mask [H, W] only the pixels where it is not zero are counted, at least one.
+    """10 log10(255^2 / mean squared error) in dB over uint8 [H, W, 3], infinite for equal pictures; with a mask [H, W]
+    over the pixels where it is not zero, at least one.
     """
     count = clean.size
     if mask is not None:
@@ -76,7 +75,6 @@ def mean(measure: str, values: Iterable[float | None]) -> float | None:
 
 def ms_ssim(result: np.ndarray, clean: np.ndarray, mask: np.ndarray | None = None) -> float:
     """MS-SSIM of uint8 [H, W, 3] pictures, sides of MINIMUM_SIDE or more, the mean over the channels; 1 for equal ones.
-
     With a mask [H, W] a window counts by how far its middle is covered (not zero); NaN where none is at some scale.
     """
     product, covered = np.ones(3), np.ones(clean.shape[:2], np.float32) if mask is None else np.float32(mask != 0)

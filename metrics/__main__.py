@@ -76,9 +76,8 @@ class NameIndex:
             self._by_stem[path.with_suffix("")].append(path.as_posix())
 
     def find(self, names: Iterable[str], taken: Iterable[str] = ()) -> Path:
-        """The file of the first of `names` that exists: by that name, or the only one with another suffix.
-
-        One of `taken` has only its own name. ValueError: there is none, or several differ in the suffix alone.
+        """The file of the first of `names` that exists: by that name, or the only one with another suffix that is not
+        `taken`, another result's. ValueError: there is none, or several differ in the suffix alone.
         """
         for name in names:
             there = self._by_stem.get(Path(name).with_suffix(""), [])
@@ -98,9 +97,8 @@ class NameIndex:
 
 
 def measure_folder(truths: list[Truth], results: NameIndex, masks: NameIndex | None) -> Iterator[Row]:
-    """Yields one row per truth, in order; a picture that cannot be measured becomes a row with a problem.
-
-    `masks` are named like the truths, for truths that bring none. Decoding and measuring run outside Python's lock.
+    """Yields one row per truth, in order; a picture that cannot be measured becomes a row with a problem. `masks` are
+    named like the truths, for truths that bring none.
     """
     taken = {truth.names[0] for truth in truths}
 
@@ -164,7 +162,8 @@ def main(arguments: list[str] | None = None) -> int:
         cells = ([row["name"], *(_text(row.get(name), 6) for name in MEASURES), row.get("problem")] for row in table)
         write_csv(options.csv, [["name", *MEASURES, "problem"], *cells])
     if small := [row["name"] for row in rows if "problem" not in row and row["ms_ssim"] is None]:
-        print(f"no MS-SSIM and no score (a side under 161 pixels): {len(small)}, {printable(small[0])} first")
+        names = ", ".join(map(printable, small[:3])) + (f" and {len(small) - 3} more" if len(small) > 3 else "")
+        print(f"no MS-SSIM and no score (a side under 161 pixels): {names}")
     if spare := results.unasked():
         told = f"left out: {len(spare)} pictures without a truth in {options.truth}, {spare[0]} first"
         print(printable(told), file=sys.stderr)

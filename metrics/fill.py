@@ -28,9 +28,8 @@ _TONE_SIDE, _APART = 1 / 80, 0.75
 
 def count_ink(result: np.ndarray, clean: np.ndarray, mask: np.ndarray, rules: np.ndarray) -> dict[str, int]:
     """Pixels. rules: of rules, hidden; rules_back: those that came back; blank: hidden pixels of the page far from ink;
-    false_ink: those of them that have ink now.
-
-    `result`, `clean`: RGB uint8 [H, W, 3]; `mask`, `rules`: uint8 [H, W], not zero = occluder, = a rule of the page.
+    false_ink: those of them that have ink now. `result`, `clean`: RGB uint8 [H, W, 3]; `mask`, `rules`: uint8 [H, W],
+    not zero = occluder, = a rule of the page.
     """
     grey = cv2.cvtColor(clean, cv2.COLOR_RGB2GRAY)
     paper = cv2.medianBlur(grey, _PAPER_SIDE)

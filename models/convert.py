@@ -5,8 +5,8 @@
 IN is a `.pth` or a `.safetensors` file of an official NAFNet or Restormer, of this project's locator, or the ImageNet
 weights of EfficientNet-Lite0 that a locator starts from. The parameters may lie in dictionaries (`params_ema`,
 `state_dict`, ...) and below prefixes (`module.`, `net_g.`, ...); of several copies the moving average is taken, as
-BasicSR does. Which network it is, is read off names and shapes, which are the same in both frameworks. A key that is
-missing, unexpected or misshaped is refused, and so is NaN. Neither PyTorch nor anything inside the file is run.
+BasicSR does. Names and shapes say which network it is. A key that is missing, unexpected or misshaped is refused, and
+so is NaN. Neither PyTorch nor anything inside the file is run.
 """
 
 import argparse
@@ -51,8 +51,6 @@ def _rebuild_tensor(values: np.ndarray, offset: int, size: Sequence[int], stride
     # Strides of 0 would make much of little.
     if not sane or (0 not in size and last >= values.size) or math.prod(size) > values.size:
         raise ValueError(f"a tensor of size {size}, stride {stride}, offset {offset} leaves its {values.size} values")
-    if 0 in size:
-        return np.zeros(size, values.dtype)
     return np.lib.stride_tricks.as_strided(values[offset:], size, [step * values.itemsize for step in stride])
 
 

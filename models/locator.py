@@ -101,8 +101,7 @@ def twice(x: paddle.Tensor) -> paddle.Tensor:
 
 
 class Locator(nn.Layer):
-    """[N, 3, H, W] RGB in [0, 1], sides multiples of 32 -> [N, 1, H, W], the logit that a pixel is an occluder's.
-
+    """[N, 3, H, W] RGB in [0, 1], sides multiples of 32 -> [N, 1, H, W], the logit that a pixel is an occluder's;
     `widths` are the channels of the decoder's steps, from the coarsest on.
     """
 
@@ -124,12 +123,9 @@ class Locator(nn.Layer):
             y = merge(y, features)
         return twice(self.head(y))
 
-    def freeze(self, blocks: int = 3) -> None:
-        """The first blocks and all of the encoder's batch statistics, better than a small batch's, stay ImageNet's.
-
-        To be called again after every `train()`.
-        """
-        for layer in (self.encoder._conv_stem, self.encoder._bn0, *list(self.encoder._blocks)[:blocks]):
+    def freeze(self) -> None:
+        """The first blocks and all of the encoder's batch statistics, better than a small batch's, stay ImageNet's."""
+        for layer in (self.encoder._conv_stem, self.encoder._bn0, *list(self.encoder._blocks)[:3]):
             for parameter in layer.parameters():
                 parameter.stop_gradient = True
         for layer in self.encoder.sublayers():

@@ -1,9 +1,9 @@
 """NAFNet, the network of "Simple Baselines for Image Restoration" (Chen et al., ECCV 2022, section 4), and its gate.
 
 Attribute names are those of the authors' PyTorch code (github.com/megvii-research/NAFNet, MIT licence), so that their
-weights load without a table of names. The occlusion gate is this project's: a fourth output channel, the mask of what
-is covered, says where the restored picture counts. So is the mask as a fourth input. In eager mode on a CPU,
-convolutions and norms go around two slow spots of Paddle's kernels: a training step is 2.2 times faster.
+weights load. The gate, a fourth output that says where the restored picture counts, and the mask as a fourth input are
+this project's. In eager mode on a CPU, convolutions and norms go around two slow spots of Paddle's kernels: a training
+step is 2.2 times faster.
 """
 
 import math
@@ -30,9 +30,8 @@ def _per_channel(parameter: paddle.Tensor) -> paddle.Tensor:
 
 
 class Convolution(nn.Conv2D):
-    """Square 2-D convolution, [N, in, H, W] -> [N, out, H', W'], that starts as PyTorch's does.
-
-    That is, uniform in +-1/sqrt(fan_in); Paddle's own default is about 2.5 times larger, with a zero bias.
+    """Square 2-D convolution, [N, in, H, W] -> [N, out, H', W'], that starts as PyTorch's does, uniform in
+    +-1/sqrt(fan_in); Paddle's own default is about 2.5 times larger, with a zero bias.
     """
 
     def __init__(self, inputs: int, outputs: int, kernel: int, *, bias: bool = True, **places: int) -> None:

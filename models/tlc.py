@@ -15,9 +15,8 @@ from models.nafnet import NAFNet
 
 
 def local_windows(train_size: int, ratio: float, levels: int) -> list[int]:
-    """The window of each of `levels` resolutions, in that level's own pixels, finest first and at least 1.
-
-    `train_size` is the side of the training patches in pixels, `ratio` the window's in units of that (the paper: 1.5).
+    """The window of each of `levels` resolutions, in that level's own pixels, finest first and at least 1; `ratio` is
+    its side in units of `train_size`, that of the training patches in pixels (the paper: 1.5).
     """
     window = int(train_size * ratio)
     # A patch is padded to a multiple of the deepest level's step, so its maps are that size halved level by level.

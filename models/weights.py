@@ -1,6 +1,5 @@
-"""The file of trained weights: parameters together with what is needed to build and run the network.
-
-Reading it runs nothing from the file and does not import Paddle.
+"""The file of trained weights, with all that is needed to build and run the network; reading it runs nothing of the
+file and does not import Paddle.
 """
 
 from __future__ import annotations
@@ -142,9 +141,8 @@ def load_arrays(network: nn.Layer, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def network_of(weights: Weights) -> NAFNet | Restormer | Locator:
-    """Builds the network whose `params` and `model` these are, loads it and sets it to evaluation.
-
-    `ValueError`: it describes no network of this project, or its arrays do not fit the description.
+    """The network of these `params` and `model`, for evaluation; `ValueError`: they are none of this project's, or do
+    not fit together.
     """
     # Here, since engines that run exported networks read weights without waiting for Paddle.
     from models.locator import Locator

@@ -39,8 +39,7 @@ _LAYOUT = argparse.RawDescriptionHelpFormatter
 
 def start(name: str, arguments: Sequence[str]) -> int:
     """Runs a command as its script would; its help tells of `uncover NAME`."""
-    # What argparse takes for the name of the program.
-    sys.argv = [f"uncover {name}", *arguments]
+    sys.argv = [f"uncover {name}", *arguments]  # where argparse looks for the program's name
     if name == "completion":
         return completion(arguments)
     room, script, _ = COMMANDS[name]
@@ -88,9 +87,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="one of those above")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="those of the command; --help tells them")
     options = parser.parse_args(arguments)
-    if "--version" in options.arguments:
-        print(f"uncover {version}")
-        return 0
     return start(options.command, options.arguments)
 
 

@@ -1,8 +1,5 @@
-"""Work in processes of their own: many tasks at once, or one question whose engine may crash.
-
-`run_parallel` shares tasks out. `ask` runs a function of this project in a fresh process, where memory and threads are
-its own; the answer is JSON in a file, so that nothing that libraries print gets into it. `run_child` runs any command
-and measures it. The last two tell a child's last words when it fails.
+"""Work in processes of their own: many tasks at once (`run_parallel`), one question whose engine may crash (`ask`), any
+command with its time and memory (`run_child`); the last two tell a child's last words when it fails.
 """
 
 import json
@@ -65,14 +62,14 @@ def run_parallel(function: Callable[[Task], Result], tasks: Sequence[Task], work
     try:
         executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker)
     except OSError as error:
-        # Their locks lie in /dev/shm, which no message of the system names.
+        # No message of the system names the place.
         raise WorkerKilledError(f"workers cannot share locks in /dev/shm ({error.strerror}); use --workers 1, "
                                 "or make it writable") from error
     try:
         yield from executor.map(function, tasks)
     except BrokenProcessPool as error:
-        raise WorkerKilledError("a worker process was killed, most often for lack of memory; use fewer --workers and "
-                                "run again") from error
+        killed = "a worker process was killed, most often for lack of memory; use fewer --workers and run again"
+        raise WorkerKilledError(killed) from error
     except BaseException:
         # Workers do not hear ctrl-C: who stops would wait for their tasks, and who presses it twice for ever.
         kill_workers()
@@ -132,8 +129,8 @@ def run_child(command: Sequence[str], folder: str | Path, environment: Mapping[s
 def ask(function: str, order: Any, **environment: str) -> Any:
     """What a function of one argument ("package.module:name") makes of `order`, computed in a process of its own.
 
-    Order and answer are JSON values; `environment` is set beside this process's. ChildError: the function raised (the
-    message is the last line of the traceback), or its process was ended.
+    Order and answer are JSON values, the latter in a file, out of reach of what libraries print; `environment` is set
+    beside this process's. ChildError: the function raised (with the last line of the traceback), or was ended.
     """
     # Found wherever this process was started.
     paths = [str(Path(__file__).resolve().parents[1]), os.environ.get("PYTHONPATH")]

@@ -40,9 +40,8 @@ def program(script: str) -> str:
 
 
 def command(*expected: type[Exception], stopped: str = "stopped") -> Callable[[Main], Main]:
-    """Decorates `main(arguments) -> exit code`: OSError, MemoryError and the `expected` errors become one sentence.
-
-    Ctrl-C is told by `stopped`; a main that has more to say of it catches KeyboardInterrupt and returns STOPPED.
+    """Decorates `main(arguments) -> exit code`: OSError, MemoryError and the `expected` errors become one sentence, and
+    ctrl-C `stopped`; a main that has more to say of it catches KeyboardInterrupt and returns STOPPED.
     """
 
     def decorate(main: Main) -> Main:

@@ -39,9 +39,9 @@ for _rebuild in (np.zeros(1).__reduce__()[0], np.float64(0).__reduce__()[0], np.
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yields a temporary path beside `path`; renames it into place when the block succeeds, else removes it.
 
-    The temporary name is this process's and thread's, starts with a dot and keeps the suffix (writers choose a format
-    by it). Folders are created. A link stays, and what it leads to is replaced. What cannot be replaced (a pipe,
-    a device, where a standard stream goes) is yielded itself. An `OSError` of the block names `path`.
+    It is hidden, this process's and thread's, and keeps the suffix, by which writers choose a format. Folders are made;
+    of a link what it leads to is replaced; what cannot be (a pipe, a device, where a standard stream goes) is yielded
+    itself. An `OSError` of the block names `path`.
     """
     named = path = Path(path)
     if _is_written_into(path):
@@ -150,14 +150,13 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> list[Path]:
     To be called before this process writes there. What is another process's, or only seconds old, stays.
     """
     removed = []
-    for place, _, names in os.walk(folder):
-        for name in names:
-            match, path = _TEMPORARY.fullmatch(name), Path(place, name)
-            if match and not _is_running(int(match[1])):
-                with suppress(FileNotFoundError):  # Its writer may have renamed it in between.
-                    if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
-                        path.unlink()
-                        removed.append(path)
+    for path in Path(folder).rglob(".*"):
+        match = _TEMPORARY.fullmatch(path.name)
+        if match and not _is_running(int(match[1])):
+            with suppress(FileNotFoundError):  # Its writer may have renamed it in between.
+                if time.time() - path.stat().st_mtime > _ABANDONED_SECONDS:
+                    path.unlink()
+                    removed.append(path)
     return removed
 
 

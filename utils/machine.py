@@ -35,10 +35,8 @@ def default_threads() -> int:
 
 
 def start_paddle(threads: int | None = None) -> int:
-    """Imports Paddle, which uses one CPU thread unless OMP_NUM_THREADS says otherwise before that.
-
-    The variable is set to `threads`, or, unless the user has set it, to the number of cores. Results repeat bit for
-    bit only at the same number of threads, which is returned. To be called before anything else imports Paddle.
+    """Imports Paddle, before anything else does, with OMP_NUM_THREADS set to `threads`, else as the user has set it, or
+    to all cores. Returns the number of threads, at which alone results repeat bit for bit.
     """
     if threads is not None:
         os.environ["OMP_NUM_THREADS"] = str(threads)
@@ -66,10 +64,8 @@ def start_paddle(threads: int | None = None) -> int:
 
 
 def resolve_device(name: str = "auto") -> str:
-    """Chooses the device, makes it Paddle's current one, and returns it as "cpu" or "gpu:INDEX".
-
-    "auto" takes the first GPU if a convolution there gives the right numbers, and otherwise the CPU with a warning that
-    says why; "gpu" and "gpu:INDEX" insist, with a DeviceError.
+    """Makes the device Paddle's current one and returns it as "cpu" or "gpu:INDEX". "auto" takes the first GPU if a
+    convolution there gives the right numbers, otherwise the CPU with a warning; "gpu" insists, with a DeviceError.
     """
     check_device(name)
     import paddle
@@ -109,8 +105,8 @@ def _gpu_problem(device: str) -> str | None:
 
     if not paddle.is_compiled_with_cuda():
         return f"this Paddle ({paddle.__version__}) is a CPU build"
-    count, index = paddle.device.cuda.device_count(), int(device.partition(":")[2])
-    if index >= count:
+    count = paddle.device.cuda.device_count()
+    if int(device.partition(":")[2]) >= count:
         return f"{device} is not there, {count} GPU(s) found (is the driver loaded, is CUDA_VISIBLE_DEVICES right?)"
     try:
         paddle.device.set_device(device)

@@ -58,22 +58,9 @@ async def _refuse(_: Request | None, error: HTTPException | RequestValidationErr
     return JSONResponse(problem, error.status_code, error.headers)
 
 
-async def _only_known(request: Request) -> None:
-    """Refuses a field of a form, or of the address that it is sent to, that is not described."""
-    if request.method != "POST":
-        return
-    known = request.scope["route"].dependant
-    for given, fields in ((await request.form(), known.body_params), (request.query_params, known.query_params)):
-        names = [field.alias for field in fields]
-        if unknown := next((name for name in given if name not in names), None):
-            there = f"there is {' and '.join(names)}" if names else "there is none"
-            raise RefusedError(422, "invalid", f"{unknown}: no such field; {there}")
-
-
 def create_app(jobs: Jobs, engine: str, names: Iterable[str] = ()) -> FastAPI:
-    """The page and the interface over `jobs`, which are closed with it; `engine` says in words what restores.
-
-    `names` are hosts under which this one is reached, beside localhost and addresses of numbers.
+    """The page and the interface over `jobs`, which are closed with it; `engine` says in words what restores, `names`
+    are hosts under which this one is reached, beside localhost and addresses of numbers.
     """
 
     @asynccontextmanager
@@ -84,19 +71,18 @@ def create_app(jobs: Jobs, engine: str, names: Iterable[str] = ()) -> FastAPI:
     about = "Removes fingers, hands and heads from photographed documents."
     handlers = dict.fromkeys((HTTPException, RequestValidationError), _refuse)
     app = FastAPI(title="uncover", description=about, version="1", lifespan=lifespan, docs_url=None, redoc_url=None,
-                  responses={"default": {"model": Problem}}, dependencies=[Depends(_only_known)],
-                  exception_handlers=handlers)  # fmt: skip
+                  responses={"default": {"model": Problem}}, exception_handlers=handlers)  # fmt: skip
     app.add_middleware(Guard, jobs=jobs, names={"localhost", *names})
     Known = Annotated[Job, Depends(jobs.get)]
 
     @app.get("/api/health")
     async def health() -> dict[str, str | int]:
         """Whether the server works: `engine`, what restores; `limit_...`, what is taken at most."""
-        limits = {f"limit_{name}": getattr(jobs.limits, name) for name in ("bytes", "pixels", "photos")}
-        return {"engine": engine, **limits}
+        names = ("bytes", "pixels", "photos")
+        return {"engine": engine, **{f"limit_{name}": getattr(jobs.limits, name) for name in names}}
 
     async def at_once(photo: UploadFile, mask: UploadFile | None, what: Shown, page: int) -> Response:
-        given = None if mask is None else mask.file
+        given = mask and mask.file
         job = await run_in_threadpool(jobs.add, photo.file, photo.filename or "", given, page)
         try:
             await asyncio.wrap_future(job.finished)

@@ -1,7 +1,6 @@
-"""Photos that are being restored: one worker, a queue with an end, and files that go away again.
+"""Photos that are being restored: one worker, a queue with an end, and a folder for each in a private temporary one.
 
-Everything lies in one private temporary folder, a folder for each photo. It is removed when its owner asks for it, when
-nobody has asked for it for a time, when the process ends, and, after a process that was killed, by the next one.
+It goes when its owner says so, when nobody asks for it for a time, with the process, or, after a kill, by the next one.
 """
 
 import fcntl
@@ -31,9 +30,8 @@ _log = logging.getLogger(__name__)
 
 
 class Jobs:
-    """The photos of everybody, and the thread that runs `restorer(pixels, mask or None)` over one after the other.
-
-    A photo is `working` while somebody uses its files: the worker, or who takes in the photo or a mask of it.
+    """The photos of everybody, and the thread that runs `restorer(pixels, mask or None)` over one after the other. One
+    is `working` while somebody uses its files: the worker, or who takes in the photo or a mask of it.
     """
 
     def __init__(self, restorer: Callable[[np.ndarray, np.ndarray | None], Restored], limits: Limits):
@@ -56,9 +54,8 @@ class Jobs:
             self._mark.close()
 
     def add(self, upload: BinaryIO, name: str, mask: BinaryIO | None = None, number: int = 1) -> Job:
-        """Takes a file in and queues it; `mask`, a picture, says what is covered on that of such a number.
-
-        RefusedError: no picture, too large, or no room; nothing is kept then.
+        """Takes a file in and queues it; `mask` says what is covered on the picture of that `number`. RefusedError: no
+        picture, too large, or no room; nothing is kept then.
         """
         with self._news:
             if len(self._jobs) >= self.limits.photos:
@@ -98,8 +95,7 @@ class Jobs:
     def get(self, job_id: str) -> Job:
         """The photo of that name; using it keeps it."""
         with self._news:
-            job = self._jobs.get(job_id)
-            if job is None:
+            if (job := self._jobs.get(job_id)) is None:
                 raise RefusedError(404, "gone", "there is no such photo, or it was removed")
             job.used = time.monotonic()
             job.ahead = next((place for place, other in enumerate(self._waiting()) if other is job), 0)

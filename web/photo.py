@@ -59,14 +59,14 @@ class Limits:
             raise self.too_large()
         try:
             # Those of a PDF are counted as they come.
-            self.check_pixels(f"{path.name}: ", 0 if kind_of_file(path) == "PDF" else count_pixels(path))
+            self.check_pixels(path.name, 0 if kind_of_file(path) == "PDF" else count_pixels(path))
         except BadImageError as error:
             raise RefusedError(415, "no_picture", without_folder(error, path)) from error
 
     def check_pixels(self, name: str, pixels: int) -> None:
         if pixels > self.pixels:
-            message = f"{name}{pixels / 1e6:.1f} megapixels; the limit is {self.pixels / 1e6:g}"
-            raise RefusedError(413, "too_large", message)
+            told = f"{name}: {pixels / 1e6:.1f} megapixels; the limit is {self.pixels / 1e6:g}"
+            raise RefusedError(413, "too_large", told)
 
     def too_large(self) -> RefusedError:
         return RefusedError(413, "too_large", f"the upload is larger than the limit of {self.bytes / 1e6:g} MB")
@@ -109,9 +109,6 @@ class Job(Status):
     def source(self) -> Path:
         return self.folder / "source" / self.name
 
-    def told(self, number: int) -> Path:
-        return self.folder / f"{number}.told.png"
-
     def tell(self, upload: BinaryIO, number: int, limits: Limits) -> None:
         """Keeps a person's mask of a picture; `RefusedError` where it is none, or known to be of other sides."""
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
@@ -121,7 +118,8 @@ class Job(Status):
                 mask = read_mask(path)
             except BadImageError as error:
                 raise RefusedError(422, "broken", without_folder(error, path)) from error
-        write_mask(self.told(number), _fitted(mask, self.sizes[number - 1]) if self.sizes else mask)
+        mask = _fitted(mask, self.sizes[number - 1]) if self.sizes else mask
+        write_mask(self.folder / f"{number}.told.png", mask)
 
     def restore(
         self, restorer: Callable[[np.ndarray, np.ndarray | None], Restored], limits: Limits, go_on: Callable[[], None]
@@ -130,10 +128,10 @@ class Job(Status):
         start, sizes = time.perf_counter(), []
 
         def restore(pixels: np.ndarray) -> Restored:
-            limits.check_pixels(f"{self.name}: page {self.page}: ", pixels.shape[0] * pixels.shape[1])
+            limits.check_pixels(f"{self.name}: page {self.page}", pixels.shape[0] * pixels.shape[1])
             sizes.append(size := pixels.shape[1::-1])
-            number = len(sizes)
-            mask = _fitted(read_mask(self.told(number)), size) if self.told(number).exists() else None
+            number, told = len(sizes), self.folder / f"{len(sizes)}.told.png"
+            mask = _fitted(read_mask(told), size) if told.exists() else None
             restored = restorer(pixels, mask)
             found = enlarge_mask(restored.located, pixels.shape[:2]) if mask is None else mask
             write_mask(self.folder / f"{number}.mask.png", found)

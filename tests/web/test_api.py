@@ -185,11 +185,6 @@ def test_a_mask_comes_out_at_the_photos_size_and_goes_in_at_that_or_a_smaller_on
         (200, "", {"headers": {"origin": "http://localhost:8000"}}),
         (200, "", {"headers": {"host": "scans:80", "origin": "https://scans:80"}}),
         (200, "", {"headers": {"host": "[::1]:8000"}}),
-        (422, "^mode: no such field; there is photo and mask$", {"data": {"mode": "bogus"}}),
-        (422, "^paeg: no such field; there is page$", {"path": "restore?paeg=2"}),
-        (422, "^mask: no such field; there is photo$", {"path": "mask", "data": {"mask": "x"}}),
-        (422, "^page: no such field; there is photo$", {"path": "jobs", "data": {"page": "2"}}),
-        (422, "^page: no such field; there is none$", {"path": "jobs?page=2"}),
     ],
 )
 def test_what_is_refused_is_said_in_a_sentence(client, tmp_path, status, words, given):

@@ -40,10 +40,7 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def optimizer_arrays(optimizer: Optimizer, network: Layer) -> dict[str, dict[str, Any]]:
-    """What the optimiser keeps, as {parameter: {"moment1": array, ...}}; nothing before the first step.
-
-    Paddle names it after counters, which another program counts otherwise; here by the parameter's name in its network.
-    """
+    """What the optimiser keeps, as {parameter: {"moment1": array, ...}}; nothing before the first step."""
     return {name: {kind: tensor.numpy() for kind, tensor in each.items()}
             for name, each in _optimizer_tensors(optimizer, network).items()}
 
@@ -64,6 +61,7 @@ def load_optimizer_arrays(optimizer: Optimizer, network: Layer, arrays: dict[str
 
 
 def _optimizer_tensors(optimizer: Optimizer, network: Layer) -> dict[str, dict[str, paddle.Tensor]]:
+    """By the names in the network; Paddle's own have counters, which another program counts otherwise."""
     structured = {parameter.name: name for name, parameter in network.named_parameters()}
     kept = {name: {} for name in structured.values()}
     for key, tensor in optimizer.state_dict().items():

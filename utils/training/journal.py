@@ -89,9 +89,8 @@ def _open_event_writer(folder: Path) -> Any | None:
 def draw_series(
     path: Path, series: Mapping[str, Sequence[tuple[float, float]]], marks: Mapping[int, str] | None = None
 ) -> None:
-    """Draws numbers over iterations as a PNG, atomically, one small plot each under its name; nothing of no numbers.
-
-    `marks` are iterations at which a dashed line with these words stands in every plot.
+    """Draws numbers over iterations as a PNG, one small plot each under its name; nothing of no numbers. At the
+    iterations `marks` a dashed line with these words stands in every plot.
     """
     if not series:
         return

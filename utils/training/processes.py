@@ -17,10 +17,7 @@ from utils.machine import DeviceError
 
 
 class Processes(NamedTuple):
-    """The place of this process, `rank`, among the `world` processes that train together.
-
-    Only rank 0 writes files and talks. Every process receives the same answer from `maximum` and `total`.
-    """
+    """The place of this process, `rank`, among the `world` that train together; only rank 0 writes files and talks."""
 
     rank: int = 0
     world: int = 1
@@ -30,7 +27,7 @@ class Processes(NamedTuple):
         return self.rank == 0
 
     def maximum(self, values: Sequence[float]) -> list[float]:
-        """The largest of each value over all processes."""
+        """The largest of each value over all processes; each of them gets this answer."""
         return self._reduce(values, paddle.distributed.ReduceOp.MAX)
 
     def total(self, values: Sequence[float]) -> list[float]:
@@ -51,10 +48,7 @@ def _launched() -> int:
 
 
 def device_of_process(asked: str) -> str:
-    """The device to take in this process: the launcher's card, if there is one and none is `asked` for by name.
-
-    DeviceError refuses one card for several processes.
-    """
+    """The launcher's card, if there is one and none is `asked` for by name; DeviceError: one card for several."""
     if asked in ("auto", "gpu"):
         # With `--gpus 1` the launcher leaves all cards visible and names this one, for a single process as well.
         card = os.environ.get("FLAGS_selected_gpus", "").split(",")[0]  # noqa: SIM112 - Paddle spells it so
@@ -88,9 +82,8 @@ def seed_iteration(seed: int, iteration: int, rank: int = 0) -> None:
 
 
 class StopRequest:
-    """A context in which SIGINT and SIGTERM only set `signal_number`; a second SIGINT acts as usual.
-
-    A second SIGTERM means nothing: Paddle's launcher sends three within a second, and then gives half a minute.
+    """A context in which SIGINT and SIGTERM only set `signal_number`. A second SIGINT acts as usual; a second SIGTERM
+    means nothing: Paddle's launcher sends three within a second, and then gives half a minute.
     """
 
     signal_number: int | None = None

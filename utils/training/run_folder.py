@@ -1,7 +1,7 @@
 """The folder of a training run: where it starts from, what is saved, recorded and said.
 
 It holds config.yml and command.txt, metrics.jsonl, curves.png and events, checkpoints/, model_last.pdparams and
-model_best.pdparams. While a run writes it, it is locked, and other runs are refused.
+model_best.pdparams, which predict.py takes. While a run writes it, it is locked, and other runs are refused.
 """
 
 import fcntl
@@ -37,7 +37,9 @@ class RunFolder:
     """
 
     def __init__(self, output: str | Path, config: Mapping[str, Any], processes: Processes, threads: int) -> None:
-        self.output, self.config, self.processes, self.threads = Path(output), dict(config), processes, threads
+        self.output, self.config, self.processes = Path(output), dict(config), processes
+        # What random numbers depend on; their generators have no state to keep, as iterations set them.
+        self._random = {"threads": threads, "processes": processes.world}
         self.best: dict[str, Any] | None = None
         self._folder = self.output / "checkpoints"
         self._journal: Journal | None = None
@@ -51,28 +53,14 @@ class RunFolder:
         return self._folder / f"{name}.pdckpt"
 
     def find_start(self, resume: str | None, auto: bool = False) -> dict[str, Any] | None:
-        """The state to go on from, checked against the config; None to start anew.
+        """The state to go on from, checked against the config; None to start anew. Locks the folder until `close`.
 
         `resume` is a checkpoint file, "" for the newest whole one of this folder, None not to resume; with `auto` that
-        one is taken if there is any. The folder is locked until `close`. CheckpointError says why a run cannot start.
+        one is taken if there is any. CheckpointError: a run cannot start; the launcher then ends its other processes.
         """
-        state, refusal = None, None
-        try:
-            if self.processes.first:
-                self._take()
-            state = self._read_start(resume, auto)
-        except (CheckpointError, OSError) as error:
-            refusal = error
-        start = state["iteration"] if state else 0
-        # A process that left here by itself would let the others wait for it.
-        refused, highest, negative_lowest = self.processes.maximum([refusal is not None, start, -start])
-        if refusal is not None:
-            raise refusal
-        if refused:
-            raise CheckpointError(f"{self.output}: refused by another process, whose message says why")
-        if highest != -negative_lowest:
-            apart = f"the processes would start from different iterations, {-negative_lowest:g} to {highest:g}"
-            raise CheckpointError(f"{self.output}: {apart}; share the folder, or name a start: --resume CHECKPOINT")
+        if self.processes.first:
+            self._take()
+        state = self._read_start(resume, auto)
         self.best = state["best"] if state else None
         return state
 
@@ -95,7 +83,6 @@ class RunFolder:
             os.write(self._lock.fileno(), mine.encode())
 
     def _read_start(self, resume: str | None, auto: bool) -> dict[str, Any] | None:
-        """What `find_start` answers, as this process sees the folder."""
         if resume:
             if not Path(resume).is_file():
                 raise CheckpointError(f"--resume: {resume} is no file; give a checkpoint (*.pdckpt), or no name at all")
@@ -132,15 +119,9 @@ class RunFolder:
         self.say(f"going on from {path}, iteration {state['iteration']}")
         for key, before, now in differences:
             self.say(f"changed: {key} was {before!r}, is {now!r} from here on")
-        for what, now in self._random().items():
-            before = state["random"][what]
-            if before != now:
-                self.say(f"{what}: {before} before, {now} now; the run goes on, but not bit for bit")
+        for what, before, now in _differences(state["random"], self._random):
+            self.say(f"{what}: {before} before, {now} now; the run goes on, but not bit for bit")
         return state
-
-    def _random(self) -> dict[str, int]:
-        """What random numbers depend on; their generators have no state to keep, as iterations set them."""
-        return {"threads": self.threads, "processes": self.processes.world}
 
     def open(self, start: int, config_text: str, command: Sequence[str]) -> None:
         """Begins writing: config.yml, one more line of command.txt, and the records from iteration `start` on."""
@@ -156,7 +137,7 @@ class RunFolder:
         """Writes the learner's `state()` and weights after `iteration` iterations as the last, or as the best ones."""
         if not self.processes.first:
             return
-        state = {"iteration": iteration, "best": self.best, "config": self.config, "random": self._random(),
+        state = {"iteration": iteration, "best": self.best, "config": self.config, "random": self._random,
                  **learner.state()}  # fmt: skip
         # First, since a run that was killed goes on from its checkpoint: weights behind the last one would stay behind.
         learner.save_weights(self.output / f"model_{'best' if best else 'last'}.pdparams", iteration)
