@@ -195,7 +195,7 @@ def train(config: Config, device: str, run: RunFolder, saved: dict[str, Any] | N
             seed_iteration(config.seed, iteration, processes.rank)
             scalars = learner.backward(batch)
             # One exchange per iteration, so that all processes break off or stop at the same one.
-            broken, stopping = processes.maximum([learner.is_broken(scalars), stop.requested])
+            broken, stopping = processes.total([learner.is_broken(scalars), stop.requested])
             if broken:
                 values = ", ".join(f"{name} {float(value):g}" for name, value in scalars.items())
                 last_good = next(iter(run.checkpoints()), "none yet")

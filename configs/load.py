@@ -20,9 +20,8 @@ _LARGEST = 100_000
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads 2e-4 as a number (YAML 1.1 takes it for text).
-
-    It refuses keys that are no text or stand twice, and aliases that hold themselves or blow a small file up.
+    """Safe YAML that reads 2e-4 as a number (YAML 1.1 takes it for text), and refuses keys that are no text or stand
+    twice, and aliases that hold themselves or blow a small file up.
     """
 
     def __init__(self, text: str) -> None:
@@ -61,10 +60,8 @@ _Loader.add_implicit_resolver(
 
 
 def load_config(path: str | os.PathLike[str], overrides: Sequence[str] = ()) -> Config:
-    """Reads a config file, its bases, and overrides such as `train.stages.0.batch=2`.
-
-    FileNotFoundError for the file or a base, ConfigError for whatever is refused; it names the key, and the override
-    that gave it, else the file with all of them.
+    """Reads a config file, its bases, and overrides such as `train.stages.0.batch=2`. FileNotFoundError for the file or
+    a base; ConfigError names the key, and the override that gave it, else the file with all of them.
     """
     given = {f"{text.partition('=')[0].strip()}.": f"-o {printable(text)[:80]}" for text in overrides}
     tree = override(_read_tree(Path(path), ()), overrides, "-o")
@@ -230,8 +227,6 @@ def _faults(config: Config) -> Iterator[str]:
         if lowest > highest:
             yield f"schedule.eta_min.{index}: {lowest} is above optimizer.learning_rate {highest}"
 
-    if data.paste.printed_photos and not data.paste.probability:
-        yield "data.paste.printed_photos: has no effect while data.paste.probability is 0"
     if config.validation.every and data.val_pages is None:
         yield "validation.every: there are no pages to validate on; give data.val_pages or set it to 0"
     # A network that learnt on halved photos sees everything twice as large at full size. The default bound says nothing

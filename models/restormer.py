@@ -14,6 +14,8 @@ from paddle import nn
 from models.nafnet import Convolution, LayerNorm2d
 
 _EPSILON = 1e-5
+# Of attention, at the four levels of every official checkpoint.
+HEADS = (1, 2, 4, 8)
 
 
 class _ScaleNorm(nn.Layer):
@@ -57,9 +59,9 @@ class _Attention(nn.Layer):
 class _FeedForward(nn.Layer):
     """Section 3.2, "gated-Dconv feed-forward": one half of the hidden channels, through GELU, times the other."""
 
-    def __init__(self, channels: int, factor: float, bias: bool) -> None:
+    def __init__(self, channels: int, bias: bool) -> None:
         super().__init__()
-        hidden = int(channels * factor)
+        hidden = int(channels * 2.66)
         self.project_in = Convolution(channels, 2 * hidden, 1, bias=bias)
         self.dwconv = Convolution(2 * hidden, 2 * hidden, 3, padding=1, groups=2 * hidden, bias=bias)
         self.project_out = Convolution(hidden, channels, 1, bias=bias)
@@ -76,10 +78,10 @@ def _resize(channels: int, outputs: int, move: nn.Layer) -> nn.Sequential:
 
 
 class _Block(nn.Layer):
-    def __init__(self, channels: int, heads: int, factor: float, bias: bool, centred: bool) -> None:
+    def __init__(self, channels: int, heads: int, bias: bool, centred: bool) -> None:
         super().__init__()
         self.norm1, self.attn = _norm(channels, centred), _Attention(channels, heads, bias)
-        self.norm2, self.ffn = _norm(channels, centred), _FeedForward(channels, factor, bias)
+        self.norm2, self.ffn = _norm(channels, centred), _FeedForward(channels, bias)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         x = x + self.attn(self.norm1(x))
@@ -90,10 +92,9 @@ class Restormer(nn.Layer):
     """Four levels down and up with joined skips, and blocks at full resolution at the end; predicts what to add.
 
     Args:
-        dim: channels of the first level; they double with every level. A multiple of each level's heads.
-        num_blocks, heads: blocks and heads of attention of the four levels, finest first.
+        dim: channels of the first level; they double with every level.
+        num_blocks: blocks of the four levels, finest first.
         num_refinement_blocks: blocks at the end.
-        ffn_expansion_factor: hidden channels of the feed-forward part per channel.
         bias: convolutions add one (but for the first and those that resize).
         centred: norms subtract the mean and add a bias; of the official checkpoints the denoisers' do not.
     """
@@ -101,15 +102,12 @@ class Restormer(nn.Layer):
     gate, mask_input, tlc_windows = False, False, None
 
     def __init__(
-        self, dim: int = 48, num_blocks: Sequence[int] = (4, 6, 6, 8), num_refinement_blocks: int = 4,
-        heads: Sequence[int] = (1, 2, 4, 8), ffn_expansion_factor: float = 2.66, bias: bool = False,
-        centred: bool = True,
-    ) -> None:  # fmt: skip
+        self, dim: int, num_blocks: Sequence[int], num_refinement_blocks: int, bias: bool = False, centred: bool = True
+    ) -> None:
         super().__init__()
 
         def blocks(level: int, count: int, channels: int) -> nn.Sequential:
-            kind = channels, heads[level], ffn_expansion_factor, bias, centred
-            return nn.Sequential(*[_Block(*kind) for _ in range(count)])
+            return nn.Sequential(*[_Block(channels, HEADS[level], bias, centred) for _ in range(count)])
 
         self.patch_embed = nn.Sequential(("proj", Convolution(3, dim, 3, padding=1, bias=False)))
         for level in range(3):

@@ -106,15 +106,13 @@ def _nafnet_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def _restormer_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     dim, inputs = arrays["patch_embed.proj.weight"].shape[:2]
-    outputs, hidden = len(arrays["output.weight"]), arrays["latent.0.ffn.project_out.weight"].shape[1]
+    outputs = len(arrays["output.weight"])
     if (inputs, outputs) != (3, 3) or any(name.startswith("skip_conv.") for name in arrays):
         raise ValueError(f"a Restormer that takes {inputs} channels and makes {outputs}; expected RGB, in and out")
     levels = [*(f"encoder_level{level}" for level in (1, 2, 3)), "latent"]
     return {
         "dim": dim, "num_blocks": [_count(arrays, level) for level in levels],
         "num_refinement_blocks": _count(arrays, "refinement"),
-        "heads": [len(arrays[f"{level}.0.attn.temperature"]) for level in levels],
-        "ffn_expansion_factor": 2.66 if hidden == int(8 * dim * 2.66) else hidden / (8 * dim),
         "bias": "output.bias" in arrays, "centred": "latent.0.norm1.body.bias" in arrays,
     }  # fmt: skip
 

@@ -3,11 +3,10 @@
     python -m test_code.build
     python -m test_code.build --weights runs/nafnet_phase3_all_gated/model_last.pdparams --images photos
 
-The ZIP's root holds predict.py, model.pdparams, its networks as model.onnx and locator.onnx with their notes, the
-modules that predict.py imports, and nothing else. It is then unpacked in an empty folder and run there as `python
-predict.py src_image_dir save_dir` in a fresh process that sees neither the project nor any package that the contest
-does not have: onnxruntime has to run the network, or Paddle on a GPU; in a second trial Paddle alone. The exit code is
-2 when a trial fails, or a result is missing, misnamed or of another size.
+The ZIP's root holds predict.py, the modules that it imports, model.pdparams, and its networks as model.onnx and
+locator.onnx with their notes. It is then unpacked in an empty folder and run there as `python predict.py src_image_dir
+save_dir` in a fresh process that sees neither the project nor any package that the contest does not have: onnxruntime
+has to run the network, or Paddle on a GPU; in a second trial Paddle alone. The exit code is 2 when a trial fails.
 """
 
 import argparse
@@ -86,7 +85,7 @@ def dry_run(archive: Path, images: list[Path], engine: str = "onnxruntime") -> D
         for path in images:
             shutil.copyfile(path, source / path.name)
         blocker.mkdir()
-        # None in the place of a module is what Python takes for "not to be found", for imports and for questions.
+        # What has None in its place, Python takes for not to be found.
         (blocker / "sitecustomize.py").write_text(f"import sys\nsys.modules.update(dict.fromkeys({without!r}))\n")
         # Neither the user's own packages, nor what PYTHONPATH names, nor networks that earlier runs left in the cache.
         environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}

@@ -6,6 +6,7 @@ import tempfile
 import zipfile
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
+from itertools import chain, count
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit
@@ -164,10 +165,8 @@ def _content(job: Job, what: Shown, page: int) -> Response:
 
 def _unused(name: str, taken: set[str]) -> str:
     """`name`, or "name (2).jpg" where it is taken already, whatever the case of its letters."""
-    path, number, wanted = Path(name), 1, name
-    while wanted.lower() in taken:
-        number += 1
-        wanted = f"{path.stem} ({number}){path.suffix}"
+    others = (f"{Path(name).stem} ({number}){Path(name).suffix}" for number in count(2))
+    wanted = next(one for one in chain([name], others) if one.lower() not in taken)
     taken.add(wanted.lower())
     return wanted
 

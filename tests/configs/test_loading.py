@@ -122,7 +122,6 @@ def test_refusals_name_override_key_and_expectation(minimal, override, message):
         (PHASE1, ["schedule.restarts=[184000, 600000]"], r"schedule\.restarts\.1: 600000 does not lie"),
         (PHASE1, ["schedule.eta_min=[1e-5, 1e-6]"], r"schedule\.eta_min: 2 values, .* 3 periods"),
         (PHASE1, ["schedule.eta_min=[1e-3]"], r"schedule\.eta_min\.0: 0\.001 is above"),
-        (PHASE1, ["data.paste.printed_photos=0.5"], r"data\.paste\.printed_photos: has no effect"),
         (PHASE1, ["data.val_pages=null"], r"validation\.every: there are no pages"),
         (PHASE1, ["predict.downscale=1"], r"predict\.downscale: 1, but .*data\.downscale 2"),
         (PHASE1, ["predict.downscale=3", "predict.long_side=1024"], r"predict\.downscale: 3, but .*data\.downscale 2"),

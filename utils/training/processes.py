@@ -26,19 +26,13 @@ class Processes(NamedTuple):
     def first(self) -> bool:
         return self.rank == 0
 
-    def maximum(self, values: Sequence[float]) -> list[float]:
-        """The largest of each value over all processes; each of them gets this answer."""
-        return self._reduce(values, paddle.distributed.ReduceOp.MAX)
-
     def total(self, values: Sequence[float]) -> list[float]:
-        """The sum of each value over all processes."""
-        return self._reduce(values, paddle.distributed.ReduceOp.SUM)
-
-    def _reduce(self, values: Sequence[float], operation: int) -> list[float]:
+        """The sum of each value over all processes; each of them gets this answer."""
+        values = [float(value) for value in values]
         if self.world == 1:
-            return [float(value) for value in values]
-        tensor = paddle.to_tensor([float(value) for value in values], dtype="float64")
-        paddle.distributed.all_reduce(tensor, op=operation)
+            return values
+        tensor = paddle.to_tensor(values, dtype="float64")
+        paddle.distributed.all_reduce(tensor)
         return tensor.tolist()
 
 

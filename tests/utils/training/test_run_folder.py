@@ -99,7 +99,7 @@ def test_the_folder_explains_itself_and_a_line_is_the_mean_of_its_iterations(tmp
 
 
 def test_other_processes_write_and_say_nothing(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(Processes, "_reduce", lambda self, values, operation: [2 * value for value in values])
+    monkeypatch.setattr(Processes, "total", lambda self, values: [2 * value for value in values])
     run = folder(tmp_path, Processes(rank=1, world=2))
     run.open(0, "seed: 0\n", ["train.py"])
     run.record_training(1, [{"loss": 1.0}])
