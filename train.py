@@ -21,6 +21,7 @@ if __name__ == "__main__":
 
 import argparse
 import math
+import signal
 import sys
 import time
 from contextlib import closing
@@ -55,7 +56,7 @@ from utils.files import looked_for
 from utils.machine import DeviceError, progress, resolve_device
 from utils.training import CheckpointError
 from utils.training.checkpoint import MovingAverage, load_optimizer_arrays, optimizer_arrays
-from utils.training.processes import Processes, StopRequest, device_of_process, join_processes, seed_iteration
+from utils.training.processes import Processes, device_of_process, join_processes, seed_iteration, stop_requests
 from utils.training.run_folder import RunFolder
 
 
@@ -188,14 +189,14 @@ def train(config: Config, device: str, run: RunFolder, saved: dict[str, Any] | N
 
     bar = progress(total=total, initial=start, unit="iteration", dynamic_ncols=True, disable=not processes.first)
     window, patches, seconds = [], 0, 0.0
-    with bar, StopRequest() as stop:
+    with bar, stop_requests() as asked:
         for iteration in range(start, total):
             begin = time.perf_counter()
             batch = next(batches)
             seed_iteration(config.seed, iteration, processes.rank)
             scalars = learner.backward(batch)
             # One exchange per iteration, so that all processes break off or stop at the same one.
-            broken, stopping = processes.total([learner.is_broken(scalars), stop.requested])
+            broken, stopping = processes.total([learner.is_broken(scalars), bool(asked)])
             if broken:
                 values = ", ".join(f"{name} {float(value):g}" for name, value in scalars.items())
                 last_good = next(iter(run.checkpoints()), "none yet")
@@ -219,7 +220,7 @@ def train(config: Config, device: str, run: RunFolder, saved: dict[str, Any] | N
                 run.record_training(done, window, learning_rate=rate, **place, patches_per_second=patches / seconds)
                 window, patches, seconds = [], 0, 0.0
             if pages and (done % every == 0 or done == total):
-                measures = validate(learner.weights(done), pages, device, processes, lambda: stop.requested)
+                measures = validate(learner.weights(done), pages, device, processes, lambda: bool(asked))
                 if measures is None:
                     stopping = True
                 elif run.record_validation(done, measures):
@@ -228,7 +229,8 @@ def train(config: Config, device: str, run: RunFolder, saved: dict[str, Any] | N
                 run.save(done, learner)
             if stopping and done < total:
                 run.say(f"stopped after iteration {done} of {total} and saved; go on with --resume or --auto-resume")
-                return stop.exit_code
+                # Of SIGTERM also where another process was asked.
+                return 128 + (asked[-1] if asked else signal.SIGTERM)
     best = f", best {run.best['measure']} {run.best['value']:.4f} at {run.best['iteration']}" if run.best else ""
     run.say(f"finished: {run.output}{best}")
     return DONE

@@ -229,8 +229,7 @@ def _faults(config: Config) -> Iterator[str]:
 
     if config.validation.every and data.val_pages is None:
         yield "validation.every: there are no pages to validate on; give data.val_pages or set it to 0"
-    # A network that learnt on halved photos sees everything twice as large at full size. The default bound says nothing
-    # about the size that this one learns at.
+    # A network that learnt on halved photos sees everything twice as large at full size; the default says nothing.
     default = type(predict)().long_side
     own_size = predict.downscale == 1 and predict.long_side not in (0, default)
     if not data.whole and predict.downscale != data.downscale and not own_size:

@@ -20,7 +20,7 @@ from inference.engines import Backend
 from inference.tiles import Cut, Network, mean_over_flips, mirrored, single_cut
 from utils.machine import lack_of_memory
 
-# Sides of what a locator sees are multiples of this (`models.locator.STRIDE`, which cannot be read without Paddle).
+# Sides of what a locator sees are multiples of this: the stride of its coarsest features.
 LOCATOR_STRIDE = 32
 # Bytes per pixel of what it sees at the peak of a look, measured at 512 x 384 and 512 x 512.
 _BYTES_PER_PIXEL = {"paddle": 700, "onnxruntime": 250, "openvino": 350}

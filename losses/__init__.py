@@ -110,10 +110,8 @@ LOSSES: dict[str, Callable[..., paddle.Tensor]] = {
 def total_loss(
     terms: Sequence[LossTerm], tensors: Mapping[str, paddle.Tensor]
 ) -> tuple[paddle.Tensor, dict[str, paddle.Tensor]]:
-    """(The weighted sum of a config's terms, to call backward on; name -> the term's value without its weight).
-
-    `tensors`, in float32: `clean`, `mask`, `result`, what the network hands out, and where it has them `restored`, the
-    picture before the gate, and `mask_logit`.
+    """(The weighted sum of a config's terms, to call backward on; name -> the term's value without its weight), of
+    `clean`, `mask`, `result`, what the network hands out, and of one with a gate `restored` before it and `mask_logit`.
     """
     total, values = paddle.zeros([], dtype="float32"), {}
     for term in terms:

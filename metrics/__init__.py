@@ -28,11 +28,10 @@ _STRIP_ROWS = 64
 
 
 def evaluate(result: np.ndarray, clean: np.ndarray, mask: np.ndarray | None = None) -> dict[str, float | None]:
-    """Every one of `MEASURES` of a restored picture, in dB or in [0, 1]; all are of one size.
+    """Every one of `MEASURES` of a `result` against the `clean` picture, both uint8 [H, W, 3], in dB or in [0, 1].
 
-    `result` and `clean` are uint8 [H, W, 3], a `mask` [H, W] is not zero on an occluder. None is what is not defined:
-    ms_ssim and score where a side is under 161 pixels, psnr_inside and psnr_outside without a mask or where no pixel
-    lies on that side of it.
+    None is what is not defined: ms_ssim and score where a side is under 161 pixels, psnr_inside and psnr_outside
+    without a `mask` [H, W], not zero on an occluder, or where no pixel lies on that side of it.
     """
     measures: dict[str, float | None] = {**dict.fromkeys(MEASURES), "psnr": psnr(result, clean)}
     if min(clean.shape[:2]) >= MINIMUM_SIDE:
@@ -110,10 +109,9 @@ def _mean_similarity(result: np.ndarray, clean: np.ndarray, covered: np.ndarray,
 
 
 def _similarity_map(result: np.ndarray, clean: np.ndarray, with_luminance: bool) -> np.ndarray:
-    """SSIM, or its contrast-structure part alone, of every window inside a strip of float32 pictures.
-
-    Works on sum and difference of the two pictures, since var(a + b) and var(a - b) give the covariance and the sum of
-    the variances: four blurs in place of five. Values are scaled to [0, 1] and centred: float32 is then exact enough.
+    """SSIM, or its contrast-structure part alone, of every window inside a strip of float32 pictures. var(a + b) and
+    var(a - b) give the covariance and the sum of the variances: four blurs in place of five. Values are scaled to
+    [0, 1] and centred: float32 is then exact enough.
     """
     total = cv2.addWeighted(result, 1 / 255, clean, 1 / 255, -1.0)
     difference = cv2.addWeighted(result, 1 / 255, clean, -1 / 255, 0.0)

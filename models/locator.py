@@ -15,8 +15,6 @@ from paddle import nn
 from models.nafnet import Convolution
 
 warnings.filterwarnings("ignore", message="When training, we now always track global mean and variance")
-# Sides of pictures have to be multiples of this: the stride of the coarsest features.
-STRIDE = 32
 # (blocks, kernel, stride, expansion, channels) of each stage.
 STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112),
           (4, 5, 2, 6, 192), (1, 3, 1, 6, 320))  # fmt: skip
@@ -114,8 +112,6 @@ class Locator(nn.Layer):
         self.head = Convolution(widths[-1], 1, 3, padding=1)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        if any(side % STRIDE for side in x.shape[-2:]):
-            raise ValueError(f"a picture of {x.shape[-2]}x{x.shape[-1]}; both sides have to be multiples of {STRIDE}")
         *finer, coarsest = self.encoder(x)
         y = self.merges[0](coarsest, finer[-1])
         y = y + self.scene(coarsest.mean([2, 3], keepdim=True))

@@ -18,10 +18,6 @@ from utils.files import array_fault, load_tree, save_tree, set_tensors
 if TYPE_CHECKING:
     from paddle import nn
 
-    from models.locator import Locator
-    from models.nafnet import NAFNet
-    from models.restormer import Restormer
-
 FORMAT = 1
 
 
@@ -77,9 +73,8 @@ def _part(tree: Any, place: str) -> Weights:
 
 
 def model_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The arguments of the `NAFNet`, `Restormer` or `Locator` that fits the names and shapes of `arrays`.
-
-    ValueError names what is missing of all of them, or is of another shape than this project's.
+    """The arguments of the `NAFNet`, `Restormer` or `Locator` that fits the names and shapes of `arrays`; ValueError
+    names what is missing of all of them, or is of another shape.
     """
     try:
         if "encoder._conv_stem.weight" in arrays:
@@ -132,13 +127,10 @@ def arrays_of(network: nn.Layer) -> dict[str, np.ndarray]:
 
 def load_arrays(network: nn.Layer, arrays: Mapping[str, np.ndarray]) -> None:
     """Sets every parameter of `network` from `arrays`, all or none, as `set_tensors` does; ValueError as of that."""
-    try:
-        set_tensors(network.state_dict(), arrays)
-    except ValueError as error:
-        raise ValueError(f"the weights do not fit this network's width, blocks or gate, {error}") from error
+    set_tensors(network.state_dict(), arrays)
 
 
-def network_of(weights: Weights) -> NAFNet | Restormer | Locator:
+def network_of(weights: Weights) -> nn.Layer:
     """The network of these `params` and `model`, for evaluation; `ValueError`: they are none of this project's, or do
     not fit together.
     """

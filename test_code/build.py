@@ -72,9 +72,8 @@ def pack(weights: Path, out: Path) -> list[str]:
 def dry_run(archive: Path, images: list[Path], engine: str = "onnxruntime") -> DryRun:
     """Unpacks the ZIP in an empty folder, runs it on copies of `images` and checks every result.
 
-    What the contest does not have, and with another `engine` onnxruntime, the process cannot import, installed or not.
-    RuntimeError: it failed; a result is missing, misnamed, of another size or unreadable; or something else than
-    `engine`, or a GPU, ran the network.
+    What the contest does not have, and with another `engine` onnxruntime, cannot be imported there. RuntimeError: it
+    failed, a result is missing, misnamed or of another size, or neither `engine` nor a GPU ran the network.
     """
     without = MISSING_THERE if engine == "onnxruntime" else (*MISSING_THERE, "onnxruntime")
     with tempfile.TemporaryDirectory(prefix="submission-") as folder, naming(folder):

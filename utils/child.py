@@ -49,9 +49,9 @@ class Ended(NamedTuple):
 def run_parallel(function: Callable[[Task], Result], tasks: Sequence[Task], workers: int) -> Iterator[Result]:
     """Yields `function(task)` for every task, in the order of the tasks, computed by `workers` processes.
 
-    With one worker, or one task, everything happens in this process. `function` must be importable by name. An
-    exception in a worker or in the caller, ctrl-C, or closing the iterator kills the workers at once, and they end when
-    this process is killed, so tasks must write atomically. WorkerKilledError: a worker was killed.
+    With one worker, or one task, all happens in this process; else `function` must be importable by name. An exception,
+    ctrl-C, closing the iterator and this process's end kill the workers at once, so tasks must write atomically.
+    WorkerKilledError: a worker was killed.
     """
     workers = min(workers, len(tasks))
     if workers <= 1:

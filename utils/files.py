@@ -80,10 +80,7 @@ def naming(path: str | os.PathLike[str], temporary: str | os.PathLike[str] = "")
 
 
 def _is_written_into(path: Path) -> bool:
-    """Whether a new file in the place of `path` would not reach who waits there: a pipe, a device, a standard stream.
-
-    OSError: links that lead in a circle, a name that is too long.
-    """
+    """Whether a new file in place of `path` would not reach who waits there: a pipe, a device, a standard stream."""
     try:
         there = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -240,9 +237,8 @@ def array_fault(arrays: Mapping[str, Any]) -> str | None:
 
 
 def set_tensors(tensors: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-    """Sets Paddle's `tensors` from the arrays of the same names, all or none, cast to their own types.
-
-    ValueError lists what is missing, unexpected, misshaped or not of floating point; `set_state_dict` would only warn.
+    """Sets Paddle's `tensors` from the arrays of the same names, all or none, cast to their own types; ValueError lists
+    what does not fit, where `set_state_dict` would only warn.
     """
     faults = [f"missing {name} {list(tensor.shape)}" for name, tensor in tensors.items() if name not in arrays]
     for name, values in arrays.items():
@@ -253,6 +249,6 @@ def set_tensors(tensors: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) ->
         elif not np.issubdtype(values.dtype, np.floating):
             faults.append(f"not floating point {name}: {values.dtype}")
     if faults:
-        raise ValueError(f"{len(faults)} faults: {'; '.join(faults)}")
+        raise ValueError(f"the weights do not fit this network, {len(faults)} faults: {'; '.join(faults)}")
     for name, tensor in tensors.items():
         tensor.set_value(np.asarray(arrays[name], dtype=tensor.numpy().dtype))

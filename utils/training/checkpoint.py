@@ -12,16 +12,14 @@ from paddle.optimizer import Optimizer
 from utils.files import array_fault, load_tree, save_tree, set_tensors
 from utils.training import CheckpointError
 
-FORMAT = 1
-
 
 def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
     """Writes `state` (nested dictionaries of arrays and plain values) atomically."""
-    save_tree(path, {"format": FORMAT, "state": state})
+    save_tree(path, {"state": state})
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Reads the state that `save_checkpoint` wrote; CheckpointError: torn, of another kind or format, or not finite."""
+    """Reads the state that `save_checkpoint` wrote; CheckpointError: torn, of another kind, or not finite."""
     name = os.fspath(path)
     try:
         tree = load_tree(path)
@@ -29,8 +27,6 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise CheckpointError(str(error)) from error
     if not isinstance(tree, dict) or "state" not in tree:
         raise CheckpointError(f"{name}: not a checkpoint of train.py (weights alone go to train.init in the config)")
-    if tree.get("format") != FORMAT:
-        raise CheckpointError(f"{name}: format {tree.get('format')!r}, this version reads format {FORMAT}")
     for part in ("params", "ema"):
         arrays = tree["state"].get(part) if isinstance(tree["state"], dict) else 0
         fault = array_fault(arrays or {}) if isinstance(arrays, dict | None) else "expected names and values"

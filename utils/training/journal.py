@@ -16,10 +16,8 @@ _log = logging.getLogger(__name__)
 
 
 class Journal:
-    """The records of one run, in `folder/metrics.jsonl` and, where VisualDL or TensorBoard is installed, as events.
-
-    A record has `kind`, `iteration` and numbers, in place of infinite or undefined ones null. Those after the iteration
-    `resume_from` are taken out, since they will be made again.
+    """The records of one run, in `folder/metrics.jsonl` and, where VisualDL or TensorBoard is installed, as events; a
+    number that is not finite is null. Those after iteration `resume_from` are taken out: they will be made again.
     """
 
     def __init__(self, folder: Path, resume_from: int = 0) -> None:

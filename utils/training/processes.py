@@ -6,8 +6,9 @@ Several trainers are started by `python -m paddle.distributed.launch`, which spe
 import os
 import random
 import signal
-from collections.abc import Sequence
-from typing import NamedTuple, Self
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 import paddle
@@ -75,30 +76,20 @@ def seed_iteration(seed: int, iteration: int, rank: int = 0) -> None:
     paddle.seed(value)
 
 
-class StopRequest:
-    """A context in which SIGINT and SIGTERM only set `signal_number`. A second SIGINT acts as usual; a second SIGTERM
-    means nothing: Paddle's launcher sends three within a second, and then gives half a minute.
+@contextmanager
+def stop_requests() -> Iterator[list[int]]:
+    """A context in which SIGINT and SIGTERM only join the list that it yields. A second SIGINT acts as usual; a second
+    SIGTERM means nothing: Paddle's launcher sends three within a second, and then gives half a minute.
     """
+    received: list[int] = []
 
-    signal_number: int | None = None
+    def note(number: int, _: object) -> None:
+        received.append(number)
+        signal.signal(signal.SIGINT, before[signal.SIGINT])
 
-    def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
             signal.signal(number, handler)
-
-    def _handle(self, number: int, _: object) -> None:
-        self.signal_number = number
-        signal.signal(signal.SIGINT, self._before[signal.SIGINT])
-
-    @property
-    def requested(self) -> bool:
-        return self.signal_number is not None
-
-    @property
-    def exit_code(self) -> int:
-        """130 after ctrl-C, 143 after SIGTERM, also where another process of the run was asked to stop."""
-        return 128 + (self.signal_number or signal.SIGTERM)

@@ -30,10 +30,8 @@ _log = logging.getLogger(__name__)
 
 
 class RunFolder:
-    """Keeps a run's folder; of several processes only the first one writes and talks, the others pass through.
-
-    `config` (nested dictionaries) and the CPU's `threads` go into every checkpoint and are compared on resume. `best`
-    is {"measure", "value", "iteration"} of the best validation so far, or None.
+    """A run's folder, in which only the first process writes. `config` (nested dictionaries) and the CPU's `threads` go
+    into checkpoints and are compared on resume; `best` is {"measure", "value", "iteration"} of the best validation.
     """
 
     def __init__(self, output: str | Path, config: Mapping[str, Any], processes: Processes, threads: int) -> None:
@@ -159,9 +157,8 @@ class RunFolder:
             self._journal.record("train", done, **means, **values)
 
     def record_validation(self, done: int, measures: Mapping[str, float | None]) -> bool:
-        """Records a validation; returns whether it is the best by score, or PSNR where pages are too small for one.
-
-        A locator that finds nothing on any page leaves it as it is, which scores well and is of no use: never the best.
+        """Records a validation; returns whether it is the best by score, or by PSNR where pages are too small for one.
+        One of a locator that finds nothing, which scores well, never is.
         """
         name, useless = "psnr" if measures["score"] is None else "score", measures.get("found") == 0
         first = self.best is None or self.best["measure"] != name
