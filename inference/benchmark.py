@@ -48,7 +48,7 @@ RECIPE = {
 }  # fmt: skip
 # Headings of the table for people, and what was measured.
 TABLE = {
-    "what": "what", "engine": "engine", **{step: step for step in STEPS}, "file to file": "total",
+    "what": "case", "engine": "engine", **{step: step for step in STEPS}, "file to file": "total",
     "in a batch": "batch", "memory GB": "memory",
 }  # fmt: skip
 REMARK = """
@@ -68,15 +68,12 @@ class Case(NamedTuple):
     recipe: bool = False  # The write-up's prediction, of one photo and not through the pipeline
 
     @property
-    def what(self) -> str:
-        """Network and method, for people."""
-        return f"{self.network}, " + ("the write-up's recipe" if self.recipe else f"mode {self.mode}")
-
-    @property
     def name(self) -> str:
-        """Unique among the cases of a run, for messages and --only."""
+        """Unique among the cases of a run, for the table and --only."""
+        method = "the write-up's recipe" if self.recipe else f"mode {self.mode}"
         device = f" on {self.device}" if self.device.startswith("gpu") else ""
-        return f"{self.what}, " + ("auto" if self.backend == "auto" else f"{self.backend} {self.precision}{device}")
+        engine = "auto" if self.backend == "auto" else f"{self.backend} {self.precision}{device}"
+        return f"{self.network}, {method}, {engine}"
 
 
 def all_cases(networks: Sequence[str], device: str) -> list[Case]:
@@ -100,10 +97,10 @@ def put_photos(folder: Path, source: Path | None) -> None:
     for path in found[:PHOTOS]:
         if source:
             shutil.copy(path, folder)
-        else:
-            pixels = read_rgb(path)
-            sides = SIDES if pixels.shape[0] >= pixels.shape[1] else SIDES[::-1]
-            write_image(folder / path.name, cv2.resize(pixels, sides, interpolation=cv2.INTER_CUBIC), quality=92)
+            continue
+        pixels = read_rgb(path)
+        sides = SIDES if pixels.shape[0] >= pixels.shape[1] else SIDES[::-1]
+        write_image(folder / path.name, cv2.resize(pixels, sides, interpolation=cv2.INTER_CUBIC), quality=92)
 
 
 def as_recipe(weights: Weights) -> Weights:
@@ -142,18 +139,15 @@ def _restore(restorer: Restorer, source: Path, results: Path) -> list[Outcome]:
     outcomes = list(restore_folder(restorer, list_pictures(source, results), results, overwrite=True))
     for outcome in outcomes:
         if outcome.status == FAILED:
-            raise RuntimeError(f"{outcome}")
+            raise RuntimeError(str(outcome))
     return outcomes
 
 
 def describe() -> str:
-    """The machine in one line: processor, cores, what other programs make of them, memory, versions."""
-    about = Path("/proc/cpuinfo").read_text("utf-8")
-    named = re.search(r"^model name\s*: *(.*)", about, re.MULTILINE)
-    name = (named[1] if named else platform.machine()) + (", virtual machine" if "hypervisor" in about else "")
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    """The machine in one line: processor, cores, what other programs make of them, versions."""
+    named = re.search(r"^model name\s*: *(.*)", Path("/proc/cpuinfo").read_text("utf-8"), re.MULTILINE)
     cores = f"{available_cores()} cores (load {os.getloadavg()[0]:.1f} at the start), {default_threads()} threads"
-    return f"{name}; {cores}; {memory:.0f} GB; {known_versions()}"
+    return f"{named[1] if named else platform.machine()}; {cores}; {known_versions()}"
 
 
 def table_of(heads: Sequence[str], rows: Iterable[Iterable[str]]) -> list[str]:
@@ -200,11 +194,10 @@ def run(options: argparse.Namespace, folder: Path) -> int:
                          + "; ".join(case.name for case in cases))
     rows = []
     for case in progress(chosen, unit="case", desc="measuring"):
-        rows.append({"case": case.name, "what": case.what, "machine": machine, "problem": ""})
+        rows.append({"case": case.name, "machine": machine, "problem": ""})
         try:
             order = case._asdict() | {"weights": str(folder / f"{case.network}.pdparams"), "folder": str(folder)}
             rows[-1] |= ask("inference.benchmark:measure", order, **variables)
-            rows[-1]["engine"] += " (auto)" if case.backend == "auto" else ""
         except ChildError as error:
             rows[-1]["problem"] = str(error)
     write_tables(options, about, rows)

@@ -19,8 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from configs.schema import PredictConfig
-from inference.engines import LIMITS, ONNX_ENGINES, BackendError, Proof
-from inference.engines.opened import Graph, OnnxFile, make
+from inference.engines import ONNX_ENGINES, BackendError, Proof
+from inference.engines.opened import Graph, make
 from inference.restorer import default_weights
 from models.weights import Weights, load_weights
 from utils.command import DONE, command
@@ -48,23 +48,16 @@ def export(weights: Weights, out: Path) -> list[tuple[Path, str, float]]:
     for name, (graph, sizes) in graphs.items():
         files[out / name], reference = make(graph), graph.reference()
         proofs = [Proof.of(reference, *size, graph.inputs) for size in sizes]
-        differences += [(out / name, engine, _check(name, files[out / name], engine, proofs)) for engine in engines]
+        for engine in engines:
+            try:
+                backend = ONNX_ENGINES[engine](files[out / name].content, "fp32", available_cores())
+                differences.append((out / name, engine, max(proof.check(backend) for proof in proofs)))
+            except Exception as error:
+                # Whatever an engine raises: the file is of no use to it.
+                raise BackendError(f"{engine} cannot run {name}: {error}") from error
     for path, file in files.items():
         file.save(path)
     return differences
-
-
-def _check(name: str, file: OnnxFile, engine: str, proofs: list[Proof]) -> float:
-    """The largest difference of an engine over a file; a `BackendError` where it is too large."""
-    try:
-        backend = ONNX_ENGINES[engine](file.content, "fp32", available_cores())
-        worst = max(proof.difference(backend) for proof in proofs)
-    except Exception as error:
-        # Whatever an engine raises: the file is of no use to it.
-        raise BackendError(f"{engine} cannot run {name}: {error}") from error
-    if not worst <= LIMITS["fp32"]:
-        raise BackendError(f"{name} is wrong: {engine} is off by {worst:.2g} from the eager model")
-    return worst
 
 
 @command(ValueError, RuntimeError)

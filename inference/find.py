@@ -1,15 +1,15 @@
 """The first step: what covers the page, found on a small copy of the picture.
 
 A network looks at one or two small copies and gives a probability. Which of its blobs are occluders `OcclusionRules`
-decide: the gated network sees one patch of paper at a time and also likes printed photographs and bold letters; what it
-cannot see is that a hand or a head comes from outside the picture, and that keeps a printed portrait on the page. Then
-the outline, right to a pixel or two, moves to the edge that the picture shows there. The guided filter (K. He, J. Sun
-and X. Tang, "Guided Image Filtering", ECCV 2010) makes of the mask, window by window, the linear function of the
-colours that comes nearest to it, and so lets it end where the colours change.
+decide: the gated network also likes printed photographs and bold letters, and cannot see that a hand or a head comes
+from outside the picture. Then the outline, right to a pixel or two, moves to the edge that the picture shows there, by
+the guided filter (K. He, J. Sun and X. Tang, "Guided Image Filtering", ECCV 2010): of the mask it makes, window by
+window, the linear function of the colours that comes nearest to it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf
 from typing import NamedTuple
 
@@ -155,10 +155,13 @@ def shrink(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(picture, size[::-1], interpolation=cv2.INTER_AREA)
 
 
+def scaled(height: int, width: int, scale: float) -> tuple[int, int]:
+    """(height, width) at a fraction of it, at least one pixel."""
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
 def enlarge_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A mask at (height, width), its border interpolated; itself where that is its size."""
-    if size == mask.shape:
-        return mask
+    """A mask at (height, width), its border interpolated."""
     return (cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR) >= 0.5).astype(np.uint8)
 
 
@@ -285,10 +288,7 @@ def _guided(values: np.ndarray, guide: np.ndarray) -> np.ndarray:
     """float32 [h, w]: the guided filter of `values` by a colour picture."""
     # About their mean, the squares of colours are small enough for float32.
     guide = guide - guide.mean((0, 1))
-
-    def mean(plane: np.ndarray) -> np.ndarray:
-        return cv2.blur(plane, (2 * _RADIUS + 1, 2 * _RADIUS + 1), borderType=cv2.BORDER_REFLECT)
-
+    mean = partial(cv2.blur, ksize=(2 * _RADIUS + 1, 2 * _RADIUS + 1), borderType=cv2.BORDER_REFLECT)
     mean_guide, mean_values = mean(guide), mean(values)
     covariance = mean(guide * values[..., None]) - mean_guide * mean_values[..., None]
     rows = [mean(guide * guide[..., i, None]) - mean_guide * mean_guide[..., i, None] for i in range(3)]

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,21 +75,6 @@ class Outcome:
         return printable(f"{self.status}: {self.name}" + (f": {self.message}" if self.message else ""))
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where results go, and what else `restore_folder` was asked for.
-
-    `write` takes what `Record.write` takes; None only looks. `asked`: MASK, SHEET.
-    """
-
-    write: Callable[..., None] | None
-    results: Path
-    record: Record | None = None
-    asked: Sequence[str] = ()
-    told: Callable[[Path], np.ndarray | None] = lambda name: None
-    see: Callable[..., None] | None = None
-
-
 def restore_folder(
     restorer: Callable[..., Restored], listing: Listing, results: str | os.PathLike[str],
     *, overwrite: bool = False, save_mask: bool = False, compare: bool = False, look: bool = False,
@@ -113,13 +99,13 @@ def restore_folder(
     kept = None if look else record(results, fingerprint, listing, overwrite)
     for path in remove_leftovers(results) if kept else ():
         _log.info("removed what a killed run left: %s", printable(path))
-    place = Place(kept and kept.write, Path(results), kept, asked, **orders)
+    parts = partial(_parts, write=kept and kept.write, results=Path(results), record=kept, asked=asked, **orders)
 
     def jobs() -> Iterator[Job]:
         for name, why in listing.closed.items():
             yield Outcome(name, FAILED, message=why), iter(())
         for outcome in map(Outcome, listing.pictures):
-            yield outcome, _parts(outcome, restorer, listing.root / outcome.name, place)
+            yield outcome, parts(outcome, restorer, listing.root / outcome.name)
 
     return watched(overlap(jobs(), max(1, min(_MOST_HELPERS, available_cores() // 2))), results)
 
@@ -140,9 +126,10 @@ def restore_file(
     if kind and kind != SUFFIXES.get(target.suffix.lower()):
         suffix = next((suffix for suffix, named in SUFFIXES.items() if named == kind), source.suffix)
         raise ValueError(f"{target}: a result is of its photo's kind, {kind} by its content; name it *{suffix}")
-    place = Place(lambda photo, origin, contents, *_: write_bytes(target, contents[photo]), target.parent, **orders)
     outcome = Outcome(listing.pictures[0])
-    return overlap([(outcome, _parts(outcome, restorer, source, place))], 1)
+    parts = _parts(outcome, restorer, source, lambda photo, _, contents, *__: write_bytes(target, contents[photo]),
+                   target.parent, **orders)  # fmt: skip
+    return overlap([(outcome, parts)], 1)
 
 
 def watched(outcomes: Iterator[Outcome], results: str | os.PathLike[str]) -> Iterator[Outcome]:
@@ -162,24 +149,30 @@ def watched(outcomes: Iterator[Outcome], results: str | os.PathLike[str]) -> Ite
                 raise ResultsError(f"{results}: {stuck} results in a row could not be written ({outcome.message})")
 
 
-def _parts(outcome: Outcome, restorer: Callable[..., Restored], source: Path, place: Place) -> Iterator[int]:
-    """One picture from file to file, in the parts of a `Job`; whatever goes wrong becomes its outcome."""
-    name, record, origin, writing = outcome.name, place.record, {}, False
+def _parts(
+    outcome: Outcome, restorer: Callable[..., Restored], source: Path, write: Callable[..., None] | None, results: Path,
+    record: Record | None = None, asked: Sequence[str] = (),
+    told: Callable[[Path], np.ndarray | None] = lambda name: None, see: Callable[..., None] | None = None,
+) -> Iterator[int]:  # fmt: skip
+    """One picture from file to file, in the parts of a `Job`; whatever goes wrong becomes its outcome. `write` takes
+    what `Record.write` takes; None only looks. `asked`: MASK, SHEET; the others are orders of `restore_folder`.
+    """
+    name, origin, writing = outcome.name, {}, False
     try:
-        seen, paged, mask = require_regular(source), is_book(source), place.told(name)
+        seen, paged, mask = require_regular(source), is_book(source), told(name)
         if paged and mask is not None:
             raise ValueError("has pages, and a mask by hand (--mask) is for a single picture; take the mask away, or "
                              "save the pages as pictures")  # fmt: skip
         if record:
             # Masks and sheets are for single pictures.
-            files = [*(beside(name, side) for side in place.asked if not paged), name]
+            files = [*(beside(name, side) for side in asked if not paged), name]
             origin = record.origin(seen, mask, getattr(restorer, "keywords", ""))
             again = record.why_again(name, origin, files)
             if again is None:
                 outcome.status, outcome.measures = SKIPPED, record.measures(name)
-                if place.see and outcome.measures and outcome.measures[0]:
+                if see and outcome.measures and outcome.measures[0]:
                     yield 2 * count_pixels(source)
-                    place.see(outcome, read_photo(source).pixels, read_photo(place.results / name).pixels)
+                    see(outcome, read_photo(source).pixels, read_photo(results / name).pixels)
                 return
             outcome.notes = (again,) if again else ()
         yield PIXELS_UNDER_WAY if paged else count_pixels(source)
@@ -188,31 +181,29 @@ def _parts(outcome: Outcome, restorer: Callable[..., Restored], source: Path, pl
                 photo = read_photo(source)
         yield 0
         if paged:
-            book = restore_book(source, restorer, encode=place.write is not None)
+            book = restore_book(source, restorer, encode=write is not None)
             touched, count, steps = book.changed, book.occluders, book.steps
         else:
             restored = restorer(photo.pixels) if mask is None else restorer(photo.pixels, mask)
             touched, count, steps = np.count_nonzero(restored.mask), restored.occluders, restored.seconds
             outcome.measures = touched / restored.mask.size, restored.certainty
-            if place.see and touched:
-                place.see(outcome, photo.pixels, restored.image, None if place.write else restored.mask)
+            if see and touched:
+                see(outcome, photo.pixels, restored.image, None if write else restored.mask)
         outcome.steps.update(steps)
         yield 0
         notes = book.notes if paged else ()
-        if place.write:
+        if write:
             writing = True
             with timed(outcome.steps, "encode"):
-                files, notes = ({name: book.content}, notes) if paged else _encoded(photo, restored, name, place.asked)
-                place.write(name, origin, files, bool(touched), outcome.measures)
-                if SHEET in place.asked and not touched:
-                    record.remove(beside(name, SHEET))  # One of an earlier run, with other weights.
+                files, notes = ({name: book.content}, notes) if paged else _encoded(photo, restored, name, asked)
+                write(name, origin, files, bool(touched), outcome.measures)
         outcome.notes += tuple(notes)
-        outcome.status = (RESTORED if place.write else FOUND) if touched else UNTOUCHED
+        outcome.status = (RESTORED if write else FOUND) if touched else UNTOUCHED
         if not touched:
-            found = "no occluder found" + (", copied" if place.write else "")
+            found = "no occluder found" + (", copied" if write else "")
         elif paged:
-            found = f"{touched} {'restored' if place.write else 'would be restored'}, {_count(count, 'occluder')}"
-        elif place.write:
+            found = f"{touched} {'restored' if write else 'would be restored'}, {_count(count, 'occluder')}"
+        elif write:
             found = _count(count, "occluder") if count else ""
         else:
             found = "{:.2%} would be removed, certainty {:.2f}".format(*outcome.measures)
@@ -220,7 +211,10 @@ def _parts(outcome: Outcome, restorer: Callable[..., Restored], source: Path, pl
     except Exception as error:
         # One bad file must not cost the user the other thousand.
         _log.info("%s failed:", printable(name), exc_info=True)
-        outcome.status, outcome.message, outcome.notes, outcome.measures = FAILED, reason(error, source), (), ()
+        message = sentence(error).removeprefix(f"{printable(source)}: ")  # Its own path stands before it.
+        if not isinstance(error, OSError | ValueError | MemoryError):
+            message = f"{type(error).__name__}: {message}"  # What nobody foresaw, with its kind.
+        outcome.status, outcome.message, outcome.notes, outcome.measures = FAILED, message, (), ()
         outcome.results_stuck = writing and isinstance(error, OSError) and error.errno in STUCK
 
 
@@ -239,12 +233,6 @@ def _encoded(photo: Photo, restored: Restored, name: Path, asked: Sequence[str])
 
 def _count(number: int, thing: str) -> str:
     return f"{number} {thing}{'s' if number != 1 else ''}"
-
-
-def reason(error: Exception, source: Path) -> str:
-    """Why a picture failed, without its own path, which stands before it; what nobody foresaw with its kind."""
-    told = sentence(error).removeprefix(f"{printable(source)}: ")
-    return told if isinstance(error, (OSError, ValueError, MemoryError)) else f"{type(error).__name__}: {told}"
 
 
 def overlap(jobs: Iterable[Job], helpers: int, pixels: int = PIXELS_UNDER_WAY) -> Iterator[Any]:

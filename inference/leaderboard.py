@@ -12,12 +12,10 @@ from __future__ import annotations
 
 import argparse
 import functools
-import hashlib
 import itertools
 import sys
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -40,7 +38,7 @@ from metrics import HIGHEST_PSNR, mean
 from metrics.fill import INK
 from utils.command import DONE, command, whole
 from utils.files import atomic_path, check_writable, write_csv, write_text
-from utils.machine import available_cores, progress
+from utils.machine import progress
 
 DRAWN = "drawn"
 _DRAWN_SCENES, _DRAWN_SIZE = 24, (1200, 1600)
@@ -111,14 +109,12 @@ def measure(path: Path, scenes: Scenes, methods: Sequence[str], files: Mapping[s
     """
     rows: list[Row] = []
     opened = functools.cache(lambda kind, mode: Restorer(files[kind], mode=mode) if kind else None)
-    with ThreadPoolExecutor(available_cores()) as pool:
-        for (name, picture), read in progress(scenes.items(), unit="picture", desc="measuring"):
-            photo = read()
-            # One method after the other, alone on the machine; then they are all compared with the truth.
-            outcomes = [METHODS[method].run(photo, opened(*METHODS[method].over)) for method in methods]
-            for method, measures in zip(methods, pool.map(partial(judge, photo), outcomes), strict=True):
-                rows.append({"set": name, "picture": picture, "method": method, **measures})
-            write_csv(path, [list(rows[0]), *(row.values() for row in rows)])
+    for (name, picture), read in progress(scenes.items(), unit="picture", desc="measuring"):
+        photo = read()
+        for method in methods:
+            outcome = METHODS[method].run(photo, opened(*METHODS[method].over))
+            rows.append({"set": name, "picture": picture, "method": method, **judge(photo, outcome)})
+        write_csv(path, [list(rows[0]), *(row.values() for row in rows)])
     return rows
 
 
@@ -195,7 +191,6 @@ def _chosen(names: str, there: Sequence[str], where: str) -> list[str]:
 
 @command(BackendError, ImportError, ValueError)
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measures what the arguments ask for and writes the tables."""
     prose = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("python -m inference.leaderboard", description=__doc__, formatter_class=prose)
     add = parser.add_argument
@@ -215,10 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in _chosen(options.only, [*folders, DRAWN], str(options.sets)):
         scenes |= drawn_scenes(options.limit) if name == DRAWN else list_scenes(options.sets / name, options.limit)
     check_writable(options.out / "leaderboard.md")
-    remarks = [f"Machine: {describe()}."]
-    for kind in sorted({METHODS[name].over[0] for name in methods} - {""}):
-        digest = hashlib.sha256(files[kind].read_bytes()).hexdigest()[:16]
-        remarks.append(f"Weights, {kind}: {files[kind].name}, SHA-256 {digest}.")
+    remarks = [f"Machine: {describe()}.", *(f"Weights, {kind}: {file.name}." for kind, file in files.items())]
     rows = measure(options.out / "pictures.csv", scenes, methods, files)
     rows.sort(key=lambda row: (row["set"], methods.index(row["method"])))
     # The truth itself would leave the others a narrow band.

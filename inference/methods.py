@@ -117,7 +117,6 @@ def _restored(photo: Photo, restorer: Restorer, told: bool = False) -> Outcome:
     return Outcome(restored.image, found, sum(restored.seconds.values()))
 
 
-_restored_told = partial(_restored, told=True)
 _TELEA, _NAVIER_STOKES = (partial(_filled, fill=partial(cv2.inpaint, inpaintRadius=_RADIUS, flags=algorithm))
                           for algorithm in (cv2.INPAINT_TELEA, cv2.INPAINT_NS))  # fmt: skip
 METHODS = {
@@ -128,8 +127,8 @@ METHODS = {
     "ceiling": Method("truth inside the mask (ceiling)", lambda photo, _: Outcome(
         np.where(photo.mask[..., None], photo.truth, photo.picture))),
     "auto": Method("what predict.py does", _restored, ("shipped", "auto")),
-    "auto-true": Method("what predict.py does, told the true mask", _restored_told, ("shipped", "auto")),
+    "auto-true": Method("what predict.py does, told the true mask", partial(_restored, told=True), ("shipped", "auto")),
     "gated": Method("gated, auto", _restored, ("gated", "auto")),
-    "gated-true": Method("gated, auto, told the true mask", _restored_told, ("gated", "auto")),
+    "gated-true": Method("gated, auto, told the true mask", partial(_restored, told=True), ("gated", "auto")),
     "tiles": Method("gated, tiles", _restored, ("gated", "tiles")),
 }  # fmt: skip

@@ -2,8 +2,7 @@
 
 The fill was made on a smaller picture. It is enlarged and pasted inside the widened mask only, where its own pixels
 replace the picture's: adding the enlarged difference instead would leave the fine detail of the hand in the result.
-Beyond the feather not one bit changes. The full-size picture is worked on in blocks, so that memory stays small
-whatever its size.
+Beyond the feather not one bit changes. The picture is worked on in blocks, so that memory stays small.
 """
 
 from collections.abc import Callable, Iterator
@@ -39,8 +38,6 @@ class PasteRules:
 
     def weight(self, mask: np.ndarray) -> np.ndarray:
         """float32 [h, w], the share of the fill: 1 over the widened mask (uint8, 1 = covered), 0 beyond the feather."""
-        if mask.all():
-            return mask.astype(np.float32)
         distance = cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5)
         return np.clip((self.reach - distance) / max(self.feather, 1e-3), 0, 1).astype(np.float32)
 

@@ -68,14 +68,8 @@ class Record:
             # Somebody may have put a file there meanwhile, or made a link of its folder.
             self.refuse(file)
         files = {file.as_posix(): (len(content), _digest(content)) for file, content in contents.items()}
-        line = {"photo": photo.as_posix(), **origin, "covered": covered, "measures": list(measures)}
-        self._read()
-        earlier = self._done.get(line["photo"], {})
-        if all(earlier.get(key) == line[key] for key in ("source", "with", "covered")):
-            # Its mask is still good where only a sheet was asked for this time.
-            files = earlier["files"] | files
-        line |= {"files": files, "done": False}
-        self._append(line)
+        line = {"photo": photo.as_posix(), **origin, "covered": covered, "measures": list(measures), "files": files}
+        self._append(line | {"done": False})
         for file, content in contents.items():
             self._put(file, content)
         self._append(line | {"done": True})
@@ -123,11 +117,6 @@ class Record:
             return True
         return bool(size) and name in self._intended and (size, _digest(self._content(file))) in self._intended[name]
 
-    def remove(self, file: Path) -> None:
-        """Removes a file that is this program's own."""
-        if self.is_ours(file):
-            (self._results / file).unlink(missing_ok=True)
-
     def _size(self, file: Path) -> int | None:
         """Bytes of the file that is there, None without one; 1 of a link without content, which may be somebody's.
         OSError: an original, a pipe, or another thing that nothing can be written over.
@@ -174,13 +163,12 @@ class Record:
                     self._take({key: line[key] for key in keys} | {"files": files}, line["done"])
 
     def _take(self, line: dict[str, Any], done: bool) -> None:
+        """Where two runs with different settings wrote at once, nobody knows whose file came last."""
         photo, files = line["photo"], line["files"]
-        # Where two runs with different settings wrote at once, nobody knows whose file came last.
-        finished = done and self._begun.get(photo) == line
         self._done.pop(photo, None)
-        if finished:
-            self._done[photo] = line
         if done:
+            if self._begun.get(photo) == line:
+                self._done[photo] = line
             self._ours.update(files)
             return
         self._begun[photo] = line

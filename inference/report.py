@@ -12,7 +12,7 @@ import numpy as np
 from data.images import eight_bit, encode_image
 from inference.folder import FAILED, FOUND, RESTORED, SKIPPED, UNTOUCHED, Outcome
 from inference.record import Record
-from inference.sheet import shrink, tint
+from inference.sheet import fitted, tint
 from inference.sources import Listing
 from utils.files import csv_text, printable
 
@@ -41,7 +41,7 @@ class Report:
         covered) is drawn on the second one.
         """
         if self._pages:
-            before, after = (eight_bit(shrink(picture, _THUMBNAIL)) for picture in (before, after))
+            before, after = (eight_bit(fitted(picture, _THUMBNAIL)) for picture in (before, after))
             self._thumbnails[outcome.name] = "".join(
                 f'<img loading="lazy" alt="{when}" src="data:image/jpeg;base64,'
                 f'{base64.b64encode(encode_image(picture, ".jpg", _QUALITY)).decode()}">'

@@ -1,9 +1,5 @@
 """The one way to run trained weights over a photo: `Restorer(weights)(image)`.
 
-    from inference import Restorer
-    restorer = Restorer()
-    result = restorer("photo.jpg")          # result.image, result.mask, result.seconds
-
 Only about a fiftieth of such a photo is covered, and the rest must stay as it is. So the network first sees a small
 copy, on which is found what is covered (`inference.find`); that is filled at a larger scale (`inference.fill`), and the
 fill is pasted into the photo (`inference.paste`). The other modes run the network over the whole picture.
@@ -18,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from math import inf
 from pathlib import Path
-from typing import Any, Literal, Union, get_args
+from typing import Literal, Union, get_args
 
 import cv2
 import numpy as np
@@ -28,7 +24,7 @@ from data.photos import read_photo
 from inference.engines import Backend
 from inference.engines.opened import Graph, open_backend
 from inference.fill.patches import network_patches, page_patches, restored_patches
-from inference.find import Located, enlarge_mask, locate, locate_whole, shrink, to_float
+from inference.find import Located, enlarge_mask, locate, locate_whole, scaled, shrink, to_float
 from inference.paste import PasteRules, Patch, add_difference, paste
 from inference.tiles import Cut, Network, equal_cut, mean_over_flips, single_cut
 from models.weights import Weights, load_weights
@@ -83,20 +79,15 @@ class Restorer:
     Attributes:
         settings: the `PredictConfig` in use.
         gated: a network says what is covered, the restorer in a fourth channel, or a locator.
-        tlc: TLC's windows in words, for a log line.
-        engine: what runs the network, how exactly, and where, in words.
+        tlc, engine: TLC's windows; what runs the network, how exactly, and where: in words.
         weights: the file's name, if there is one.
-        fingerprint: of the weights and of the settings that results depend on; "" over a bare backend. What runs the
-            network, and how exactly, is not in it.
+        fingerprint: of the weights and of the settings that results depend on, and not of what runs the network.
     """
 
     weights = fingerprint = ""
 
     def __init__(
-        self,
-        weights: str | os.PathLike[str] | Weights | None = None,
-        device: str = "auto",
-        *,
+        self, weights: str | os.PathLike[str] | Weights | None = None, device: str = "auto", *,
         mode: Mode = "auto", scale: str | float = "auto", tta: bool = False,
         backend: str = "auto", precision: str = "auto", threads: int | None = None,
         rows: int | None = None, columns: int | None = None, overlap: int | None = None, tlc_ratio: float | None = None,
@@ -130,15 +121,10 @@ class Restorer:
         self.weights = weights.file.name if weights.file else ""
         self.fingerprint = _fingerprint(weights, [asdict(settings), mode, str(scale), tta])
 
-    @classmethod
-    def from_backend(cls, *arguments: Any, **options: Any) -> "Restorer":
-        """A restorer over any `inference.engines.Backend`; takes what `_set_up` takes."""
-        return cls.__new__(cls)._set_up(*arguments, **options)
-
     def _set_up(
         self, backend: Backend | None, settings: PredictConfig, scale: str | float = "auto", mode: Mode = "auto",
         tta: bool = False, locator: Backend | None = None, width: int = 0, told: bool = False,
-    ) -> "Restorer":  # fmt: skip
+    ) -> None:  # fmt: skip
         """A `locator` stands beside the backend or in its place; `told`: that takes the mask as a fourth channel."""
         self.settings, self.scale, self.mode, self.tta = settings, scale, mode, tta
         self._backend, self._locator = locator or backend, locator
@@ -147,17 +133,12 @@ class Restorer:
         self._network = None if backend is None else Network(backend, tta, width)
         self._painter = (mean_over_flips(backend) if tta else backend) if told else None
         self._is_plain = mode == "full" and scale == 1 and settings.tlc_ratio == 0
-        return self
 
     def describe(self) -> str:
         """One line for the log: what runs where, how exactly, in which mode, with which windows of TLC."""
-        scale = "" if self.scale == "auto" else f", scale {self.scale:g}"
-        flips = ", mean over four mirrorings" if self.tta else ""
-        plain = ", the plain network: the whole picture changes" if self._is_plain else ""
         sides = " and ".join(map(str, self.settings.locator_sides))
         tells = f"a locator looks at {sides} px" if self._locator is not None else self.tlc
-        file = f"; {self.weights}" if self.weights else ""
-        return f"{self.engine}, mode {self.mode}{scale}{flips}{plain}; {tells}{file}"
+        return f"{self.engine}, mode {self.mode}; {tells}" + (f"; {self.weights}" if self.weights else "")
 
     def __call__(
         self, image: Picture, mask: np.ndarray | None = None, mask_mode: MaskMode = "replace", fill: bool = True
@@ -211,12 +192,12 @@ class Restorer:
         """What covers a picture, on a small copy of it: of the working size or, in mode auto, a smaller one."""
         settings, size, auto = self.settings, working, self.mode == "auto" and self.gated
         if auto and 0 < settings.locate_long_side < max(working):
-            size = _scaled(*picture.shape[:2], settings.locate_long_side / max(picture.shape[:2]))
+            size = scaled(*picture.shape[:2], settings.locate_long_side / max(picture.shape[:2]))
         small = shrink(picture, size)
         if self._locator is not None:
             return locate_whole(self._locator, small, settings.locator_sides, settings.mask_threshold, self.tta)
         bound = settings.overview_long_side
-        overview = _scaled(*size, bound / max(size)) if auto and 0 < bound < max(size) else None
+        overview = scaled(*size, bound / max(size)) if auto and 0 < bound < max(size) else None
         return locate(self._network, small, self._cut(*size), settings.mask_threshold, overview)
 
     def _fill(self, picture: np.ndarray, located: Located, working: tuple[int, int], rules: PasteRules) -> list[Patch]:
@@ -237,7 +218,6 @@ class Restorer:
         """What the network makes of a whole picture: the plain network, or, as in the write-up, one without a gate,
         of which at a smaller working size only the difference is enlarged.
         """
-        seconds["locate"] = 0.0
         size = picture.shape[:2]
         with timed(seconds, "restore"):
             small = shrink(picture, self._working_size(*size))
@@ -258,7 +238,7 @@ class Restorer:
         if scale == "auto":
             bound = self.settings.long_side or inf
             scale = min(1 / self.settings.downscale, bound / max(height, width))
-        return _scaled(height, width, scale)
+        return scaled(height, width, scale)
 
     def _cut(self, height: int, width: int) -> Cut:
         """The tiles of a pass over the whole picture."""
@@ -296,10 +276,6 @@ def _fingerprint(weights: Weights, options: list) -> str:
         for name in sorted(one.params):
             digest.update(name.encode() + np.ascontiguousarray(one.params[name]).tobytes())
     return digest.hexdigest()[:32]
-
-
-def _scaled(height: int, width: int, scale: float) -> tuple[int, int]:
-    return max(1, round(height * scale)), max(1, round(width * scale))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from data.images import eight_bit, pictures_below, read_rgb, write_image
+from inference.find import scaled, shrink
 from utils.command import DONE, command
 
 CELL_SIDE = 460
@@ -27,32 +28,25 @@ def draw_sheet(rows: Sequence[Sequence[tuple[str, np.ndarray]]], side: int = CEL
 
     Pictures longer than `side` are shrunk to it; all cells have the size of the largest one.
     """
-    if not rows:
-        raise ValueError("a sheet needs at least one row of pictures")
-    table = [[(caption, shrink(rgb, side)) for caption, rgb in row] for row in rows]
+    table = [[(caption, fitted(rgb, side)) for caption, rgb in row] for row in rows]
     cell_height = max(small.shape[0] for row in table for _, small in row) + CAPTION_HEIGHT
     cell_width = max(small.shape[1] for row in table for _, small in row)
     height, width = cell_height + MARGIN, cell_width + MARGIN
     sheet = np.full((len(table) * height + MARGIN, max(map(len, table)) * width + MARGIN, 3), 255, np.uint8)
     for row, cells in enumerate(table):
         for column, (caption, small) in enumerate(cells):
-            cell, left = np.full((cell_height, cell_width, 3), 255, np.uint8), (cell_width - small.shape[1]) // 2
+            cell = sheet[row * height + MARGIN :, column * width + MARGIN :][:cell_height, :cell_width]
+            left = (cell_width - small.shape[1]) // 2
             # OpenCV's built-in font has Latin letters only.
             plain, place = caption.encode("ascii", "replace").decode(), (left, CAPTION_HEIGHT - 9)
             cv2.putText(cell, plain, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (40, 40, 40), 1, cv2.LINE_AA)
             cell[CAPTION_HEIGHT : CAPTION_HEIGHT + small.shape[0], left : left + small.shape[1]] = small
-            top, left = MARGIN + row * height, MARGIN + column * width
-            sheet[top : top + cell_height, left : left + cell_width] = cell
     return sheet
 
 
-def shrink(rgb: np.ndarray, side: int) -> np.ndarray:
+def fitted(rgb: np.ndarray, side: int) -> np.ndarray:
     """`rgb` with a longer side of at most `side` pixels."""
-    scale = side / max(rgb.shape[:2])
-    if scale >= 1:
-        return rgb
-    size = (max(round(rgb.shape[1] * scale), 1), max(round(rgb.shape[0] * scale), 1))
-    return cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    return shrink(rgb, scaled(*rgb.shape[:2], min(1.0, side / max(rgb.shape[:2]))))
 
 
 def draw_comparison(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> np.ndarray:
@@ -60,7 +54,7 @@ def draw_comparison(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> 
 
     `before`, `after`: RGB uint8 or uint16 [H, W, 3], shrunk to `COMPARISON_SIDE`; `mask`: uint8 [H, W], 1 = may differ.
     """
-    before, after = (eight_bit(shrink(rgb, COMPARISON_SIDE)) for rgb in (before, after))
+    before, after = (eight_bit(fitted(rgb, COMPARISON_SIDE)) for rgb in (before, after))
     share = f"{100 * float(mask.mean()):.2g} % may have changed"
     return draw_sheet([[("before", before), ("after", after), (share, tint(before, mask))]], COMPARISON_SIDE)
 

@@ -112,8 +112,8 @@ def prepare_results(results: str | os.PathLike[str]) -> None:
         Path(results).mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=results).close()
     except OSError as error:
-        reason = f"cannot be written to ({error.strerror})"
-        reason = "is a file, expected a folder" if Path(results).is_file() else reason
+        is_file = Path(results).is_file()
+        reason = "is a file, expected a folder" if is_file else f"cannot be written to ({error.strerror})"
         raise OSError(f"{results}: {reason}; name another folder for the results") from error
 
 

@@ -1,8 +1,8 @@
 """The network over a picture of any size: cut into overlapping tiles, run one by one, and blended.
 
-The one place that pads. The write-up's prediction is the 2 x 2 cut with overlap 0; the overlap is what hides the seams.
-Where memory does not suffice, tiles become smaller; on a CPU that has to be known beforehand, since Linux hands out
-memory that it does not have and ends the process when that is used.
+The write-up's prediction is the 2 x 2 cut with overlap 0; the overlap is what hides the seams. Where memory does not
+suffice, tiles become smaller; on a CPU that has to be known beforehand, since Linux hands out memory that it does not
+have and ends the process when that is used.
 """
 
 from __future__ import annotations

@@ -18,10 +18,9 @@ from paddle import nn
 warnings.filterwarnings("ignore", message=r"\s*Non compatible API.*torch\.split", category=Warning)
 
 
-@paddle.jit.not_to_static
-def eager_on_cpu(x: paddle.Tensor) -> bool:
-    """Whether `x` is computed now and on a CPU, not on a GPU or in a traced graph; Paddle's tracer must not look in."""
-    return paddle.in_dynamic_mode() and x.place.is_cpu_place()
+def on_cpu(x: paddle.Tensor) -> bool:
+    """Whether `x` lies on a CPU and not on a GPU, which other ways of computing are faster on."""
+    return x.place.is_cpu_place()
 
 
 def _per_channel(parameter: paddle.Tensor) -> paddle.Tensor:
@@ -40,7 +39,7 @@ class Convolution(nn.Conv2D):
         super().__init__(inputs, outputs, kernel, weight_attr=start, bias_attr=bias and start, **places)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        bias_apart = self.bias is not None and eager_on_cpu(x)
+        bias_apart = self.bias is not None and on_cpu(x)
         bias = None if bias_apart else self.bias
         result = F.conv2d(x, self.weight, bias, self._stride, self._padding, groups=self._groups)
         return result + _per_channel(self.bias) if bias_apart else result
@@ -56,7 +55,7 @@ class LayerNorm2d(nn.Layer):
         self.bias = self.create_parameter([channels], default_initializer=nn.initializer.Constant(0.0))
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        if not eager_on_cpu(x):
+        if not on_cpu(x):
             channels_last = x.transpose([0, 2, 3, 1])
             normed = F.layer_norm(channels_last, channels_last.shape[-1:], self.weight, self.bias, self.epsilon)
             return normed.transpose([0, 3, 1, 2])
@@ -156,13 +155,12 @@ class NAFNet(nn.Layer):
 
         features = self.intro(padded)
         skips = []
-        # Paddle's tracer knows zip without `strict` only; the constructor has made all of these equally long.
-        for encoder, down in zip(self.encoders, self.downs):  # noqa: B905
+        for encoder, down in zip(self.encoders, self.downs, strict=True):
             features = encoder(features)
             skips.append(features)
             features = down(features)
         features = self.middle_blks(features)
-        for up, decoder, skip in zip(self.ups, self.decoders, reversed(skips)):  # noqa: B905
+        for up, decoder, skip in zip(self.ups, self.decoders, reversed(skips), strict=True):
             features = decoder(up(features) + skip)
         output = self.ending(features)
 

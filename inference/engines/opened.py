@@ -1,9 +1,8 @@
 """A network of a file of weights, opened: exported once, proved, and run by the fastest engine that works here.
 
-An ONNX file has a JSON file of notes beside it (`model.onnx.json`): what it was made from, its checksum, and a proof,
-what the eager network made of a small tile. So whoever runs it can prove the engine without Paddle, and a file that is
-torn, foreign or of another version of this project is never believed. In the cache the name holds the fingerprint as
-well; files are written whole or not at all, so that processes can share it.
+An ONNX file has a JSON file of notes beside it (`model.onnx.json`): what it was made from, its checksum, and a proof.
+So whoever runs it can prove the engine without Paddle, and a file that is torn, foreign or of another version of this
+project is never believed. Files are written whole or not at all, so that processes can share the cache.
 """
 
 from __future__ import annotations
@@ -120,8 +119,8 @@ class OnnxFile(NamedTuple):
             checksum, (*tile, samples) = notes.pop("sha256"), notes.pop("proof")
             file = cls(content, proof=Proof(*tile, np.array(samples, np.float32)), **notes)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            problem = "is not beside it, torn, or of another version of this project"
-            raise ValueError(f"{notes_file.name} {problem}") from error
+            raise ValueError(f"{notes_file.name} is not beside it, torn, or of another version of this project"
+                             ) from error
         if checksum != hashlib.sha256(content).hexdigest():
             raise ValueError(f"torn, or not the file that {notes_file.name} is about")
         return file
@@ -191,20 +190,15 @@ def prune(folder: Path, limit: int = LIMIT_BYTES) -> None:
     """Removes what killed processes left behind, and all but the newest `limit` bytes of entries, never the newest one;
     files of other names are nobody's business here.
     """
+    total, pattern = 0, f"{'[0-9a-f]' * 24}-*.onnx.json"
     # In a shared folder a file may be another user's, who then keeps it, or go at any time.
     with suppress(OSError):
         remove_leftovers(folder)
-    entries, total = [], 0
-    for notes in folder.glob(f"{'[0-9a-f]' * 24}-*.onnx.json"):
-        with suppress(OSError):
-            entries.append((notes.stat().st_mtime, notes))
-    for _, notes in sorted(entries, reverse=True):
-        file = notes.with_suffix("")
-        with suppress(OSError):
-            is_newest, total = total == 0, total + notes.stat().st_size + (file.stat().st_size if file.exists() else 0)
-            if total > limit and not is_newest:
-                file.unlink(missing_ok=True)
-                notes.unlink()
+        for number, notes in enumerate(sorted(folder.glob(pattern), key=os.path.getmtime, reverse=True)):
+            files = [file for file in (notes.with_suffix(""), notes) if file.exists()]
+            total += sum(file.stat().st_size for file in files)
+            for file in files if number and total > limit else ():
+                file.unlink()
 
 
 def open_backend(

@@ -44,9 +44,9 @@ def test_every_engine_and_precision_is_a_case():
     for network in ("width 16", "locator"):
         named = [case for case in cases if case.network == network and case.backend != "auto"]
         assert {(case.device.partition(":")[0], case.backend, case.precision) for case in named} == everything
-    assert [case.what for case in cases if case.backend == "auto" or case.recipe] == [
-        "locator, mode auto", *(f"width 16, mode {mode}" for mode in ("auto", "tiles", "full")),
-        "width 16, no gate, the write-up's recipe",
+    assert [case.name for case in cases if case.backend == "auto" or case.recipe] == [
+        "locator, mode auto, auto", *(f"width 16, mode {mode}, auto" for mode in ("auto", "tiles", "full")),
+        "width 16, no gate, the write-up's recipe, paddle fp32",
     ]  # fmt: skip
     assert not any(case.device.startswith("gpu") for case in all_cases(["width 32"], "cpu"))
 
@@ -81,8 +81,8 @@ def test_the_command_measures_what_it_can_and_names_what_it_cannot(tmp_path, mon
     assert table in capsys.readouterr().out
     assert re.search(r"Machine: .* threads; .*, paddlepaddle(-gpu)? \d.*\n\nPhotos: 3 JPEG, 150x200\.", table)
     number = r"\d+\.\d\d \| "
-    assert re.search(rf"^\| width 8, mode auto \| onnxruntime fp32 \| ({number}){{7}}\d+\.\d\d \|$", table, re.M)
-    assert re.search(rf"^\| width 8, no gate, the .* recipe \| paddle fp32 \| ({number}){{6}} \| ", table, re.M)
+    assert re.search(rf"^\| {fast} \| onnxruntime fp32 \| ({number}){{7}}\d+\.\d\d \|$", table, re.M)
+    assert re.search(rf"^\| {recipe} \| paddle fp32 \| ({number}){{6}} \| ", table, re.M)
     assert f"* {failed}: not measured: " in table
 
 

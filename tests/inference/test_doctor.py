@@ -1,6 +1,5 @@
 """The doctor: what works, what is wrong and how it is mended, and an exit code that scripts can trust."""
 
-import hashlib
 import subprocess
 import sys
 from pathlib import Path
@@ -15,18 +14,12 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.long
-def test_every_engine_restores_a_page_and_the_shipped_weights_are_those_on_record():
+def test_every_engine_restores_a_page_with_the_shipped_weights():
     told = subprocess.run([sys.executable, "-m", "utils.doctor"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stdout + told.stderr
-    for words in ("ok    cpu onnxruntime", "ok    cpu paddle", ": a locator, as shipped", "ok    memory", "extra ray"):
+    for words in ("ok    cpu onnxruntime", "ok    cpu paddle", ": a locator", "ok    memory", "extra ray"):
         assert words in told.stdout
     assert told.stdout.splitlines()[-1].startswith("prediction works")
-
-
-def test_the_record_of_checksums_is_that_of_the_shipped_weights():
-    shipped = sorted(doctor.CHECKSUMS.parent.glob("*.pdparams"))
-    lines = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in shipped]
-    assert sorted(doctor.CHECKSUMS.read_text().splitlines()) == sorted(lines), "sha256sum *.pdparams > weights.sha256"
 
 
 @pytest.mark.parametrize("broken", ["engines", "weights"])

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from configs.schema import PredictConfig
-from inference import Restorer
 from inference.find import BAND, OcclusionRules, follow_edges, locate_whole, look_size, occluders_from_probability
 from tests.inference.painted import page
-from tests.inference.stand_ins import StandIn, brighten
+from tests.inference.stand_ins import StandIn, brighten, restorer_over
 
 PAGE, HAND = (0.9, 0.88, 0.85), (0.8, 0.55, 0.45)
 
@@ -29,7 +28,7 @@ def red_found_with(confidence: dict[int, float]):
 @pytest.mark.parametrize(("near", "far", "found"), [(1, 1, 1), (0.2, 1, 1), (1, 0.2, 1), (0.2, 0.6, 0), (0.6, 0.2, 0)])
 def test_the_mean_of_both_looks_decides(near, far, found):
     backend = StandIn(red_found_with({448: near, 256: far}))
-    result = Restorer.from_backend(backend, PredictConfig(long_side=0, overview_long_side=200))(page())
+    result = restorer_over(backend, PredictConfig(long_side=0, overview_long_side=200))(page())
     assert [max(shape) for shape in backend.tiles] == [448, 256]
     assert (result.occluders, result.located.shape) == (found, (300, 420))
     if found:
@@ -44,7 +43,7 @@ def test_the_mean_of_both_looks_decides(near, far, found):
 )
 def test_one_look_where_a_second_is_not_asked_for_or_shows_nothing_new(mode, gated, overview):
     backend = StandIn(red_found_with(dict.fromkeys(range(1, 500), 1)) if gated else brighten, gated=gated)
-    Restorer.from_backend(backend, PredictConfig(long_side=0, overview_long_side=overview), mode=mode)(page())
+    restorer_over(backend, PredictConfig(long_side=0, overview_long_side=overview), mode=mode)(page())
     assert len(backend.tiles) == (4 if mode == "tiles" else 1)
 
 

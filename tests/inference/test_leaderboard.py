@@ -13,14 +13,13 @@ import pytest
 from configs.schema import PredictConfig
 from data.images import read_rgb
 from data.synthesis.__main__ import SetOptions, make_set
-from inference import Restorer
 from inference.leaderboard import drawn_scenes, list_scenes, main, markdown, summaries_of
 from inference.methods import METHODS, Outcome, Photo, judge
 from metrics import evaluate, ms_ssim
 from metrics.fill import INK, count_ink, seam_step
 from models.weights import save_weights
 from tests.inference.small import small_weights
-from tests.inference.stand_ins import StandIn
+from tests.inference.stand_ins import StandIn, restorer_over
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +44,7 @@ def _cover_dark(tile: np.ndarray) -> np.ndarray:
 
 def test_each_method_is_what_its_row_says(photo: Photo) -> None:
     """With a network that takes everything dark for an occluder."""
-    restorer = Restorer.from_backend(StandIn(_cover_dark), PredictConfig())
+    restorer = restorer_over(StandIn(_cover_dark), PredictConfig())
     outcomes = {name: method.run(photo, restorer) for name, method in METHODS.items()}
     covered = photo.mask > 0
     np.testing.assert_array_equal(outcomes["input"].image, photo.picture)

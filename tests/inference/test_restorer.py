@@ -13,7 +13,7 @@ from inference.restorer import as_pixels
 from inference.tiles import equal_cut, run_cut
 from models.weights import Weights, arrays_of, load_weights, model_of, save_weights
 from tests.inference.painted import page
-from tests.inference.stand_ins import StandIn, brighten, paint_red_over
+from tests.inference.stand_ins import StandIn, brighten, paint_red_over, restorer_over
 from tests.models.networks import build, plain_weights
 
 
@@ -22,7 +22,7 @@ def test_a_mask_that_is_given_is_filled_and_nothing_is_looked_for():
     picture[40:80, 60:90] = 30
     mask[36:84, 56:94] = 255
     backend = StandIn(lambda tile: np.concatenate([tile, 0 * tile[:, :1]], 1))
-    restorer = Restorer.from_backend(backend, PredictConfig(fill="page"))
+    restorer = restorer_over(backend, PredictConfig(fill="page"))
     result = restorer(picture, mask)
     assert not backend.tiles
     assert result.occluders == 1
@@ -35,7 +35,7 @@ def test_a_mask_that_is_given_is_filled_and_nothing_is_looked_for():
 @pytest.mark.parametrize("long_side", [0, 211, 100])
 def test_what_was_found_is_the_occluder_and_the_paste_takes_its_rim_along_and_no_more(long_side):
     image, reach = page(), int(np.ceil(6 * (420 / long_side if long_side else 1))) + 1
-    result = Restorer.from_backend(StandIn(paint_red_over), PredictConfig(long_side=long_side, overlap=16))(image)
+    result = restorer_over(StandIn(paint_red_over), PredictConfig(long_side=long_side, overlap=16))(image)
     assert result.mask[200:300, 150:260].all()
     assert not result.mask[: 200 - reach].any()
     assert not result.mask[:, : 150 - reach].any()
@@ -61,14 +61,14 @@ def test_the_working_size_follows_scale_downscale_and_long_side_and_never_enlarg
     scale, downscale, long_side, expected
 ):
     backend, settings = StandIn(paint_red_over), PredictConfig(downscale=downscale, long_side=long_side)
-    Restorer.from_backend(backend, settings, scale, mode="full")(page())
+    restorer_over(backend, settings, scale, mode="full")(page())
     assert backend.tiles == [(1, 3, *expected)]
 
 
 def test_without_a_gate_the_whole_picture_changes_and_keeps_its_detail_at_half_size():
     image, backend = page(box=None), StandIn(brighten, gated=False)
     for scale, bound in ((1, 0.5), (0.5, 1)):
-        result = Restorer.from_backend(backend, PredictConfig(), scale, mode="tiles")(image)
+        result = restorer_over(backend, PredictConfig(), scale, mode="tiles")(image)
         assert np.abs(result.image.astype(float) - image - 25.5).max() <= bound
         assert result.mask.all()
         assert result.occluders == 0
@@ -76,7 +76,7 @@ def test_without_a_gate_the_whole_picture_changes_and_keeps_its_detail_at_half_s
 
 def test_arrays_and_paths_give_the_same(tmp_path):
     Image.fromarray(page()).save(path := tmp_path / "photo.png")
-    restorer = Restorer.from_backend(StandIn(paint_red_over), PredictConfig(long_side=0))
+    restorer = restorer_over(StandIn(paint_red_over), PredictConfig(long_side=0))
     results = [restorer(image) for image in (page(), path, str(path))]
     assert all(np.array_equal(result.image, results[0].image) for result in results)
     assert [*results[0].seconds] == ["locate", "restore", "compose"]
@@ -166,7 +166,7 @@ def test_over_random_shapes_every_bit_outside_the_mask_stays(mode, kind):
             long_side=int(generator.choice([0, 37, 200, 500])), locate_long_side=int(generator.choice([0, 30, 150])),
             tile=128, overlap=int(generator.choice([0, 16, 64])),
         )
-        result = Restorer.from_backend(StandIn(paint_red_over), settings, mode=mode)(image)
+        result = restorer_over(StandIn(paint_red_over), settings, mode=mode)(image)
         assert (result.image.dtype, result.image.shape) == (kind, image.shape)
         assert np.array_equal(result.image[result.mask == 0], image[result.mask == 0])
         assert np.array_equal(image, before)
@@ -179,12 +179,12 @@ def test_over_random_shapes_every_bit_outside_the_mask_stays(mode, kind):
 
 def test_where_nothing_is_found_nothing_is_restored_and_a_pass_at_the_same_scale_is_not_repeated():
     backend, image = StandIn(paint_red_over), red_page(600, 1000)
-    result = Restorer.from_backend(backend, PredictConfig(locate_long_side=200))(image)
+    result = restorer_over(backend, PredictConfig(locate_long_side=200))(image)
     assert (backend.tiles, result.occluders, result.mask.any()) == ([(1, 3, 128, 256)], 0, False)
     assert np.array_equal(result.image, image)
     assert not np.shares_memory(result.image, image)
     backend.tiles.clear()
-    Restorer.from_backend(backend, PredictConfig(long_side=256))(red_page(600, 1000, (500, 300, 600, 500)))
+    restorer_over(backend, PredictConfig(long_side=256))(red_page(600, 1000, (500, 300, 600, 500)))
     assert backend.tiles == [(1, 3, 192, 256)]
 
 
@@ -213,7 +213,7 @@ def test_without_a_gate_the_visible_change_is_the_mask():
 
     image = red_page(500, 700)
     image[300:, 200:400] = 20
-    result = Restorer.from_backend(StandIn(erase_dark, gated=False), PredictConfig(long_side=350))(image)
+    result = restorer_over(StandIn(erase_dark, gated=False), PredictConfig(long_side=350))(image)
     assert np.array_equal(result.image[result.mask == 0], image[result.mask == 0])
     assert (result.occluders, result.mask[300:, 200:400].all(), result.mask[:280].any()) == (0, True, False)
     assert np.abs(result.image[310:, 210:390].astype(int) - 128).max() <= 20
@@ -223,7 +223,7 @@ def test_four_threads_and_less_memory_give_the_same_pictures(monkeypatch):
     monkeypatch.setattr("inference.tiles.SMALLEST_TILE", 128)
     sizes = np.random.default_rng(6).integers(200, 500, (8, 2)).tolist()
     pictures = [red_page(height, width, (height // 2, width // 3, height, width // 2)) for height, width in sizes]
-    plenty, scarce = (Restorer.from_backend(StandIn(paint_red_over, memory=memory),
+    plenty, scarce = (restorer_over(StandIn(paint_red_over, memory=memory),
                                             PredictConfig(locate_long_side=200, tile=256))
                       for memory in (1e9, 130 * 130))  # fmt: skip
     with ThreadPoolExecutor(4) as pool:

@@ -9,9 +9,8 @@ import pytest
 
 from configs.schema import PredictConfig
 from inference import tiles
-from inference.restorer import Restorer
 from inference.tiles import Cut, Network, equal_cut, mean_over_flips, region_cut, run_cut, single_cut
-from tests.inference.stand_ins import StandIn, paint_red_over
+from tests.inference.stand_ins import StandIn, paint_red_over, restorer_over
 from utils import machine
 
 PICTURE = np.random.default_rng(400).integers(0, 256, (400, 700, 3), np.uint8)
@@ -122,7 +121,7 @@ def test_a_photo_that_a_locator_has_no_memory_for_fails_and_is_not_called_clean(
     monkeypatch.setattr(machine, "available_bytes", lambda: int(available))
     backend, picture = StandIn(lambda tile: tile[:, :1] - 9, gated=False), np.zeros((512, 384, 3), np.uint8)
     backend.device = device
-    restorer = Restorer.from_backend(None, PredictConfig(fill="page"), locator=backend)
+    restorer = restorer_over(None, PredictConfig(fill="page"), locator=backend)
     if available == 120e6:
         with pytest.raises(MemoryError, match=r"look at 512x384 pixels.*120 MB are available\. Close"):
             restorer(picture)

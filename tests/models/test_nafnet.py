@@ -8,14 +8,12 @@ from pathlib import Path
 import numpy as np
 import paddle
 import pytest
-from paddle.static import InputSpec
 
 from configs.schema import PRESETS
 from models import nafnet
-from models.nafnet import Convolution, NAFBlock, NAFNet, eager_on_cpu, joined
-from models.tlc import convert_to_local
+from models.nafnet import Convolution, NAFBlock, NAFNet, joined
 from models.weights import load_arrays
-from tests.models.networks import SMALL, TINY, build, drawn_arrays, random_network, random_picture
+from tests.models.networks import SMALL, build, drawn_arrays, random_network, random_picture
 
 
 @pytest.mark.parametrize(("height", "width"), [(13, 21), (1, 1), (3, 50)])
@@ -25,7 +23,7 @@ def test_both_paths_agree_at_sizes_that_are_padded_with_zeros(height, width, gat
     padded = np.pad(x, ((0, 0), (0, 0), (0, -height % 4), (0, -width % 4)))
     output = network(paddle.to_tensor(x))
     fast, whole = (joined(given).numpy() for given in (output, network(paddle.to_tensor(padded))))
-    monkeypatch.setattr(nafnet, "eager_on_cpu", lambda x: False)
+    monkeypatch.setattr(nafnet, "on_cpu", lambda x: False)
     plain = joined(network(paddle.to_tensor(x))).numpy()
     assert np.abs(fast[:, :3] - x).max() > 0.01  # the network does something
     for expected in (plain, whole[:, :, :height, :width]):
@@ -45,7 +43,7 @@ def test_both_paths_give_equal_gradients_and_every_parameter_one(monkeypatch):
         return {name: parameter.grad.numpy().copy() for name, parameter in network.named_parameters()}
 
     fast = gradients()
-    monkeypatch.setattr(nafnet, "eager_on_cpu", lambda x: False)
+    monkeypatch.setattr(nafnet, "on_cpu", lambda x: False)
     for name, values in gradients().items():
         assert np.abs(values).max() > 0, name
         np.testing.assert_allclose(fast[name], values, atol=1e-5 * max(1.0, float(np.abs(values).max())), err_msg=name)
@@ -96,21 +94,3 @@ def test_a_restorer_equals_its_twin_in_pytorch_and_changes_the_mask_only():
     stays = np.broadcast_to(~mask, picture.shape)
     np.testing.assert_array_equal(painted[stays], picture[stays])
     assert np.abs(painted - picture)[~stays].mean() > 0.01
-
-
-@pytest.mark.parametrize("local", [False, True])
-def test_traced_network_equals_the_eager_one_and_holds_no_matrix_product(local):
-    """oneDNN gives wrong numbers for a matrix product fed by a convolution, without a word."""
-    network = random_network(**TINY, gate=True)
-    if local:
-        convert_to_local(network, 8, 1.5)
-    x = paddle.to_tensor(random_picture(21, 30))
-    assert eager_on_cpu(x)
-    with paddle.no_grad():
-        expected = [output.numpy() for output in network(x)]
-        traced = paddle.jit.to_static(network, input_spec=[InputSpec([1, 3, 21, 30], "float32")], full_graph=True)
-        found = [output.numpy() for output in traced(x)]
-        program = str(traced.forward.concrete_program.main_program)
-    for output, truth in zip(found, expected, strict=True):
-        np.testing.assert_allclose(output, truth, atol=1e-5 * max(1.0, float(np.abs(truth).max())))
-    assert [word in program for word in ("matmul", "bmm", "cumsum")] == [False, False, local]

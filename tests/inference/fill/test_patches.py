@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from configs.schema import PredictConfig
-from inference import Restorer
 from inference.fill import patches
 from inference.fill.borders import BorderRules
 from inference.fill.lines import LineRules
@@ -15,7 +14,7 @@ from inference.fill.patches import TONE_RING, PageRules, carry_page_on, match_to
 from inference.paste import PasteRules
 from inference.tiles import Network
 from tests.inference.painted import page as red_page
-from tests.inference.stand_ins import StandIn, paint_red_over
+from tests.inference.stand_ins import StandIn, paint_red_over, restorer_over
 
 HEIGHT, WIDTH = 160, 220
 PASTE, RULES = PasteRules(), PageRules()
@@ -138,7 +137,7 @@ def test_the_network_fills_in_the_pass_that_finds_and_the_page_without_another_o
     masks = []
     for fill in ("network", "page"):
         backend = StandIn(paint_red_over)
-        result = Restorer.from_backend(backend, PredictConfig(fill=fill, long_side=0, **settings))(red_page())
+        result = restorer_over(backend, PredictConfig(fill=fill, long_side=0, **settings))(red_page())
         assert np.array_equal(result.image[result.mask == 0], red_page()[result.mask == 0])
         # The page is noise of 110 to 145, and is carried on with it.
         assert abs(result.image[205:295, 155:255].mean() - 128) < 2
@@ -154,6 +153,6 @@ def test_the_network_fills_in_the_pass_that_finds_and_the_page_without_another_o
 @pytest.mark.parametrize(("fill", "colour"), [("network", (128, 128, 128)), ("page", (230, 20, 20))])
 def test_a_wholly_covered_picture_is_filled_with_what_the_network_makes_of_it_or_stays(fill, colour):
     image = np.full((90, 120, 3), (230, 20, 20), np.uint8)
-    result = Restorer.from_backend(StandIn(paint_red_over), PredictConfig(fill=fill, long_side=0), mode="full")(image)
+    result = restorer_over(StandIn(paint_red_over), PredictConfig(fill=fill, long_side=0), mode="full")(image)
     assert result.mask.all()
     assert (result.image == colour).all()
