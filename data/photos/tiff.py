@@ -41,7 +41,7 @@ _CODING = {
 }
 _ORIENTATION, _PALETTE_COLOURS, _SUB_DIRECTORIES, _DNG_VERSION = 274, 320, 330, 50706
 # XMP, and Photoshop's resources.
-_WITH_THUMBNAILS = {700: thumbnails.in_xmp, 34377: thumbnails.in_photoshop}
+_WITH_THUMBNAILS = {700: thumbnails.in_xmp, 34377: thumbnails.without_jpegs}
 # The codecs of fax and JPEG.
 _WHOLE_CODECS = (2, 3, 4, 6, 7)
 # Photometric values, the last two of what a sensor saw, and how many channels colours take; 1 is grey, 0 is black.
