@@ -12,6 +12,7 @@ colour profiles, and the plugin takes a moving picture for a still one and 16 bi
 from __future__ import annotations
 
 import io
+import re
 
 import cv2
 import numpy as np
@@ -137,19 +138,11 @@ def _encode_in_place_of(image: Image.Image, samples: np.ndarray) -> bytes:
 
 def unpack(source: bytes, name: str) -> bytes:
     """The JPEG inside a JPEG XL; `BadImageError` where there is none, or none that can be unpacked."""
-    boxes, at = {}, 0
-    # The beginning of the first box of each type; a bare codestream has none.
-    while at + 8 <= len(source) and source[:4] == b"\0\0\0\x0c":
-        size, start = int.from_bytes(source[at : at + 4], "big"), at + 8
-        if size == 1:
-            size, start = int.from_bytes(source[start : start + 8], "big"), start + 8
-        boxes.setdefault(source[at + 4 : at + 8], source[start : start + 22])
-        # 0 is a last box, up to the end.
-        at = at + size if at + size >= start else len(source)
-    if b"jbrd" not in boxes:
+    # Of a file in boxes; a part of a codestream has a number of 4 bytes in front.
+    codestream = re.search(rb"jxlc|jxlp.{4}", source, re.DOTALL)
+    if not codestream or b"jbrd" not in source:
         raise BadImageError(f"{name}: a JPEG XL that was not made of a JPEG, which is not read; save it as PNG or TIFF")
-    # A part of a codestream has a number of 4 bytes in front.
-    check_size(*_packed_size(boxes[b"jxlc"] if b"jxlc" in boxes else boxes.get(b"jxlp", b"")[4:]), name)
+    check_size(*_packed_size(source[codestream.end() :]), name)
     try:
         import imagecodecs
 
