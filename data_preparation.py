@@ -33,7 +33,7 @@ from configs.schema import ConfigError
 from data import contest
 from data.contest import Group, ListError, names_by_part, read_contest, read_record, split_by_page, write_list
 from data.images import BadImageError, read_rgb, write_image
-from data.masks import blobs, read_mask, write_mask
+from data.masks import read_mask, write_mask
 from utils.child import WorkerKilledError, run_parallel
 from utils.command import AT_ONCE, DONE, SOME_FAILED, command, number, shard, whole
 from utils.files import atomic_path, printable, remove_leftovers, write_text
@@ -188,7 +188,7 @@ def cut_page(job: tuple[list[Picture], argparse.Namespace]) -> list[str]:
         for which, corner in enumerate(corners, start=1):
             file = f"{name}_{which}of{len(corners)}.png"
             for part, picture in (("gt", clean), ("occluded", occluded)):
-                write_image(folder / part / file, take(picture, *corner, options.size), png_level=1)
+                write_image(folder / part / file, take(picture, *corner, options.size))
             write_mask(folder / "mask" / file, take(mask, *corner, options.size))
     return problems
 
@@ -219,9 +219,10 @@ def crop_corners(mask: np.ndarray, size: int) -> list[tuple[int, int]]:
     lie inside the picture unless that is smaller; same ones are given once. `mask`: height x width, 0 is free.
     """
     whole = mask.shape[::-1]
-    found = blobs((mask != 0).astype(np.uint8)) or [(0, 0, *whole, 1)]
-    # A sliver, or a second finger's tip, does not move a crop.
-    large = np.array([blob[:4] for blob in found if blob[4] >= 0.05 * found[0][4]])
+    _, _, (_, *blobs), _ = cv2.connectedComponentsWithStats((mask != 0).astype(np.uint8))
+    # Left, top, width, height and area, the largest first. A sliver, or a second finger's tip, does not move a crop.
+    found = np.array(sorted(blobs, key=lambda blob: (-blob[4], blob[1], blob[0])) or [[0, 0, *whole, 1]])
+    large = found[found[:, 4] >= 0.05 * found[0, 4], :4]
     start, end = large[:, :2].min(axis=0), (large[:, :2] + large[:, 2:]).max(axis=0)
     if (end - start).max() <= size:
         large = np.array([[*start, *(end - start)]])

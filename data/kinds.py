@@ -32,19 +32,11 @@ _SIGNATURES = {
     "HEIC": rb"....ftyp(?:he[iv][cxms]|mif1|msf1)",
     "JPEG XL": rb"\xff\x0a[^\0]|\0\0\0\x0cJXL \r\n\x87\n",
     "JPEG 2000": rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51",
-    "JPEG XR": rb"II\xbc\x01",
     "GIF": rb"GIF8[79]a",
     "Photoshop": rb"8BPS\0[\x01\x02]",
     "PDF": rb"%PDF-",
-    "EPS": rb"%!PS-Adobe-[^\r\n]*EPSF|\xc5\xd0\xd3\xc6",
     "SVG": rb"(?:\xef\xbb\xbf)?\s*<(?:[?!][^>]*>\s*<)*(?:svg:)?svg[\s>]",
-    "ICO": rb"\0\0[\x01\x02]\0[^\0]\0..[\0-\xff]\0",
-    "DjVu": rb"AT&TFORM",
-    "OpenEXR": rb"v/1\x01",
-    "Radiance": rb"#\?RADIANCE",
     "PPM": rb"P[1-6]\s+(?:#[^\n]*\n\s*)*[0-9]+\s+[0-9]+\s",
-    "GIMP": rb"gimp xcf ",
-    "DICOM": rb".{128}DICM",
 }
 _PATTERNS = {kind: re.compile(pattern, re.DOTALL) for kind, pattern in _SIGNATURES.items()}
 _ADVICE = {

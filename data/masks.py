@@ -1,4 +1,4 @@
-"""Occlusion masks: every encoding that can be read in one way only, what is refused, and the blobs of a mask."""
+"""Occlusion masks: every encoding that can be read in one way only, and what is refused."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def _listed(values: list, counts: list[int], most: int = 6) -> str:
 
 def encode_mask(mask: np.ndarray) -> bytes:
     """A 0/1 mask as a grey PNG of 0 and 255."""
-    return encode_image((np.asarray(mask) > 0).astype(np.uint8) * 255, ".png", png_level=1)
+    return encode_image((np.asarray(mask) > 0).astype(np.uint8) * 255, ".png")
 
 
 def write_mask(path: str | os.PathLike[str], mask: np.ndarray) -> None:
@@ -145,12 +145,3 @@ def contest_mask_image(mask: np.ndarray) -> Image.Image:
     image = Image.fromarray((np.asarray(mask) > 0).astype(np.uint8), mode="P")
     image.putpalette(CONTEST_PALETTE)
     return image
-
-
-def blobs(mask: np.ndarray, minimum_area: int = 1) -> list[tuple[int, int, int, int, int]]:
-    """Connected blobs of a 0/1 mask as (left, top, width, height, area), largest first."""
-    if not mask.any():
-        return []
-    _, _, stats, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(mask, np.uint8), connectivity=8)
-    rows = [tuple(int(value) for value in row) for row in stats[1:] if row[cv2.CC_STAT_AREA] >= minimum_area]
-    return sorted(rows, key=lambda row: (-row[4], row[1], row[0]))

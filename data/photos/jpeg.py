@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from PIL import Image, JpegImagePlugin
 
-from data.images import BadImageError, check_size, encode_image, open_picture, stored_orientation, turn_back
+from data.images import BadImageError, check_size
 from data.jpeg_segments import APP0, APP14, COM, Segment, UnsupportedJpegError, join, split
 from data.photos import colours, jpeg_file, thumbnails
 from data.photos.colours import Encoded
@@ -51,17 +51,6 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encod
     if image.format == "MPO":
         notes.append("the further pictures behind the first are dropped")
     return Encoded(_encode_in_place_of(image, samples), tuple(notes))
-
-
-def encode_like(source: bytes, name: str, rgb: np.ndarray, quality: int) -> bytes:
-    """Another picture (RGB uint8, upright, of the same size) with the tables, sampling and metadata of a JPEG `source`.
-
-    Where that is no colour JPEG, the result is a plain one of `quality`.
-    """
-    with open_picture(io.BytesIO(source), name) as image:
-        if image.format not in ("JPEG", "MPO") or image.mode != "RGB":
-            return encode_image(rgb, ".jpg", quality)
-        return _encode_in_place_of(image, turn_back(rgb, stored_orientation(image)))
 
 
 def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> Encoded:

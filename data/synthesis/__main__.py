@@ -28,7 +28,6 @@ from numpy.random import Generator
 
 from data.images import BadImageError, encode_image, read_rgb
 from data.masks import contest_mask_image
-from data.photos.jpeg import encode_like
 from data.synthesis import occluders
 from data.synthesis.occluders import CUTOUTS, KINDS, SUBSETS, Occluder, OccluderEntry, OccluderLibrary
 from data.synthesis.pages import draw_sheet
@@ -159,7 +158,7 @@ def _make_page(options: SetOptions, sources: Sources, out: Path, job: PageJob) -
     # The photo becomes a JPEG file anyway; twice would be once too often.
     style, library, broken = replace(STYLES[options.style], jpeg_probability=0.0), _library(sources.occluders), []
     page, page_source = _clean_page(options, sources, number, broken, rng, *more)
-    path, clean_bytes = out / folder / "gt" / f"{stem}.jpg", encode_image(page, ".jpg", quality=_QUALITY)
+    path, clean_bytes = out / folder / "gt" / f"{stem}.jpg", encode_image(page, ".jpg", _QUALITY)
     write_bytes(path, clean_bytes)
     clean, known, used = read_rgb(path), defaultdict(list), []
 
@@ -183,7 +182,7 @@ def _make_page(options: SetOptions, sources: Sources, out: Path, job: PageJob) -
         # Every other photo where the share is a half; 0.1 x 10 has to count as 1 whatever the rounding.
         if math.floor((photo + 1) * share + 1e-9) > math.floor(photo * share + 1e-9):
             occluded, mask = paste(clean, choose, rng, style, kind=kind)
-            content = encode_like(clean_bytes, path.name, occluded, _QUALITY)
+            content = encode_image(occluded, ".jpg", _QUALITY)
         write_bytes(out / f"{name}.jpg", content)
         with atomic_path(out / f"{name}.png") as temporary:
             contest_mask_image(mask).save(temporary, "PNG", compress_level=6)

@@ -24,7 +24,7 @@ from tests.data.photos.files import STORE, exif_of, page
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".tif", ".webp"])
 def test_lossless_formats_come_back_bit_for_bit(tmp_path, suffix):
     rgb = page((1200, 900))  # Large enough to leave Pillow in bands.
-    write_image(tmp_path / f"x{suffix}", rgb, png_level=1)
+    write_image(tmp_path / f"x{suffix}", rgb)
     assert np.array_equal(read_rgb(tmp_path / f"x{suffix}"), rgb)
     assert [path.name for path in tmp_path.iterdir()] == [f"x{suffix}"]
     with open_picture(tmp_path / f"x{suffix}") as image:

@@ -18,7 +18,7 @@ def saved(kind: str, mode: str = "RGB", size: tuple[int, int] = (40, 30)) -> byt
     return buffer.getvalue()
 
 
-BY_PILLOW = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "ICO", "PPM", "AVIF", "EPS", "PDF")
+BY_PILLOW = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "AVIF", "PDF")
 NO_PICTURES = [b"", b"BM", b"BM is a company", b"hello", b"P1 is it", b"<html><svg>", bytes(64), b"II", b"\xff\x0a"]
 STARTS = {
     **{kind: [saved(kind)] for kind in BY_PILLOW},

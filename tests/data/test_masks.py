@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from data.images import BadImageError, turn_upright
-from data.masks import binarise_mask, blobs, contest_mask_image, read_mask, write_mask
+from data.masks import binarise_mask, contest_mask_image, read_mask, write_mask
 from tests.data.photos.files import exif_of
 
 MASK = np.zeros((40, 30), np.uint8)
@@ -138,13 +138,3 @@ def test_a_written_mask_is_grey_0_and_255_and_a_broken_one_is_named(tmp_path):
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(BadImageError, match=r"mask\.png"):
         read_mask(path)
-
-
-def test_blobs_largest_first_with_diagonal_neighbours_joined():
-    mask = np.zeros((20, 20), np.uint8)
-    mask[0, 0] = 1
-    mask[5:10, 5:10] = 1
-    mask[10, 10] = 1
-    assert blobs(mask) == [(5, 5, 6, 6, 26), (0, 0, 1, 1, 1)]
-    assert blobs(mask, minimum_area=2) == [(5, 5, 6, 6, 26)]
-    assert blobs(mask * 0) == []

@@ -185,18 +185,6 @@ def test_a_jpeg_without_block_access_keeps_tables_segments_and_colours(
     assert error.mean() < 3
 
 
-@pytest.mark.parametrize("mode", ["RGB", "L"])
-def test_another_picture_like_a_jpeg_takes_its_tables_and_metadata(tmp_path, mode):
-    path = tmp_path / "x.jpg"
-    Image.fromarray(page()).convert(mode).save(path, quality=70, subsampling=1, progressive=True, exif=exif_of(6))
-    upright = read_rgb(path)[::-1]
-    path.write_bytes(data.photos.jpeg.encode_like(path.read_bytes(), "x.jpg", upright, 95))
-    again = Image.open(path)
-    assert np.abs(read_rgb(path).astype(int) - upright).mean() < 3
-    told = again.getexif().get(0x010E), bool(again.info.get("progressive")), again.quantization[0][0] > 5
-    assert told == (("a page", True, True) if mode == "RGB" else (None, False, False))
-
-
 def test_bytes_between_segments_go_and_metadata_stays(tmp_path):
     path, source = tmp_path / "x.jpg", jpegs.with_metadata()
     first = 4 + int.from_bytes(source[4:6], "big")
