@@ -105,11 +105,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def name_groups(groups: Iterable[Group]) -> dict[Group, str]:
-    """Gives every occluded picture a name that no other has, also where folders hold equal names.
-
-    Names follow from all groups in the order of the annotations, not from what exists or how they are divided: every
-    run finds the same ones, and so does one with --all.
-    """
+    """Gives every occluded picture a name that no other has. It follows from all groups in the annotations' order,
+    not from what exists or how they are divided: every run finds the same ones, and so does one with --all."""
     names, taken = {}, set()
     for group in groups:
         folder, *kind = Path(group.name).parts[:-1]
@@ -148,10 +145,8 @@ def share_patches(name: str, total: int, source: Path, target: Path) -> None:
 
 
 def _open_record(options: argparse.Namespace, key: str, validation_pages: set[str]) -> dict[str, tuple[int, Path]]:
-    """Keeps patches of different settings apart: compares with OUT/preparation.json, then writes it.
-
-    Returns the pictures that lie in the sets of the other entry, cut alike, as `finished` does.
-    """
+    """Keeps patches of different settings apart: compares with OUT/preparation.json, then writes it. Returns the
+    pictures that lie in the sets of the other entry, cut alike, as `finished` does."""
     alike = {"contest": str(options.contest.resolve()), "size": options.size, "downscale": options.downscale}
     # A page that moved from one set to the other would stay in both.
     digest = hashlib.sha256("\n".join(sorted(validation_pages)).encode("utf-8", "surrogateescape")).hexdigest()[:16]
@@ -194,10 +189,8 @@ def cut_page(job: tuple[list[Picture], argparse.Namespace]) -> list[str]:
 
 
 def check_group(group: Group, clean: np.ndarray, occluded: np.ndarray, mask: np.ndarray) -> None:
-    """`BadImageError` where the three are of different sizes, or the mask is not where the two pictures differ.
-
-    A mask that is inverted, turned or another picture's looks like any other. RGB uint8 [H, W, 3], mask 0/1 [H, W].
-    """
+    """`BadImageError` where the three (RGB uint8 [H, W, 3], mask 0/1 [H, W]) are of different sizes, or the mask is not
+    where the two pictures differ: one that is inverted, turned or another picture's looks like any other."""
     parts = {group.clean: clean, group.occluded: occluded, group.mask: mask}
     if len({array.shape[:2] for array in parts.values()}) > 1:
         told = ", ".join(f"{path} {array.shape[1]}x{array.shape[0]}" for path, array in parts.items())
@@ -241,10 +234,7 @@ def take(image: np.ndarray, left: int, top: int, size: int) -> np.ndarray:
 
 
 def shrink_mask(mask: np.ndarray, factor: int) -> np.ndarray:
-    """Reduces a 0/1 mask by a whole factor; sides round up, as those of a JPEG decoded at reduced size do.
-
-    A pixel of the result is 1 where any of the pixels it stands for is: each of them coloured it.
-    """
+    """Reduces a 0/1 mask by a whole factor: a pixel is 1 where any of those that it stands for is; sides round up."""
     reached = cv2.dilate(mask, np.ones((factor, factor), np.uint8), anchor=(0, 0))
     return reached[::factor, ::factor].copy()
 

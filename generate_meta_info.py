@@ -110,10 +110,8 @@ def measure(patch: PatchPaths) -> Measured | str:
 
 
 def gradient_measure(rgb: np.ndarray) -> float:
-    """Mean over the pixels of sqrt(gx^2 + gy^2), the 3x3 Sobel gradient of the grey picture (0..255).
-
-    Blank paper gives a few, a page of print about 20 to 100; the write-up keeps patches above 10.
-    """
+    """Mean of sqrt(gx^2 + gy^2), the 3x3 Sobel gradient of the grey picture (0..255): of blank paper a few, of print
+    about 20 to 100; the write-up keeps patches above 10."""
     grey = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY)
     across, down = (cv2.Sobel(grey, cv2.CV_64F, *axis, ksize=3) for axis in ((1, 0), (0, 1)))
     return float(np.mean(np.sqrt(across**2 + down**2)))

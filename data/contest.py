@@ -171,10 +171,7 @@ def names_by_part(folder: Path) -> list[set[str]]:
 
 
 def read_record(folder: Path) -> dict[str, dict[str, Any]]:
-    """How patches were cut: the entries of `SETS`, each with "size" and "downscale" at least; {} without a file.
-
-    ConfigError: another file of that name.
-    """
+    """How patches were cut, for each entry of `SETS`; {} without a file, `ConfigError` for another one of that name."""
     path = folder / RECORD_NAME
     if not path.is_file():
         return {}
@@ -189,10 +186,7 @@ def read_record(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def check_preparation(data: DataConfig) -> None:
-    """`ConfigError` where `crop` or `downscale` differs from the record beside the list of patches, if there is one.
-
-    A network that is used at another scale than it was trained at fails without a word.
-    """
+    """`ConfigError` where `crop` or `downscale` differs from the record beside the list of patches, if there is one."""
     train_list = Path(data.train_list)
     entry = read_record(train_list.parent).get(ALL_DATA if train_list.stem == ALL_DATA else DIVIDED_DATA, {})
     for key, recorded in (("crop", "size"), ("downscale", "downscale")):

@@ -1,7 +1,4 @@
-"""The one place where picture files become RGB arrays and RGB arrays become picture files, and what is refused.
-
-A user's own file, which has to come back as it was, is the business of `data.photos`.
-"""
+"""Picture files become RGB arrays, and RGB arrays new picture files; a user's own come back through `data.photos`."""
 
 from __future__ import annotations
 
@@ -37,17 +34,15 @@ Image.MAX_IMAGE_PIXELS = None
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 64 << 20
 # EXIF orientation -> cv2.flip's code that turns the picture upright, after a transposition for the last four.
 _FLIPS, _QUARTER_TURNED = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}, (5, 6, 7, 8)
-# Rows that leave Pillow at a time are about this many pixels: its own copy of a whole picture would be one too many.
+# Rows that leave Pillow at a time are about this many pixels: its own way holds a large picture three times.
 _BAND_PIXELS = 500_000
 _check_sum = PngImagePlugin.ChunkStream.crc
 
 
 def _check_what_is_shown(stream: PngImagePlugin.ChunkStream, kind: bytes, data: bytes) -> None:
     """A wrong checksum of a PNG's text is no reason to refuse it; a lower-case first letter marks what is not shown."""
-    if kind[:1].islower():
-        stream.crc_skip(kind, data)
-    else:
-        _check_sum(stream, kind, data)
+    check = PngImagePlugin.ChunkStream.crc_skip if kind[:1].islower() else _check_sum
+    check(stream, kind, data)
 
 
 PngImagePlugin.ChunkStream.crc = _check_what_is_shown
@@ -56,8 +51,7 @@ PngImagePlugin.ChunkStream.crc = _check_what_is_shown
 def open_picture(file: str | os.PathLike[str] | io.BytesIO, name: str | None = None) -> Image.Image:
     """Opens a picture, a path or a file's content, without decoding it; messages call it `name` or by its path.
 
-    Raises:
-        BadImageError: instead of Pillow's several exceptions; also where the header claims over `MAX_PIXELS` pixels.
+    BadImageError in place of Pillow's several exceptions; also where the header claims over `MAX_PIXELS` pixels.
     """
     name = name or os.fspath(file)
     try:
@@ -92,10 +86,7 @@ def check_single(count: int, name: str) -> None:
 
 
 def decode_picture(image: Image.Image, path: str | os.PathLike[str]) -> None:
-    """Decodes an opened picture in place; `BadImageError` where the data end early or make no sense.
-
-    A JPEG that lost no more than its end marker is whole.
-    """
+    """Decodes an opened picture in place; `BadImageError` where the data end early or make no sense."""
     name = os.fspath(path)
     try:
         if image.format in ("JPEG", "MPO"):
@@ -119,10 +110,7 @@ def check_png_rows(content: bytes, name: str) -> None:
 
 
 def to_array(image: Image.Image, mode: str | None = None) -> np.ndarray:
-    """A decoded picture as an array, in another of Pillow's modes if one is named.
-
-    It goes band by band: Pillow's own way holds a large picture three times.
-    """
+    """A decoded picture as an array, in another of Pillow's modes if one is named."""
     rows, result = max(_BAND_PIXELS // max(image.width, 1), 1), None
     for top in range(0, image.height, rows):
         band = np.asarray(image.crop((0, top, image.width, min(top + rows, image.height))).convert(mode or image.mode))
@@ -159,15 +147,10 @@ def turn_back(upright: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def read_rgb(path: str | os.PathLike[str], reduce: int = 1) -> np.ndarray:
-    """Reads a picture as RGB uint8 height x width x 3, upright.
+    """Reads a picture as RGB uint8 height x width x 3, upright; BadImageError: not a picture, or cut short.
 
-    Args:
-        reduce: 1, 2, 4 or 8; a baseline or progressive JPEG is decoded at that fraction of its size (sides round
-            up), which is several times faster than decoding and shrinking; other formats are shrunk by a box filter
-            to the same size.
-
-    Raises:
-        BadImageError: not a picture, or cut short.
+    `reduce` is 1, 2, 4 or 8: a JPEG is decoded at that fraction of its size (sides round up), which is several times
+    faster than decoding and shrinking; other formats are shrunk by a box filter to the same size.
     """
     if reduce not in (1, 2, 4, 8):
         raise ValueError(f"reduce is {reduce}, expected 1, 2, 4 or 8")
@@ -215,14 +198,11 @@ def _flatten(image: Image.Image) -> Image.Image:
 
 
 def encode_image(rgb: np.ndarray, suffix: str, quality: int = 95) -> bytes:
-    """Encodes RGB uint8 height x width x 3 as a new file of the kind that `suffix` names, without metadata.
-
-    All but JPEG are lossless. Zlib's least effort takes a third of the time of the usual one on pages, at about the
-    same size.
-    """
+    """RGB uint8 height x width x 3 as a new file of the kind that `suffix` names; all but JPEG are lossless."""
     suffix = suffix.lower()
     if suffix not in IMAGE_SUFFIXES:
         raise ValueError(f"suffix {suffix!r} is not one of {', '.join(IMAGE_SUFFIXES)}")
+    # Zlib's least effort takes a third of the time of the usual one on pages, at about the same size.
     options = {"JPEG": {"quality": quality}, "PNG": {"compress_level": 1}, "WEBP": {"lossless": True}}
     kind, buffer = SUFFIXES[suffix], io.BytesIO()
     Image.fromarray(np.ascontiguousarray(rgb)).save(buffer, kind, **options.get(kind, {}))

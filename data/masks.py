@@ -71,9 +71,7 @@ def read_mask(path: str | os.PathLike[str]) -> np.ndarray:
 
     Besides the greys of `binarise_mask`: palettes and colours, where black, the contest's dark red or, in a palette
     without either, index 0 is the page; an alpha channel, where the colours do not differ or say the same.
-
-    Raises:
-        BadImageError: not a picture, cut short, or it can be read in several ways; then with the values that were seen.
+    BadImageError: not a picture, cut short, or it can be read in several ways; then with the values that were seen.
     """
     with open_picture(path) as image:
         decode_picture(image, path)

@@ -159,10 +159,7 @@ def random_crop(pictures: Sequence[np.ndarray], size: int, rng: np.random.Genera
 
 
 def fit_whole(pictures: Sequence[np.ndarray], side: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """Whole pictures as `side` x 3/4 of it, all steps of 32; what lies across is turned upright, one way or the other.
-
-    A batch has one shape, and most photographs are 4:3.
-    """
+    """Whole pictures as `side` x 3/4 of it, in steps of 32, as a batch has one shape; what lies across is turned."""
     turns = int(rng.choice((1, 3)))
     size, fitted = (side * 3 // 4 // 32 * 32, side), []
     for picture in pictures:
@@ -175,10 +172,8 @@ def fit_whole(pictures: Sequence[np.ndarray], side: int, rng: np.random.Generato
 
 def random_orientation(pictures: Sequence[np.ndarray], rng: np.random.Generator, flips: bool, rotations: bool
                        ) -> list[np.ndarray]:  # fmt: skip
-    """Mirrors and turns all pictures alike; with both flips and rotations each of the 8 orientations is equally likely.
-
-    The numbers are drawn in any case, so that switching one off leaves the rest of a sample alone.
-    """
+    """Mirrors and turns all pictures alike; with both, each of the 8 orientations is equally likely."""
+    # Drawn in any case: switching one off leaves the rest of a sample alone.
     mirror, upside_down = (rng.random(2) < 0.5) & flips
     turns = int(rng.integers(4)) * rotations
     return [np.rot90(picture[:: -1 if upside_down else 1, :: -1 if mirror else 1], turns) for picture in pictures]

@@ -52,10 +52,7 @@ def read_sums(path: Path) -> dict[str, str]:
 
 
 def proved(name: str, root: Path, files: set[Path], options: argparse.Namespace) -> bool:
-    """Compares the files of `files`, below `root`, with RECORDS/NAME.sha256; tells how many, or the first that differs.
-
-    With `options.record` their checksums are written down before.
-    """
+    """Compares `files`, below `root`, with the record of `name`, perhaps a new one; tells the first that differs."""
     path = options.records / f"{name}.sha256"
     names = {file.relative_to(root).as_posix(): file for file in files if file.is_file()}
     sums = {file: hashlib.sha256(names[file].read_bytes()).hexdigest() for file in sorted(names)}

@@ -111,17 +111,14 @@ def rgb_of(samples: np.ndarray, coding: Coding) -> np.ndarray:
 
 
 def samples_of(rgb: np.ndarray, coding: Coding) -> np.ndarray:
-    """Samples [N, channels] of colours [N, 3]: what `rgb_of` takes for them, or the nearest to that.
-
-    Grey is the rounded mean, so that equal channels stay what they are; inks are without black, which Pillow's
-    conversion undoes exactly.
-    """
+    """Samples [N, channels] of colours [N, 3]: what `rgb_of` takes for them, or the nearest to that."""
     if coding.kind == "palette":
         return nearest_entries(rgb, coding.palette)[:, None]
     if coding.kind == "rgb":
         return rgb
-    if coding.kind == "inks":
+    if coding.kind == "inks":  # Without black, which Pillow's conversion undoes exactly.
         return np.concatenate([255 - rgb, np.zeros_like(rgb[:, :1])], axis=1)
+    # The rounded mean: equal channels stay what they are.
     grey = ((rgb.sum(axis=1, keepdims=True, dtype=np.uint32) + 1) // 3).astype(rgb.dtype)
     return _turned(to_levels(grey, coding.bits), coding)
 

@@ -108,10 +108,7 @@ def _put_blocks(jpeg: jpeg_file.JpegFile, planes: list[np.ndarray], rgb: np.ndar
 
 
 def _encode_in_place_of(image: Image.Image, samples: np.ndarray) -> bytes:
-    """`samples`, in stored orientation, with the tables of the JPEG `image` and its metadata in front.
-
-    Adobe's segment tells how colours are coded, so it is the new one.
-    """
+    """`samples`, in stored orientation, with the tables of the JPEG `image` and its metadata in front."""
     buffer, progressive = io.BytesIO(), bool(image.info.get("progressive"))
     tables = [image.quantization[slot] for slot in sorted(image.quantization)]
     # 0 is no subsampling: for grey, for inks, and for what Pillow does not write.
@@ -121,6 +118,7 @@ def _encode_in_place_of(image: Image.Image, samples: np.ndarray) -> bytes:
     markers = {f"APP{number}": APP0 + number for number in range(16)} | {"COM": COM}
     old = thumbnails.in_segments(Segment(markers[kind], payload) for kind, payload in image.applist)
     new, _ = split(buffer.getvalue())
+    # Adobe's segment, which tells how colours are coded, is the new one.
     kept = [each for each in old if each.marker != APP14]
     return join(kept + [each for each in new if each.marker == APP14 or not each.is_metadata])
 

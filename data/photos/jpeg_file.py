@@ -104,15 +104,12 @@ def coefficients(jpeg: JpegFile) -> list[np.ndarray]:
 
 
 def with_coefficients(jpeg: JpegFile, planes: list[np.ndarray]) -> bytes:
-    """The file with other coefficients, of the same shapes; restart markers go.
-
-    Progressive files stay so, but for four components: the library writes three. Fitted codes are fitted again.
-    """
+    """The file with other coefficients, of the same shapes; restart markers go, and fitted codes are fitted again."""
     # What 8-bit samples come to; the library's code tables end there, unchecked.
     lowest = [-1024] + [-1023] * 63
     for blocks in (plane.reshape(-1, 64) for plane in planes):
         demand(blocks.max() < 1024 and (blocks.min(axis=0) >= lowest).all(), "coefficients out of range")
-    progressive = jpeg.progressive and len(planes) < 4
+    progressive = jpeg.progressive and len(planes) < 4  # The library writes three.
     blocks_in_unit = sum(vertical * horizontal for _, (vertical, horizontal), *_ in jpeg.components)
     kept = [each for each in jpeg.segments if each.marker not in (DHT, DRI, SOS)]
     if jpeg.progressive and not progressive:

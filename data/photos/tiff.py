@@ -236,10 +236,7 @@ def _encode_whole(
 
 
 def _pages(file: Any, name: str) -> list[Any]:
-    """Directories that are pictures of their own; the others are thumbnails, overviews and masks of those.
-
-    BadImageError: a camera's raw photo, which hides behind a thumbnail of it.
-    """
+    """Directories that are pictures of their own; BadImageError: a raw photo, which hides behind a thumbnail of it."""
     raw = any(_DNG_VERSION in each.tags or each.photometric in _SENSOR for each in _directories(file))
     below = [each for page in file.pages for each in page.pages or ()]
     if raw or _is_beside(file.pages[0]) or not all(map(_is_beside, below)):

@@ -131,9 +131,7 @@ def _has_alpha(path: Path) -> bool:
 
 def load_occluder(entry: OccluderEntry, long_side: int = 0) -> Occluder:
     """Decodes a source, stands it on its root and crops it; `long_side` is the longest that it may be, 0 for any.
-
-    BadImageError: a broken file, a mask of another shape, or an empty cut-out.
-    """
+    BadImageError: a broken file, a mask of another shape, or an empty cut-out."""
     rgb, alpha = (read_rgb(entry.path), read_mask(entry.mask) * np.uint8(255)) if entry.mask else read_rgba(entry.path)
     if alpha is None:
         raise BadImageError(f"{entry.path}: has no alpha channel and no {entry.path.stem}_mask.png beside it")

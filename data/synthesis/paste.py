@@ -101,10 +101,8 @@ def paste(page: np.ndarray, choose: Chooser, rng: Generator, style: PasteStyle, 
 
 def lay(image: np.ndarray, mask: np.ndarray, item: Occluder, where: Place, style: PasteStyle, unit: float,
         rng: Generator) -> None:  # fmt: skip
-    """Lays the occluder `item` on `image` (RGB uint8) in place; `mask` gets a 1 at every pixel that this changes.
-
-    `unit` is the pixels of this picture for one of a photo with a longer side of `REFERENCE_LONG_SIDE`.
-    """
+    """Lays the occluder `item` on `image` (RGB uint8) in place; `mask` gets a 1 at every pixel that this changes, and
+    `unit` is the pixels of this picture for one of a photo with a longer side of `REFERENCE_LONG_SIDE`."""
     shadow = rng.random() < style.shadow_probability
     sigma, strength = np.exp(rng.uniform(*np.log(_SHADOW_PIXELS))) * unit, rng.uniform(0.12, 0.45)
     offset = rng.uniform(-1, 1, 2) * _SHADOW_PIXELS[1] * unit if shadow else np.zeros(2)

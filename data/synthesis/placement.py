@@ -48,9 +48,7 @@ class Place(NamedTuple):
 
 def place(occluder: Occluder, size: tuple[int, int], entry: EntryRange, rng: Generator, tip: float = 0.0) -> Place:
     """Draws a place in a photo of `size` (height, width); the covered area is in `entry.area` if the shape allows.
-
-    Where `tip` is positive, only the outermost tip comes so many pixels into the photo.
-    """
+    Where `tip` is positive, only the outermost tip comes so many pixels into the photo."""
     (height, width), alpha = size, occluder.rgba[..., 3]
     border = int(rng.choice(4, p=np.asarray(entry.borders) / sum(entry.borders)))
     tilt, mirrored = rng.uniform(-entry.tilt, entry.tilt), rng.random() < 0.5

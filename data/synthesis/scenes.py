@@ -32,10 +32,8 @@ def cut_strip(page: np.ndarray, rng: Generator) -> np.ndarray:
 
 
 def photograph(page: np.ndarray, rng: Generator, long_side: int) -> np.ndarray:
-    """A photo of a page (RGB uint8, height x width x 3): its sheet fills the frame, light falls off a little.
-
-    The longer side is `long_side` afterwards, and strips are cut to a photo's proportions.
-    """
+    """A photo of a page (RGB uint8, height x width x 3) whose longer side is `long_side`: the sheet fills the frame,
+    light falls off a little, and strips are cut to a photo's proportions."""
     page = cut_strip(page, rng)
     scale = long_side / max(page.shape[:2])
     size = [max(1, round(length * scale)) for length in page.shape[1::-1]]
@@ -63,10 +61,8 @@ def photograph(page: np.ndarray, rng: Generator, long_side: int) -> np.ndarray:
 
 
 def lay_on_desk(page: np.ndarray, rng: Generator) -> np.ndarray:
-    """A picture, as large as `page` (RGB uint8, height x width x 3), of it lying on a desk, slightly turned and tilted.
-
-    The desk shows round one to four of the page's sides; over the other borders the page reaches as little as it can.
-    """
+    """A picture, as large as `page` (RGB uint8, height x width x 3), of it on a desk, slightly turned and tilted; that
+    shows round one to four of its sides, and over the other borders the page reaches as little as it can."""
     size = page.shape[:2]
     matrix = _place(size, rng)
     surface = (_wood, _dark, _grey, _cloth)[int(rng.integers(4))]
