@@ -28,7 +28,7 @@ from os import fsencode
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.command import AT_ONCE, REFUSED, STOPPED, command, number, program, sentence, shard, whole
+from utils.command import AT_ONCE, REFUSED, STOPPED, command, counted, number, program, sentence, shard, whole
 from utils.files import printable
 
 if TYPE_CHECKING:
@@ -203,12 +203,8 @@ def introduction(options: argparse.Namespace, count: int, restorer: Restorer) ->
     by_hand = {"replace": "; masks in {} count", "add": "; masks in {} are added",
                "protect": "; what masks in {} mark stays"}  # fmt: skip
     masks = by_hand[options.mask_mode].format(options.mask) if options.mask else ""
-    return (f"{what} {_pictures(count)} of {options.source}{part}{into}{options.results}, with {restorer.weights}, "
-            f"{restorer.engine}{masks}")  # fmt: skip
-
-
-def _pictures(count: int) -> str:
-    return f"{count} picture{'s' if count != 1 else ''}"
+    return (f"{what} {counted(count, 'picture')} of {options.source}{part}{into}{options.results}, "
+            f"with {restorer.weights}, {restorer.engine}{masks}")  # fmt: skip
 
 
 def tell_left_out(reason: str, paths: Sequence[Path], all_of_them: bool) -> None:
@@ -225,7 +221,7 @@ def summary(outcomes: Sequence[Outcome], elapsed: float, looked: bool = False) -
     counts = Counter(outcome.status for outcome in outcomes)
     statuses = ("found", "untouched", "failed") if looked else ("restored", "untouched", "skipped", "failed")
     parts = (f"{counts[status]} {status}" for status in statuses)
-    lines = [f"{_pictures(len(outcomes))}: {', '.join(parts)}"]
+    lines = [f"{counted(len(outcomes), 'picture')}: {', '.join(parts)}"]
     if counts["skipped"]:
         lines.append("skipped: finished results were kept; --overwrite redoes them")
     notes = Counter(note for outcome in outcomes for note in outcome.notes)

@@ -27,7 +27,7 @@ from inference.record import Record
 from inference.restorer import Restored, timed
 from inference.sheet import draw_comparison
 from inference.sources import MASK, SHEET, Listing, beside, require_regular
-from utils.command import sentence
+from utils.command import counted, sentence
 from utils.files import printable, remove_leftovers, write_bytes
 from utils.machine import available_cores
 
@@ -202,12 +202,12 @@ def _parts(
         if not touched:
             found = "no occluder found" + (", copied" if write else "")
         elif paged:
-            found = f"{touched} {'restored' if write else 'would be restored'}, {_count(count, 'occluder')}"
+            found = f"{touched} {'restored' if write else 'would be restored'}, {counted(count, 'occluder')}"
         elif write:
-            found = _count(count, "occluder") if count else ""
+            found = counted(count, "occluder") if count else ""
         else:
             found = "{:.2%} would be removed, certainty {:.2f}".format(*outcome.measures)
-        outcome.message = (f"{_count(book.pages, 'page')}, " if paged else "") + found
+        outcome.message = (f"{counted(book.pages, 'page')}, " if paged else "") + found
     except Exception as error:
         # One bad file must not cost the user the other thousand.
         _log.info("%s failed:", printable(name), exc_info=True)
@@ -229,10 +229,6 @@ def _encoded(photo: Photo, restored: Restored, name: Path, asked: Sequence[str])
     # Encoding again would change a picture that nothing was removed from.
     encoded = encode_photo(photo, restored.image, restored.mask) if touched else Encoded(photo.source)
     return contents | {name: encoded.content}, encoded.notes
-
-
-def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}{'s' if number != 1 else ''}"
 
 
 def overlap(jobs: Iterable[Job], helpers: int, pixels: int = PIXELS_UNDER_WAY) -> Iterator[Any]:

@@ -26,7 +26,7 @@ from inference.folder import FAILED, Outcome, restore_folder, watched
 from inference.record import RECORD, Record
 from inference.restorer import Restorer
 from inference.sources import MASK, SHEET, Listing, Originals, is_picture, is_wanted
-from utils.command import sentence
+from utils.command import counted, sentence
 
 RETRIES = 3  # Of a task that its node, or the system for want of memory, has ended.
 TASKS_PER_SLOT = 2  # While one is restored, the next waits at its node.
@@ -60,7 +60,7 @@ def connect(address: str) -> str:
         raise ConnectionError(f"no Ray cluster at {address}: {sentence(error)}") from error
     nodes = sum(node["Alive"] for node in ray.nodes())
     processors = ray.cluster_resources().get("CPU", 0)
-    return f"Ray at {address}: {nodes} node{'s' if nodes > 1 else ''}, {processors:g} processors"
+    return f"Ray at {address}: {counted(nodes, 'node')}, {processors:g} processors"
 
 
 def list_work(work: Work, include: str) -> list[str]:

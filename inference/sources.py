@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
-from functools import partial
+from functools import cache, partial
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -92,18 +92,17 @@ def _walk(listing: Listing, results: Path, include: str) -> Iterator[Path]:
 
 def _refuse_foreign(root: Path, results: Path) -> None:
     """A folder inside the source may hold results, which have the names of sources, or photos like all the others."""
-    for folder, _, names in os.walk(results):
-        for name in names:
-            path = Path(folder, name)
-            original = root / path.relative_to(results)
-            if name[0] == "." or not is_picture(path, partial(kind_of_file, path)):
-                continue
-            if any(original.with_name(name.removesuffix(side)).exists() for side in ("", *SIDE_FILES)):
-                continue
-            others = original.parent.iterdir() if original.parent.is_dir() else ()
-            if not any(beside(other, side) == original for other in others for side in SIDE_FILES):
-                told = f"{results}: holds {name}, which is the result of no picture in {root}"
-                raise ValueError(f"{told}; photos there would be left out, or overwritten. Name another folder")
+
+    @cache
+    def written_for(folder: Path) -> set[Path]:
+        others = folder.iterdir() if folder.is_dir() else ()
+        return {file for other in others for file in (other, *(beside(other, side) for side in SIDE_FILES))}
+
+    for path in (Path(folder, name) for folder, _, names in os.walk(results) for name in names if name[0] != "."):
+        original = root / path.relative_to(results)
+        if is_picture(path, partial(kind_of_file, path)) and original not in written_for(original.parent):
+            told = f"{results}: holds {path.name}, which is the result of no picture in {root}"
+            raise ValueError(f"{told}; photos there would be left out, or overwritten. Name another folder")
 
 
 def prepare_results(results: str | os.PathLike[str]) -> None:

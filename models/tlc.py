@@ -59,9 +59,7 @@ def _sliding_sums(x: paddle.Tensor, length: int, axis: int) -> paddle.Tensor:
     if size == length:
         return ends
     starts, _ = paddle.split(running, [size - length, length], axis=axis)
-    # Joined on and not padded on, because of oneDNN, which runs exported graphs: it pads another axis than it is told.
-    nothing = paddle.zeros([1 if dimension == axis else side for dimension, side in enumerate(x.shape)], x.dtype)
-    return ends - paddle.concat([nothing, starts], axis=axis)
+    return ends - F.pad(starts, [0, 0, 1, 0] if axis == 2 else [1, 0, 0, 0])
 
 
 def convert_to_local(network: NAFNet, train_size: int, ratio: float) -> NAFNet:

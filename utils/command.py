@@ -116,6 +116,11 @@ def sentence(error: BaseException) -> str:
     return "\n".join(map(printable, str(error).splitlines())) or type(error).__name__
 
 
+def counted(number: int, thing: str) -> str:
+    """"1 photo", "2 photos"."""
+    return f"{number} {thing}{'s' if number != 1 else ''}"
+
+
 def _say(words: str) -> None:
     """Tells `words` on standard error; where that is full or gone too, nobody is left to tell."""
     try:
