@@ -54,11 +54,25 @@ class RunFolder:
         """The state to go on from, checked against the config; None to start anew. Locks the folder until `close`.
 
         `resume` is a checkpoint file, "" for the newest whole one of this folder, None not to resume; with `auto` that
-        one is taken if there is any. CheckpointError: a run cannot start; the launcher then ends its other processes.
+        one is taken if there is any. CheckpointError says why a run cannot start, in all of its processes.
         """
-        if self.processes.first:
-            self._take()
-        state = self._read_start(resume, auto)
+        state, refusal = None, None
+        try:
+            if self.processes.first:
+                self._take()
+            state = self._read_start(resume, auto)
+        except (CheckpointError, OSError) as error:
+            refusal = error
+        start = state["iteration"] if state else 0
+        # A process that left here by itself would let the others wait for it.
+        refused, starts, squares = self.processes.total([refusal is not None, start, start**2])
+        if refusal is not None:
+            raise refusal
+        if refused:
+            raise CheckpointError(f"{self.output}: refused by another process, whose message says why")
+        if starts**2 != self.processes.world * squares:
+            apart = f"the processes would start from different iterations, this one from {start}"
+            raise CheckpointError(f"{self.output}: {apart}; share the folder, or name a start: --resume CHECKPOINT")
         self.best = state["best"] if state else None
         return state
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from data import jpeg_segments
 from data.images import BadImageError, read_rgb
 from data.jpeg_segments import UnsupportedJpegError
 from data.photos import colours, encode_photo, jpeg_file, read_photo
@@ -153,6 +154,21 @@ def test_middle_grey_at_the_end_is_not_taken_for_lacking_data(rows, optimize):
     source = jpegs.save(picture, optimize=optimize)
     for complete in (source, source[:-2] + b"\xff\xff\xff\xd9"):
         assert np.array_equal(colours.decode(complete, "x.jpg")[0], decode(source))
+
+
+@pytest.mark.parametrize("make", WHOLE)
+def test_what_is_proved_quickly_is_what_more_data_prove(monkeypatch, make):
+    def told(source: bytes) -> str:
+        try:
+            return str(colours.decode(source, "x.jpg")[0].sum())
+        except BadImageError as error:
+            return str(error)
+
+    cut = [make()[:-2][:end] for end in (None, -1, -2, -3, -5, -8, -13)]
+    quickly = [told(source) for source in cut]
+    monkeypatch.setattr(jpeg_segments, "_lasts_for_more", lambda *_: False)
+    assert quickly == [told(source) for source in cut]
+    assert "cut short" in quickly[-1]
 
 
 def test_coefficients_that_no_8_bit_picture_has_are_refused():

@@ -128,6 +128,26 @@ def test_auto_starts_when_there_is_nothing_and_what_changed_is_refused_or_announ
     assert "threads: 2 before, 3 now" in said
 
 
+@pytest.mark.parametrize(("saved", "refused", "other", "words"), [
+    # The one that knows the reason says it, after the others were told.
+    (None, True, 0, "refused by another process"), (None, False, 0, "no checkpoint to resume"),
+    (5, False, 3, "different iterations, this one from 5.*--resume CHECKPOINT"), (5, False, 10, "this one from 5"),
+    (5, False, 5, None)])  # fmt: skip
+def test_processes_that_would_start_apart_or_of_which_one_is_refused_its_start_all_leave(
+    tmp_path, monkeypatch, saved, refused, other, words
+):
+    if saved:
+        folder(tmp_path).save(saved, Learner(1.0))
+    others = [refused, other, other**2]
+    monkeypatch.setattr(Processes, "total", lambda self, values: [*map(sum, zip(values, others, strict=True))])
+    run = folder(tmp_path, Processes(rank=0, world=2))
+    if words is None:
+        assert run.find_start("")["iteration"] == 5
+    else:
+        with pytest.raises(CheckpointError, match=words):
+            run.find_start(None if refused else "")
+
+
 def test_lines_are_json_flushed_at_once_and_a_resumed_run_drops_what_will_be_made_again(tmp_path):
     journal = Journal(tmp_path)
     for iteration in (5, 10, 15):
