@@ -197,6 +197,8 @@ def _parts(
             with timed(outcome.steps, "encode"):
                 files, notes = ({name: book.content}, notes) if paged else _encoded(photo, restored, name, asked)
                 write(name, origin, files, bool(touched), outcome.measures)
+                if record and SHEET in asked and not touched:
+                    record.remove(beside(name, SHEET))  # One of an earlier run, with other weights.
         outcome.notes += tuple(notes)
         outcome.status = (RESTORED if write else FOUND) if touched else UNTOUCHED
         if not touched:

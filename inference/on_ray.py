@@ -170,6 +170,10 @@ class StoredRecord(Record):
             folder.mkdir()
             (folder / record).write_bytes(self._content(record))
 
+    def remove(self, file: Path) -> None:
+        if self.is_ours(file) and self._size(file) is not None:
+            self._kept.rm_file(self._place(file))
+
     def _place(self, file: Path) -> str:
         return f"{self._target}/{file.as_posix() if file != Path(RECORD) else f'.uncover/{self._name}.jsonl'}"
 

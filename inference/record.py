@@ -117,6 +117,11 @@ class Record:
             return True
         return bool(size) and name in self._intended and (size, _digest(self._content(file))) in self._intended[name]
 
+    def remove(self, file: Path) -> None:
+        """Removes a file that is this program's own."""
+        if self.is_ours(file):
+            (self._results / file).unlink(missing_ok=True)
+
     def _size(self, file: Path) -> int | None:
         """Bytes of the file that is there, None without one; 1 of a link without content, which may be somebody's.
         OSError: an original, a pipe, or another thing that nothing can be written over.

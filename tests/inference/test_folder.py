@@ -125,6 +125,10 @@ def test_a_second_run_skips_what_is_done_with_all_that_was_asked_for_and_overwri
     assert states(source, results, save_mask=True) == ALL_DONE
     assert states(source, results, **BOTH) == {**ALL_DONE, "sub/clean.jpg": "skipped"}
     assert states(source, results, **BOTH) == ALL_SKIPPED
+    # Sheets go when nothing is found any more.
+    blind = states(source, results, lambda image: paint_over(0 * image), compare=True, overwrite=True)
+    assert set(blind.values()) == {"untouched"}
+    assert not any("compare" in name for name in files(results))
 
 
 def test_a_picture_named_like_the_mask_of_another_is_refused_before_anything_is_written(source, results):
