@@ -102,6 +102,8 @@ def _restore_pdf(path: Path, changed: Changed, book: Book, tell: Callable[[int, 
             tell(number, book.pages)
             turns = int(page.obj.get("/Rotate", 0)) // 90 % 4
             for picture in _pictures(page.obj.get("/Resources"), _DEEPEST):
+                if picture is None:
+                    raise BadImageError(f"{path}: a PDF that is broken or cut short: page {number} lacks a picture")
                 smallest = min(int(picture.get(side, 0)) for side in ("/Width", "/Height"))
                 # A picture may stand on several pages.
                 if picture.objgen in seen or smallest < _SMALLEST_SIDE:
@@ -129,9 +131,9 @@ def _is_signed(pdf: Any) -> bool:
 
 
 def _pictures(resources: Any, deepest: int) -> Iterator[Any]:
-    """The picture objects of a page and of the forms on it."""
+    """The picture objects of a page and of the forms on it; None for one that the file names and does not hold."""
     for item in (resources.get("/XObject", {}) if resources is not None else {}).values():
-        if item.get("/Subtype") == "/Image" and not item.get("/ImageMask", False):
+        if item is None or (item.get("/Subtype") == "/Image" and not item.get("/ImageMask", False)):
             yield item
         elif item.get("/Subtype") == "/Form" and deepest:
             yield from _pictures(item.get("/Resources"), deepest - 1)

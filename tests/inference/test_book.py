@@ -115,8 +115,10 @@ def test_what_cannot_be_changed_is_said_and_a_picture_that_cannot_be_read_stays(
         pdf.save(tmp_path / "rights.pdf", encryption=pikepdf.Encryption(owner="o", user=""))
         pdf.Root.AcroForm = pikepdf.Dictionary(SigFlags=3, Fields=pikepdf.Array())
         pdf.save(tmp_path / "signed.pdf")
+    (tmp_path / "gone.pdf").write_bytes(before[:before.index(b"/Subtype /Image")])  # Whole pages, no picture.
     (tmp_path / "cut.pdf").write_bytes(b"%PDF-1.7\n" + before[500:700])
-    for name, words in [("locked", "password"), ("rights", "encrypted"), ("signed", "signature"), ("cut", "broken")]:
+    for name, words in [("locked", "password"), ("rights", "encrypted"), ("signed", "signature"), ("cut", "broken"),
+                        ("gone", "page 1 lacks a picture")]:  # fmt: skip
         with pytest.raises(BadImageError, match=words):
             restore_book(tmp_path / f"{name}.pdf", paint_over)
 
