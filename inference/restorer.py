@@ -156,6 +156,8 @@ class Restorer:
         with timed({} if isinstance(image, np.ndarray) else seconds, "read"):
             picture = as_pixels(image)
         size = picture.shape[:2]
+        if mask_mode not in get_args(MaskMode):
+            raise ValueError(f"mask_mode is {mask_mode!r}, expected one of {', '.join(get_args(MaskMode))}")
         if mask is not None and mask.shape != size:
             raise ValueError(f"a mask of {mask.shape} for a picture of {size}: expected the same")
         if mask is not None and mask_mode != "protect" and np.all(mask):

@@ -115,6 +115,8 @@ def test_a_mask_by_hand_replaces_adds_and_protects(tmp_path, photo):
     for mode in ("replace", "add"):
         with pytest.raises(ValueError, match="a mask that covers the whole picture: nothing of the page is left"):
             restorer(picture, np.ones_like(mask), mode)
+    with pytest.raises(ValueError, match="mask_mode is 'protct', expected one of replace, add, protect"):
+        restorer(picture, mask, "protct")
     # What borders on a fill stays as well, where the fill's soft edge would reach.
     half = found.mask.copy()
     half[:, : int(np.nonzero(half.any(0))[0].mean())] = 0
