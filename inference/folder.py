@@ -10,7 +10,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from data.images import encode_image
+from data.images import BadImageError, encode_image
 from data.kinds import SUFFIXES, kind_of_file
 from data.masks import encode_mask
 from data.photos import Encoded, Photo, count_pixels, encode_photo, read_photo
@@ -172,7 +172,8 @@ def _parts(
                 outcome.status, outcome.measures = SKIPPED, record.measures(name)
                 if see and outcome.measures and outcome.measures[0]:
                     yield 2 * count_pixels(source)
-                    see(outcome, read_photo(source).pixels, read_photo(results / name).pixels)
+                    with suppress(BadImageError, OSError):  # Then the report has no picture of it.
+                        see(outcome, read_photo(source).pixels, read_photo(results / name).pixels)
                 return
             outcome.notes = (again,) if again else ()
         yield PIXELS_UNDER_WAY if paged else count_pixels(source)

@@ -59,7 +59,8 @@ class Report:
 
     def _page(self, outcomes: Sequence[Outcome]) -> str:
         cards, counts = [], Counter(map(_found, outcomes))
-        shown = [outcome for outcome in outcomes if outcome.name in self._thumbnails]
+        # A photo whose result could not be written was seen, too.
+        shown = [outcome for outcome in outcomes if outcome.name in self._thumbnails and outcome.measures]
         for outcome in sorted(shown, key=lambda outcome: outcome.measures[1]):
             name, (share, sure) = html.escape(printable(outcome.name)), outcome.measures
             caption = f"{name} &middot; {share:.2%} covered &middot; certainty {sure:.2f}"

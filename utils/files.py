@@ -147,7 +147,7 @@ def remove_leftovers(folder: str | os.PathLike[str]) -> list[Path]:
     To be called before this process writes there. What is another process's, or only seconds old, stays.
     """
     removed = []
-    for path in Path(folder).rglob(".*"):
+    for path in (Path(place, name) for place, _, names in os.walk(folder) for name in names):
         match = _TEMPORARY.fullmatch(path.name)
         if match and not _is_running(int(match[1])):
             with suppress(FileNotFoundError):  # Its writer may have renamed it in between.

@@ -56,6 +56,20 @@ def test_a_second_run_tells_what_the_first_one_found_with_and_without_its_report
     assert [again[name]["share"] for name in rows] == [row["share"] for row in rows.values()]
 
 
+def test_a_report_is_written_whatever_became_of_a_result(tmp_path, photo, run, monkeypatch):
+    (tmp_path / "in" / "a.png").write_bytes(photo.read_bytes())
+    results = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr("inference.folder.encode_photo", lambda *_: 1 / 0)
+        assert run("--report") == 1
+    assert rows_of(results)["a.png"]["status"] == "failed"
+    assert run("--report") == 0
+    damaged = (results / "a.png").read_bytes()
+    (results / "a.png").write_bytes(b"x" * len(damaged))
+    assert run("--report") == 0
+    assert rows_of(results)["a.png"]["status"] == "skipped"
+
+
 def test_a_dry_run_tells_share_and_certainty_and_writes_no_photo(tmp_path, photo, run, capsys):
     odd = "<b>&" + os.fsdecode(b"\xff") + ".png"
     (tmp_path / "in" / odd).write_bytes(photo.read_bytes())

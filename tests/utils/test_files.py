@@ -95,8 +95,12 @@ def test_a_killed_writer_leaves_the_old_file_whole_and_what_it_left_can_be_remov
     # In a shared folder it might be another machine's, written this very moment.
     assert remove_leftovers(tmp_path) == []
     os.utime(left, (0, 0))
+    folder = path.parent / "there" / left.name  # Somebody's, of such a name
+    folder.mkdir(parents=True)
+    os.utime(folder, (0, 0))
     assert remove_leftovers(tmp_path) == [left]
-    assert os.listdir(path.parent) == ["x.bin"]
+    assert sorted(os.listdir(path.parent)) == ["there", "x.bin"]
+    assert folder.is_dir()
     assert remove_leftovers(tmp_path / "nowhere") == []
 
 
