@@ -57,6 +57,7 @@ def run_parallel(function: Callable[[Task], Result], tasks: Sequence[Task], work
     if workers <= 1:
         yield from map(function, tasks)
         return
+    others = multiprocessing.active_children()
     # Started afresh, not forked: a copy of a process with threads (a progress bar has one) may hang.
     context = multiprocessing.get_context("spawn")
     try:
@@ -72,7 +73,7 @@ def run_parallel(function: Callable[[Task], Result], tasks: Sequence[Task], work
         raise WorkerKilledError(killed) from error
     except BaseException:
         # Workers do not hear ctrl-C: who stops would wait for their tasks, and who presses it twice for ever.
-        kill_workers()
+        kill_workers(others)
         raise
     finally:
         executor.shutdown(cancel_futures=True)
@@ -98,9 +99,9 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def kill_workers() -> None:
-    """For the end of a process with such workers (`atexit`): Python would send them SIGTERM, and wait for ever."""
-    for child in multiprocessing.active_children():
+def kill_workers(others: Sequence[multiprocessing.Process] = ()) -> None:
+    """Kills this process's children but `others`; at its end (`atexit`) Python would send SIGTERM and wait for ever."""
+    for child in {*multiprocessing.active_children()}.difference(others):
         child.kill()
 
 

@@ -59,6 +59,18 @@ async def _refuse(_: Request | None, error: HTTPException | RequestValidationErr
     return JSONResponse(problem, error.status_code, error.headers)
 
 
+async def _only_known(request: Request) -> None:
+    """Refuses a field of a form, or of the address that it is sent to, that is not described."""
+    if request.method != "POST":
+        return
+    known = request.scope["route"].dependant
+    for given, fields in ((await request.form(), known.body_params), (request.query_params, known.query_params)):
+        names = [field.alias for field in fields]
+        if unknown := next((name for name in given if name not in names), None):
+            there = f"there is {' and '.join(names)}" if names else "there is none"
+            raise RefusedError(422, "invalid", f"{unknown}: no such field; {there}")
+
+
 def create_app(jobs: Jobs, engine: str, names: Iterable[str] = ()) -> FastAPI:
     """The page and the interface over `jobs`, which are closed with it; `engine` says in words what restores, `names`
     are hosts under which this one is reached, beside localhost and addresses of numbers.
@@ -72,7 +84,8 @@ def create_app(jobs: Jobs, engine: str, names: Iterable[str] = ()) -> FastAPI:
     about = "Removes fingers, hands and heads from photographed documents."
     handlers = dict.fromkeys((HTTPException, RequestValidationError), _refuse)
     app = FastAPI(title="uncover", description=about, version="1", lifespan=lifespan, docs_url=None, redoc_url=None,
-                  responses={"default": {"model": Problem}}, exception_handlers=handlers)  # fmt: skip
+                  responses={"default": {"model": Problem}}, exception_handlers=handlers,
+                  dependencies=[Depends(_only_known)])  # fmt: skip
     app.add_middleware(Guard, jobs=jobs, names={"localhost", *names})
     Known = Annotated[Job, Depends(jobs.get)]
 

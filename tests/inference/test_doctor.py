@@ -52,7 +52,9 @@ def test_little_memory_and_a_closed_cache_are_told_with_their_mending(monkeypatc
 
 
 def test_packages_that_are_missing_or_of_another_version_are_named_with_what_goes_without_them(monkeypatch):
-    monkeypatch.setattr(doctor, "_version", lambda name: {"jpeglib": "0.9"}.get(name))
+    monkeypatch.setattr(doctor, "_version", lambda name: {"jpeglib": "0.9", "onnxruntime-gpu": "1"}.get(name))
+    # No engine is in it.
+    assert "onnxruntime-gpu" not in doctor.known_versions()
     told = [str(one) for one in doctor.check_versions()]
     for part, command in (("ONNX export", "onnx"), ("JPEG by blocks", "jpeglib==1.0.2"), ("extra ray", "ray fsspec")):
         assert any(part in line and f"-> pip install {command}" in line for line in told)

@@ -1,6 +1,7 @@
 """Work in other processes: order, errors, an end at once; JSON there and back, and a child's last words."""
 
 import errno
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -52,6 +53,18 @@ def test_an_error_in_a_worker_a_killed_worker_and_locks_that_cannot_be_shared_re
         monkeypatch.setattr("multiprocessing.context.BaseContext.SimpleQueue", refused)
     with pytest.raises(error, match=words):
         list(run_parallel(function or double, range(1, 6), workers=2))
+
+
+def test_a_failing_task_ends_no_process_that_is_anothers():
+    another = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,), daemon=True)
+    another.start()
+    try:
+        with pytest.raises(KeyError):
+            list(run_parallel(fail_on_three, range(1, 6), workers=2))
+        another.join(0.2)
+        assert another.exitcode is None
+    finally:
+        another.kill()
 
 
 POOL = """

@@ -207,6 +207,19 @@ def test_a_body_without_a_length_is_counted_and_a_form_without_a_photo_refused(c
     assert client.put("/api/restore").status_code == 405
 
 
+@pytest.mark.parametrize(
+    ("path", "fields", "said"),
+    [
+        ("restore", {"masks": "x"}, "masks: no such field; there is photo and mask"),
+        ("restore?pages=2", {}, "pages: no such field; there is page"),
+        ("mask", {"mask": "x"}, "mask: no such field; there is photo"),
+        ("jobs?page=2", {}, "page: no such field; there is none"),
+    ],
+)
+def test_a_field_that_is_not_described_is_refused(client, path, fields, said):
+    assert refusal(client.give(path, data=fields)) == (422, "invalid", said)
+
+
 def test_corrections_at_the_same_time_become_one_and_the_worker_outlives_everything(
     client, tmp_path, caplog, monkeypatch
 ):

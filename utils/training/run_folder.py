@@ -42,6 +42,7 @@ class RunFolder:
         self._folder = self.output / "checkpoints"
         self._journal: Journal | None = None
         self._lock: Any = None
+        self._is_new = False
 
     def checkpoints(self) -> list[Path]:
         """The checkpoint files that exist, newest first; whether they are whole is not looked at."""
@@ -78,6 +79,7 @@ class RunFolder:
 
     def _take(self) -> None:
         """Keeps other runs out until this process ends, in whatever way; CheckpointError says who is in there."""
+        self._is_new = not self.output.exists()
         make_folder(self.output)
         # A lock of this process alone: data workers that outlive it do not hold it.
         self._lock = open(self.output / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 - open for the whole run
@@ -192,9 +194,13 @@ class RunFolder:
             tqdm.write(text)
 
     def close(self) -> None:
-        """Ends writing and lets others in."""
+        """Ends writing and lets others in; of a run that never began in a new folder, nothing is left."""
         if self._journal is not None:
             self._journal.close()
+        elif self._is_new:
+            with suppress(OSError):  # never made, or no longer empty
+                (self.output / ".lock").unlink(missing_ok=True)
+                self.output.rmdir()
         if self._lock is not None:
             self._lock.close()
 

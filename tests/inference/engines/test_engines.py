@@ -85,6 +85,17 @@ def test_a_proof_passes_the_same_network_and_notices_a_change_in_any_weight_or_w
         proof._replace(samples=np.full_like(proof.samples, np.nan)).check(eager(weights))
 
 
+@pytest.mark.parametrize("edge", [np.s_[..., -1, :], np.s_[..., -1]])
+def test_a_proof_sees_the_lower_and_the_right_edge(edge):
+    def wrong(tile: np.ndarray) -> np.ndarray:
+        tile[edge] += 1
+        return tile
+
+    proof = Proof.of(guarded(lambda tile: tile), 96, 64)
+    with pytest.raises(BackendError, match="wrong numbers"):
+        proof.check(guarded(wrong))
+
+
 def test_a_tile_goes_where_the_network_lies_and_not_to_the_device_that_is_current(monkeypatch):
     backend, places, to_tensor = eager(small_weights()), [], paddle.to_tensor
     monkeypatch.setattr(paddle, "to_tensor", lambda data, place: places.append(place) or to_tensor(data, place=place))

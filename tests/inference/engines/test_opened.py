@@ -132,7 +132,7 @@ def test_four_processes_at_once_end_with_one_whole_entry(tmp_path):
         "opened.make = lambda graph: opened.OnnxFile(b'z' * 100000, 'a' * 64, True, '', proof)\n"
         "for turn in range(40):\n"
         "    file = opened.find(graph)\n"
-        "    assert file.content == b'z' * 100000 and file.proof.samples.shape == (3, 1, 1)\n"
+        "    assert file.content == b'z' * 100000 and file.proof.samples.shape == (3, 2, 2)\n"
         "    if turn % 5 == 4: [path.unlink(missing_ok=True) for path in opened.cache_folder().glob('*')]\n"
         "opened.find(graph)\n"
     )

@@ -189,7 +189,14 @@ def test_a_folder_that_a_run_writes_is_refused_to_others_until_that_ends_in_what
         run.close()
         other.kill()
     assert folder(tmp_path / "run").find_start(None, auto=True) is None
-    # Other processes of a run take nothing.
+    # One that is refused its start leaves no folder of its own behind; other processes of a run take nothing.
+    (tmp_path / "there").mkdir()
+    for name in ("new", "there"):
+        run = folder(tmp_path / name)
+        with pytest.raises(CheckpointError, match="is no file"):
+            run.find_start("/nope.pdckpt")
+        run.close()
+    assert (tmp_path / "there").exists()
     folder(tmp_path / "new", Processes(rank=1)).find_start(None)
     assert not (tmp_path / "new").exists()
 
