@@ -25,6 +25,8 @@ _METADATA = (*range(APP0, APP0 + 16), COM)
 FRAMES, PROGRESSIVE = (0xC0, 0xC1, 0xC2), 0xC2
 # FF may be repeated as fill; neither a restart marker nor the start of a picture begins a segment.
 _MARKER = re.compile(rb"\xff+([\xc0-\xcf\xd9-\xfe])")
+# A search for this takes no longer where FF is repeated.
+_NEXT_MARKER = re.compile(_MARKER.pattern.replace(b"+", b""))
 # Within entropy-coded data FF is followed by 00 (a stuffed byte), a restart marker, or more FF (fill).
 _END_OF_DATA = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
@@ -63,17 +65,18 @@ def join(segments: Iterable[Segment]) -> bytes:
     return b"".join((*parts, b"\xff\xd9"))
 
 
-def split(source: bytes) -> tuple[list[Segment], int]:
-    """Segments of the first picture in `source`, and where it ends.
+def split(source: bytes, at: int = 0, most: float = math.inf) -> tuple[list[Segment], int]:
+    """Segments, at `most` so many, of the picture that begins in `source` at `at`, and where it ends.
 
     As decoders do, it skips bytes in front of the first scan, and where something else than segments follows a scan,
     such as a phone's trailer, or nothing, the picture ends there without an end marker.
     """
-    demand(source[:2] == b"\xff\xd8", "no JPEG file: it does not begin with FFD8")
-    segments, position, ended = [], 2, None
+    demand(source[at : at + 2] == b"\xff\xd8", "no JPEG file: it does not begin with FFD8")
+    segments, position, ended = [], at + 2, None
     try:
         while True:
-            found = (_MARKER.match if ended else _MARKER.search)(source, position)
+            demand(len(segments) < most, "too many segments")
+            found = _MARKER.match(source, position) if ended else _NEXT_MARKER.search(source, position)
             demand(found, "cut short: no end of image")
             marker, start = found[1][0], found.end()
             if marker == EOI:

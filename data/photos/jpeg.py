@@ -12,7 +12,7 @@ colour profiles, and the plugin takes a moving picture for a still one and 16 bi
 from __future__ import annotations
 
 import io
-import re
+from collections.abc import Iterator
 
 import cv2
 import numpy as np
@@ -125,11 +125,12 @@ def _encode_in_place_of(image: Image.Image, samples: np.ndarray) -> bytes:
 
 def unpack(source: bytes, name: str) -> bytes:
     """The JPEG inside a JPEG XL; `BadImageError` where there is none, or none that can be unpacked."""
-    # Of a file in boxes; a part of a codestream has a number of 4 bytes in front.
-    codestream = re.search(rb"jxlc|jxlp.{4}", source, re.DOTALL)
-    if not codestream or b"jbrd" not in source:
+    boxes, skipped = [*_boxes(source)], {b"jxlc": 0, b"jxlp": 4}
+    # A part of a codestream has a number of 4 bytes in front.
+    codestream = b"".join(content[skipped[kind] :] for kind, content in boxes if kind in skipped)
+    if not codestream or b"jbrd" not in dict(boxes):
         raise BadImageError(f"{name}: a JPEG XL that was not made of a JPEG, which is not read; save it as PNG or TIFF")
-    check_size(*_packed_size(source[codestream.end() :]), name)
+    check_size(*_packed_size(codestream), name)
     try:
         import imagecodecs
 
@@ -138,6 +139,19 @@ def unpack(source: bytes, name: str) -> bytes:
         raise BadImageError(f"{name}: a JPEG XL; to read it, install imagecodecs") from error
     except (imagecodecs.JpegxlError, ValueError) as error:
         raise BadImageError(f"{name}: a JPEG XL that is broken or cut short ({error})") from error
+
+
+def _boxes(source: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Type and first 64 bytes of each box of a JPEG XL."""
+    at = 0
+    while at + 8 <= len(source):
+        size, start = int.from_bytes(source[at : at + 4], "big"), at + 8
+        if size == 1:
+            size, start = int.from_bytes(source[start : start + 8], "big"), start + 8
+        # 0 is a last box, up to the end.
+        end = at + size if at + size >= start else len(source)
+        yield source[at + 4 : at + 8], source[start : min(start + 64, end)]
+        at = end
 
 
 def _packed_size(codestream: bytes) -> tuple[int, int]:

@@ -19,19 +19,30 @@ from data.jpeg_segments import APP0, APP1, APP2, APP13, BROKEN, Segment, Unsuppo
 # A segment that stands at the beginning of a picture follows the start of a JPEG.
 _JPEG = re.compile(rb"\xff\xd8\xff[\xc0-\xc2\xc4\xdb\xdd\xe0-\xef\xfe]")
 _XMP_PICTURE = re.compile(rb"(xmpGImg:image\s*(?:>|=\s*[\"']))([^<\"']*)")
+# A resource of Photoshop for a thumbnail, up to the length of its name.
+_RESOURCE = re.compile(rb"8BIM\x04[\x09\x0c](.)", re.DOTALL)
 _EXIF, _XMP, _PHOTOSHOP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"Photoshop 3.0\0"
 _STRIP_OFFSETS, _STRIP_SIZES = 273, 279
+# No metadata but hostile ones look like more JPEGs, or have pictures and directories of more parts.
+_MOST_JPEGS, _MOST_PARTS = 100, 1000
+# Bytes of a value of each type.
+_SIZES = dict(enumerate((1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8), 1))
 
 
 def without_jpegs(metadata: bytes) -> bytes:
-    """Any metadata, such as the resources of Photoshop; each JPEG in it becomes zeros."""
-    changed, at = bytearray(metadata), 0
+    """Any metadata; each JPEG in it becomes zeros, whatever follows too many of them, and Photoshop's thumbnails."""
+    changed, at, left = bytearray(metadata), 0, _MOST_JPEGS
     while found := _JPEG.search(metadata, at):
-        at = found.end()
+        at, left = found.end(), left - 1
         with suppress(UnsupportedJpegError):  # Without a scan it shows nothing.
-            _, size = split(metadata[found.start() :])
-            at = found.start() + size
-            changed[found.start() : at] = bytes(size)
+            at = split(metadata, found.start(), _MOST_PARTS)[1] if left else len(metadata)
+            changed[found.start() : at] = bytes(at - found.start())
+    at = 0
+    while found := _RESOURCE.search(metadata, at):
+        at = found.end() + (found[1][0] | 1) + 4
+        size = int.from_bytes(metadata[at - 4 : at], "big")
+        if at + size <= len(metadata):
+            changed[at : at + size], at = bytes(size), at + size
     return bytes(changed)
 
 
@@ -47,17 +58,31 @@ def in_exif(exif: bytes) -> bytes:
         (first,) = struct.unpack_from(f"{order}I", exif, head + 4)
         (count,) = struct.unpack_from(f"{order}H", exif, head + first)
         link = head + first + 2 + 12 * count
-        (second,) = struct.unpack_from(f"{order}I", exif, link)
         struct.pack_into(f"{order}I", changed, link, 0)
         read = Image.Exif()
         read.load(exif)
         tags = read.get_ifd(ExifTags.IFD.IFD1)
         strips = (np.ravel(tags.get(tag, ())).tolist() for tag in (_STRIP_OFFSETS, _STRIP_SIZES))
-        for start, size in zip(*strips, strict=False):
-            if start > second:
-                span = slice(head + start, head + start + size)
-                changed[span] = bytes(len(changed[span]))
+        tiff, shown = exif[head:], np.zeros(len(exif) - head, bool)
+        for start, size, _ in zip(*strips, range(_MOST_PARTS), strict=False):
+            shown[start : start + size] = True
+        for at in (first, read.get(ExifTags.IFD.Exif, first), read.get(ExifTags.IFD.GPSInfo, first)):
+            for start, size in _held(tiff, order, at):
+                shown[start : start + size] = False
+        np.frombuffer(changed, np.uint8, offset=head)[shown] = 0
     return bytes(changed)
+
+
+def _held(tiff: bytes, order: str, at: int) -> Iterator[tuple[int, int]]:
+    """Start and size of the header, a directory and its values."""
+    yield 0, 8
+    with suppress(struct.error):
+        (count,) = struct.unpack_from(f"{order}H", tiff, at)
+        yield at, 6 + 12 * count
+        for entry in range(at + 2, at + 2 + 12 * min(count, _MOST_PARTS), 12):
+            kind, number, place = struct.unpack_from(f"{order}2xHII", tiff, entry)
+            if (size := _SIZES.get(kind, 0) * number) > 4:
+                yield place, size
 
 
 def in_xmp(xmp: bytes) -> bytes:
@@ -80,7 +105,7 @@ def in_segments(segments: Iterable[Segment]) -> Iterator[Segment]:
         for start, change in ((_EXIF, in_exif), (_XMP, in_xmp)):
             if kind == APP1 and payload.startswith(start):
                 payload = change(payload)
-        if each in resources:
+        if (kind, payload[:14]) == (APP13, _PHOTOSHOP):
             end = at + len(payload) - 14
             payload, at = _PHOTOSHOP + whole[at:end], end
         yield each._replace(payload=payload)

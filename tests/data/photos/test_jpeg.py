@@ -215,9 +215,11 @@ def test_a_jpeg_packed_as_jpeg_xl_is_restored_as_the_jpeg_inside_is(tmp_path, or
 
 
 PACKED = packed()[1]
-# The size header gives 90 by 140 in 27 bits; 60,000 by 60,000 takes the place of its beginning.
+# The first part of the codestream has 5 bytes behind its signature; 60,000 by 60,000, a square, takes their place.
 AT = PACKED.index(b"\xff\x0a") + 2
-HUGE = (3 << 1 | 59_999 << 3 | 0 << 33 | 3 << 36 | 59_999 << 38).to_bytes(9, "little")
+HUGE = PACKED[:AT] + (3 << 1 | 59_999 << 3 | 1 << 33).to_bytes(5, "little") + PACKED[AT + 5 :]
+# Within another box, what looks like a small picture.
+FREE = b"\0\0\0\x16free" + b"jxlc\xff\x0a" + bytes(8)
 
 
 @pytest.mark.parametrize(
@@ -226,7 +228,8 @@ HUGE = (3 << 1 | 59_999 << 3 | 0 << 33 | 3 << 36 | 59_999 << 38).to_bytes(9, "li
         (imagecodecs.jpegxl_encode(noise((20, 30, 3)), lossless=True), "was not made of a JPEG, which is not read"),
         (PACKED[:-400], "broken or cut short"),
         (PACKED[:60], "was not made of a JPEG|broken or cut short"),
-        (PACKED[:AT] + HUGE + PACKED[AT + 9 :], "60000 x 60000 = 3,600,000,000 pixels; the limit is"),
+        (HUGE, "60000 x 60000 = 3,600,000,000 pixels; the limit is"),
+        (HUGE[:32] + FREE + HUGE[32:], "60000 x 60000 = 3,600,000,000 pixels; the limit is"),
     ],
 )
 def test_a_jpeg_xl_that_cannot_be_read_is_named(tmp_path, content, words):

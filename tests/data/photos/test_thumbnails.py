@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 from itertools import pairwise
 
 import pytest
@@ -116,3 +117,27 @@ def test_a_tiff_keeps_neither_and_the_rest_of_both(tmp_path):
     with Image.open(path) as image:
         assert image.tag_v2[34377] == RESOURCES % GONE == without_jpegs(tags[34377])
         assert image.tag_v2[700] == XMP_AFTER == in_xmp(tags[700])
+
+
+def test_strips_in_front_of_their_directory_become_zeros_and_what_the_first_one_holds_stays():
+    strips, number = b"x" * 20, struct.Struct("<I").pack
+    first = directory("<", 60, (0x010E, 2, len(NOTE), number(114)))
+    places = directory("<", 0, (273, 4, 1, number(32)), (279, 4, 1, number(90)))  # Stale: up to the note.
+    exif = (b"II*\0" + number(8) + first).ljust(32, b"\0") + strips.ljust(28, b"\0") + places.ljust(54, b"x") + NOTE
+    changed = in_exif(exif)
+    assert (strips in changed, changed[114:]) == (False, NOTE)
+    assert changed[8:22] == exif[8:22]
+
+
+@pytest.mark.parametrize("number", [b"\4\x09", b"\4\x0c"])
+def test_a_thumbnail_of_photoshop_that_is_no_jpeg_goes_by_its_number(number):
+    resources = b"8BIM" + number + b"\2ab\0\0\0\0\5%b\0" + RESOURCES[-14:]
+    assert without_jpegs(resources % b"raw..") == resources % bytes(5)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xd8\xff\xe0\0\4ab", b"\xff\xd8\xff\xdb" + b"\xff\xfe\0\2" * 9])
+def test_metadata_that_look_like_many_jpegs_take_no_time(content):
+    start = time.process_time()
+    without_jpegs(content * (1_000_000 // len(content)))
+    without_jpegs(content + b"\xff" * 100_000)
+    assert time.process_time() - start < 3
