@@ -6,8 +6,6 @@ The contest has `train_data_1` .. `train_data_5`, each with `annotation.txt`, `g
 occlusions share one clean page, so anything that divides the set must divide it by page.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Picture files become RGB arrays, and RGB arrays new picture files; a user's own come back through `data.photos`."""
 
-from __future__ import annotations
-
 import io
 import os
 import struct

@@ -3,8 +3,6 @@
 Marker names and layouts: ITU-T T.81, annex B.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import re

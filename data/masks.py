@@ -1,7 +1,5 @@
 """Occlusion masks: every encoding that can be read in one way only, and what is refused."""
 
-from __future__ import annotations
-
 import os
 
 import cv2

@@ -5,8 +5,6 @@ alpha and metadata. A BMP (but for alpha, which is rare there) and a lossless We
 AVIF are turned upright as the file says, and their EXIF orientation is cleared.
 """
 
-from __future__ import annotations
-
 import io
 from contextlib import suppress
 from typing import NamedTuple

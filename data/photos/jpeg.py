@@ -9,8 +9,6 @@ and packed again. What was coded as JPEG XL from the start is refused: neither i
 colour profiles, and the plugin takes a moving picture for a still one and 16 bits for 8.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator
 

@@ -7,8 +7,6 @@ leaves files behind when the process is killed, and never writes a fourth compon
 they write the coded data alone is used.
 """
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import importlib.metadata

@@ -4,8 +4,6 @@ Only the chunks of the pixels are exchanged. OpenCV packs them: a PNG's pixels a
 pixel has is all that packing needs to know. Format: the PNG specification (third edition), https://www.w3.org/TR/png-3/.
 """
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib

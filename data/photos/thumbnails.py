@@ -4,8 +4,6 @@ Every other byte stays, and stays in its place: makers' notes point into EXIF by
 Layouts: EXIF 2.32, JFIF 1.02, Adobe's Photoshop File Formats (image resources) and XMP Specification, part 2.
 """
 
-from __future__ import annotations
-
 import re
 import struct
 from collections.abc import Iterable, Iterator

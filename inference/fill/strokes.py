@@ -4,8 +4,6 @@ A line that is lost in the hole ends where its neighbours end that run beside it
 page), at the frame or column that crosses it there, and otherwise where it was lost.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from math import cos, radians, sin
 
