@@ -18,10 +18,8 @@ Stroke = tuple[Line, float, float, list[tuple[float, float]]]
 
 def strokes_of(lines: list[Line], rules: LineRules) -> list[Stroke]:
     """What is drawn of lines and bars: where they cross a hole, and up to their ends, where those can be told."""
-    strokes = [
-        (line, a, b, [(a, np.sign(b - a)), (b, np.sign(a - b))]) for line in lines for a, b in line.crossings
-    ]
-    return strokes + [(line, a, b, [(a, side), (a, side)]) for line, side, a, b in list(_find_ends(lines, rules))]
+    strokes = [(line, a, b, [(a, np.sign(b - a)), (b, np.sign(a - b))]) for line in lines for a, b in line.crossings]
+    return strokes + [(line, a, b, [(a, side), (a, side)]) for line, side, a, b in _find_ends(lines, rules)]
 
 
 def draw_strokes(page: np.ndarray, hole: np.ndarray, strokes: list[Stroke], near: int) -> None:
@@ -31,7 +29,7 @@ def draw_strokes(page: np.ndarray, hole: np.ndarray, strokes: list[Stroke], near
     paper, strongest = page.copy(), np.zeros(hole.shape, np.float32)
     for line, start, stop, shown in strokes:
         profiles = [line.profile(position, side, near) for position, side in shown]
-        # A pixel more, where the hole's rim is oblique.
+        # It begins a little before, since the hole's rim may be oblique.
         _stroke(page, paper, hole, strongest, line, (start - shown[0][1] * (1 + 2 * line.reach), stop), profiles)
 
 

@@ -127,6 +127,29 @@ def test_a_line_hears_the_near_neighbour_and_not_a_far_one_that_is_told_first():
         assert not dark[94:].any()
 
 
+def test_of_two_neighbours_that_disagree_the_one_that_stops_at_a_frame_is_believed():
+    hole = np.zeros((HEIGHT, WIDTH), bool)
+    hole[60:150, 100:180] = True
+    hole[90:120, 180:] = True
+    rows = [((20, y), (end, y), 40) for y, end in ((40, 150), (105, 190), (175, 190))]
+    made = drawn(page(*rows, ((190, 60), (190, 175), 40), thickness=2), hole)
+    dark = made[104:107, 100:].mean(2).min(0) < 130
+    assert dark[:86].all()
+    assert not dark[94:].any()
+
+
+def test_what_paper_beside_a_bar_differs_from_the_page_is_not_the_bars():
+    hole = np.zeros((HEIGHT, WIDTH), bool)
+    hole[:, 150:190] = True
+    rest = np.full((HEIGHT, WIDTH, 3), 6, np.float32)
+    rest[90:110] = -40
+    (bar,) = find_bars(rest, hole, RULES)
+    assert bar.crossings
+    profile = np.median(bar.profiles, axis=0)
+    assert np.abs(profile[[0, -1]]).max() < 1
+    assert np.abs(profile[len(profile) // 2] + 46).max() < 2
+
+
 def test_fingers_do_not_break_a_line():
     fingers = np.zeros((HEIGHT, WIDTH), bool)
     for left in (60, 90, 120, 150):
