@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import io
-
 import pytest
 from PIL import Image
 
 from data.images import BadImageError
 from data.kinds import kind_of
 from data.photos import count_pixels, read_photo
-
-
-def saved(kind: str, mode: str = "RGB", size: tuple[int, int] = (40, 30)) -> bytes:
-    buffer = io.BytesIO()
-    Image.new(mode, size).save(buffer, kind)
-    return buffer.getvalue()
-
+from tests.data.photos.files import saved
 
 BY_PILLOW = ("JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "PPM", "AVIF", "PDF")
 NO_PICTURES = [b"", b"BM", b"BM is a company", b"hello", b"P1 is it", b"<html><svg>", bytes(64), b"II", b"\xff\x0a"]

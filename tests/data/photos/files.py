@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from pathlib import Path
@@ -43,6 +44,13 @@ def page(size: tuple[int, int] = PAGE_SIZE) -> np.ndarray:
     """Smooth, so that JPEG and lossy WebP change little, and not alike in any two corners."""
     rows, columns = np.mgrid[: size[0], : size[1]]
     return np.stack([100 + rows, 80 + columns, 60 + (rows + columns) // 2], axis=2).astype(np.uint8)
+
+
+def saved(form: str, picture: np.ndarray | Image.Image | None = None, **options: object) -> bytes:
+    """A file of one of Pillow's formats; without a picture it shows a small page."""
+    picture, buffer = page((30, 40)) if picture is None else picture, io.BytesIO()
+    (Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture).save(buffer, form, **options)
+    return buffer.getvalue()
 
 
 def exif_of(orientation: int) -> Image.Exif:

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from data import jpeg_segments
+from tests.data.photos.files import saved
 
 Segments = list[tuple[int, bytes]]
 SIZE = (75, 117)
@@ -27,12 +28,8 @@ def textured(height: int = SIZE[0], width: int = SIZE[1], seed: int = 1) -> np.n
     return np.clip(tint.astype(np.int16) - ink + rng.normal(0, 5, (height, width, 1)), 5, 250).astype(np.uint8)
 
 
-def save(image: np.ndarray | Image.Image, **options: object) -> bytes:
-    if isinstance(image, np.ndarray):
-        image = Image.fromarray(image)
-    buffer = io.BytesIO()
-    image.save(buffer, **{"format": "JPEG", "quality": 85, **options})
-    return buffer.getvalue()
+def save(picture: np.ndarray | Image.Image, **options: object) -> bytes:
+    return saved("JPEG", picture, **{"quality": 85, **options})
 
 
 def opencv(sampling: int, *more: int) -> bytes:

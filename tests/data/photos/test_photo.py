@@ -8,7 +8,7 @@ from PIL import Image
 
 from data.images import BadImageError, read_rgb, upright_size
 from data.photos import count_pixels, encode_photo, read_photo
-from tests.data.photos.files import PAGE_SIZE, STORE, exif_of, filled, mask_of, noise, page, restore
+from tests.data.photos.files import PAGE_SIZE, STORE, exif_of, filled, mask_of, noise, page, restore, saved
 
 # Suffix, Pillow's mode, and how it is saved.
 KINDS = {
@@ -72,12 +72,6 @@ def test_the_content_decides_and_not_the_name(tmp_path, suffix, kind):
     photo, _, _, encoded = restore(path)
     assert photo.kind == kind
     assert Image.open(io.BytesIO(encoded.content)).format == kind
-
-
-def saved(format: str, image: Image.Image | None = None, **options: object) -> bytes:
-    buffer = io.BytesIO()
-    (image or Image.fromarray(page((30, 40)))).save(buffer, format, **options)
-    return buffer.getvalue()
 
 
 FRAMES = {"save_all": True, "append_images": [Image.fromarray(noise((30, 40, 3), seed=seed)) for seed in (1, 2)]}
