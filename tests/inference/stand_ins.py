@@ -17,12 +17,12 @@ class StandIn:
         memory: tiles of more pixels than this run out of memory.
     """
 
-    name, device, precision, tlc = "stand-in", "cpu", "fp32", "none"
+    name, precision, tlc = "stand-in", "fp32", "none"
 
     def __init__(
-        self, function: Callable[[np.ndarray], np.ndarray], gated: bool = True, memory: float = float("inf")
+        self, function: Callable[[np.ndarray], np.ndarray], gated: bool = True, memory: float = 1e9, device: str = "cpu"
     ) -> None:
-        self.gated = gated
+        self.gated, self.device = gated, device
         self.tiles: list[tuple[int, ...]] = []
         self._function = function
         self._memory = memory
