@@ -115,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(told)
         return follow(work, total, options)
 
-    from data.kinds import SUFFIXES
+    from data.images import SUFFIXES
     from inference import sources
     from inference.folder import restore_file, restore_folder
     from inference.report import Report

@@ -1,7 +1,14 @@
-"""Picture files become RGB arrays, and RGB arrays new picture files; a user's own come back through `data.photos`."""
+"""Picture files become RGB arrays, and RGB arrays new picture files; a user's own come back through `data.photos`.
+
+What kind of picture a file is, its first bytes tell: names may be wrong, or missing. Signatures: the formats' own
+specifications; most are listed together at https://www.garykessler.net/library/magic.html.
+"""
+
+from __future__ import annotations
 
 import io
 import os
+import re
 import struct
 from pathlib import Path
 
@@ -10,20 +17,43 @@ import numpy as np
 from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 from data.jpeg_segments import BROKEN, UnsupportedJpegError, load_whole
-from data.kinds import READ, STARTING_BYTES, SUFFIXES, kind_of, unread
 from utils.files import write_bytes
 
-
-def one_line(error: BaseException) -> str:
-    """What a library says; some of them add line breaks."""
-    return " ".join(str(error).split())
-
-
-class BadImageError(ValueError):
-    """A file that cannot be used as a picture; the message names it and says why."""
-
-
-IMAGE_SUFFIXES = tuple(suffix for suffix, kind in SUFFIXES.items() if kind in READ)
+# Kinds that are read without any extra package.
+_READ = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
+# What names say; the content decides.
+SUFFIXES = {
+    **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"), ".png": "PNG", ".bmp": "BMP",
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"), ".webp": "WEBP",
+    **dict.fromkeys((".heic", ".heif"), "HEIC"), ".avif": "AVIF", ".jxl": "JPEG XL", ".pdf": "PDF",
+}  # fmt: skip
+IMAGE_SUFFIXES = tuple(suffix for suffix, kind in SUFFIXES.items() if kind in _READ)
+# As many bytes as an SVG may have in front of its first element.
+STARTING_BYTES = 1024
+# By Pillow's names where it has one. Each pattern is long enough not to fit a text or a program by chance.
+_SIGNATURES = {
+    "JPEG": rb"\xff\xd8\xff",
+    "PNG": rb"\x89PNG\r\n\x1a\n",
+    "raw photo of a camera": rb"II\*\0.{4}CR|IIU\0|II\x1a\0\0\0HEAP|IIR[OS]|MMOR|FUJIFILMCCD-RAW|\0MRM|FOVb"
+    rb"|....ftypcrx ",
+    "TIFF": rb"II\*\0|MM\0\*|II\+\0|MM\0\+",
+    "WEBP": rb"RIFF....WEBP",
+    "BMP": rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0",
+    "AVIF": rb"....ftyp(?:avi[fs]|mif1.{4}(?:.{4})*?avif|msf1.{4}(?:.{4})*?avis)",
+    "HEIC": rb"....ftyp(?:he[iv][cxms]|mif1|msf1)",
+    "JPEG XL": rb"\xff\x0a[^\0]|\0\0\0\x0cJXL \r\n\x87\n",
+    "JPEG 2000": rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51",
+    "GIF": rb"GIF8[79]a",
+    "Photoshop": rb"8BPS\0[\x01\x02]",
+    "PDF": rb"%PDF-",
+    "SVG": rb"(?:\xef\xbb\xbf)?\s*<(?:[?!][^>]*>\s*<)*(?:svg:)?svg[\s>]",
+    "PPM": rb"P[1-6]\s+(?:#[^\n]*\n\s*)*[0-9]+\s+[0-9]+\s",
+}
+_ADVICE = {
+    "HEIC": "install pillow-heif, or save it as JPEG",
+    "raw photo of a camera": "save it as TIFF or JPEG",
+    "PDF": "predict.py restores it as a whole",
+}
 # A photo of 200 megapixels has to work, and a file of a few kilobytes that claims gigabytes of pixels must not.
 MAX_PIXELS = 400_000_000
 # Pillow's own limits lie at 89 (a warning) and 178 megapixels; `open_picture` holds every file to ours instead.
@@ -46,6 +76,38 @@ def _check_what_is_shown(stream: PngImagePlugin.ChunkStream, kind: bytes, data: 
 PngImagePlugin.ChunkStream.crc = _check_what_is_shown
 
 
+def one_line(error: BaseException) -> str:
+    """What a library says; some of them add line breaks."""
+    return " ".join(str(error).split())
+
+
+class BadImageError(ValueError):
+    """A file that cannot be used as a picture; the message names it and says why."""
+
+
+def kind_of(start: bytes) -> str:
+    """The kind of a picture by its `STARTING_BYTES`; "" for what is none of `_SIGNATURES`."""
+    return next((kind for kind, pattern in _SIGNATURES.items() if re.match(pattern, start, re.DOTALL)), "")
+
+
+def kind_of_file(path: str | os.PathLike[str]) -> str:
+    """`kind_of` a regular file; "" for one that cannot be opened."""
+    try:
+        if Path(path).is_file():  # A pipe would be waited for.
+            with open(path, "rb") as file:
+                return kind_of(file.read(STARTING_BYTES))
+    except OSError:
+        pass
+    return ""
+
+
+def unread(kind: str) -> str:
+    """What to tell about a picture of a kind that is not read, without its name."""
+    words = kind if kind.startswith(("raw", "PDF")) else f"{kind} picture"
+    article = "an" if kind[:1] in "AEIO" or kind[:2] == "SV" else "a"
+    return f"{article} {words}, which is not read; {_ADVICE.get(kind, 'save it as JPEG or PNG')}"
+
+
 def open_picture(file: str | os.PathLike[str] | io.BytesIO, name: str | None = None) -> Image.Image:
     """Opens a picture, a path or a file's content, without decoding it; messages call it `name` or by its path.
 
@@ -58,7 +120,7 @@ def open_picture(file: str | os.PathLike[str] | io.BytesIO, name: str | None = N
         with io.BytesIO(file.getvalue()) if isinstance(file, io.BytesIO) else open(file, "rb") as stream:
             start = stream.read(STARTING_BYTES)
         what, kind = "cut short at its start, or another kind of file" if start else "it is empty", kind_of(start)
-        known = kind in READ or (kind == "HEIC" and "HEIF" in Image.OPEN)
+        known = kind in _READ or (kind == "HEIC" and "HEIF" in Image.OPEN)
         told = unread(kind) if kind and not known else f"not a picture that can be read ({what})"
         raise BadImageError(f"{name}: {told}") from error
     except OSError as error:

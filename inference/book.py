@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data.images import BadImageError, check_size
-from data.kinds import kind_of_file
-from data.photos import count_pages, encode_photo, next_page, read_jpeg, read_photo
+from data.images import BadImageError, check_size, kind_of_file
+from data.photos import encode_photo, next_page, read_jpeg, read_photo
 from inference.restorer import Restored, timed
 
 # A picture with a shorter side below this is a logo or a stamp, and no page.
@@ -39,11 +38,6 @@ class Book:
     occluders: int = 0
     notes: list[str] = field(default_factory=list)  # Why a picture stayed as it is, by page
     steps: Counter[str] = field(default_factory=Counter)  # Seconds by step, as of a photo
-
-
-def is_book(path: Path) -> bool:
-    """Whether a file is a PDF, or a TIFF of several pages, by its content."""
-    return kind_of_file(path) == "PDF" or count_pages(path) > 1
 
 
 def restore_book(

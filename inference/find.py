@@ -16,8 +16,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from inference.engines import Backend
-from inference.tiles import Cut, Network, mean_over_flips, mirrored, single_cut
+from inference.engines import Backend, mean_over_flips, mirrored
+from inference.tiles import Cut, Network, single_cut
 from utils.machine import lack_of_memory
 
 # Sides of what a locator sees are multiples of this: the stride of its coarsest features.

@@ -18,15 +18,14 @@ from typing import Any
 
 import numpy as np
 
-from data.images import BadImageError, encode_image
-from data.kinds import SUFFIXES, kind_of_file
+from data.images import SUFFIXES, BadImageError, encode_image, kind_of_file
 from data.masks import encode_mask
-from data.photos import Encoded, Photo, count_pixels, encode_photo, read_photo
-from inference.book import is_book, restore_book
-from inference.record import Record
+from data.photos import Encoded, Photo, count_pixels, encode_photo, is_book, read_photo
+from inference.book import restore_book
+from inference.record import Record, require_regular
 from inference.restorer import Restored, timed
 from inference.sheet import draw_comparison
-from inference.sources import MASK, SHEET, Listing, beside, require_regular
+from inference.sources import MASK, SHEET, Listing, beside
 from utils.command import counted, sentence
 from utils.files import printable, remove_leftovers, write_bytes
 from utils.machine import available_cores

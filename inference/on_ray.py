@@ -21,11 +21,11 @@ from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from data.kinds import STARTING_BYTES, kind_of
+from data.images import STARTING_BYTES, kind_of
 from inference.folder import FAILED, Outcome, restore_folder, watched
-from inference.record import RECORD, Record
+from inference.record import RECORD, Originals, Record
 from inference.restorer import Restorer
-from inference.sources import MASK, SHEET, Listing, Originals, is_picture, is_wanted
+from inference.sources import MASK, SHEET, Listing, is_picture, is_wanted
 from utils.command import counted, sentence
 
 RETRIES = 3  # Of a task that its node, or the system for want of memory, has ended.

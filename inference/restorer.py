@@ -21,12 +21,12 @@ import numpy as np
 
 from configs.schema import PredictConfig
 from data.photos import read_photo
-from inference.engines import Backend
+from inference.engines import Backend, mean_over_flips
 from inference.engines.opened import Graph, open_backend
 from inference.fill.patches import network_patches, page_patches, restored_patches
 from inference.find import Located, enlarge_mask, locate, locate_whole, scaled, shrink, to_float
 from inference.paste import PasteRules, Patch, add_difference, paste
-from inference.tiles import Cut, Network, equal_cut, mean_over_flips, single_cut
+from inference.tiles import Cut, Network, equal_cut, single_cut
 from models.weights import Weights, load_weights
 
 Picture = Union[np.ndarray, str, "os.PathLike[str]"]

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,8 +11,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from data.images import IMAGE_SUFFIXES
-from data.kinds import kind_of_file
+from data.images import IMAGE_SUFFIXES, kind_of_file
 from data.masks import read_mask
 
 # What is written beside a result: its mask and its sheet, with its whole name in front, so that no two can meet.
@@ -148,41 +146,3 @@ def masks_of_none(folder: Path, names: Iterable[Path]) -> list[Path]:
 
 def _mask_files(name: Path) -> tuple[Path, Path]:
     return beside(name, MASK), name.with_suffix(".png")
-
-
-def require_regular(path: Path) -> os.stat_result:
-    """Refuses with an `OSError`, before it is opened, what would be waited for without end, such as a named pipe."""
-    there = path.stat()
-    if not stat.S_ISREG(there.st_mode):
-        raise OSError(f"{path}: is a folder, pipe, socket or device, expected a regular file")
-    return there
-
-
-class Originals:
-    """The photos of a listing and their folders, by device and inode: links and mounts give them other paths."""
-
-    def __init__(self, listing: Listing, results: str | os.PathLike[str]) -> None:
-        self._results = Path(os.path.realpath(results))
-        self._files = {_identity(listing.root / name) for name in listing.pictures} - {None}
-        below = {folder for name in (*listing.pictures, *listing.others) for folder in name.parents} | {Path()}
-        self._folders = {_identity(listing.root / folder) for folder in below} - {None}
-
-    def refuse(self, path: Path) -> None:
-        """`OSError` where writing `path` would replace a photo, or put a file among them."""
-        if _identity(path) in self._files:
-            raise OSError(f"{path}: is an original photo, by a link or another mount; take another folder for results")
-        for folder in Path(os.path.realpath(path)).parents:
-            here = _identity(folder)
-            if here in self._folders:
-                raise OSError(f"{path}: lies in a folder of the originals, by a link or another mount; take another "
-                              "folder for results")
-            if folder == self._results or (here is not None and here == _identity(self._results)):
-                return
-
-
-def _identity(path: str | os.PathLike[str]) -> tuple[int, int] | None:
-    try:
-        there = os.stat(path)
-    except OSError:
-        return None  # What is not there, or cannot be looked at, is nobody's original.
-    return there.st_dev, there.st_ino

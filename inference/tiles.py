@@ -8,17 +8,15 @@ have and ends the process when that is used.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
 
-from inference.engines import Backend
+from inference.engines import Backend, TileFunction, mean_over_flips
 from utils.machine import lack_of_memory
 
-# A network, or what stands in for one: float32 [1, 3, h, w] -> [1, K, h, w].
-TileFunction = Callable[[np.ndarray], np.ndarray]
 Span = tuple[int, int]
 Box = tuple[int, int, int, int]
 
@@ -153,17 +151,6 @@ def _join(pieces: Iterator[np.ndarray], spans: Sequence[Span], axis: int) -> np.
         target[done - begin : stop - begin] = source[shared:]
         done = stop
     return joined
-
-
-def mirrored(function: TileFunction, axes: tuple[int, ...]) -> TileFunction:
-    """A tile's function over the tile mirrored along `axes`, its result mirrored back."""
-    return lambda tile: np.flip(function(np.ascontiguousarray(np.flip(tile, axes))), axes)
-
-
-def mean_over_flips(function: TileFunction) -> TileFunction:
-    """The mean of a tile's function over the tile as it is, mirrored left-right, upside down, and both."""
-    looks = [mirrored(function, axes) for axes in ((), (3,), (2,), (2, 3))]
-    return lambda tile: sum(look(tile) for look in looks) / np.float32(len(looks))
 
 
 class Network:

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from data.kinds import SUFFIXES
+from data.images import SUFFIXES
 from inference.export import export
 from inference.record import RECORD
 from models.weights import load_weights

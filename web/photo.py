@@ -18,8 +18,7 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from data.images import BadImageError, eight_bit
-from data.kinds import kind_of_file
+from data.images import BadImageError, eight_bit, kind_of_file
 from data.masks import read_mask, write_mask
 from data.photos import count_pixels
 from inference.book import restore_book

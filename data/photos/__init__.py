@@ -19,12 +19,10 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from data.images import BadImageError, check_single, open_picture, turn_back, turn_upright
-from data.kinds import kind_of_file, unread
+from data.images import BadImageError, check_single, kind_of_file, open_picture, turn_back, turn_upright, unread
 from data.photos import colours, jpeg, png, tiff
 from data.photos.colours import Encoded
 
-__all__ = ["Encoded", "Photo", "count_pages", "count_pixels", "encode_photo", "next_page", "read_jpeg", "read_photo"]
 # By Pillow's names: decode(source, name) and encode(source, name, rgb, mask), in the stored orientation.
 _KINDS = {
     "JPEG": (colours.decode, jpeg.encode),
@@ -77,6 +75,11 @@ def _page(number: int) -> dict[str, int]:
 def count_pages(path: str | os.PathLike[str]) -> int:
     """How many pictures a file holds, from its directories; thumbnails and masks of one do not count."""
     return len(tiff.page_sizes(path)) if kind_of_file(path) == "TIFF" else 1
+
+
+def is_book(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a PDF, or a TIFF of several pages, which `inference.book` restores."""
+    return kind_of_file(path) == "PDF" or count_pages(path) > 1
 
 
 def next_page(photo: Photo, content: bytes | bytearray) -> Photo | None:

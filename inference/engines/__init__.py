@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import openvino
     from paddle import nn
 
+# A network, or what stands in for one: float32 [1, 3, h, w] -> [1, K, h, w].
+TileFunction = Callable[[np.ndarray], np.ndarray]
 # What an exported network's input and output are called.
 INPUT, OUTPUT = "tile", "restored"
 # How engines say that memory ran out, in lower case: Paddle, CUDA, onnxruntime, OpenVINO and C++.
@@ -54,7 +56,7 @@ class Backend:
 
     name: str
     device, precision, gated, tlc = "cpu", "fp32", False, "none"
-    _run: Callable[[np.ndarray], np.ndarray]
+    _run: TileFunction
 
     def __call__(self, tile: np.ndarray) -> np.ndarray:
         """Runs float32 [1, 3, h, w], RGB in [0, 1], C-contiguous, of any size (of a locator, multiples of 32); with a
@@ -105,12 +107,23 @@ class Proof(NamedTuple):
         return worst
 
 
+def mirrored(function: TileFunction, axes: tuple[int, ...]) -> TileFunction:
+    """A tile's function over the tile mirrored along `axes`, its result mirrored back."""
+    return lambda tile: np.flip(function(np.ascontiguousarray(np.flip(tile, axes))), axes)
+
+
+def mean_over_flips(function: TileFunction) -> TileFunction:
+    """The mean of a tile's function over the tile as it is, mirrored left-right, upside down, and both."""
+    looks = [mirrored(function, axes) for axes in ((), (3,), (2,), (2, 3))]
+    return lambda tile: sum(look(tile) for look in looks) / np.float32(len(looks))
+
+
 def random_tile(height: int, width: int, channels: int = 3) -> np.ndarray:
     """float32 [1, channels, height, width] in [0, 1), the same every time."""
     return np.random.default_rng(height * 65537 + width).random((1, channels, height, width), dtype=np.float32)
 
 
-def _samples(engine: Callable[[np.ndarray], np.ndarray], *tile: int) -> np.ndarray:
+def _samples(engine: TileFunction, *tile: int) -> np.ndarray:
     output = engine(random_tile(*tile))[0]
     return output[:, [*range(0, output.shape[1], _ROWS), -1]][..., [*range(0, output.shape[2], _COLUMNS), -1]]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
-from data.images import BadImageError
-from data.kinds import kind_of
+from data.images import BadImageError, kind_of
 from data.photos import count_pixels, read_photo
 from tests.data.photos.files import saved
 

@@ -9,7 +9,8 @@ import pytest
 
 from configs.schema import PredictConfig
 from inference import tiles
-from inference.tiles import Cut, Network, equal_cut, mean_over_flips, region_cut, run_cut, single_cut
+from inference.engines import mean_over_flips
+from inference.tiles import Cut, Network, equal_cut, region_cut, run_cut, single_cut
 from tests.inference.stand_ins import StandIn, paint_red_over, restorer_over
 from utils import machine
 

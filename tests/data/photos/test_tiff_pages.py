@@ -10,8 +10,8 @@ import tifffile
 from PIL import Image
 
 from data.images import BadImageError
-from data.photos import count_pages, count_pixels, encode_photo, next_page, read_photo
-from inference.book import is_book, restore_book
+from data.photos import count_pages, count_pixels, encode_photo, is_book, next_page, read_photo
+from inference.book import restore_book
 from inference.restorer import Restored
 from tests.data.photos.files import mask_of, noise
 
