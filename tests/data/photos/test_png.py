@@ -30,39 +30,36 @@ def stored_samples(content):
 
 
 def write_kind(path, colour, depth, interlaced=False):
-    samples = noise((*SIZE, *CHANNELS[colour]), 2**depth, dtype=np.uint16)
-    palette = png_chunk(b"PLTE", noise((2**depth, 3), seed=9).tobytes()) if colour == PALETTE else b""
+    """Its samples, and the entries of a palette."""
+    samples, entries = noise((*SIZE, *CHANNELS[colour]), 2**depth, dtype=np.uint16), noise((2**depth, 3), seed=9)
+    palette = png_chunk(b"PLTE", entries.tobytes()) if colour == PALETTE else b""
     path.write_bytes(png_bytes(samples, colour, depth, interlaced, palette))
-    return samples
+    return samples, entries if palette else None
 
 
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize(("colour", "depth"), KINDS)
 def test_every_depth_and_colour_type_keeps_its_values(tmp_path, colour, depth, interlaced):
-    samples = write_kind(tmp_path / "x.png", colour, depth, interlaced)
+    samples, entries = write_kind(tmp_path / "x.png", colour, depth, interlaced)
     header = png_chunks((tmp_path / "x.png").read_bytes())[0][1]
     photo, pixels, mask, encoded = restore(tmp_path / "x.png")
     assert png_chunks(encoded.content)[0][1] == header[:-1] + b"\0"
     assert encoded.notes == (("a PNG is no longer interlaced",) if interlaced else ())
     assert photo.pixels.dtype == (np.uint16 if depth == 16 else np.uint8)
     step = 255 // (2**depth - 1) if depth < 8 else 1
-    entries = noise((2**depth, 3), seed=9) if colour == PALETTE else None
     shown = samples[..., :3] if colour in (RGB, RGBA) else samples.reshape(*SIZE, -1)[..., :1] * step
-    assert np.array_equal(photo.pixels, entries[samples] if colour == PALETTE else np.broadcast_to(shown, (*SIZE, 3)))
+    assert np.array_equal(photo.pixels, np.broadcast_to(shown if entries is None else entries[samples], (*SIZE, 3)))
     assert_restored(samples, stored_samples(encoded.content), mask, pixels, step, entries)
 
 
 def test_chunks_around_the_pixels_stay_byte_for_byte_and_in_order(tmp_path):
     front = (
         (b"iCCP", b"name\0\0" + zlib.compress(b"no real profile")),
-        (b"gAMA", struct.pack(">I", 45455)),
         (b"sBIT", b"\5\6\5"),
-        (b"pHYs", struct.pack(">IIB", 11811, 11811, 1)),
         (b"tEXt", b"Author\0somebody"),
         (b"prVt", b"a private chunk"),
     )
     back = (
-        (b"zTXt", b"Comment\0\0" + zlib.compress(b"long" * 50)),
         (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0<x:xmpmeta/>"),
         (b"eXIf", b"MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"),
     )
@@ -120,13 +117,15 @@ def test_missing_pixels_and_a_missing_end_are_refused(tmp_path, colour, depth, i
             read(path)
 
 
-@pytest.mark.parametrize("behind", [False, True])
-@pytest.mark.parametrize("kind", [b"zTXt", b"iTXt", b"iCCP"])
-def test_long_texts_and_profiles_are_no_reason_to_refuse_and_stay(tmp_path, kind, behind):
-    long = zlib.compress(noise((3 << 20,), 16).tobytes(), 1)
-    start = {b"zTXt": b"Comment\0\0", b"iTXt": b"XML:com.adobe.xmp\0\1\0\0\0", b"iCCP": b"name\0\0"}[kind]
-    chunk, path = png_chunk(kind, start + long), tmp_path / "x.png"
-    path.write_bytes(png_bytes(noise((*SIZE, 3)), RGB, 8, **{"after" if behind else "before": chunk}))
+LONG_TEXTS = {b"zTXt": b"Comment\0\0", b"iTXt": b"XML:com.adobe.xmp\0\1\0\0\0", b"iCCP": b"name\0\0"}
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+@pytest.mark.parametrize("kind", LONG_TEXTS)
+def test_long_texts_and_profiles_are_no_reason_to_refuse_and_stay(tmp_path, kind, place):
+    chunk = png_chunk(kind, LONG_TEXTS[kind] + zlib.compress(noise((3 << 20,), 16).tobytes(), 1))
+    path = tmp_path / "x.png"
+    path.write_bytes(png_bytes(noise((*SIZE, 3)), RGB, 8, **{place: chunk}))
     assert np.array_equal(read_rgb(path), read_photo(path).pixels)
     assert chunk in restore(path)[3].content
 
@@ -137,30 +136,26 @@ def with_wrong_checksum(content, kind):
     return content[: end - 1] + bytes([content[end - 1] ^ 1]) + content[end:]
 
 
-@pytest.mark.parametrize("colour", [RGB, PALETTE])
-def test_only_the_checksums_of_what_is_shown_count(tmp_path, colour):
-    path = tmp_path / "x.png"
-    palette = png_chunk(b"PLTE", noise((256, 3), seed=9).tobytes()) if colour == PALETTE else b""
-    rest = {kind: png_chunk(kind, b"Author\0somebody") for kind in (b"tEXt", b"prVt")}
-    samples = noise((*SIZE, *CHANNELS[colour]))
-    content = png_bytes(samples, colour, 8, before=rest[b"tEXt"] + palette, after=rest[b"prVt"])
+def test_only_the_checksums_of_what_is_shown_count(tmp_path):
+    path, palette = tmp_path / "x.png", png_chunk(b"PLTE", noise((256, 3), seed=9).tobytes())
+    text, private = (png_chunk(kind, b"Author\0somebody") for kind in (b"tEXt", b"prVt"))
+    content = png_bytes(noise(SIZE), PALETTE, 8, before=text + palette, after=private)
     for kind in (b"tEXt", b"prVt"):
         content = with_wrong_checksum(content, kind)
     path.write_bytes(content)
-    wanted = read_photo(path).pixels
-    assert np.array_equal(read_rgb(path), wanted)
+    assert np.array_equal(read_rgb(path), read_photo(path).pixels)
     assert content[33 : content.index(b"tEXt") + 20] in restore(path)[3].content
-    for kind in (b"IHDR", b"IDAT", *([b"PLTE"] if palette else [])):
-        path.write_bytes(with_wrong_checksum(content, kind))
-        with pytest.raises(BadImageError, match=rf"x\.png: .*chunk '{kind.decode()}'"):
+    for kind in ("IHDR", "IDAT", "PLTE"):
+        path.write_bytes(with_wrong_checksum(content, kind.encode()))
+        with pytest.raises(BadImageError, match=rf"x\.png: .*chunk '{kind}'"):
             read_photo(path)
 
 
-@pytest.mark.parametrize("height", [1, 2, 5])
-def test_a_picture_that_ends_black_is_read(tmp_path, height):
-    (tmp_path / "black.png").write_bytes(png_bytes(np.zeros((height, 7, 3), np.uint8), RGB, 8))
-    assert not read_rgb(tmp_path / "black.png").any()
-    assert not read_photo(tmp_path / "black.png").pixels.any()
+def test_a_picture_that_ends_black_is_read(tmp_path):
+    for height in (1, 2, 5):
+        (tmp_path / "black.png").write_bytes(png_bytes(np.zeros((height, 7, 3), np.uint8), RGB, 8))
+        assert not read_rgb(tmp_path / "black.png").any()
+        assert not read_photo(tmp_path / "black.png").pixels.any()
 
 
 def test_what_is_broken_is_named_and_bombs_are_refused_before_they_are_decoded(tmp_path):
