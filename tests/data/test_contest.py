@@ -3,7 +3,6 @@
 `UNCOVER_EXAMPLES=2000 pytest tests/data/test_contest.py` tries more of those that are changed at random.
 """
 
-import io
 import os
 from pathlib import Path
 
@@ -11,13 +10,14 @@ import hypothesis
 import numpy as np
 import pytest
 from hypothesis import strategies as st
-from PIL import Image
 
 from data.contest import ANNOTATION, Group, ListError, PatchPaths, is_contest, read_contest, read_list, write_list
 from data.contest import split_by_page as divide
 from data.images import BadImageError
-from data.masks import contest_mask_image, read_mask
+from data.masks import read_mask
 from data_preparation import name_groups
+from tests.data.photos.files import saved
+from tests.data.test_masks import READ, REFUSED
 
 
 def test_a_list_comes_back_and_moves_with_its_folder(tmp_path):
@@ -173,19 +173,15 @@ def test_what_can_be_read_can_be_written_and_read_again(tmp_path, content):
     assert refused or read_list(tmp_path / "y.txt") == plain
 
 
+CHANGES = st.lists(st.tuples(st.integers(0, 500), st.integers(0, 255)), max_size=2)
+
+
 @tried
-@hypothesis.given(st.data(), st.sampled_from(["L", "P", "RGB", "RGBA", "LA", "1", "I;16"]))
-def test_a_changed_mask_is_zeros_and_ones_or_refused_by_name(tmp_path, data, mode):
-    mask, stream, path = np.zeros((24, 24), np.uint8), io.BytesIO(), tmp_path / "mask.png"
-    values = data.draw(st.lists(st.integers(0, 255), min_size=1, max_size=3))
-    for number, value in enumerate(values):
-        mask[4:20, 7 * number : 7 * number + 6] = value
-    image = contest_mask_image(mask) if mode == "P" else Image.fromarray(mask.astype(np.uint16) * 200)
-    (image if mode in ("P", "I;16") else Image.fromarray(mask).convert(mode)).save(stream, "PNG")
-    content = bytearray(stream.getvalue())
-    changes = st.tuples(st.integers(0, len(content) - 1), st.integers(0, 255))
-    for place, byte in data.draw(st.lists(changes, max_size=2)):
-        content[place] = byte
+@hypothesis.given(st.sampled_from([*READ.values(), *(image for image, _ in REFUSED.values())]), CHANGES)
+def test_a_changed_mask_is_zeros_and_ones_or_refused_by_name(tmp_path, image, changes):
+    path, content = tmp_path / "mask.png", bytearray(saved("TIFF" if image.mode in "IF" else "PNG", image))
+    for place, byte in changes:
+        content[place % len(content)] = byte
     path.write_bytes(content)
     try:
         read = read_mask(path)

@@ -14,7 +14,6 @@ from data.images import (
     to_array,
     turn_back,
     turn_upright,
-    upright_size,
     write_image,
 )
 from inference.sheet import draw_comparison
@@ -32,29 +31,19 @@ def test_lossless_formats_come_back_bit_for_bit(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("reduce", [1, 2])
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
-def test_exif_orientation_is_applied(tmp_path, orientation, reduce, suffix):
-    upright, path = page((64, 48)), tmp_path / f"x{suffix}"
+def test_exif_orientation_is_applied_also_to_alpha_and_at_half_the_size(tmp_path, orientation, suffix):
+    rgb, path = page((64, 48)), tmp_path / f"x{suffix}"
+    upright = rgb if suffix == ".jpg" else np.dstack([rgb, rgb[..., 1]])
     stored = np.ascontiguousarray(STORE[orientation](upright))
-    Image.fromarray(stored).save(path, exif=exif_of(orientation))
-    read = read_rgb(path, reduce)
     assert np.array_equal(turn_upright(stored, orientation), upright)
     assert np.array_equal(turn_back(upright, orientation), stored)
-    assert upright_size(path) == (48, 64)
-    expected = np.asarray(Image.fromarray(upright).reduce(reduce))
-    assert read.shape == expected.shape
-    assert suffix == ".jpg" or np.array_equal(read, expected)
-
-
-@pytest.mark.parametrize("orientation", [1, 6])
-def test_alpha_comes_along_upright(tmp_path, orientation):
-    rgba = np.dstack([page(), page()[..., 1]])
-    stored = np.ascontiguousarray(STORE[orientation](rgba))
-    Image.fromarray(stored).save(tmp_path / "x.png", exif=exif_of(orientation))
-    assert np.array_equal(np.dstack(read_rgba(tmp_path / "x.png")), rgba)
-    Image.fromarray(page()).save(tmp_path / "y.png")
-    assert read_rgba(tmp_path / "y.png")[1] is None
+    options = {".tif": {"compression": "tiff_lzw"}, ".jpg": {"quality": 95}}.get(suffix, {})
+    Image.fromarray(stored).save(path, exif=exif_of(orientation), **options)
+    error = read_rgb(path, reduce=2) - np.asarray(Image.fromarray(rgb).reduce(2)).astype(int)
+    assert np.abs(error).max() <= (4 if suffix == ".jpg" else 0)
+    seen, alpha = read_rgba(path)
+    assert alpha is None if suffix == ".jpg" else np.array_equal(np.dstack([seen, alpha]), upright)
 
 
 @pytest.mark.parametrize("size", [(61, 45), (64, 48), (7, 9), (1, 30), (8, 8), (9, 17), (2001, 1501)])
@@ -77,8 +66,6 @@ def test_modes_become_rgb(tmp_path):
     grey = page()[..., 0]
     Image.fromarray(grey).save(tmp_path / "grey.png")
     assert np.array_equal(read_rgb(tmp_path / "grey.png"), np.repeat(grey[..., None], 3, axis=2))
-    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
-    assert np.array_equal(read_rgb(tmp_path / "deep.png")[..., 0], grey)
     Image.fromarray(page()).convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
     assert abs(read_rgb(tmp_path / "cmyk.jpg").astype(int) - page()).mean() < 3
 

@@ -7,8 +7,6 @@ than the project's sees in it, and `kept` is what it tells beside them: both hav
 from __future__ import annotations
 
 import re
-import struct
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +19,7 @@ from PIL import Image, ImageCms, TiffImagePlugin
 import predict
 from inference import Restored, restorer
 from inference.record import RECORD
+from tests.data.photos.files import exif_of, png_bytes, png_chunk
 from tests.golden.recorded_values import grid, sha
 
 # The time at which it is made stands in bytes 24 to 35.
@@ -28,32 +27,19 @@ _PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 _PROFILE = _PROFILE[:24] + bytes(12) + _PROFILE[36:]
 
 
-def _photo() -> np.ndarray:
-    """A corner of a page with a finger on it, 241 x 179."""
-    return np.array(Image.open(Path(__file__).with_name("page.png")))
+# A corner of a page with a finger on it, 241 x 179.
+PHOTO = np.array(Image.open(Path(__file__).with_name("page.png")))
 
 
 def _exif(orientation: int) -> Image.Exif:
-    exif = Image.Exif()
-    exif[0x0112], exif[0x010E], exif[0x010F] = orientation, "a page", "maker"
+    exif = exif_of(orientation)
+    exif[0x010F] = "maker"
     return exif
 
 
 def _sixteen(rgb: np.ndarray) -> np.ndarray:
     low = np.random.default_rng(1).integers(0, 256, rgb.shape, np.uint16)
     return rgb.astype(np.uint16) * 256 + low
-
-
-def _interlaced(path: Path, rgb: np.ndarray) -> None:
-    """Pillow and OpenCV write none, and so the seven passes are put together here."""
-    passes = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
-    parts = [rgb[top::down, left::right] for top, left, down, right in passes]
-    raw = b"".join(b"\0" + row.tobytes() for part in parts for row in part)
-    header = struct.pack(">IIBBBBB", rgb.shape[1], rgb.shape[0], 8, 2, 0, 0, 1)
-    content = b"\x89PNG\r\n\x1a\n"
-    for kind, body in ((b"IHDR", header), (b"tEXt", b"Title\0a page"), (b"IDAT", zlib.compress(raw)), (b"IEND", b"")):
-        content += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    path.write_bytes(content)
 
 
 def _pillow(mode: str = "RGB", **options: object) -> Callable[[Path, np.ndarray], None]:
@@ -72,8 +58,8 @@ def _of_mode(rgb: np.ndarray, mode: str) -> Image.Image:
     return image.convert(mode)
 
 
-def _opencv(path: Path, pixels: np.ndarray, *options: int) -> None:
-    path.write_bytes(cv2.imencode(path.suffix, pixels[..., ::-1], options)[1].tobytes())
+def _interlaced(path: Path, rgb: np.ndarray) -> None:
+    path.write_bytes(png_bytes(rgb, 2, 8, interlaced=True, before=png_chunk(b"tEXt", b"Title\0a page")))
 
 
 def _tags(orientation: int = 1) -> TiffImagePlugin.ImageFileDirectory_v2:
@@ -101,7 +87,7 @@ KINDS: dict[str, Callable[[Path, np.ndarray], None]] = {
     "turned_6.jpg": _pillow(quality=90, subsampling=2, exif=_exif(6)),
     "turned_5.jpg": _pillow(quality=90, exif=_exif(5)),
     "rgb.png": _pillow(exif=_exif(8), icc_profile=_PROFILE, dpi=(200, 200)),
-    "16.png": lambda path, rgb: _opencv(path, _sixteen(rgb)),
+    "16.png": lambda path, rgb: path.write_bytes(cv2.imencode(".png", _sixteen(rgb)[..., ::-1])[1].tobytes()),
     "grey.png": _pillow("L"),
     "grey_16.png": _pillow("I;16"),
     "bits.png": _pillow("1"),
@@ -150,16 +136,8 @@ def _remove(image: np.ndarray) -> Restored:
 
 def _stand_in(patch: pytest.MonkeyPatch, function: Callable[[np.ndarray], Restored]) -> None:
     """predict.py then takes `function` for a restorer, and loads no network."""
-
-    class StandIn:
-        weights, engine = "a stand-in", "no engine"
-
-        def __init__(self, *arguments: object, **options: object) -> None: ...
-
-        def __call__(self, image: np.ndarray) -> Restored:
-            return function(image)
-
-    patch.setattr(restorer, "Restorer", StandIn)
+    body = {"weights": "a stand-in", "engine": "no engine", "__call__": staticmethod(function)}
+    patch.setattr(restorer, "Restorer", lambda *_, **__: type("StandIn", (), body)())
 
 
 def _seen(path: Path) -> np.ndarray:
@@ -188,10 +166,9 @@ def _kept(path: Path) -> dict[str, object]:
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("files")
-    (root / "photos" / "sub").mkdir(parents=True)
-    photo = _photo()
+    (root / "photos").mkdir()
     for name, write in KINDS.items():
-        write(root / "photos" / name, photo)
+        write(root / "photos" / name, PHOTO)
     with pytest.MonkeyPatch.context() as patch:
         _stand_in(patch, _remove)
         assert predict.main([str(root / "photos"), str(root / "results")]) == 0
@@ -216,14 +193,14 @@ def test_a_result_has_the_recorded_pixels_metadata_and_bytes(golden, results, na
 
 def test_a_run_tells_and_writes_what_it_did(golden, tmp_path, monkeypatch, capsys):
     """Masks, sheets, sub-folders, what is left out, what fails, what is copied; and a second run."""
-    photos, photo = tmp_path / "photos", _photo()
+    photos = tmp_path / "photos"
     (photos / "sub").mkdir(parents=True)
     for name in ("baseline.jpg", "lossy.webp", "sub/rgb.png"):
-        KINDS[Path(name).name](photos / name, photo)
-    KINDS["24.bmp"](photos / "small.bmp", photo[:90])
+        KINDS[Path(name).name](photos / name, PHOTO)
+    KINDS["24.bmp"](photos / "small.bmp", PHOTO[:90])
     (photos / "broken.jpg").write_bytes((photos / "baseline.jpg").read_bytes()[:3000])
     (photos / "notes.txt").write_text("no picture")
-    clean = Restored(photo[:90], np.zeros((90, photo.shape[1]), np.uint8), 0, {})
+    clean = Restored(PHOTO[:90], np.zeros((90, PHOTO.shape[1]), np.uint8), 0, {})
     _stand_in(monkeypatch, lambda image: clean if len(image) == 90 else _remove(image))
     for run in ("first", "second"):
         code = predict.main([str(photos), str(tmp_path / "out"), "--save-mask", "--compare"])
