@@ -10,16 +10,16 @@ from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from configs.load import parse_config
 from configs.schema import Config, ConfigError
 from data.batches import patches
 from data.batches.patches import PatchDataset, make_loader, random_orientation
 from data.batches.sampling import SampleKey
-from data.contest import PatchPaths, write_list
+from data.contest import PATCH_FOLDERS, PatchPaths, write_list
 from data.images import BadImageError
 from data.synthesis.occluders import CUTOUTS, Occluder, find_occluders, split_sources
+from tests.golden.pictures import save
 from utils.child import WorkerKilledError
 
 SIZE = 48
@@ -27,17 +27,14 @@ KEY = SampleKey(entry=0, patch=32, seed=1, iteration=0, index=0)
 
 
 def write_trio(folder: Path, number: int, size: int = SIZE) -> PatchPaths:
-    """A patch whose every pixel tells its place, with a grey square as the occluder."""
+    """A patch whose every pixel tells its place, with an inverted square as the occluder."""
     rows, columns = np.mgrid[:size, :size]
     clean = np.stack([rows * 5, columns * 5, np.full_like(rows, 20 * number)], 2).astype(np.uint8)
     mask = np.zeros((size, size), np.uint8)
     mask[10:30, 15:40] = 255
-    occluded = np.where(mask[..., None] > 0, 255 - clean, clean).astype(np.uint8)
-    paths = PatchPaths(*(folder / part / f"p{number}.png" for part in ("gt", "occluded", "mask")))
-    for path, picture in zip(paths, (clean, occluded, mask), strict=True):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(picture).save(path)
-    return paths
+    trio = clean, np.where(mask[..., None] > 0, 255 - clean, clean), mask
+    return PatchPaths(*(save(folder / part / f"p{number}.png", picture)
+                        for part, picture in zip(PATCH_FOLDERS, trio, strict=True)))  # fmt: skip
 
 
 @pytest.fixture
@@ -72,7 +69,7 @@ def test_an_item_is_the_stored_trio_cropped_and_turned_together(prepared: Path) 
     for iteration in range(20):
         occluded, clean, mask = dataset[KEY._replace(iteration=iteration, entry=iteration % 5)]
         assert (occluded.shape, clean.shape, mask.shape) == ((3, 32, 32), (3, 32, 32), (1, 32, 32))
-        assert {part.dtype for part in (occluded, clean, mask)} == {np.dtype(np.uint8)}
+        assert occluded.dtype == clean.dtype == mask.dtype == np.uint8
         rows, columns, blue = clean.astype(int) // [[[5]], [[5]], [[1]]]
         # The place written into each pixel says where the mask and the inverted square have to be.
         inside = (rows >= 10) & (rows < 30) & (columns >= 15) & (columns < 40)
@@ -140,9 +137,8 @@ def test_workers_end_with_an_iteration_that_is_given_up_and_a_killed_one_is_told
     batches = make_loader(config)
     next(batches)
     assert len(multiprocessing.active_children()) == 2
-    del batches
+    batches = make_loader(config)  # The first is given up.
     assert not multiprocessing.active_children()
-    batches = make_loader(config)
     next(batches)
     for worker in multiprocessing.active_children():
         worker.kill()
@@ -164,8 +160,7 @@ def test_fresh_occlusion_replaces_the_stored_one_and_prints_belong_to_the_clean_
         dataset.choose = lambda rng, kind: Occluder(square, kind, "a square")
         dataset.pictures = lambda rng: rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)
     differ = 0
-    for iteration in range(16):
-        key = KEY._replace(iteration=iteration)
+    for key in (KEY._replace(iteration=iteration) for iteration in range(16)):
         for dataset in pasted:
             occluded, clean, mask = dataset[key]
             outside = np.broadcast_to(mask == 0, clean.shape)
