@@ -1,23 +1,46 @@
 """What tests of several packages share; exported networks go into a folder of the test run, not the user's cache."""
 
-from __future__ import annotations
-
 import os
 import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from inference.engines.opened import FOLDER_VARIABLE
 
+ROOT = Path(__file__).resolve().parents[1]
+PHOTOS = ROOT / "test_code" / "samples" / "photos"
+
+
+def python(*words: object, code: int = 0, cwd: Path = ROOT, env: dict | None = None, **options: object):
+    """Runs Python on a script, `-m` MODULE or `-c` PROGRAM, which finds the project, and ends with this exit code.
+
+    What it printed is in `.stdout` and `.stderr`; `env` is added to the environment.
+    """
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **(env or {})}
+    command = [sys.executable, *map(str, words)]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, **options)
+    assert done.returncode == code, f"{command}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def until(reached: Callable[[], object], seconds: float = 90) -> None:
+    """Waits for what other threads and processes do."""
+    end = time.monotonic() + seconds
+    while not reached():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.01)
+
 
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory):
-    before = os.environ.get(FOLDER_VARIABLE)
-    os.environ[FOLDER_VARIABLE] = str(tmp_path_factory.mktemp("cache"))
-    yield
-    del os.environ[FOLDER_VARIABLE]
-    if before is not None:
-        os.environ[FOLDER_VARIABLE] = before
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(FOLDER_VARIABLE, str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,7 +1,6 @@
-"""The recipes: a document of paperless-ngx in its place, a watched folder; what the Dockerfiles name exists."""
+"""Pinned requirements, images that name what exists, and the recipes: a document of paperless-ngx, a watched folder."""
 
-from __future__ import annotations
-
+import ast
 import os
 import re
 import shutil
@@ -9,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -16,18 +16,59 @@ import yaml
 from PIL import Image
 
 from app import parse_arguments
+from tests.conftest import PHOTOS, ROOT, until
 from tests.inference.painted import page
 from uncover.__main__ import COMMANDS
 
-ROOT = Path(__file__).resolve().parents[1]
-PHOTO = ROOT / "test_code" / "samples" / "photos" / "magazine_hand.jpg"
+PHOTO = PHOTOS / "magazine_hand.jpg"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "UNCOVER": f"{sys.executable} -m uncover"}
+PACKAGES = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
+# Used when the user has installed them, and never needed.
+OPTIONAL = {"visualdl", "tensorboardX", "ray", "fsspec"}
+DISTRIBUTION_OF = {
+    "cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml", "paddle": "paddlepaddle",
+    "skimage": "scikit-image", "pillow_heif": "pillow-heif",
+}  # fmt: skip
+
+
+def pins(name: str) -> dict[str, str]:
+    wanted = [line for line in (ROOT / name).read_text().splitlines() if line and not line.startswith("#")]
+    matches = [re.fullmatch(r"([A-Za-z0-9_.-]+)==([0-9][A-Za-z0-9.]*)", line) for line in wanted]
+    assert all(matches), "every line pins a version"
+    return {match[1].lower().replace("_", "-"): match[2] for match in matches}
+
+
+CPU, PAGE = pins("requirements-cpu.txt"), pins("requirements-web.txt")
+
+
+def test_requirements_differ_in_paddle_alone_and_the_tests_run_on_them():
+    assert CPU.items() ^ pins("requirements.txt").items() == {("paddlepaddle", "3.2.2"), ("paddlepaddle-gpu", "2.6.2")}
+    shared = CPU.keys() & PAGE.keys()
+    assert shared
+    assert {name: CPU[name] for name in shared} == {name: PAGE[name] for name in shared}
+    for name in ("numpy", "opencv-python-headless", "pillow"):
+        assert metadata.version(name) == CPU[name]
+
+
+def test_every_imported_package_is_pinned():
+    scripts, names = list(ROOT.glob("*.py")), set()
+    for path in [path for package in PACKAGES for path in (ROOT / package).rglob("*.py")] + scripts:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                names.update(alias.name.split(".")[0] for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                names.add(node.module.split(".")[0])
+    names -= sys.stdlib_module_names | PACKAGES | {path.stem for path in scripts} | OPTIONAL
+    assert "numpy" in names
+    assert not {name for name in names if DISTRIBUTION_OF.get(name, name).lower() not in CPU | PAGE}, "not pinned"
 
 
 def consume(document: Path) -> subprocess.CompletedProcess:
     there = {**ENVIRONMENT, "DOCUMENT_WORKING_PATH": str(document), "DOCUMENT_SOURCE_PATH": "/consume/a letter"}
     script = ROOT / "packaging" / "paperless_pre_consume.sh"
-    return subprocess.run([script], cwd="/", env=there, capture_output=True, text=True, check=False)
+    told = subprocess.run([script], cwd="/", env=there, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    return told
 
 
 @pytest.mark.long
@@ -35,9 +76,7 @@ def test_paperless_gets_the_restored_photo_in_the_place_of_its_working_copy(tmp_
     document = tmp_path / "a letter $1.jpg"
     shutil.copy(PHOTO, document)
     document.chmod(0o640)
-    told = consume(document)
-    assert told.returncode == 0, told.stderr
-    assert "1 restored" in told.stdout
+    assert "1 restored" in consume(document).stdout
     assert document.stat().st_mode & 0o777 == 0o640
     assert document.read_bytes() != PHOTO.read_bytes()
     assert Image.open(document).size == Image.open(PHOTO).size
@@ -47,17 +86,8 @@ def test_paperless_gets_the_restored_photo_in_the_place_of_its_working_copy(tmp_
 @pytest.mark.parametrize(("name", "content"), [("mail.eml", b"From: a"), ("broken.jpg", b"\xff\xd8\xff\xe0 no more")])
 def test_paperless_keeps_what_cannot_be_restored(tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
-    told = consume(tmp_path / name)
-    assert told.returncode == 0
-    assert "uncover: /consume/a letter is archived as it came" in told.stderr
+    assert "uncover: /consume/a letter is archived as it came" in consume(tmp_path / name).stderr
     assert (tmp_path / name).read_bytes() == content
-
-
-def until(happened, seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < end, "waited in vain"
-        time.sleep(0.1)
 
 
 @pytest.mark.long

@@ -1,6 +1,5 @@
 """The package: what a wheel holds, the command `uncover`, `import uncover` beside others of such names, completion."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -11,16 +10,15 @@ import pytest
 
 import predict
 import uncover
+from tests.conftest import PHOTOS, ROOT, python
 from uncover.__main__ import COMMANDS, main
 
-ROOT = Path(__file__).resolve().parents[1]
-PHOTOS = ROOT / "test_code" / "samples" / "photos"
 # What somebody's own project may be called.
 OTHERS = ("utils", "data", "models", "metrics", "inference", "train")
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory) -> Path:
+def site(tmp_path_factory) -> Path:
     """A folder for PYTHONPATH that holds what a wheel installs, and nothing of the repository."""
     folder = tmp_path_factory.mktemp("wheel")
     left_out = shutil.ignore_patterns(".*", "tests", "runs", "datasets", "demo", "results", "build", "__pycache__")
@@ -33,34 +31,33 @@ def installed(tmp_path_factory) -> Path:
     return folder / "site"
 
 
-def run(site: Path, folder: Path, *arguments: object) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, *map(str, arguments)]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+@pytest.fixture
+def installed(site, tmp_path):
+    """Runs Python in a folder, with what is installed."""
+    there = {"PYTHONPATH": str(site), "PYTHONDONTWRITEBYTECODE": "1"}
+    return lambda *words: python(*words, cwd=tmp_path, env=there).stdout
 
 
 @pytest.mark.long
-def test_a_wheel_takes_one_name_and_holds_all_rooms_the_weights_and_the_configs(installed):
-    assert {path.name.partition("-")[0] for path in installed.iterdir()} == {"uncover"}
-    below = installed / "uncover" / "_rooms"
+def test_a_wheel_takes_one_name_and_holds_all_rooms_the_weights_and_the_configs(site):
+    assert {path.name.partition("-")[0] for path in site.iterdir()} == {"uncover"}
+    below = site / "uncover" / "_rooms"
     files = {path.relative_to(below) for path in below.rglob("*")}
     rooms = [path.parent for path in ROOT.glob("*/__init__.py") if path.parent.name not in ("tests", "uncover")]
     kinds = (".py", ".yml", ".pdparams", ".webp", ".sha256", ".html", ".js", ".css")
     wanted = {path.relative_to(ROOT) for room in rooms for path in room.rglob("*") if path.suffix in kinds}
     assert len(wanted) > 100
     assert wanted | {Path("predict.py"), Path("train.py")} <= files
-    (metadata,) = installed.glob("*.dist-info")
-    assert "uncover = uncover.__main__:main" in (metadata / "entry_points.txt").read_text()
-    assert f"Version: {uncover.__version__}\n" in (metadata / "METADATA").read_text()
+    (about,) = site.glob("*.dist-info")
+    assert "uncover = uncover.__main__:main" in (about / "entry_points.txt").read_text()
+    assert f"Version: {uncover.__version__}\n" in (about / "METADATA").read_text()
 
 
 @pytest.mark.long
 def test_the_installed_command_writes_the_bytes_that_the_script_writes(installed, tmp_path):
-    where = [PHOTOS, "--include", "*s_hand.jpg", "--device", "cpu"]
-    told = run(installed, tmp_path, "-m", "uncover", "restore", *where[:1], "ours", *where[1:])
-    assert told.returncode == 0, told.stderr
-    assert "2 restored" in told.stdout
-    assert predict.main([str(PHOTOS), str(tmp_path / "theirs"), *map(str, where[1:])]) == 0
+    options = ("--include", "*s_hand.jpg", "--device", "cpu")
+    assert "2 restored" in installed("-m", "uncover", "restore", PHOTOS, "ours", *options)
+    assert predict.main([str(PHOTOS), str(tmp_path / "theirs"), *options]) == 0
     for path in (tmp_path / "theirs").iterdir():
         assert path.read_bytes() == (tmp_path / "ours" / path.name).read_bytes()
 
@@ -69,7 +66,7 @@ def test_the_installed_command_writes_the_bytes_that_the_script_writes(installed
 def test_the_library_lives_beside_packages_of_the_same_names(installed, tmp_path):
     for name in OTHERS:
         (tmp_path / f"{name}.py").write_text("mine = True\n")
-    script = f"""
+    installed("-c", f"""
 import pickle, sys
 import {OTHERS[0]}, uncover
 from PIL import Image
@@ -80,16 +77,13 @@ import {", ".join(OTHERS)}
 assert all(module.mine for module in ({", ".join(OTHERS)}))
 assert not [name for name in ("configs", "losses", "inference.restorer") if name in sys.modules]
 assert not [path for path in sys.path if "_rooms" in path]
-"""
-    told = run(installed, tmp_path, "-c", script)
-    assert told.returncode == 0, told.stderr
+""")
 
 
 @pytest.mark.long
 def test_worker_processes_find_the_installed_rooms(installed, tmp_path):
     for words in ("synthesis set --groups 3 --long-side 300", "prepare set cut --size 128 --workers 2"):
-        told = run(installed, tmp_path, "-m", "uncover", *words.split())
-        assert told.returncode == 0, told.stderr
+        installed("-m", "uncover", *words.split())
     assert any((tmp_path / "cut" / "train" / "gt").iterdir())
 
 
@@ -103,11 +97,11 @@ def test_every_command_tells_of_itself(name, capsys):
 
 
 def test_without_a_command_there_is_help_and_code_2(capsys):
-    with pytest.raises(SystemExit, match="2"):
-        main([])
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    assert all(f"\n    {name} " in told for told in [capsys.readouterr().out] for name in COMMANDS)
+    for words, code in (([], "2"), (["--help"], "0")):
+        with pytest.raises(SystemExit, match=code):
+            main(words)
+    told = capsys.readouterr().out
+    assert all(f"\n    {name} " in told for name in COMMANDS)
 
 
 OFFERED = {"uncover re": "restore", "uncover restore --sa": "--save-mask", "uncover completion z": "zsh",

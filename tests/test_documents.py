@@ -1,19 +1,43 @@
-"""Every command of the documents is run, here or by another test, or stands below words that it was not tried."""
+"""What the documents name exists, and their commands are run, here or by another test, or marked as not tried."""
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+import predict
+from configs.load import load_config
+from tests.conftest import PHOTOS, ROOT
 from tests.web.test_server import start
 
-ROOT = Path(__file__).resolve().parents[1]
-DOCUMENTS = ["README.md", *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+TEXTS = {path.relative_to(ROOT).as_posix(): path.read_text("utf-8") for path in
+         (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))}  # fmt: skip
+README, CHINESE = TEXTS["README.md"], (ROOT / "README.zh.md").read_text("utf-8")
+LINKS = [(name, target) for name, text in TEXTS.items() for target in sorted(set(re.findall(r"\]\(([^)#:]+)\)", text)))]
+SCRIPTS = sorted(set(re.findall(r"(?:python |-c )((?:configs/)?[a-z0-9_]+\.(?:py|yml))", README)))
+MODULES = sorted(set(re.findall(r"python -m ([a-z_]+(?:\.[a-z_]+)*)", README)) - {"paddle.distributed.launch"})
+# What is found in a README, in its order where the language leaves that alone; each leads to the other.
+STRUCTURE = {
+    "headings' levels": lambda text: re.findall(r"^(#+) ", text, re.MULTILINE),
+    "code blocks": lambda text: re.findall(r"(?:(?<=\n\n)|^)(?: {4}.*\n|\n(?= {4}))+", text),
+    "items of lists": lambda text: len(re.findall(r"^\* ", text, re.MULTILINE)),
+    "rows and columns of tables": lambda text: [
+        [len(re.findall(r"(?<!\\)\|", row)) for row in table.splitlines()]
+        for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    ],
+    "links' targets": lambda text: sorted(set(re.findall(r"\]\(([^)]+)\)", text.replace("README.zh", "README")))),
+    "options, files, commands": lambda text: sorted(
+        re.sub(r"\s+", "", code) for code in re.findall(r"`([^`]+)`", text)
+    ),
+    "numbers": lambda text: sorted(re.findall(r"\d+(?:\.\d+)?", text)),
+}
 PROGRAMS = r"(?:[A-Z]+=\S+ )?(?:python[0-9.]*|uncover|make|pip|curl|docker|source|unshare|cp|packaging/\S+)\s"
 HERE = r"(?:unshare -rn )?python predict\.py photos|uncover restore photos|curl|make"
 # How a command begins, the test that runs it, and a word of that test.
@@ -42,9 +66,9 @@ ELSEWHERE = {
 def commands() -> list[tuple[str, str, str]]:
     """(document, heading, command) of all; what is continued on the next line is one."""
     found = []
-    for name in DOCUMENTS:
+    for name, text in TEXTS.items():
         heading = ""
-        for line in (ROOT / name).read_text("utf-8").replace("\\\n", "").splitlines():
+        for line in text.replace("\\\n", "").splitlines():
             heading = line if line.startswith("#") else heading
             match = re.match(rf" {{4,}}({PROGRAMS}.*)", line)
             if match:
@@ -56,20 +80,64 @@ COMMANDS = commands()
 RUN = list(dict.fromkeys(command for _, _, command in COMMANDS if re.match(HERE, command)))
 
 
+def test_every_sample_is_small_and_its_origin_is_stated():
+    samples = ROOT / "test_code" / "samples"
+    sources, files = (samples / "SOURCES.md").read_text(), sorted(samples.rglob("*.jpg"))
+    assert len(files) == 9
+    assert all(f"`{path.relative_to(samples).as_posix()}`" in sources for path in files)
+    assert sum(path.stat().st_size for path in files) < 3_000_000
+
+
+@pytest.mark.parametrize(("document", "target"), [*LINKS, *(("README.md", name) for name in SCRIPTS)])
+def test_linked_files_scripts_and_configs_exist(document, target):
+    assert ((ROOT / document).parent / target).is_file()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_named_modules_exist(module):
+    assert find_spec(module) is not None
+
+
+@pytest.mark.parametrize("what", STRUCTURE)
+def test_the_chinese_readme_is_built_as_the_english_one(what):
+    found = STRUCTURE[what](README)
+    assert found
+    assert STRUCTURE[what](CHINESE) == found
+
+
+def test_the_table_of_options_is_that_of_predict_and_the_documents_use_no_others(capsys):
+    with pytest.raises(SystemExit):
+        predict.parse_arguments(["--help"])
+    offered = set(re.findall(r"(--[a-z-]+)", capsys.readouterr().out)) - {"--help"}
+    rows = [line for line in README.splitlines() if line.startswith("| `--")]
+    assert {option for row in rows for option in re.findall(r"`(--[a-z-]+)", row.split("|")[1])} == offered
+    served = re.findall(r'"(--[a-z-]+)"', (ROOT / "app.py").read_text("utf-8"))
+    used = [command for *_, command in COMMANDS if re.match("uncover restore|python (predict|app).py", command)]
+    assert set(re.findall(r"--[a-z-]+", " ".join(used))) <= offered.union(served)
+
+
+@pytest.mark.parametrize("phase", ["phase1_l1_gated", "phase2_msssim_gated", "phase3_all_gated"])
+def test_the_small_run_fits_each_phase(phase):
+    (overrides,) = re.findall(r"`-o (model\.preset=tiny [^`]+)`", README)
+    config = load_config(ROOT / "configs" / f"nafnet_{phase}.yml", shlex.split(overrides))
+    assert config.train.iterations == 200
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
-    """Where a reader may stand: photos, a page, masks, and the two programs by their names."""
+    """Where a reader may stand: photos, a page, masks, and the programs by their names."""
     place = tmp_path_factory.mktemp("reader")
     for name in ("bin", "photos", "masks", "results"):
         (place / name).mkdir()
     for name in ("photos/magazine.jpg", "page.jpg", "photo.jpg"):
-        shutil.copy(ROOT / "test_code" / "samples" / "photos" / "magazine_hand.jpg", place / name)
-    python = f'#!/bin/sh\ncase "$1" in *.py) set -- "{ROOT}/$@";; esac\nexec "{sys.executable}" "$@"\n'
-    (place / "bin" / "python").write_text(python)
-    (place / "bin" / "uncover").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m uncover "$@"\n')
-    (place / "bin" / "make").write_text(f'#!/bin/sh\nexec {shutil.which("make")} -n -C "{ROOT}" "$@"\n')
-    for path in (place / "bin").iterdir():
-        path.chmod(0o755)
+        shutil.copy(PHOTOS / "magazine_hand.jpg", place / name)
+    for name, lines in {
+        "python": f'case "$1" in *.py) set -- "{ROOT}/$@";; esac\nexec "{sys.executable}" "$@"',
+        "uncover": f'exec "{sys.executable}" -m uncover "$@"',
+        "make": f'exec {shutil.which("make")} -n -C "{ROOT}" "$@"',
+    }.items():
+        (place / "bin" / name).write_text(f"#!/bin/sh\n{lines}\n")
+        (place / "bin" / name).chmod(0o755)
     return place
 
 
@@ -111,8 +179,7 @@ def test_a_command_works_as_it_is_written(command, folder, request):
 @pytest.mark.long
 @pytest.mark.parametrize("first", ["from inference import Restorer", "import httpx"])
 def test_a_program_of_the_readme_works_as_it_is_written(first, folder, monkeypatch, request):
-    readme = (ROOT / "README.md").read_text("utf-8")
-    program = re.search(rf"^    {first}.*\n(?:    .*\n)+", readme, re.MULTILINE)[0]
+    program = re.search(rf"^    {first}.*\n(?:    .*\n)+", README, re.MULTILINE)[0]
     if "http" in first:
         program = program.replace(":8000", f":{request.getfixturevalue('port')}")
     monkeypatch.chdir(folder)
