@@ -14,11 +14,11 @@ from pathlib import Path
 from PIL import Image
 
 from inference.record import RECORD
+from tests.conftest import ROOT
 from tests.inference.painted import page
 from tests.models.networks import plain_weights
 from tests.test_data_preparation import add_group
 
-ROOT = Path(__file__).resolve().parents[1]
 # Importing Paddle takes longer than the pictures. One process does it, and gives birth to those that are killed.
 MOTHER = """
 import importlib, itertools, os, signal, sys
@@ -47,50 +47,43 @@ for line in sys.stdin:
 
 
 @contextmanager
-def mother(log: Path, *modules: str, threads: int = 1) -> Iterator[Callable[..., int]]:
-    """Gives a function (arguments, the number of the last file or 0, whether that is half) -> exit code of a run.
-
-    The run is `main` of the first module; what the processes write and print ends in `log`.
-    """
+def mother(log: Path, *modules: str, threads: int = 1) -> Iterator[Callable[..., None]]:
+    """Gives a function (arguments, the number of the last file, whether that is half) that runs `main` of the first
+    module, to its end where there is no last file; what the processes write and print ends in `log`."""
     environment, pipe = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": str(threads)}, subprocess.PIPE
     command = [sys.executable, "-c", MOTHER, *modules]
     with open(log, "wb") as errors, subprocess.Popen(
         command, env=environment, stdin=pipe, stdout=pipe, stderr=errors, text=True, bufsize=1
     ) as process:
 
-        def run(*arguments: str, last: int = 0, half: bool = False) -> int:
+        def run(*arguments: str, last: int = 0, half: bool = False) -> None:
             process.stdin.write("\t".join([str(last), str(int(half)), *arguments]) + "\n")
-            return os.waitstatus_to_exitcode(int(process.stdout.readline()))
+            ended = os.waitstatus_to_exitcode(int(process.stdout.readline()))
+            assert ended == (-signal.SIGKILL if last else 0), log.read_text()
 
         yield run
 
 
-def visible(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and not path.name.startswith(".")
-    }
+def visible(folder: Path) -> dict[Path, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
+    return {path.relative_to(folder): path.read_bytes() for path in files}
 
 
 def kill_and_finish(
-    root: Path, source: Path, modules: list[str], options: list[str], lasts: list[int], anew: int = 99
-) -> dict[str, bytes]:
+    root: Path, modules: list[str], options: list[str], lasts: list[int], anew: int = 99
+) -> dict[Path, bytes]:
     """Runs a script undisturbed, then kills it at the `lasts`, from run `anew` on with --overwrite, and finishes."""
-    results = root / "out"
     with mother(root / "log", *modules) as run:
-        assert run(str(source), str(root / "undisturbed"), *options) == 0, (root / "log").read_text()
-        expected = visible(root / "undisturbed")
+        run(str(root / "in"), str(root / "undisturbed"), *options)
+        arguments, expected = [str(root / "in"), str(root / "out"), *options], visible(root / "undisturbed")
         for number, last in enumerate(lasts):
-            again = ["--overwrite"] * (number >= anew)
-            killed = run(str(source), str(results), *options, *again, last=last, half=number % 2 == 0)
-            assert killed == -signal.SIGKILL
-            assert visible(results).items() <= expected.items()
-        for path in results.rglob(".*"):
+            run(*arguments, *["--overwrite"] * (number >= anew), last=last, half=number % 2 == 0)
+            assert visible(root / "out").items() <= expected.items()
+        for path in (root / "out").rglob(".*"):
             # What was written a moment ago could be another machine's.
             os.utime(path, (0, 0))
-        assert run(str(source), str(results), *options) == 0, (root / "log").read_text()
-    assert visible(results) == expected
+        run(*arguments)
+    assert visible(root / "out") == expected
     return expected
 
 
@@ -99,18 +92,16 @@ def test_predict_leaves_whole_files_only_and_finishes_as_if_undisturbed(tmp_path
         path = tmp_path / "in" / f"sub{index % 2}" / f"p{index:02}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(page(90 + 5 * index, 120, (20, 30, 60, 70))).save(path)
-    weights = str(plain_weights(tmp_path / "tiny.pdparams"))
-    options = ["--weights", weights, "--mode", "tiles", "--save-mask", "--compare", "--device", "cpu"]
-    options += ["--backend", "paddle", "--threads", "1"]
+    options = ["--weights", str(plain_weights(tmp_path / "tiny.pdparams")), "--mode", "tiles", "--save-mask",
+               "--compare", "--device", "cpu", "--backend", "paddle", "--threads", "1"]  # fmt: skip
     modules = ["predict", "inference.folder", "inference.restorer"]
     # Going on at first; then everything is made anew, over results that are there.
-    lasts = [1, 2, 4, 3, 8, 13, 23, 24]
-    assert len(kill_and_finish(tmp_path, tmp_path / "in", modules, options, lasts, anew=4)) == 3 * 8
+    assert len(kill_and_finish(tmp_path, modules, options, [1, 2, 4, 3, 8, 13, 23, 24], anew=4)) == 3 * 8
     assert [path.name for path in (tmp_path / "out").rglob(".*")] == [RECORD]
 
 
 def test_preparation_leaves_whole_files_only_and_finishes_as_if_undisturbed(tmp_path):
     for number in range(3):
-        add_group(tmp_path / "contest", "train_data_1", f"page{number}", 0, (10, 200, 50, 60), seed=number)
+        add_group(tmp_path / "in", "train_data_1", f"page{number}", 0, (10, 200, 50, 60), seed=number)
     options = ["--all", "--size", "64", "--workers", "1"]
-    kill_and_finish(tmp_path, tmp_path / "contest", ["data_preparation"], options, [1, 1, 2, 3, 4, 3])
+    kill_and_finish(tmp_path, ["data_preparation"], options, [1, 1, 2, 3, 4, 3])
