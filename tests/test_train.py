@@ -180,7 +180,7 @@ def test_the_folder_holds_all_that_a_user_needs(straight):
     ("override", "flags", "named"),
     [("", ("--resume",), "no checkpoint to resume"),
      ("", ("--resume", "/no/such.pdckpt"), "--resume: /no/such.pdckpt is no file; give"),
-     ("output={straight}", (), "{straight}/checkpoints holds the checkpoints of a run: go on with --resume or --auto-resume"),
+     ("output={straight}", (), "{straight}/checkpoints holds the checkpoints of a run: go on with --resume or"),
      ("output={straight} seed=4", ("--resume",), "seed: 3 in the checkpoint, 4 now"),
      ("train.init=/no/weights.pdparams", (), "train.init: /no/weights.pdparams: No such file or directory; make"),
      ("train.init=no.pdparams", (), f"no.pdparams: No such file or directory (looked for from {ROOT}); "),

@@ -2,7 +2,6 @@
 
 import io
 import threading
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -73,8 +72,5 @@ def white(height: int, width: int, box=(0, 0, 0, 0)) -> bytes:
     return saved(Image.fromarray(mask))
 
 
-def until(reached, seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not reached():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+def pixels(content: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(content)))

@@ -6,12 +6,11 @@ import shutil
 import threading
 import zipfile
 
-import numpy as np
 import pytest
 import uvicorn
-from PIL import Image
 
-from tests.web.conftest import blank_book, book, picture, until
+from tests.conftest import until
+from tests.web.conftest import blank_book, book, picture, pixels
 from web.api import create_app
 from web.jobs import Jobs
 from web.photo import Limits
@@ -81,14 +80,10 @@ def fetched(page, selector: str = "#download") -> tuple[str, bytes]:
     return waiting.value.suggested_filename, waiting.value.path().read_bytes()
 
 
-def pixels(content: bytes) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(content)).convert("RGB")).astype(int)
-
-
 def red(page) -> int:
     """How many red pixels the picture shows."""
     shown = pixels(page.locator("#stage").screenshot())
-    return int(((shown[..., 0] > 180) & (shown[..., 1] < 90)).sum())
+    return ((shown[..., 0] > 180) & (shown[..., 1] < 90)).sum()
 
 
 def draw(page, *shares: tuple[float, float], tool: str = "") -> None:
