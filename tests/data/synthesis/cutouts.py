@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.golden.pictures import hand, head, save
+from tests.golden.pictures import hand, head, save, text_page
 
 SLEEVE = (0, 255, 0)
 
@@ -18,14 +18,6 @@ def hand_rgba(height: int = 300, width: int = 220, sleeve: int = 0) -> np.ndarra
     return rgba[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].copy()
 
 
-def page_rgb(height: int = 400, width: int = 300, seed: int = 0) -> np.ndarray:
-    """Grey-white paper with dark lines of "text"."""
-    rng, page = np.random.default_rng(seed), np.full((height, width, 3), 225, np.uint8)
-    for top in range(20, height - 20, 14):
-        page[top : top + 5, 20 : int(rng.integers(width // 2, width - 20))] = 60
-    return np.clip(page + rng.normal(0, 2, page.shape), 0, 255).astype(np.uint8)
-
-
 def save_with_mask(path: Path, rgba: np.ndarray) -> None:
     save(path.with_name(f"{path.stem}_mask.png"), rgba[..., 3])
     save(path, rgba[..., :3])
@@ -34,7 +26,7 @@ def save_with_mask(path: Path, rgba: np.ndarray) -> None:
 def write_sources(root: Path, pages: int = 6, occluders: int = 6) -> tuple[Path, Path]:
     """Folders with pages, and with hands (picture and mask, arm leaving at the top) and heads (RGBA)."""
     for index in range(pages):
-        save(root / "pages" / f"page {index}.jpg", page_rgb(400 + 10 * index, 300, index), quality=92)
+        save(root / "pages" / f"page {index}.jpg", text_page(400 + 10 * index, 300, index), quality=92)
     for index in range(occluders):
         framed, upright = np.full((320, 300, 4), (255, 255, 255, 0), np.uint8), hand_rgba(280 - index)
         framed[-upright.shape[0] :, 40 : 40 + upright.shape[1]] = upright

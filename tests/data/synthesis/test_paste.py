@@ -12,13 +12,13 @@ from data.synthesis.pages import KINDS, draw_sheet
 from data.synthesis.paste import STYLES, PasteStyle, lay, paste
 from data.synthesis.placement import Place, place
 from data.synthesis.scenes import lay_on_desk, photograph
-from tests.data.synthesis.cutouts import SLEEVE, hand_rgba, page_rgb
-from tests.golden.pictures import head
+from tests.data.synthesis.cutouts import SLEEVE, hand_rgba
+from tests.golden.pictures import head, text_page
 
 CONTEST, NATURAL = (replace(STYLES[name], jpeg_probability=0.0) for name in ("contest", "natural"))
 PLAIN = PasteStyle(hand=CONTEST.hand, head=CONTEST.head)
 HAND, HEAD = Occluder(hand_rgba(), "hand", "a hand"), Occluder(head(260, 220), "head", "a head")
-PAGE = page_rgb(500, 380)
+PAGE = text_page(500, 380, 0)
 STYLE = pytest.mark.parametrize("style", [CONTEST, NATURAL], ids=["contest", "natural"])
 
 
@@ -97,7 +97,7 @@ def test_ends_of_hair_do_not_float_beside_the_head():
     # A hair thinner than the feathering joins them.
     rgba[60:66, 5:11] = rgba[63, 5:60] = (60, 40, 30, 255)
     style, hairy = replace(PLAIN, soft_edge_probability=1.0), Occluder(rgba, "head", "x")
-    for _, mask in pasted(10, style, page_rgb(800, 600), lambda rng, kind: hairy):
+    for _, mask in pasted(10, style, text_page(800, 600, 0), lambda rng, kind: hairy):
         assert ndimage.label(mask, np.ones((3, 3)))[1] == 1
 
 
@@ -156,7 +156,7 @@ def test_a_photo_of_a_page_has_its_size_and_the_light_of_a_photo():
     assert photo[140:145, 120:200].max() < 80
     assert np.ptp(photo[300:].mean(2)) > 5
     # What is a photo already keeps its tone.
-    assert abs(float(np.median(photograph(page_rgb(), rng, 400))) - np.median(page_rgb())) < 8
+    assert abs(float(np.median(photograph(PAGE, rng, 400))) - np.median(PAGE)) < 8
     # Strips are cut to a photo's proportions.
     assert photograph(white[:, :60], rng, 600).shape == (600, 400, 3)
     assert photograph(white[:60], rng, 600).shape == (400, 600, 3)

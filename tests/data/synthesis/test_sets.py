@@ -16,8 +16,8 @@ from data.masks import read_mask
 from data.synthesis import __main__ as synthesis
 from data.synthesis.__main__ import FOLDERS, SetOptions, find_sources, make_set
 from data.synthesis.occluders import CUTOUTS
-from tests.data.synthesis.cutouts import page_rgb, write_sources
-from tests.golden.pictures import save
+from tests.data.synthesis.cutouts import write_sources
+from tests.golden.pictures import flat, save, text_page
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_train_and_heldout_share_no_source_and_every_page_is_taken_before_one_ag
     everything, *parts = (find_sources(replace(options, subset=subset)) for subset in ("all", "train", "heldout"))
     assert len(everything.pages) == sum(len(part.pages) for part in parts) == 8
     assert len(everything.occluders) == sum(len(part.occluders) for part in parts) == 16
-    save(tmp_path / "alone" / "page.jpg", page_rgb())
+    save(tmp_path / "alone" / "page.jpg", text_page(400, 300, 0))
     (tmp_path / "alone/split.csv").write_text("file,split\npage.jpg,train\n")
     with pytest.raises(FileNotFoundError, match="none of the 1 pages belongs to the subset 'heldout'"):
         find_sources(replace(options, pages=(str(tmp_path / "alone"),), subset="heldout"))
@@ -118,7 +118,7 @@ def test_every_other_photo_is_its_clean_page_where_half_are_occluded(options, tm
 
 
 def test_printed_people_are_not_cut_off_with_the_rest_of_a_strip(options, tmp_path):
-    save(tmp_path / "pages" / "strip.png", page_rgb(3000, 200))
+    save(tmp_path / "pages" / "strip.png", flat(3000, 200))
     options = replace(options, pages=(str(tmp_path / "pages"),), groups=8, occluded=0.0, long_side=200, subset="all")
     ranges = {}
     for share in (0.0, 1.0):
