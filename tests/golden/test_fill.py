@@ -177,40 +177,28 @@ def test_the_page_is_carried_on_as_recorded(golden, name):
     assert np.array_equal(filled[beyond], picture[beyond])
     left, top, width, height = cv2.boundingRect(mask)
     found = filled[within].astype(np.float64)
-    golden(
-        f"fill/{name}",
-        {
-            "psnr": psnr(filled[within], truth[within]),
-            "mean": found.mean(0),
-            "std": found.std(0),
-            "percentiles": np.percentile(found.mean(1), [2, 10, 25, 50, 75, 90, 98]).round(),
-            "parts": grid(filled[top : top + height, left : left + width].mean(2), 7),
-            "rim": filled[~beyond & ~within].mean(),
-        },
-        absolute=CLOSE,
-    )
-
-
-def _pasted(image: np.ndarray, fill: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The image with the smaller `fill` in it, and what changed."""
-    result, changed, (height, width) = image.copy(), np.zeros(image.shape[:2], np.uint8), mask.shape
-    paste(result, changed, Patch((0, height, 0, width), mask, fill), (height, width), RULES)
-    return result, changed
+    told = {
+        "psnr": psnr(filled[within], truth[within]),
+        "mean": found.mean(0),
+        "std": found.std(0),
+        "percentiles": np.percentile(found.mean(1), [2, 10, 25, 50, 75, 90, 98]).round(),
+        "parts": grid(filled[top : top + height, left : left + width].mean(2), 7),
+        "rim": filled[~beyond & ~within].mean(),
+    }
+    golden(f"fill/{name}", told, absolute=CLOSE)
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
 def test_a_fill_is_pasted_with_the_recorded_rim(golden, kind):
     """White over black tells how far a fill reaches; enlarged, as into a photo. Which pixels change is exact."""
-    mask = pictures.finger((120, 150), (60, 70), (90, 119), 24)
-    white = np.iinfo(kind).max
-    image = np.zeros((276, 345, 3), kind)
-    result, changed = _pasted(image, np.ones((120, 150, 3), np.float32), mask)
+    mask, white, parts = pictures.finger((120, 150), (60, 70), (90, 119), 24), np.iinfo(kind).max, {}
     rows, columns = np.mgrid[:120, :150]
-    fill = np.dstack([rows % 9 / 8, columns % 7 / 6, (rows + columns) % 11 / 10]).astype(np.float32)
-    patterned, _ = _pasted(image + kind(white // 3), fill, mask)
+    pattern = np.dstack([rows % 9 / 8, columns % 7 / 6, (rows + columns) % 11 / 10])
+    for name, fill, below in (("pattern", pattern, white // 3), ("white", np.ones((120, 150, 3)), 0)):
+        result, changed = np.full((276, 345, 3), below, kind), np.zeros((276, 345), np.uint8)
+        paste(result, changed, Patch((0, 120, 0, 150), mask, fill.astype(np.float32)), (120, 150), RULES)
+        parts[name] = grid(result.astype(np.float64) / white, 8)
     golden(f"paste/{kind.__name__}/changed", int(changed.sum()), absolute=2)
-    shares = {"white": result, "pattern": patterned}
-    parts = {name: grid(picture.astype(np.float64) / white, 8) for name, picture in shares.items()}
     golden(f"paste/{kind.__name__}/shares", parts, absolute=1e-4)
     golden(f"paste/{kind.__name__}/steps", np.histogram(result[..., 0] / white, 8, (0, 1))[0], absolute=8)
 

@@ -89,14 +89,12 @@ def test_a_network_without_a_gate_has_removed_what_it_visibly_changed(golden):
 def _outlined() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Pictures, and masks that are wrong by a few pixels, too large, too small, on nothing, or on noise."""
     shape, scenes = (220, 260), {}
-    true, moved, larger, smaller = (np.zeros(shape, np.uint8) for _ in range(4))
-    cv2.circle(true, (130, 220), 80, 1, -1)
-    cv2.circle(moved, (134, 223), 80, 1, -1)
-    cv2.circle(larger, (130, 220), 88, 1, -1)
-    cv2.circle(smaller, (130, 220), 75, 1, -1)
+    discs = {"true": (130, 220, 80), "moved": (134, 223, 80), "larger": (130, 220, 88), "smaller": (130, 220, 75)}
+    masks = {name: cv2.circle(np.zeros(shape, np.uint8), (x, y), r, 1, -1) for name, (x, y, r) in discs.items()}
+    true = masks.pop("true")
     sharp = np.where(true[..., None] == 1, np.uint8(pictures.SKIN), pictures.flat(*shape))
     faint = np.where(true[..., None] == 1, np.uint8([228, 216, 206]), pictures.flat(*shape))
-    for name, mask in {"moved": moved, "larger": larger, "smaller": smaller}.items():
+    for name, mask in masks.items():
         scenes[name] = (pictures.speckled(sharp, 1), mask)
         scenes[f"{name}, faint"] = (pictures.speckled(faint, 2, 3), mask)
     fingers = np.zeros(shape, np.uint8)
