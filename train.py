@@ -24,6 +24,7 @@ import math
 import signal
 import sys
 import time
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import asdict
 from functools import partial
@@ -42,11 +43,13 @@ from configs.load import load_config, to_yaml
 from configs.schema import Config, ConfigError
 from data.batches.patches import make_loader
 from data.batches.sampling import lr_at, stage_at
-from data.contest import ListError
-from data.images import BadImageError
+from data.contest import ListError, PatchPaths, validation_pages
+from data.images import BadImageError, read_rgb
+from data.masks import read_mask
 from inference.fill.patches import fill_patch
-from inference.validation import validate, validation_pages
+from inference.restorer import Restorer
 from losses import total_loss
+from metrics import MEASURES, counted, evaluate
 from models.locator import Locator
 from models.nafnet import NAFNet, apply_gate
 from models.restormer import Restormer
@@ -165,6 +168,37 @@ class Learner:
     def save_weights(self, path: Path, iteration: int) -> None:
         """Writes `weights(iteration)` to a file."""
         save_weights(path, self.weights(iteration))
+
+
+def validate(
+    weights: Weights, pages: Sequence[PatchPaths], device: str, processes: Processes,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> dict[str, float | None] | None:  # fmt: skip
+    """Restores pages with `weights` and averages the measures; every process does its share and gets the answer. A
+    network that takes a mask is told the true one.
+
+    Returns the mean of each of `MEASURES` over the pages that have it (None when none has), with a PSNR counted as at
+    most 100 dB, and of a locator `found`, the share of pages on which it finds anything; None in place of all that when
+    `interrupted`, asked before every page, said so in any process.
+    """
+    # The eager network: these weights live for one validation, and exporting them would only fill the cache.
+    restorer = Restorer(weights, device, backend="paddle")
+    names = (*MEASURES, "found")
+    sums, unfinished = np.zeros((len(names), 2)), False
+    for page in pages[processes.rank :: processes.world]:
+        if unfinished := interrupted():
+            break
+        mask = read_mask(page.mask)
+        restored = restorer(read_rgb(page.occluded), mask if weights.model.get("mask_input") else None)
+        measures = evaluate(restored.image, read_rgb(page.clean), mask) | {"found": float(restored.mask.any())}
+        for total, name in zip(sums, names, strict=True):
+            if measures[name] is not None:
+                total += counted(name, measures[name]), 1
+    *sums, unfinished = processes.total([*sums.flat, unfinished])
+    if unfinished:
+        return None
+    pairs = zip(names if weights.locator else MEASURES, sums[::2], sums[1::2], strict=False)
+    return {name: total / count if count else None for name, total, count in pairs}
 
 
 def train(config: Config, device: str, run: RunFolder, saved: dict[str, Any] | None) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from configs.schema import ConfigError, DataConfig
-from data.images import IMAGE_SUFFIXES
+from data.images import IMAGE_SUFFIXES, BadImageError, upright_size
 from utils.files import quoted, write_text
 
 # Where the patches of a set lie, in the order of `PatchPaths`: SET/gt/NAME.png, SET/occluded/NAME.png, ...
@@ -63,6 +63,31 @@ def read_list(path: str | os.PathLike[str]) -> list[PatchPaths]:
     if problems:
         raise ListError(problems[0])
     return entries
+
+
+def validation_pages(list_file: str | os.PathLike[str] | None, limit: int = 0) -> list[PatchPaths]:
+    """The pages of a list file, or `limit` of them (0: all) spread evenly over it; none where nothing is held out.
+
+    Neighbouring lines are often the same page under other hands, so the first few lines would be a narrow choice.
+    What is wrong with a page is found now, by the headers of its files, and not after hours of training.
+
+    ListError: no such list, or nothing in it; BadImageError: a file of a page is missing, is no picture, or is not of
+    the same size as the other two.
+    """
+    if list_file is None:
+        return []
+    pages = read_list(list_file)
+    if 0 < limit < len(pages):
+        pages = [pages[index * len(pages) // limit] for index in range(limit)]
+    for page in pages:
+        width, height = upright_size(page.occluded)
+        for path in page:
+            size = upright_size(path)
+            if size != (width, height):
+                raise BadImageError(f"{path}: {size[0]}x{size[1]} pixels, but {page.occluded} has {width}x{height}; "
+                                    "all three of a page have to be of one size. Correct the file or take its line "
+                                    "out of data.val_pages")  # fmt: skip
+    return pages
 
 
 def write_list(path: str | os.PathLike[str], entries: Iterable[tuple[Path, ...]]) -> None:

@@ -1,14 +1,19 @@
-"""NAFNet, the network of "Simple Baselines for Image Restoration" (Chen et al., ECCV 2022, section 4), and its gate.
+"""NAFNet, the network of "Simple Baselines for Image Restoration" (Chen et al., ECCV 2022, section 4), its gate, TLC.
 
 Attribute names are those of the authors' PyTorch code (github.com/megvii-research/NAFNet, MIT licence), so that their
 weights load. The gate, a fourth output that says where the restored picture counts, and the mask as a fourth input are
 this project's. In eager mode on a CPU, convolutions and norms go around two slow spots of Paddle's kernels: a training
 step is 2.2 times faster.
+
+The channel attention averages over all it sees, on a photo something else than on a training patch. For prediction
+only, the Test-time Local Converter takes the mean of a training-sized window around each pixel (Chu et al., "Improving
+Image Restoration by Revisiting Global Information Aggregation", ECCV 2022, section 3.3; github.com/megvii-research/TLC,
+MIT licence).
 """
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import paddle
 import paddle.nn.functional as F
@@ -85,7 +90,7 @@ class NAFBlock(nn.Layer):
         self.norm1 = LayerNorm2d(channels)
         self.conv1 = Convolution(channels, 2 * channels, 1)
         self.conv2 = Convolution(2 * channels, 2 * channels, 3, padding=1, groups=2 * channels)
-        # "Simplified channel attention": the mean over the picture, which `models.tlc` replaces, and a convolution.
+        # "Simplified channel attention": the mean over the picture, which TLC replaces, and a convolution.
         self.sca = nn.Sequential(nn.AdaptiveAvgPool2D(1), Convolution(channels, channels, 1))
         self.conv3 = Convolution(channels, channels, 1)
         self.norm2 = LayerNorm2d(channels)
@@ -112,7 +117,7 @@ class NAFNet(nn.Layer):
         gate: one more output channel, the occlusion mask before the sigmoid.
         mask_input: one more input channel, the mask of what is to be painted (1) beside what stays (0).
 
-    `tlc_windows` is what `models.tlc.convert_to_local` has set.
+    `tlc_windows` is what `convert_to_local` has set.
     """
 
     def __init__(
@@ -137,11 +142,6 @@ class NAFNet(nn.Layer):
             self.ups.append(nn.Sequential(Convolution(channels, 2 * channels, 1, bias=False), nn.PixelShuffle(2)))
             channels //= 2
             self.decoders.append(_blocks(channels, count))
-
-    def blocks(self) -> Iterator[tuple[int, NAFBlock]]:
-        """Every block with its level: 0 at full resolution, one more with each down-sampling."""
-        for level, blocks in (*enumerate([*self.encoders, self.middle_blks]), *enumerate(reversed(self.decoders))):
-            yield from ((level, block) for block in blocks)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor | tuple[paddle.Tensor, paddle.Tensor]:
         """Restores [N, 3, H, W], RGB in [0, 1], any H and W from 1 up (padded with zeros, as the authors do).
@@ -183,3 +183,69 @@ def apply_gate(x: paddle.Tensor, restored: paddle.Tensor, mask_logit: paddle.Ten
 def joined(output: paddle.Tensor | tuple[paddle.Tensor, paddle.Tensor]) -> paddle.Tensor:
     """What a network returned as one tensor: of a NAFNet with a gate, the mask's probability is the fourth channel."""
     return paddle.concat([output[0], F.sigmoid(output[1])], axis=1) if isinstance(output, tuple) else output
+
+
+def local_windows(train_size: int, ratio: float, levels: int) -> list[int]:
+    """The window of each of `levels` resolutions, in that level's own pixels, finest first and at least 1; `ratio` is
+    its side in units of `train_size`, that of the training patches in pixels (the paper: 1.5).
+    """
+    window = int(train_size * ratio)
+    # A patch is padded to a multiple of the deepest level's step, so its maps are that size halved level by level.
+    padded = train_size + -train_size % 2 ** (levels - 1)
+    return [max(1, (padded >> level) * window // train_size) for level in range(levels)]
+
+
+class LocalMean(nn.Layer):
+    """In place of a global average pool: means of the channels of [N, C, H, W] over the window around each pixel.
+
+    Near a border the nearest whole window counts; an even window reaches one pixel further to the right and down.
+    Where a window covers the map both ways, the global mean [N, C, 1, 1] comes back. Computed in float32.
+    """
+
+    def __init__(self, window: int) -> None:
+        super().__init__()
+        self.window = window
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        height, width = x.shape[-2:]
+        window_height, window_width = min(self.window, height), min(self.window, width)
+        values = x.astype("float32")
+        centre = F.adaptive_avg_pool2d(values, 1)
+        if (window_height, window_width) == (height, width):
+            return centre.astype(x.dtype)
+        # Running sums of values around zero stay small, so that float32 holds them: without this the error is 4e-3.
+        sums = _sliding_sums(_sliding_sums(values - centre, window_height, axis=2), window_width, axis=3)
+        means = sums / (window_height * window_width) + centre
+        missing_height, missing_width = height - means.shape[2], width - means.shape[3]
+        borders = [missing_width // 2, (missing_width + 1) // 2, missing_height // 2, (missing_height + 1) // 2]
+        return F.pad(means, borders, mode="replicate").astype(x.dtype)
+
+
+def _sliding_sums(x: paddle.Tensor, length: int, axis: int) -> paddle.Tensor:
+    """Sums of `length` neighbours along one axis, from one running sum: the integral image, axis by axis."""
+    size = x.shape[axis]
+    running = paddle.cumsum(x, axis=axis)
+    # Split copies; a slice is a view, and computing with views costs Paddle several times what the copy does.
+    ends = paddle.split(running, [length - 1, size - length + 1], axis=axis)[1] if length > 1 else running
+    if size == length:
+        return ends
+    starts, _ = paddle.split(running, [size - length, length], axis=axis)
+    return ends - F.pad(starts, [0, 0, 1, 0] if axis == 2 else [1, 0, 0, 0])
+
+
+def convert_to_local(network: NAFNet, train_size: int, ratio: float) -> NAFNet:
+    """Replaces every global mean by a local one, in place; once more changes the windows. Returns `network`."""
+    network.tlc_windows = local_windows(train_size, ratio, len(network.encoders) + 1)
+    # 0 is full resolution, one more with each down-sampling.
+    levels = [*enumerate([*network.encoders, network.middle_blks]), *enumerate(reversed(network.decoders))]
+    for level, blocks in levels:
+        for block in blocks:
+            block.sca[0] = LocalMean(network.tlc_windows[level])
+    return network
+
+
+def windows_in_words(windows: Sequence[int] | None) -> str:
+    """`network.tlc_windows` for people."""
+    if windows is None:
+        return "TLC off: channel attention averages over the whole tile"
+    return f"TLC windows, finest level first: {', '.join(f'{window}x{window}' for window in windows)}"

@@ -138,7 +138,7 @@ class EagerNetwork(Backend):
     def __init__(
         self, network: nn.Layer, settings: PredictConfig | None, device: str = "cpu", precision: str = "fp32"
     ) -> None:
-        from models.tlc import convert_to_local, describe
+        from models.nafnet import convert_to_local, windows_in_words
 
         self.network, self.device, self.precision = network, device, precision
         network.eval()
@@ -147,7 +147,7 @@ class EagerNetwork(Backend):
                 if not hasattr(network, "encoders"):
                     raise ValueError("a Restormer has no channel means that TLC could make local; take tlc_ratio 0")
                 convert_to_local(network, settings.tlc_train_size, settings.tlc_ratio)
-            self.gated, self.tlc = network.gate, describe(network.tlc_windows)
+            self.gated, self.tlc = network.gate, windows_in_words(network.tlc_windows)
         # Paddle's current device is everybody's: another network may have moved it since.
         self._place, self._lock = network.parameters()[0].place, threading.Lock()
 

@@ -144,7 +144,7 @@ class _NafnetWriter(_GraphWriter):
         return self.convolve(x, name, weight * factors[:, None, None, None], bias * factors)
 
     def attention(self, x: str, name: str, window: int | None) -> str:
-        """The map times the 1x1 convolution `name` of its global mean, or of its local means (`models.tlc`)."""
+        """The map times the 1x1 convolution `name` of its global mean, or of its local means (TLC)."""
         if window is None:
             return self.node("Mul", x, self.convolution(self.node("GlobalAveragePool", x), name))
         sides = self.node("Shape", x, start=2, end=4)

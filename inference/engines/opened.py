@@ -83,7 +83,7 @@ class Graph:
             digest.update(array.tobytes())
         # Proofs, and so the engines, are part of what is exported.
         engines = (f"inference/engines/{name}" for name in ("__init__", "onnx_graph", "opened"))
-        for file in (f"models/{self.name}", "models/tlc", *engines):
+        for file in (f"models/{self.name}", *engines):
             digest.update((_ROOT / f"{file}.py").read_bytes())
         return digest.hexdigest()
 

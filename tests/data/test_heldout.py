@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data.heldout.__main__ import RECORDS, main, read_recipes, read_sums
+from data.heldout import RECORDS, main, read_recipes, read_sums
 from tests.data.synthesis.cutouts import write_sources
 
 RECIPES = """

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageFile
 
-from data.contest import PatchPaths, write_list
+from data.contest import PatchPaths, validation_pages, write_list
 from data.images import BadImageError, read_rgb
 from data.masks import read_mask
 from inference.restorer import Restorer
-from inference.validation import validate, validation_pages
 from metrics import MEASURES, evaluate
 from models.weights import Weights, arrays_of, model_of
 from tests.models.networks import build
+from train import validate
 from utils.training.processes import Processes
 
 

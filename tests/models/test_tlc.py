@@ -4,7 +4,7 @@ import numpy as np
 import paddle
 import pytest
 
-from models.tlc import LocalMean, convert_to_local, describe, local_windows
+from models.nafnet import LocalMean, convert_to_local, local_windows, windows_in_words
 from models.weights import arrays_of
 from tests.models.networks import SMALL, random_network, random_picture
 
@@ -64,10 +64,10 @@ def test_conversion_can_be_repeated_changes_no_parameter_and_nothing_on_small_pi
     network = random_network(**SMALL)
     large, small = (paddle.to_tensor(random_picture(side, side)) for side in (30, 16))
     before, small_before, parameters = network(large).numpy(), network(small).numpy(), arrays_of(network)
-    assert "off" in describe(network.tlc_windows)
+    assert "off" in windows_in_words(network.tlc_windows)
     assert convert_to_local(network, 8, 1.5) is network
     assert np.abs(network(large).numpy() - before).max() > 1e-4
     # A picture of the training size fits into every window.
     np.testing.assert_allclose(convert_to_local(network, 16, 1.0)(small).numpy(), small_before, atol=1e-6)
-    assert "20x20, 10x10, 5x5" in describe(convert_to_local(network, 8, 2.5).tlc_windows)
+    assert "20x20, 10x10, 5x5" in windows_in_words(convert_to_local(network, 8, 2.5).tlc_windows)
     np.testing.assert_equal(arrays_of(network), parameters)

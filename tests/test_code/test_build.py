@@ -62,7 +62,7 @@ def test_the_zip_holds_predict_the_weights_and_only_what_it_imports(weights, pac
     exported = {name for name in names if ".onnx" in name}
     assert exported == {"model.onnx", "model.onnx.json", "locator.onnx", "locator.onnx.json"}
     # Imported only when they are needed.
-    assert {"inference/engines/onnx_graph.py", "models/tlc.py", "data/photos/jpeg.py"} <= set(names)
+    assert {"inference/engines/onnx_graph.py", "models/locator.py", "data/photos/jpeg.py"} <= set(names)
     unwanted = ("tests/", "metrics/", "losses/", "inference/benchmark", "train.py", "test_code/", "models/convert.py")
     assert not any(name.startswith(unwanted) for name in names)
     loaded, exported = load_weights(weights), OnnxFile.load(tmp_path / "model.onnx")

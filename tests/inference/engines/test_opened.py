@@ -73,7 +73,7 @@ def test_the_fingerprint_is_that_of_values_shapes_and_code(monkeypatch):
     for other in (weights, replace(small_weights(), model={"gate": False})):
         assert Graph.nafnet(other, SETTINGS).fingerprint != first
     engines = (f"inference/engines/{name}" for name in ("__init__", "onnx_graph", "opened"))
-    for changed in (ROOT / f"{file}.py" for file in (*engines, "models/nafnet", "models/tlc")):
+    for changed in (ROOT / f"{file}.py" for file in (*engines, "models/nafnet")):
         monkeypatch.setattr(Path, "read_bytes", lambda path, changed=changed: read(path) + b"#" * (path == changed))
         assert small_graph().fingerprint != first
 

@@ -13,11 +13,11 @@ from data.contest import PatchPaths
 from inference import Restorer
 from inference.fill.patches import fill_patch, hole_of, page_patches, paint, restored_patches
 from inference.paste import PasteRules
-from inference.validation import validate
 from models.weights import Weights, arrays_of, model_of
 from tests.inference.small import SETTINGS
 from tests.inference.stand_ins import StandIn
 from tests.models.networks import lively_locator, random_network
+from train import validate
 from utils.training.processes import Processes
 
 PASTE = PasteRules()

@@ -6,8 +6,8 @@
 MATERIAL holds documents/, hands/, heads/ and split.csv. A set that is there already is compared, not made again. The
 exit code is 1 when a file differs from the record, and the first such file is named.
 
-`recipes.yml` says how each set is made; `sources.sha256` holds the checksums of every file that goes in, and
-`NAME.sha256` those of every file that comes out, as `sha256sum --check` reads them.
+In the folder of the same name, `recipes.yml` says how each set is made; `sources.sha256` holds the checksums of every
+file that goes in, and `NAME.sha256` those of every file that comes out, as `sha256sum --check` reads them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from utils.command import AT_ONCE, DONE, SOME_FAILED, command
 from utils.files import write_text
 from utils.machine import available_cores
 
-RECORDS = Path(__file__).parent
+RECORDS = Path(__file__).with_suffix("")
 
 
 def read_recipes(material: Path, records: Path = RECORDS) -> dict[str, SetOptions]:
