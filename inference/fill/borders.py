@@ -60,9 +60,10 @@ class _Line(NamedTuple):
 _Border = tuple[_Line, ...]
 
 
-def straight_areas(picture: np.ndarray, seen: np.ndarray, rules: BorderRules) -> np.ndarray:
+def straight_areas(picture: np.ndarray, sharp: np.ndarray, seen: np.ndarray, rules: BorderRules) -> np.ndarray:
     """int32 [h, w]: which of the areas a pixel lies in that are divided by the straight borders which show in what is
     `seen` (bool [h, w]) of a picture (uint8 or float32 [h, w, 3], 0..255, without letters: they make lines themselves).
+    `sharp` is the same with its edges where they are; they tell how the borders lie to the pixel.
     """
     height, width = seen.shape
     areas = np.zeros(height * width, np.int32)
@@ -74,6 +75,7 @@ def straight_areas(picture: np.ndarray, seen: np.ndarray, rules: BorderRules) ->
         colours = picture.reshape(-1, 3)[known].astype(np.float64)
         border = _best_border(places[known], colours, rules) if depth else None
         if border is not None:
+            border = _at_the_edges(border, sharp, seen, rules)
             beyond = _beyond(border, places[here])
             areas[here[beyond]] = areas.max() + 1
             divide(here[~beyond], depth - 1)
@@ -135,6 +137,58 @@ def _shows_where_it_enters(points: np.ndarray, colours: np.ndarray, border: _Bor
                 if step @ change < rules.entry_step * (change @ change):
                     return False
     return True
+
+
+def _at_the_edges(border: _Border, sharp: np.ndarray, seen: np.ndarray, rules: BorderRules) -> _Border:
+    """The border with each line moved to where the picture steps along it, as far as that is seen."""
+    lines = list(border)
+    for index, line in enumerate(border):
+        others = tuple(other for other in border if other is not line)
+        lines[index] = _at_the_edge(line, others, sharp, seen, rules)
+    return tuple(lines)
+
+
+def _at_the_edge(line: _Line, others: _Border, sharp: np.ndarray, seen: np.ndarray, rules: BorderRules) -> _Line:
+    height, width = seen.shape
+    way, across = np.array([-np.sin(line.angle), np.cos(line.angle)]), np.array([np.cos(line.angle), np.sin(line.angle)])
+    along = np.arange(-height - width, height + width + 1.0)
+    for reach in (rules.entry, rules.entry / 2):
+        shifts = np.arange(-int(reach), int(reach) + 1.0)
+        places = line.offset * across + along[:, None, None] * way + shifts[:, None] * across
+        columns, rows = np.rint(places).astype(int).transpose(2, 0, 1)
+        inside = (columns >= 0) & (rows >= 0) & (columns < width) & (rows < height)
+        inside[inside] = seen[rows[inside], columns[inside]]
+        shown = inside.all(1)
+        if others:
+            shown &= _beyond(others, places[:, len(shifts) // 2])
+        if shown.sum() < rules.entry:
+            return line
+        colours = sharp[rows[shown], columns[shown]].astype(np.float64)
+        count = np.arange(1, len(shifts))
+        sums = np.cumsum(colours, axis=1)
+        before, behind = sums[:, :-1] / count[:, None], (sums[:, -1:] - sums[:, :-1]) / count[::-1, None]
+        gain = ((behind - before) ** 2).sum(2) * count * count[::-1]
+        best = gain.argmax(1)
+        step = (behind - before)[np.arange(len(best)), best]
+        common = np.median(step, axis=0)
+        alike = np.abs(step - common).max(1) < 0.5 * np.abs(common).max()
+        if alike.sum() < rules.entry:
+            return line
+        t, d = along[shown][alike], (shifts[:-1] + 0.5)[best[alike]]
+        weight = np.ones(len(t))
+        terms = np.column_stack([np.ones(len(t)), t])
+        for _ in range(8):
+            (start, slope), *_ = np.linalg.lstsq(terms * weight[:, None], d * weight, rcond=None)
+            error = np.abs(d - start - slope * t)
+            weight = 1 / np.sqrt(1 + (error / max(1.0, np.median(error))) ** 2)
+        if np.median(error) > 1.5:
+            return line
+        angle = line.angle - np.arctan(slope)
+        place = line.offset * across + start * across
+        new_across = np.array([np.cos(angle), np.sin(angle)])
+        line = _Line(float(angle), float(place @ new_across))
+        way, across = np.array([-np.sin(angle), np.cos(angle)]), new_across
+    return line
 
 
 def _unexplained(points: np.ndarray, colours: np.ndarray, border: _Border) -> float:

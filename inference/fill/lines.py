@@ -15,6 +15,8 @@ from operator import itemgetter
 import cv2
 import numpy as np
 
+from inference.fill.paper import MEAN
+
 Piece = tuple[np.ndarray, np.ndarray, float]  # Of a line: its start and its way, float64 [2] of x and y, its length
 _OFF, _ON, _HIDDEN = range(3)
 # Where a line stops being followed: it ends in sight, is lost in the hole, or leaves the picture.
@@ -101,7 +103,7 @@ def find_lines(picture: np.ndarray, rest: np.ndarray, hole: np.ndarray, rules: L
     it without its paper (`rest`, the same); nothing that lies in the hole (bool [h, w]) counts.
     """
     rest = np.where(hole[..., None], np.float32(0), rest)
-    grey = rest.mean(2)
+    grey = cv2.transform(rest, MEAN)
     found: list[Line] = []
     for place, way, length in _pieces(grey, rules.piece):
         if any(_lies_on(place + way * length / 2, way, line, rules.reach + 1) for line in found):
@@ -117,7 +119,7 @@ def find_bars(rest: np.ndarray, hole: np.ndarray, rules: LineRules) -> list[Line
     less the page's colour, in grey levels.
     """
     rest = np.where(hole[..., None], np.float32(0), rest)
-    grey = rest.mean(2)
+    grey = cv2.transform(rest, MEAN)
     pieces = _pieces(grey, rules.piece)
     middles = np.array([place + way * length / 2 for place, way, length in pieces]).reshape(-1, 2)
     ways = np.array([way for _, way, _ in pieces]).reshape(-1, 2)

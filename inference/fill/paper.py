@@ -21,7 +21,10 @@ from inference.fill.borders import BorderRules, straight_areas
 
 # An area of which less than this many pixels show, or than this share of all that shows, is none of its own.
 _FEWEST_SEEN, _LEAST_SHARE = 30, 0.01
-_ROUNDS = 6
+# A plane of light is fitted to at most about so many pixels, in so many rounds.
+_FEW, _ROUNDS = 20_000, 6
+# As a matrix for OpenCV: the mean of three channels.
+MEAN = np.full((1, 3), 1 / 3, np.float32)
 # Below this many pixels a side, what is left of a hole stays as it is; shifts are looked for on a copy so many times
 # smaller.
 _SMALLEST, _COARSE = 12, 4
@@ -53,14 +56,14 @@ class PaperRules:
 
 
 def without_ink(picture: np.ndarray, mask: np.ndarray, rules: PaperRules) -> tuple[np.ndarray, np.ndarray]:
-    """(uint8 [h, w, 3], the picture without dark strokes; int16 [h, w], how much darker it is itself) of a picture, RGB
+    """(uint8 [h, w, 3], the picture without dark strokes; uint8 [h, w], how much darker it is itself) of a picture, RGB
     uint8 [h, w, 3]; what is covered (mask: uint8 [h, w]) does not count.
     """
     calm = cv2.GaussianBlur(picture, (0, 0), rules.stroke / 16)
     calm[mask > 0] = 0
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (rules.stroke, rules.stroke))
     closed = cv2.morphologyEx(calm, cv2.MORPH_CLOSE, disc)
-    return closed, (closed.astype(np.int16) - calm).max(2)
+    return closed, np.maximum.reduce(cv2.split(cv2.subtract(closed, calm)))
 
 
 def _is_ink(darkness: np.ndarray, seen: np.ndarray, by: float) -> np.ndarray:
@@ -85,18 +88,20 @@ def with_remains(mask: np.ndarray, darkness: np.ndarray, beyond: np.ndarray, rul
 def paper_under(
     picture: np.ndarray, inkless: np.ndarray, darkness: np.ndarray, beyond: np.ndarray, near: np.ndarray,
     rules: PaperRules,
-) -> np.ndarray:  # fmt: skip
-    """float32 [h, w, 3] in [0, 255]: paper, where `near` (bool [h, w]: one blob with its surroundings) is pasted over,
-    which is where `beyond` is negative; the other arguments as above.
+) -> tuple[np.ndarray, bool]:  # fmt: skip
+    """(float32 [h, w, 3] in [0, 255]: paper, where `near` (bool [h, w]: one blob with its surroundings) is pasted over,
+    which is where `beyond` is negative; whether some of it is texture); the other arguments as above.
     """
     seen = near & (beyond > 0)
     clear = cv2.erode((~_is_ink(darkness, seen, rules.ink)).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     ring = seen & (beyond <= rules.ring)
-    areas = straight_areas(cv2.medianBlur(inkless, rules.text), seen & (beyond <= rules.around), rules.borders)
+    calm = cv2.medianBlur(inkless, rules.text)
+    areas = straight_areas(calm, inkless, seen & (beyond <= rules.around), rules.borders)
     shown = ring & clear if (ring & clear).sum() >= _FEWEST_SEEN else ring
     page = picture.astype(np.float32)
     if not shown.any():
-        return page
+        return page, False
+    is_rough = False
     areas = without_slivers(areas, shown)
     for area in np.unique(areas[near & (beyond < 0)]):
         here = areas == area
@@ -107,7 +112,8 @@ def paper_under(
         page[filled] = (paper + _grain(picture - paper, used))[filled]
         if _is_texture(picture - light, ring & here, used, rules):
             texture_over(page, filled, here & (beyond > 0), light, round(rules.ring))
-    return page
+            is_rough = True
+    return page, is_rough
 
 
 def without_slivers(areas: np.ndarray, shown: np.ndarray) -> np.ndarray:
@@ -145,8 +151,10 @@ def carry_on(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def _light(picture: np.ndarray, used: np.ndarray, rules: PaperRules) -> tuple[np.ndarray, np.ndarray]:
     """(float32 [h, w, 3], the plane of light through the used pixels; float32 [h, w], how far each is believed)."""
     rows, columns = np.nonzero(used)
+    few = slice(None, None, -(-len(rows) // _FEW))
+    rows, columns = rows[few], columns[few]
     middle, size = np.array([rows.mean(), columns.mean()]), max(used.shape)
-    colours = picture[used].astype(np.float64)
+    colours = picture[rows, columns].astype(np.float64)
     terms = np.column_stack([np.ones(len(rows)), (rows - middle[0]) / size, (columns - middle[1]) / size])
     level = np.diag([0.0, 1.0, 1.0]) * len(rows) * rules.flat * 100 / size
     errors = colours - np.median(colours, axis=0)
@@ -155,19 +163,19 @@ def _light(picture: np.ndarray, used: np.ndarray, rules: PaperRules) -> tuple[np
         weighted = terms * trust[:, None]
         plane = np.linalg.solve(weighted.T @ terms + level, weighted.T @ colours)
         errors = colours - terms @ plane
-    trusts = np.zeros(used.shape, np.float32)
-    trusts[used] = trust
     down, across = (np.arange(length) - start for length, start in zip(used.shape, middle, strict=True))
     light = plane[0] + (down / size)[:, None, None] * plane[1] + (across / size)[:, None] * plane[2]
-    return light.astype(np.float32), trusts
+    light = light.astype(np.float32)
+    error = np.maximum.reduce(cv2.split(cv2.absdiff(picture.astype(np.float32), light)))
+    return light, used / (1 + (error / np.float32(rules.blotch)) ** 2)
 
 
 def _is_texture(rest: np.ndarray, ring: np.ndarray, inkless: np.ndarray, rules: PaperRules) -> bool:
     """Whether what lies in the ring is rough, not by ink alone, and alike all round: no paper, with letters or pictures
     on it or without."""
-    if 1.4826 * np.median(np.abs(rest[inkless]).mean(1)) <= rules.rough:
+    if 1.4826 * np.median(cv2.transform(np.abs(rest), MEAN)[inkless]) <= rules.rough:
         return False
-    grey, share = rest.mean(2) * ring, ring.astype(np.float32)
+    grey, share = cv2.transform(rest, MEAN) * ring, ring.astype(np.float32)
     weight = np.maximum(cv2.GaussianBlur(share, (0, 0), rules.ring / 2.5), 1e-3)
     coarse = cv2.GaussianBlur(grey, (0, 0), rules.ring / 2.5) / weight
     fine = (grey - coarse) * ring
@@ -178,7 +186,7 @@ def _is_texture(rest: np.ndarray, ring: np.ndarray, inkless: np.ndarray, rules: 
 
 def _grain(rest: np.ndarray, used: np.ndarray) -> np.ndarray:
     """float32 [h, w, 1]: noise as strong and as coarse as the paper's own; the same for the same hole."""
-    grey = rest.mean(2)
+    grey = cv2.transform(rest, MEAN)
     grey = grey - cv2.GaussianBlur(grey, (0, 0), 2)
     inner = cv2.erode(used.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     if inner.sum() < _FEWEST_SEEN:

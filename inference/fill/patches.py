@@ -58,8 +58,8 @@ def page_patches(picture: np.ndarray, mask: np.ndarray, paste: PasteRules) -> li
     """
     rules, patches = PageRules().scaled(max(mask.shape)), []
     for box, place in _covered_places(mask, paste.reach + rules.context):
-        covered = whole_letters(picture[place], mask[place], paste, rules)
-        patches.append(Patch(box, covered, to_float(carry_page_on(picture[place], covered, paste, rules))))
+        covered, page = _with_letters(picture[place], mask[place], paste, rules)
+        patches.append(Patch(box, covered, to_float(page)))
     return patches
 
 
@@ -109,23 +109,31 @@ def match_tone(
     return restored + carry_on(error, trust)
 
 
-def whole_letters(picture: np.ndarray, mask: np.ndarray, paste: PasteRules, rules: PageRules) -> np.ndarray:
-    """The mask with the small remains of letters that it cuts; arguments as for `carry_page_on`."""
+def _with_letters(
+    picture: np.ndarray, mask: np.ndarray, paste: PasteRules, rules: PageRules
+) -> tuple[np.ndarray, np.ndarray]:
+    """(the mask with the small remains of letters that it cuts, the page carried on over that); the arguments are those
+    of `carry_page_on`."""
     if not mask.any():
-        return mask
-    _, darkness = without_ink(eight_bit(picture), mask, rules.paper)
-    return with_remains(mask, darkness, _beyond(mask, paste), rules.paper)
+        return mask, picture
+    ink = without_ink(eight_bit(picture), mask, rules.paper)
+    covered = with_remains(mask, ink[1], _beyond(mask, paste), rules.paper)
+    return covered, carry_page_on(picture, covered, paste, rules, ink)
 
 
-def carry_page_on(picture: np.ndarray, mask: np.ndarray, paste: PasteRules, rules: PageRules) -> np.ndarray:
+def carry_page_on(
+    picture: np.ndarray, mask: np.ndarray, paste: PasteRules, rules: PageRules,
+    ink: tuple[np.ndarray, np.ndarray] | None = None,
+) -> np.ndarray:  # fmt: skip
     """A picture (RGB uint8 or uint16 [h, w, 3]) with the page around carried on over what is covered, and as far beyond
     as `paste` reaches; the picture itself where nothing is covered (mask: uint8 [h, w]), or no page is left to go by.
-    `rules` are scaled to this picture.
+    `rules` are scaled to this picture; `ink` is what `without_ink` returns, where that is known.
     """
     beyond = _beyond(mask, paste)
     if not ((beyond > 0) & (beyond <= rules.paper.ring)).any():
         return picture
-    page = _page(eight_bit(picture), mask, beyond, rules) * np.float32(np.iinfo(picture.dtype).max / 255)
+    eight = eight_bit(picture)
+    page = _page(eight, ink or without_ink(eight, mask, rules.paper), beyond, rules) * np.float32(np.iinfo(picture.dtype).max / 255)
     changed = beyond < 0
     before = picture[changed].astype(np.float32)
     result = picture.copy()
@@ -138,11 +146,13 @@ def _beyond(mask: np.ndarray, paste: PasteRules) -> np.ndarray:
     return cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5) - np.float32(paste.reach)
 
 
-def _page(picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, rules: PageRules) -> np.ndarray:
+def _page(
+    picture: np.ndarray, ink: tuple[np.ndarray, np.ndarray], beyond: np.ndarray, rules: PageRules
+) -> np.ndarray:  # fmt: skip
     """float32 [h, w, 3] in [0, 255], the page where `beyond` is negative; blobs with nothing of their surroundings in
     common lie on paper of their own.
     """
-    inkless, darkness = without_ink(picture, mask, rules.paper)
+    inkless, darkness = ink
     page, hole = picture.astype(np.float32), beyond < 0
     # Letters on a bar of colour are no borders of it, be they dark or light.
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (rules.paper.stroke, rules.paper.stroke))
@@ -158,12 +168,14 @@ def _page(picture: np.ndarray, mask: np.ndarray, beyond: np.ndarray, rules: Page
         known[bar.covers(hole.shape) & ~hole] = np.inf
     around = (beyond <= rules.paper.around).astype(np.uint8)
     _, labels, boxes, _ = cv2.connectedComponentsWithStats(around, connectivity=8)
-    # Texture is taken from a little farther than paper.
-    margin = max(rules.paper.text, round(rules.context / 2))
     for label, (left, top, width, height, _) in enumerate(boxes[1:], 1):
-        box = (slice(max(0, top - margin), top + height + margin), slice(max(0, left - margin), left + width + margin))
-        near = labels[box] == label
-        paper = paper_under(picture[box], inkless[box], darkness[box], known[box], near, rules.paper)
+        # Texture is taken from farther than paper, so that where there is some, more is looked at.
+        for margin in (rules.paper.text, max(rules.paper.text, round(rules.context / 2))):
+            box = np.s_[max(0, top - margin) : top + height + margin, max(0, left - margin) : left + width + margin]
+            near = labels[box] == label
+            paper, is_rough = paper_under(picture[box], inkless[box], darkness[box], known[box], near, rules.paper)
+            if not is_rough:
+                break
         page[box][near & hole[box]] = paper[near & hole[box]]
     draw_strokes(page, hole, on_bars, 0)
     draw_strokes(page, hole, on_lines, rules.lines.near)
@@ -195,8 +207,8 @@ def fill_patch(occluded: np.ndarray, mask: np.ndarray, long_side: int) -> tuple[
     uint8 [h, w]), and the hole, uint8 [h, w], 1 = filled. `long_side` is that of the photo which it is a part of.
     """
     rules, paste = PageRules().scaled(long_side), PasteRules().scaled(max(1.0, long_side / 1024))
-    covered = whole_letters(occluded, mask, paste, rules)
-    return carry_page_on(occluded, covered, paste, rules), hole_of(covered, paste)
+    covered, page = _with_letters(occluded, mask, paste, rules)
+    return page, hole_of(covered, paste)
 
 
 def paint(network: TileFunction, page: np.ndarray, hole: np.ndarray, side: int, overlap: int) -> np.ndarray:
