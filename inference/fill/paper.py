@@ -61,9 +61,25 @@ def without_ink(picture: np.ndarray, mask: np.ndarray, rules: PaperRules) -> tup
     """
     calm = cv2.GaussianBlur(picture, (0, 0), rules.stroke / 16)
     calm[mask > 0] = 0
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (rules.stroke, rules.stroke))
-    closed = cv2.morphologyEx(calm, cv2.MORPH_CLOSE, disc)
+    closed = with_strokes_off(calm, cv2.MORPH_CLOSE, rules)
     return closed, np.maximum.reduce(cv2.split(cv2.subtract(closed, calm)))
+
+
+def with_strokes_off(picture: np.ndarray, operation: int, rules: PaperRules) -> np.ndarray:
+    """uint8 [h, w, 3], a calm picture closed (OpenCV's `operation`) over dark strokes, or opened over light ones."""
+    side = rules.stroke // 4 * 2 + 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    return cv2.resize(cv2.morphologyEx(_half(picture), operation, disc), picture.shape[1::-1])
+
+
+def coarse_median(picture: np.ndarray, side: int) -> np.ndarray:
+    """uint8 [h, w, 3], the median of a picture over squares of about this side."""
+    return cv2.resize(cv2.medianBlur(_half(picture), side // 4 * 2 + 1), picture.shape[1::-1])
+
+
+def _half(picture: np.ndarray) -> np.ndarray:
+    """A copy of half the size: broad filters take a sixteenth of their time there."""
+    return cv2.resize(picture, tuple((length + 1) // 2 for length in picture.shape[1::-1]), interpolation=cv2.INTER_AREA)
 
 
 def _is_ink(darkness: np.ndarray, seen: np.ndarray, by: float) -> np.ndarray:
@@ -95,7 +111,7 @@ def paper_under(
     seen = near & (beyond > 0)
     clear = cv2.erode((~_is_ink(darkness, seen, rules.ink)).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     ring = seen & (beyond <= rules.ring)
-    calm = cv2.medianBlur(inkless, rules.text)
+    calm = coarse_median(inkless, rules.text)
     areas = straight_areas(calm, inkless, seen & (beyond <= rules.around), rules.borders)
     shown = ring & clear if (ring & clear).sum() >= _FEWEST_SEEN else ring
     page = picture.astype(np.float32)

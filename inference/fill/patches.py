@@ -20,7 +20,7 @@ import numpy as np
 
 from data.images import eight_bit
 from inference.fill.lines import LineRules, find_bars, find_lines
-from inference.fill.paper import PaperRules, carry_on, paper_under, with_remains, without_ink
+from inference.fill.paper import PaperRules, carry_on, coarse_median, paper_under, with_remains, with_strokes_off, without_ink
 from inference.fill.strokes import draw_strokes, strokes_of
 from inference.find import enlarge_mask, shrink, to_float
 from inference.paste import PasteRules, Patch, covered_boxes
@@ -155,11 +155,10 @@ def _page(
     inkless, darkness = ink
     page, hole = picture.astype(np.float32), beyond < 0
     # Letters on a bar of colour are no borders of it, be they dark or light.
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (rules.paper.stroke, rules.paper.stroke))
-    plain = cv2.medianBlur(cv2.morphologyEx(inkless, cv2.MORPH_OPEN, disc), 2 * (rules.paper.text // 5) + 1)
+    plain = coarse_median(with_strokes_off(inkless, cv2.MORPH_OPEN, rules.paper), rules.paper.text // 5 * 2 + 1)
     common = np.median(plain[(beyond > 0) & (beyond <= 2 * rules.paper.around)], axis=0).astype(np.float32)
     bars = find_bars(plain - common, hole, rules.lines)
-    rest = picture - cv2.medianBlur(picture, rules.paper.text).astype(np.float32)
+    rest = picture - coarse_median(picture, rules.paper.text).astype(np.float32)
     strokes = strokes_of(bars + find_lines(page, rest, hole, rules.lines), rules.lines)
     on_bars, on_lines = ([stroke for stroke in strokes if (stroke[0] in bars) == is_bar] for is_bar in (True, False))
     # What a bar that goes on hides is paper, too.
