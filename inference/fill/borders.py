@@ -19,7 +19,7 @@ import numpy as np
 # Directions are tried all round, then finer and finer about the best; in radians.
 _ALL_ROUND = np.arange(90) * (2 * pi / 90)
 _REFINEMENTS = (np.arange(-4, 5) * (pi / 180), np.arange(-4, 5) * (pi / 720))
-_CORNER_STARTS = np.arange(9) * (2 * pi / 9)
+_CORNER_STARTS = np.arange(6) * (2 * pi / 6)
 # Corners are looked for by one point of so many.
 _FEW = 3
 # Points nearer to each other than this, in pixels along a direction, are equally far.
@@ -223,7 +223,7 @@ def _best_corner(points: np.ndarray, colours: np.ndarray, border: _Border) -> _B
     beyond = _beyond(border, points)
     far, near = (((colours - colours[side].mean(0)) ** 2).sum(1) for side in (beyond, ~beyond))
     few = slice(None, None, _FEW)
-    directions = _Directions(points[few], _ALL_ROUND)
+    directions = _Directions(points[few], _ALL_ROUND[::2])
     corners = [_fit_corner(points, worth, directions, few) for worth in (near - far, far - near)]
     return min(corners, key=lambda corner: _unexplained(points, colours, corner))
 
