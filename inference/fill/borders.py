@@ -4,7 +4,7 @@ As in a binary space partition, the straight line is taken that best divides wha
 sides of one colour each, then each side is looked at in the same way. Of all lines it is the one with the least sum of
 squared distances from the two mean colours, which a sort along each direction gives for every offset at once. Where one
 of the two colours fills a corner between two lines, the best corner is looked for, one line in turn while the other one
-stays.
+stays. All this goes by a grid of points; then each line is moved to where the picture itself steps.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _REFINEMENTS = (np.arange(-4, 5) * (pi / 180), np.arange(-4, 5) * (pi / 720))
 _CORNER_STARTS = np.arange(6) * (2 * pi / 6)
 # Corners are looked for by one point of so many.
 _FEW = 3
+_ROUNDS = 8
 # Points nearer to each other than this, in pixels along a direction, are equally far.
 _APART = 1e-6
 
@@ -41,6 +42,9 @@ class BorderRules:
     entry: float = 8.0  # A line is looked at so far to either side where it is seen, in pixels
     entry_step: float = 0.35  # There the colour steps by this share of what it changes in all, at least
     corner_parts: int = 3  # The lines of a corner do so in each of so many parts of where they are seen
+    fewest_steps: int = 8  # A line is moved to the picture's steps across it if so many are seen,
+    alike_steps: float = 0.5  # ... which differ from their median by less than this share of it,
+    straight: float = 1.5  # ... and half of which lie so near to one line, in pixels
     depth: int = 3  # Levels of division; 2**depth areas at most, and one at depth 0
     points: int = 2500  # About so many points are looked at, at most: those of a grid
     fewest: int = 60  # A side of fewer points is not divided
@@ -140,55 +144,51 @@ def _shows_where_it_enters(points: np.ndarray, colours: np.ndarray, border: _Bor
 
 
 def _at_the_edges(border: _Border, sharp: np.ndarray, seen: np.ndarray, rules: BorderRules) -> _Border:
-    """The border with each line moved to where the picture steps along it, as far as that is seen."""
-    lines = list(border)
-    for index, line in enumerate(border):
-        others = tuple(other for other in border if other is not line)
-        lines[index] = _at_the_edge(line, others, sharp, seen, rules)
-    return tuple(lines)
-
-
-def _at_the_edge(line: _Line, others: _Border, sharp: np.ndarray, seen: np.ndarray, rules: BorderRules) -> _Line:
-    height, width = seen.shape
-    way, across = np.array([-np.sin(line.angle), np.cos(line.angle)]), np.array([np.cos(line.angle), np.sin(line.angle)])
-    along = np.arange(-height - width, height + width + 1.0)
+    """Each line of the border moved to where the picture steps across it, within `entry` and then half of it."""
     for reach in (rules.entry, rules.entry / 2):
-        shifts = np.arange(-int(reach), int(reach) + 1.0)
-        places = line.offset * across + along[:, None, None] * way + shifts[:, None] * across
-        columns, rows = np.rint(places).astype(int).transpose(2, 0, 1)
-        inside = (columns >= 0) & (rows >= 0) & (columns < width) & (rows < height)
-        inside[inside] = seen[rows[inside], columns[inside]]
-        shown = inside.all(1)
-        if others:
-            shown &= _beyond(others, places[:, len(shifts) // 2])
-        if shown.sum() < rules.entry:
-            return line
-        colours = sharp[rows[shown], columns[shown]].astype(np.float64)
-        count = np.arange(1, len(shifts))
-        sums = np.cumsum(colours, axis=1)
-        before, behind = sums[:, :-1] / count[:, None], (sums[:, -1:] - sums[:, :-1]) / count[::-1, None]
-        gain = ((behind - before) ** 2).sum(2) * count * count[::-1]
-        best = gain.argmax(1)
-        step = (behind - before)[np.arange(len(best)), best]
-        common = np.median(step, axis=0)
-        alike = np.abs(step - common).max(1) < 0.5 * np.abs(common).max()
-        if alike.sum() < rules.entry:
-            return line
-        t, d = along[shown][alike], (shifts[:-1] + 0.5)[best[alike]]
-        weight = np.ones(len(t))
-        terms = np.column_stack([np.ones(len(t)), t])
-        for _ in range(8):
-            (start, slope), *_ = np.linalg.lstsq(terms * weight[:, None], d * weight, rcond=None)
-            error = np.abs(d - start - slope * t)
-            weight = 1 / np.sqrt(1 + (error / max(1.0, np.median(error))) ** 2)
-        if np.median(error) > 1.5:
-            return line
-        angle = line.angle - np.arctan(slope)
-        place = line.offset * across + start * across
-        new_across = np.array([np.cos(angle), np.sin(angle)])
-        line = _Line(float(angle), float(place @ new_across))
-        way, across = np.array([-np.sin(angle), np.cos(angle)]), new_across
-    return line
+        border = tuple(
+            _at_the_edge(line, tuple(other for other in border if other is not line), int(reach), sharp, seen, rules)
+            for line in border
+        )
+    return border
+
+
+def _at_the_edge(
+    line: _Line, others: _Border, reach: int, sharp: np.ndarray, seen: np.ndarray, rules: BorderRules
+) -> _Line:
+    """The straight line through the greatest steps within `reach` of a line, beyond the others, as far as these steps
+    are alike; the line itself where few of them are seen, or they lie on no straight line.
+    """
+    height, width = seen.shape
+    across = np.array([np.cos(line.angle), np.sin(line.angle)])
+    along, shifts = np.arange(-height - width, height + width + 1.0), np.arange(-reach, reach + 1.0)
+    middles = line.offset * across + along[:, None] * [-across[1], across[0]]
+    columns, rows = np.rint(middles[:, None] + shifts[:, None] * across).astype(int).transpose(2, 0, 1)
+    shown = (columns >= 0) & (rows >= 0) & (columns < width) & (rows < height)
+    shown[shown] = seen[rows[shown], columns[shown]]
+    places = np.flatnonzero(shown.all(1) & _beyond(others, middles))
+    if len(places) < rules.fewest_steps:
+        return line
+    sums = np.cumsum(sharp[rows[places], columns[places]].astype(np.float64), axis=1)
+    before = np.arange(1, len(shifts))
+    behind = before[::-1]
+    steps = (sums[:, -1:] - sums[:, :-1]) / behind[:, None] - sums[:, :-1] / before[:, None]
+    greatest = ((steps**2).sum(2) * before * behind).argmax(1)
+    steps = steps[np.arange(len(places)), greatest]
+    common = np.median(steps, axis=0)
+    alike = np.abs(steps - common).max(1) < rules.alike_steps * np.abs(common).max()
+    if alike.sum() < rules.fewest_steps:
+        return line
+    position, shift = along[places][alike], greatest[alike] + 0.5 - reach
+    terms, trust = np.column_stack([np.ones(len(position)), position]), np.ones(len(position))
+    for _ in range(_ROUNDS):
+        start, slope = np.linalg.lstsq(terms * trust[:, None], shift * trust, rcond=None)[0]
+        error = np.abs(shift - start - slope * position)
+        trust = 1 / np.hypot(1, error / max(1.0, np.median(error)))
+    if np.median(error) > rules.straight:
+        return line
+    angle = line.angle - np.arctan(slope)
+    return _Line(float(angle), float((line.offset + start) * np.cos(angle - line.angle)))
 
 
 def _unexplained(points: np.ndarray, colours: np.ndarray, border: _Border) -> float:

@@ -79,7 +79,8 @@ def coarse_median(picture: np.ndarray, side: int) -> np.ndarray:
 
 def _half(picture: np.ndarray) -> np.ndarray:
     """A copy of half the size: broad filters take a sixteenth of their time there."""
-    return cv2.resize(picture, tuple((length + 1) // 2 for length in picture.shape[1::-1]), interpolation=cv2.INTER_AREA)
+    size = tuple((length + 1) // 2 for length in picture.shape[1::-1])
+    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
 def _is_ink(darkness: np.ndarray, seen: np.ndarray, by: float) -> np.ndarray:

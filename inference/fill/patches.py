@@ -20,7 +20,15 @@ import numpy as np
 
 from data.images import eight_bit
 from inference.fill.lines import LineRules, find_bars, find_lines
-from inference.fill.paper import PaperRules, carry_on, coarse_median, paper_under, with_remains, with_strokes_off, without_ink
+from inference.fill.paper import (
+    PaperRules,
+    carry_on,
+    coarse_median,
+    paper_under,
+    with_remains,
+    with_strokes_off,
+    without_ink,
+)  # fmt: skip
 from inference.fill.strokes import draw_strokes, strokes_of
 from inference.find import enlarge_mask, shrink, to_float
 from inference.paste import PasteRules, Patch, covered_boxes
@@ -133,7 +141,8 @@ def carry_page_on(
     if not ((beyond > 0) & (beyond <= rules.paper.ring)).any():
         return picture
     eight = eight_bit(picture)
-    page = _page(eight, ink or without_ink(eight, mask, rules.paper), beyond, rules) * np.float32(np.iinfo(picture.dtype).max / 255)
+    page = _page(eight, ink or without_ink(eight, mask, rules.paper), beyond, rules)
+    page *= np.float32(np.iinfo(picture.dtype).max / 255)
     changed = beyond < 0
     before = picture[changed].astype(np.float32)
     result = picture.copy()
@@ -148,7 +157,7 @@ def _beyond(mask: np.ndarray, paste: PasteRules) -> np.ndarray:
 
 def _page(
     picture: np.ndarray, ink: tuple[np.ndarray, np.ndarray], beyond: np.ndarray, rules: PageRules
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """float32 [h, w, 3] in [0, 255], the page where `beyond` is negative; blobs with nothing of their surroundings in
     common lie on paper of their own.
     """

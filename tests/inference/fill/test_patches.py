@@ -10,7 +10,7 @@ from inference.fill import patches
 from inference.fill.borders import BorderRules
 from inference.fill.lines import LineRules
 from inference.fill.paper import PaperRules
-from inference.fill.patches import TONE_RING, PageRules, carry_page_on, match_tone, page_patches, whole_letters
+from inference.fill.patches import TONE_RING, PageRules, carry_page_on, match_tone, page_patches
 from inference.paste import PasteRules
 from inference.tiles import Network
 from tests.inference.painted import page as red_page
@@ -103,12 +103,13 @@ def test_what_is_left_of_a_small_letter_goes_and_a_large_one_and_an_untouched_on
     for letter in (cut, whole, large):
         page[letter] = 30
     picture, mask = covered(page)
-    grown = whole_letters(picture, mask, PASTE, RULES)
+    (patch,) = page_patches(picture, mask, PASTE)
+    top, bottom, left, right = patch.box
+    grown = np.zeros_like(mask)
+    grown[top:bottom, left:right] = patch.mask
     assert grown[cut].all()
     assert not grown[whole].any()
     assert not grown[large][:, 12:].any()
-    (patch,) = page_patches(picture, mask, PASTE)
-    top, _, left, _ = patch.box
     filled = patch.fill[100 - top : 108 - top, 134 - left : 146 - left]
     assert np.abs(filled * 255 - 215).max() < 8
 
