@@ -3,8 +3,6 @@ import json
 import os
 import re
 import resource
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 from unittest.mock import Mock
@@ -19,9 +17,10 @@ from data.contest import read_list
 from data.images import read_rgb, write_image
 from data.masks import contest_mask_image, read_mask
 from data_preparation import crop_corners, shrink_mask, take
+from tests.conftest import python
 
 RNG = np.random.default_rng(3)
-SCRIPT = [sys.executable, Path(data_preparation.__file__)]
+SCRIPT = Path(data_preparation.__file__)
 
 
 def mask_with(shape, *rectangles):
@@ -67,18 +66,18 @@ def run(*arguments):
     return data_preparation.main([str(argument) for argument in ("--workers", 1, "--size", 64, *arguments)])
 
 
-def contents(folder):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
+def contents(folder, pattern="*.*"):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob(pattern)}
 
 
-def patches(folder):
-    return sorted(path.name for path in folder.glob("*.png"))
+def left_out(printed):
+    return [line for line in printed.err.splitlines() if line.startswith("left out: ")]
 
 
 def test_writes_trios_divided_by_page_and_a_second_run_only_what_is_missing(contest, out, capsys):
     assert run(contest, out) == 0
     for name, count in (("train", 18), ("val", 2)):
-        assert {len(patches(out / name / part)) for part in ("gt", "occluded", "mask")} == {count}
+        assert [len(contents(out / name / part)) for part in ("gt", "occluded", "mask")] == [count] * 3
     assert "18 patches of 18 pictures of 9 pages" in capsys.readouterr().out
     validation = [entry.occluded.resolve() for entry in read_list(out / "val_pages.txt")]
     assert validation == [contest / f"train_data_5/{name}.jpg" for name in ("hand/page9_0_000", "head/page9_0_001")]
@@ -103,7 +102,7 @@ def test_other_settings_are_not_mixed_into_the_same_folder_nor_shared(contest, o
     # The full-data set lies beside it and has settings of its own.
     assert run(contest, out, "--all") == 0
     assert ", 0 taken over" in capsys.readouterr().out.splitlines()[-1]
-    assert len(patches(out / "all/gt")) == len(read_list(out / "all_pages.txt")) == 20
+    assert len(contents(out / "all/gt")) == len(read_list(out / "all_pages.txt")) == 20
     for content in ("{", "[1]", '{"all": {"size": 64}}'):
         (out / "preparation.json").write_text(content)
         assert run(contest, out) == 2
@@ -129,7 +128,7 @@ def test_the_full_set_shares_what_train_and_val_hold(contest, out, tmp_path, cap
     assert len(read_list(out / "all_pages.txt")) == 20
     assert run(contest, out, "--all", "--overwrite") == 0
     assert "0 pictures were done before, 0 taken over" in capsys.readouterr().out
-    assert len(patches(out / "train/gt")) == 18
+    assert len(contents(out / "train/gt")) == 18
 
 
 def test_broken_and_missing_files_are_named_counted_and_left_out(contest, out, capsys):
@@ -144,17 +143,16 @@ def test_broken_and_missing_files_are_named_counted_and_left_out(contest, out, c
     (contest / "train_data_4/annotation.txt").write_text("")
     assert run(contest, out, "--all") == 1
     printed = capsys.readouterr()
-    told = [line for line in printed.err.splitlines() if line.startswith("left out: ")]
+    told = left_out(printed)
     named = ["line 5", "train_data_4", "page0_0_000.jpg", "page0_0_001.jpg", "page2_0_000.jpg", "page2_0_001.jpg"]
     named += ["page3_0_000.jpg, since", "page3.jpg: not a picture"]
-    assert len(told) == len(named)
     assert all(name in line for name, line in zip(named, told, strict=True))
     assert "6 left out" in printed.out
-    assert len(patches(out / "all/gt")) == len(read_list(out / "all_pages.txt")) == 10
+    assert len(contents(out / "all/gt")) == len(read_list(out / "all_pages.txt")) == 10
     # Mended files are taken by the next run, the others are not cut again.
     cut.write_bytes(whole)
     assert run(contest, out, "--all") == 1
-    assert len(patches(out / "all/gt")) == 11
+    assert len(contents(out / "all/gt")) == 11
 
 
 @pytest.mark.parametrize(("change", "told"), [
@@ -169,27 +167,25 @@ def test_a_mask_that_is_not_where_the_occluder_is_is_refused_by_name(tmp_path, o
     mask = add_group(tmp_path / "contest", "train_data_1", "page", 0, (10, 200, 50, 60), suffix="png")
     Image.fromarray(change(mask)).save(tmp_path / "contest/train_data_1/hand/page_0_000_mask.png")
     assert run(tmp_path / "contest", out, "--all") == 1
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("left out: ")]
+    (line,) = left_out(capsys.readouterr())
     assert "page_0_000_mask.png" in line
     assert told in line
-    assert not patches(out / "all/mask")
+    assert not contents(out, "*.png")
 
 
-def test_wrong_places_and_values_say_what_was_expected(tmp_path, capsys):
+def test_wrong_places_and_options_say_what_was_expected(tmp_path, capsys):
     add_group(tmp_path / "one", "train_data_1", "page", 0, (0, 0, 30, 30))
     (tmp_path / "file").touch()
     for source, out, told in (".", "out", "train_data_1"), ("one", "out", "--all"), ("one", "file", "file"):
         assert run(tmp_path / source, tmp_path / out, *["--all"] * (out == "file")) == 2
         assert re.fullmatch(f"error: .*{told}.*\n", capsys.readouterr().err)
-
-
-def test_options_out_of_range_are_refused_by_name(out, capsys):
-    wrong = {data_preparation.main: "size 100000,size 1e3,workers 0,shard 4/3,held-out 1,downscale 3",
-             generate_meta_info.main: "threshold inf,threshold -1,keep-occluded nan,workers 0"}  # fmt: skip
-    for main, options in wrong.items():
+    for main, folders, options in (
+        (data_preparation.main, 2, "size 100000,size 1e3,workers 0,shard 4/3,held-out 1,downscale 3"),
+        (generate_meta_info.main, 1, "threshold inf,threshold -1,keep-occluded nan,workers 0"),
+    ):
         for name, value in map(str.split, options.split(",")):
             with pytest.raises(SystemExit, match="2"):
-                main([str(out)] * (1 + (main is data_preparation.main)) + [f"--{name}", value])
+                main(["any"] * folders + [f"--{name}", value])
             assert re.search(f"error: argument --{name}: .*{value[0]}", capsys.readouterr().err)
 
 
@@ -197,10 +193,9 @@ def test_parts_of_the_pages_and_two_processes_make_what_one_run_makes(contest, o
     assert run(contest, out) == 0
     for part, count in ("2/3", 6), ("3/3", 12), ("1/3", 18):
         assert run(contest, tmp_path / "parts", "--shard", part) == 0
-        assert len(patches(tmp_path / "parts/train/gt")) == len(read_list(tmp_path / "parts/train_pages.txt")) == count
+        assert len(contents(tmp_path / "parts/train/gt")) == len(read_list(tmp_path / "parts/train_pages.txt")) == count
     # Run as a user does, from another folder.
-    command = [*SCRIPT, "contest", "two", "--size", "64", "--workers", "2"]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    python(SCRIPT, "contest", "two", "--size", 64, "--workers", 2, cwd=tmp_path)
     assert len(contents(out)) == 63
     assert contents(out) == contents(tmp_path / "parts") == contents(tmp_path / "two")
     with pytest.raises(SystemExit):
@@ -215,27 +210,25 @@ def test_names_that_terminal_or_text_cannot_show_are_cut_listed_and_told(tmp_pat
         path.rename(path.with_name(path.name.replace("page", name)))
     lines = os.fsencode(f"gt/{name}.jpg hand/{name}_0_000.jpg hand/{name}_0_000_mask.png\nno line of {name}\n")
     (root / "train_data_1/annotation.txt").write_bytes(lines)
-    command = [*SCRIPT, root, out, "--all", "--size", "64", "--workers", "1"]
-    ended = subprocess.run(command, capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"})
-    assert ended.returncode == 1, ended.stderr
-    assert b"line 2: expected" in ended.stderr
-    assert b"\x1b" not in b"".join(ended.stderr.splitlines()[-2:])
+    command = (SCRIPT, root, out, "--all", "--size", 64, "--workers", 1)
+    told = python(*command, code=1, env={"PYTHONIOENCODING": "ascii"}).stderr
+    assert "line 2: expected" in told
+    assert "\x1b" not in "".join(told.splitlines()[-2:])
     (entry,) = read_list(out / "all_pages.txt")
     assert read_mask(entry.mask).any()
-    assert len(patches(out / "all/gt")) == 1
+    assert len(contents(out / "all/gt")) == 1
 
 
 def test_a_disk_that_is_full_ends_in_a_sentence_and_what_was_half_written_goes(contest, out, tmp_path):
-    command = [*SCRIPT, contest, "out", "--all", "--size", "96", "--workers", "2"]
+    command = (SCRIPT, contest, "out", "--all", "--size", 96, "--workers", 2)
     limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (1_500, 1_500))
-    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, preexec_fn=limit, text=True)
-    assert ended.returncode == 2
-    assert "Traceback" not in ended.stderr
-    assert re.fullmatch(r"error: out/all/\w+/\S+\.png: File too large", ended.stderr.splitlines()[-1])
+    told = python(*command, code=2, cwd=tmp_path, preexec_fn=limit).stderr
+    assert "Traceback" not in told
+    assert re.fullmatch(r"error: out/all/\w+/\S+\.png: File too large", told.splitlines()[-1])
     # Its workers were killed, and may have been in the middle of a file; a minute later nothing of that is left.
     for path in out.rglob(".*"):
         os.utime(path, (0, 0))
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    python(*command, cwd=tmp_path)
     assert len(read_list(out / "all_pages.txt")) == 20
     assert not [*out.rglob(".*")]
 

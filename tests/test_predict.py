@@ -3,8 +3,6 @@
 import contextlib
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,39 +10,33 @@ from PIL import Image
 
 import predict
 from inference.folder import Outcome, ResultsError
+from tests.conftest import ROOT, python
 from tests.inference.painted import page
 
-SCRIPT = Path(predict.__file__).resolve()
-GATED = SCRIPT.parent / "test_code" / "gated.pdparams"
 
-
-def test_it_restores_a_folder_from_anywhere_and_tells_counts_windows_and_seconds(tmp_path):
-    def run(*arguments: object) -> subprocess.CompletedProcess:
-        command = [sys.executable, str(SCRIPT), *map(str, arguments), "--weights", str(GATED), "--device", "cpu"]
-        return subprocess.run(command, cwd=tmp_path / "elsewhere", capture_output=True, text=True, check=False,
-                              env={**os.environ, "PYTHONIOENCODING": "ascii"})  # fmt: skip
-
+def test_it_restores_a_folder_from_anywhere_and_tells_counts_windows_and_seconds(tmp_path, capsys):
     for folder in ("in/sub", "elsewhere"):
         (tmp_path / folder).mkdir(parents=True)
     Image.fromarray(page(60, 80, None)).save(tmp_path / "in" / "one.png")
     Image.fromarray(page(50, 40, None)).save(tmp_path / "in" / "sub" / "two.jpg")
     (tmp_path / "in" / "bad.jpg").write_bytes(b"bad")
     (tmp_path / "in" / "notes.txt").write_text("words")
-    done = run("../in", "../out", "--save-mask")
-    assert done.returncode == 1, done.stderr
-    assert "failed: bad.jpg" in done.stderr
-    assert not any(words in done.stderr for words in ("one.png", "BadImageError"))
-    assert done.stdout.startswith("Restoring 3 pictures of ../in into ../out, with gated.pdparams, ")
-    assert "TLC" not in done.stdout
+    options = ("--weights", str(ROOT / "test_code" / "gated.pdparams"), "--device", "cpu")
+    assert predict.main([str(tmp_path / "in"), str(tmp_path / "out"), "--save-mask", *options]) == 1
+    told = capsys.readouterr()
+    assert "failed: bad.jpg" in told.err
+    assert not any(words in told.err for words in ("one.png", "BadImageError"))
+    assert told.out.startswith(f"Restoring 3 pictures of {tmp_path}/in into {tmp_path}/out, with gated.pdparams, ")
+    assert "TLC" not in told.out
     summary = "3 pictures: 0 restored, 2 untouched, 0 skipped, 1 failed"
-    assert all(words in done.stdout for words in ("notes.txt", "pictures per second; from file to file", summary))
+    assert all(words in told.out for words in ("notes.txt", "pictures per second; from file to file", summary))
     for name in ("one.png", "one.png.mask.png", "sub/two.jpg", "sub/two.jpg.mask.png"):
         assert (tmp_path / "out" / name).is_file()
     # A verbose run tells of every picture, and why one failed, whatever the terminal can show.
     odd = os.fsdecode(b"latin-\xff\n.png")
     Image.fromarray(page(20, 30, None)).save(tmp_path / "in" / odd)
-    again = run(tmp_path / "in", tmp_path / "out", "--verbose")
-    assert again.returncode == 1, again.stderr
+    again = python(predict.__file__, "../in", "../out", "--verbose", *options, code=1, cwd=tmp_path / "elsewhere",
+                   env={"PYTHONIOENCODING": "ascii", "PYTHONPATH": ""})  # fmt: skip
     assert again.stdout.count("TLC windows") == 1
     for words in ("384x384", "1 untouched, 2 skipped, 1 failed", "--overwrite redoes them"):
         assert words in again.stdout
@@ -53,20 +45,17 @@ def test_it_restores_a_folder_from_anywhere_and_tells_counts_windows_and_seconds
     assert (tmp_path / "out" / odd).read_bytes() == (tmp_path / "in" / odd).read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["nowhere", "out"], "nowhere"),
-        (["empty", "out"], "no pictures"),
-        (["in", "in"], "overwrite"),
-        (["in", "out", "--weights", "none.pdparams"], "none.pdparams"),
-        (["in", "out", "--ray", "auto", "--report"], "--ray goes without"),
-        (["in", "out", "--mask-mode", "add"], "name their folder with --mask"),
-        (["in", "out", "--tiles", "2x2"], "for mode tiles, and the mode is auto"),
-        (["in", "taken"], "taken: is a file, expected a folder"),
-        (["in", "/proc/results"], "/proc/results: cannot be written to"),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "words"), [
+    ("nowhere out", "nowhere"),
+    ("empty out", "no pictures"),
+    ("in in", "overwrite"),
+    ("in out --weights none.pdparams", "none.pdparams"),
+    ("in out --ray auto --report", "--ray goes without"),
+    ("in out --mask-mode add", "name their folder with --mask"),
+    ("in out --tiles 2x2", "for mode tiles, and the mode is auto"),
+    ("in taken", "taken: is a file, expected a folder"),
+    ("in /proc/results", "/proc/results: cannot be written to"),
+])  # fmt: skip
 def test_what_cannot_work_is_said_before_anything_runs(tmp_path, monkeypatch, capsys, arguments, words):
     monkeypatch.chdir(tmp_path)
     for folder in ("in", "empty"):
@@ -74,29 +63,25 @@ def test_what_cannot_work_is_said_before_anything_runs(tmp_path, monkeypatch, ca
     Image.fromarray(page(8, 8, None)).save(tmp_path / "in" / "one.png")
     (tmp_path / "taken").write_text("words")
     with contextlib.suppress(SystemExit):
-        assert predict.main([*arguments, "--device", "cpu"]) == 2
+        assert predict.main([*arguments.split(), "--device", "cpu"]) == 2
     assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert (tmp_path / "taken").read_text() == "words"
 
 
-REFUSED_VALUES = {
-    "--tiles": ("--tiles.*ROWSxCOLUMNS", ["4", "2x", "2x0", "-4", "2x2x2", "9999x9999"]),
-    "--scale": ("--scale.*number from 0.01 to 1", ["0", "1.5", "half", "nan"]),
-    "--tlc-ratio": ("--tlc-ratio.*number from 0 to 100", ["-1", "inf"]),
-    "--overlap": ("--overlap.*whole number from 0", ["-1", "1.5"]),
-    "--threads": ("--threads.*whole number from 1", ["0", "9" * 400]),
-    "--shard": ("--shard.*I/N such as 2/5", ["0/2", "3/2", "a/b"]),
-}
-
-
-@pytest.mark.parametrize(
-    ("option", "text"), [(option, text) for option, (_, texts) in REFUSED_VALUES.items() for text in texts]
-)
-def test_other_values_are_refused_with_what_would_do(capsys, option, text):
-    with pytest.raises(SystemExit, match="2"):
-        predict.main(["in", "out", "--mode=tiles", f"{option}={text}"])
-    assert re.search(REFUSED_VALUES[option][0], " ".join(capsys.readouterr().err.split()))
+@pytest.mark.parametrize(("option", "texts", "expected"), [
+    ("--tiles", "4 2x 2x0 -4 2x2x2 9999x9999", "ROWSxCOLUMNS"),
+    ("--scale", "0 1.5 half nan", "number from 0.01 to 1"),
+    ("--tlc-ratio", "-1 inf", "number from 0 to 100"),
+    ("--overlap", "-1 1.5", "whole number from 0"),
+    ("--threads", f"0 {'9' * 400}", "whole number from 1"),
+    ("--shard", "0/2 3/2 a/b", "I/N such as 2/5"),
+])  # fmt: skip
+def test_other_values_are_refused_with_what_would_do(capsys, option, texts, expected):
+    for text in texts.split():
+        with pytest.raises(SystemExit, match="2"):
+            predict.main(["in", "out", "--mode=tiles", f"{option}={text}"])
+        assert re.search(f"{option}.*{expected}", " ".join(capsys.readouterr().err.split()))
 
 
 @pytest.fixture
@@ -122,36 +107,30 @@ def stand_in(monkeypatch, tmp_path) -> dict[str, object]:
     return given
 
 
-ALL_OPTIONS = (
-    "--weights w --device gpu:1 --mode tiles --scale 0.5 --backend onnxruntime --precision bf16 --tiles 2x3 "
-    "--overlap 8 --tlc-ratio 2.5 --tta --threads 3 --overwrite --save-mask --compare"
-)
-ALL_VALUES = {
+GIVEN = {
     "weights": "w", "device": "gpu:1", "mode": "tiles", "scale": 0.5, "backend": "onnxruntime", "precision": "bf16",
-    "rows": 2, "columns": 3, "overlap": 8, "tlc_ratio": 2.5, "tta": True, "threads": 3,
-    "overwrite": True, "save_mask": True, "compare": True,
+    "overlap": 8, "tlc_ratio": 2.5, "threads": 3, "tta": True, "overwrite": True, "save_mask": True, "compare": True,
 }  # fmt: skip
-NO_VALUES = {
-    **dict.fromkeys(ALL_VALUES), **dict.fromkeys(("device", "mode", "scale", "backend", "precision"), "auto"),
-    **dict.fromkeys(("tta", "overwrite", "save_mask", "compare"), False),
-}  # fmt: skip
+AUTO, OFF = ("device", "mode", "scale", "backend", "precision"), ("tta", "overwrite", "save_mask", "compare")
 
 
-@pytest.mark.parametrize(("options", "expected"), [(ALL_OPTIONS, ALL_VALUES), ("", NO_VALUES)])
-def test_every_option_arrives_and_without_any_weights_decide(stand_in, tmp_path, options, expected):
-    assert predict.main([str(tmp_path), str(tmp_path / "out"), *options.split()]) == 0
-    assert stand_in == expected | {"pictures": ["one.png"]}
+def test_every_option_arrives_and_without_any_weights_decide(stand_in, tmp_path):
+    words = ["--tiles=2x3", *(f"--{name}".replace("_", "-") + f"={value}" * (value is not True)
+                              for name, value in GIVEN.items())]  # fmt: skip
+    nothing = dict.fromkeys((*GIVEN, "rows", "columns")) | dict.fromkeys(AUTO, "auto") | dict.fromkeys(OFF, False)
+    for options, expected in ((words, GIVEN | {"rows": 2, "columns": 3}), ([], nothing)):
+        assert predict.main([str(tmp_path), str(tmp_path / "out"), *options]) == 0
+        assert stand_in == expected | {"pictures": ["one.png"]}
 
 
-@pytest.mark.parametrize(("number", "told"), [(0, 0), (5, 5), (8, 5)])
-def test_a_folder_full_of_other_files_does_not_flood_the_screen(capsys, number, told):
+@pytest.mark.parametrize("number", [0, 5, 8])
+def test_a_folder_full_of_other_files_does_not_flood_the_screen(capsys, number):
     paths = [Path(f"n{index}.txt") for index in range(number)]
-    predict.tell_left_out("not a picture", paths, all_of_them=False)
-    lines = [f"left out, not a picture: n{index}.txt" for index in range(told)]
-    more = f"left out, not a picture: {number - told} more (--verbose names them)"
-    assert capsys.readouterr().out.splitlines() == lines + [more] * (number > told)
-    predict.tell_left_out("not a picture", paths, all_of_them=True)
-    assert len(capsys.readouterr().out.splitlines()) == number
+    for all_of_them in (False, True):
+        predict.tell_left_out("not a picture", paths, all_of_them)
+    lines = [f"left out, not a picture: {path}" for path in paths]
+    more = ["left out, not a picture: 3 more (--verbose names them)"] * (number == 8)
+    assert capsys.readouterr().out.splitlines() == [*lines[:5], *more, *lines]
 
 
 def test_one_photo_becomes_one_file_of_its_kind_and_nothing_else_is_touched(tmp_path, capsys):
