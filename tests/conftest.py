@@ -28,6 +28,11 @@ def python(*words: object, code: int = 0, cwd: Path = ROOT, env: dict | None = N
     return done
 
 
+def contents(folder: Path, pattern: str = "*.*") -> dict[Path, bytes]:
+    """The files below a folder."""
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob(pattern)}
+
+
 def until(reached: Callable[[], object], seconds: float = 90) -> None:
     """Waits for what other threads and processes do."""
     end = time.monotonic() + seconds

@@ -17,7 +17,7 @@ from data.contest import read_list
 from data.images import read_rgb, write_image
 from data.masks import contest_mask_image, read_mask
 from data_preparation import crop_corners, shrink_mask, take
-from tests.conftest import python
+from tests.conftest import contents, python
 
 RNG = np.random.default_rng(3)
 SCRIPT = Path(data_preparation.__file__)
@@ -66,12 +66,9 @@ def run(*arguments):
     return data_preparation.main([str(argument) for argument in ("--workers", 1, "--size", 64, *arguments)])
 
 
-def contents(folder, pattern="*.*"):
-    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob(pattern)}
-
-
-def left_out(printed):
-    return [line for line in printed.err.splitlines() if line.startswith("left out: ")]
+def left_out(errors):
+    """What is told of inputs that could not be used."""
+    return [line for line in errors.splitlines() if line.startswith("left out: ")]
 
 
 def test_writes_trios_divided_by_page_and_a_second_run_only_what_is_missing(contest, out, capsys):
@@ -143,10 +140,9 @@ def test_broken_and_missing_files_are_named_counted_and_left_out(contest, out, c
     (contest / "train_data_4/annotation.txt").write_text("")
     assert run(contest, out, "--all") == 1
     printed = capsys.readouterr()
-    told = left_out(printed)
     named = ["line 5", "train_data_4", "page0_0_000.jpg", "page0_0_001.jpg", "page2_0_000.jpg", "page2_0_001.jpg"]
     named += ["page3_0_000.jpg, since", "page3.jpg: not a picture"]
-    assert all(name in line for name, line in zip(named, told, strict=True))
+    assert all(name in line for name, line in zip(named, left_out(printed.err), strict=True))
     assert "6 left out" in printed.out
     assert len(contents(out / "all/gt")) == len(read_list(out / "all_pages.txt")) == 10
     # Mended files are taken by the next run, the others are not cut again.
@@ -167,7 +163,7 @@ def test_a_mask_that_is_not_where_the_occluder_is_is_refused_by_name(tmp_path, o
     mask = add_group(tmp_path / "contest", "train_data_1", "page", 0, (10, 200, 50, 60), suffix="png")
     Image.fromarray(change(mask)).save(tmp_path / "contest/train_data_1/hand/page_0_000_mask.png")
     assert run(tmp_path / "contest", out, "--all") == 1
-    (line,) = left_out(capsys.readouterr())
+    (line,) = left_out(capsys.readouterr().err)
     assert "page_0_000_mask.png" in line
     assert told in line
     assert not contents(out, "*.png")
@@ -255,13 +251,13 @@ def test_crops_lie_around_the_occluders(shape, blobs, corners):
 def test_a_patch_is_a_copy_of_the_pixels_and_of_their_reflection_where_the_picture_is_smaller(shape):
     image = RNG.integers(0, 256, (*shape, 3), dtype=np.uint8)
     ((left, top),) = crop_corners(mask_with(shape, (0, 0, 1, 1)), 103)
-    padding = [(max(-start, 0), max(103 + start - length, 0)) for start, length in ((top, shape[0]), (left, shape[1]))]
-    padded = np.pad(image, (*padding, (0, 0)), mode="reflect")[max(top, 0) :, max(left, 0) :][:103, :103]
+    # As far beyond one edge as beyond the other; from there on the patch begins at 103, 103.
+    padded = np.pad(image, ((103, 206), (103, 206), (0, 0)), mode="reflect")[103 + top :, 103 + left :]
     patch = take(image, left, top, 103)
-    assert np.array_equal(patch, padded)
+    assert np.array_equal(patch, padded[:103, :103])
     assert not np.shares_memory(patch, image)
     assert take(image[..., 0], left, top, 103).shape == (103, 103)
-    assert all(abs(after - before) <= 1 for before, after in padding)
+    assert [top, left] == [(length - 103) // 2 if length < 103 else 0 for length in shape]
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4, 8])

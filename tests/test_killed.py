@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from inference.record import RECORD
-from tests.conftest import ROOT
+from tests.conftest import ROOT, contents
 from tests.inference.painted import page
 from tests.models.networks import plain_weights
 from tests.test_data_preparation import add_group
@@ -65,8 +65,7 @@ def mother(log: Path, *modules: str, threads: int = 1) -> Iterator[Callable[...,
 
 
 def visible(folder: Path) -> dict[Path, bytes]:
-    files = (path for path in folder.rglob("*") if path.is_file() and not path.name.startswith("."))
-    return {path.relative_to(folder): path.read_bytes() for path in files}
+    return contents(folder, "[!.]*.*")
 
 
 def kill_and_finish(

@@ -70,6 +70,11 @@ def command(prepared: Path, output: Path, *overrides: str, flags: tuple[str, ...
     return ["-c", str(prepared / "config.yml"), "-o", f"output={output}", *overrides, "--device", "cpu", *flags]
 
 
+def fit(*arguments: Path | str, flags: tuple[str, ...] = (), code: int = 0) -> None:
+    """Trains as `command` says; `code` is what the shell is told."""
+    assert train.main(command(*arguments, flags=flags)) == code
+
+
 def last(output: Path) -> dict:
     return load_checkpoint(output / "checkpoints" / "last.pdckpt")
 
@@ -78,25 +83,17 @@ def records(output: Path, kind: str = "train") -> list[dict]:
     return [item for item in read_metrics(output / "metrics.jsonl") if item["kind"] == kind]
 
 
-def flat(tree: dict, path: str = "") -> dict[str, bytes]:
-    return {key: value for name, item in tree.items() for key, value in (
-        flat(item, f"{path}/{name}") if isinstance(item, dict) else {f"{path}/{name}": item.tobytes()}
-    ).items()}
-
-
 def assert_same_training(first: dict, second: dict) -> None:
-    """Network, average and optimiser, bit for bit."""
-    assert first["iteration"] == second["iteration"]
-    first, second = (flat({part: state[part] for part in ("params", "ema", "optimizer")}) for state in (first, second))
-    assert first.keys() == second.keys()
-    assert not [name for name in first if first[name] != second[name]]
+    """Network, average and optimiser, to the last bit."""
+    for part in ("iteration", "params", "ema", "optimizer"):
+        np.testing.assert_equal(first[part], second[part])
 
 
 def straight_and_resumed(prepared: Path, folder: Path, *overrides: str) -> Path:
     """Trains in one go, and again from the last checkpoint but one of that; the folder of the first."""
     half = str(folder / "straight" / "checkpoints" / "previous.pdckpt")
-    assert train.main(command(prepared, folder / "straight", *overrides)) == 0
-    assert train.main(command(prepared, folder / "resumed", *overrides, flags=("--resume", half))) == 0
+    fit(prepared, folder / "straight", *overrides)
+    fit(prepared, folder / "resumed", *overrides, flags=("--resume", half))
     assert_same_training(last(folder / "straight"), last(folder / "resumed"))
     return folder / "straight"
 
@@ -105,7 +102,7 @@ def straight_and_resumed(prepared: Path, folder: Path, *overrides: str) -> Path:
 def straight(prepared) -> Path:
     """Ten iterations without a break, validated twice, never saved before the end."""
     output = prepared / "straight"
-    assert train.main(command(prepared, output, "train.save_every=100")) == 0
+    fit(prepared, output, "train.save_every=100")
     return output
 
 
@@ -139,7 +136,7 @@ def test_killed_at_one_file_after_the_other_a_run_still_ends_the_same(
     # Finished: nothing more to do, and nothing is touched, also when less is asked for than is done.
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*.*") if path.name != ".lock"}
     for less, total in (((), 10), (("train.iterations=7", "train.stages.1.iterations=1"), 7)):
-        assert train.main(command(prepared, output, *QUIET, *less, flags=("--auto-resume",))) == 0
+        fit(prepared, output, *QUIET, *less, flags=("--auto-resume",))
         assert f"has 10 iterations already, train.iterations is {total}: nothing was done" in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
@@ -154,7 +151,7 @@ def test_a_restorer_is_shown_what_was_filled_resumes_and_is_validated_with_the_t
 
 def test_a_restormer_learns_and_predict_reads_its_file(prepared, tmp_path):
     restormer = ("model={network: restormer, preset: restormer_tiny}", "predict.tlc_ratio=0", "loss=[{name: l1}]")
-    assert train.main(command(prepared, tmp_path / "run", *restormer, *QUIET)) == 0
+    fit(prepared, tmp_path / "run", *restormer, *QUIET)
     losses = [item["loss"] for item in records(tmp_path / "run")]
     assert losses[5] < losses[0]
     photo, weights = prepared / "occluded" / "0.png", tmp_path / "run" / "model_last.pdparams"
@@ -196,7 +193,7 @@ def test_what_is_missing_or_another_runs_is_named_at_once(
     prepared, straight, tmp_path, capsys, override, flags, named
 ):
     before, words = (straight / "metrics.jsonl").read_bytes(), override.format(straight=straight).split()
-    assert train.main(command(prepared, tmp_path / "run", *words, flags=flags)) == 2
+    fit(prepared, tmp_path / "run", *words, flags=flags, code=2)
     said = capsys.readouterr()
     assert named.format(straight=straight) in said.err
     assert said.err.startswith("error: ")
@@ -215,13 +212,13 @@ def test_a_full_disk_ends_the_run_with_the_file_and_leaves_what_was_whole(prepar
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        assert train.main(command(prepared, tmp_path, *QUIET)) == 2
+        fit(prepared, tmp_path, *QUIET, code=2)
     assert f"error: {tmp_path / 'model_last.pdparams'}: No space left on device\n" in capsys.readouterr().err
     assert last(tmp_path)["iteration"] == 5
     assert not list(tmp_path.rglob("*.tmp*"))
     # So is a record that does not fit.
     monkeypatch.setattr("utils.training.journal.write_text", lambda path, text: path.symlink_to("/dev/full"))
-    assert train.main(command(prepared, tmp_path / "new", *QUIET)) == 2
+    fit(prepared, tmp_path / "new", *QUIET, code=2)
     assert capsys.readouterr().err.endswith(f"\nerror: {tmp_path}/new/metrics.jsonl: No space left on device\n")
 
 
@@ -240,7 +237,7 @@ def test_nan_stops_with_iteration_files_and_the_last_good_checkpoint(prepared, t
         return loss, values
 
     monkeypatch.setattr(train, "total_loss", poisoned)
-    assert train.main(command(prepared, tmp_path, *QUIET)) == 1
+    fit(prepared, tmp_path, *QUIET, code=1)
     message = capsys.readouterr().err
     for words in ("iteration 6", "nan", f"{prepared / 'occluded'}{os.sep}", f"{tmp_path / 'checkpoints'}{os.sep}last"):
         assert words in message
@@ -282,12 +279,12 @@ def test_a_loss_that_is_scaled_as_for_fp16_trains_the_same_and_passes_over_overf
     build = train.Learner.__init__
     monkeypatch.setattr(train.Learner, "__init__", lambda self, *rest, **named: (
         build(self, *rest, **named), setattr(self, "scaler", Scaler()))[0])  # fmt: skip
-    assert train.main(command(prepared, tmp_path / "same", "train.amp=fp16", *QUIET)) == 0
+    fit(prepared, tmp_path / "same", "train.amp=fp16", *QUIET)
     assert "fp16 needs a GPU" in capsys.readouterr().out
     # A factor of a power of two leaves no trace, if it is taken out again before the clip.
     assert_same_training(last(straight), last(tmp_path / "same"))
     monkeypatch.setattr(Scaler, "overflow", True)
-    assert train.main(command(prepared, tmp_path / "over", *QUIET)) == 0
+    fit(prepared, tmp_path / "over", *QUIET)
     state = last(tmp_path / "over")
     assert state["scaler"]["scale"] == 2.0**14
     assert all(np.isfinite(array).all() for array in state["params"].values())
@@ -308,7 +305,7 @@ def test_all_gradients_together_are_measured_and_clipped_to_the_norm(prepared, t
     one = ("train.iterations=1", "train.stages=[{iterations: 1, batch: 2, patch: 16}]", *QUIET)
     for limit in (0.01, 1e6):
         output = tmp_path / str(limit)
-        assert train.main(command(prepared, output, *one, f"optimizer.clip_norm={limit}")) == 0
+        fit(prepared, output, *one, f"optimizer.clip_norm={limit}")
         norm = records(output)[0]["gradient_norm"]
         assert norm > 0.1
         # After one step the first moment is (1 - 0.9) times the clipped gradient.
@@ -319,9 +316,9 @@ def test_all_gradients_together_are_measured_and_clipped_to_the_norm(prepared, t
 
 def test_training_starts_from_given_weights(prepared, straight, tmp_path):
     still = ("optimizer.learning_rate=0", "schedule.eta_min=[0]", "train.ema_decay=0", *QUIET)
-    assert train.main(command(prepared, tmp_path, *still, f"train.init={straight / 'model_last.pdparams'}")) == 0
-    start, end = (flat(load_weights(folder / "model_last.pdparams").params) for folder in (straight, tmp_path))
-    assert start == end
+    fit(prepared, tmp_path, *still, f"train.init={straight / 'model_last.pdparams'}")
+    start, end = (load_weights(folder / "model_last.pdparams").params for folder in (straight, tmp_path))
+    np.testing.assert_equal(start, end)
 
 
 def test_ctrl_c_saves_where_it_stands_and_the_run_can_go_on(prepared, straight, tmp_path, capsys, monkeypatch):
@@ -329,18 +326,18 @@ def test_ctrl_c_saves_where_it_stands_and_the_run_can_go_on(prepared, straight, 
     with monkeypatch.context() as patch:
         patch.setattr(train.Learner, "step", lambda self, iteration: (
             iteration == 2 and os.kill(os.getpid(), signal.SIGINT), step(self, iteration))[1])  # fmt: skip
-        assert train.main(command(prepared, tmp_path, *QUIET)) == 130
+        fit(prepared, tmp_path, *QUIET, code=130)
     stopped = last(tmp_path)["iteration"]
     assert stopped in (3, 4)
     assert f"stopped after iteration {stopped} of 10" in capsys.readouterr().out
-    assert train.main(command(prepared, tmp_path, *QUIET, flags=("--resume",))) == 0
+    fit(prepared, tmp_path, *QUIET, flags=("--resume",))
     assert_same_training(last(straight), last(tmp_path))
 
 
 def test_a_request_to_stop_cuts_a_validation_short(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "validate", lambda weights, pages, device, processes, interrupted: (
         os.kill(os.getpid(), signal.SIGTERM), None if interrupted() else {})[1])  # fmt: skip
-    assert train.main(command(prepared, tmp_path, "train.save_every=100", "validation.every=3")) == 143
+    fit(prepared, tmp_path, "train.save_every=100", "validation.every=3", code=143)
     assert last(tmp_path)["iteration"] == 3
 
 
@@ -385,7 +382,7 @@ def test_two_processes_have_the_curve_of_one_with_the_same_global_batch(prepared
            *command(prepared, tmp_path / "two", *shared, stages % 2), env={"OMP_NUM_THREADS": "1"})  # fmt: skip
     logs = "\n".join(path.read_text() for path in sorted((tmp_path / "log").glob("workerlog.*")))
     assert logs.count("finished:") == 1
-    assert train.main(command(prepared, tmp_path / "one", *shared, stages % 4)) == 0
+    fit(prepared, tmp_path / "one", *shared, stages % 4)
     two, one = (records(tmp_path / name) for name in ("two", "one"))
     assert len(two) == len(one) == 50
     np.testing.assert_allclose([item["loss"] for item in two], [item["loss"] for item in one], atol=1e-5)
