@@ -1,7 +1,9 @@
-"""A stand-in for the restorer, which can be held up, and files to send to the server over it."""
+"""A stand-in for the restorer, which can be held up, a server over it with clients, and files to send there."""
 
 import io
+import tempfile
 import threading
+from contextlib import ExitStack
 from dataclasses import replace
 
 import numpy as np
@@ -12,6 +14,13 @@ from inference.restorer import Restored
 from tests.inference.painted import page, paint_over
 
 pytest.importorskip("fastapi", reason="requirements-web.txt is not installed")
+from fastapi.testclient import TestClient
+from httpx import Response
+
+from web.api import create_app
+from web.jobs import Jobs
+from web.photo import Limits
+
 RED = (60, 150, 160, 260)
 
 
@@ -74,3 +83,46 @@ def white(height: int, width: int, box=(0, 0, 0, 0)) -> bytes:
 
 def pixels(content: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(content)))
+
+
+PAGE = picture()
+
+
+class Client(TestClient):
+    """Sends photos as programs do, at once or as jobs."""
+
+    def give(self, path: str, photo: bytes = PAGE, name: str = "page.png", mask: bytes | None = None, **more):
+        files = {"photo": (name, photo)} | ({} if mask is None else {"mask": ("mask.png", mask)})
+        return self.post(f"/api/{path}", files=files, **more)
+
+    def add(self, photo: bytes = PAGE, name: str = "page.png") -> str:
+        return self.give("jobs", photo, name).json()["id"]
+
+    def job(self, one: str, wait: int = 10) -> dict:
+        return self.get(f"/api/jobs/{one}?wait={wait}").json()
+
+    def file(self, one: str, what: str, page: int = 1) -> bytes:
+        return self.get(f"/api/jobs/{one}/{what}?page={page}").content
+
+    def correct(self, one: str, mask: bytes, page: int = 1) -> Response:
+        return self.post(f"/api/jobs/{one}/mask?page={page}", files={"mask": mask})
+
+
+@pytest.fixture
+def serve(painter, tmp_path, monkeypatch):
+    """A client of a server with other limits, whose files lie below `tmp_path`."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with ExitStack() as clients:
+
+        def start(**limits) -> Client:
+            jobs = Jobs(painter, Limits(**{"bytes": 1_000_000, "pixels": 1_000_000, **limits}))
+            app = create_app(jobs, "a stand-in", ["scans"])
+            return clients.enter_context(Client(app, base_url="http://localhost:8000"))
+
+        yield start
+        painter.free.set()
+
+
+@pytest.fixture
+def client(serve) -> Client:
+    return serve()

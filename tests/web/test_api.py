@@ -2,18 +2,15 @@
 
 import io
 import re
-import tempfile
 import threading
 import zipfile
 from concurrent.futures import InvalidStateError, ThreadPoolExecutor
-from contextlib import ExitStack
 from itertools import chain, repeat
 from pathlib import Path
 from unittest.mock import Mock
 
 import numpy as np
 import pytest
-from fastapi.testclient import TestClient
 from httpx import Response
 
 import web
@@ -21,53 +18,11 @@ from inference.folder import restore_folder
 from inference.sources import list_pictures
 from tests.conftest import until
 from tests.inference.painted import paint_over
-from tests.web.conftest import RED, blank_book, book, picture, pixels, white
-from web.api import create_app
+from tests.web.conftest import PAGE, RED, blank_book, book, picture, pixels, white
 from web.jobs import Jobs
-from web.photo import Job, Limits, Status, clean_name
+from web.photo import Job, Status, clean_name
 
-PAGE = picture()
 CUT, LARGE = picture(kind="JPEG")[:5000], picture(3000, "JPEG")
-
-
-class Client(TestClient):
-    """Sends photos as programs do, at once or as jobs."""
-
-    def give(self, path: str, photo: bytes = PAGE, name: str = "page.png", mask: bytes | None = None, **more):
-        files = {"photo": (name, photo)} | ({} if mask is None else {"mask": ("mask.png", mask)})
-        return self.post(f"/api/{path}", files=files, **more)
-
-    def add(self, photo: bytes = PAGE, name: str = "page.png") -> str:
-        return self.give("jobs", photo, name).json()["id"]
-
-    def job(self, one: str, wait: int = 10) -> dict:
-        return self.get(f"/api/jobs/{one}?wait={wait}").json()
-
-    def file(self, one: str, what: str, page: int = 1) -> bytes:
-        return self.get(f"/api/jobs/{one}/{what}?page={page}").content
-
-    def correct(self, one: str, mask: bytes, page: int = 1) -> Response:
-        return self.post(f"/api/jobs/{one}/mask?page={page}", files={"mask": mask})
-
-
-@pytest.fixture
-def serve(painter, tmp_path, monkeypatch):
-    """A client of a server with other limits, whose files lie below `tmp_path`."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    with ExitStack() as clients:
-
-        def start(**limits) -> Client:
-            jobs = Jobs(painter, Limits(**{"bytes": 1_000_000, "pixels": 1_000_000, **limits}))
-            app = create_app(jobs, "a stand-in", ["scans"])
-            return clients.enter_context(Client(app, base_url="http://localhost:8000"))
-
-        yield start
-        painter.free.set()
-
-
-@pytest.fixture
-def client(serve) -> Client:
-    return serve()
 
 
 def refusal(answer: Response) -> tuple[int, str, str]:

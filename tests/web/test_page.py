@@ -30,22 +30,15 @@ def browser():
 
 
 @pytest.fixture
-def address(painter):
-    """A server of its own, which takes 1 MB, 1 megapixel and six photos."""
+def visit(browser, painter):
+    """Opens the page for one more person, of a server that takes 1 MB, 1 megapixel and six photos; whatever the browser
+    complains of fails the test."""
     jobs = Jobs(painter, Limits(bytes=1_000_000, pixels=1_000_000, photos=6))
     server = uvicorn.Server(uvicorn.Config(create_app(jobs, "a stand-in"), port=0, log_level="error"))
     thread = threading.Thread(target=server.run)
     thread.start()
     until(lambda: server.started)
-    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
-    painter.free.set()
-    server.should_exit = True
-    thread.join()
-
-
-@pytest.fixture
-def visit(browser, address):
-    """Opens the page for one more person; whatever the browser complains of fails the test."""
+    address = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}/"
     complaints, people = [], []
 
     def come(**options):
@@ -60,6 +53,9 @@ def visit(browser, address):
     yield come
     for one in people:
         one.close()
+    painter.free.set()
+    server.should_exit = True
+    thread.join()
     assert not complaints
 
 
