@@ -11,14 +11,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import closing
 
-from utils.command import AT_ONCE, command, whole
+from utils.command import AT_ONCE, command, parser_of, whole
 
 # Of megabytes, pages or minutes.
 _LIMIT = whole(1, 1_000_000)
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     where = parser.add_argument_group("where")
     where.add_argument("--host", default="127.0.0.1", help="address to listen at; default: this machine alone")
     where.add_argument("--port", type=whole(0, 65535), default=8000, help="default 8000; 0 takes a free one")

@@ -35,7 +35,7 @@ from data.contest import Group, ListError, names_by_part, read_contest, read_rec
 from data.images import BadImageError, read_rgb, write_image
 from data.masks import read_mask, write_mask
 from utils.child import WorkerKilledError, run_parallel
-from utils.command import AT_ONCE, DONE, SOME_FAILED, command, number, shard, whole
+from utils.command import AT_ONCE, DONE, SOME_FAILED, command, number, parser_of, shard, whole
 from utils.files import atomic_path, printable, remove_leftovers, write_text
 from utils.machine import available_cores, progress
 
@@ -50,7 +50,7 @@ class Picture(NamedTuple):
 
 @command(ListError, ConfigError, WorkerKilledError, stopped="stopped; run it again to go on with what is missing")
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     add, default = parser.add_argument, " (default %(default)s)"
     add("contest", type=Path, help="folder with train_data_1, train_data_2, ..., or one of them")
     add("out", type=Path, help="folder for the patches")

@@ -12,7 +12,6 @@ gradients_all.csv and gradient_histogram_all.png).
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +23,7 @@ from data.contest import PATCH_FOLDERS, ListError, PatchPaths, names_by_part, wr
 from data.images import BadImageError, read_rgb
 from data.masks import read_mask
 from utils.child import WorkerKilledError, run_parallel
-from utils.command import AT_ONCE, DONE, SOME_FAILED, command, number
+from utils.command import AT_ONCE, DONE, SOME_FAILED, command, number, parser_of
 from utils.files import atomic_path, check_writable, printable, write_csv
 from utils.machine import available_cores, progress
 
@@ -44,7 +43,7 @@ class Measured(NamedTuple):
 
 @command(ListError, WorkerKilledError, stopped="stopped; run it again, the measuring begins anew")
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     add, default = parser.add_argument, " (default %(default)s)"
     kept = "covered share from which a patch is kept anyway; 0 for the authors' rule"
     add("out", type=Path, help="folder that data_preparation.py has written")

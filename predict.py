@@ -28,7 +28,7 @@ from os import fsencode
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.command import AT_ONCE, REFUSED, STOPPED, command, counted, number, program, sentence, shard, whole
+from utils.command import AT_ONCE, REFUSED, STOPPED, command, counted, number, parser_of, sentence, shard, whole
 from utils.files import printable
 
 if TYPE_CHECKING:
@@ -41,9 +41,7 @@ _NAMES_TOLD = 5
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        program("predict.py"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of(__doc__, "predict.py")
     parser.add_argument("source", metavar="SRC", help="folder of photos, with its sub-folders, or one photo")
     parser.add_argument("results", metavar="RESULTS", help="folder that results are written to; for one photo, also a "
                         "file of the same kind")  # fmt: skip

@@ -14,12 +14,11 @@ or data worker that fails, 130 and 143 stopped by ctrl-C and SIGTERM, which save
 
 # ruff: noqa: E402 - ctrl-C is looked after first, and Paddle has to be started before anything else imports it
 
-from utils.command import DONE, SOME_FAILED, command, sentence, starting
+from utils.command import DONE, SOME_FAILED, command, parser_of, sentence, starting
 
 if __name__ == "__main__":
     starting()
 
-import argparse
 import math
 import signal
 import sys
@@ -273,7 +272,7 @@ def train(config: Config, device: str, run: RunFolder, saved: dict[str, Any] | N
 @command(ConfigError, CheckpointError, DeviceError, ListError, BadImageError, WorkerKilledError)
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("-c", "--config", required=True, metavar="CONFIG", help="YAML file, see configs/README.md")
     parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
     resuming = parser.add_mutually_exclusive_group()

@@ -24,7 +24,7 @@ import yaml
 from data.synthesis.__main__ import MANIFEST, SetOptions, find_sources, make_set
 from data.synthesis.occluders import SPLIT_FILE
 from utils.child import WorkerKilledError
-from utils.command import AT_ONCE, DONE, SOME_FAILED, command
+from utils.command import AT_ONCE, DONE, SOME_FAILED, command, parser_of
 from utils.files import write_text
 from utils.machine import available_cores
 
@@ -75,8 +75,7 @@ def proved(name: str, root: Path, files: set[Path], options: argparse.Namespace)
 
 @command(ValueError, WorkerKilledError, stopped="stopped: delete the set that is not whole and run again")
 def main(arguments: Sequence[str] | None = None) -> int:
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("python -m data.heldout", description=__doc__, formatter_class=form)
+    parser = parser_of(__doc__, "python -m data.heldout")
     add = parser.add_argument
     add("material", type=Path, metavar="MATERIAL", help="folder of the sources")
     add("sets", type=Path, metavar="SETS", help="folder of the sets, each in a folder of its own")

@@ -34,7 +34,7 @@ from inference.restorer import Restorer, default_weights
 from inference.sources import list_pictures
 from models.weights import Weights, load_weights, save_weights
 from utils.child import ChildError, ask
-from utils.command import command
+from utils.command import command, parser_of
 from utils.files import check_writable, write_csv, write_text
 from utils.machine import available_cores, default_threads, progress
 
@@ -206,8 +206,7 @@ def run(options: argparse.Namespace, folder: Path) -> int:
 
 @command(ValueError, ChildError)
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("python -m inference.benchmark", description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+    parser = parser_of(__doc__, "python -m inference.benchmark")
     add = parser.add_argument
     add("--pictures", type=Path, help=f"folder of JPEG photos, {PHOTOS} are taken; default: the bundled ones, enlarged")
     add("--weights", type=Path, help="file of weights of a NAFNet; default: as predict.py, and its locator too")

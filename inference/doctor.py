@@ -8,7 +8,6 @@ compared with the eager network's. Times are in seconds, memory in GB (10^9 byte
 works, whatever else is missing, and 1 when it does not.
 """
 
-import argparse
 import importlib.util
 import os
 import platform
@@ -30,7 +29,7 @@ from inference.engines.opened import FOLDER_VARIABLE, PRECISIONS, cache_folder
 from inference.restorer import Restorer, default_weights
 from models.weights import load_weights
 from utils.child import ChildError, ask
-from utils.command import command, sentence
+from utils.command import command, parser_of, sentence
 from utils.machine import available_bytes, available_cores, default_threads, gpu_shows
 
 GOOD, NOTE, WRONG = "ok", "note", "WRONG"
@@ -150,7 +149,7 @@ def _version(name: str) -> str | None:
 
 @command(ValueError)
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--weights", type=Path, help="file of weights; default: those that predict.py takes")
     file, found = parser.parse_args(arguments).weights, []
     weights = check_weights(file)

@@ -11,7 +11,6 @@ Prediction exports for itself; with these files beside the weights it needs neit
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import logging
 import sys
@@ -23,7 +22,7 @@ from inference.engines import ONNX_ENGINES, BackendError, Proof
 from inference.engines.opened import Graph, make
 from inference.restorer import default_weights
 from models.weights import Weights, load_weights
-from utils.command import DONE, command
+from utils.command import DONE, command, parser_of
 from utils.machine import available_cores
 
 
@@ -62,7 +61,7 @@ def export(weights: Weights, out: Path) -> list[tuple[Path, str, float]]:
 
 @command(ValueError, RuntimeError)
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--weights", type=Path, help="file of weights; default: those that predict.py takes")
     parser.add_argument("--out", type=Path, help="folder to write to; default: that of the weights")
     options = parser.parse_args(arguments)

@@ -10,7 +10,6 @@ picture and method, as they come), leaderboard.md, and areas.png, the score agai
 
 from __future__ import annotations
 
-import argparse
 import functools
 import itertools
 import sys
@@ -36,7 +35,7 @@ from inference.methods import METHODS, RIM, Photo, judge
 from inference.restorer import Restorer, default_weights
 from metrics import HIGHEST_PSNR, mean
 from metrics.fill import INK
-from utils.command import DONE, command, whole
+from utils.command import DONE, command, parser_of, whole
 from utils.files import atomic_path, check_writable, write_csv, write_text
 from utils.machine import progress
 
@@ -191,8 +190,7 @@ def _chosen(names: str, there: Sequence[str], where: str) -> list[str]:
 
 @command(BackendError, ImportError, ValueError)
 def main(arguments: Sequence[str] | None = None) -> int:
-    prose = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser("python -m inference.leaderboard", description=__doc__, formatter_class=prose)
+    parser = parser_of(__doc__, "python -m inference.leaderboard")
     add = parser.add_argument
     add("sets", type=Path, metavar="SETS", help="folder of the sets")
     add("out", type=Path, metavar="OUT", help="folder for what is measured")

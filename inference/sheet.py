@@ -3,7 +3,6 @@
     python -m inference.sheet SHEET.jpg BEFORE AFTER [--truth FOLDER]
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from data.images import eight_bit, pictures_below, read_rgb, write_image
 from inference.find import scaled, shrink
-from utils.command import DONE, command
+from utils.command import DONE, command, parser_of
 
 CELL_SIDE = 460
 ROWS = 8
@@ -72,7 +71,7 @@ def tint(rgb: np.ndarray, mask: np.ndarray) -> np.ndarray:
 
 @command(ValueError)
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m inference.sheet", description="Draws a before/after sheet.")
+    parser = parser_of("Draws a before/after sheet.", "python -m inference.sheet")
     parser.add_argument("sheet", type=Path, help="picture to write, .jpg or .png")
     parser.add_argument("before", type=Path, help="folder of photos")
     parser.add_argument("after", type=Path, help="folder of results with the same names")

@@ -9,7 +9,6 @@ the occluded pictures. The exit code is 1 when a result is missing, unreadable o
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 from collections import Counter, defaultdict
@@ -22,7 +21,7 @@ from data.contest import is_contest, read_contest, read_list
 from data.images import IMAGE_SUFFIXES, pictures_below, read_rgb
 from data.masks import read_mask
 from metrics import MEASURES, evaluate, mean
-from utils.command import DONE, SOME_FAILED, command, program
+from utils.command import DONE, SOME_FAILED, command, parser_of
 from utils.files import check_writable, printable, write_csv
 from utils.machine import available_cores, progress
 
@@ -137,8 +136,7 @@ def print_table(rows: list[Row]) -> None:
 @command(ValueError)
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(program("python -m metrics"), description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "python -m metrics")
     add = parser.add_argument
     add("results", type=Path, help="folder of restored pictures")
     add("truth", type=Path, metavar="GT", help="folder of clean pictures, contest folder or list file")

@@ -9,7 +9,6 @@ BasicSR does. Names and shapes say which network it is. A key that is missing, u
 so is NaN. Neither PyTorch nor anything inside the file is run.
 """
 
-import argparse
 import hashlib
 import io
 import math
@@ -28,7 +27,7 @@ import numpy as np
 from configs.load import override
 from configs.schema import PredictConfig
 from models.weights import Weights, arrays_of, load_weights, model_of, network_of, save_weights
-from utils.command import DONE, command, program
+from utils.command import DONE, command, parser_of
 from utils.files import RestrictedUnpickler, UnsafeFileError, array_fault, check_writable, printable
 from utils.machine import start_paddle
 
@@ -216,8 +215,7 @@ def _of_locator(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 @command(ValueError)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(program("python -m models.convert"), description=__doc__,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, "python -m models.convert")
     parser.add_argument("source", metavar="IN", type=Path, help="official .pth, or .safetensors")
     parser.add_argument("target", metavar="OUT.pdparams", type=Path, help="file of weights to write")
     parser.add_argument("--predict", nargs="+", action="extend", default=[], metavar="KEY=VALUE",

@@ -9,7 +9,6 @@ save_dir` in a fresh process that sees neither the project nor any package that 
 has to run the network, or Paddle on a GPU; in a second trial Paddle alone. The exit code is 2 when a trial fails.
 """
 
-import argparse
 import os
 import re
 import shutil
@@ -28,7 +27,7 @@ from inference.export import export
 from inference.record import RECORD
 from models.weights import load_weights
 from utils.child import ChildError, Ended, run_child
-from utils.command import DONE, command
+from utils.command import DONE, command, parser_of
 from utils.files import atomic_path, check_writable, naming
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -123,7 +122,7 @@ def _sizes(folder: Path) -> dict[str, str]:
 
 @command(ValueError, RuntimeError)
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--weights", type=Path, default=ROOT / "test_code" / "gated.pdparams", help="file of weights")
     parser.add_argument("--out", type=Path, default=Path("submission.zip"), help="the ZIP to write")
     parser.add_argument("--images", type=Path, default=SAMPLES, help="folder whose JPEGs are tried")

@@ -34,9 +34,12 @@ def starting() -> None:
         signal.signal(signal.SIGINT, stop)
 
 
-def program(script: str) -> str:
-    """How the user called this: "uncover NAME", else `script`, such as "python -m metrics"."""
-    return sys.argv[0] if sys.argv[0].startswith("uncover ") else script
+def parser_of(about: str | None, script: str | None = None) -> argparse.ArgumentParser:
+    """A command's parser, which shows `about` as it stands; it has the name that the user called: "uncover NAME", else
+    `script`, such as "python -m metrics", else that of the file.
+    """
+    called = None if sys.argv[0].startswith("uncover ") else script
+    return argparse.ArgumentParser(called, description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def command(*expected: type[Exception], stopped: str = "stopped") -> Callable[[Main], Main]:

@@ -6,7 +6,6 @@ the run came there in one go, in five sessions, with eight workers or with none.
 
 from __future__ import annotations
 
-import argparse
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -19,7 +18,7 @@ import numpy as np
 
 from configs.load import load_config
 from configs.schema import Config, ConfigError, ScheduleConfig, Stage
-from utils.command import DONE, command
+from utils.command import DONE, command, parser_of
 from utils.files import check_writable
 from utils.training.journal import draw_series
 
@@ -122,8 +121,7 @@ def series_of(config: Config) -> tuple[dict[str, list[tuple[float, float]]], dic
 
 @command(ConfigError)
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("python -m utils.schedule", description=_SCHEDULE,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(_SCHEDULE, "python -m utils.schedule")
     parser.add_argument("config", metavar="CONFIG", help="YAML file, see configs/README.md")
     parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE")
     parser.add_argument("--out", type=Path, default="schedule.png", metavar="FILE.png", help="default: schedule.png")

@@ -9,7 +9,6 @@ which tells how the set was made. Its bytes follow from the seed, and not from h
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import itertools
 import json
@@ -35,7 +34,7 @@ from data.synthesis.paste import REFERENCE_LONG_SIDE, STYLES, paste
 from data.synthesis.printed import WholePictures, print_on
 from data.synthesis.scenes import cut_strip, lay_on_desk, photograph
 from utils.child import WorkerKilledError, run_parallel
-from utils.command import AT_ONCE, DONE, SOME_FAILED, command, program
+from utils.command import AT_ONCE, DONE, SOME_FAILED, command, parser_of
 from utils.files import atomic_path, printable, write_bytes, write_text
 from utils.machine import available_cores, progress
 
@@ -229,8 +228,7 @@ def _first_whole(what: str, read: Callable, sources: Iterator, broken: list[str]
 
 @command(ValueError, WorkerKilledError, stopped="stopped: the set is not whole; delete it and run again")
 def main(arguments: Sequence[str] | None = None) -> int:
-    form = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(program("python -m data.synthesis"), description=__doc__, formatter_class=form)
+    parser = parser_of(__doc__, "python -m data.synthesis")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the new set")
     for option in fields(SetOptions):
         flag, default, meaning = f"--{option.name.replace('_', '-')}", option.default, option.metadata["meaning"]
