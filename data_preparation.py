@@ -11,8 +11,6 @@ links. OUT/preparation.json tells how they were cut, and configs are compared wi
 is named, counted and left out; the exit code is then 1.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import json

@@ -10,8 +10,6 @@ hand is what there is to restore. Writes OUT/gradients.csv and OUT/gradient_hist
 gradients_all.csv and gradient_histogram_all.png).
 """
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import NamedTuple

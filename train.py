@@ -271,7 +271,6 @@ def train(config: Config, device: str, run: RunFolder, saved: dict[str, Any] | N
 
 @command(ConfigError, CheckpointError, DeviceError, ListError, BadImageError, WorkerKilledError)
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command line; returns the exit code."""
     parser = parser_of(__doc__)
     parser.add_argument("-c", "--config", required=True, metavar="CONFIG", help="YAML file, see configs/README.md")
     parser.add_argument("-o", "--override", nargs="+", action="extend", default=[], metavar="KEY=VALUE")

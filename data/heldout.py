@@ -10,8 +10,6 @@ In the folder of the same name, `recipes.yml` says how each set is made; `source
 file that goes in, and `NAME.sha256` those of every file that comes out, as `sha256sum --check` reads them.
 """
 
-from __future__ import annotations
-
 import argparse
 import hashlib
 import sys

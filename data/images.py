@@ -4,8 +4,6 @@ What kind of picture a file is, its first bytes tell: names may be wrong, or mis
 specifications; most are listed together at https://www.garykessler.net/library/magic.html.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import re

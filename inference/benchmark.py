@@ -7,8 +7,6 @@ Every case runs once, in a process of its own, with OMP_NUM_THREADS threads or o
 first, and run it twice to see what they change. The write-up's recipe takes minutes and several gigabytes.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import platform

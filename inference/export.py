@@ -9,8 +9,6 @@ everything as it was, with exit code 2.
 Prediction exports for itself; with these files beside the weights it needs neither Paddle nor onnx.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import logging
 import sys

@@ -8,8 +8,6 @@ four times, under a bundled hand, of which every hidden rule is known. OUT gets 
 picture and method, as they come), leaderboard.md, and areas.png, the score against the occluded area.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import sys

@@ -3,8 +3,6 @@
 Whoever has another way adds a line to `METHODS`, which is in the table's order.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable

@@ -5,12 +5,11 @@ suffice, tiles become smaller; on a CPU that has to be known beforehand, since L
 have and ends the process when that is used.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Self
 
 import numpy as np
 
@@ -54,7 +53,7 @@ class Cut:
         """(top, bottom, left, right) of all tiles together."""
         return self.rows[0][0], self.rows[-1][1], self.columns[0][0], self.columns[-1][1]
 
-    def smaller(self) -> Cut | None:
+    def smaller(self) -> Self | None:
         """The same box in tiles of half the longer side, `SMALLEST_TILE` at least; None where it is no longer."""
         height, width = self.tile
         if max(height, width) <= SMALLEST_TILE:

@@ -3,8 +3,6 @@
 Pictures are float32 [N, 3, H, W] with white = 1, masks [N, 1, H, W] with 1 = occluder; every term gives a scalar.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict

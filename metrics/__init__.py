@@ -4,8 +4,6 @@ MS-SSIM (Wang, Simoncelli and Bovik, Asilomar 2003) is computed as pytorch-msssi
 and serve `losses` too.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 

@@ -7,8 +7,6 @@ its annotation.txt, or a list file of `clean occluded mask`; the last three brin
 the occluded pictures. The exit code is 1 when a result is missing, unreadable or of another size.
 """
 
-from __future__ import annotations
-
 import os
 import sys
 from collections import Counter, defaultdict
@@ -135,7 +133,6 @@ def print_table(rows: list[Row]) -> None:
 
 @command(ValueError)
 def main(arguments: list[str] | None = None) -> int:
-    """Runs the command line; returns the exit code."""
     parser = parser_of(__doc__, "python -m metrics")
     add = parser.add_argument
     add("results", type=Path, help="folder of restored pictures")

@@ -15,8 +15,6 @@ along the mask's border is compared with that along the line one width of the ma
 was: 0 is a fill that lies in the page as the page lies in itself.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 

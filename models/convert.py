@@ -214,7 +214,6 @@ def _of_locator(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 @command(ValueError)
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit code."""
     parser = parser_of(__doc__, "python -m models.convert")
     parser.add_argument("source", metavar="IN", type=Path, help="official .pth, or .safetensors")
     parser.add_argument("target", metavar="OUT.pdparams", type=Path, help="file of weights to write")

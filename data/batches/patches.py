@@ -1,7 +1,5 @@
 """Training samples for Paddle: stored patches become cropped, mirrored and turned batches of float tensors."""
 
-from __future__ import annotations
-
 import atexit
 import multiprocessing
 import signal

@@ -4,8 +4,6 @@ Workers, resuming and the number of processes therefore change nothing: iteratio
 the run came there in one go, in five sessions, with eight workers or with none.
 """
 
-from __future__ import annotations
-
 import math
 from bisect import bisect_right
 from collections.abc import Sequence

@@ -8,8 +8,6 @@ What lies under the mask becomes the fill, as exactly as the kind of file can sa
 else that the file holds stays. What cannot stay is named in `Encoded.notes`.
 """
 
-from __future__ import annotations
-
 import io
 import math
 import os

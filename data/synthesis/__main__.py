@@ -7,8 +7,6 @@ OUT gets five folders train_data_1 .. train_data_5, each with annotation.txt, gt
 which tells how the set was made. Its bytes follow from the seed, and not from how many processes share the work.
 """
 
-from __future__ import annotations
-
 import importlib
 import itertools
 import json

@@ -5,8 +5,6 @@ stands on its root: the side where wrist or shoulders left the source's frame is
 holds some of our own.
 """
 
-from __future__ import annotations
-
 import csv
 import hashlib
 import re

@@ -4,8 +4,6 @@ The fonts are those that come with matplotlib, so that a seed gives the same pag
 packages. `scenes.photograph` makes a photo of such a sheet.
 """
 
-from __future__ import annotations
-
 import importlib.util
 from collections.abc import Callable
 from functools import lru_cache

@@ -3,8 +3,6 @@
 Every pixel that a mask does not name stays as it was, except for the JPEG noise that a style may ask for.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable
 from dataclasses import dataclass

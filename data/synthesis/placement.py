@@ -3,10 +3,8 @@
 Its root (wrist, shoulders) always stays beyond the border through which it enters, as when somebody holds a page.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import cv2
 import numpy as np
@@ -41,7 +39,7 @@ class Place(NamedTuple):
         """Where points (N x 2, x and y) of the occluder lie in the photo."""
         return points @ self.matrix[:, :2].T + self.matrix[:, 2]
 
-    def seen_from(self, left: int, top: int) -> Place:
+    def seen_from(self, left: int, top: int) -> Self:
         """The same place in a window of the photo that begins at (left, top)."""
         return Place(self.matrix - [[0, 0, left], [0, 0, top]], self.scale)
 

@@ -4,8 +4,6 @@ A network that has only seen text pages erases every face on them. Printed pictu
 in the training set as part of the clean page.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 
 import cv2

@@ -3,8 +3,6 @@
 A network that has only seen paper up to the picture's border takes a strip of table for an occluder.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 from numpy.random import Generator

@@ -6,8 +6,6 @@ beside them. The simple gate's two factors are computed apart from each other, e
 a map of channels in two costs both engines more than the convolution.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

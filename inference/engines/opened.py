@@ -5,8 +5,6 @@ So whoever runs it can prove the engine without Paddle, and a file that is torn,
 project is never believed. Files are written whole or not at all, so that processes can share the cache.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import json
@@ -15,7 +13,7 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -55,7 +53,7 @@ class Graph:
     beside: Path | None  # where an exported file may lie that was handed over with the weights
 
     @classmethod
-    def nafnet(cls, weights: Weights, settings: PredictConfig) -> Graph:
+    def nafnet(cls, weights: Weights, settings: PredictConfig) -> Self:
         """Of the network that restores."""
         if "dim" in weights.model:
             return cls("restormer", weights, settings, (64, 64), None)
@@ -64,7 +62,7 @@ class Graph:
         return cls("nafnet", weights, settings, (height, 41), weights.file and weights.file.with_name("model.onnx"))
 
     @classmethod
-    def locator(cls, weights: Weights) -> Graph:
+    def locator(cls, weights: Weights) -> Self:
         return cls("locator", weights.locator, None, (96, 64), weights.file and weights.file.with_name("locator.onnx"))
 
     @property
@@ -111,7 +109,7 @@ class OnnxFile(NamedTuple):
         write_bytes(path, self.content)
 
     @classmethod
-    def load(cls, path: Path) -> OnnxFile:
+    def load(cls, path: Path) -> Self:
         """Reads both files; OSError without an ONNX file, ValueError with the reason where it cannot be believed."""
         content, notes_file = path.read_bytes(), notes_of(path)
         try:
