@@ -49,8 +49,7 @@ def differences(found: Any, wanted: Any, absolute: float, relative: float, name:
     told = [f"{where} is recorded or found only" for where in sorted(found.keys() ^ wanted.keys())]
     for where in found.keys() & wanted.keys():
         one, other = found[where], wanted[where]
-        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in (one, other))
-        if one != other and not (numbers and abs(one - other) <= max(absolute, relative * abs(other))):
+        if one != pytest.approx(other, abs=absolute, rel=relative):
             told.append(f"{where}: {one!r}, recorded is {other!r}")
     return told
 

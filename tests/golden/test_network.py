@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -76,19 +76,18 @@ def test_eager_paddle_finds_and_fills_a_small_sample(golden):
                    interpolation=cv2.INTER_AREA)
         for part in ("photos", "gt")
     )  # fmt: skip
-    options = {"backend": "paddle", "precision": "fp32", "threads": 2}
-    restorer = Restorer(SHIPPED, "cpu", **options)
-    golden("eager/described", restorer.describe())
-    _compare(golden, "eager/auto", restorer(picture), picture, truth)
-    tiles = Restorer(SHIPPED, "cpu", mode="tiles", rows=1, columns=2, overlap=32, **options)
+    restorer = partial(Restorer, device="cpu", backend="paddle", precision="fp32", threads=2)
+    shipped = restorer(SHIPPED)
+    golden("eager/described", shipped.describe())
+    _compare(golden, "eager/auto", shipped(picture), picture, truth)
+    tiles = restorer(SHIPPED, mode="tiles", rows=1, columns=2, overlap=32)
     _compare(golden, "eager/tiles", tiles(picture), picture, truth)
     tiny = _tiny_weights(**_SMALL, fill="network", long_side=256, locate_long_side=192)
     for mode, scale in (("auto", 0.5), ("full", 0.7)):
-        mirrored = Restorer(tiny, "cpu", mode=mode, scale=scale, tta=True, **options)
-        result = mirrored(picture.astype(np.uint16) * 257)
+        result = restorer(tiny, mode=mode, scale=scale, tta=True)(picture.astype(np.uint16) * 257)
         golden(f"eager/tiny/{mode}/areas", [int(result.mask.sum()), result.occluders], relative=1e-3)
         golden(f"eager/tiny/{mode}", grid(result.image / 65535, 6), absolute=1e-4)
-    plain = Restorer(tiny, "cpu", mode="full", scale=1, tlc_ratio=0, **options)(picture[:120, :160])
+    plain = restorer(tiny, mode="full", scale=1, tlc_ratio=0)(picture[:120, :160])
     golden("eager/plain", grid(plain.image, 6), absolute=0.02)
 
 
@@ -163,19 +162,14 @@ def _training_set(root: Path) -> dict[str, object]:
     }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dict[str, float]]]:
-    """The records of a run with one thread, in a process of its own: threads are counted when Paddle starts."""
-    root = tmp_path_factory.mktemp("training")
-    (root / "config.yml").write_text(yaml.safe_dump(_training_set(root)), encoding="utf-8")
-    command = [sys.executable, str(ROOT / "train.py"), "-c", str(root / "config.yml"), "--device", "cpu"]
+def test_twenty_iterations_have_the_recorded_batches_and_losses(golden, tmp_path):
+    """Rounding grows from step to step: a rate this small keeps it below the tolerance."""
+    (tmp_path / "config.yml").write_text(yaml.safe_dump(_training_set(tmp_path)), encoding="utf-8")
+    command = [sys.executable, str(ROOT / "train.py"), "-c", str(tmp_path / "config.yml"), "--device", "cpu"]
+    # In a process of its own: threads are counted when Paddle starts.
     done = subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in (root / "run" / "metrics.jsonl").read_text("utf-8").splitlines()]
-
-
-def test_twenty_iterations_have_the_recorded_batches_and_losses(golden, trained):
-    """Rounding grows from step to step: a rate this small keeps it below the tolerance."""
+    trained = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text("utf-8").splitlines()]
     exact = ("kind", "iteration", "learning_rate", "stage", "batch", "patch")
     golden("training/plan", [{key: record[key] for key in exact if key in record} for record in trained])
     values = [{key: value for key, value in record.items() if key not in exact and "second" not in key}
