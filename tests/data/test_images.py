@@ -4,18 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.images import (
-    eight_bit,
-    encode_image,
-    open_picture,
-    pictures_below,
-    read_rgb,
-    read_rgba,
-    to_array,
-    turn_back,
-    turn_upright,
-    write_image,
-)
+from data.images import pictures_below, read_rgb, read_rgba, to_array, turn_back, turn_upright, write_image
 from inference.sheet import draw_comparison
 from tests.data.photos.files import STORE, exif_of, page
 
@@ -26,7 +15,7 @@ def test_lossless_formats_come_back_bit_for_bit(tmp_path, suffix):
     write_image(tmp_path / f"x{suffix}", rgb)
     assert np.array_equal(read_rgb(tmp_path / f"x{suffix}"), rgb)
     assert [path.name for path in tmp_path.iterdir()] == [f"x{suffix}"]
-    with open_picture(tmp_path / f"x{suffix}") as image:
+    with Image.open(tmp_path / f"x{suffix}") as image:
         assert np.array_equal(to_array(image, "L"), np.asarray(image.convert("L")))
 
 
@@ -73,20 +62,10 @@ def test_modes_become_rgb(tmp_path):
 def test_sixteen_bits_become_the_nearest_eight_everywhere(tmp_path):
     values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     nearest = np.rint(values / 257).astype(np.uint8)
-    assert np.array_equal(eight_bit(values), nearest)
-    assert eight_bit(nearest) is nearest
     Image.fromarray(values).save(tmp_path / "x.png")
     assert np.array_equal(read_rgb(tmp_path / "x.png")[..., 0], nearest)
-    wide = np.repeat(values[..., None], 3, 2)
-    sheets = [draw_comparison(each, each, np.zeros((256, 256), np.uint8)) for each in (wide, eight_bit(wide))]
-    assert np.array_equal(*sheets)
-
-
-def test_wrong_arguments_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="reduce is 3"):
-        read_rgb(tmp_path / "x.jpg", 3)
-    with pytest.raises(ValueError, match="suffix"):
-        encode_image(page(), ".gif")
+    wide, narrow = (np.repeat(each[..., None], 3, 2) for each in (values, nearest))
+    assert np.array_equal(*(draw_comparison(each, each, np.zeros((256, 256), np.uint8)) for each in (wide, narrow)))
 
 
 def test_pictures_of_sub_folders_sorted_and_nothing_hidden(tmp_path):

@@ -1,7 +1,5 @@
 """Kinds of pictures are told by their first bytes, and what is no picture is not taken for one."""
 
-from __future__ import annotations
-
 import pytest
 from PIL import Image
 

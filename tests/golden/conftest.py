@@ -1,7 +1,5 @@
 """The fixture through which every golden value goes."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.golden.recorded_values import Golden, Recorder

@@ -1,7 +1,5 @@
 """Pictures for the golden tests, drawn with NumPy and OpenCV alone."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import cv2

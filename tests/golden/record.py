@@ -4,8 +4,6 @@ python -m tests.golden.record                  # all of them
 python -m tests.golden.record test_fill.py     # those of one file; the others stay
 """
 
-from __future__ import annotations
-
 import json
 import sys
 

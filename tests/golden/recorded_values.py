@@ -1,7 +1,5 @@
 """Comparing what came out with what was recorded."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

@@ -4,8 +4,6 @@
 than the project's sees in it, and `kept` is what it tells beside them: both have to outlive a change of library.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from pathlib import Path

@@ -4,8 +4,6 @@ Most scenes lie a tenth beside the border of one rule, some on this side and som
 a fifth changes what is filled. Numbers are means of many pixels: single ones may be rounded otherwise elsewhere.
 """
 
-from __future__ import annotations
-
 from functools import cache
 
 import cv2

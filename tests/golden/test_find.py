@@ -4,8 +4,6 @@ The rules look at rectangles of one probability each, (top, left, bottom, right,
 have round numbers: one of a x b that lies with a at the picture's border has a contact of the square root of a / b.
 """
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

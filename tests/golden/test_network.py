@@ -1,7 +1,5 @@
 """The shipped weights on the sample photos, exported networks, and a short training: floats, and so with tolerances."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

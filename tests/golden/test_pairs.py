@@ -1,7 +1,5 @@
 """What is made of pairs: synthesised sets, patches and their lists, measures."""
 
-from __future__ import annotations
-
 import csv
 import json
 from pathlib import Path

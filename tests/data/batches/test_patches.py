@@ -1,7 +1,5 @@
 """Batches: what a sample is, in which order, by whom it is made, and what is refused."""
 
-from __future__ import annotations
-
 import multiprocessing
 from dataclasses import replace
 from pathlib import Path

@@ -41,15 +41,6 @@ def test_one_eta_min_serves_every_period_and_warmup_rises_linearly_and_ends():
     assert factors == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
 
 
-def test_iterations_outside_the_run_and_an_empty_list_are_refused():
-    for iteration in (-1, 11):
-        for function, *more in ((lr_at, ScheduleConfig(), 1e-3, 11), (samples_at, STAGES, 10, 0)):
-            with pytest.raises(ValueError, match=f"iteration {iteration} is outside"):
-                function(iteration, *more)
-    with pytest.raises(ValueError, match="the list of patches is empty"):
-        samples_at(0, STAGES, 0, seed=0)
-
-
 def test_the_same_place_gives_the_same_random_numbers_whatever_came_before():
     def draws(*place: int) -> tuple[float, float, float]:
         seed_iteration(*place)

@@ -1,7 +1,5 @@
 """Files for the tests of `data.photos`, and what each of them has to survive."""
 
-from __future__ import annotations
-
 import io
 import struct
 import zlib

@@ -1,7 +1,5 @@
 """Small JPEG files of many kinds, with texture, for tests."""
 
-from __future__ import annotations
-
 import io
 import re
 from collections.abc import Callable

@@ -4,8 +4,6 @@ The suite takes few of them. `UNCOVER_EXAMPLES=1000 python -m pytest tests/data/
 many of every kind, in a process of its own: its crash is a failure of the test.
 """
 
-from __future__ import annotations
-
 import io
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Blocks of JPEG files are replaced one by one, in files of every kind, and everything else stays."""
 
-from __future__ import annotations
-
 import io
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Damaged and foreign JPEG files are refused with the reason, and nothing that happens leaves files behind."""
 
-from __future__ import annotations
-
 import sys
 import tempfile
 from collections.abc import Callable

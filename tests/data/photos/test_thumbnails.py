@@ -1,7 +1,5 @@
 """What shows the photo as it was goes from the metadata of a changed one; every other byte stays in its place."""
 
-from __future__ import annotations
-
 import io
 import struct
 import time

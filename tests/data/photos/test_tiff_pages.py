@@ -1,7 +1,5 @@
 """A TIFF of several pages comes back page by page; thumbnails of a page go with what they show."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np
