@@ -22,8 +22,8 @@ ONNX, LOCATOR = {"model.onnx", "model.onnx.json"}, {"locator.onnx", "locator.onn
 
 @pytest.fixture
 def weights_file(tmp_path) -> Path:
-    save_weights(tmp_path / "w ü" / "small.pdparams", small_weights())
-    return tmp_path / "w ü" / "small.pdparams"
+    save_weights(file := tmp_path / "w ü" / "small.pdparams", small_weights())
+    return file
 
 
 @pytest.fixture
@@ -32,10 +32,6 @@ def old(tmp_path) -> Path:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "model.onnx").write_bytes(b"old")
     return tmp_path / "out"
-
-
-def is_as_it_was(out: Path) -> bool:
-    return [path.name for path in out.iterdir()] == ["model.onnx"] and (out / "model.onnx").read_bytes() == b"old"
 
 
 @pytest.fixture(autouse=True)
@@ -75,31 +71,25 @@ def test_a_locator_alone_is_exported_for_any_size_and_used_or_refused_when_wrong
 
 @pytest.mark.parametrize(
     ("fault", "words"),
-    [("onnx", "onnxruntime cannot run model.onnx: onnxruntime fp32 on cpu gives wrong numbers"),
+    [("other numbers", "onnxruntime cannot run model.onnx: onnxruntime fp32 on cpu gives wrong numbers"),
      ("nothing", "onnxruntime cannot run model.onnx: "), ("no engine", "install one of them"),
-     ("no weights", "none.pdparams")],
-)
+     ("no weights", "none.pdparams"), ("full disk", "out/model.onnx.json: File too large\n")],
+)  # fmt: skip
 def test_a_fault_is_named_and_leaves_the_old_files(weights_file, old, capsys, monkeypatch, fault, words):
-    other = small_graph()
+    other, limits = small_graph(), resource.getrlimit(resource.RLIMIT_FSIZE)
     other.weights.params["middle_blks.0.conv3.weight"][0, 0] += 1
-    if fault == "onnx":
+    if fault == "other numbers":
         monkeypatch.setattr(export, "make", lambda graph: make(other))
     elif fault == "nothing":
         monkeypatch.setattr(export, "make", lambda graph: make(graph)._replace(content=b"nothing"))
     elif fault == "no engine":
         monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: None)
+    elif fault == "full disk":
+        resource.setrlimit(resource.RLIMIT_FSIZE, (500, limits[1]))
     file = weights_file.with_name("none.pdparams") if fault == "no weights" else weights_file
-    assert main(["--weights", str(file), "--out", str(old)]) == 2
-    assert words in capsys.readouterr().err
-    assert is_as_it_was(old)
-
-
-def test_a_full_disk_names_the_file_as_it_would_be_called(weights_file, old, capsys):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))
     try:
-        code = main(["--weights", str(weights_file), "--out", str(old)])
+        assert main(["--weights", str(file), "--out", str(old)]) == 2
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert (code, capsys.readouterr().err) == (2, f"error: {old / 'model.onnx.json'}: File too large\n")
-    assert is_as_it_was(old)
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert words in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in old.iterdir()} == {"model.onnx": b"old"}

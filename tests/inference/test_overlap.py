@@ -23,18 +23,15 @@ ROOT = Path(__file__).resolve().parents[2]
 def job(number: int, log: list, pixels: int = 1, seconds: float = 0.0, broken: str = "", slow: str = "") -> Job:
     """A job that says when its parts run: (event, number) go to `log`, which all jobs of one test share."""
 
-    def part(name: str) -> None:
-        assert (threading.current_thread() is threading.main_thread()) == (name == "work")
-        log.append((name, number))
-        time.sleep(0.01 if name == slow else seconds)
-        if broken == name:
-            raise KeyboardInterrupt if name == "work" else SystemError(name)
-        log.append((name + " done", number))
-
     def parts() -> Iterator[int]:
         yield pixels
         for name in ("read", "work", "write"):
-            part(name)
+            assert (threading.current_thread() is threading.main_thread()) == (name == "work")
+            log.append((name, number))
+            time.sleep(0.01 if name == slow else seconds)
+            if broken == name:
+                raise KeyboardInterrupt if name == "work" else SystemError(name)
+            log.append((name + " done", number))
             yield 0
 
     return number, parts()
@@ -55,14 +52,11 @@ def test_every_job_takes_its_parts_comes_out_in_its_order_and_may_end_after_any_
     for index in range(25):
         parts = [f"{name}{done}" for name in ("read", "work", "write")[: index % 4] for done in ("", " done")]
         assert [event for event, owner in log if owner == index] == parts
-    assert list(overlap(iter([]), helpers)) == []
 
 
 def test_the_parts_of_neighbours_overlap():
-    log, start = [], time.perf_counter()
-    assert len(list(overlap((job(index, log, seconds=STEP) for index in range(8)), 1))) == 8
-    # 24 parts one after the other; overlapped, 8 of the longest and one before and after.
-    assert time.perf_counter() - start < 18 * STEP
+    log = []
+    assert len(list(overlap((job(index, log, seconds=STEP) for index in range(4)), 1))) == 4
     assert log.index(("read", 2)) < log.index(("work done", 1))
     assert log.index(("work", 2)) < log.index(("write done", 1))
 
@@ -88,13 +82,12 @@ def test_large_ones_are_not_under_way_together_and_the_largest_goes_alone():
 
 @pytest.mark.parametrize("how", ["ctrl-C", "closed"])
 def test_an_end_lets_the_write_that_runs_finish_and_begins_nothing_else(how):
-    log = []
+    log, told = [], []
     running = overlap((job(index, log, seconds=STEP, broken="work" * (index == 2)) for index in range(9)), 1)
     if how == "closed":
         assert next(running) == 0
         running.close()
     else:
-        told = []
         with pytest.raises(KeyboardInterrupt):
             told.extend(running)  # What came before the interruption stays in the list.
         assert told == [number for name, number in log if name == "write done"]
@@ -112,18 +105,15 @@ def test_an_error_that_a_job_did_not_keep_is_not_lost(part):
         list(overlap((job(index, [], broken=part if index == 3 else "") for index in range(9)), 1))
 
 
-# Prints the resident megabytes after every sixty pictures.
+# Prints the resident megabytes after every forty pictures.
 PROGRAM = """
-import sys
-from utils.machine import start_paddle
-start_paddle(1)
 from inference.folder import restore_folder
 from inference.restorer import Restorer
 from inference.sources import list_pictures
-restorer = Restorer("tiny.pdparams", "cpu", backend="paddle", mode="tiles", scale=0.1, rows=1, columns=1)
+restorer = Restorer("tiny.pdparams", "cpu", backend="paddle", mode="tiles", scale=0.1, rows=1, columns=1, threads=1)
 for number, outcome in enumerate(restore_folder(restorer, list_pictures("in", "out"), "out"), 1):
     assert outcome.status == "restored", outcome
-    if number % 60 == 0:
+    if number % 40 == 0:
         print(int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6)
 """
 
@@ -131,14 +121,12 @@ for number, outcome in enumerate(restore_folder(restorer, list_pictures("in", "o
 def test_memory_stays_flat_over_many_pictures(tmp_path):
     plain_weights(tmp_path / "tiny.pdparams")
     (tmp_path / "in").mkdir()
-    for index in range(20):
+    for index in range(160):
         # Sizes differ, so that memory of one cannot simply serve the next.
-        Image.fromarray(page(200 + 9 * index, 400, (20, 30, 60, 70))).save(path := tmp_path / f"p{index}.jpg")
-        for number in range(12):
-            (tmp_path / "in" / f"{number:02}{index:02}.jpg").symlink_to(path)
+        Image.fromarray(page(200 + 9 * (index % 20), 400)).save(tmp_path / "in" / f"{index:03}.jpg")
     done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
                           capture_output=True, text=True, check=True)  # fmt: skip
     megabytes = [float(line) for line in done.stdout.split()]
     assert len(megabytes) == 4
-    # A picture takes 0.3 MB once decoded: kept, the last 180 would take 60.
-    assert max(megabytes[1:]) - megabytes[0] < 25, megabytes
+    # A picture takes 0.35 MB once decoded: kept, the last 120 would take 42.
+    assert max(megabytes[1:]) - megabytes[0] < 20, megabytes

@@ -4,6 +4,7 @@ import itertools
 import json
 import resource
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,12 @@ def source(results) -> dict:
     return Record(results, "w").origin((results.parent / "photo.jpg").stat())
 
 
-def finished(results: Path, source: dict, files: list[Path] = list(CONTENTS)) -> bool:  # noqa: B006
-    return Record(results, "w").why_again(PHOTO, source, files) is None
+def write(results: Path, source: dict) -> None:
+    Record(results, "w").write(PHOTO, source, CONTENTS, True)
+
+
+def finished(results: Path, source: dict, *files: Path) -> bool:
+    return Record(results, "w").why_again(PHOTO, source, files or list(CONTENTS)) is None
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 4])
@@ -43,28 +48,23 @@ def test_files_are_known_as_ours_wherever_a_run_was_killed_and_others_are_not(re
 
         return step
 
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
         patch.setattr(record, "write_bytes", dying(record.write_bytes))
         patch.setattr(Record, "_append", dying(Record._append))
-        try:
-            Record(results, "w").write(PHOTO, source, CONTENTS, True, (0.25, 0.5))
-        except KeyboardInterrupt:
-            assert steps < 4
-    after = Record(results, "w")
-    for file in CONTENTS:
+        Record(results, "w").write(PHOTO, source, CONTENTS, True, (0.25, 0.5))
+    after, done = Record(results, "w"), steps == 4
+    assert finished(results, source) == done
+    for file, content in CONTENTS.items():
         assert not (results / file).exists() or after.is_ours(file)
-    assert finished(results, source) == (steps == 4)
-    if steps == 4:
-        assert after.measures(PHOTO) == (0.25, 0.5)
-    for file in CONTENTS:
-        (results / file).write_bytes(CONTENTS[file][::-1])
         # Of the same length, and not what was meant to be written.
-        assert after.is_ours(file) == (steps == 4)
+        (results / file).write_bytes(content[::-1])
+        assert after.is_ours(file) == done
     assert not after.is_ours(SHEET)
+    assert not done or after.measures(PHOTO) == (0.25, 0.5)
 
 
 def test_lines_that_are_torn_or_of_another_kind_are_passed_over_and_older_ones_are_read(results, source):
-    Record(results, "w").write(PHOTO, source, CONTENTS, True)
+    write(results, source)
     path = results / RECORD
     good = path.read_bytes()
     lines = [json.loads(line) for line in good.splitlines() if line]
@@ -73,8 +73,7 @@ def test_lines_that_are_torn_or_of_another_kind_are_passed_over_and_older_ones_a
         path.write_bytes(bad + good)
         assert finished(results, source)
         path.write_bytes(good + bad)
-        assert finished(results, source)
-        Record(results, "w").write(PHOTO, source, CONTENTS, True)
+        write(results, source)
         assert finished(results, source)
     for line in lines:
         del line["measures"], line["root"]
@@ -100,19 +99,19 @@ def test_runs_at_once_append_whole_lines_and_see_what_the_other_has_done(results
 
     monkeypatch.setattr(record, "write_bytes", meanwhile)
     first.write(PHOTO, source, {PHOTO: b"one"}, True)
-    assert not any(finished(results, settings, [PHOTO]) for settings in (source, other))
+    assert not any(finished(results, settings, PHOTO) for settings in (source, other))
 
 
 def test_a_full_disk_names_the_record_and_leaves_it_readable(results, source):
-    Record(results, "w").write(PHOTO, source, CONTENTS, True)
+    write(results, source)
     before, size = resource.getrlimit(resource.RLIMIT_FSIZE), (results / RECORD).stat().st_size
     resource.setrlimit(resource.RLIMIT_FSIZE, (size + 20, before[1]))
     try:
         with pytest.raises(OSError, match=RECORD):
-            Record(results, "w").write(PHOTO, source, CONTENTS, True)
+            write(results, source)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    Record(results, "w").write(PHOTO, source, CONTENTS, True)
+    write(results, source)
     assert finished(results, source)
 
 

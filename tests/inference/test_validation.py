@@ -10,16 +10,15 @@ from data.images import BadImageError, read_rgb
 from data.masks import read_mask
 from inference.restorer import Restorer
 from metrics import MEASURES, evaluate
-from models.weights import Weights, arrays_of, model_of
-from tests.models.networks import build
+from models.weights import Weights, load_weights
+from tests.models.networks import plain_weights
 from train import validate
 from utils.training.processes import Processes
 
 
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory) -> list[PatchPaths]:
-    folder = tmp_path_factory.mktemp("pages")
-    rng = np.random.default_rng(2)
+    folder, rng = tmp_path_factory.mktemp("pages"), np.random.default_rng(2)
     entries = [PatchPaths(*(folder / f"{number}_{kind}.png" for kind in PatchPaths._fields)) for number in range(3)]
     for number, trio in enumerate(entries):
         clean, mask = rng.integers(0, 256, (170, 190, 3), np.uint8), np.zeros((170, 190), np.uint8)
@@ -31,11 +30,8 @@ def pages(tmp_path_factory) -> list[PatchPaths]:
 
 
 @pytest.fixture(scope="module")
-def weights() -> Weights:
-    network, rng = build("tiny"), np.random.default_rng(3)
-    arrays = {name: array + rng.normal(0, 0.02, array.shape).astype(np.float32)
-              for name, array in arrays_of(network).items()}
-    return Weights(arrays, model_of(arrays), {"tlc_train_size": 64})
+def weights(tmp_path_factory) -> Weights:
+    return load_weights(plain_weights(tmp_path_factory.mktemp("weights") / "w.pdparams"))
 
 
 def test_measures_are_the_means_over_the_predictors_results(pages, weights):
@@ -60,38 +56,32 @@ def test_a_perfect_page_counts_as_100_db_and_an_interruption_gives_no_numbers(pa
 
 
 def test_a_choice_of_pages_is_spread_over_the_list(pages, tmp_path):
-    def names(limit: int = 0) -> list[str]:
-        return [page.clean.name[0] for page in validation_pages(tmp_path / "pages.txt", limit)]
-
     write_list(tmp_path / "pages.txt", [pages[number // 4] for number in range(12)])
-    assert (names(3), names(2)) == (["0", "1", "2"], ["0", "1"])
-    assert names() == names(99) == [*"000011112222"]
+    for limit, expected in ((3, "012"), (2, "01"), (0, "000011112222"), (99, "000011112222")):
+        assert "".join(page.clean.name[0] for page in validation_pages(tmp_path / "pages.txt", limit)) == expected
     assert validation_pages(None) == []
 
 
 @pytest.mark.parametrize("part", ["clean", "occluded", "mask"])
 def test_missing_files_and_unequal_sizes_are_refused_without_decoding(pages, tmp_path, monkeypatch, part):
+    write_list(tmp_path / "val_pages.txt", [*pages, pages[0]._replace(**{part: tmp_path / "other.png"})])
+    with pytest.raises(BadImageError, match=r"other\.png: cannot be opened \(No such file"):
+        validation_pages(tmp_path / "val_pages.txt")
     cv2.imwrite(str(tmp_path / "other.png"), np.zeros((170, 189, 3), np.uint8))
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("decoded"))
-    write_list(tmp_path / "val_pages.txt", [*pages, pages[0]._replace(**{part: tmp_path / "other.png"})])
-    for words in (r".* 1(89|90)x170", r": cannot be opened \(No such file"):
-        with pytest.raises(BadImageError, match=rf"other\.png{words}"):
-            validation_pages(tmp_path / "val_pages.txt")
-        (tmp_path / "other.png").unlink(missing_ok=True)
+    with pytest.raises(BadImageError, match=r"other\.png.* 1(89|90)x170"):
+        validation_pages(tmp_path / "val_pages.txt")
 
 
 def test_photos_and_masks_that_are_turned_upright_count_by_their_upright_size(pages, tmp_path):
-    exif = Image.Exif()
+    exif, size, listed = Image.Exif(), (170, 190), tmp_path / "val_pages.txt"
     exif[ExifTags.Base.Orientation] = 6
-    Image.new("RGB", (170, 190)).save(tmp_path / "lying.jpg", exif=exif)
-    Image.new("L", (170, 190)).save(tmp_path / "lying.png", exif=exif)
-    Image.new("L", (170, 190)).save(tmp_path / "standing.png")
-
-    def chosen(how: str) -> list[PatchPaths]:
-        page = pages[0]._replace(clean=tmp_path / "lying.jpg", mask=tmp_path / f"{how}.png")
-        write_list(tmp_path / "val_pages.txt", [page])
-        return validation_pages(tmp_path / "val_pages.txt")
-
-    assert len(chosen("lying")) == 1
+    Image.new("RGB", size).save(tmp_path / "lying.jpg", exif=exif)
+    Image.new("L", size).save(tmp_path / "lying.png", exif=exif)
+    Image.new("L", size).save(tmp_path / "standing.png")
+    page = pages[0]._replace(clean=tmp_path / "lying.jpg", mask=tmp_path / "lying.png")
+    write_list(listed, [page])
+    assert len(validation_pages(listed)) == 1
+    write_list(listed, [page._replace(mask=tmp_path / "standing.png")])
     with pytest.raises(BadImageError, match=r"standing\.png: 170x190 pixels"):
-        chosen("standing")
+        validation_pages(listed)
