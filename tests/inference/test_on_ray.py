@@ -6,6 +6,7 @@ Without Ray only what is refused is tested; with it (`pip install '.[ray]'`) all
 import errno
 import json
 import os
+import re
 import sys
 import time
 from datetime import timedelta
@@ -48,16 +49,16 @@ def photos(tmp_path_factory) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(page(60 + index, 80)).save(path)
     (folder / "no suffix").write_bytes((folder / "shelf 0" / "0.png").read_bytes())
-    (folder / "bad.jpg").write_bytes(b"bad")
-    (folder / ".hidden.jpg").write_bytes(b"bad")
-    (folder / "notes.txt").write_bytes(b"no picture")
+    for name in ("bad.jpg", ".hidden.jpg", "notes.txt"):
+        (folder / name).write_bytes(b"bad")
+    (folder / "none").mkdir()
     return folder
 
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory) -> dict:
-    network, path = build("tiny", gate=True), tmp_path_factory.mktemp("weights") / "tiny.pdparams"
-    save_weights(path, Weights(arrays_of(network), model_of(arrays_of(network)), {"long_side": 64, "fill": "network"}))
+    arrays, path = arrays_of(build("tiny", gate=True)), tmp_path_factory.mktemp("weights") / "tiny.pdparams"
+    save_weights(path, Weights(arrays, model_of(arrays), {"long_side": 64, "fill": "network"}))
     return {"weights": str(path), "device": "cpu", "mode": "full", "threads": 1}
 
 
@@ -75,19 +76,17 @@ def test_a_node_killed_in_the_middle_costs_no_file(cluster, photos, settings, tm
     ray = pytest.importorskip("ray")
     monkeypatch.setattr(on_ray, "TASKS_PER_SLOT", 1)
     work = Work(str(photos), str(tmp_path / "out"), json.dumps(settings), {"save_mask": True})
-    names, outcomes = on_ray.list_work(work, "*"), {}
+    names, outcomes = on_ray.list_work(work, "*"), []
     assert "2 nodes, 4 processors" in on_ray.connect(cluster.address)
     for outcome in on_ray.restore_on_ray(work, names, {"CPU": 1}):
-        assert str(outcome.name) not in outcomes
-        outcomes[str(outcome.name)] = outcome.status
+        outcomes.append(outcome)
         if len(outcomes) == 3:
             cluster.remove_node(cluster.second, allow_graceful=False)
     ray.shutdown()
-    assert [name for name, status in outcomes.items() if status == "failed"] == ["bad.jpg"]
-    assert sorted(outcomes) == names
-    listing = list_pictures(photos, tmp_path / "alone")
-    alone = list(restore_folder(Restorer(**settings), listing, tmp_path / "alone", save_mask=True))
-    assert len(alone) == len(names) == 14
+    assert [str(outcome.name) for outcome in outcomes if outcome.status == "failed"] == ["bad.jpg"]
+    assert sorted(str(outcome.name) for outcome in outcomes) == names
+    alone = restore_folder(Restorer(**settings), list_pictures(photos, ""), tmp_path / "alone", save_mask=True)
+    assert len(list(alone)) == len(names) == 14
     assert len(files(tmp_path / "out")) == 26
     assert files(tmp_path / "out") == files(tmp_path / "alone")
 
@@ -111,8 +110,8 @@ def test_the_rules_are_those_of_a_folder(settings, photos, tmp_path, results):
         (few / name).write_bytes((photos / "shelf 0" / name).read_bytes())
     work = Work(str(few), results.format(tmp_path), json.dumps(settings), {})
     kept, out = fsspec.url_to_fs(work.results)
-    kept.makedirs(out)
     old, new = f"{out}/.of-a-dead-run.uncover.tmp", f"{out}/.of-a-run-now.uncover.tmp"
+    kept.makedirs(out)
     for path in (old, new):
         kept.pipe_file(path, b"half")
     if "file" in kept.protocol:
@@ -120,44 +119,43 @@ def test_the_rules_are_those_of_a_folder(settings, photos, tmp_path, results):
     else:
         kept.store[old].modified -= timedelta(hours=2)
 
-    def run(**orders: bool) -> list[str]:
+    def told(**orders: bool) -> list[str]:
+        """Of both pictures: the state, and why one failed."""
         asked = work._replace(orders=orders)
+        outcomes = [on_ray.restore_one(asked, name) for name in on_ray.list_work(asked, "*")]
         # What the weights, which are random, find is another matter.
-        return [str(on_ray.restore_one(asked, name)).replace("untouched", "restored").replace(f"{few}/", "")
-                for name in on_ray.list_work(asked, "*")]
+        return [one.message if one.status == "failed" else one.status.replace("untouched", "restored")
+                for one in outcomes]  # fmt: skip
 
-    def states(**orders: bool) -> list[str]:
-        return [told.partition(":")[0] for told in run(**orders)]
-
-    assert [states(), states()] == [["restored"] * 2, ["skipped"] * 2]
+    assert [told(), told()] == [["restored"] * 2, ["skipped"] * 2]
     assert (kept.exists(old), kept.exists(new)) == (False, True)
     kept.pipe_file(f"{out}/0.png", b"")
-    assert states() == ["restored", "skipped"]
+    assert told() == ["restored", "skipped"]
     os.utime(few / "3.jpg", (1, 1))
-    assert states() == ["skipped", "restored"]
+    assert told() == ["skipped", "restored"]
     kept.pipe_file(f"{out}/3.jpg.mask.png", b"theirs")
-    done, failed = run(save_mask=True)
-    assert done.startswith("restored")
-    assert failed.startswith(f"failed: 3.jpg: {work.results}/3.jpg.mask.png: there is a file that this program did not")
+    done, failed = told(save_mask=True)
+    assert done == "restored"
+    assert failed.startswith(f"{work.results}/3.jpg.mask.png: there is a file that this program did not make")
     assert kept.cat_file(f"{out}/3.jpg.mask.png") == b"theirs"
-    assert states(save_mask=True, overwrite=True) == ["restored"] * 2
+    assert told(save_mask=True, overwrite=True) == ["restored"] * 2
     if "file" in kept.protocol:
         (tmp_path / "out" / "0.png").unlink()
         (tmp_path / "out" / "0.png").symlink_to(few / "0.png")
         before = (few / "0.png").read_bytes()
-        assert "is an original photo, by a link" in run(overwrite=True)[0]
+        assert "is an original photo, by a link" in told(overwrite=True)[0]
         assert (few / "0.png").read_bytes() == before
 
 
 @pytest.fixture
 def store(photos):
-    """A store in memory with `in/photos/x.png` and some more photos."""
+    """A store in memory with `in/photos/photos/x.png` and some more photos."""
     fsspec = pytest.importorskip("fsspec")
     kept, content = fsspec.filesystem("memory"), (photos / "shelf 0" / "0.png").read_bytes()
     for name in ("x.png", "photos/x.png", "only/photos/y.png"):
         kept.pipe_file(f"/in/photos/{name}", content)
-    kept.pipe_file("/odd/[1] what? *.png", content)
-    kept.pipe_file("/odd/1 what.png", content)
+    for name in ("[1] what? *.png", "1 what.png"):
+        kept.pipe_file(f"/odd/{name}", content)
     yield kept
     kept.store.clear()
 
@@ -174,14 +172,12 @@ def test_no_result_takes_the_place_of_a_photo_in_a_store(store, results):
 def test_a_name_may_hold_what_is_a_pattern_elsewhere(store, settings):
     work = Work("memory://odd", "memory://out", json.dumps(settings), {})
     names = on_ray.list_work(work, "*")
-    for _ in range(2):
-        assert [outcome.message for outcome in (on_ray.restore_one(work, name) for name in names)
-                if outcome.status == "failed"] == []  # fmt: skip
+    assert not [name for name in 2 * names if on_ray.restore_one(work, name).status == "failed"]
     found = {path.removeprefix("/out/") for path in store.find("/out") if ".uncover/" not in path}
     assert found == set(names) == {"[1] what? *.png", "1 what.png"}
 
 
-@pytest.mark.parametrize(("number", "stuck"), [(errno.ENOSPC, True), (errno.EDQUOT, True), (errno.EACCES, False)])
+@pytest.mark.parametrize(("number", "stuck"), [(errno.EDQUOT, True), (errno.EACCES, False)])
 def test_only_a_disk_that_takes_nothing_more_counts_as_stuck(store, settings, monkeypatch, number, stuck):
     def pipe_file(*_: object) -> None:
         raise OSError(number, "no")
@@ -196,50 +192,33 @@ def test_only_a_disk_that_takes_nothing_more_counts_as_stuck(store, settings, mo
     ("device", "gpus", "gets"), [("auto", 2, "auto"), ("auto", 0, "cpu"), ("gpu:1", 0, "gpu"), ("cpu", 2, "cpu")]
 )
 def test_a_task_gets_a_gpu_where_it_is_to_use_one(store, settings, monkeypatch, device, gpus, gets):
-    ray = pytest.importorskip("ray")
-    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8, "GPU": gpus})
+    monkeypatch.setattr(pytest.importorskip("ray"), "cluster_resources", lambda: {"CPU": 8, "GPU": gpus})
     monkeypatch.setattr(on_ray, "connect", lambda address: "here")
     monkeypatch.setattr(on_ray, "restore_on_ray", lambda work, names, slot: (json.loads(work.settings), slot))
     monkeypatch.setattr(on_ray, "watched", lambda outcomes, results: outcomes)
-    count, told, (given, slot) = on_ray.begin(
-        "auto", "memory://odd", "memory://out", "*", {**settings, "device": device}, {}
-    )
+    asked = settings | {"device": device}
+    count, told, (given, slot) = on_ray.begin("auto", "memory://odd", "memory://out", "*", asked, {})
     assert (count, given["device"], slot.get("GPU", 0)) == (2, gets, int(gets != "cpu"))
     assert ("a GPU" in told) == (gets != "cpu")
 
 
-def test_an_address_whose_package_is_missing_is_a_sentence(photos, monkeypatch, capsys):
-    pytest.importorskip("ray")
-    monkeypatch.setitem(sys.modules, "s3fs", None)
-    assert restore("--ray", "auto", photos, "s3://scans/out") == 2
-    (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"error: {photos} -> s3://scans/out: ")
-    assert "s3fs" in line
-
-
 def test_weights_that_no_node_has_end_the_run(cluster, photos, tmp_path, capsys):
     assert restore(f"--ray={cluster.address}", photos, tmp_path / "out", "--weights", tmp_path / "none.pdparams") == 2
-    told = capsys.readouterr()
-    assert "a node of the cluster cannot restore: " in told.err
-    assert "none.pdparams" in told.err
+    assert re.search(r"a node of the cluster cannot restore: .*none\.pdparams", capsys.readouterr().err)
     assert files(tmp_path / "out") == {}
 
 
 @pytest.mark.parametrize(
     ("source", "results", "said"),
-    [
-        ("in/shelf 0/0.png", "out", "is a file, expected a folder"),
-        ("in", "in/out", "lies in"),
-        ("in", "in", "lies in"),
-        ("nowhere", "out", "no such folder or address"),
-        ("in/none", "out", "no pictures found"),
-        ("in", "out", "no Ray cluster at 127.0.0.1:1"),
-    ],
-)
-def test_what_cannot_be_done_is_refused_in_a_sentence(photos, source, results, said, capsys):
+    [("in/shelf 0/0.png", "out", "is a file, expected a folder"), ("in", "in/out", "lies in"), ("in", "in", "lies in"),
+     ("nowhere", "out", "no such folder or address"), ("in/none", "out", "no pictures found"),
+     ("in", "out", "no Ray cluster at 127.0.0.1:1"), ("in", "s3://scans/out", "s3fs")],
+)  # fmt: skip
+def test_what_cannot_be_done_is_refused_in_a_sentence(photos, source, results, said, capsys, monkeypatch):
     pytest.importorskip("ray")
-    (photos / "none").mkdir(exist_ok=True)
-    assert restore(photos.parent / source, photos.parent / results, "--ray", "127.0.0.1:1") == 2
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.chdir(photos.parent)
+    assert restore(source, results, "--ray", "127.0.0.1:1") == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: ")
     assert said in line

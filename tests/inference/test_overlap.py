@@ -1,23 +1,19 @@
 """The pipeline: order, overlap, its two bounds, how it stops, and that its memory stays flat."""
 
 import itertools
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from inference.folder import Job, overlap
 from tests.inference.painted import page
+from tests.inference.small import printed_by
 from tests.models.networks import plain_weights
 
 STEP = 0.03
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def job(number: int, log: list, pixels: int = 1, seconds: float = 0.0, broken: str = "", slow: str = "") -> Job:
@@ -124,9 +120,7 @@ def test_memory_stays_flat_over_many_pictures(tmp_path):
     for index in range(160):
         # Sizes differ, so that memory of one cannot simply serve the next.
         Image.fromarray(page(200 + 9 * (index % 20), 400)).save(tmp_path / "in" / f"{index:03}.jpg")
-    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
-                          capture_output=True, text=True, check=True)  # fmt: skip
-    megabytes = [float(line) for line in done.stdout.split()]
+    megabytes = [float(line) for line in printed_by(PROGRAM, folder=tmp_path)]
     assert len(megabytes) == 4
     # A picture takes 0.35 MB once decoded: kept, the last 120 would take 42.
     assert max(megabytes[1:]) - megabytes[0] < 20, megabytes

@@ -6,9 +6,9 @@ from __future__ import annotations
 import logging
 import os
 import re
-import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +18,8 @@ import pytest
 from inference.engines import ONNX_ENGINES, BackendError, OnnxRuntimeEngine, opened
 from inference.engines.opened import FOLDER_VARIABLE, Graph, cache_folder, find, make, notes_of, open_backend, prune
 from models.weights import load_weights, save_weights
-from tests.inference.small import SETTINGS, eager, small_graph, small_weights, tile
+from tests.inference.small import ROOT, SETTINGS, eager, printed_by, small_graph, small_weights, tile
 from utils.machine import DeviceError, available_cores
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -47,12 +45,6 @@ def no_gpu_shows(monkeypatch):
 @pytest.fixture
 def graph() -> Graph:
     return small_graph()
-
-
-def run(code: str, *arguments: object, **environment: object) -> subprocess.Popen:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), **{name: str(value) for name, value in environment.items()}}
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
 
 
 def test_a_file_is_made_once_and_again_for_other_weights_and_windows(cache, made):
@@ -91,19 +83,21 @@ DAMAGE = {
 @pytest.mark.parametrize("beside", [False, True])
 def test_a_file_is_used_if_right_and_else_made_again_with_the_reason(tmp_path, cache, made, caplog, beside, damage):
     """In the cache the new one takes its place; beside the weights a wrong one is left alone."""
+    def files() -> dict[Path, bytes]:
+        return {file: file.read_bytes() for file in path.parent.iterdir() if file.is_file()}
+
     save_weights(tmp_path / "w.pdparams", small_weights())
     graph = Graph.nafnet(load_weights(tmp_path / "w.pdparams"), SETTINGS)
     path = tmp_path / "model.onnx" if beside else cache / f"{graph.fingerprint[:24]}-nafnet.onnx"
     make(graph).save(path)
     words, spoil = DAMAGE.get(damage, ("", notes_of))
     spoil(path)
-    before = {file: file.read_bytes() for file in path.parent.iterdir() if file.is_file()}
+    before = files()
     assert find(graph).fingerprint == find(graph).fingerprint == graph.fingerprint
     assert len(made) == (damage is not None)
     assert caplog.text.count("is not used") == (0 if damage is None else 1 + beside)
     assert words in caplog.text
-    after = {file: file.read_bytes() for file in path.parent.iterdir() if file.is_file()}
-    assert (after == before) == (beside or damage is None)
+    assert (files() == before) == (beside or damage is None)
 
 
 def test_what_cannot_be_exported_is_refused_with_the_way_out(cache, monkeypatch, graph):
@@ -123,23 +117,21 @@ def test_what_cannot_be_exported_is_refused_with_the_way_out(cache, monkeypatch,
         open_backend(graph, "onnxruntime")
 
 
-def test_four_processes_at_once_end_with_one_whole_entry(tmp_path):
-    code = (
-        "from types import SimpleNamespace\n"
-        "from inference.engines import opened\n"
-        "graph = SimpleNamespace(name='some', fingerprint='a' * 64, beside=None)\n"
-        "proof = opened.Proof.of(lambda tile: tile, 3, 3)\n"
-        "opened.make = lambda graph: opened.OnnxFile(b'z' * 100000, 'a' * 64, True, '', proof)\n"
-        "for turn in range(40):\n"
-        "    file = opened.find(graph)\n"
-        "    assert file.content == b'z' * 100000 and file.proof.samples.shape == (3, 2, 2)\n"
-        "    if turn % 5 == 4: [path.unlink(missing_ok=True) for path in opened.cache_folder().glob('*')]\n"
-        "opened.find(graph)\n"
-    )
-    for process in [run(code, **{FOLDER_VARIABLE: tmp_path}) for _ in range(4)]:
-        _, printed = process.communicate(timeout=120)
-        assert process.returncode == 0, printed
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{'a' * 24}-some.onnx", f"{'a' * 24}-some.onnx.json"]
+def test_four_processes_at_once_end_with_one_whole_entry(cache):
+    code = """
+from types import SimpleNamespace
+from inference.engines import opened
+graph = SimpleNamespace(name='some', fingerprint='a' * 64, beside=None)
+proof = opened.Proof.of(lambda tile: tile, 3, 3)
+opened.make = lambda graph: opened.OnnxFile(b'z' * 100000, 'a' * 64, True, '', proof)
+for turn in range(41):
+    file = opened.find(graph)
+    assert file.content == b'z' * 100000 and file.proof.samples.shape == (3, 2, 2)
+    if turn % 5 == 4: [path.unlink(missing_ok=True) for path in opened.cache_folder().glob('*')]
+"""
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(printed_by, 4 * [code]))
+    assert sorted(path.name for path in cache.iterdir()) == [f"{'a' * 24}-some.onnx", f"{'a' * 24}-some.onnx.json"]
 
 
 def test_the_oldest_and_what_killed_processes_left_goes_and_strangers_stay(cache):
@@ -189,12 +181,12 @@ def test_every_engine_takes_the_threads_that_the_environment_says(graph, monkeyp
 
 
 def test_packages_that_are_not_installed_are_passed_over_without_a_warning(graph, monkeypatch, caplog):
-    monkeypatch.setitem(sys.modules, "openvino", None)
-    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    for name in ONNX_ENGINES:
+        monkeypatch.setitem(sys.modules, name, None)
     caplog.set_level(logging.INFO, "inference")
     assert open_backend(graph, device="cpu").name == "paddle"
     assert {(record.levelname, record.getMessage()) for record in caplog.records} == {
-        ("INFO", f"{name} fp32 on cpu is not used: {name} is not installed") for name in ("openvino", "onnxruntime")
+        ("INFO", f"{name} fp32 on cpu is not used: {name} is not installed") for name in ONNX_ENGINES
     }
     with pytest.raises(BackendError, match="openvino is not installed"):
         open_backend(graph, "openvino")
@@ -223,14 +215,12 @@ def test_an_engine_that_fails_or_lies_is_named_and_the_next_one_taken(graph, mon
 
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
-    [
-        (("torch",), BackendError, r"backend torch .*no such combination; there is paddle"),
-        (("auto", "int8"), BackendError, "precision int8 .*there is paddle on gpu: fp32, bf16, fp16"),
-        (("auto", "auto", "cuda"), DeviceError, "expected auto, cpu, gpu"),
-        (("openvino", "auto", "gpu"), BackendError, "gpu.*no such combination; .*openvino on cpu: fp32"),
-        (("paddle", "bf16", "cpu"), BackendError, "paddle on cpu: fp32"),
-    ],
-)
+    [(("torch",), BackendError, r"backend torch .*no such combination; there is paddle"),
+     (("auto", "int8"), BackendError, "precision int8 .*there is paddle on gpu: fp32, bf16, fp16"),
+     (("auto", "auto", "cuda"), DeviceError, "expected auto, cpu, gpu"),
+     (("openvino", "auto", "gpu"), BackendError, "gpu.*no such combination; .*openvino on cpu: fp32"),
+     (("paddle", "bf16", "cpu"), BackendError, "paddle on cpu: fp32")],
+)  # fmt: skip
 def test_unknown_names_and_combinations_say_what_there_is(graph, arguments, error, words):
     with pytest.raises(error, match=words):
         open_backend(graph, *arguments)
@@ -257,17 +247,14 @@ def test_a_gpu_that_works_is_taken_first_and_one_that_does_not_is_a_warning_for_
             open_backend(graph, backend, device=device)
 
 
-def test_with_an_exported_file_neither_paddle_nor_the_other_engine_is_imported(graph, tmp_path):
+def test_with_an_exported_file_neither_paddle_nor_the_other_engine_is_imported(graph, tmp_path, cache):
     save_weights(tmp_path / "model.pdparams", graph.weights)
     make(graph).save(tmp_path / "model.onnx")
-    code = (
-        "import sys, numpy as np\n"
-        "from inference import Restorer\n"
-        "restorer = Restorer(sys.argv[1], backend='onnxruntime', mode='full')\n"
-        "restorer(np.zeros((9, 7, 3), np.uint8))\n"
-        "assert not {'paddle', 'openvino', 'onnx'} & set(sys.modules), 'imported'\n"
-    )
-    done = run(code, tmp_path / "model.pdparams", **{FOLDER_VARIABLE: tmp_path / "none"})
-    _, printed = done.communicate()
-    assert done.returncode == 0, printed
-    assert not (tmp_path / "none").exists()
+    code = """
+import sys, numpy as np
+from inference import Restorer
+Restorer(sys.argv[1], backend='onnxruntime', mode='full')(np.zeros((9, 7, 3), np.uint8))
+print({'paddle', 'openvino', 'onnx'} & set(sys.modules))
+"""
+    assert printed_by(code, tmp_path / "model.pdparams") == ["set()"]
+    assert not cache.exists()
