@@ -1,7 +1,5 @@
 """The benchmark: what it compares is what it says, its numbers add up, and a case that fails is named."""
 
-from __future__ import annotations
-
 import csv
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """python -m inference.export: right files in place and a table, or everything as it was and exit code 2."""
 
-from __future__ import annotations
-
 import resource
 from dataclasses import replace
 from pathlib import Path

@@ -91,13 +91,10 @@ ROWS, COLUMNS = np.mgrid[:1000, :760]
 SHAPES = {
     "triangle in a corner": ROWS + COLUMNS < 240,
     "hand over a corner": (((999 - ROWS) / 400) ** 2 + (COLUMNS / 120) ** 2) < 1,
-    "head from above": (ROWS < 200) & (COLUMNS >= 250) & (COLUMNS < 400),
     "head a little below": (ROWS >= 5) & (ROWS < 200) & (COLUMNS >= 250) & (COLUMNS < 400),
-    "strip of fingers": (COLUMNS >= 700) & (ROWS >= 200) & (ROWS < 700),
     "palm along the bottom": ROWS >= 890,
     "table on all sides": (ROWS < 70) | (ROWS >= 920) | (COLUMNS < 60) | (COLUMNS >= 680),
     "table on three sides": (ROWS < 90) | (COLUMNS < 110) | (COLUMNS >= 690),
-    "table on two sides": (ROWS >= 930) | (COLUMNS < 60),
     "thin line": (COLUMNS >= 720) & (ROWS >= 50),
 }
 
@@ -110,5 +107,4 @@ def test_over_a_corner_or_along_a_side_it_must_be_certain_and_a_table_round_the_
 
     is_table = name.startswith(("table", "thin"))
     assert found(0.999 if is_table else 0.95) == ([] if is_table else [SHAPES[name].astype(int).tolist()])
-    if name in ("strip of fingers", "palm along the bottom"):
-        assert found(0.75) == []
+    assert name != "palm along the bottom" or found(0.75) == []

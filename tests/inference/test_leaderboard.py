@@ -1,7 +1,5 @@
 """The leaderboard: what each method is given, and what is counted."""
 
-from __future__ import annotations
-
 import csv
 from dataclasses import replace
 from pathlib import Path

@@ -20,9 +20,9 @@ from inference.folder import restore_folder
 from inference.on_ray import Work
 from inference.restorer import Restorer
 from inference.sources import list_pictures
-from models.weights import Weights, arrays_of, model_of, save_weights
+from models.weights import save_weights
 from tests.inference.painted import page
-from tests.models.networks import build
+from tests.inference.small import small_weights
 from uncover import room
 from uncover.__main__ import main
 
@@ -57,8 +57,7 @@ def photos(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory) -> dict:
-    arrays, path = arrays_of(build("tiny", gate=True)), tmp_path_factory.mktemp("weights") / "tiny.pdparams"
-    save_weights(path, Weights(arrays, model_of(arrays), {"long_side": 64, "fill": "network"}))
+    save_weights(path := tmp_path_factory.mktemp("weights") / "tiny.pdparams", small_weights())
     return {"weights": str(path), "device": "cpu", "mode": "full", "threads": 1}
 
 

@@ -17,16 +17,6 @@ from tests.inference.stand_ins import StandIn, brighten, paint_red_over, restore
 from tests.models.networks import build, plain_weights
 
 
-def test_a_mask_that_is_given_is_filled_and_nothing_is_looked_for():
-    picture, mask = np.full((120, 160, 3), 200, np.uint8), np.zeros((120, 160), np.uint8)
-    picture[40:80, 60:90] = 30
-    mask[36:84, 56:94] = 255
-    backend = StandIn(paint_red_over)
-    result = restorer_over(backend, PredictConfig(fill="page"))(picture, mask)
-    assert (backend.tiles, result.occluders) == ([], 1)
-    assert np.abs(result.image.astype(int) - 200).max() <= 1
-
-
 @pytest.mark.parametrize("long_side", [0, 211, 100])
 def test_what_was_found_is_the_occluder_and_the_paste_takes_its_rim_along_and_no_more(long_side):
     image, reach = page(), int(np.ceil(6 * (420 / long_side if long_side else 1))) + 1
@@ -52,11 +42,10 @@ def test_the_working_size_follows_scale_downscale_and_long_side_and_never_enlarg
     assert backend.tiles == [(1, 3, *expected)]
 
 
-@pytest.mark.parametrize(("scale", "bound"), [(1, 0.5), (0.5, 1)])
-def test_without_a_gate_the_whole_picture_changes_and_keeps_its_detail_at_half_size(scale, bound):
+def test_without_a_gate_the_whole_picture_changes_and_keeps_its_detail_at_half_size():
     image = page(box=None)
-    result = restorer_over(StandIn(brighten, gated=False), PredictConfig(), scale, mode="tiles")(image)
-    assert np.abs(result.image.astype(float) - image - 25.5).max() <= bound
+    result = restorer_over(StandIn(brighten, gated=False), PredictConfig(), 0.5, mode="tiles")(image)
+    assert np.abs(result.image.astype(float) - image - 25.5).max() <= 1
     assert result.mask.all()
     assert result.occluders == 0
 

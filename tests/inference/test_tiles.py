@@ -1,7 +1,5 @@
 """Tiles: exact with the identity, the authors' cut without overlap, smooth with it; mirrorings; scarce memory."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The ONNX file, and the engines against eager Paddle at sizes at which padding and windows matter."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace

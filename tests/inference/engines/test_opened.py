@@ -1,8 +1,6 @@
 """Exported networks beside the weights, cached or new, never torn or foreign ones; the engine that is opened over them:
 the same numbers from each, and a reason for everything that is not used."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re
