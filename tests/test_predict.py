@@ -166,13 +166,9 @@ def test_the_parts_of_a_run_together_are_the_run(tmp_path, stand_in):
     assert max(map(len, parts)) < 9
 
 
-@pytest.mark.parametrize(
-    ("error", "code", "words"),
-    [(KeyboardInterrupt(), 130, "stopped; run it again"), (ResultsError("out: full"), 2, "out: full; make room")],
-)
-def test_ctrl_c_and_a_full_disk_end_the_run_with_its_summary_and_how_to_go_on(
-    tmp_path, stand_in, capsys, error, code, words
-):
+@pytest.mark.parametrize(("error", "code", "words"), [
+    (KeyboardInterrupt(), 130, "stopped; run it again"), (ResultsError("out: full"), 2, "out: full; make room")])
+def test_ctrl_c_and_a_full_disk_end_with_summary_and_way_to_go_on(tmp_path, stand_in, capsys, error, code, words):
     stand_in["error"] = error
     assert predict.main([str(tmp_path), str(tmp_path / "out")]) == code
     told = capsys.readouterr()

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -26,7 +27,6 @@ from utils.training.checkpoint import load_checkpoint
 from utils.training.journal import Journal, read_metrics
 from utils.training.processes import Processes
 
-QUIET = ("validation.every=0",)
 # For `mother`: the script, and what else is imported once for all of its runs.
 TRAINING = ("train", "matplotlib.figure", "matplotlib.backends.backend_agg")
 
@@ -59,7 +59,7 @@ def prepared(tmp_path_factory) -> Path:
                   "stages": [{"iterations": 6, "batch": 2, "patch": 16}, {"iterations": 4, "batch": 1, "patch": 32}]},
         "optimizer": {"learning_rate": 2e-3, "clip_norm": 0.5},
         "loss": [{"name": "l1"}, {"name": "mask_bce", "weight": 0.3}, {"name": "fill"}],
-        "validation": {"every": 5, "pages": 2},
+        "validation": {"every": 0, "pages": 2},
         "predict": {"rows": 1, "columns": 1, "overlap": 0, "tlc_train_size": 32},
     }  # fmt: skip
     (folder / "config.yml").write_text(yaml.safe_dump(config))
@@ -68,11 +68,6 @@ def prepared(tmp_path_factory) -> Path:
 
 def command(prepared: Path, output: Path, *overrides: str, flags: tuple[str, ...] = ()) -> list[str]:
     return ["-c", str(prepared / "config.yml"), "-o", f"output={output}", *overrides, "--device", "cpu", *flags]
-
-
-def fit(*arguments: Path | str, flags: tuple[str, ...] = (), code: int = 0) -> None:
-    """Trains as `command` says; `code` is what the shell is told."""
-    assert train.main(command(*arguments, flags=flags)) == code
 
 
 def last(output: Path) -> dict:
@@ -89,27 +84,34 @@ def assert_same_training(first: dict, second: dict) -> None:
         np.testing.assert_equal(first[part], second[part])
 
 
-def straight_and_resumed(prepared: Path, folder: Path, *overrides: str) -> Path:
-    """Trains in one go, and again from the last checkpoint but one of that; the folder of the first."""
-    half = str(folder / "straight" / "checkpoints" / "previous.pdckpt")
-    fit(prepared, folder / "straight", *overrides)
-    fit(prepared, folder / "resumed", *overrides, flags=("--resume", half))
-    assert_same_training(last(folder / "straight"), last(folder / "resumed"))
-    return folder / "straight"
-
-
 @pytest.fixture(scope="module")
 def straight(prepared) -> Path:
     """Ten iterations without a break, validated twice, never saved before the end."""
     output = prepared / "straight"
-    fit(prepared, output, "train.save_every=100")
+    assert train.main(command(prepared, output, "train.save_every=100", "validation.every=5")) == 0
     return output
 
 
-@pytest.fixture(autouse=True)
-def no_curves(straight, monkeypatch):
-    """Drawing takes most of such a short run; the one of `straight` has done it."""
+@pytest.fixture
+def fit(straight, prepared, tmp_path, monkeypatch) -> Callable[..., Path]:
+    """Trains into a folder, which it gives back; `code` is what the shell is told."""
+    # Drawing takes most of such a short run; the one of `straight` has done it.
     monkeypatch.setattr(Journal, "draw", lambda self, path: None)
+
+    def run(*overrides: str, into: str = "run", flags: tuple[str, ...] = (), code: int = 0) -> Path:
+        assert train.main(command(prepared, tmp_path / into, *overrides, flags=flags)) == code
+        return tmp_path / into
+
+    return run
+
+
+def straight_and_resumed(fit: Callable[..., Path], *overrides: str) -> Path:
+    """Trains in one go, and again from the last checkpoint but one of that; the folder of the first."""
+    once = fit(*overrides, into="once")
+    half = str(once / "checkpoints" / "previous.pdckpt")
+    twice = fit(*overrides, into="twice", flags=("--resume", half))
+    assert_same_training(last(once), last(twice))
+    return once
 
 
 @pytest.mark.parametrize(
@@ -118,11 +120,11 @@ def no_curves(straight, monkeypatch):
     # name and its own, the curves. From the second checkpoint on, the sixth makes the last one the previous one.
     [(2, 5, [(6, False)]), (0, 4, [(4, True), (5, True), (6, False), (5, False), (6, False)])],
 )  # fmt: skip
-def test_killed_at_one_file_after_the_other_a_run_still_ends_the_same(
-    prepared, straight, tmp_path, capsys, workers, every, kills
+def test_killed_at_file_after_file_a_run_still_ends_the_same(
+    fit, prepared, straight, tmp_path, capsys, workers, every, kills
 ):
     log, output = tmp_path / "log", tmp_path / "run"
-    overrides = (f"train.save_every={every}", f"data.workers={workers}", *QUIET)
+    overrides = (f"train.save_every={every}", f"data.workers={workers}")
     arguments = command(prepared, output, *overrides, flags=("--auto-resume",))
     with mother(log, *TRAINING, threads=train.THREADS) as run:
         for kill, half in kills:
@@ -136,25 +138,24 @@ def test_killed_at_one_file_after_the_other_a_run_still_ends_the_same(
     # Finished: nothing more to do, and nothing is touched, also when less is asked for than is done.
     before = {path: path.stat().st_mtime_ns for path in output.rglob("*.*") if path.name != ".lock"}
     for less, total in (((), 10), (("train.iterations=7", "train.stages.1.iterations=1"), 7)):
-        fit(prepared, output, *QUIET, *less, flags=("--auto-resume",))
+        fit(*less, flags=("--auto-resume",))
         assert f"has 10 iterations already, train.iterations is {total}: nothing was done" in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
-def test_a_restorer_is_shown_what_was_filled_resumes_and_is_validated_with_the_true_mask(prepared, tmp_path):
-    run = straight_and_resumed(prepared, tmp_path, "model.gate=false", "model.mask_input=true", "predict.fill=network",
-                               "loss=[{name: fill, radius: 0}]")  # fmt: skip
+def test_a_restorer_is_shown_what_was_filled_resumes_and_is_validated_with_the_true_mask(fit):
+    run = straight_and_resumed(fit, "model.gate=false", "model.mask_input=true", "predict.fill=network",
+                               "loss=[{name: fill, radius: 0}]", "validation.every=10")  # fmt: skip
     assert records(run, "validation")[-1]["psnr_inside"] > 9
     weights = load_weights(run / "model_last.pdparams")
     assert (weights.model["mask_input"], weights.params["intro.weight"].shape[1]) == (True, 4)
 
 
-def test_a_restormer_learns_and_predict_reads_its_file(prepared, tmp_path):
-    restormer = ("model={network: restormer, preset: restormer_tiny}", "predict.tlc_ratio=0", "loss=[{name: l1}]")
-    fit(prepared, tmp_path / "run", *restormer, *QUIET)
-    losses = [item["loss"] for item in records(tmp_path / "run")]
+def test_a_restormer_learns_and_predict_reads_its_file(fit, prepared, tmp_path):
+    run = fit("model={network: restormer, preset: restormer_tiny}", "predict.tlc_ratio=0", "loss=[{name: l1}]")
+    losses = [item["loss"] for item in records(run)]
     assert losses[5] < losses[0]
-    photo, weights = prepared / "occluded" / "0.png", tmp_path / "run" / "model_last.pdparams"
+    photo, weights = prepared / "occluded" / "0.png", run / "model_last.pdparams"
     for mode in ("tiles", "full"):
         assert predict.main([str(photo), str(tmp_path / mode), "--weights", str(weights), "--mode", mode]) == 0
         assert cv2.imread(str(next((tmp_path / mode).glob("*.png")))).shape == (48, 48, 3)
@@ -182,18 +183,16 @@ def test_the_folder_holds_all_that_a_user_needs(straight):
      ("train.init=/no/weights.pdparams", (), "train.init: /no/weights.pdparams: No such file or directory; make"),
      ("train.init=no.pdparams", (), f"no.pdparams: No such file or directory (looked for from {ROOT}); "),
      ("data.train_list=/no/list.txt", (), "/no/list.txt: cannot be opened (No such file or directory); data_prep"),
-     ("data.val_pages=/no/pages.txt", (), "/no/pages.txt: cannot be opened (No such file or directory); data_prep"),
+     ("validation.every=5 data.val_pages=/no/pages.txt", (), "/no/pages.txt: cannot be opened (No such file or "),
      ("output=/dev/null", (), "error: /dev/null: is a file, expected a folder\n"),
      ("output=/proc/run", (), "error: /proc/run: No such file or directory\n"),
      ("trian.amp=fp16", (), "trian"),
      # The last --device of a command line counts.
      ("", ("--device", "foo"), "device 'foo'")],
 )
-def test_what_is_missing_or_another_runs_is_named_at_once(
-    prepared, straight, tmp_path, capsys, override, flags, named
-):
+def test_what_is_missing_or_another_runs_is_named_at_once(fit, straight, capsys, override, flags, named):
     before, words = (straight / "metrics.jsonl").read_bytes(), override.format(straight=straight).split()
-    fit(prepared, tmp_path / "run", *words, flags=flags, code=2)
+    fit(*words, flags=flags, code=2)
     said = capsys.readouterr()
     assert named.format(straight=straight) in said.err
     assert said.err.startswith("error: ")
@@ -201,29 +200,29 @@ def test_what_is_missing_or_another_runs_is_named_at_once(
     assert (straight / "metrics.jsonl").read_bytes() == before
 
 
-def test_a_full_disk_ends_the_run_with_the_file_and_leaves_what_was_whole(prepared, tmp_path, capsys, monkeypatch):
-    fsync = os.fsync
+def test_a_full_disk_ends_the_run_with_the_file_and_leaves_what_was_whole(fit, tmp_path, capsys, monkeypatch):
+    fsync, output = os.fsync, tmp_path / "run"
 
     def full(descriptor):
         # From the second checkpoint on.
-        if (tmp_path / "checkpoints" / "last.pdckpt").exists():
+        if (output / "checkpoints" / "last.pdckpt").exists():
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         fsync(descriptor)
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        fit(prepared, tmp_path, *QUIET, code=2)
-    assert f"error: {tmp_path / 'model_last.pdparams'}: No space left on device\n" in capsys.readouterr().err
-    assert last(tmp_path)["iteration"] == 5
-    assert not list(tmp_path.rglob("*.tmp*"))
+        fit(code=2)
+    assert f"error: {output / 'model_last.pdparams'}: No space left on device\n" in capsys.readouterr().err
+    assert last(output)["iteration"] == 5
+    assert not list(output.rglob("*.tmp*"))
     # So is a record that does not fit.
     monkeypatch.setattr("utils.training.journal.write_text", lambda path, text: path.symlink_to("/dev/full"))
-    fit(prepared, tmp_path / "new", *QUIET, code=2)
-    assert capsys.readouterr().err.endswith(f"\nerror: {tmp_path}/new/metrics.jsonl: No space left on device\n")
+    output = fit(into="new", code=2)
+    assert capsys.readouterr().err.endswith(f"\nerror: {output}/metrics.jsonl: No space left on device\n")
 
 
 @pytest.mark.parametrize("poison", ["value", "gradient"])
-def test_nan_stops_with_iteration_files_and_the_last_good_checkpoint(prepared, tmp_path, capsys, monkeypatch, poison):
+def test_nan_stops_with_iteration_files_and_the_last_good_checkpoint(fit, prepared, capsys, monkeypatch, poison):
     """The seventh call of the loss has a NaN in its value, or only in its gradient."""
     real, calls = train.total_loss, []
 
@@ -237,12 +236,12 @@ def test_nan_stops_with_iteration_files_and_the_last_good_checkpoint(prepared, t
         return loss, values
 
     monkeypatch.setattr(train, "total_loss", poisoned)
-    fit(prepared, tmp_path, *QUIET, code=1)
+    run = fit(code=1)
     message = capsys.readouterr().err
-    for words in ("iteration 6", "nan", f"{prepared / 'occluded'}{os.sep}", f"{tmp_path / 'checkpoints'}{os.sep}last"):
+    for words in ("iteration 6", "nan", f"{prepared / 'occluded'}{os.sep}", f"{run / 'checkpoints'}{os.sep}last"):
         assert words in message
     # The file it names is from before, and whole.
-    state = last(tmp_path)
+    state = last(run)
     assert state["iteration"] == 5
     assert all(np.isfinite(array).all() for array in state["params"].values())
 
@@ -273,23 +272,19 @@ class Scaler:
         return {"scale": np.array([self.factor], np.float32)}
 
 
-def test_a_loss_that_is_scaled_as_for_fp16_trains_the_same_and_passes_over_overflows(
-    prepared, straight, tmp_path, capsys, monkeypatch
-):
+def test_a_loss_scaled_as_for_fp16_trains_the_same_and_passes_over_overflows(fit, straight, capsys, monkeypatch):
     build = train.Learner.__init__
     monkeypatch.setattr(train.Learner, "__init__", lambda self, *rest, **named: (
         build(self, *rest, **named), setattr(self, "scaler", Scaler()))[0])  # fmt: skip
-    fit(prepared, tmp_path / "same", "train.amp=fp16", *QUIET)
-    assert "fp16 needs a GPU" in capsys.readouterr().out
     # A factor of a power of two leaves no trace, if it is taken out again before the clip.
-    assert_same_training(last(straight), last(tmp_path / "same"))
+    assert_same_training(last(straight), last(fit("train.amp=fp16", into="same")))
+    assert "fp16 needs a GPU" in capsys.readouterr().out
     monkeypatch.setattr(Scaler, "overflow", True)
-    fit(prepared, tmp_path / "over", *QUIET)
-    state = last(tmp_path / "over")
+    run = fit()
+    state = last(run)
     assert state["scaler"]["scale"] == 2.0**14
     assert all(np.isfinite(array).all() for array in state["params"].values())
-    norms = [item["gradient_norm"] for item in records(tmp_path / "over")]
-    assert [norm is None for norm in norms] == [number == 3 for number in range(10)]
+    assert [item["gradient_norm"] is None for item in records(run)] == [number == 3 for number in range(10)]
 
 
 def test_bf16_is_refused_on_a_card_without_it(prepared, monkeypatch):
@@ -301,55 +296,46 @@ def test_bf16_is_refused_on_a_card_without_it(prepared, monkeypatch):
         train.Learner(config, "gpu:0", Processes(), None)
 
 
-def test_all_gradients_together_are_measured_and_clipped_to_the_norm(prepared, tmp_path):
-    one = ("train.iterations=1", "train.stages=[{iterations: 1, batch: 2, patch: 16}]", *QUIET)
-    for limit in (0.01, 1e6):
-        output = tmp_path / str(limit)
-        fit(prepared, output, *one, f"optimizer.clip_norm={limit}")
-        norm = records(output)[0]["gradient_norm"]
-        assert norm > 0.1
-        # After one step the first moment is (1 - 0.9) times the clipped gradient.
-        kept = last(output)["optimizer"].values()
-        clipped = np.sqrt(sum(np.square(state["moment1"].astype(np.float64) / 0.1).sum() for state in kept))
-        assert clipped == pytest.approx(min(norm, limit), rel=1e-4)
+@pytest.mark.parametrize("limit", [0.01, 1e6])
+def test_all_gradients_together_are_measured_and_clipped_to_the_norm(fit, limit):
+    run = fit("train.iterations=1", "train.stages=[{iterations: 1, batch: 2, patch: 16}]",
+              f"optimizer.clip_norm={limit}")  # fmt: skip
+    norm = records(run)[0]["gradient_norm"]
+    assert norm > 0.1
+    # After one step the first moment is (1 - 0.9) times the clipped gradient.
+    kept = last(run)["optimizer"].values()
+    clipped = np.sqrt(sum(np.square(state["moment1"].astype(np.float64) / 0.1).sum() for state in kept))
+    assert clipped == pytest.approx(min(norm, limit), rel=1e-4)
 
 
-def test_training_starts_from_given_weights(prepared, straight, tmp_path):
-    still = ("optimizer.learning_rate=0", "schedule.eta_min=[0]", "train.ema_decay=0", *QUIET)
-    fit(prepared, tmp_path, *still, f"train.init={straight / 'model_last.pdparams'}")
-    start, end = (load_weights(folder / "model_last.pdparams").params for folder in (straight, tmp_path))
-    np.testing.assert_equal(start, end)
+def test_training_starts_from_given_weights(fit, straight):
+    given = straight / "model_last.pdparams"
+    run = fit("optimizer.learning_rate=0", "schedule.eta_min=[0]", "train.ema_decay=0", f"train.init={given}")
+    np.testing.assert_equal(load_weights(run / "model_last.pdparams").params, load_weights(given).params)
 
 
-def test_ctrl_c_saves_where_it_stands_and_the_run_can_go_on(prepared, straight, tmp_path, capsys, monkeypatch):
+def test_ctrl_c_saves_where_it_stands_and_the_run_can_go_on(fit, straight, capsys, monkeypatch):
     step = train.Learner.step
     with monkeypatch.context() as patch:
         patch.setattr(train.Learner, "step", lambda self, iteration: (
             iteration == 2 and os.kill(os.getpid(), signal.SIGINT), step(self, iteration))[1])  # fmt: skip
-        fit(prepared, tmp_path, *QUIET, code=130)
-    stopped = last(tmp_path)["iteration"]
+        stopped = last(fit(code=130))["iteration"]
     assert stopped in (3, 4)
     assert f"stopped after iteration {stopped} of 10" in capsys.readouterr().out
-    fit(prepared, tmp_path, *QUIET, flags=("--resume",))
-    assert_same_training(last(straight), last(tmp_path))
+    assert_same_training(last(straight), last(fit(flags=("--resume",))))
 
 
-def test_a_request_to_stop_cuts_a_validation_short(prepared, tmp_path, monkeypatch):
+def test_a_request_to_stop_cuts_a_validation_short(fit, monkeypatch):
     monkeypatch.setattr(train, "validate", lambda weights, pages, device, processes, interrupted: (
         os.kill(os.getpid(), signal.SIGTERM), None if interrupted() else {})[1])  # fmt: skip
-    fit(prepared, tmp_path, "train.save_every=100", "validation.every=3", code=143)
-    assert last(tmp_path)["iteration"] == 3
+    assert last(fit("train.save_every=100", "validation.every=3", code=143))["iteration"] == 3
 
 
-@pytest.mark.parametrize(
-    ("shot", "code", "words"),
-    [("group", 143, ""), ("worker", 2, r"error: a data worker \(process \d+\) has ended by SIGKILL, .*--auto-resume")],
-)
-def test_a_signal_to_all_saves_although_there_are_workers_and_a_killed_worker_is_a_sentence(
-    prepared, tmp_path, shot, code, words
-):
+@pytest.mark.parametrize(("shot", "code", "words"), [
+    ("group", 143, ""), ("worker", 2, r"error: a data worker \(process \d+\) has ended by SIGKILL, .*--auto-resume")])
+def test_a_signal_to_all_saves_and_a_killed_worker_is_a_sentence(prepared, tmp_path, shot, code, words):
     long_run = ("train.iterations=100000", "train.stages=[{iterations: 100000, batch: 1, patch: 16}]",
-                "train.save_every=100000", "data.workers=2", *QUIET)
+                "train.save_every=100000", "data.workers=2")
     process = subprocess.Popen(
         [sys.executable, "train.py", *command(prepared, tmp_path, *long_run)], cwd=ROOT, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -374,15 +360,15 @@ def test_a_signal_to_all_saves_although_there_are_workers_and_a_killed_worker_is
 
 
 @pytest.mark.long
-def test_two_processes_have_the_curve_of_one_with_the_same_global_batch(prepared, tmp_path):
+def test_two_processes_have_the_curve_of_one_with_the_same_global_batch(fit, prepared, tmp_path):
     """The same samples, the same norms and losses, up to the order of a sum; and only the first process writes."""
-    shared = ("train.iterations=50", "loss=[{name: l1}, {name: mask_bce}]", *QUIET)
+    shared = ("train.iterations=50", "loss=[{name: l1}, {name: mask_bce}]")
     stages = "train.stages=[{iterations: 50, batch: %d, patch: 16}]"
     python("-m", "paddle.distributed.launch", "--nproc_per_node", "2", "--log_dir", tmp_path / "log", "train.py",
            *command(prepared, tmp_path / "two", *shared, stages % 2), env={"OMP_NUM_THREADS": "1"})  # fmt: skip
     logs = "\n".join(path.read_text() for path in sorted((tmp_path / "log").glob("workerlog.*")))
     assert logs.count("finished:") == 1
-    fit(prepared, tmp_path / "one", *shared, stages % 4)
+    fit(*shared, stages % 4, into="one")
     two, one = (records(tmp_path / name) for name in ("two", "one"))
     assert len(two) == len(one) == 50
     np.testing.assert_allclose([item["loss"] for item in two], [item["loss"] for item in one], atol=1e-5)
@@ -391,10 +377,10 @@ def test_two_processes_have_the_curve_of_one_with_the_same_global_batch(prepared
         np.testing.assert_allclose(pair[name], array, atol=2e-4)
 
 
-def test_a_locator_learns_from_whole_photos_and_goes_on_bit_for_bit(prepared, tmp_path, capsys):
+def test_a_locator_learns_from_whole_photos_and_goes_on_bit_for_bit(fit, capsys):
     """Its norms' running means belong to a checkpoint as well; finding nothing is never the best."""
     run = straight_and_resumed(
-        prepared, tmp_path, "model={network: locator}", "data.whole=true", "predict.fill=page", "train.ema_decay=0.5",
+        fit, "model={network: locator}", "data.whole=true", "predict.fill=page", "train.ema_decay=0.5",
         "train.stages=[{iterations: 2, batch: 2, patch: 64}, {iterations: 2, batch: 1, patch: 96}]",
         "train.iterations=4", "train.save_every=2", "loss=[{name: mask_bce}, {name: mask_dice, weight: 0.5}]",
         "data.paste={probability: 0.5}", "validation.every=2", "predict.mask_threshold=1",

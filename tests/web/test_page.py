@@ -82,17 +82,20 @@ def red(page) -> int:
     return ((shown[..., 0] > 180) & (shown[..., 1] < 90)).sum()
 
 
-def draw(page, *shares: tuple[float, float], tool: str = "") -> None:
-    """With the mouse, over points given as shares of the picture's width and height."""
-    if tool:
-        page.click(f"[data-tool={tool}]")
-    box = page.locator("#before").bounding_box()
-    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in shares]
+def drag(page, *points: tuple[float, float]) -> None:
     page.mouse.move(*points[0])
     page.mouse.down()
     for point in points[1:]:
         page.mouse.move(*point, steps=5)
     page.mouse.up()
+
+
+def draw(page, *shares: tuple[float, float], tool: str = "") -> None:
+    """With the mouse, over points given as shares of the picture's width and height."""
+    if tool:
+        page.click(f"[data-tool={tool}]")
+    box = page.locator("#before").bounding_box()
+    drag(page, *((box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in shares))
 
 
 def applied(page) -> bytes:
@@ -109,10 +112,8 @@ def test_a_photo_is_restored_compared_corrected_and_downloaded(visit):
     # The slider: all of before, then all of after, by the mouse and by keys.
     divider, stage = page.locator("#divider"), page.locator("#stage").bounding_box()
     handle = divider.bounding_box()
-    page.mouse.move(handle["x"] + handle["width"] / 2, handle["y"] + 50)
-    page.mouse.down()
-    page.mouse.move(stage["x"] + stage["width"], handle["y"] + 50, steps=4)
-    page.mouse.up()
+    height = handle["y"] + 50
+    drag(page, (handle["x"] + handle["width"] / 2, height), (stage["x"] + stage["width"], height))
     expect(divider).to_have_attribute("aria-valuenow", "100")
     assert red(page) > 5000
     for key, value in (("Home", "0"), ("ArrowRight", "2"), ("Home", "0")):
