@@ -1,4 +1,5 @@
-"""The record of a results' folder: which files this program made there, from which photo, with which weights.
+"""The record of a results' folder: which files this program made there, from which photo, with which weights; and what
+it never writes over: originals, pipes, somebody else's files.
 
 `RESULTS/.uncover.jsonl` has a line of JSON before the files of a photo are written, which says what they will be, and
 the same line as done afterwards. So a run that is killed at any moment knows its own files, and a file that no line
