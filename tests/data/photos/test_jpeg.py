@@ -18,7 +18,7 @@ from data.jpeg_segments import UnsupportedJpegError
 from data.photos import count_pixels, encode_photo, read_photo
 from data.photos.jpeg import replace_blocks
 from tests.data.photos import jpegs
-from tests.data.photos.files import exif_of, filled, noise, page, saved
+from tests.data.photos.files import exif_of, filled, noise, page, restore, saved
 from tests.data.photos.jpegs import KINDS, decode, with_patch
 
 # How far the inside of a new smooth patch may be off, in 0..255: coarse tables round much away.
@@ -99,14 +99,9 @@ def test_progressive_and_fitted_codes_stay_and_what_goes_is_named():
     assert len(replaced(source, decode(source), np.zeros(jpegs.SIZE, bool))) == len(source)
     second = Image.fromarray(jpegs.textured(seed=5))
     pictures = saved("MPO", jpegs.textured(), save_all=True, append_images=[second])
-    more = "what lies behind the picture (further pictures, a video) is dropped"
-    for changed, notes in (
-        (source, ()),
-        (source + bytes(9), ()),
-        (source + b"video", (more,)),
-        (source + b"\xff\xd8 garbage", (more,)),
-        (pictures, (more,)),
-    ):
+    more = ("what lies behind the picture (further pictures, a video) is dropped",)
+    behind = {b"": (), bytes(9): (), b"video": more, b"\xff\xd8 garbage": more}
+    for changed, notes in [(pictures, more), *((source + end, notes) for end, notes in behind.items())]:
         encoded = replace_blocks(changed, *with_patch(changed))
         assert encoded.notes == notes
         assert Image.open(io.BytesIO(encoded.content)).format == "JPEG"
@@ -171,8 +166,7 @@ def test_bytes_between_segments_go_and_metadata_stays(tmp_path):
     path, source = tmp_path / "x.jpg", jpegs.with_metadata()
     first = 4 + int.from_bytes(source[4:6], "big")
     path.write_bytes(source[:first] + b"\0\0" + source[first:])
-    photo = read_photo(path)
-    encoded = encode_photo(photo, *filled(photo))
+    encoded = restore(path)[3]
     assert encoded.notes == ()
     assert metadata(encoded.content) == metadata(source)
 

@@ -164,17 +164,15 @@ def test_coefficients_that_no_8_bit_picture_has_are_refused():
 
 
 def test_without_the_right_jpeglib_the_error_says_so(monkeypatch):
+    assert f"jpeglib=={jpeg_file.JPEGLIB_VERSION}\n" in (ROOT / "requirements.txt").read_text()
     jpeg_file._library.cache_clear()
     source = KINDS["grey"]()
-    with monkeypatch.context() as patch:
-        patch.setitem(sys.modules, "jpeglib", None)
-        with pytest.raises(UnsupportedJpegError, match="jpeglib is not installed"):
-            replace_blocks(source, *with_patch(source))
-    with monkeypatch.context() as patch:
-        patch.setattr(jpeg_file, "JPEGLIB_VERSION", "9.8")
-        with pytest.raises(UnsupportedJpegError, match=r"9\.8 is needed"):
-            replace_blocks(source, *with_patch(source))
-    assert f"jpeglib=={jpeg_file.JPEGLIB_VERSION}\n" in (ROOT / "requirements.txt").read_text()
+    monkeypatch.setattr(jpeg_file, "JPEGLIB_VERSION", "9.8")
+    with pytest.raises(UnsupportedJpegError, match=r"9\.8 is needed"):
+        replace_blocks(source, *with_patch(source))
+    monkeypatch.setitem(sys.modules, "jpeglib", None)
+    with pytest.raises(UnsupportedJpegError, match="jpeglib is not installed"):
+        replace_blocks(source, *with_patch(source))
 
 
 def test_no_file_is_needed_that_a_killed_process_would_leave_behind(monkeypatch, tmp_path):
