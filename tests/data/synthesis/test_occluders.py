@@ -13,10 +13,9 @@ from tests.golden.pictures import SKIN, head, save
 
 
 def test_the_kind_comes_from_the_nearest_folder_that_says_it():
-    for path in ("/data/11khands_RESEARCH/a.png", "/data/Fingers/left/a.png", "/data/x/my_hand.png"):
-        assert occluders.kind_of(Path(path)) == "hand"
-    for path in ("/data/hands/heads/a.png", "/data/persons/a.png", "/surface/handwriting/faces/a.png"):
-        assert occluders.kind_of(Path(path)) == "head"
+    for kind, *paths in (("hand", "/data/11khands_RESEARCH/a.png", "/data/Fingers/left/a.png", "/data/x/my_hand.png"),
+                         ("head", "/hands/heads/a.png", "/data/persons/a.png", "/surface/handwriting/faces/a.png")):
+        assert {occluders.kind_of(Path(path)) for path in paths} == {kind}
     with pytest.raises(ValueError, match=r"surface/handwriting/a\.png.*'hand' or 'finger'"):
         occluders.kind_of(Path("/surface/handwriting/a.png"))
 
@@ -93,12 +92,12 @@ def test_the_nearest_split_file_that_names_a_source_decides_and_else_a_hash_of_i
     assert 0.12 < len(heldout) / len(files) < 0.18
     some = files[500:700][::-1]
     assert set(split_sources(some)[1]) == heldout & set(some)
-    entries = [OccluderEntry(tmp_path / "cutouts" / "hands" / f"{index}.png", None, "hand") for index in range(6)]
+    entries = [OccluderEntry(tmp_path / "cutouts" / "hands" / f"{index}.png", None, "hand") for index in range(3)]
     entries[0].path.parent.mkdir(parents=True)
-    rows = "\n".join(f"hands/{index}.png,{'heldout' if index in (1, 4) else 'train'}" for index in range(6))
-    (tmp_path / "cutouts" / "split.csv").write_text(f"file,split\n{rows}\n")
+    nearest = "file,split\nhands/0.png,train\nhands/1.png,heldout\nhands/2.png,train\n"
+    (tmp_path / "cutouts" / "split.csv").write_text(nearest)
     (tmp_path / "split.csv").write_text("file,split\ncutouts/hands/0.png,heldout\n0.jpg,heldout\n1.jpg,train\n")
-    assert split_sources(entries) == ([entries[index] for index in (0, 2, 3, 5)], [entries[1], entries[4]])
+    assert split_sources(entries) == (entries[::2], entries[1:2])
     assert split_sources(files[:2]) == (files[1:2], files[:1])
     for text in ("file,split\na.png,train\nb.png,test\n", "name\na.png\n"):
         (tmp_path / "split.csv").write_text(text)
