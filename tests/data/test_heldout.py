@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from data.heldout import RECORDS, main, read_recipes, read_sums
-from tests.data.synthesis.cutouts import write_sources
+from tests.golden.pictures import write_sources
 
 RECIPES = """
 common: {pages: [pages], occluders: [cutouts/hands, cutouts/heads], subset: heldout, long_side: 200}

@@ -1,4 +1,4 @@
-"""Pictures for the golden tests, drawn with NumPy and OpenCV alone."""
+"""Pictures for the golden tests and those of the synthesis, drawn with NumPy and OpenCV alone."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 PAPER, DESK, INK = (226, 222, 210), (96, 70, 52), (52, 50, 64)
-SKIN = (205, 150, 120)
+SKIN, SLEEVE = (205, 150, 120), (0, 255, 0)
 
 
 def speckled(picture: np.ndarray, seed: int, strength: float = 2.0) -> np.ndarray:
@@ -91,3 +91,29 @@ def contest(root: Path, pages: int = 5) -> Path:
             lines.append(f"gt/p{number}.png {kind}/p{number}_0.png {kind}/p{number}_0_mask.png\n")
         (folder / "annotation.txt").write_text("".join(lines), encoding="utf-8")
     return root
+
+
+def hand_rgba(height: int = 300, width: int = 220, sleeve: int = 0) -> np.ndarray:
+    """Three fingers and a palm on white, fingertips up; the lowest `sleeve` rows are pure green (`SLEEVE`)."""
+    rgba = hand(height, width)
+    rgba[rgba[..., 3] == 0, :3] = 255
+    rgba[height - sleeve :, width // 12 : width - width // 12, :3] = SLEEVE
+    rows, columns = np.nonzero(rgba[..., 3])
+    return rgba[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1].copy()
+
+
+def save_with_mask(path: Path, rgba: np.ndarray) -> None:
+    save(path.with_name(f"{path.stem}_mask.png"), rgba[..., 3])
+    save(path, rgba[..., :3])
+
+
+def write_sources(root: Path, pages: int = 6, occluders: int = 6) -> tuple[Path, Path]:
+    """Folders with pages, and with hands (picture and mask, arm leaving at the top) and heads (RGBA)."""
+    for index in range(pages):
+        save(root / "pages" / f"page {index}.jpg", text_page(400 + 10 * index, 300, index), quality=92)
+    for index in range(occluders):
+        framed, upright = np.full((320, 300, 4), (255, 255, 255, 0), np.uint8), hand_rgba(280 - index)
+        framed[-upright.shape[0] :, 40 : 40 + upright.shape[1]] = upright
+        save_with_mask(root / "cutouts" / "hands" / f"h{index}.png", framed[::-1])
+        save(root / "cutouts" / "heads" / f"p{index}.png", head(260 - index, 220))
+    return root / "pages", root / "cutouts"

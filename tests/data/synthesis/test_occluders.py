@@ -8,8 +8,7 @@ import pytest
 from data.images import BadImageError
 from data.synthesis import occluders
 from data.synthesis.occluders import OccluderEntry, OccluderLibrary, find_occluders, load_occluder, split_sources
-from tests.data.synthesis.cutouts import SLEEVE, hand_rgba, save_with_mask
-from tests.golden.pictures import SKIN, head, save
+from tests.golden.pictures import SKIN, SLEEVE, hand_rgba, head, save, save_with_mask
 
 
 def test_the_kind_comes_from_the_nearest_folder_that_says_it():

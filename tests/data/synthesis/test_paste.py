@@ -12,8 +12,7 @@ from data.synthesis.pages import KINDS, draw_sheet
 from data.synthesis.paste import STYLES, PasteStyle, lay, paste
 from data.synthesis.placement import Place, place
 from data.synthesis.scenes import lay_on_desk, photograph
-from tests.data.synthesis.cutouts import hand_rgba
-from tests.golden.pictures import head, text_page
+from tests.golden.pictures import hand_rgba, head, text_page
 
 CONTEST, NATURAL = (replace(STYLES[name], jpeg_probability=0.0) for name in ("contest", "natural"))
 PLAIN = PasteStyle(hand=CONTEST.hand, head=CONTEST.head)

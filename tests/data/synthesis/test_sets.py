@@ -16,8 +16,7 @@ from data.masks import read_mask
 from data.synthesis import __main__ as synthesis
 from data.synthesis.__main__ import FOLDERS, SetOptions, find_sources, make_set
 from data.synthesis.occluders import CUTOUTS
-from tests.data.synthesis.cutouts import write_sources
-from tests.golden.pictures import flat, save, text_page
+from tests.golden.pictures import flat, save, text_page, write_sources
 
 
 @pytest.fixture(scope="module")
