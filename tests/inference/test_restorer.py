@@ -42,12 +42,14 @@ def test_the_working_size_follows_scale_downscale_and_long_side_and_never_enlarg
     assert backend.tiles == [(1, 3, *expected)]
 
 
-def test_without_a_gate_the_whole_picture_changes_and_keeps_its_detail_at_half_size():
+def test_without_a_gate_the_whole_picture_changes_and_keeps_its_detail_at_half_size_and_no_mask_is_taken():
     image = page(box=None)
-    result = restorer_over(StandIn(brighten, gated=False), PredictConfig(), 0.5, mode="tiles")(image)
+    restorer = restorer_over(StandIn(brighten, gated=False), PredictConfig(), 0.5, mode="tiles")
+    result = restorer(image)
     assert np.abs(result.image.astype(float) - image - 25.5).max() <= 1
-    assert result.mask.all()
-    assert result.occluders == 0
+    assert (result.mask.all(), result.occluders) == (True, 0)
+    with pytest.raises(ValueError, match="changes the whole picture, and finds nothing that a mask could be added to"):
+        restorer(image, result.mask, "protect")
 
 
 def test_arrays_and_paths_give_the_same(tmp_path):
