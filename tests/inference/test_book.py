@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import predict
 from data.images import BadImageError
 from inference.book import restore_book
+from inference.folder import restore_folder
 from inference.restorer import Restored
+from inference.sources import list_pictures
 
 pikepdf = pytest.importorskip("pikepdf")
 RED = (230, 20, 20)
@@ -113,19 +114,25 @@ def test_what_cannot_be_changed_is_said_and_a_picture_that_cannot_be_read_stays(
             restore_book(tmp_path / f"{words}.pdf", paint_over)
 
 
-def test_predict_restores_a_folder_of_photos_and_books(tmp_path, capsys):
-    def run(results: str, *options: str) -> str:
-        assert predict.main([str(tmp_path / "in"), str(tmp_path / results), "--device", "cpu", *options]) == 1
-        return "".join(capsys.readouterr())
+def test_books_and_photos_of_a_folder_are_restored_in_one_run(tmp_path):
+    def told(**orders: bool) -> list[str]:
+        outcomes = restore_folder(paint_over, list_pictures(tmp_path / "in", ""), tmp_path / "out", **orders)
+        return [str(outcome) for outcome in outcomes]
 
     (tmp_path / "in").mkdir()
+    pdf_of(tmp_path / "in" / "b.pdf", [picture(True), picture(False)])
     before = pdf_of(tmp_path / "in" / "clean.pdf", [picture(False), picture(False, "L", jpeg=False)])
     (tmp_path / "in" / "broken.pdf").write_bytes(b"%PDF-1.7 nothing")
-    page_picture(False).save(tmp_path / "in" / "photo.jpg")
-    told = run("out", "--verbose")
+    page_picture(True).save(tmp_path / "in" / "photo.png")
+    broken = "failed: broken.pdf: a PDF that is broken or cut short"
+    assert told(look=True) == [
+        "found: b.pdf: 2 pages, 1 would be restored, 1 occluder", broken,
+        "untouched: clean.pdf: 2 pages, no occluder found", "found: photo.png: 3.75% would be removed, certainty 1.00",
+    ]  # fmt: skip
+    assert told() == [
+        "restored: b.pdf: 2 pages, 1 restored, 1 occluder", broken,
+        "untouched: clean.pdf: 2 pages, no occluder found, copied", "restored: photo.png: 1 occluder",
+    ]  # fmt: skip
     assert (tmp_path / "out" / "clean.pdf").read_bytes() == before
-    for words in ("untouched: clean.pdf: 2 pages, no occluder found, copied", "3 pictures: 0 restored, 2 untouched, ",
-                  "failed: broken.pdf: a PDF that is broken or cut short\n"):  # fmt: skip
-        assert words in told
-    assert "1 untouched, 1 skipped, 1 failed" in run("out", "--save-mask")
-    assert "untouched: clean.pdf: 2 pages, no occluder found\n" in run("dry", "--dry-run")
+    # A book has no mask.
+    assert [line[0] for line in told(save_mask=True)] == [*"sfsr"]

@@ -51,16 +51,9 @@ def test_all_files_are_written_over_those_of_an_earlier_export_checked_and_used(
         np.testing.assert_allclose(opened(tile(32, 64)), reference(tile(32, 64)), atol=1e-4)
 
 
-def test_a_locator_alone_is_exported_for_any_size_and_used_or_refused_when_wrong(tmp_path, capsys, monkeypatch):
-    file, locator = tmp_path / "locator.pdparams", lively_locator()
-    save_weights(file, Weights({}, {}, {"fill": "page", "locator_sides": [64]}, locator=locator))
-    locator.params["head.bias"][:] += 1
-    other = Graph.locator(Weights({}, {}, locator=locator))
-    with monkeypatch.context() as patch:
-        patch.setattr(export, "make", lambda graph: make(other))
-        assert main(["--weights", str(file)]) == 2
-    assert "onnxruntime cannot run locator.onnx: onnxruntime fp32 on cpu gives wrong numbers" in capsys.readouterr().err
-    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+def test_a_locator_alone_is_exported_for_any_size_and_used(tmp_path):
+    file = tmp_path / "locator.pdparams"
+    save_weights(file, Weights({}, {}, {"fill": "page", "locator_sides": [64]}, locator=lively_locator()))
     assert main(["--weights", str(file)]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {file.name, *LOCATOR}
     restorer = Restorer(file, "cpu", backend="onnxruntime")

@@ -129,9 +129,8 @@ def test_the_rules_are_those_of_a_folder(settings, photos, tmp_path, results):
     assert [told(), told()] == [["restored"] * 2, ["skipped"] * 2]
     assert (kept.exists(old), kept.exists(new)) == (False, True)
     kept.pipe_file(f"{out}/0.png", b"")
-    assert told() == ["restored", "skipped"]
     os.utime(few / "3.jpg", (1, 1))
-    assert told() == ["skipped", "restored"]
+    assert [told(), told()] == [["restored"] * 2, ["skipped"] * 2]
     kept.pipe_file(f"{out}/3.jpg.mask.png", b"theirs")
     done, failed = told(save_mask=True)
     assert done == "restored"

@@ -1,6 +1,5 @@
 """The record: own files are known after any end of a run, torn lines and other runs do no harm."""
 
-import itertools
 import json
 import resource
 from concurrent.futures import ThreadPoolExecutor
@@ -36,31 +35,23 @@ def finished(results: Path, source: dict, *files: Path) -> bool:
     return Record(results, "w").why_again(PHOTO, source, files or list(CONTENTS)) is None
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3, 4])
-def test_files_are_known_as_ours_wherever_a_run_was_killed_and_others_are_not(results, source, steps, monkeypatch):
-    calls = itertools.count(1)
-
-    def dying(function):
-        def step(*arguments) -> None:
-            if next(calls) > steps:
-                raise KeyboardInterrupt
-            function(*arguments)
-
-        return step
+def test_after_a_killed_run_its_files_are_ours_and_others_of_their_length_are_not(results, source, monkeypatch):
+    def write_one_and_die(path: Path, content: bytes) -> None:
+        path.write_bytes(content)
+        raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
-        patch.setattr(record, "write_bytes", dying(record.write_bytes))
-        patch.setattr(Record, "_append", dying(Record._append))
-        Record(results, "w").write(PHOTO, source, CONTENTS, True, (0.25, 0.5))
-    after, done = Record(results, "w"), steps == 4
-    assert finished(results, source) == done
-    for file, content in CONTENTS.items():
-        assert not (results / file).exists() or after.is_ours(file)
-        # Of the same length, and not what was meant to be written.
-        (results / file).write_bytes(content[::-1])
-        assert after.is_ours(file) == done
-    assert not after.is_ours(SHEET)
-    assert not done or after.measures(PHOTO) == (0.25, 0.5)
+        patch.setattr(record, "write_bytes", write_one_and_die)
+        write(results, source)
+    for content, is_ours in ((CONTENTS[MASK][::-1], False), (CONTENTS[MASK], True)):
+        (results / MASK).write_bytes(content)
+        assert Record(results, "w").is_ours(MASK) == is_ours
+    assert not finished(results, source, MASK)
+    write(results, source)
+    assert finished(results, source)
+    # From then on its name will do.
+    (results / MASK).write_bytes(CONTENTS[MASK][::-1])
+    assert [Record(results, "w").is_ours(file) for file in (MASK, PHOTO, SHEET)] == [True, True, False]
 
 
 def test_lines_that_are_torn_or_of_another_kind_are_passed_over_and_older_ones_are_read(results, source):
