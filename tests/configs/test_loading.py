@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from configs.load import load_config, parse_config, to_yaml
-from configs.schema import AnyTerm, CharbonnierTerm, ConfigError, FillTerm, L1Term, PredictConfig, Stage
+from configs.schema import AnyTerm, CharbonnierTerm, ConfigError, FillTerm, L1Term, MSSSIMTerm, PredictConfig, Stage
 from losses import LOSSES
 from metrics import MINIMUM_SIDE
 from utils.files import printable
@@ -75,12 +75,10 @@ def test_values_are_read_and_overrides_reach_lists_nested_keys_nulls_and_terms(m
         (f"optimizer.learning_rate=1{'0' * 400}", r"optimizer\.learning_rate: 10+\.\.\.0+ is too large, .* 1000000000"),
         pytest.param(f"seed=1{'0' * 5000}", "none of its kind .*4300 digits", id="digits"),
         pytest.param(f"seed=0x{'f' * 9999}", "seed: a number of thousands of digits is too large", id="hexadecimal"),
-        ("seed=2147483648", "seed: 2147483648 is too large, expected at most 2147483647"),
         ("seed=!!bool maybe", "not valid YAML: a value that is none of its kind"),
         pytest.param(f"seed={'[' * 3000}", "not valid YAML: lists or keys within one another, too deep", id="deep"),
         ("output=''", r"output: expected a text on one line that is not empty, got ''"),
         ('data.train_list="a\\0b"', r"data\.train_list: expected a text on one line"),
-        ("data.crop=127", r"train\.stages\.1\.patch: 128 is larger"),
     ],
 )
 def test_refusals_name_override_key_and_expectation(minimal, override, message):
@@ -106,27 +104,24 @@ def test_refusals_name_override_key_and_expectation(minimal, override, message):
         (RESTORMER, ["model.network=nafnet"], r"model\.preset: restormer_dim16 is a Restormer's"),
         (TINY, ["model.encoder_blocks=[1]"], r"model\.decoder_blocks: 2 levels up, but 1 down"),
         (PHASE1, ["data.crop=512"], r"train\.stages\.5\.patch: 1024 is larger than .*data\.crop: 512"),
-        (PHASE1, ["train.stages=[]"], r"train\.stages: .* add up to 0"),
         (PHASE1, ["train.iterations=599999"], r"train\.stages: .* add up to 600000, but train\.iterations is 599999"),
         (PHASE2, ["train.stages.0.patch=160"], r"train\.stages\.0\.patch: 160 is too small for loss\.1 .* 161"),
         # The fault of the original: MS-SSIM on [0, 1] with the constants of 255. There is no such setting.
         (PHASE2, ["loss=[{name: ms_ssim, data_range: 255}]"], r"loss\.0\.data_range: unknown key"),
         (PHASE1, ["loss=[{name: l1, weight: 0}]"], r"loss: at least one term with a weight above 0"),
-        (PHASE1, ["loss=[l1]"], r"loss\.0: expected keys and values, got 'l1'"),
         (PHASE1, ["loss=[{name: l2, weight: 1}]"], r"loss\.0\.name: expected one of .*, got 'l2'"),
         (PHASE1, ["loss=[{name: l1}, {name: l1}]"], r"loss\.1\.name: l1 is listed twice"),
         (PHASE1, ["loss=[{name: mask_bce, weight: 1}]"], r"loss\.0\.name: mask_bce needs .*model\.gate: true"),
-        (PHASE1, ["model.gate=true"], r"model\.gate: true, but no term .* add mask_bce or mask_dice"),
         (TINY, ["loss=[{name: l1}, {name: fill}, {name: mask_bce, weight: 0}]"], r"model\.gate: true, but no term"),
-        (PHASE1, ["schedule.restarts=[416000, 184000]"], r"schedule\.restarts\.1: 184000 does not lie"),
-        (PHASE1, ["schedule.restarts=[184000, 600000]"], r"schedule\.restarts\.1: 600000 does not lie"),
+        *((PHASE1, [f"schedule.restarts=[416000, {second}]"], rf"schedule\.restarts\.1: {second} does not lie")
+          for second in (184000, 600000)),
         (PHASE1, ["schedule.eta_min=[1e-5, 1e-6]"], r"schedule\.eta_min: 2 values, .* 3 periods"),
         (PHASE1, ["schedule.eta_min=[1e-3]"], r"schedule\.eta_min\.0: 0\.001 is above"),
         (PHASE1, ["data.val_pages=null"], r"validation\.every: there are no pages"),
-        (PHASE1, ["predict.downscale=1"], r"predict\.downscale: 1, but .*data\.downscale 2"),
-        (PHASE1, ["predict.downscale=3", "predict.long_side=1024"], r"predict\.downscale: 3, but .*data\.downscale 2"),
+        *((PHASE1, [f"predict.downscale={scale}", f"predict.long_side={side}"], rf"downscale: {scale}, but .* 2;")
+          for scale, side in ((1, 0), (3, 1024))),
     ],
-)
+)  # fmt: skip
 def test_impossible_combinations_are_refused(path, overrides, message):
     with pytest.raises(ConfigError, match=message):
         load_config(path, overrides)
@@ -187,31 +182,23 @@ def test_merges_take_over_what_an_alias_names_and_a_byte_order_mark_is_no_matter
         load_config(tmp_path / "root.yml")
 
 
-def mutated(text: str) -> st.SearchStrategy[bytes]:
-    """The text with a few of its tokens replaced by others of its own, or by what does harm; then perhaps cut."""
-    tokens = re.findall(r"\w+|[^\w]", text)
-    harm = ["{", "[", "]", ": ", "\n", "\t", "- ", "&a ", "*a", "<<: ", "null", "true", ".nan", "-.inf", "1e999",
-            "9" * 400, "'", "!!int ", "0x", "1:99", "2001-02-30", "? ", "\0", "\udcff", "\xe9",
-            "_base_", "x-a", "[" * 2000, "-1"]
-    piece = st.sampled_from(tokens) | st.sampled_from(harm)
-    changes = st.lists(st.tuples(st.integers(0, len(tokens) - 1), piece), max_size=6)
-    encoding = st.sampled_from(["utf-8", "utf-8", "utf-8", "latin-1", "utf-16"])
-
-    def apply(changes: list[tuple[int, str]], encoding: str, end: int) -> bytes:
-        changed = dict(changes)
-        text = "".join(changed.get(place, token) for place, token in enumerate(tokens))
-        content = text.encode(encoding, "replace" if encoding == "latin-1" else "surrogatepass")
-        return content[: end or None]
-
-    return st.builds(apply, changes, encoding, st.just(0) | st.integers(0, len(text)))
+HARM = ["{", "[", "]", ": ", "\n", "\t", "- ", "&a ", "*a", "<<: ", "null", "true", ".nan", "-.inf", "1e999", "9" * 400,
+        "'", "!!int ", "0x", "1:99", "2001-02-30", "? ", "\0", "\udcff", "\xe9", "_base_", "x-a", "[" * 2000, "-1"]
+TOKENS = re.findall(r"\w+|[^\w]", Path(TINY).read_text())
 
 
 @settings(max_examples=int(os.environ.get("UNCOVER_EXAMPLES", "60")), derandomize=True, deadline=None, database=None,
           suppress_health_check=list(HealthCheck))  # fmt: skip
-@given(content=mutated(Path(TINY).read_text()))
-def test_a_config_is_read_whole_or_refused_in_one_sentence(content, tmp_path_factory):
+@given(
+    changes=st.dictionaries(st.integers(0, len(TOKENS) - 1), st.sampled_from(TOKENS + HARM * 3), max_size=6),
+    encoding=st.sampled_from(["utf-8", "utf-8", "utf-8", "utf-16"]),
+    end=st.none() | st.integers(0, len("".join(TOKENS))),
+)
+def test_a_config_is_read_whole_or_refused_in_one_sentence(changes, encoding, end, tmp_path_factory):
+    """A shipped file with a few of its tokens replaced by others of its own, or by what does harm; then perhaps cut."""
     path = tmp_path_factory.getbasetemp() / "mutated.yml"
-    path.write_bytes(content)
+    text = "".join(changes.get(place, token) for place, token in enumerate(TOKENS))
+    path.write_bytes(text.encode(encoding, "surrogatepass")[:end])
     try:
         config = load_config(path)
     except (ConfigError, FileNotFoundError) as error:
@@ -223,7 +210,7 @@ def test_a_config_is_read_whole_or_refused_in_one_sentence(content, tmp_path_fac
         assert parse_config(yaml.safe_load(to_yaml(config))) == config
 
 
-def test_bases_chain_merge_keys_and_replace_lists(minimal, tmp_path):
+def test_bases_chain_merge_keys_and_replace_lists_and_a_cycle_or_a_missing_one_is_refused(minimal, tmp_path):
     (tmp_path / "middle").mkdir()
     (tmp_path / "middle/b.yml").write_text("_base_: ../minimal.yml\nseed: 5\noptimizer: {clip_norm: 1}\n")
     leaf, stage = tmp_path / "leaf.yml", "{iterations: 30, batch: 1, patch: 32}"
@@ -235,9 +222,6 @@ def test_bases_chain_merge_keys_and_replace_lists(minimal, tmp_path):
     (tmp_path / "other.yml").write_text("seed: 9\noutput: other\n")
     leaf.write_text("_base_: [minimal.yml, other.yml]\noutput: leaf\n")
     assert (load_config(leaf).seed, load_config(leaf).output) == (9, "leaf")
-
-
-def test_cycle_and_missing_base_are_refused(tmp_path):
     for name, base in ("ab", "ba", ("c", "gone")):
         (tmp_path / f"{name}.yml").write_text(f"_base_: {base}.yml\n")
     with pytest.raises(ConfigError, match=r"_base_ leads back.*a\.yml -> .*b\.yml -> .*a\.yml"):
@@ -266,19 +250,15 @@ def test_phases_hand_their_weights_on():
 
 
 def test_predict_settings_survive_a_weights_file_and_refuse_newer_keys():
-    settings = PredictConfig(long_side=1024, tlc_ratio=2.5)
-    assert PredictConfig.from_dict(asdict(settings)) == settings
     assert PredictConfig.from_dict({"long_side": 1024}) == PredictConfig(long_side=1024)
-    with pytest.raises(ConfigError, match=r"predict\.sharpen: unknown key"):
-        PredictConfig.from_dict({"sharpen": 1})
-    with pytest.raises(ConfigError, match=r"predict\.rows: 0 is too small"):
-        PredictConfig.from_dict({"rows": 0})
+    for wrong, words in (({"sharpen": 1}, r"predict\.sharpen: unknown key"), ({"rows": 0}, r"predict\.rows: 0 is too")):
+        with pytest.raises(ConfigError, match=words):
+            PredictConfig.from_dict(wrong)
 
 
 def test_the_schema_s_terms_are_the_losses():
-    terms = {term.name: term for term in get_args(AnyTerm)}
-    assert list(terms) == list(LOSSES)
-    assert terms["ms_ssim"].minimum_patch == MINIMUM_SIDE
+    assert [term.name for term in get_args(AnyTerm)] == list(LOSSES)
+    assert MSSSIMTerm.minimum_patch == MINIMUM_SIDE
 
 
 def test_configs_are_read_without_paddle():

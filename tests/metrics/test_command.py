@@ -103,16 +103,21 @@ def test_results_without_a_truth_are_told_and_what_lies_beside_a_result_is_none(
 
 
 @pytest.mark.parametrize("depth", ["train_data_1/hand/", "hand/", ""])
-def test_a_contest_folder_gives_truth_and_masks_to_every_occlusion(tmp_path, depth):
+def test_a_contest_folder_or_a_list_of_pages_gives_truth_and_masks_to_every_occlusion(tmp_path, depth):
     offsets = {"page_0_000": 2, "page_0_001": 8}
     contest(tmp_path / "contest", "train_data_1", [f"hand/{name}" for name in offsets])
     for name, offset in offsets.items():
         save(tmp_path / "results" / f"{depth}{name}.png", restored(offset))
-    for source in ("contest", "contest/train_data_1", "contest/train_data_1/annotation.txt"):
+    lines = (tmp_path / "contest/train_data_1/annotation.txt").read_text().splitlines()
+    paths = [" ".join(f"../contest/train_data_1/{name}" for name in line.split()) for line in lines]
+    (tmp_path / "prepared").mkdir()
+    (tmp_path / "prepared" / "val_pages.txt").write_text("\n".join(paths))
+    for source in ("contest", "contest/train_data_1", "contest/train_data_1/annotation.txt", "prepared/val_pages.txt"):
         code, rows = measure(tmp_path, source)
         assert (code, len(rows)) == (0, 3)
         for name, offset in offsets.items():
-            measured = rows[f"train_data_1/hand/{name}.jpg"]
+            listed = "contest/" * (source == "prepared/val_pages.txt")
+            measured = rows[f"{listed}train_data_1/hand/{name}.jpg"]
             expected = evaluate(restored(offset), CLEAN, MASK)
             assert float(measured["psnr_inside"]) == pytest.approx(expected["psnr_inside"])
             assert measured["psnr_outside"] == "inf"
@@ -163,15 +168,3 @@ def test_names_that_are_no_text_stand_in_a_table_that_goes_into_a_pipe(tmp_path,
             assert [row["name"] for row in csv.DictReader(file)] == [name, "mean"]
         assert len(process.stdout.read().splitlines()) == 3
     assert (process.returncode, (tmp_path / "pipe").is_fifo()) == (0, True)
-
-
-def test_a_list_of_whole_pages(tmp_path):
-    contest(tmp_path / "contest", "train_data_1", ["hand/page_0_000"])
-    (tmp_path / "prepared").mkdir()
-    names = ("gt/page.png", "hand/page_0_000.jpg", "hand/page_0_000.png")
-    line = " ".join(f"../contest/train_data_1/{name}" for name in names)
-    (tmp_path / "prepared" / "val_pages.txt").write_text(line + "\n", encoding="utf-8")
-    save(tmp_path / "results" / "page_0_000.jpg", restored(0))
-    code, rows = measure(tmp_path, "prepared/val_pages.txt")
-    assert code == 0
-    assert float(rows["contest/train_data_1/hand/page_0_000.jpg"]["psnr_inside"]) > 20

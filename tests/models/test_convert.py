@@ -72,13 +72,16 @@ def test_command_line_converts_with_settings_and_the_locator_of_another_file(tmp
         (None, {"intro.weight": (4, 5, 3, 3)}, "takes 5 channels"),
         ("", {"conv.weight": (4, 3, 3, 3)}, "no NAFNet, Restormer or locator: none of 1 keys .* first are conv.weight"),
         (None, {"teacher.intro.weight": (4, 3, 3, 3)}, r"holds 2 networks \(\*, teacher\.\*\)"),
+        *((None, {"intro.bias": [0, value, 0, 0]}, r"intro\.bias: 1 of its 4 numbers are NaN or infinite")
+          for value in (np.nan, np.inf, 1e300)),
     ],
-)
-def test_weights_that_do_not_fit_are_refused(tmp_path, capsys, left_out, added, words):
-    arrays = drawn_arrays(2, **TINY)
+)  # fmt: skip
+def test_weights_that_do_not_fit_or_are_not_finite_in_float32_are_refused(tmp_path, capsys, left_out, added, words):
+    arrays = {name: values.astype(np.float64) for name, values in drawn_arrays(2, **TINY).items()}
     kept = {name: values for name, values in arrays.items() if left_out is None or left_out not in name}
+    more = {name: np.zeros(what) if isinstance(what, tuple) else np.array(what) for name, what in added.items()}
     source = tmp_path / "in.safetensors"
-    save_file({**kept, **{name: np.zeros(shape, np.float32) for name, shape in added.items()}}, source)
+    save_file({**kept, **more}, source)
     with pytest.raises(ValueError, match=words) as error:
         convert(source)
     assert str(source) in str(error.value)
@@ -98,14 +101,14 @@ WHOLE = (DATA / "torch_nafnet.pth").read_bytes()
         ("torn.safetensors", b"\x10\0\0\0\0\0\0\0{}", r"torn\.safetensors"),
         ("net.onnx", b"", r"\.onnx"),
         ("other.pth", b"PK\5\6" + bytes(18), r"other\.pth.*data\.pkl"),
+        ("missing.pth", None, r"missing\.pth"),
     ],
 )
-def test_other_files_are_refused(tmp_path, capsys, name, content, words):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match=words):
+def test_other_files_are_refused(tmp_path, name, content, words):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
         convert(tmp_path / name)
-    assert main([str(tmp_path / "missing.pth"), str(tmp_path / "out.pdparams")]) == 2
-    assert "missing.pth" in capsys.readouterr().err
 
 
 def write_archive(path: Path, tree: bytes, *storages: list[float]) -> None:
@@ -135,9 +138,6 @@ def test_a_tree_of_dictionaries_is_read_by_dotted_names_and_has_an_end(tmp_path)
     write_archive(tmp_path / "both.pth", tree, *storages)
     arrays = read_arrays(tmp_path / "both.pth")
     np.testing.assert_equal(arrays, {"params.bias": [[0, 2], [1, 3]], "ema.bias": [[4, 6], [5, 7]]})
-    write_archive(tmp_path / "none.pth", dictionary(params=dictionary(), step=b"I3\n"))
-    with pytest.raises(ValueError, match="holds no parameters"):
-        read_arrays(tmp_path / "none.pth")
 
 
 @pytest.mark.parametrize(
@@ -168,27 +168,18 @@ def test_safetensors_of_other_precisions_become_float32(tmp_path, kind):
     np.testing.assert_equal(convert(tmp_path / "in.safetensors").params, arrays)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
-def test_weights_that_are_not_finite_in_float32_are_refused(tmp_path, value):
-    arrays = {name: values.astype(np.float64) for name, values in drawn_arrays(1, **TINY).items()}
-    arrays["ups.0.0.weight"].flat[3] = value
-    save_file(arrays, tmp_path / "in.safetensors")
-    with pytest.raises(ValueError, match=r"in\.safetensors: ups\.0\.0\.weight: 1 of its \d+ numbers are NaN or inf"):
-        convert(tmp_path / "in.safetensors")
-
-
 @pytest.mark.parametrize(
-    ("size", "stride", "offset"),
-    # The last one lies inside its storage, but is a million copies of one value: a small file that fills the memory.
-    [([5], [1], 0), ([3], [1], 2), ([2], [1], -1), ([2], [-1], 0), ([2, 2], [1], 0), ([1000, 1000], [0, 0], 0)],
-)
-def test_a_tensor_outside_its_storage_is_refused(tmp_path, size, stride, offset):
-    write_archive(tmp_path / "bad.pth", dictionary(bias=tensor(0, offset, size, stride)), [0, 1, 2, 3])
-    with pytest.raises(ValueError, match=r"bad\.pth.*tensor of size"):
+    ("tree", "words"),
+    [
+        *((dictionary(bias=tensor(0, offset, size, stride)), "tensor of size") for size, stride, offset in (
+            ([5], [1], 0), ([3], [1], 2), ([2], [1], -1), ([2], [-1], 0), ([2, 2], [1], 0),
+            ([1000, 1000], [0, 0], 0),  # inside its storage, but a million copies of one value
+        )),
+        (dictionary(params=dictionary(), step=b"I3\n"), "holds no parameters"),
+        (dictionary(params=b"cbuiltins\nexec\n(S'raise SystemExit(1)'\ntR"), "asks to load builtins.exec"),
+    ],
+)  # fmt: skip
+def test_a_tensor_outside_its_storage_a_tree_without_one_and_code_are_refused(tmp_path, tree, words):
+    write_archive(tmp_path / "bad.pth", tree, [0, 1, 2, 3])
+    with pytest.raises(UnsafeFileError if "asks" in words else ValueError, match=rf"bad\.pth.*{words}"):
         read_arrays(tmp_path / "bad.pth")
-
-
-def test_a_file_that_asks_for_code_is_refused(tmp_path):
-    write_archive(tmp_path / "trap.pth", dictionary(params=b"cbuiltins\nexec\n(S'raise SystemExit(1)'\ntR"))
-    with pytest.raises(UnsafeFileError, match=r"trap\.pth.*exec"):
-        read_arrays(tmp_path / "trap.pth")

@@ -82,8 +82,5 @@ def test_the_bundled_locator_is_the_one_that_was_trained():
     with np.load(DATA / "locator_check.npz") as expected:
         np.testing.assert_allclose(found, expected["logit"], atol=1e-3)
     assert (weights.predict["fill"], weights.predict["locator_sides"]) == ("page", [512, 320])
-
-
-def test_modes_that_restore_the_whole_photo_refuse_a_locator_alone():
     with pytest.raises(ValueError, match=r"mode tiles needs a network that restores; .*model\.pdparams"):
-        Restorer(load_weights(SHIPPED), "cpu", mode="tiles")
+        Restorer(weights, "cpu", mode="tiles")

@@ -94,53 +94,46 @@ def test_of_what_does_not_show_on_both_sides_nobody_knows_where_it_ends(lines):
     assert (drawn(page(*lines)) == PAPER).all()
 
 
-@pytest.mark.parametrize(("end", "frame"), [(190, []), (190, [((190, 20), (190, 170), 40)]), (265, [])])
-def test_a_line_lost_in_the_hole_ends_where_its_neighbours_end(end, frame):
-    """The rows above and below that are in sight; the table's frame, itself drawn through; the picture's side."""
+def hidden(*boxes: tuple[int, int, int, int]) -> np.ndarray:
+    """bool [HEIGHT, WIDTH], boxes of (top, bottom, left, right)."""
     hole = np.zeros((HEIGHT, WIDTH), bool)
-    hole[60:150, 100:] = True
-    rows = [((20, y), (end, y), 40) for y in (20, 50, 80, 110, 140, 170)]
-    made = drawn(page(*rows, *frame, thickness=2), hole)
-    for y in (80, 110, 140):
+    for top, bottom, left, right in boxes:
+        hole[top:bottom, left:right] = True
+    return hole
+
+
+TO_THE_SIDE, ROWS = hidden((60, 150, 100, WIDTH)), (20, 50, 80, 110, 140, 170)
+
+
+@pytest.mark.parametrize(
+    ("hole", "ends", "frame"),
+    [
+        # Row -> where it ends. As the rows in sight above and below; at the picture's side.
+        (TO_THE_SIDE, dict.fromkeys(ROWS, 190), None),
+        (TO_THE_SIDE, dict.fromkeys(ROWS, 265), None),
+        # The table's frame, itself drawn through.
+        (TO_THE_SIDE, dict.fromkeys(ROWS, 190), (20, 170)),
+        # Eight pixels of a corner show behind the hole, between the hand and where the rows end: no end of one.
+        (hidden((60, 150, 100, 182)), dict.fromkeys(ROWS, 190), None),
+        # The near neighbour is heard, and not a far one that is told first.
+        (TO_THE_SIDE, {8: 150, 18: 150, 70: 190, 90: 190, 110: 190, 130: 190, 160: 190, 180: 190}, None),
+        # Of two that disagree the one that stops at a frame is believed.
+        (hidden((60, 150, 100, 180), (90, 120, 180, WIDTH)), {40: 150, 105: 190, 175: 190}, (60, 175)),
+    ],
+)
+def test_a_line_lost_in_the_hole_ends_where_its_neighbours_end(hole, ends, frame):
+    rows = [((20, y), (end, y), 40) for y, end in ends.items()]
+    rows += [((190, frame[0]), (190, frame[1]), 40)] if frame else []
+    made = drawn(page(*rows, thickness=2), hole)
+    for y in [y for y in ends if hole[y, 100]]:
+        last = min(ends[y], np.flatnonzero(hole[y])[-1] + 1)
         dark = made[y - 1 : y + 2, 100:].mean(2).min(0) < 130
-        assert dark[: end - 100 - 4].all()
-        assert not dark[end - 100 + 4 :].any()
-
-
-def test_of_a_row_a_corner_that_shows_behind_the_hole_is_no_end():
-    """Eight pixels of it show between the hand and the frame where the rows end."""
-    hole = np.zeros((HEIGHT, WIDTH), bool)
-    hole[60:150, 100:182] = True
-    made = drawn(page(*[((20, y), (190, y), 40) for y in (20, 50, 80, 110, 140, 170)], thickness=2), hole)
-    assert (made[np.ix_([80, 110, 140], range(101, 181))].mean(2) < 130).all()
-
-
-def test_a_line_hears_the_near_neighbour_and_not_a_far_one_that_is_told_first():
-    """Rows of a table end at 190, two rules far above them at 150; the rows between are hidden."""
-    hole = np.zeros((HEIGHT, WIDTH), bool)
-    hole[60:150, 100:] = True
-    ends = {8: 150, 18: 150, 70: 190, 90: 190, 110: 190, 130: 190, 160: 190, 180: 190}
-    made = drawn(page(*[((20, y), (end, y), 40) for y, end in ends.items()], thickness=2), hole)
-    for y in (70, 90, 110, 130):
-        dark = made[y - 1 : y + 2, 100:].mean(2).min(0) < 130
-        assert dark[:86].all()
-        assert not dark[94:].any()
-
-
-def test_of_two_neighbours_that_disagree_the_one_that_stops_at_a_frame_is_believed():
-    hole = np.zeros((HEIGHT, WIDTH), bool)
-    hole[60:150, 100:180] = True
-    hole[90:120, 180:] = True
-    rows = [((20, y), (end, y), 40) for y, end in ((40, 150), (105, 190), (175, 190))]
-    made = drawn(page(*rows, ((190, 60), (190, 175), 40), thickness=2), hole)
-    dark = made[104:107, 100:].mean(2).min(0) < 130
-    assert dark[:86].all()
-    assert not dark[94:].any()
+        assert dark[: last - 100 - 4].all()
+        assert not dark[last - 100 + 4 :].any()
 
 
 def test_what_paper_beside_a_bar_differs_from_the_page_is_not_the_bars():
-    hole = np.zeros((HEIGHT, WIDTH), bool)
-    hole[:, 150:190] = True
+    hole = hidden((0, HEIGHT, 150, 190))
     rest = np.full((HEIGHT, WIDTH, 3), 6, np.float32)
     rest[90:110] = -40
     (bar,) = find_bars(rest, hole, RULES)
@@ -151,9 +144,7 @@ def test_what_paper_beside_a_bar_differs_from_the_page_is_not_the_bars():
 
 
 def test_fingers_do_not_break_a_line():
-    fingers = np.zeros((HEIGHT, WIDTH), bool)
-    for left in (60, 90, 120, 150):
-        fingers[60:, left : left + 22] = True  # eight pixels of page between them
+    fingers = hidden(*((60, HEIGHT, left, left + 22) for left in (60, 90, 120, 150)))  # eight pixels between them
     made = drawn(page(((-5, 100), (265, 103), 40), thickness=2), fingers)
     assert (made.mean(2).min(0)[fingers[100]] < 130).all()
 
