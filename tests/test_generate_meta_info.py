@@ -9,7 +9,7 @@ from PIL import Image
 from scipy import ndimage
 
 import generate_meta_info
-from data.contest import read_list
+from data.contest import PATCH_FOLDERS, PatchPaths, read_list
 from data.images import read_rgb, write_image
 from data.masks import write_mask
 from generate_meta_info import bins_with_edge, gradient_measure
@@ -23,12 +23,14 @@ PRINT[:, (np.arange(SIZE) // 4) % 2 == 1] += np.uint8(80)
 
 
 def add_patch(out, set_name, name, clean, covered):
-    """Writes a trio whose first `covered` columns are occluded by a detailed texture."""
+    """Writes a trio whose first `covered` columns are occluded by a detailed texture; its paths."""
     mask, texture = np.zeros((SIZE, SIZE), np.uint8), RNG.integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
     mask[:, :covered] = 1
-    write_image(out / set_name / "gt" / f"{name}.png", clean)
-    write_image(out / set_name / "occluded" / f"{name}.png", np.where(mask[..., None] == 1, texture, clean))
-    write_mask(out / set_name / "mask" / f"{name}.png", mask)
+    trio = PatchPaths(*(out / set_name / part / f"{name}.png" for part in PATCH_FOLDERS))
+    write_image(trio.clean, clean)
+    write_image(trio.occluded, np.where(mask[..., None] == 1, texture, clean))
+    write_mask(trio.mask, mask)
+    return trio
 
 
 @pytest.fixture

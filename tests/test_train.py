@@ -8,8 +8,8 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
-import cv2
 import numpy as np
 import paddle
 import pytest
@@ -19,9 +19,11 @@ import predict
 import train
 from configs.load import load_config
 from configs.schema import ConfigError
-from data.contest import PatchPaths, write_list
+from data.contest import write_list
+from data.images import read_rgb
 from models.weights import load_weights
 from tests.conftest import ROOT, python, until
+from tests.test_generate_meta_info import PRINT, add_patch
 from tests.test_killed import mother
 from utils.training.checkpoint import load_checkpoint
 from utils.training.journal import Journal, read_metrics
@@ -33,27 +35,14 @@ TRAINING = ("train", "matplotlib.figure", "matplotlib.backends.backend_agg")
 
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory) -> Path:
-    """Six patches of 48x48 with lines on paper and a coloured square over them, their lists, and a config."""
+    """Six striped patches under a hand, their lists, and a config."""
     folder = tmp_path_factory.mktemp("prepared")
-    rng = np.random.default_rng(0)
-    entries = []
-    for number in range(6):
-        clean = np.full((48, 48, 3), 220, np.uint8)
-        clean[number % 3 :: 6] = 60
-        mask = np.zeros((48, 48), np.uint8)
-        top, left = rng.integers(0, 28, 2)
-        mask[top : top + 20, left : left + 20] = 255
-        occluded = np.where(mask[..., None] > 0, rng.integers(80, 120, 3), clean).astype(np.uint8)
-        trio = PatchPaths(*(folder / kind / f"{number}.png" for kind in ("gt", "occluded", "mask")))
-        for path, picture in zip(trio, (clean, occluded, mask), strict=True):
-            path.parent.mkdir(exist_ok=True)
-            cv2.imwrite(str(path), picture)
-        entries.append(trio)
+    entries = [add_patch(folder, "all", number, np.roll(PRINT, number, 1), 20 + 4 * number) for number in range(6)]
     write_list(folder / "train.txt", entries)
     write_list(folder / "val_pages.txt", entries[:3])
     config = {
         "output": str(folder / "run"), "seed": 3, "model": {"preset": "tiny", "gate": True},
-        "data": {"train_list": str(folder / "train.txt"), "val_pages": str(folder / "val_pages.txt"), "crop": 48,
+        "data": {"train_list": str(folder / "train.txt"), "val_pages": str(folder / "val_pages.txt"), "crop": 64,
                  "downscale": 1, "workers": 0},
         "train": {"iterations": 10, "ema_decay": 0.9, "log_every": 1, "save_every": 5,
                   "stages": [{"iterations": 6, "batch": 2, "patch": 16}, {"iterations": 4, "batch": 1, "patch": 32}]},
@@ -143,10 +132,12 @@ def test_killed_at_file_after_file_a_run_still_ends_the_same(
     assert before == {path: path.stat().st_mtime_ns for path in before}
 
 
-def test_a_restorer_is_shown_what_was_filled_resumes_and_is_validated_with_the_true_mask(fit):
+def test_a_restorer_is_shown_what_was_filled_resumes_and_is_validated_with_the_true_mask(fit, monkeypatch):
+    monkeypatch.setattr(train, "fill_patch", Mock(wraps=train.fill_patch))
     run = straight_and_resumed(fit, "model.gate=false", "model.mask_input=true", "predict.fill=network",
                                "loss=[{name: fill, radius: 0}]", "validation.every=10")  # fmt: skip
-    assert records(run, "validation")[-1]["psnr_inside"] > 9
+    assert train.fill_patch.call_count > 10
+    assert records(run, "validation")[-1]["psnr_inside"] > 11  # of the untouched hands: 9.4
     weights = load_weights(run / "model_last.pdparams")
     assert (weights.model["mask_input"], weights.params["intro.weight"].shape[1]) == (True, 4)
 
@@ -155,10 +146,10 @@ def test_a_restormer_learns_and_predict_reads_its_file(fit, prepared, tmp_path):
     run = fit("model={network: restormer, preset: restormer_tiny}", "predict.tlc_ratio=0", "loss=[{name: l1}]")
     losses = [item["loss"] for item in records(run)]
     assert losses[5] < losses[0]
-    photo, weights = prepared / "occluded" / "0.png", run / "model_last.pdparams"
+    photo, weights = prepared / "all" / "occluded" / "0.png", run / "model_last.pdparams"
     for mode in ("tiles", "full"):
         assert predict.main([str(photo), str(tmp_path / mode), "--weights", str(weights), "--mode", mode]) == 0
-        assert cv2.imread(str(next((tmp_path / mode).glob("*.png")))).shape == (48, 48, 3)
+        assert read_rgb(tmp_path / mode / "0.png").shape == (64, 64, 3)
 
 
 def test_the_folder_holds_all_that_a_user_needs(straight):
@@ -238,7 +229,7 @@ def test_nan_stops_with_iteration_files_and_the_last_good_checkpoint(fit, prepar
     monkeypatch.setattr(train, "total_loss", poisoned)
     run = fit(code=1)
     message = capsys.readouterr().err
-    for words in ("iteration 6", "nan", f"{prepared / 'occluded'}{os.sep}", f"{run / 'checkpoints'}{os.sep}last"):
+    for words in ("iteration 6", "nan", f"{prepared}/all/occluded/", f"{run}/checkpoints/last"):
         assert words in message
     # The file it names is from before, and whole.
     state = last(run)
