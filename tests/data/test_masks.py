@@ -110,13 +110,6 @@ def test_what_can_be_read_in_several_ways_is_refused_with_what_was_seen(tmp_path
         read_mask(path)
 
 
-def test_the_palette_mask_is_the_contests():
-    image = contest_mask_image(MASK)
-    assert image.mode == "P"
-    assert set(image.convert("RGB").getdata()) == {(128, 0, 0), (0, 128, 0)}
-    assert set(image.convert("L").getdata()) == {38, 75}
-
-
 def test_a_value_of_exactly_40_is_not_left_over():
     """The write-up set what is below 40 to 0 and what is above to 255, and 40 stayed 40."""
     assert binarise_mask(np.array([[38, 39, 40, 41, 75]], np.uint8)).tolist() == [[0, 0, 1, 1, 1]]

@@ -39,10 +39,9 @@ def _blotchy(bend: float, strength: float, middle: int = 230) -> Scene:
     return _disc(pictures.speckled(picture, 3))
 
 
-def _step(height: int, share: float = 0.0, tone: tuple[int, ...] = PAPER) -> Scene:
+def _step(height: int) -> Scene:
     """A straight border between two tones that differ by `height`, a little off the middle of the mask."""
-    picture = pictures.flat(380, 420, tone)
-    pictures.half_plane(picture, 0.3, 278 + share, tuple(max(0, value - height) for value in tone))
+    picture = pictures.half_plane(pictures.flat(380, 420), 0.3, 278, tuple(value - height for value in PAPER))
     return _disc(pictures.speckled(picture, 5))
 
 
@@ -117,10 +116,8 @@ def _ruled() -> Scene:
 
 @cache
 def _scenes() -> dict[str, Scene]:
-    edge = pictures.text_page(380, 420, 10)
-    pictures.half_plane(edge, 0.12, 330, DESK)
-    corner = _step(0)[0]
-    sheet = pictures.half_plane(pictures.half_plane(corner.copy(), 0.1, 240, DESK), 0.1 + np.pi / 2, 230, DESK)
+    edge = pictures.half_plane(pictures.text_page(380, 420, 10), 0.12, 330, DESK)
+    sheet = pictures.half_plane(pictures.half_plane(_step(0)[0], 0.1, 240, DESK), 0.1 + np.pi / 2, 230, DESK)
     slope = np.clip(np.linspace(225, 150, 420)[None, :, None] + np.zeros((380, 1, 3)), 0, 255)
     return {
         "text": (pictures.text_page(380, 420, 11), pictures.finger((380, 420), (200, 160), (260, 379), 80)),

@@ -30,8 +30,8 @@ def save(picture: np.ndarray | Image.Image, **options: object) -> bytes:
     return saved("JPEG", picture, **{"quality": 85, **options})
 
 
-def opencv(sampling: int, *more: int) -> bytes:
-    options = [cv2.IMWRITE_JPEG_QUALITY, 88, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling, *more]
+def opencv(sampling: int) -> bytes:
+    options = (cv2.IMWRITE_JPEG_QUALITY, 88, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling)
     return cv2.imencode(".jpg", textured(), options)[1].tobytes()
 
 

@@ -104,7 +104,7 @@ def test_a_palette_keeps_its_entries_and_each_pixel_its_opacity(tmp_path):
 
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize(("colour", "depth"), KINDS)
-def test_missing_pixels_and_a_missing_end_are_refused(tmp_path, colour, depth, interlaced):
+def test_missing_pixels_are_refused(tmp_path, colour, depth, interlaced):
     path = tmp_path / "short.png"
     write_kind(path, colour, depth, interlaced)
     content = path.read_bytes()
