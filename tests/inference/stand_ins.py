@@ -1,40 +1,32 @@
 """Backends that stand in for networks, each a function of tiles that keeps the shapes of those it was given."""
 
-import threading
 from collections.abc import Callable
 
 import numpy as np
 
+from inference.engines import Backend
 from inference.restorer import Restorer
 
 
-class StandIn:
-    """A `Backend` over a function that maps float32 [1, 3, h, w] to [1, K, h, w].
-
-    Args:
-        function: what the network would do.
-        gated: the function gives a fourth channel.
-        memory: tiles of more pixels than this run out of memory.
+class StandIn(Backend):
+    """In place of a network a function from float32 [1, 3, h, w] to [1, K, h, w], with a fourth channel where it is
+    `gated`; tiles of more than `memory` pixels run out of memory.
     """
 
-    name, precision, tlc = "stand-in", "fp32", "none"
+    name = "stand-in"
 
     def __init__(
         self, function: Callable[[np.ndarray], np.ndarray], gated: bool = True, memory: float = 1e9, device: str = "cpu"
     ) -> None:
-        self.gated, self.device = gated, device
-        self.tiles: list[tuple[int, ...]] = []
-        self._function = function
-        self._memory = memory
-        self._lock = threading.Lock()
+        self.gated, self.device, self.tiles = gated, device, []
+        self._function, self._memory = function, memory
 
-    def __call__(self, tile: np.ndarray) -> np.ndarray:
+    def _run(self, tile: np.ndarray) -> np.ndarray:
         assert tile.dtype == np.float32
         assert tile.flags.c_contiguous
-        with self._lock:
-            self.tiles.append(tile.shape)
+        self.tiles.append(tile.shape)
         if tile.shape[2] * tile.shape[3] > self._memory:
-            raise MemoryError(f"no room for {tile.shape[2]} x {tile.shape[3]}")
+            raise MemoryError
         return self._function(tile)
 
 

@@ -43,8 +43,7 @@ def test_one_look_where_a_second_is_not_asked_for_or_shows_nothing_new(mode, gat
 
 
 def test_a_locator_sees_whole_copies_whose_sides_are_steps_of_32():
-    """A blob in one corner of a photo of odd size comes back in that corner, from the mean of two looks, each
-    also mirrored."""
+    """A blob in a corner of a photo of odd size comes back there, from the mean of two looks, each also mirrored."""
     red = StandIn(lambda tile: np.where(tile[:, :1] - tile[:, 1:2] > 0.3, np.float32(8), np.float32(-8)))
     truth = np.zeros((1000, 740), np.uint8)
     truth[700:, :200] = 1
@@ -91,20 +90,13 @@ ROWS, COLUMNS = np.mgrid[:1000, :760]
 SHAPES = {
     "triangle in a corner": ROWS + COLUMNS < 240,
     "hand over a corner": (((999 - ROWS) / 400) ** 2 + (COLUMNS / 120) ** 2) < 1,
-    "head a little below": (ROWS >= 5) & (ROWS < 200) & (COLUMNS >= 250) & (COLUMNS < 400),
-    "palm along the bottom": ROWS >= 890,
     "table on all sides": (ROWS < 70) | (ROWS >= 920) | (COLUMNS < 60) | (COLUMNS >= 680),
     "table on three sides": (ROWS < 90) | (COLUMNS < 110) | (COLUMNS >= 690),
-    "thin line": (COLUMNS >= 720) & (ROWS >= 50),
 }
 
 
 @pytest.mark.parametrize("name", SHAPES)
-def test_over_a_corner_or_along_a_side_it_must_be_certain_and_a_table_round_the_page_stays_however_certain(name):
-    def found(certainty: float) -> list[list]:
-        probability = np.float32(certainty * SHAPES[name])
-        return [mask.tolist() for mask in occluders_from_probability(probability, OcclusionRules())]
-
-    is_table = name.startswith(("table", "thin"))
-    assert found(0.999 if is_table else 0.95) == ([] if is_table else [SHAPES[name].astype(int).tolist()])
-    assert name != "palm along the bottom" or found(0.75) == []
+def test_over_a_corner_something_is_an_occluder_and_a_table_round_the_page_stays_however_certain(name):
+    shape, is_table = SHAPES[name], name.startswith("table")
+    found = occluders_from_probability(np.float32(shape * (0.999 if is_table else 0.95)), OcclusionRules())
+    assert [mask.tolist() for mask in found] == ([] if is_table else [shape.astype(int).tolist()])

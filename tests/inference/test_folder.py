@@ -19,8 +19,6 @@ from tests.inference.painted import page, paint_over
 
 ALL_DONE = {"a.jpg": "restored", "a.png": "restored", "sub/clean.jpg": "untouched", "sub/深/页 1.webp": "restored"}
 ALL_SKIPPED, BOTH = dict.fromkeys(ALL_DONE, "skipped"), {"save_mask": True, "compare": True}
-
-
 COVERED = Image.fromarray(page())
 
 
@@ -60,14 +58,12 @@ def failures(outcomes: dict[str, Outcome]) -> dict[str, str]:
     return {name: outcome.message for name, outcome in outcomes.items() if outcome.status == "failed"}
 
 
-def test_names_formats_sizes_and_folders_stay_and_what_nothing_covers_is_copied(source, results):
+def test_names_and_folders_stay_and_what_nothing_covers_is_copied(source, results):
+    """That formats stay, tests/golden/test_files.py holds."""
     outcomes = run(source, results)
     assert {name: outcome.status for name, outcome in outcomes.items()} == ALL_DONE
     assert files(results) == sorted(ALL_DONE)
-    for name in outcomes:
-        with Image.open(source / name) as before, Image.open(results / name) as after:
-            assert (after.format, after.size) == (before.format, before.size)
-            assert name != "a.png" or np.array_equal(np.asarray(after), paint_over(np.asarray(before)).image)
+    assert np.array_equal(np.asarray(Image.open(results / "a.png")), paint_over(page()).image)
     assert (results / "sub/clean.jpg").read_bytes() == (source / "sub/clean.jpg").read_bytes()
     assert str(outcomes["sub/clean.jpg"]) == "untouched: sub/clean.jpg: no occluder found, copied"
     steps = outcomes["a.jpg"].steps

@@ -129,8 +129,7 @@ def test_the_command_writes_tables(sets: Path, tmp_path: Path, capsys) -> None:
     shown = [line.partition(" | 2 ")[0] for line in table.splitlines() if line.startswith("#") or " | 2 | " in line]
     methods = ["| input unchanged", "| Telea, true mask", "| what predict.py does"]
     assert shown == ["### clean", *methods, "### contest", *methods]
-    with open(out / "pictures.csv", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
+    rows = list(csv.DictReader((out / "pictures.csv").read_text("utf-8").splitlines()))
     assert [row["method"] for row in rows] == 4 * ["input", "telea-true", "auto"]
     assert all(float(row["covered"]) > 0 and 0.4 < float(row["score"]) < 1 and row["rules"] == "" for row in rows[6:])
     areas = read_rgb(out / "areas.png")

@@ -1,6 +1,5 @@
 """The ONNX file, and the engines against eager Paddle at sizes at which padding and windows matter."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -11,11 +10,12 @@ import pytest
 
 from configs.schema import PredictConfig
 from inference import engines
-from inference.engines import Backend, BackendError, EagerNetwork, OnnxRuntimeEngine, OpenVinoEngine, Proof, random_tile
+from inference.engines import BackendError, EagerNetwork, OnnxRuntimeEngine, OpenVinoEngine, Proof, random_tile
 from inference.engines.onnx_graph import build_onnx
 from inference.engines.opened import Graph
 from models.weights import load_weights
 from tests.inference.small import ROOT, SETTINGS, eager, printed_by, small_graph, small_weights, tile
+from tests.inference.stand_ins import StandIn
 from tests.models.networks import random_network
 
 ENGINES = [OnnxRuntimeEngine, OpenVinoEngine]
@@ -32,12 +32,6 @@ def pair(engine: type, arguments: dict, settings: PredictConfig) -> tuple:
     """An engine over an exported random network, and the eager network."""
     network = EagerNetwork(random_network(**arguments), settings)
     return engine(build_onnx(network.network), "fp32", 2), network
-
-
-def guarded(function: Callable[[np.ndarray], np.ndarray]) -> Backend:
-    backend = Backend()
-    backend.name, backend._run = "stand-in", function
-    return backend
 
 
 @pytest.mark.parametrize(
@@ -57,7 +51,7 @@ def test_out_of_memory_in_every_engines_words_and_values_that_are_no_numbers_are
         return tile * np.float32(words)
 
     with pytest.raises(error, match=told):
-        guarded(fails)(tile(5, 7))
+        StandIn(fails)(tile(5, 7))
 
 
 def test_a_proof_passes_the_same_network_and_notices_a_change_in_any_weight_or_window():
@@ -81,9 +75,9 @@ def test_a_proof_sees_the_lower_and_the_right_edge(edge):
         tile[edge] += 1
         return tile
 
-    proof = Proof.of(guarded(lambda tile: tile), 96, 64)
+    proof = Proof.of(StandIn(lambda tile: tile), 96, 64)
     with pytest.raises(BackendError, match="wrong numbers"):
-        proof.check(guarded(wrong))
+        proof.check(StandIn(wrong))
 
 
 def test_a_tile_goes_where_the_network_lies_and_not_to_the_device_that_is_current(monkeypatch):
