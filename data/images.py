@@ -62,16 +62,9 @@ PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 64 << 20
 _FLIPS, _QUARTER_TURNED = {2: 1, 3: -1, 4: 0, 6: 1, 7: -1, 8: 0}, (5, 6, 7, 8)
 # Rows that leave Pillow at a time are about this many pixels: its own way holds a large picture three times.
 _BAND_PIXELS = 500_000
-_check_sum = PngImagePlugin.ChunkStream.crc
-
-
-def _check_what_is_shown(stream: PngImagePlugin.ChunkStream, kind: bytes, data: bytes) -> None:
-    """A wrong checksum of a PNG's text is no reason to refuse it; a lower-case first letter marks what is not shown."""
-    check = PngImagePlugin.ChunkStream.crc_skip if kind[:1].islower() else _check_sum
-    check(stream, kind, data)
-
-
-PngImagePlugin.ChunkStream.crc = _check_what_is_shown
+# A wrong checksum of a PNG's text is no reason to refuse it; a lower-case first letter marks what is not shown.
+_check, _skip = PngImagePlugin.ChunkStream.crc, PngImagePlugin.ChunkStream.crc_skip
+PngImagePlugin.ChunkStream.crc = lambda self, kind, data: (_skip if kind[:1].islower() else _check)(self, kind, data)
 
 
 def one_line(error: BaseException) -> str:

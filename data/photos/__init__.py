@@ -62,12 +62,8 @@ def read_jpeg(content: bytes, name: str) -> Photo:
 
 def _decoded(path: Path, kind: str, source: bytes, page: int = 0, pages: int = 1) -> Photo:
     decode, _ = _KINDS[kind]
-    rgb, orientation = decode(source, str(path), **_page(page))
+    rgb, orientation = decode(source, str(path), *([page] if page else []))
     return Photo(path, kind, turn_upright(rgb, orientation), orientation, source, page, pages)
-
-
-def _page(number: int) -> dict[str, int]:
-    return {"number": number} if number else {}
 
 
 def count_pages(path: str | os.PathLike[str]) -> int:
@@ -107,7 +103,7 @@ def encode_photo(photo: Photo, pixels: np.ndarray, mask: np.ndarray) -> Encoded:
         raise ValueError(f"{photo.path}: expected pixels of type and shape {expected}, got {got}")
     rgb, covered = (turn_back(array, photo.orientation) for array in (pixels, (mask != 0).astype(np.uint8)))
     _, encode = _KINDS[photo.kind]
-    return encode(photo.source, str(photo.path), rgb, covered, **_page(photo.page))
+    return encode(photo.source, str(photo.path), rgb, covered, *([photo.page] if photo.page else []))
 
 
 def _kind(path: str | os.PathLike[str]) -> str:

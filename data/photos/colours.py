@@ -6,9 +6,11 @@ AVIF are turned upright as the file says, and their EXIF orientation is cleared.
 """
 
 import io
+import re
 from contextlib import suppress
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -29,8 +31,6 @@ _LOSSY = {
     "AVIF": {"quality": 92, "subsampling": "4:4:4"},
 }  # fmt: skip
 _METADATA = {"exif": thumbnails.in_exif, "icc_profile": bytes, "xmp": thumbnails.in_xmp, "dpi": tuple}
-# Distances of so many colours to a whole palette are held at a time.
-_COLOURS_AT_ONCE = 16_384
 
 
 class Coding(NamedTuple):
@@ -64,7 +64,8 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encod
     samples, coding, image = read(source, name)
     cover(samples, coding, mask, rgb)
     kind, buffer, notes = image.format, io.BytesIO(), ()
-    lossy = kind != "BMP" and not (kind == "WEBP" and _is_lossless_webp(source))
+    # Of a WebP's chunks (RFC 9649) that of the picture says it, and what stands in front is the colour profile.
+    lossy = kind != "BMP" and not (kind == "WEBP" and re.search(rb"VP8[L ]", source[12:])[0] == b"VP8L")
     how = (_LOSSY if lossy else _LOSSLESS)[kind]
     if lossy:
         deep = ", in 8 bits for each colour" if image.info.get("bit_depth", 8) > 8 else ""
@@ -74,15 +75,6 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encod
     metadata = {key: change(image.info[key]) for key, change in _METADATA.items() if image.info.get(key)}
     Image.fromarray(np.ascontiguousarray(samples)).save(buffer, kind, **how, **metadata)
     return Encoded(buffer.getvalue(), notes)
-
-
-def _is_lossless_webp(source: bytes) -> bool:
-    """The container is RIFF, see RFC 9649; of its picture chunks VP8L is lossless, one with VP8 and a space is not."""
-    at = 12
-    while (chunk := source[at : at + 4]) not in (b"VP8 ", b"VP8L", b""):
-        size = int.from_bytes(source[at + 4 : at + 8], "little")
-        at += 8 + size + size % 2
-    return chunk != b"VP8 "
 
 
 def read(source: bytes, name: str) -> tuple[np.ndarray, Coding, Image.Image]:
@@ -150,9 +142,6 @@ def nearest_entries(rgb: np.ndarray, palette: np.ndarray, allowed: np.ndarray | 
     # Each colour once; one number a colour is much faster than three.
     codes, where = np.unique(rgb.astype(np.uint32) @ np.uint32([1 << 16, 1 << 8, 1]), return_inverse=True)
     colours = (codes[:, None] >> np.uint32([16, 8, 0]) & 255).astype(np.float32)
-    entries = palette.astype(np.float32)
-    # |c - e|^2 without |c|^2, which is the same for every entry.
-    penalty = np.where(allowed, (entries**2).sum(1), np.inf)
-    parts = (colours[at : at + _COLOURS_AT_ONCE] for at in range(0, len(colours), _COLOURS_AT_ONCE))
-    nearest = [np.argmin(penalty - 2 * part @ entries.T, axis=1) for part in parts]
-    return np.concatenate(nearest or [[]]).astype(np.uint8)[where.reshape(-1)]
+    entries = np.flatnonzero(np.broadcast_to(allowed, len(palette))).astype(np.uint8)
+    found = cv2.batchDistance(colours, palette[entries].astype(np.float32), cv2.CV_32F, normType=cv2.NORM_L2SQR, K=1)
+    return entries[found[1][where.reshape(-1), 0]] if len(rgb) else entries[:0]

@@ -48,7 +48,17 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encod
     colours.cover(samples, coding, mask, rgb)
     if image.format == "MPO":
         notes.append("the further pictures behind the first are dropped")
-    return Encoded(_encode_in_place_of(image, samples), tuple(notes))
+    buffer, tables = io.BytesIO(), [image.quantization[slot] for slot in sorted(image.quantization)]
+    # 0 is no subsampling: for grey, for inks, and for what Pillow does not write.
+    how = {"qtables": tables, "subsampling": max(JpegImagePlugin.get_sampling(image), 0)}
+    Image.fromarray(samples, image.mode).save(buffer, "JPEG", progressive="progressive" in image.info, **how)
+    markers = {f"APP{number}": APP0 + number for number in range(16)} | {"COM": COM}
+    old = thumbnails.in_segments(Segment(markers[kind], payload) for kind, payload in image.applist)
+    new, _ = split(buffer.getvalue())
+    # Adobe's segment, which tells how colours are coded, is the new one.
+    kept = [each for each in old if each.marker != APP14]
+    content = join(kept + [each for each in new if each.marker == APP14 or not each.is_metadata])
+    return Encoded(content, tuple(notes))
 
 
 def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> Encoded:
@@ -103,22 +113,6 @@ def _put_blocks(jpeg: jpeg_file.JpegFile, planes: list[np.ndarray], rgb: np.ndar
             means = samples.reshape(-1, 8, high, 8, wide).mean(axis=(2, 4))
             coefficients = transform @ means @ transform.T / component.steps
             plane[where] = np.clip(np.rint(coefficients), -1023, 1023).astype(np.int16)
-
-
-def _encode_in_place_of(image: Image.Image, samples: np.ndarray) -> bytes:
-    """`samples`, in stored orientation, with the tables of the JPEG `image` and its metadata in front."""
-    buffer, progressive = io.BytesIO(), bool(image.info.get("progressive"))
-    tables = [image.quantization[slot] for slot in sorted(image.quantization)]
-    # 0 is no subsampling: for grey, for inks, and for what Pillow does not write.
-    sampling = max(JpegImagePlugin.get_sampling(image), 0)
-    picture = Image.fromarray(samples, image.mode)
-    picture.save(buffer, "JPEG", progressive=progressive, qtables=tables, subsampling=sampling)
-    markers = {f"APP{number}": APP0 + number for number in range(16)} | {"COM": COM}
-    old = thumbnails.in_segments(Segment(markers[kind], payload) for kind, payload in image.applist)
-    new, _ = split(buffer.getvalue())
-    # Adobe's segment, which tells how colours are coded, is the new one.
-    kept = [each for each in old if each.marker != APP14]
-    return join(kept + [each for each in new if each.marker == APP14 or not each.is_metadata])
 
 
 def unpack(source: bytes, name: str) -> bytes:

@@ -5,8 +5,6 @@ blocks are more than packed samples (fax, JPEG, YCbCr) are decoded by Pillow, an
 further loss. Format: TIFF 6.0 and Adobe's Technical Note 1 (sub-directories); BigTIFF is the same with wider numbers.
 """
 
-from __future__ import annotations
-
 import io
 import logging
 import math
@@ -53,10 +51,11 @@ def page_sizes(path: str | os.PathLike[str]) -> list[tuple[int, int]]:
     """(width, height) of every page, from the directories alone, which may lie behind gigabytes of pixels."""
     name = os.fspath(path)
     with _refusing_what_is_broken(name), tifffile.TiffFile(path) as file:
-        sizes = [(page.imagewidth, page.imagelength) for page in _pages(file, name)]
-    for size in sizes:
-        check_size(*size, name)
-    return sizes
+        pages = _pages(file, name)
+    for page in pages:
+        # A block is decoded whole.
+        check_size(max(page.imagewidth, page.tilewidth), max(page.imagelength, page.tilelength), name)
+    return [(page.imagewidth, page.imagelength) for page in pages]
 
 
 def decode(source: bytes, name: str, number: int = 0) -> tuple[np.ndarray, int]:
@@ -64,8 +63,6 @@ def decode(source: bytes, name: str, number: int = 0) -> tuple[np.ndarray, int]:
     with _refusing_what_is_broken(name):
         file = tifffile.TiffFile(io.BytesIO(source))
         page = _pages(file, name)[number]
-        # A block is decoded whole.
-        check_size(max(page.imagewidth, page.tilewidth), max(page.imagelength, page.tilelength), name)
         if not _has_plain_blocks(page, name):
             return colours.rgb_of(*_decode_whole(source, name, page)[:2]), _orientation(page)
         offsets, sizes = _places(page, name)
