@@ -38,16 +38,14 @@ def pins(name: str) -> dict[str, str]:
     return {match[1].lower().replace("_", "-"): match[2] for match in matches}
 
 
-CPU, PAGE = pins("requirements-cpu.txt"), pins("requirements-web.txt")
-
-
 def test_requirements_differ_in_paddle_alone_and_the_tests_run_on_them():
-    assert CPU.items() ^ pins("requirements.txt").items() == {("paddlepaddle", "3.2.2"), ("paddlepaddle-gpu", "2.6.2")}
-    shared = CPU.keys() & PAGE.keys()
+    cpu, gpu, page = (pins(f"requirements{which}.txt") for which in ("-cpu", "", "-web"))
+    assert cpu.items() ^ gpu.items() == {("paddlepaddle", "3.2.2"), ("paddlepaddle-gpu", "2.6.2")}
+    shared = cpu.keys() & page.keys()
     assert shared
-    assert {name: CPU[name] for name in shared} == {name: PAGE[name] for name in shared}
+    assert {name: cpu[name] for name in shared} == {name: page[name] for name in shared}
     for name in ("numpy", "opencv-python-headless", "pillow"):
-        assert metadata.version(name) == CPU[name]
+        assert metadata.version(name) == cpu[name]
 
 
 def test_every_imported_package_is_pinned():
@@ -60,7 +58,8 @@ def test_every_imported_package_is_pinned():
                 names.add(node.module.split(".")[0])
     names -= sys.stdlib_module_names | PACKAGES | {path.stem for path in scripts} | OPTIONAL
     assert "numpy" in names
-    assert not {name for name in names if DISTRIBUTION_OF.get(name, name).lower() not in CPU | PAGE}, "not pinned"
+    pinned = pins("requirements-cpu.txt") | pins("requirements-web.txt")
+    assert not {name for name in names if DISTRIBUTION_OF.get(name, name).lower() not in pinned}, "not pinned"
 
 
 def consume(document: Path) -> subprocess.CompletedProcess:
