@@ -48,7 +48,7 @@ def graph() -> Graph:
 def test_a_file_is_made_once_and_again_for_other_weights_and_windows(cache, made):
     first = find(small_graph())
     assert find(small_graph()).content == first.content
-    # Settings that have nothing to do with the network share it.
+    # Settings that have nothing to do with the network share it, and without windows their size as well.
     find(small_graph(replace(SETTINGS, rows=7, long_side=99)))
     assert len(made) == 1
     windows = ({"tlc_ratio": 1.0}, {"tlc_ratio": 0.0}, {"tlc_ratio": 0.0, "tlc_train_size": 32})
