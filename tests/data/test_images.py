@@ -53,14 +53,6 @@ def test_reduced_sizes_round_up_for_every_format_and_show_the_same(tmp_path, mon
     assert min(size) < reduce or max(decoded)[0] == reduced[1]
 
 
-def test_modes_become_rgb(tmp_path):
-    grey = page()[..., 0]
-    Image.fromarray(grey).save(tmp_path / "grey.png")
-    assert np.array_equal(read_rgb(tmp_path / "grey.png"), np.repeat(grey[..., None], 3, axis=2))
-    Image.fromarray(page()).convert("CMYK").save(tmp_path / "cmyk.jpg", quality=95)
-    assert abs(read_rgb(tmp_path / "cmyk.jpg").astype(int) - page()).mean() < 3
-
-
 def test_sixteen_bits_become_the_nearest_eight_everywhere(tmp_path):
     values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     nearest = np.rint(values / 257).astype(np.uint8)

@@ -51,7 +51,7 @@ def test_nothing_changes_outside_the_mask(style, placement):
             assert area < 4 or left == 0 or top == 0 or left + width == 380 or top + height == 500
     np.testing.assert_array_equal(PAGE, before)
     # The same state of the generator gives the same picture.
-    np.testing.assert_array_equal(image, pasted(25, style, placement=placement)[-1][0])
+    np.testing.assert_array_equal(image, paste(PAGE, either, np.random.default_rng(24), style, placement)[0])
 
 
 @STYLE
@@ -124,7 +124,7 @@ def test_a_page_is_white_paper_with_print_and_the_same_for_the_same_seed(kind):
     assert (rows[0] < 60, rows[-1] > 300, printed[:, :10].any()) == (True, True, False)
 
 
-@pytest.mark.parametrize("size", [(40, 64), (700, 90), (1100, 800)])
+@pytest.mark.parametrize("size", [(40, 64), (700, 90), (800, 600)])
 def test_any_size_and_any_seed_can_be_drawn(size):
     assert len({draw_sheet(np.random.default_rng(seed), *size).image.tobytes() for seed in range(6)}) == 6
 

@@ -41,9 +41,6 @@ def test_the_layout_is_the_contests(options, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["manifest.json", *FOLDERS]
     groups = read_contest(tmp_path)
     assert (len(groups), len({group.clean for group in groups})) == (13, 7)
-    for group in groups:
-        assert re.fullmatch(rf"train_data_\d/(hand|head)/{group.page}_0_\d{{3}}\.jpg", group.name)
-        assert re.fullmatch(r"0_IMG_\d{8}_\d{6}_a", group.page)
     for group in groups[:4]:
         clean, occluded, mask = read_rgb(group.clean), read_rgb(group.occluded), read_mask(group.mask)
         with Image.open(group.mask) as image:
@@ -65,9 +62,6 @@ def test_train_and_heldout_share_no_source_and_every_page_is_taken_before_one_ag
         assert len(used[subset]) == pages
         used[subset] |= {source for group in groups for source in group["occluders"]}
     assert not used["train"] & used["heldout"]
-    everything, *parts = (find_sources(replace(options, subset=subset)) for subset in ("all", "train", "heldout"))
-    assert len(everything.pages) == sum(len(part.pages) for part in parts) == 8
-    assert len(everything.occluders) == sum(len(part.occluders) for part in parts) == 16
     save(tmp_path / "alone" / "page.jpg", text_page(400, 300, 0))
     (tmp_path / "alone/split.csv").write_text("file,split\npage.jpg,train\n")
     with pytest.raises(FileNotFoundError, match="none of the 1 pages belongs to the subset 'heldout'"):
