@@ -91,10 +91,7 @@ def test_metadata_between_scans_moves_in_front_of_them():
     assert (jpegs.COM, b"abc") in jpegs.split(replaced(source, *with_patch(source)))[0]
 
 
-def test_progressive_and_fitted_codes_stay_and_what_goes_is_named():
-    for name in ("progressive", "progressive grey", "progressive restarts"):
-        result = replaced(KINDS[name](), *with_patch(KINDS[name]()))
-        assert Image.open(io.BytesIO(result)).info["progressive"] == 1
+def test_fitted_codes_stay_and_what_goes_is_named():
     source = KINDS["optimised"]()
     assert len(replaced(source, decode(source), np.zeros(jpegs.SIZE, bool))) == len(source)
     second = Image.fromarray(jpegs.textured(seed=5))
