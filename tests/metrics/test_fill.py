@@ -60,15 +60,11 @@ def test_a_seam_is_the_step_that_the_page_does_not_have_itself(step):
     assert seam_step(page, COVERED) == pytest.approx(step, abs=0.5)
 
 
-def test_a_page_with_steps_of_its_own_excuses_one():
+def test_a_page_with_steps_of_its_own_excuses_one_and_without_page_on_both_sides_there_is_none():
     # A frame that lies where the mask, grown by its width of 80 pixels, ends.
-    page = np.full((400, 480, 3), 200, np.uint8)
+    page, all_of_it, dot = np.full((400, 480, 3), 200, np.uint8), np.ones_like(COVERED), np.zeros_like(COVERED)
     page[70:310, 100:360] = 180
     assert seam_step(page, COVERED) < -10
-
-
-def test_a_seam_needs_a_border_with_page_on_both_sides():
-    page, mask = np.zeros((60, 60, 3), np.uint8), np.zeros((60, 60), np.uint8)
-    assert seam_step(page, mask) is seam_step(page, 1 - mask) is None
-    mask[30, 30] = 1  # too fine to have an inside
-    assert seam_step(page, mask) is None
+    dot[30, 30] = 1  # too fine to have an inside
+    for mask in (all_of_it, 1 - all_of_it, dot):
+        assert seam_step(page, mask) is None

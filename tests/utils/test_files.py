@@ -75,45 +75,36 @@ def test_an_error_of_the_system_names_the_file_and_nothing_else(tmp_path):
 
 
 def test_two_threads_that_write_one_file_do_not_meet(tmp_path):
-    with atomic_path(tmp_path / "x.bin") as temporary:
+    with ThreadPoolExecutor(1) as other, atomic_path(tmp_path / "x.bin") as temporary:
         temporary.write_bytes(b"first")
-        with ThreadPoolExecutor(1) as other:
-            other.submit(write_bytes, tmp_path / "x.bin", b"second").result()
+        other.submit(write_bytes, tmp_path / "x.bin", b"second").result()
         assert temporary.read_bytes() == b"first"
     assert (tmp_path / "x.bin").read_bytes() == b"first"
-    assert os.listdir(tmp_path) == ["x.bin"]
 
 
-def test_a_killed_writer_leaves_the_old_file_whole_and_what_it_left_can_be_removed(tmp_path):
+def test_a_killed_writer_leaves_the_old_file_whole_and_only_what_nobody_writes_any_more_is_removed(tmp_path):
     path = tmp_path / "sub" / "x.bin"
     write_bytes(path, b"old")
     script = "import os, sys; from utils.files import *\nwith atomic_path(sys.argv[1]) as temporary:\n"
     script += "    temporary.write_bytes(b'half'); os.kill(os.getpid(), 9)\n"
     assert subprocess.run([sys.executable, "-c", script, str(path)], check=False).returncode == -9
     assert path.read_bytes() == b"old"
-    (left,) = (other for other in path.parent.iterdir() if other != path)
-    # In a shared folder it might be another machine's, written this very moment.
-    assert remove_leftovers(tmp_path) == []
-    os.utime(left, (0, 0))
-    folder = path.parent / "there" / left.name  # Somebody's, of such a name
-    folder.mkdir(parents=True)
-    os.utime(folder, (0, 0))
-    assert remove_leftovers(tmp_path) == [left]
-    assert sorted(os.listdir(path.parent)) == ["there", "x.bin"]
-    assert folder.is_dir()
-    assert remove_leftovers(tmp_path / "nowhere") == []
-
-
-def test_only_what_nobody_writes_any_more_is_removed(tmp_path):
+    (left,) = (other.name for other in path.parent.iterdir() if other != path)
     # The first process always runs; the last is no name of this module's.
-    stay = {"own.jpg", ".hidden.jpg", ".1-abc.tmp.keep", f".{os.getppid()}-abc.tmp.jpg", f".{2**22 + 1}-xyz.tmp.jpg"}
+    stay = {"x.bin", ".hidden.jpg", ".1-abc.tmp.keep", f".{os.getppid()}-abc.tmp.jpg", f".{2**22 + 1}-xyz.tmp.jpg"}
     # An earlier process of the same number, as in containers, and numbers above the largest.
-    go = {f".{os.getpid()}-abc.tmp.jpg", f".{2**22 + 1}-abc.tmp.jpg", f".{2**22 + 1}-abc.tmp", f".{2**80}-abc.tmp.jpg"}
+    go = {left, f".{os.getpid()}-abc.tmp.jpg", f".{2**22 + 1}-abc.tmp", f".{2**80}-abc.tmp.jpg"}
     for name in stay | go:
-        (tmp_path / name).touch()
-        os.utime(tmp_path / name, (0, 0))
+        (path.parent / name).touch()
+    # In a shared folder all might be another machine's, written this very moment.
+    assert remove_leftovers(tmp_path) == []
+    (path.parent / "there" / left).mkdir(parents=True)  # somebody's, of such a name
+    for name in [*stay, *go, f"there/{left}"]:
+        os.utime(path.parent / name, (0, 0))
     assert {path.name for path in remove_leftovers(tmp_path)} == go
-    assert set(os.listdir(tmp_path)) == stay
+    assert set(os.listdir(path.parent)) == {*stay, "there"}
+    assert (path.parent / "there" / left).is_dir()
+    assert remove_leftovers(tmp_path / "nowhere") == []
 
 
 @pytest.mark.parametrize(("name", "shown"), [

@@ -86,10 +86,3 @@ def test_a_band_that_shows_on_one_side_is_no_corner():
     picture[50:100, 60:] = (150, 150, 150)
     corners = [areas_of(picture, ring(), corner_parts=parts).any() for parts in (1, 3)]
     assert corners == [True, False]  # a wedge between a line along the band and one across the whole hole
-
-
-@pytest.mark.parametrize("count", range(1, 9))
-def test_a_rule_that_allows_few_points_is_no_trap(count):
-    picture = np.array([[[0] * 3, [255] * 3, [90, 0, 200]] * 3], np.uint8)[:, :count]
-    areas = areas_of(picture, np.ones((1, count), bool), fewest=1)
-    assert areas.shape == (1, count)

@@ -154,14 +154,3 @@ def test_letters_in_rows_are_no_lines():
     for y in range(20, HEIGHT, 16):
         cv2.putText(picture, "the quick brown fox jumps over it", (2, y), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (30,) * 3, 1)
     assert (drawn(picture) == PAPER).all()
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (70, 2), (40, 50)])
-def test_any_size(shape):
-    picture = np.random.default_rng(1).normal(128, 60, (*shape, 3)).astype(np.float32)
-    hole = np.zeros(shape, bool)
-    hole[:, shape[1] // 3 : shape[1] // 2 + 1] = True
-    rules = LineRules(piece=3, support=2, contrast=1, steady=0, thin=9)
-    lines, bars = find_lines(picture, picture - 128, hole, rules), find_bars(picture - 128, hole, rules)
-    draw_strokes(picture, hole, strokes_of(bars + lines, rules), rules.near)
-    assert np.isfinite(picture).all()

@@ -11,23 +11,14 @@ from inference.fill.patches import PageRules, carry_page_on
 from inference.paste import PasteRules
 
 
-@pytest.mark.parametrize(("shown_rows", "is_area"), [(40, True), (20, True), (4, False), (0, False)])
-def test_an_area_that_hardly_shows_is_the_nearest_ones(shown_rows, is_area):
-    areas = np.zeros((100, 100), np.int32)
+@pytest.mark.parametrize("rows", [40, 20, 4, 0])
+def test_an_area_that_hardly_shows_is_the_nearest_ones_and_at_least_one_is_left(rows):
+    areas, shown = np.zeros((100, 100), np.int32), np.ones((100, 100), bool)
     areas[:, 48:56], areas[:, 56:] = 1, 2
-    shown = np.ones((100, 100), bool)
-    shown[shown_rows:, 48:56] = False
-    found = without_slivers(areas, shown)
-    if is_area:
-        assert np.array_equal(found, areas)
-    else:
-        assert (found[:, :52] == 0).all()
-        assert (found[:, 52:] == 2).all()
-
-
-def test_where_nothing_shows_much_one_area_is_left():
-    areas, shown = np.repeat(np.int32([[0, 1]]), 10, 1).repeat(20, 0), np.zeros((20, 20), bool)
-    shown[:3, 10:12] = True
+    shown[rows:, 48:56] = False
+    expected = areas if rows >= 20 else np.where(np.arange(100) < 52, 0, 2) + 0 * areas
+    assert np.array_equal(without_slivers(areas, shown), expected)
+    shown[:, :48], shown[:, 56:], shown[0, 48:56] = False, False, True
     assert (without_slivers(areas, shown) == 1).all()
 
 

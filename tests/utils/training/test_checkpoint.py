@@ -8,16 +8,13 @@ from models.weights import Weights, arrays_of, save_weights
 from utils.training.checkpoint import CheckpointError, MovingAverage, load_checkpoint, save_checkpoint
 
 
-def test_a_whole_file_comes_back_and_damage_is_noticed(tmp_path):
+def test_a_whole_file_comes_back_and_one_of_weights_is_none(tmp_path):
     path, state = tmp_path / "x.pdckpt", {"iteration": 5, "params": {}, "config": {"stages": [{"batch": 2}]}}
     save_checkpoint(path, state)
     assert load_checkpoint(path) == state
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(CheckpointError, match=r"x\.pdckpt"):
+    save_weights(path, Weights(params={}, model={}))
+    with pytest.raises(CheckpointError, match=r"x\.pdckpt.*train\.init"):
         load_checkpoint(path)
-    save_weights(tmp_path / "model.pdparams", Weights(params={}, model={}))
-    with pytest.raises(CheckpointError, match=r"train\.init"):
-        load_checkpoint(tmp_path / "model.pdparams")
 
 
 @pytest.mark.parametrize(("part", "value", "words"), [
