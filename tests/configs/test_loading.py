@@ -65,7 +65,6 @@ def test_values_are_read_and_overrides_reach_lists_nested_keys_nulls_and_terms(m
         ("train.stages.0.batch=true", r"train\.stages\.0\.batch: expected a whole number, got True"),
         ("train.stages.0.batch=0", r"train\.stages\.0\.batch: 0 is too small, expected at least 1"),
         ("train.stages=3", r"train\.stages: expected a list, got 3"),
-        ("data.train_list=null", r"data\.train_list: expected text, got null"),
         ("optimizer.betas=[0.9, 1.5]", r"optimizer\.betas\.1: 1\.5 is too large, expected at most 0\.999999"),
         ("optimizer.learning_rate=.nan", r"optimizer\.learning_rate: expected a finite number"),
         ("train.amp=fp8", r"train\.amp: expected one of none, fp16, bf16, got 'fp8'"),
@@ -78,7 +77,6 @@ def test_values_are_read_and_overrides_reach_lists_nested_keys_nulls_and_terms(m
         ("seed=!!bool maybe", "not valid YAML: a value that is none of its kind"),
         pytest.param(f"seed={'[' * 3000}", "not valid YAML: lists or keys within one another, too deep", id="deep"),
         ("output=''", r"output: expected a text on one line that is not empty, got ''"),
-        ('data.train_list="a\\0b"', r"data\.train_list: expected a text on one line"),
     ],
 )
 def test_refusals_name_override_key_and_expectation(minimal, override, message):
@@ -147,13 +145,11 @@ BOMB = "x-0: &a0 [1]\n" + "".join(f"x-{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}
         (MINIMAL + "? [a, b]\n: 3\n", r"not valid YAML: line \d+: a key has to be a plain text"),
         (MINIMAL + "a: &a [*a]\n", "not valid YAML: line .*an alias stands inside what it names"),
         (MINIMAL + "optimizer: {<<: 3}\n", "not valid YAML: line .*expected a mapping or list of mappings for merging"),
-        (MINIMAL + "optimizer: {<<: {lr: 3}}\n", r"optimizer\.lr: unknown key"),
         (MINIMAL + BOMB + "seed: *a8\n", "not valid YAML: line .*more than 100000 values, aliases written out"),
         (MINIMAL + "_base_: [3]\n", "_base_: expected a file name or a list of them, got "),
         ("output: !!python/object/apply:os.getcwd []\n", "not valid YAML: line 1: could not determine a constructor"),
         ("- a list\n", r"expected keys and values, got \['a list'\]"),
         ("# r\xe9sum\xe9\n" + MINIMAL, r"not UTF-8 text \(byte 4\); save it as UTF-8"),
-        (MINIMAL.encode("utf-16"), "not UTF-8 text"),
         (MINIMAL.encode("utf-16-le"), "not valid YAML: special characters are not allowed"),
     ],
 )

@@ -82,7 +82,7 @@ def test_progress_is_whole_lines_now_and_then_and_the_last_in_a_log_and_on_a_ter
     shown = os.read(ours, 100_000).decode()
     os.close(ours)
     os.close(theirs)
-    assert re.search(r"\r.*40/40", shown)
+    assert re.search(r"(?s)\r.*40/40", shown)
     assert not re.search(r"\x1b\[[0-9;]*m", shown)
 
 
