@@ -55,6 +55,7 @@ logging.getLogger("inference").info("by the way")
 
 COUNT = """
 import time
+from utils import machine
 machine._SECONDS_BETWEEN_LINES = 0.5
 with machine.progress(total=40, initial=10, unit="picture", desc="reading") as bar:
     for number in range(30):
