@@ -39,6 +39,7 @@ class BorderRules:
     corner_gain: float = 0.8  # It must leave less than this fraction of what the line leaves
     smallest: float = 0.08  # Share of the points that lies on the smaller side of a line, at least
     smallest_corner: float = 0.15  # The same for a corner, whose lines fit more
+    smallest_near: float = 0.04  # The same for any border, among the points that are nearest to the occluder
     entry: float = 8.0  # A line is looked at so far to either side where it is seen, in pixels
     entry_step: float = 0.35  # There the colour steps by this share of what it changes in all, at least
     corner_parts: int = 3  # The lines of a corner do so in each of so many parts of where they are seen
@@ -64,10 +65,13 @@ class _Line(NamedTuple):
 _Border = tuple[_Line, ...]
 
 
-def straight_areas(picture: np.ndarray, sharp: np.ndarray, seen: np.ndarray, rules: BorderRules) -> np.ndarray:
+def straight_areas(
+    picture: np.ndarray, sharp: np.ndarray, seen: np.ndarray, near: np.ndarray, rules: BorderRules
+) -> np.ndarray:
     """int32 [h, w]: which of the areas a pixel lies in that are divided by the straight borders which show in what is
     `seen` (bool [h, w]) of a picture (uint8 or float32 [h, w, 3], 0..255, without letters: they make lines themselves).
-    `sharp` is the same with its edges where they are; they tell how the borders lie to the pixel.
+    `sharp` is the same with its edges where they are; they tell how the borders lie to the pixel. Both sides of a
+    border have a share of what is `near` (bool [h, w]).
     """
     height, width = seen.shape
     areas = np.zeros(height * width, np.int32)
@@ -81,6 +85,9 @@ def straight_areas(picture: np.ndarray, sharp: np.ndarray, seen: np.ndarray, rul
         if border is not None:
             border = _at_the_edges(border, sharp, seen, rules)
             beyond = _beyond(border, places[here])
+            close = beyond[near.ravel()[here]]
+            if min(close.sum(), (~close).sum()) < rules.smallest_near * len(close):
+                return
             areas[here[beyond]] = areas.max() + 1
             divide(here[~beyond], depth - 1)
             divide(here[beyond], depth - 1)

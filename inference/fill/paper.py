@@ -112,13 +112,13 @@ def paper_under(
     seen = near & (beyond > 0)
     clear = cv2.erode((~_is_ink(darkness, seen, rules.ink)).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     ring = seen & (beyond <= rules.ring)
-    calm = coarse_median(inkless, rules.text)
-    areas = straight_areas(calm, inkless, seen & (beyond <= rules.around), rules.borders)
     shown = ring & clear if (ring & clear).sum() >= _FEWEST_SEEN else ring
     page = picture.astype(np.float32)
     if not shown.any():
         return page, False
     is_rough = False
+    calm = coarse_median(inkless, rules.text)
+    areas = straight_areas(calm, inkless, seen & (beyond <= rules.around), shown, rules.borders)
     areas = without_slivers(areas, shown)
     for area in np.unique(areas[near & (beyond < 0)]):
         here = areas == area
@@ -190,12 +190,13 @@ def _light(picture: np.ndarray, used: np.ndarray, rules: PaperRules) -> tuple[np
 def _is_texture(rest: np.ndarray, ring: np.ndarray, inkless: np.ndarray, rules: PaperRules) -> bool:
     """Whether what lies in the ring is rough, not by ink alone, and alike all round: no paper, with letters or pictures
     on it or without."""
-    if 1.4826 * np.median(cv2.transform(np.abs(rest), MEAN)[inkless]) <= rules.rough:
-        return False
     grey, share = cv2.transform(rest, MEAN) * ring, ring.astype(np.float32)
     weight = np.maximum(cv2.GaussianBlur(share, (0, 0), rules.ring / 2.5), 1e-3)
     coarse = cv2.GaussianBlur(grey, (0, 0), rules.ring / 2.5) / weight
     fine = (grey - coarse) * ring
+    # Little tells nothing; and where a shadow ends, the plane of light is far off, but texture is rough within.
+    if inkless.sum() < rules.ring**2 or 1.4826 * np.median(np.abs(fine[inkless])) <= rules.rough:
+        return False
     rough = np.sqrt(cv2.GaussianBlur(fine**2, (0, 0), rules.ring / 2.5) / weight)[ring]
     is_alike = coarse[ring].std() < rules.alike * fine[ring].std()
     return bool(is_alike and np.quantile(rough, 0.1) > rules.even * np.median(rough))
