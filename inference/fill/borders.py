@@ -104,7 +104,7 @@ def _beyond(border: _Border, points: np.ndarray) -> np.ndarray:
 def _best_border(points: np.ndarray, colours: np.ndarray, rules: BorderRules) -> _Border | None:
     """What best divides the colours, where it is a border."""
     chosen = (points % np.ceil(np.sqrt(max(1, len(points)) / rules.points)) == 0).all(1)
-    if chosen.sum() < max(2 * _FEW, rules.fewest):
+    if chosen.sum() < rules.fewest:
         return None
     points, colours = points[chosen], colours[chosen] - colours[chosen].mean(0)
     total = (colours**2).sum()

@@ -194,8 +194,10 @@ def _is_texture(rest: np.ndarray, ring: np.ndarray, inkless: np.ndarray, rules: 
     weight = np.maximum(cv2.GaussianBlur(share, (0, 0), rules.ring / 2.5), 1e-3)
     coarse = cv2.GaussianBlur(grey, (0, 0), rules.ring / 2.5) / weight
     fine = (grey - coarse) * ring
-    # Little tells nothing; and where a shadow ends, the plane of light is far off, but texture is rough within.
-    if inkless.sum() < rules.ring**2 or 1.4826 * np.median(np.abs(fine[inkless])) <= rules.rough:
+    # Between letters paper is near the plane of light; where a shadow ends, it is far from it and not rough within.
+    # Little tells nothing.
+    differences = [np.median(np.abs(plane[inkless])) for plane in (grey, fine)]
+    if ring.sum() < 2 * rules.ring**2 or 1.4826 * min(differences) <= rules.rough:
         return False
     rough = np.sqrt(cv2.GaussianBlur(fine**2, (0, 0), rules.ring / 2.5) / weight)[ring]
     is_alike = coarse[ring].std() < rules.alike * fine[ring].std()

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.fill.borders import BorderRules, straight_areas
+from inference.fill.borders import BorderRules, _at_the_edge, _Line, _shows_where_it_enters, straight_areas
 
 HEIGHT, WIDTH = 150, 200
 PAGE, DESK = (225, 222, 215), (120, 75, 45)
@@ -27,7 +27,7 @@ def sheet(*corners: tuple[int, int]) -> np.ndarray:
 
 
 def areas_of(picture: np.ndarray, seen: np.ndarray, **rules) -> np.ndarray:
-    return straight_areas(picture, picture, seen, BorderRules(**rules))
+    return straight_areas(picture, picture, seen, seen, BorderRules(**rules))
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_border_lies_where_the_picture_steps(steps, is_moved):
     sharp = np.where(moved[..., None], DESK, PAGE).astype(np.uint8) if steps != "none" else picture
     seen = ring()
     sharp[:, 46 if steps == "few" else WIDTH :] = PAGE
-    found = edge_rows(straight_areas(picture, sharp, seen, BorderRules()))
+    found = edge_rows(straight_areas(picture, sharp, seen, seen, BorderRules()))
     assert np.abs(found - (60 if is_moved else 66) - np.arange(WIDTH) / 10).max() <= (1 if is_moved else 3)
 
 
@@ -86,3 +86,45 @@ def test_a_band_that_shows_on_one_side_is_no_corner():
     picture[50:100, 60:] = (150, 150, 150)
     corners = [areas_of(picture, ring(), corner_parts=parts).any() for parts in (1, 3)]
     assert corners == [True, False]  # a wedge between a line along the band and one across the whole hole
+
+
+@pytest.mark.parametrize(("left", "is_border"), [(0.62, True), (0.75, False)])
+def test_two_sides_explain_a_good_part_of_what_is_seen(left, is_border):
+    """`left` is the share of the variance that is noise."""
+    noise = np.random.default_rng(3).normal(0, 20 * np.sqrt(left / (1 - left)), (HEIGHT, WIDTH, 3))
+    picture = np.where(np.arange(WIDTH)[:, None] > 100, 170, 130) + noise
+    assert areas_of(np.clip(picture, 0, 255).astype(np.uint8), ring()).any() == is_border
+
+
+@pytest.mark.parametrize(("rows", "is_border"), [(11, False), (13, True)])
+def test_a_few_points_have_no_border(rows, is_border):
+    picture = np.full((rows, 5, 3), 200, np.uint8)
+    picture[:, :3] = 0
+    assert areas_of(picture, np.ones((rows, 5), bool)).any() == is_border
+
+
+@pytest.mark.parametrize(("step", "is_border"), [(0.25, False), (0.33, True)])
+def test_at_a_border_the_colours_step_at_once(step, is_border):
+    points = np.stack(np.meshgrid(np.arange(0, 60, 2.0), np.arange(0, 40, 2.0)), 2).reshape(-1, 2)
+    across = points[:, :1] - 30
+    colours = 60 * np.where(across > 8, 1, np.where(across > 0, step, 0)) * np.ones(3)
+    assert _shows_where_it_enters(points, colours, (_Line(0.0, 30.0),), BorderRules()) == is_border
+
+
+@pytest.mark.parametrize(
+    ("columns", "ragged", "is_moved"), [(8, 0, True), (7, 0, False), (60, 1, True), (60, 2, False)]
+)
+def test_a_line_is_moved_to_enough_steps_that_lie_straight(columns, ragged, is_moved):
+    rows = np.arange(HEIGHT)[:, None] + ragged * (np.arange(WIDTH) // 5 % 2 * 2 - 1)
+    picture = np.where((rows > 60)[..., None], DESK, PAGE).astype(np.uint8)
+    seen = np.zeros((HEIGHT, WIDTH), bool)
+    seen[:, 20 : 20 + columns] = True
+    line = _at_the_edge(_Line(np.pi / 2, 64.0), (), 8, picture, seen, BorderRules())
+    assert abs(line.distance(np.array([50.0, 60.5]))) < 1 if is_moved else line == _Line(np.pi / 2, 64.0)
+
+
+def test_nothing_is_divided_of_which_one_side_hardly_shows_near_the_hole():
+    picture, seen = sheet((-9, -9), (112, -9), (112, 160), (-9, 160)), ring()
+    near = seen & (np.arange(WIDTH) < 116)
+    areas = [straight_areas(picture, picture, seen, part, BorderRules()).any() for part in (seen, near)]
+    assert areas == [True, False]

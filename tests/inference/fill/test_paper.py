@@ -56,6 +56,18 @@ def test_what_is_rough_on_one_side_only_is_no_texture_of_the_other(plain, is_tex
     assert _is_texture(rest, ring, ring, PaperRules()) == is_texture
 
 
+@pytest.mark.parametrize(
+    ("strength", "unlike", "is_texture"), [(9, 0, True), (7.2, 0, False), (30, 10, True), (30, 14, False)]
+)
+def test_texture_is_rough_and_alike_all_round(strength, unlike, is_texture):
+    stones, ring = gravel().astype(np.float32) / 40 - 110 / 40, np.ones((HEIGHT, WIDTH), bool)
+    areas = cv2.GaussianBlur(np.random.default_rng(2).normal(0, 1, (HEIGHT, WIDTH, 1)).astype(np.float32), (0, 0), 20)
+    rest = strength * stones + unlike * (areas / areas.std())[..., None]
+    assert _is_texture(rest, ring, ring, PaperRules()) == is_texture
+    little = ring & (np.arange(WIDTH) < 2)
+    assert not _is_texture(rest, little, little, PaperRules())
+
+
 def test_a_page_full_of_letters_is_no_texture():
     picture = np.full((HEIGHT, WIDTH, 3), 225, np.uint8)
     for y in range(14, HEIGHT, 14):

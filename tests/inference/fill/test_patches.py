@@ -138,9 +138,9 @@ def test_the_network_fills_in_the_pass_that_finds_and_the_page_without_another_o
         backend = StandIn(paint_red_over)
         result = restorer_over(backend, PredictConfig(fill=fill, long_side=0, **settings))(red_page())
         assert np.array_equal(result.image[result.mask == 0], red_page()[result.mask == 0])
-        # The page is noise of 110 to 145, and is carried on with it.
+        # The page is noise of 110 to 145, and is carried on with as much of it.
         assert abs(result.image[205:295, 155:255].mean() - 128) < 2
-        assert np.abs(result.image[205:295, 155:255].astype(int) - 128).max() <= (20 if fill == "page" else 12)
+        assert np.abs(result.image[205:295, 155:255].astype(int) - 128).max() <= (26 if fill == "page" else 12)
         assert len(backend.tiles) == 1 or (settings and fill == "network")
         assert set(result.seconds) == {"locate", "restore", "compose"}
         masks.append(result.mask)
