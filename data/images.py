@@ -120,6 +120,9 @@ def open_picture(file: str | os.PathLike[str] | io.BytesIO, name: str | None = N
     except BROKEN as error:
         raise BadImageError(f"{name}: its header is broken ({one_line(error)})") from error
     check_size(*image.size, name)
+    if image.format == "TIFF":
+        # Pillow maps files of which it knows the name, with the sides of the upright picture where EXIF turns it.
+        image.filename = ""
     return image
 
 
