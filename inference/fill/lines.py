@@ -18,6 +18,8 @@ import numpy as np
 from inference.fill.paper import MEAN
 
 Piece = tuple[np.ndarray, np.ndarray, float]  # Of a line: its start and its way, float64 [2] of x and y, its length
+# Segments are looked for at this scale; lines are followed at the full one.
+_DETECTED_AT = 0.6
 _OFF, _ON, _HIDDEN = range(3)
 # Where a line stops being followed: it ends in sight, is lost in the hole, or leaves the picture.
 SEEN, LOST, SIDE = range(3)
@@ -45,6 +47,7 @@ class LineRules:
     near: int = 30  # The profile is that of the last so many pixels
     parallel: float = 2.5  # Degrees
     neighbour: float = 150.0  # A neighbour is not farther than this, or three times as far if both begin alike
+    as_long: float = 0.33  # ... and shows for this share of what the line shows, at least: letters' feet do not
     upright: float = 0.17  # Of a line more oblique than this (a sine) one neighbour tells only if both begin alike
     agree: float = 10.0  # Neighbours on both sides that end so near to each other are both believed
     snap: float = 12.0  # An end so near to a line that crosses lies on it
@@ -160,7 +163,7 @@ def _across(way: np.ndarray) -> np.ndarray:
 
 def _pieces(grey: np.ndarray, shortest: float) -> list[Piece]:
     """The segments in a picture of differences, the longest first."""
-    detector = cv2.createLineSegmentDetector(cv2.LSD_REFINE_STD, 1.0)
+    detector = cv2.createLineSegmentDetector(cv2.LSD_REFINE_STD, _DETECTED_AT)
     segments = detector.detect(np.clip(128 + grey, 0, 255).astype(np.uint8))[0]
     if segments is None:
         return []

@@ -67,7 +67,8 @@ def _end_by_others(line: Line, side: int, lines: list[Line], rules: LineRules) -
             alike = abs(begin - line.end(-side)) <= rules.agree and line.ends[side < 0] != LOST
             within = 3 < abs(distance) < rules.neighbour * (3 if alike else 1)
             runs_beside = side * (end - lost_at) > 0 >= side * (begin - lost_at) and side * (limit - end) >= 0
-            if other.ends[far_side > 0] != LOST and within and runs_beside:
+            is_long = other.seen >= rules.as_long * line.seen
+            if other.ends[far_side > 0] != LOST and within and runs_beside and is_long:
                 beside[distance > 0].append((abs(distance), end, alike))
         elif abs(turn) < sin(radians(3 * rules.parallel)):
             position, on_other = np.linalg.solve(np.stack([line.way, -other.way], 1), other.place - line.place)
