@@ -5,8 +5,8 @@ are coded again without loss. Where that cannot be done (jpeglib is missing, or 
 is encoded anew with the same tables, and only the segments around it stay byte for byte.
 
 A JPEG that was packed as JPEG XL without loss, as archives do, is unpacked bit for bit (box "jbrd" of ISO/IEC 18181-2)
-and packed again. What was coded as JPEG XL from the start is refused: neither imagecodecs nor Pillow's plugin writes
-colour profiles, and the plugin takes a moving picture for a still one and 16 bits for 8.
+and packed again. What was coded as JPEG XL from the start is refused: the packages there are read a lossy picture that
+has a colour profile in other colours, or lose the profile (docs/faq.md).
 """
 
 import io
