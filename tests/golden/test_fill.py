@@ -1,7 +1,7 @@
 """What goes in the place of fixed masks on drawn pages: paper, straight borders, corners, ruled lines, paste and tone.
 
-Most scenes lie a tenth beside the border of one rule, some on this side and some on that, so that a rule that moves by
-a fifth changes what is filled. Numbers are means of many pixels: single ones may be rounded otherwise elsewhere.
+Many scenes lie a little beside the border of one rule; the rules alone, tests/inference/fill holds. Numbers are means
+of many pixels: single ones may be rounded otherwise elsewhere.
 """
 
 from functools import cache

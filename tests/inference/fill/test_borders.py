@@ -10,6 +10,7 @@ from inference.fill.borders import BorderRules, _at_the_edge, _Line, _shows_wher
 
 HEIGHT, WIDTH = 150, 200
 PAGE, DESK = (225, 222, 215), (120, 75, 45)
+POINTS = np.stack(np.meshgrid(np.arange(60.0), np.arange(40.0)), 2).reshape(-1, 2)
 
 
 def ring(centre: tuple[int, int] = (100, 75), radius: int = 40, width: int = 25) -> np.ndarray:
@@ -81,13 +82,6 @@ def test_a_slope_of_light_noise_and_a_spot_are_no_borders():
         assert not areas_of(np.asarray(picture, np.uint8), ring(), **rules).any()
 
 
-def test_a_band_that_shows_on_one_side_is_no_corner():
-    picture = sheet((-9, -9), (209, -9), (209, 160), (-9, 160))
-    picture[50:100, 60:] = (150, 150, 150)
-    corners = [areas_of(picture, ring(), corner_parts=parts).any() for parts in (1, 3)]
-    assert corners == [True, False]  # a wedge between a line along the band and one across the whole hole
-
-
 @pytest.mark.parametrize(("left", "is_border"), [(0.62, True), (0.75, False)])
 def test_two_sides_explain_a_good_part_of_what_is_seen(left, is_border):
     """`left` is the share of the variance that is noise."""
@@ -105,10 +99,23 @@ def test_a_few_points_have_no_border(rows, is_border):
 
 @pytest.mark.parametrize(("step", "is_border"), [(0.25, False), (0.33, True)])
 def test_at_a_border_the_colours_step_at_once(step, is_border):
-    points = np.stack(np.meshgrid(np.arange(0, 60, 2.0), np.arange(0, 40, 2.0)), 2).reshape(-1, 2)
-    across = points[:, :1] - 30
+    across = POINTS[:, :1] - 30
     colours = 60 * np.where(across > 8, 1, np.where(across > 0, step, 0)) * np.ones(3)
-    assert _shows_where_it_enters(points, colours, (_Line(0.0, 30.0),), BorderRules()) == is_border
+    assert _shows_where_it_enters(POINTS, colours, (_Line(0.0, 30.0),), BorderRules()) == is_border
+
+
+@pytest.mark.parametrize(("shown", "is_border"), [(0.78, False), (0.85, True)])
+def test_the_lines_of_a_corner_step_in_each_third_of_where_they_are_seen(shown, is_border):
+    beyond = (POINTS > (30, 10)).all(1) & (POINTS[:, 1] < 10 + 30 * shown)
+    corner = _Line(0.0, 30.5), _Line(np.pi / 2, 10.5)
+    assert _shows_where_it_enters(POINTS, 60 * beyond[:, None] * np.ones(3), corner, BorderRules()) == is_border
+
+
+def test_of_sixteen_areas_eight_are_told_apart():
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    sides = abs(columns - 100) > 50, abs(rows - 75) > 37, columns > 100, rows > 75
+    tones = sum(12 * 3**level * np.where(side, 1, -1) for level, side in enumerate(sides))
+    assert areas_of(np.repeat(tones[..., None], 3, 2).astype(np.float32), rows >= 0).max() == 7
 
 
 @pytest.mark.parametrize(

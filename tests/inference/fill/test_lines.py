@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.fill.lines import Line, LineRules, find_bars, find_lines
+from inference.fill.lines import LOST, SEEN, Line, LineRules, find_bars, find_lines
 from inference.fill.strokes import draw_strokes, strokes_of
 
 HEIGHT, WIDTH = 200, 260
@@ -140,11 +140,61 @@ def test_a_short_piece_tells_no_long_line_where_it_ends(length, end):
     assert abs(int(dark.sum()) - (end - 100)) <= 4
 
 
+def line(x: float, y: float, stop: float, degrees: float = 0) -> Line:
+    """One that was followed from here, where it ends in sight, to a position along it."""
+    way = np.array([np.cos(np.radians(degrees)), np.sin(np.radians(degrees))])
+    return Line(np.array([x, y]), way, 0, stop, [SEEN, SEEN], (0, 300), [], np.arange(9), int(stop), 1)
+
+
+@pytest.mark.parametrize(
+    ("lines", "ends"),
+    [
+        # The first is lost. By one value of the others' place it ends where they do, by the next one it does not.
+        (lambda shown: [line(0, 0, shown), line(0, 20, 150)], {32: [150], 28: []}),
+        (lambda turn: [line(0, 0, 60), line(0, 20, 150, turn)], {2.2: [150], 2.8: []}),
+        (lambda y: [line(0, 0, 60), line(20, y, 130)], {140: [150], 160: []}),
+        (lambda y: [line(0, 0, 60), line(0, y, 150)], {440: [150], 460: []}),  # both begin alike
+        (lambda turn: [line(0, 0, 60, turn), line(20, 20, 130, turn)], {9: [153], 10.5: []}),
+        (lambda x: [line(0, 0, 60), line(0, 20, 150), line(0, -40, x)], {162: [154], 164: [150]}),  # two agree
+        (lambda x: [line(0, 0, 60), line(0, 20, 150), line(x, -50, 100, 90)], {161: [161], 163: [150]}),  # a frame
+    ],
+)
+def test_whom_a_lost_line_believes(lines, ends):
+    for value, end in ends.items():
+        lost, *others = lines(value)
+        lost.ends[1] = LOST
+        stops = [stop for stroke, _, stop, _ in strokes_of([lost, *others], RULES) if stroke is lost]
+        assert stops == pytest.approx(end, abs=0.5)
+
+
+def apart(level: float, rows: int) -> np.ndarray:
+    """float32 [HEIGHT, WIDTH, 3], a level line or bar less its paper."""
+    return level * np.repeat(hidden((60, 60 + rows, 0, WIDTH))[..., None], 3, 2).astype(np.float32)
+
+
+@pytest.mark.parametrize(("level", "step", "is_line"), [(40, 11, 1), (40, 13, 0), (-40, 54, 1), (-40, 66, 0)])
+def test_a_line_between_two_tones_may_be_the_rim_of_one(level, step, is_line):
+    rest = apart(level, 3)
+    picture = 100 + rest + step * (np.arange(HEIGHT) > 62)[:, None, None]
+    assert len(find_lines(np.float32(picture), rest, hidden(), RULES)) == is_line
+
+
+@pytest.mark.parametrize(("free", "is_line"), [(180, True), (90, False)])
+def test_what_is_crossed_all_along_is_no_rule(free, is_line):
+    rest = apart(-30, 3)
+    rest[51:72, free:][:, np.arange(WIDTH - free) % 8 < 3] = -100
+    assert any(abs(found.way[0]) > 0.9 for found in find_lines(PAPER + rest, rest, hidden(), RULES)) == is_line
+
+
+@pytest.mark.parametrize(
+    ("dark", "rows", "bars"), [(10, 20, 1), (8, 20, 0), (40, 8, 1), (40, 6, 0), (40, 76, 1), (40, 84, 0)]
+)
+def test_a_bar_stands_out_and_is_broader_than_a_line(dark, rows, bars):
+    assert len(find_bars(apart(-dark, rows), hidden((0, HEIGHT, 150, 190)), RULES)) == bars
+
+
 def test_what_paper_beside_a_bar_differs_from_the_page_is_not_the_bars():
-    hole = hidden((0, HEIGHT, 150, 190))
-    rest = np.full((HEIGHT, WIDTH, 3), 6, np.float32)
-    rest[90:110] = -40
-    (bar,) = find_bars(rest, hole, RULES)
+    (bar,) = find_bars(apart(-46, 20) + 6, hidden((0, HEIGHT, 150, 190)), RULES)
     assert bar.crossings
     profile = np.median(bar.profiles, axis=0)
     assert np.abs(profile[[0, -1]]).max() < 1

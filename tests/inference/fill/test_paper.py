@@ -47,12 +47,12 @@ def test_gravel_is_filled_with_gravel_from_beside():
     assert np.array_equal(carried(picture, 200), result)
 
 
-@pytest.mark.parametrize(("plain", "is_texture"), [(0, True), (20, False)])
-def test_what_is_rough_on_one_side_only_is_no_texture_of_the_other(plain, is_texture):
+@pytest.mark.parametrize(("share", "is_texture"), [(1, True), (0.57, True), (0.45, False), (0, False)])
+def test_what_is_rough_on_one_side_only_is_no_texture_of_the_other(share, is_texture):
     """As a chequered board beside dark cloth, of which nothing may be copied there."""
     rest, ring = gravel().astype(np.float32) - 110, np.zeros((HEIGHT, WIDTH), bool)
     ring[180:, 150:250] = MASK[180:, 150:250] == 0
-    rest[:, 250 - plain :] = 0
+    rest[:, 230:] *= share
     assert _is_texture(rest, ring, ring, PaperRules()) == is_texture
 
 

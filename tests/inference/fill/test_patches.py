@@ -95,19 +95,21 @@ def test_lengths_grow_with_the_working_scale_and_never_shrink():
     assert all(paper.text % 2 == paper.stroke % 2 == 1 for paper in papers)
 
 
-def test_what_is_left_of_a_small_letter_goes_and_a_large_one_and_an_untouched_one_stay():
+def test_what_is_left_of_a_small_letter_goes_and_a_large_a_faint_and_an_untouched_one_stay():
     page = np.full((HEIGHT, WIDTH, 3), 215, np.uint8)
-    cut, whole, large = np.s_[100:108, 134:146], np.s_[120:128, 160:166], np.s_[130:160, 130:165]
-    for letter in (cut, whole, large):
-        page[letter] = 30
+    cut, whole, large = np.s_[100:108, 134:146], np.s_[120:128, 160:166], np.s_[140:152, 134:150]
+    pale, faint = np.s_[112:120, 134:148], np.s_[126:134, 134:148]
+    for letter, tone in ((cut, 30), (whole, 30), (large, 30), (pale, 187), (faint, 195)):
+        page[letter] = tone
     picture, mask = covered(page)
     (patch,) = page_patches(picture, mask, PASTE)
     top, bottom, left, right = patch.box
     grown = np.zeros_like(mask)
     grown[top:bottom, left:right] = patch.mask
     assert grown[cut].all()
+    assert grown[pale][:, 8:].any()
+    assert not any(grown[letter][:, 8:].any() for letter in (large, faint))
     assert not grown[whole].any()
-    assert not grown[large][:, 12:].any()
     filled = patch.fill[100 - top : 108 - top, 134 - left : 146 - left]
     assert np.abs(filled * 255 - 215).max() < 8
 
