@@ -154,6 +154,7 @@ def line(x: float, y: float, stop: float, degrees: float = 0) -> Line:
         (lambda turn: [line(0, 0, 60), line(0, 20, 150, turn)], {2.2: [150], 2.8: []}),
         (lambda y: [line(0, 0, 60), line(20, y, 130)], {140: [150], 160: []}),
         (lambda y: [line(0, 0, 60), line(0, y, 150)], {440: [150], 460: []}),  # both begin alike
+        (lambda shown: [line(0, 0, 90), line(70, 20, shown)], {32: [102], 28: []}),
         (lambda turn: [line(0, 0, 60, turn), line(20, 20, 130, turn)], {9: [153], 10.5: []}),
         (lambda x: [line(0, 0, 60), line(0, 20, 150), line(0, -40, x)], {162: [154], 164: [150]}),  # two agree
         (lambda x: [line(0, 0, 60), line(0, 20, 150), line(x, -50, 100, 90)], {161: [161], 163: [150]}),  # a frame
