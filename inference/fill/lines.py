@@ -20,6 +20,8 @@ from inference.fill.paper import MEAN
 Piece = tuple[np.ndarray, np.ndarray, float]  # Of a line: its start and its way, float64 [2] of x and y, its length
 # Segments are looked for at this scale; lines are followed at the full one.
 _DETECTED_AT = 0.6
+# A line was followed so far beside its middle, in pixels, at most.
+_OFF_MIDDLE = 0.3
 _OFF, _ON, _HIDDEN = range(3)
 # Where a line stops being followed: it ends in sight, is lost in the hole, or leaves the picture.
 SEEN, LOST, SIDE = range(3)
@@ -230,9 +232,14 @@ def _follow(
         steps = line.steps
     if line.steady < rules.steady:
         return None
-    widths = np.arange(-2 * reach, 2 * reach + 1) / 2
-    places = line.place + line.steps[:, None] * line.way
-    line.profiles, line.reach = _sample(rest, places[:, None] + widths[:, None] * line.across), reach
+    _profile(line, rest, reach)
+    # Drawn from beside its middle a rule would be pale and broad, so that each half of it is moved there.
+    halves, beside = np.array_split(np.arange(len(line.steps)), 2), np.arange(-2 * reach, 2 * reach + 1) / 2
+    shown = [np.median(line.profiles[half], axis=0).mean(1) ** 2 * (np.abs(beside) <= reach / 4) for half in halves]
+    shifts = [np.clip(half @ beside / max(half.sum(), 1e-6), -_OFF_MIDDLE, _OFF_MIDDLE) for half in shown]
+    slope, start = np.polyfit([line.steps[half].mean() for half in halves], shifts, 1)
+    line.place, line.way = line.place + start * line.across, (line.way + slope * line.across) / np.hypot(1, slope)
+    _profile(line, rest, reach)
     # It looks like what it is between letters.
     free = (np.abs(line.profiles[:, [0, -1]].mean(2)) <= rules.thin * abs(level)).all(1)
     if free.sum() >= rules.support:
@@ -247,6 +254,12 @@ def _follow(
         risen = faint[0] + np.flatnonzero(np.diff(side[faint[0] :]) > 0)[:1] + 1
         line.profiles[:, outwards][:, risen[0] if len(risen) else len(side) :] = 0
     return line
+
+
+def _profile(line: Line, rest: np.ndarray, reach: int) -> None:
+    """Looks at what lies up to `reach` beside a line."""
+    beside = np.arange(-2 * reach, 2 * reach + 1)[:, None] / 2 * line.across
+    line.profiles, line.reach = _sample(rest, (line.place + line.steps[:, None] * line.way)[:, None] + beside), reach
 
 
 def _trace(grey: np.ndarray, hole: np.ndarray, piece: Piece, level: float, reach: int, rules: LineRules) -> Line | None:

@@ -53,6 +53,17 @@ def test_a_line_is_drawn_through_the_hole_where_it_was(start, stop, grey):
     assert error - noise < 0.5 * (without - noise)
 
 
+@pytest.mark.parametrize(("apart", "breadth", "columns"), [(20, 1, False), (20, 2, False), (30, 2, True)])
+def test_rules_of_a_scan_come_back_as_dark_and_as_narrow_as_they_are(apart, breadth, columns):
+    picture = np.full((HEIGHT, WIDTH, 3), PAPER, np.uint8)
+    for more in range(breadth):
+        picture[apart + more :: apart] = 60
+        picture[:, 70 + more :: 60] = 60 if columns else picture[:, 70 + more :: 60]
+    noise = np.random.default_rng(5).normal(0, 2, picture.shape)
+    made = drawn(np.clip(picture + noise, 0, 255).astype(np.uint8))
+    assert np.abs(made - picture)[HOLE].mean() < 0.8
+
+
 def test_letters_that_stand_on_a_rule_are_not_carried_on_with_it():
     picture, rule = (page(((-5, 100), (265, 100), 150)) for _ in range(2))
     picture[94:98, np.arange(WIDTH) % 9 < 7] = 150
