@@ -135,3 +135,14 @@ def test_a_raw_photo_is_told_as_one(tmp_path, kind):
     for use in (read_photo, count_pixels, count_pages):
         with pytest.raises(BadImageError, match=r"photo\.tif: a raw photo of a camera, which is not read; save it as"):
             use(path)
+
+
+def test_tiles_that_would_fill_the_memory_are_refused_however_small_the_picture(tmp_path):
+    path = tmp_path / "photo.tif"
+    tifffile.imwrite(path, even((20, 20)), photometric="rgb", tile=(16, 16), metadata=None)
+    with tifffile.TiffFile(path, mode="r+") as file:
+        for tag in ("TileWidth", "TileLength"):
+            file.pages[0].tags[tag].overwrite(32752)
+    for use in (read_photo, count_pixels, count_pages):
+        with pytest.raises(BadImageError, match=r"photo\.tif: 32752 x 32752 = .* pixels; the limit is"):
+            use(path)

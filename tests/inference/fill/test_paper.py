@@ -57,12 +57,14 @@ def test_what_is_rough_on_one_side_only_is_no_texture_of_the_other(share, is_tex
 
 
 @pytest.mark.parametrize(
-    ("strength", "unlike", "is_texture"), [(9, 0, True), (7.2, 0, False), (30, 10, True), (30, 14, False)]
+    ("strength", "unlike", "above", "is_texture"),
+    # One is far from the plane of light without being rough: where a shadow ends.
+    [(9, 0, 0, True), (7.2, 0, 0, False), (7.2, 0, 30, False), (30, 10, 0, True), (30, 14, 0, False)],
 )
-def test_texture_is_rough_and_alike_all_round(strength, unlike, is_texture):
+def test_texture_is_rough_and_alike_all_round(strength, unlike, above, is_texture):
     stones, ring = gravel().astype(np.float32) / 40 - 110 / 40, np.ones((HEIGHT, WIDTH), bool)
     areas = cv2.GaussianBlur(np.random.default_rng(2).normal(0, 1, (HEIGHT, WIDTH, 1)).astype(np.float32), (0, 0), 20)
-    rest = strength * stones + unlike * (areas / areas.std())[..., None]
+    rest = above + strength * stones + unlike * (areas / areas.std())[..., None]
     assert _is_texture(rest, ring, ring, PaperRules()) == is_texture
     little = ring & (np.arange(WIDTH) < 2)
     assert not _is_texture(rest, little, little, PaperRules())
