@@ -23,7 +23,7 @@ from configs.schema import PredictConfig
 from data.photos import read_photo
 from inference.engines import Backend, mean_over_flips
 from inference.engines.opened import Graph, open_backend
-from inference.fill.patches import network_patches, page_patches, restored_patches
+from inference.fill.patches import hole_of, network_patches, page_patches, restored_patches
 from inference.find import Located, enlarge_mask, locate, locate_whole, scaled, shrink, to_float
 from inference.paste import PasteRules, Patch, add_difference, paste
 from inference.tiles import Cut, Network, equal_cut, single_cut
@@ -184,10 +184,10 @@ class Restorer:
         with timed(seconds, "compose"):
             for patch in patches:
                 paste(result, changed, patch, working, rules)
+            if not fill:
+                changed = enlarge_mask(hole_of(enlarge_mask(located.mask, working), rules), size)
             if mask is not None and mask_mode == "protect":
                 result[mask != 0], changed[mask != 0] = picture[mask != 0], 0
-            if not fill:
-                changed = enlarge_mask(located.mask, size)
         return Restored(result, changed, located.occluders, seconds, located.mask, located.certainty)
 
     def _find(self, picture: np.ndarray, working: tuple[int, int]) -> Located:
