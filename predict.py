@@ -116,29 +116,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from data.images import SUFFIXES
     from inference import sources
     from inference.folder import restore_file, restore_folder
+    from inference.record import Masks
     from inference.report import Report
     from inference.restorer import Restorer
 
     photo, results = Path(options.source), Path(options.results)
-    masks, report = options.mask and Path(options.mask), None
+    masks, report = options.mask and Masks(options.mask), None
     into_file = photo.is_file() and not results.is_dir() and results.suffix.lower() in SUFFIXES
     if into_file and (options.dry_run or options.report or options.save_mask or options.compare or options.shard):
         raise ValueError(f"{results}: one file is written and nothing beside it; for --dry-run, --report, "
                          "--save-mask, --compare and --shard name a folder")  # fmt: skip
-    if masks and not masks.is_dir():
-        raise ValueError(f"{masks}: no such folder (--mask)")
+    if masks and not Path(options.mask).is_dir():
+        raise ValueError(f"{options.mask}: no such folder (--mask)")
     listing = sources.list_pictures(photo, results, options.include)
     if not listing.pictures and not listing.closed:
         only = "" if options.include == "*" else f" that fit --include {options.include!r}"
         raise FileNotFoundError(f"{photo}: no pictures found{only}")
-    strange = sources.masks_of_none(masks, listing.pictures) if masks else []
+    strange = masks.of_none(listing.pictures) if masks else []
     if options.shard:
         part, parts = options.shard
         chosen = [name for name in listing.pictures if zlib.crc32(fsencode(name)) % parts == part - 1]
         listing = replace(listing, pictures=chosen)
     restorer = Restorer(**wanted)
     restore = partial(restorer, mask_mode=options.mask_mode) if masks else restorer
-    told = {"told": partial(sources.mask_in, masks)} if masks else {}
+    told = {"told": masks.of} if masks else {}
     if into_file:
         work = restore_file(restore, listing, results, options.overwrite, **told)
     else:

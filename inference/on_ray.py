@@ -6,7 +6,6 @@ looks and writes where the results are. That of a picture lies in RESULTS/.uncov
 Tasks of a node that dies are run again elsewhere. They return words and no pictures: memory does not grow.
 """
 
-import hashlib
 import json
 import os
 import socket
@@ -23,7 +22,7 @@ from typing import Any, NamedTuple
 
 from data.images import STARTING_BYTES, kind_of
 from inference.folder import FAILED, Outcome, restore_folder, watched
-from inference.record import RECORD, Originals, Record
+from inference.record import OWN_RECORD, RECORD, Originals, Record, digest
 from inference.restorer import Restorer
 from inference.sources import MASK, SHEET, Listing, is_picture, is_wanted
 from utils.command import counted, sentence
@@ -165,7 +164,7 @@ class StoredRecord(Record):
         self._kept.invalidate_cache()
         local = "file" in files.protocol and "file" in self._kept.protocol
         self._originals = Originals(Listing(Path(root), [Path(name)]), self._target) if local else None
-        self._name = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        self._own = OWN_RECORD.format(digest(os.fsencode(name)))
         if self._size(record := Path(RECORD)):
             folder.mkdir()
             (folder / record).write_bytes(self._content(record))
@@ -175,7 +174,7 @@ class StoredRecord(Record):
             self._kept.rm_file(self._place(file))
 
     def _place(self, file: Path) -> str:
-        return f"{self._target}/{file.as_posix() if file != Path(RECORD) else f'.uncover/{self._name}.jsonl'}"
+        return f"{self._target}/{file.as_posix() if file != Path(RECORD) else self._own}"
 
     def _size(self, file: Path) -> int | None:
         place = self._place(file)

@@ -1,5 +1,5 @@
 """The record of a results' folder: which files this program made there, from which photo, with which weights; and what
-it never writes over: originals, pipes, somebody else's files.
+it never writes over: originals, pipes, somebody else's files; nor takes for a mask: results.
 
 `RESULTS/.uncover.jsonl` has a line of JSON before the files of a photo are written, which says what they will be, and
 the same line as done afterwards. So a run that is killed at any moment knows its own files, and a file that no line
@@ -14,15 +14,18 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from inference.sources import SHEET, Listing, beside
+from data.images import pictures_below
+from data.masks import read_mask
+from inference.sources import MASK, SHEET, Listing, beside
 from utils.files import naming, write_bytes
 
-RECORD = ".uncover.jsonl"
+RECORD, OWN_RECORD = ".uncover.jsonl", ".uncover/{}.jsonl"  # The second of one photo, from a cluster
 
 
 class Record:
@@ -40,7 +43,7 @@ class Record:
         self._originals, self._root = None, ""
         if listing is not None:
             self._originals = Originals(listing, results)
-            self._root = _digest(os.fsencode(listing.place or os.path.realpath(listing.root)))
+            self._root = digest(os.fsencode(listing.place or os.path.realpath(listing.root)))
         # The last line of each photo, and the last that said what would be written.
         self._done: dict[str, dict[str, Any]] = {}
         self._begun: dict[str, dict[str, Any]] = {}
@@ -57,7 +60,7 @@ class Record:
 
     def origin(self, source: os.stat_result, mask: np.ndarray | None = None, use: Any = "") -> dict[str, Any]:
         """What a result comes from: the source, weights and settings, the `mask` that a person has made, its `use`."""
-        by_hand = "" if mask is None else f" {_digest(np.ascontiguousarray(mask).tobytes())} {use}"
+        by_hand = "" if mask is None else f" {digest(np.ascontiguousarray(mask).tobytes())} {use}"
         return {"source": [source.st_size, source.st_mtime_ns], "with": self._made_with + by_hand, "root": self._root}
 
     def write(
@@ -68,7 +71,7 @@ class Record:
         for file in contents:
             # Somebody may have put a file there meanwhile, or made a link of its folder.
             self.refuse(file)
-        files = {file.as_posix(): (len(content), _digest(content)) for file, content in contents.items()}
+        files = {file.as_posix(): (len(content), digest(content)) for file, content in contents.items()}
         line = {"photo": photo.as_posix(), **origin, "covered": covered, "measures": list(measures), "files": files}
         self._append(line | {"done": False})
         for file, content in contents.items():
@@ -116,7 +119,13 @@ class Record:
         name, size = file.as_posix(), self._size(file)
         if name in self._ours or size == 0:
             return True
-        return bool(size) and name in self._intended and (size, _digest(self._content(file))) in self._intended[name]
+        return bool(size) and name in self._intended and (size, digest(self._content(file))) in self._intended[name]
+
+    def is_result(self, path: Path) -> bool:
+        """Whether it is what a photo became, or becomes, here or on a cluster."""
+        self._read()
+        name = path.relative_to(self._results).as_posix()
+        return name in self._begun or (self._results / OWN_RECORD.format(digest(os.fsencode(name)))).exists()
 
     def remove(self, file: Path) -> None:
         """Removes a file that is this program's own."""
@@ -182,7 +191,7 @@ class Record:
             self._intended[name].add(known)
 
 
-def _digest(content: bytes) -> str:
+def digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
@@ -192,6 +201,31 @@ def require_regular(path: Path) -> os.stat_result:
     if not stat.S_ISREG(there.st_mode):
         raise OSError(f"{path}: is a folder, pipe, socket or device, expected a regular file")
     return there
+
+
+class Masks:
+    """Those that a person has made: below `folder`, `NAME.jpg.mask.png`, as --save-mask writes it, or `NAME.png`; never
+    what a record there, or in a folder above or below, knows as a result."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self._folder, self._record = Path(os.path.realpath(folder)), cache(Record)
+
+    def of(self, name: Path) -> np.ndarray | None:
+        """The mask of a photo, by its name below the source: uint8 [H, W], 1 = covered; None without one."""
+        return next((read_mask(file) for file in self._files(name) if self._may_be(file)), None)
+
+    def of_none(self, names: Iterable[Path]) -> list[Path]:
+        """The pictures that are no mask of the photos `names`, nor results with their masks and sheets."""
+        known = {file for name in names for file in self._files(name)}
+        others = (self._folder / file for file in pictures_below(self._folder))
+        return [file.relative_to(self._folder) for file in others if file not in known and self._may_be(file)
+                and not file.name.endswith(SHEET) and not os.path.isfile(beside(file, MASK))]  # fmt: skip
+
+    def _files(self, name: Path) -> tuple[Path, Path]:
+        return beside(self._folder / name, MASK), (self._folder / name).with_suffix(".png")
+
+    def _may_be(self, file: Path) -> bool:  # Path.is_file raises an error at a name that is too long.
+        return os.path.isfile(file) and not any(self._record(place).is_result(file) for place in file.parents)
 
 
 class Originals:

@@ -3,16 +3,13 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from functools import cache, partial
 from pathlib import Path, PurePath
 
-import numpy as np
-
 from data.images import IMAGE_SUFFIXES, kind_of_file
-from data.masks import read_mask
 
 # What is written beside a result: its mask and its sheet, with its whole name in front, so that no two can meet.
 SIDE_FILES = MASK, SHEET = ".mask.png", ".compare.jpg"
@@ -80,6 +77,7 @@ def _walk(listing: Listing, results: Path, include: str) -> Iterator[Path]:
     def note_closed(error: OSError) -> None:
         listing.closed[Path(error.filename).relative_to(listing.root)] = f"cannot be searched ({error.strerror})"
 
+    os.scandir(listing.root).close()  # Where it cannot be searched itself, there is nothing to do.
     for folder, subfolders, names in os.walk(listing.root, onerror=note_closed):
         here = Path(folder)
         below = here.relative_to(listing.root)
@@ -109,9 +107,8 @@ def prepare_results(results: str | os.PathLike[str]) -> None:
         Path(results).mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=results).close()
     except OSError as error:
-        is_file = Path(results).is_file()
-        reason = "is a file, expected a folder" if is_file else f"cannot be written to ({error.strerror})"
-        raise OSError(f"{results}: {reason}; name another folder for the results") from error
+        why = "is a file, expected a folder" if Path(results).is_file() else f"cannot be written to ({error.strerror})"
+        raise OSError(f"{results}: {why}; name another folder for the results") from error
 
 
 def beside(target: Path, side: str) -> Path:
@@ -121,28 +118,3 @@ def beside(target: Path, side: str) -> Path:
         mark = f"~{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:8]}{side}"
         name = os.fsencode(target.name)[: _LONGEST_NAME - len(mark)].decode(errors="ignore") + mark
     return target.with_name(name)
-
-
-def mask_in(folder: Path, name: Path) -> np.ndarray | None:
-    """The mask (uint8 [H, W], 1 = covered) that a person has made of a photo, by the photo's name below the source, or
-    None: `NAME.jpg.mask.png`, as --save-mask writes it, or `NAME.png`, in the photo's own sub-folder of `folder`.
-    """
-    for file in _mask_files(name):
-        if os.path.isfile(folder / file):  # Path.is_file raises an error at a name that is too long.
-            return read_mask(folder / file)
-    return None
-
-
-def masks_of_none(folder: Path, names: Iterable[Path]) -> list[Path]:
-    """The pictures below `folder` that are no mask of the photos `names`, nor results with their masks and sheets."""
-    known = set()
-    for name in names:
-        known.update(_mask_files(name))
-        if os.path.isfile(folder / beside(name, MASK)):
-            known.update((name, beside(name, SHEET)))
-    files = (Path(place, file).relative_to(folder) for place, _, files in os.walk(folder) for file in files)
-    return sorted(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES and file not in known)
-
-
-def _mask_files(name: Path) -> tuple[Path, Path]:
-    return beside(name, MASK), name.with_suffix(".png")

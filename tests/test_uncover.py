@@ -100,7 +100,8 @@ def test_without_a_command_there_is_help_and_code_2(capsys):
     for words, code in (([], "2"), (["--help"], "0")):
         with pytest.raises(SystemExit, match=code):
             main(words)
-    told = capsys.readouterr().out
+    told, refused = capsys.readouterr()
+    assert "such as `uncover restore photos results`; `uncover --help` names all" in refused
     assert all(f"\n    {name} " in told for name in COMMANDS)
 
 

@@ -80,10 +80,10 @@ def completion(arguments: Sequence[str]) -> int:
 
 @uncover.room("utils.command").command()
 def main(arguments: Sequence[str] | None = None) -> int:
-    words, version = "\n".join(f"    {name:<12}{does}" for name, (_, _, does) in COMMANDS.items()), uncover.__version__
-    parser = argparse.ArgumentParser("uncover", "uncover [--version] COMMAND ...", f"{__doc__}\nCommands:\n\n{words}",
-                                     formatter_class=_LAYOUT)  # fmt: skip
-    parser.add_argument("--version", action="version", version=f"uncover {version}")
+    words = "\n".join(f"    {name:<12}{does}" for name, (_, _, does) in COMMANDS.items())
+    usage = "uncover COMMAND ..., such as `uncover restore photos results`; `uncover --help` names all commands"
+    parser = argparse.ArgumentParser("uncover", usage, f"{__doc__}\nCommands:\n\n{words}", formatter_class=_LAYOUT)
+    parser.add_argument("--version", action="version", version=f"uncover {uncover.__version__}")
     parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="one of those above")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="those of the command; --help tells them")
     options = parser.parse_args(arguments)

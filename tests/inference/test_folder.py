@@ -230,8 +230,8 @@ def test_photos_of_one_name_from_two_folders_do_not_replace_each_other(source, r
 
 
 def test_a_mask_by_hand_counts_where_there_is_one(source, results):
-    def told(mask_mode: str, height: int = 20) -> dict[str, str]:
-        masks = {Path("a.png"): np.eye(height, dtype=np.uint8)}
+    def told(mask_mode: str, offset: int = 0) -> dict[str, str]:
+        masks = {Path("a.png"): np.eye(*page().shape[:2], offset, np.uint8)}
         return states(source, results, partial(Weighed(""), mask_mode=mask_mode), told=masks.get)
 
     run(source, results)

@@ -14,10 +14,10 @@ import predict
 from data.images import read_rgb, write_image
 from data.masks import write_mask
 from inference import sheet
-from inference.record import RECORD
+from inference.record import OWN_RECORD, RECORD, Masks, digest
 from inference.restorer import Restorer
 from inference.sheet import CAPTION_HEIGHT, COMPARISON_SIDE, MARGIN, draw_comparison, main
-from inference.sources import MASK, beside, mask_in
+from inference.sources import MASK, beside
 from utils.files import printable
 
 TOP = MARGIN + CAPTION_HEIGHT
@@ -144,19 +144,51 @@ def test_masks_are_found_by_their_photos_names_and_one_of_another_size_fails_by_
         folder.mkdir(parents=True)
     for name in ("sub/a.jpg", "b.jpg", "c.jpg"):
         Image.open(photo).save(tmp_path / "in" / name)
-    assert mask_in(masks, long) is None
+    assert Masks(masks).of(long) is None
     for name in ("sub/a.jpg.mask.png", beside(long, MASK)):
         write_mask(masks / name, np.zeros(size, np.uint8))
-    assert mask_in(masks, long) is not None
+    assert Masks(masks).of(long) is not None
     for name in ("b.png", "sub/a.png.mask.png", "sub/a.jpg.compare.jpg"):
         Image.new("L", (9, 9)).save(masks / name)
     assert run("--mask", str(masks), "--verbose") == 1
     told = capsys.readouterr()
-    assert f"failed: b.jpg: a mask of (9, 9) for a picture of {size}" in told.err
+    assert f"failed: b.jpg: a mask of 9 x 9 pixels for a picture of {size[1]} x {size[0]}\n" in told.err
     lines = [f"left out, a mask of no photo, in {masks}: {name}" for name in (beside(long, MASK), "sub/a.png.mask.png")]
     assert [line for line in told.out.splitlines() if "a mask of no" in line] == lines
     assert (tmp_path / "out/sub/a.jpg").read_bytes() == (tmp_path / "in/sub/a.jpg").read_bytes()
     assert "restored: c.jpg" in told.err
+
+
+def test_what_a_record_knows_as_a_result_is_never_a_mask(tmp_path, photo, run, capsys):
+    source, results, aside = tmp_path / "in/sub", tmp_path / "out", tmp_path / "more"
+    source.mkdir()
+    # In black and white, as masks are.
+    Image.open(photo).convert("L").point(lambda grey: 255 * (grey > 100)).save(source / "a.png")
+    for name in ("b.jpg", "c.jpg"):
+        Image.open(photo).save(source / name)
+    assert run("--save-mask", "--compare") == 0
+    for name in ("a.png", "b.jpg"):
+        (results / "sub" / f"{name}{MASK}").unlink()
+    write_mask(results / "sub/b.png", np.zeros(read_rgb(photo).shape[:2], np.uint8))
+    (source / "c.jpg").unlink()
+    capsys.readouterr()
+    expected = (results / "sub/a.png").read_bytes()
+    assert predict.main([str(tmp_path / "in"), str(aside), "--mask", str(results), "--device", "cpu"]) == 0
+    # That of a photo that is gone, which a person may have meant for another.
+    assert [line for line in capsys.readouterr().out.splitlines() if "left out" in line] == [
+        f"left out, a mask of no photo, in {results}: sub/c.jpg.mask.png"
+    ]
+    assert (aside / "sub/a.png").read_bytes() == expected
+    assert (aside / "sub/b.jpg").read_bytes() == (source / "b.jpg").read_bytes()
+    # The record of a folder around or below counts too, and that of a cluster.
+    assert Masks(results / "sub").of(Path("a.png")) is None
+    assert Masks(tmp_path).of(Path("out/sub/a.png")) is None
+    (results / RECORD).unlink()
+    assert Masks(results).of(Path("sub/a.png")) is not None
+    kept = results / OWN_RECORD.format(digest(b"sub/a.png"))
+    kept.parent.mkdir()
+    kept.touch()
+    assert Masks(results).of(Path("sub/a.png")) is None
 
 
 @pytest.mark.parametrize("depth", [np.uint8, np.uint16])

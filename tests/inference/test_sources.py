@@ -1,6 +1,7 @@
 """What counts as a picture of a folder, what is left out, and where results may not go."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -56,16 +57,19 @@ def test_linked_files_are_pictures_and_linked_folders_and_closed_ones_are_named(
     assert listing.linked == [Path("link"), Path("sub/loop")]
     assert {Path("loop.jpg"), Path("link.jpg")} < set(listing.pictures)
     assert len(listing.pictures) == 6
-    real = os.scandir
+    real, closed = os.scandir, "sub"
 
     def scandir(path):
-        if str(path).endswith("sub"):
+        if str(path).endswith(closed):
             raise PermissionError(13, "Permission denied", str(path))
         return real(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
     assert list_pictures(source, "results").closed == {Path("sub"): "cannot be searched (Permission denied)"}
     assert len(pictures(source)) == 5
+    closed = "photos"
+    with pytest.raises(PermissionError, match=re.escape(str(source))):
+        list_pictures(source, "results")
 
 
 def test_results_may_lie_inside_the_source_but_not_among_photos_of_their_own(source):
