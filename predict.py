@@ -228,11 +228,9 @@ def summary(outcomes: Sequence[Outcome], elapsed: float, looked: bool = False) -
     done = [outcome for outcome in outcomes if outcome.status in ("restored", "untouched")]
     if done:
         slowest = max(done, key=lambda outcome: outcome.seconds)
-        lines.append(
-            f"{elapsed:.1f} s, {len(done) / max(elapsed, 1e-9):.2f} pictures per second; from file to file "
-            f"{sum(outcome.seconds for outcome in done) / len(done):.2f} s on average, "
-            f"slowest {slowest.seconds:.2f} s ({printable(slowest.name)})"
-        )
+        lines.append(f"{elapsed:.1f} s, {len(done) / max(elapsed, 1e-9):.2f} pictures per second; from file to file "
+                     f"{sum(outcome.seconds for outcome in done) / len(done):.2f} s on average, "
+                     f"slowest {slowest.seconds:.2f} s ({printable(slowest.name)})")  # fmt: skip
     return lines
 
 

@@ -208,7 +208,7 @@ class Masks:
     what a record there, or in a folder above or below, knows as a result."""
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self._folder, self._record = Path(os.path.realpath(folder)), cache(Record)
+        self._folder, self._record = Path(folder), cache(Record)
 
     def of(self, name: Path) -> np.ndarray | None:
         """The mask of a photo, by its name below the source: uint8 [H, W], 1 = covered; None without one."""
@@ -225,7 +225,8 @@ class Masks:
         return beside(self._folder / name, MASK), (self._folder / name).with_suffix(".png")
 
     def _may_be(self, file: Path) -> bool:  # Path.is_file raises an error at a name that is too long.
-        return os.path.isfile(file) and not any(self._record(place).is_result(file) for place in file.parents)
+        real = Path(os.path.realpath(file))
+        return os.path.isfile(real) and not any(self._record(place).is_result(real) for place in real.parents)
 
 
 class Originals:

@@ -182,6 +182,8 @@ def test_what_a_record_knows_as_a_result_is_never_a_mask(tmp_path, photo, run, c
     assert (aside / "sub/b.jpg").read_bytes() == (source / "b.jpg").read_bytes()
     # The record of a folder around or below counts too, and that of a cluster.
     assert Masks(results / "sub").of(Path("a.png")) is None
+    (tmp_path / "link.png").symlink_to(results / "sub/a.png")
+    assert Masks(tmp_path).of(Path("link.png")) is None
     assert Masks(tmp_path).of(Path("out/sub/a.png")) is None
     (results / RECORD).unlink()
     assert Masks(results).of(Path("sub/a.png")) is not None
