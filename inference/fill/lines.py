@@ -130,11 +130,12 @@ def find_bars(rest: np.ndarray, hole: np.ndarray, rules: LineRules) -> list[Line
     ways = np.array([way for _, way, _ in pieces]).reshape(-1, 2)
     found: list[Line] = []
     for place, way, length in pieces:
-        across = _across(way)
-        breadths = (middles - place) @ across
-        opposite = (np.abs(ways @ way) >= 0.999) & (breadths >= rules.narrowest) & (breadths <= rules.broadest)
-        for index in np.flatnonzero(opposite):
-            (other, other_way, other_length), breadth = pieces[index], breadths[index]
+        breadths = (middles - place) @ _across(way)
+        is_broad = (np.abs(breadths) >= rules.narrowest) & (np.abs(breadths) <= rules.broadest)
+        for index in np.flatnonzero((np.abs(ways @ way) >= 0.999) & is_broad):
+            (other, other_way, other_length), breadth = pieces[index], abs(breadths[index])
+            # A light bar lies on the other side of a segment than a dark one.
+            across = _across(way) * np.sign(breadths[index])
             start, stop = sorted([(other - place) @ way, (other + other_way * other_length - place) @ way])
             start, stop = max(start, 0), min(stop, length)
             if stop - start < max(rules.piece, 0.6 * min(length, other_length)):
