@@ -179,8 +179,6 @@ def _parts(
         if not paged:
             with timed(outcome.steps, "decode"):
                 photo = read_photo(source)
-        if mask is not None and mask.shape != (size := photo.pixels.shape[:2]):
-            raise ValueError("a mask of {} x {} pixels for a picture of {} x {}".format(*mask.shape[::-1], *size[::-1]))
         yield 0
         if paged:
             book = restore_book(source, restorer, encode=write is not None)

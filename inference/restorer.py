@@ -159,7 +159,8 @@ class Restorer:
         if mask_mode not in get_args(MaskMode):
             raise ValueError(f"mask_mode is {mask_mode!r}, expected one of {', '.join(get_args(MaskMode))}")
         if mask is not None and mask.shape != size:
-            raise ValueError(f"a mask of {mask.shape} for a picture of {size}: expected the same")
+            of_mask, of_picture = (" x ".join(map(str, shape[::-1])) for shape in (mask.shape, size))
+            raise ValueError(f"a mask of {of_mask} pixels for a picture of {of_picture}")
         if mask is not None and mask_mode != "protect" and np.all(mask):
             raise ValueError("a mask that covers the whole picture: nothing of the page is left to go by")
         looks = mask is None or mask_mode != "replace"

@@ -20,9 +20,8 @@ import numpy as np
 _ALL_ROUND = np.arange(90) * (2 * pi / 90)
 _REFINEMENTS = (np.arange(-4, 5) * (pi / 180), np.arange(-4, 5) * (pi / 720))
 _CORNER_STARTS = np.arange(6) * (2 * pi / 6)
-# Corners are looked for by one point of so many.
-_FEW = 3
-_ROUNDS = 8
+# Corners are looked for by one point of so many; steps are fitted in so many rounds.
+_FEW, _ROUNDS = 3, 8
 # Points nearer to each other than this, in pixels along a direction, are equally far.
 _APART = 1e-6
 

@@ -28,7 +28,7 @@ from inference.fill.paper import (
     with_remains,
     with_strokes_off,
     without_ink,
-)  # fmt: skip
+)
 from inference.fill.strokes import draw_strokes, strokes_of
 from inference.find import enlarge_mask, shrink, to_float
 from inference.paste import PasteRules, Patch, covered_boxes
@@ -155,9 +155,7 @@ def _beyond(mask: np.ndarray, paste: PasteRules) -> np.ndarray:
     return cv2.distanceTransform(1 - mask, cv2.DIST_L2, 5) - np.float32(paste.reach)
 
 
-def _page(
-    picture: np.ndarray, ink: tuple[np.ndarray, np.ndarray], beyond: np.ndarray, rules: PageRules
-) -> np.ndarray:
+def _page(picture: np.ndarray, ink: tuple[np.ndarray, np.ndarray], beyond: np.ndarray, rules: PageRules) -> np.ndarray:
     """float32 [h, w, 3] in [0, 255], the page where `beyond` is negative; blobs with nothing of their surroundings in
     common lie on paper of their own.
     """
