@@ -157,6 +157,15 @@ def decode_picture(image: Image.Image, path: str | os.PathLike[str]) -> None:
             check_png_rows(Path(image.filename).read_bytes(), name)
 
 
+def decoded(content: bytes, name: str) -> Image.Image:
+    """The one picture that a file of this `content` holds, decoded; BadImageError as of the steps."""
+    image = open_picture(io.BytesIO(content), name)
+    if image.format != "MPO":  # Its further pictures are the same one in other sizes, or for the other eye.
+        check_single(getattr(image, "n_frames", 1), name)
+    decode_picture(image, name)
+    return image
+
+
 def check_png_rows(content: bytes, name: str) -> None:
     """Refuses a PNG whose pixels end before its last row: OpenCV does, and Pillow does not."""
     if cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED) is None:

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from data.photos.jpeg_file import JPEGLIB_VERSION
+from data.photos.jpeg import JPEGLIB_VERSION
 from inference.engines.opened import FOLDER_VARIABLE, PRECISIONS, cache_folder
 from inference.restorer import Restorer, default_weights
 from models.weights import load_weights

@@ -17,17 +17,25 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from data.images import BadImageError, check_single, kind_of_file, open_picture, turn_back, turn_upright, unread
-from data.photos import colours, jpeg, png, tiff
+from data import images
+from data.images import BadImageError, kind_of_file, open_picture, turn_back, turn_upright
+from data.photos import colours, jpeg, jpeg_xl, png, tiff
 from data.photos.colours import Encoded
+
+
+def _decode(source: bytes, name: str) -> tuple[np.ndarray, int]:
+    """RGB uint8 height x width x 3 of a kind that Pillow decodes, and its EXIF orientation."""
+    image = images.decoded(source, name)
+    return images.to_array(image, "RGB"), images.stored_orientation(image)
+
 
 # By Pillow's names: decode(source, name) and encode(source, name, rgb, mask), in the stored orientation.
 _KINDS = {
-    "JPEG": (colours.decode, jpeg.encode),
-    "JPEG XL": (lambda source, name: colours.decode(jpeg.unpack(source, name), name), jpeg.encode_packed),
+    "JPEG": (_decode, jpeg.encode),
+    "JPEG XL": (lambda source, name: _decode(jpeg_xl.unpack(source, name), name), jpeg_xl.encode),
     "PNG": (png.decode, png.encode),
     "TIFF": (tiff.decode, tiff.encode),
-    **dict.fromkeys(("WEBP", "BMP", "HEIF", "AVIF"), (colours.decode, colours.encode)),
+    **dict.fromkeys(("WEBP", "BMP", "HEIF", "AVIF"), (_decode, colours.encode)),
 }
 
 
@@ -51,7 +59,7 @@ def read_photo(path: str | os.PathLike[str], several: bool = False) -> Photo:
     """
     path = Path(path)
     kind, pages = _kind(path), count_pages(path)
-    check_single(1 if several else pages, str(path))
+    images.check_single(1 if several else pages, str(path))
     return _decoded(path, kind, path.read_bytes(), 0, pages)
 
 
@@ -87,7 +95,7 @@ def count_pixels(path: str | os.PathLike[str]) -> int:
     if (kind := _kind(path)) == "TIFF":
         return max(map(math.prod, tiff.page_sizes(path)))
     name = os.fspath(path)
-    content = io.BytesIO(jpeg.unpack(Path(path).read_bytes(), name)) if kind == "JPEG XL" else path
+    content = io.BytesIO(jpeg_xl.unpack(Path(path).read_bytes(), name)) if kind == "JPEG XL" else path
     with open_picture(content, name) as image:
         return image.width * image.height
 
@@ -115,5 +123,5 @@ def _kind(path: str | os.PathLike[str]) -> str:
         with open_picture(path) as image:  # Says what is wrong, or knows a kind that is rarer still.
             kind = image.format
     if kind not in _KINDS:
-        raise BadImageError(f"{os.fspath(path)}: {unread(kind)}")
+        raise BadImageError(f"{os.fspath(path)}: {images.unread(kind)}")
     return kind

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
-from data.images import check_single, decode_picture, open_picture, stored_orientation, to_array
+from data.images import decoded, to_array
 from data.photos import thumbnails
 
 with suppress(ImportError):  # What Pillow opens HEIC with, which iPhones take.
@@ -55,12 +55,6 @@ class Encoded(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def decode(source: bytes, name: str) -> tuple[np.ndarray, int]:
-    """A JPEG or a kind that is written anew as RGB uint8 height x width x 3, and its EXIF orientation."""
-    samples, coding, image = read(source, name)
-    return rgb_of(samples, coding), stored_orientation(image)
-
-
 def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     """`source`, of a kind that is written anew, with `rgb` (uint8, stored orientation) where `mask` is 1."""
     samples, coding, image = read(source, name)
@@ -81,10 +75,7 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encod
 
 def read(source: bytes, name: str) -> tuple[np.ndarray, Coding, Image.Image]:
     """The file's own samples (uint8), what they are, and what else it tells; palettes become RGB."""
-    image = open_picture(io.BytesIO(source), name)
-    if image.format != "MPO":
-        check_single(getattr(image, "n_frames", 1), name)
-    decode_picture(image, name)
+    image = decoded(source, name)
     mode = image.mode if image.mode in ("L", "RGB", "RGBA", "CMYK") else "RGB"
     return to_array(image, mode), BY_MODE[mode], image
 

@@ -11,9 +11,8 @@ import pytest
 
 from data.images import BadImageError, read_rgb
 from data.jpeg_segments import UnsupportedJpegError
-from data.photos import colours, encode_photo, jpeg_file, read_photo
-from data.photos.jpeg import replace_blocks
-from data.photos.jpeg_file import coefficients, parse, with_coefficients
+from data.photos import encode_photo, jpeg, read_jpeg, read_photo
+from data.photos.jpeg import coefficients, parse, replace_blocks, with_coefficients
 from tests.data.photos import jpegs
 from tests.data.photos.jpegs import KINDS, decode, with_patch
 
@@ -64,7 +63,7 @@ BROKEN = {
 
 
 def read_and_replace(source: bytes) -> bytes:
-    rgb, _ = colours.decode(source, "x.jpg")
+    rgb = read_jpeg(source, "x.jpg").pixels
     return replace_blocks(source, np.full_like(rgb, 99), np.eye(*rgb.shape[:2], dtype=bool)).content
 
 
@@ -147,7 +146,7 @@ def test_middle_grey_at_the_end_is_not_taken_for_lacking_data(rows, optimize):
     picture[-rows:] = 128
     source = jpegs.save(picture, optimize=optimize)
     for complete in (source, source[:-2] + b"\xff\xff\xff\xd9"):
-        assert np.array_equal(colours.decode(complete, "x.jpg")[0], decode(source))
+        assert np.array_equal(read_jpeg(complete, "x.jpg").pixels, decode(source))
 
 
 def test_coefficients_that_no_8_bit_picture_has_are_refused():
@@ -164,10 +163,10 @@ def test_coefficients_that_no_8_bit_picture_has_are_refused():
 
 
 def test_without_the_right_jpeglib_the_error_says_so(monkeypatch):
-    assert f"jpeglib=={jpeg_file.JPEGLIB_VERSION}\n" in (ROOT / "requirements.txt").read_text()
-    jpeg_file._library.cache_clear()
+    assert f"jpeglib=={jpeg.JPEGLIB_VERSION}\n" in (ROOT / "requirements.txt").read_text()
+    jpeg._library.cache_clear()
     source = KINDS["grey"]()
-    monkeypatch.setattr(jpeg_file, "JPEGLIB_VERSION", "9.8")
+    monkeypatch.setattr(jpeg, "JPEGLIB_VERSION", "9.8")
     with pytest.raises(UnsupportedJpegError, match=r"9\.8 is needed"):
         replace_blocks(source, *with_patch(source))
     monkeypatch.setitem(sys.modules, "jpeglib", None)
