@@ -114,9 +114,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return follow(work, total, options)
 
     from data.images import SUFFIXES
-    from inference import sources
-    from inference.folder import restore_file, restore_folder
-    from inference.record import Masks
+    from inference.files import list_pictures, prepare_results
+    from inference.folder import Masks, restore_file, restore_folder
     from inference.report import Report
     from inference.restorer import Restorer
 
@@ -128,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                          "--save-mask, --compare and --shard name a folder")  # fmt: skip
     if masks and not Path(options.mask).is_dir():
         raise ValueError(f"{options.mask}: no such folder (--mask)")
-    listing = sources.list_pictures(photo, results, options.include)
+    listing = list_pictures(photo, results, options.include)
     if not listing.pictures and not listing.closed:
         only = "" if options.include == "*" else f" that fit --include {options.include!r}"
         raise FileNotFoundError(f"{photo}: no pictures found{only}")
@@ -143,7 +142,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if into_file:
         work = restore_file(restore, listing, results, options.overwrite, **told)
     else:
-        sources.prepare_results(results)
+        prepare_results(results)
         if options.dry_run or options.report:
             mark = ".{}-of-{}".format(*options.shard) if options.shard else ""
             report = Report(listing, results, options.overwrite, options.report, mark)

@@ -27,9 +27,9 @@ import numpy as np
 from data.images import read_rgb, upright_size, write_image
 from inference.doctor import known_versions
 from inference.engines.opened import FOLDER_VARIABLE, PRECISIONS
+from inference.files import list_pictures
 from inference.folder import FAILED, Outcome, restore_folder
 from inference.restorer import Restorer, default_weights
-from inference.sources import list_pictures
 from models.weights import Weights, load_weights, save_weights
 from utils.child import ChildError, ask
 from utils.command import command, parser_of

@@ -21,10 +21,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from data.images import STARTING_BYTES, kind_of
+from inference.files import MASK, OWN_RECORD, RECORD, SHEET, Listing, Originals, Record, digest, is_picture, is_wanted
 from inference.folder import FAILED, Outcome, restore_folder, watched
-from inference.record import OWN_RECORD, RECORD, Originals, Record, digest
 from inference.restorer import Restorer
-from inference.sources import MASK, SHEET, Listing, is_picture, is_wanted
 from utils.command import counted, sentence
 
 RETRIES = 3  # Of a task that its node, or the system for want of memory, has ended.

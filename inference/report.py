@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from data.images import eight_bit, encode_image
+from inference.files import Listing, Record
 from inference.folder import FAILED, FOUND, RESTORED, SKIPPED, UNTOUCHED, Outcome
-from inference.record import Record
 from inference.sheet import fitted, tint
-from inference.sources import Listing
 from utils.files import csv_text, printable
 
 _THUMBNAIL, _QUALITY = 560, 78

@@ -24,7 +24,7 @@ from PIL import Image
 
 from data.images import SUFFIXES
 from inference.export import export
-from inference.record import RECORD
+from inference.files import RECORD
 from models.weights import load_weights
 from utils.child import ChildError, Ended, run_child
 from utils.command import DONE, command, parser_of

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from inference.record import RECORD
+from inference.files import RECORD
 from tests.conftest import ROOT, contents
 from tests.inference.painted import page
 from tests.models.networks import plain_weights

@@ -16,7 +16,7 @@ from PIL import Image, ImageCms, TiffImagePlugin
 
 import predict
 from inference import Restored, restorer
-from inference.record import RECORD
+from inference.files import RECORD
 from tests.data.photos.files import exif_of, png_bytes, png_chunk
 from tests.golden.recorded_values import grid, sha
 

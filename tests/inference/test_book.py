@@ -10,9 +10,9 @@ from PIL import Image
 
 from data.images import BadImageError
 from inference.book import restore_book
+from inference.files import list_pictures
 from inference.folder import restore_folder
 from inference.restorer import Restored
-from inference.sources import list_pictures
 
 pikepdf = pytest.importorskip("pikepdf")
 RED = (230, 20, 20)

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from inference import folder, record
+from inference import folder
+from inference.files import RECORD, list_pictures
 from inference.folder import Outcome, ResultsError, restore_folder
-from inference.record import RECORD
 from inference.restorer import Restored
-from inference.sources import list_pictures
 from tests.inference.painted import page, paint_over
 
 ALL_DONE = {"a.jpg": "restored", "a.png": "restored", "sub/clean.jpg": "untouched", "sub/深/页 1.webp": "restored"}
@@ -144,14 +143,14 @@ def test_a_picture_named_like_the_mask_of_another_is_refused_before_anything_is_
 def test_a_full_disk_fails_a_picture_and_three_in_a_row_stop_it(source, results, monkeypatch, full, number, expected):
     for index in range(6):
         Image.fromarray(page(40, 50, None)).save(source / f"p{index}.png")
-    real, told = record.write_bytes, []
+    real, told = folder.write_bytes, []
 
     def write(path, content):
         if path.name in full.split():
             raise OSError(number, os.strerror(number), str(path))
         real(path, content)
 
-    monkeypatch.setattr(record, "write_bytes", write)
+    monkeypatch.setattr("inference.files.write_bytes", write)
     words = f"3 results in a row could not be written .*{os.strerror(number)}"
     with pytest.raises(ResultsError, match=words) if number != errno.EACCES else nullcontext():
         # Not list(): what was told before the error counts.

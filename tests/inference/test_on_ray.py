@@ -16,10 +16,10 @@ import pytest
 from PIL import Image
 
 from inference import on_ray
+from inference.files import list_pictures
 from inference.folder import restore_folder
 from inference.on_ray import Work
 from inference.restorer import Restorer
-from inference.sources import list_pictures
 from models.weights import save_weights
 from tests.inference.painted import page
 from tests.inference.small import small_weights

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from inference.files import list_pictures
 from inference.folder import Job, overlap, restore_folder
 from inference.restorer import Restored
-from inference.sources import list_pictures
 from tests.inference.painted import page, paint_over
 
 STEP = 0.03

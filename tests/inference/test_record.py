@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from inference import record
-from inference.record import RECORD, Record
+from inference import files
+from inference.files import RECORD, Record
 
 PHOTO, MASK, SHEET = Path("sub/a.jpg"), Path("sub/a.jpg.mask.png"), Path("sub/a.jpg.compare.jpg")
 CONTENTS = {MASK: b"mask", PHOTO: b"result"}
@@ -41,7 +41,7 @@ def test_after_a_killed_run_its_files_are_ours_and_others_of_their_length_are_no
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
-        patch.setattr(record, "write_bytes", write_one_and_die)
+        patch.setattr(files, "write_bytes", write_one_and_die)
         write(results, source)
     for content, is_ours in ((CONTENTS[MASK][::-1], False), (CONTENTS[MASK], True)):
         (results / MASK).write_bytes(content)
@@ -88,7 +88,7 @@ def test_runs_at_once_append_whole_lines_and_see_what_the_other_has_done(results
         path.write_bytes(content)
         second.write(PHOTO, other, {PHOTO: b"two"}, True)
 
-    monkeypatch.setattr(record, "write_bytes", meanwhile)
+    monkeypatch.setattr(files, "write_bytes", meanwhile)
     first.write(PHOTO, source, {PHOTO: b"one"}, True)
     assert not any(finished(results, settings, PHOTO) for settings in (source, other))
 

@@ -14,10 +14,10 @@ import predict
 from data.images import read_rgb, write_image
 from data.masks import write_mask
 from inference import sheet
-from inference.record import OWN_RECORD, RECORD, Masks, digest
+from inference.files import MASK, OWN_RECORD, RECORD, beside, digest
+from inference.folder import Masks
 from inference.restorer import Restorer
 from inference.sheet import CAPTION_HEIGHT, COMPARISON_SIDE, MARGIN, draw_comparison, main
-from inference.sources import MASK, beside
 from utils.files import printable
 
 TOP = MARGIN + CAPTION_HEIGHT

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from inference.sources import list_pictures
+from inference.files import list_pictures
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ import pytest
 from httpx import Response
 
 import web
+from inference.files import list_pictures
 from inference.folder import restore_folder
-from inference.sources import list_pictures
 from tests.conftest import until
 from tests.inference.painted import paint_over
 from tests.web.conftest import PAGE, RED, blank_book, book, picture, pixels, white
