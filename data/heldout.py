@@ -14,11 +14,13 @@ import argparse
 import hashlib
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 
 import yaml
 
+from configs.schema import ConfigError, parse_dataclass
 from data.synthesis.__main__ import MANIFEST, SetOptions, find_sources, make_set
 from data.synthesis.occluders import SPLIT_FILE
 from utils.child import WorkerKilledError
@@ -37,8 +39,8 @@ def read_recipes(material: Path, records: Path = RECORDS) -> dict[str, SetOption
         values = {**recipes["common"], **values}
         folders = {key: tuple(str(material / path) for path in values.pop(key)) for key in ("pages", "occluders")}
         try:
-            options[name] = SetOptions(**folders, **values)
-        except (TypeError, ValueError) as error:
+            options[name] = replace(parse_dataclass(SetOptions, values), **folders)
+        except ConfigError as error:
             raise ValueError(f"{path}: {name}: {error}") from error
     return options
 

@@ -14,15 +14,16 @@ import math
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.random import Generator
 
+from configs.schema import parse_dataclass, setting
 from data.images import BadImageError, encode_image, read_rgb
 from data.masks import contest_mask_image
 from data.synthesis import occluders
@@ -45,40 +46,27 @@ _TRIES = 20
 PageJob = tuple[int, str, str, range]
 
 
-def _option(default: object, allowed: tuple | None, meaning: str) -> Any:
-    """`allowed`: least and greatest number, or all names that there are, or None for folders."""
-    return field(default=default, metadata={"allowed": allowed, "meaning": meaning})
-
-
 @dataclass(frozen=True)
 class SetOptions:
     """What a set is made of: the options of `python -m data.synthesis`."""
 
-    pages: tuple[str, ...] = _option((), None, "clean pages; repeatable; without them pages are drawn")
-    occluders: tuple[str, ...] = _option((), None,
+    pages: tuple[str, ...] = setting("clean pages; repeatable; without them pages are drawn", ())
+    occluders: tuple[str, ...] = setting(
         "cut-outs: RGBA pictures, or pictures with NAME_mask.png, below a folder named after what they show (hand, "
-        "finger, head, person or face); repeatable; without them those that come with this program")  # fmt: skip
-    groups: int = _option(100, (1, 1_000_000), "number of occluded photos")
-    seed: int = _option(0, (0, 2**63), "same seed, same bytes")
-    long_side: int = _option(REFERENCE_LONG_SIDE, (64, 100_000), "longer side of the photos in pixels")
-    occlusions_per_page: int = _option(4, (1, 1000), "most photos per clean page")
-    style: str = _option("contest", tuple(STYLES),
-        "contest: hard edges, no shadows; natural: mostly soft edges, shadows, differing light")  # fmt: skip
-    subset: str = _option("train", (*SUBSETS, "all"),
+        "finger, head, person or face); repeatable; without them those that come with this program", ())  # fmt: skip
+    groups: int = setting("number of occluded photos", 100, 1, 1_000_000)
+    seed: int = setting("same seed, same bytes", 0, 0, 2**63)
+    long_side: int = setting("longer side of the photos in pixels", REFERENCE_LONG_SIDE, 64, 100_000)
+    occlusions_per_page: int = setting("most photos per clean page", 4, 1, 1000)
+    style: Literal[*STYLES] = setting(
+        "contest: hard edges, no shadows; natural: mostly soft edges, shadows, differing light", "contest")  # fmt: skip
+    subset: Literal[*SUBSETS, "all"] = setting(
         "which sources to use: those of heldout never appear in train; a split.csv with the columns file,split beside "
-        "or above the sources decides, else a hash of each file's name")  # fmt: skip
-    printed_photos: float = _option(0.0, (0, 1), "probability of pictures or letters printed on a clean page")
-    printed_people: float = _option(0.0, (0, 1), "probability of printed photographs of people on a clean page")
-    desks: float = _option(0.0, (0, 1), "probability that a page lies on a desk, which shows round some of its sides")
-    occluded: float = _option(1.0, (0, 1), "share of the photos that show an occluder; the others have empty masks")
-
-    def __post_init__(self) -> None:
-        for option in fields(self):
-            value, allowed = getattr(self, option.name), option.metadata["allowed"]
-            named = isinstance(option.default, str)
-            if allowed and not (value in allowed if named else allowed[0] <= value <= allowed[1]):
-                expected = (" or " if named else " to ").join(map(str, allowed))
-                raise ValueError(f"{option.name} is {value!r}, expected {expected}")
+        "or above the sources decides, else a hash of each file's name", "train")  # fmt: skip
+    printed_photos: float = setting("probability of pictures or letters printed on a clean page", 0.0, 0, 1)
+    printed_people: float = setting("probability of printed photographs of people on a clean page", 0.0, 0, 1)
+    desks: float = setting("probability that a page lies on a desk, which shows round some of its sides", 0.0, 0, 1)
+    occluded: float = setting("share of the photos that show an occluder; the others have empty masks", 1.0, 0, 1)
 
 
 class Sources(NamedTuple):
@@ -229,16 +217,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = parser_of(__doc__, "python -m data.synthesis")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder of the new set")
     for option in fields(SetOptions):
-        flag, default, meaning = f"--{option.name.replace('_', '-')}", option.default, option.metadata["meaning"]
-        if isinstance(default, tuple):
+        flag, default, meaning = f"--{option.name.replace('_', '-')}", option.default, option.metadata["explanation"]
+        if default == ():
             parser.add_argument(flag, action="append", default=[], metavar="DIR", help=meaning)
         else:
-            choices, told = option.metadata["allowed"] if isinstance(default, str) else None, " (default %(default)s)"
-            parser.add_argument(flag, type=type(default), default=default, choices=choices, help=meaning + told)
+            told, choices = f"{meaning} (default %(default)s)", get_args(option.type) or None
+            parser.add_argument(flag, type=type(default), default=default, choices=choices, help=told)
     parser.add_argument("--workers", type=AT_ONCE, default=available_cores(), help="processes (default: all cores)")
     given = vars(parser.parse_args(arguments))
     out, workers = given.pop("out"), given.pop("workers")
-    options = SetOptions(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    folders = {key: tuple(given.pop(key)) for key in ("pages", "occluders")}
+    options = replace(parse_dataclass(SetOptions, given), **folders)
     broken = make_set(options, out, workers)
     print(f"{out}: {options.groups} groups")
     for message in broken:

@@ -87,10 +87,13 @@ def test_broken_sources_are_named_replaced_and_seen_in_the_exit_code(tmp_path, c
     assert {path: path.read_bytes() for path in (tmp_path / "set").rglob("*.*")} == before
 
 
-def test_impossible_options_are_refused():
-    for name, value, expected in (("groups", 0, "1 to"), ("style", "film", "contest or"), ("desks", 1.5, "0 to 1")):
-        with pytest.raises(ValueError, match=f"{name} is {value!r}, expected {expected}"):
-            SetOptions(**{name: value})
+@pytest.mark.parametrize(("option", "expected"), [("groups=0", "groups: 0 is too small, expected at least 1"),
+                                                  ("desks=1.5", "desks: 1.5 is too large, expected at most 1"),
+                                                  ("occluded=nan", "occluded: expected a finite number")])  # fmt: skip
+def test_impossible_options_are_refused(tmp_path, capsys, option, expected):
+    assert synthesis.main([str(tmp_path / "set"), f"--{option}"]) == 2
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / "set").exists()
 
 
 def test_without_sources_pages_are_drawn_and_bundled_cut_outs_pasted(tmp_path):
