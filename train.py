@@ -52,7 +52,7 @@ from metrics import MEASURES, counted, evaluate
 from models.locator import Locator
 from models.nafnet import NAFNet, apply_gate
 from models.restormer import Restormer
-from models.weights import Weights, arrays_of, load_arrays, load_weights, model_of, save_weights
+from models.weights import Weights, arrays_of, load_arrays, load_weights, save_weights
 from utils.child import WorkerKilledError
 from utils.files import looked_for
 from utils.machine import DeviceError, progress, resolve_device
@@ -161,8 +161,8 @@ class Learner:
         """What is validated and shipped: the moving average where there is one, with all that prediction needs."""
         params = self.average.arrays() if self.average is not None else arrays_of(self.network)
         origin = {"made_by": "train.py", "iteration": iteration, "config": to_yaml(self.config)}
-        own = Weights(params, model_of(params), asdict(self.config.predict), origin)
-        return Weights({}, {}, own.predict, origin, locator=own) if self.finds else own
+        own = Weights(params, asdict(self.config.predict), origin)
+        return Weights({}, own.predict, origin, locator=own) if self.finds else own
 
     def save_weights(self, path: Path, iteration: int) -> None:
         """Writes `weights(iteration)` to a file."""

@@ -104,8 +104,7 @@ def put_photos(folder: Path, source: Path | None) -> None:
 def as_recipe(weights: Weights) -> Weights:
     """The write-up's kind of network, without a gate, with its way of prediction as `predict`."""
     params = {name: array[:3] if name.startswith("ending.") else array for name, array in weights.params.items()}
-    model, predict = {**weights.model, "gate": False}, {**weights.predict, **RECIPE}
-    return replace(weights, params=params, model=model, predict=predict, file=None)
+    return replace(weights, params=params, predict={**weights.predict, **RECIPE}, file=None)
 
 
 def measure(case: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,7 +26,7 @@ import numpy as np
 
 from configs.load import override
 from configs.schema import PredictConfig
-from models.weights import Weights, arrays_of, load_weights, model_of, network_of, save_weights
+from models.weights import Weights, arrays_of, load_weights, network_of, save_weights
 from utils.command import DONE, command, parser_of
 from utils.files import RestrictedUnpickler, UnsafeFileError, array_fault, check_writable, printable
 from utils.machine import start_paddle
@@ -186,12 +186,12 @@ def convert(source: Path) -> Weights:
             raise ValueError(f"{fault}; a network with such weights answers nothing, take an earlier file")
         finds = any(name.endswith("_conv_stem.weight") for name in arrays)
         arrays = _of_locator(arrays) if finds else arrays
-        weights = Weights(arrays, model_of(arrays))
+        weights = Weights(arrays)
         network_of(weights)
     except ValueError as error:
         raise ValueError(f"{source}: {error}") from error
     if finds:
-        return Weights({}, {}, {}, origin, locator=weights)
+        return Weights({}, {}, origin, locator=weights)
     # TLC, which would be on, has no place in a Restormer.
     return replace(weights, predict={"tlc_ratio": 0} if "dim" in weights.model else {}, origin=origin)
 
@@ -231,7 +231,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     start_paddle()
     own = options.locator is not None and options.source.suffix == ".pdparams"
     weights = (load_weights if own else convert)(options.source)
-    finds = Weights({}, {}) if options.locator is None else load_weights(options.locator)
+    finds = Weights({}) if options.locator is None else load_weights(options.locator)
     predict = {**weights.predict, **finds.predict, **settings}
     PredictConfig.from_dict(predict)
     weights = replace(weights, predict=predict, locator=finds.locator or weights.locator)

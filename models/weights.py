@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from paddle import nn
 
 FORMAT = 1
-# What files of Restormers said until they could say nothing else.
-_PUBLISHED = {"heads": [1, 2, 4, 8], "ffn_expansion_factor": 2.66}
 
 
 @dataclass(frozen=True)
@@ -29,19 +28,31 @@ class Weights:
 
     Attributes:
         params: parameter name -> float array, with the official names; empty without a network that restores.
-        model: keyword arguments of `NAFNet`, of `Restormer` (with dim) or of `Locator` (widths); empty without one.
         predict: settings of prediction that suit these weights (`configs.schema.PredictConfig` as a dictionary).
         origin: where they come from: command, iteration, data, source file; for people, never read by code.
         file: the file that they were read from; not saved.
-        locator: the network that finds, where it is not the NAFNet's gate: its `params` and `model`.
+        locator: the network that finds, where it is not the NAFNet's gate: its `params`.
     """
 
     params: dict[str, np.ndarray]
-    model: dict[str, Any]
     predict: dict[str, Any] = field(default_factory=dict)
     origin: dict[str, Any] = field(default_factory=dict)
     file: Path | None = field(default=None, compare=False)
     locator: Weights | None = None
+
+    @cached_property
+    def model(self) -> dict[str, Any]:
+        """The network's keyword arguments, as names and shapes of `params` show them: of `NAFNet`, `Restormer` (with
+        dim) or `Locator` (widths); empty without a network. ValueError names what is missing, or of another shape.
+        """
+        try:
+            if "encoder._conv_stem.weight" in self.params:
+                steps = range(_count(self.params, "merges"))
+                return {"widths": [len(self.params[f"merges.{step}.pointwise.weight"]) for step in steps]}
+            restormer = "patch_embed.proj.weight" in self.params
+            return (_restormer_of if restormer else _nafnet_of)(self.params) if self.params else {}
+        except (KeyError, IndexError, TypeError) as error:
+            raise ValueError(f"no whole network of a known kind: {error} among {len(self.params)} keys") from error
 
 
 def save_weights(path: str | os.PathLike[str], weights: Weights) -> None:
@@ -55,8 +66,8 @@ def save_weights(path: str | os.PathLike[str], weights: Weights) -> None:
 def load_weights(path: str | os.PathLike[str]) -> Weights:
     """Reads a file of `save_weights`; `ValueError`: torn, of another kind or a newer version, or NaN and infinite."""
     tree, name = load_tree(path), os.fspath(path)
-    if not isinstance(tree, dict) or "params" not in tree or "model" not in tree:
-        raise ValueError(f"{name}: holds no 'model' and 'params'; `python -m models.convert` brings other weights in")
+    if not isinstance(tree, dict) or "params" not in tree:
+        raise ValueError(f"{name}: holds no 'params'; `python -m models.convert` brings other weights in")
     if tree.get("format") != FORMAT:
         raise ValueError(f"{name}: format {tree.get('format')!r}, this version reads format {FORMAT}")
     locator = _part(tree["locator"], f"{name}: locator.") if tree.get("locator") else None
@@ -65,26 +76,13 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
 
 def _part(tree: Any, place: str) -> Weights:
     """One network of a file and what stands beside it; an error says where that is."""
-    parts = tree if isinstance(tree, dict) else {"model": None}
-    for key in ("model", "params", "predict", "origin"):
+    parts = tree if isinstance(tree, dict) else {"params": None}
+    for key in ("params", "predict", "origin"):
         if not isinstance(parts.setdefault(key, {}), dict):
             raise ValueError(f"{place}{key}: expected names and values; it is no file of this project's")
     if fault := array_fault(parts["params"]):
         raise ValueError(f"{place}params: {fault}; take an earlier file, or train it anew")
-    return Weights(parts["params"], parts["model"], parts["predict"], parts["origin"])
-
-
-def model_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """The arguments of the `NAFNet`, `Restormer` or `Locator` that fits the names and shapes of `arrays`; ValueError
-    names what is missing of all of them, or is of another shape.
-    """
-    try:
-        if "encoder._conv_stem.weight" in arrays:
-            steps = range(_count(arrays, "merges"))
-            return {"widths": [len(arrays[f"merges.{step}.pointwise.weight"]) for step in steps]}
-        return (_restormer_of if "patch_embed.proj.weight" in arrays else _nafnet_of)(arrays)
-    except (KeyError, IndexError, TypeError) as error:
-        raise ValueError(f"no whole network of a known kind: {error} among {len(arrays)} keys") from error
+    return Weights(parts["params"], parts["predict"], parts["origin"])
 
 
 def _nafnet_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -115,11 +113,11 @@ def _restormer_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _count(arrays: Mapping[str, np.ndarray], part: str) -> int:
-    """How many numbered layers a part has: the highest number found and one; a gap shows up as missing keys later."""
-    numbers = [int(found[1]) for name in arrays if (found := re.match(rf"{part}\.(\d+)\.", name))]
+    """How many numbered layers a part has, never more than it has keys; a gap shows up as missing keys later."""
+    numbers = {found[1] for name in arrays if (found := re.match(rf"{part}\.(\d+)\.", name))}
     if not numbers:
         raise KeyError(f"no key matches {part}.N")
-    return 1 + max(numbers)
+    return len(numbers)
 
 
 def arrays_of(network: nn.Layer) -> dict[str, np.ndarray]:
@@ -133,9 +131,7 @@ def load_arrays(network: nn.Layer, arrays: Mapping[str, np.ndarray]) -> None:
 
 
 def network_of(weights: Weights) -> nn.Layer:
-    """The network of these `params` and `model`, for evaluation; `ValueError`: they are none of this project's, or do
-    not fit together.
-    """
+    """The network of these `params`, for evaluation; `ValueError`: they are none of this project's, or not whole."""
     # Here, since engines that run exported networks read weights without waiting for Paddle.
     from models.locator import Locator
     from models.nafnet import NAFNet
@@ -143,12 +139,8 @@ def network_of(weights: Weights) -> nn.Layer:
 
     if not weights.model:
         raise ValueError("the weights hold no network that restores; name a file with one")
-    # What the arrays show comes first: a network of another size could fill the memory before they are compared.
-    shown = model_of(weights.params)
-    model = {key: value for key, value in weights.model.items() if (key, value) not in _PUBLISHED.items()}
-    if differing := {key: value for key, value in model.items() if value != shown.get(key, False)}:
-        raise ValueError(f"the weights describe a network with {differing}, but their arrays show {shown}")
-    network = (Locator if "widths" in shown else Restormer if "dim" in shown else NAFNet)(**model)
+    kind = Locator if "widths" in weights.model else Restormer if "dim" in weights.model else NAFNet
+    network = kind(**weights.model)
     load_arrays(network, weights.params)
     network.eval()
     return network

@@ -40,7 +40,7 @@ def _tiny_weights(**predict_settings: object) -> Weights:
         scale = 0.3 if len(shape) < 2 else 1 / np.sqrt(np.prod(shape[1:]))
         middle = 0.5 if name.endswith(("beta", "gamma")) else float(name.endswith(("norm1.weight", "norm2.weight")))
         params[name] = (middle + rng.normal(0, scale, shape)).astype(np.float32)
-    return Weights(params, model, asdict(PredictConfig(**predict_settings)))
+    return Weights(params, asdict(PredictConfig(**predict_settings)))
 
 
 @pytest.fixture(scope="module", params={"samples": SHIPPED, "default": None}.items(), ids=lambda item: item[0])

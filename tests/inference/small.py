@@ -11,7 +11,7 @@ import numpy as np
 from configs.schema import PredictConfig
 from inference.engines import EagerNetwork
 from inference.engines.opened import Graph
-from models.weights import Weights, arrays_of, model_of
+from models.weights import Weights, arrays_of
 from tests.models.networks import random_network
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +23,7 @@ def small_weights(seed: int = 0, gate: bool = True) -> Weights:
     network = random_network(
         seed, width=4, encoder_blocks=[1, 1], middle_blocks=1, decoder_blocks=[1, 1], gate=gate
     )
-    return Weights(arrays_of(network), model_of(arrays_of(network)), predict=asdict(SETTINGS))
+    return Weights(arrays_of(network), predict=asdict(SETTINGS))
 
 
 def small_graph(settings: PredictConfig = SETTINGS, **arguments: object) -> Graph:

@@ -53,7 +53,7 @@ def test_all_files_are_written_over_those_of_an_earlier_export_checked_and_used(
 
 def test_a_locator_alone_is_exported_for_any_size_and_used(tmp_path):
     file = tmp_path / "locator.pdparams"
-    save_weights(file, Weights({}, {}, {"fill": "page", "locator_sides": [64]}, locator=lively_locator()))
+    save_weights(file, Weights({}, {"fill": "page", "locator_sides": [64]}, locator=lively_locator()))
     assert main(["--weights", str(file)]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {file.name, *LOCATOR}
     restorer = Restorer(file, "cpu", backend="onnxruntime")

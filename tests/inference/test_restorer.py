@@ -11,7 +11,7 @@ from configs.schema import PredictConfig
 from inference import Restorer
 from inference.restorer import as_pixels
 from inference.tiles import equal_cut, run_cut
-from models.weights import Weights, arrays_of, load_weights, model_of, save_weights
+from models.weights import Weights, arrays_of, load_weights, save_weights
 from tests.inference.painted import page
 from tests.inference.stand_ins import StandIn, brighten, paint_red_over, restorer_over
 from tests.models.networks import build, plain_weights
@@ -43,7 +43,7 @@ def test_without_a_gate_the_whole_picture_changes_and_keeps_its_detail_at_half_s
 def test_weights_bring_their_settings_and_arguments_replace_them(tmp_path):
     arrays = arrays_of(build("tiny", gate=True))
     predict = {"long_side": 64, "rows": 1, "columns": 3, "overlap": 8, "tlc_ratio": 0.25}
-    save_weights(tmp_path / "w.pdparams", weights := Weights(arrays, model_of(arrays), predict))
+    save_weights(tmp_path / "w.pdparams", weights := Weights(arrays, predict))
     for file, options, expected, tlc in (
         (tmp_path / "w.pdparams", {}, (1, 3, 8), "64x64"),
         (weights, {"mode": "tiles", "rows": 2, "overlap": 0, "tlc_ratio": 0}, (2, 3, 0), "off"),

@@ -48,7 +48,7 @@ def test_measures_are_the_means_over_the_predictors_results(pages, weights):
 
 def test_a_perfect_page_counts_as_100_db_and_an_interruption_gives_no_numbers(pages, weights):
     arrays, asked = {name: np.zeros_like(array) for name, array in weights.params.items()}, []
-    result = validate(Weights(arrays, weights.model, {}), pages[:1], "cpu", Processes())
+    result = validate(Weights(arrays), pages[:1], "cpu", Processes())
     assert (result["psnr"], result["psnr_outside"], result["psnr_inside"]) == (100, 100, None)
     assert result["score"] == pytest.approx(1)
     assert validate(weights, pages, "cpu", Processes(), lambda: bool(asked.append(1) or len(asked) > 1)) is None

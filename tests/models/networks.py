@@ -8,7 +8,7 @@ import paddle
 from configs.schema import PRESETS
 from models.locator import Locator
 from models.nafnet import NAFNet
-from models.weights import Weights, arrays_of, load_arrays, model_of, save_weights
+from models.weights import Weights, arrays_of, load_arrays, save_weights
 
 TINY = {"width": 4, "encoder_blocks": [1], "middle_blocks": 1, "decoder_blocks": [1]}
 # Uneven numbers of blocks, so that a swapped level or a reversed list shows.
@@ -24,7 +24,7 @@ def plain_weights(path: Path) -> Path:
     """A file with a tiny network without a gate, which changes every pixel."""
     network = build("tiny")
     arrays = {name: values + np.float32(0.1) for name, values in arrays_of(network).items()}
-    save_weights(path, Weights(arrays, model_of(arrays), {"tlc_train_size": 64, "overlap": 0}))
+    save_weights(path, Weights(arrays, {"tlc_train_size": 64, "overlap": 0}))
     return path
 
 
@@ -62,7 +62,7 @@ def lively_locator() -> Weights:
             params[name] = rng.uniform(0.5, 2, values.shape).astype(np.float32)
         elif "norm" in name or "_bn" in name:
             params[name] = (values + rng.normal(0, 0.1, values.shape)).astype(np.float32)
-    return Weights(params, model_of(params))
+    return Weights(params)
 
 
 def random_picture(height: int, width: int, seed: int = 0, samples: int = 1) -> np.ndarray:

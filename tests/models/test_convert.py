@@ -17,7 +17,7 @@ from safetensors import serialize_file
 from safetensors.numpy import save_file
 
 from models.convert import convert, main, network_arrays, read_arrays
-from models.weights import Weights, load_weights, model_of, save_weights
+from models.weights import Weights, load_weights, save_weights
 from tests.models.networks import TINY, drawn_arrays, lively_locator
 from utils.files import UnsafeFileError
 
@@ -38,14 +38,14 @@ def test_a_file_of_pytorch_becomes_the_same_network():
 @pytest.mark.parametrize("kind", [{"gate": False}, {"gate": True}, {"gate": False, "mask_input": True}])
 def test_shape_of_the_network_is_read_off_the_keys(kind):
     model = {"width": 3, "encoder_blocks": [1, 2, 4], "middle_blocks": 5, "decoder_blocks": [3, 1, 2], **kind}
-    assert model_of(drawn_arrays(0, **model)) == model
+    assert Weights(drawn_arrays(0, **model)).model == model
 
 
 def test_command_line_converts_with_settings_and_the_locator_of_another_file(tmp_path):
     source, finds, target = tmp_path / "in.safetensors", tmp_path / "finds.pdparams", tmp_path / "new" / "out.pdparams"
     arrays = drawn_arrays(1, **TINY, mask_input=True)
     save_file({**arrays, "intro.bias": arrays["intro.bias"].astype(np.float16)}, source)
-    save_weights(finds, Weights({}, {}, {"fill": "page", "mask_threshold": 0.55}, locator=lively_locator()))
+    save_weights(finds, Weights({}, {"fill": "page", "mask_threshold": 0.55}, locator=lively_locator()))
     options = [str(target), "--predict", "fill=network", "tlc_ratio=1.5", "--locator", str(finds)]
     command = [sys.executable, "-m", "models.convert", str(source), *options]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

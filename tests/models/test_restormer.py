@@ -17,7 +17,7 @@ from inference.export import export
 from inference.restorer import Restorer
 from models.convert import convert
 from models.restormer import Restormer
-from models.weights import Weights, arrays_of, model_of, network_of
+from models.weights import Weights, arrays_of, network_of
 
 CHECK = np.load(Path(__file__).parent / "data" / "restormer_check.npz")
 KINDS = {"centred": {"bias": False, "centred": True}, "plain": {"bias": True, "centred": False}}
@@ -43,17 +43,9 @@ def test_an_official_checkpoint_gives_the_official_picture(tmp_path, kind):
     np.testing.assert_allclose(network_of(weights)(paddle.to_tensor(picture)).numpy(), CHECK[kind], atol=1e-4, rtol=0)
 
 
-def test_a_file_that_says_the_published_heads_and_hidden_channels_is_read():
-    arrays = official("plain")
-    said = {**model_of(arrays), "heads": [1, 2, 4, 8], "ffn_expansion_factor": 2.66}
-    network_of(Weights(arrays, said))
-    with pytest.raises(ValueError, match=r"describe a network with \{'heads': \[1, 1, 1, 1\]\}"):
-        network_of(Weights(arrays, {**said, "heads": [1, 1, 1, 1]}))
-
-
 def test_what_does_not_fit_is_refused_in_a_sentence(tmp_path):
     network = Restormer(**RESTORMER_PRESETS["restormer_tiny"])
-    weights = Weights(arrays_of(network), model_of(arrays_of(network)), {"tlc_ratio": 0})
+    weights = Weights(arrays_of(network), {"tlc_ratio": 0})
     with pytest.raises(ValueError, match="no channel means that TLC could make local"):
         Restorer(weights, "cpu", mode="full", tlc_ratio=1.5)
     for function, options in ((Restorer, {"backend": "onnxruntime"}), (export, {"out": tmp_path / "out"})):

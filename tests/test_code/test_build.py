@@ -10,7 +10,7 @@ from PIL import Image
 
 from configs.schema import PredictConfig
 from inference.engines.opened import Graph, OnnxFile
-from models.weights import Weights, arrays_of, load_weights, model_of, save_weights
+from models.weights import Weights, arrays_of, load_weights, save_weights
 from test_code import build
 from tests.inference.painted import page
 from tests.models.networks import build as build_network
@@ -30,7 +30,7 @@ def weights(tmp_path_factory) -> Path:
     """A network that restores, and a locator that tells it where."""
     network, path = build_network("tiny", gate=True), tmp_path_factory.mktemp("weights") / "tiny.pdparams"
     predict = {"long_side": 64, "fill": "network", "locator_sides": [64]}
-    save_weights(path, Weights(arrays_of(network), model_of(arrays_of(network)), predict, locator=lively_locator()))
+    save_weights(path, Weights(arrays_of(network), predict, locator=lively_locator()))
     return path
 
 

@@ -13,7 +13,7 @@ from data.contest import PatchPaths
 from inference import Restorer
 from inference.fill.patches import fill_patch, hole_of, page_patches, paint, restored_patches
 from inference.paste import PasteRules
-from models.weights import Weights, arrays_of, model_of
+from models.weights import Weights, arrays_of
 from tests.inference.small import SETTINGS
 from tests.inference.stand_ins import StandIn
 from tests.models.networks import lively_locator, random_network
@@ -65,7 +65,7 @@ def test_a_network_sees_colours_and_mask_and_paints_the_hole_only():
 def restorer_weights(**locator: Weights) -> Weights:
     network = random_network(1, width=4, encoder_blocks=[1, 1], middle_blocks=1, decoder_blocks=[1, 1], mask_input=True)
     predict = {**asdict(SETTINGS), "fill": "network", "tile": 128}
-    return Weights(arrays_of(network), model_of(arrays_of(network)), predict, **locator)
+    return Weights(arrays_of(network), predict, **locator)
 
 
 def test_one_file_finds_and_paints_and_a_restorer_alone_is_told_the_mask(tmp_path):

@@ -12,7 +12,7 @@ def test_a_whole_file_comes_back_and_one_of_weights_is_none(tmp_path):
     path, state = tmp_path / "x.pdckpt", {"iteration": 5, "params": {}, "config": {"stages": [{"batch": 2}]}}
     save_checkpoint(path, state)
     assert load_checkpoint(path) == state
-    save_weights(path, Weights(params={}, model={}))
+    save_weights(path, Weights({}))
     with pytest.raises(CheckpointError, match=r"x\.pdckpt.*train\.init"):
         load_checkpoint(path)
 
