@@ -52,7 +52,8 @@ class Weights:
             restormer = "patch_embed.proj.weight" in self.params
             return (_restormer_of if restormer else _nafnet_of)(self.params) if self.params else {}
         except (KeyError, IndexError, TypeError) as error:
-            raise ValueError(f"no whole network of a known kind: {error} among {len(self.params)} keys") from error
+            fault = f"no whole network of a known kind: {error} among {len(self.params)} keys"
+            raise ValueError(f"{self.file}: {fault}" if self.file else fault) from error
 
 
 def save_weights(path: str | os.PathLike[str], weights: Weights) -> None:

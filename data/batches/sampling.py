@@ -31,25 +31,19 @@ the loss's terms; dashed lines stand where a stage begins, and at restarts.
 
 
 def stage_at(iteration: int, stages: Sequence[Stage]) -> tuple[int, Stage]:
-    """The stage that an iteration (from 0) belongs to, as (index, stage); ValueError outside all of them."""
-    first = 0
-    for index, stage in enumerate(stages):
-        if 0 <= iteration < first + stage.iterations:
-            return index, stage
-        first += stage.iterations
-    raise ValueError(f"iteration {iteration} is outside the {first} iterations of the stages")
+    """The stage that an iteration (from 0) of the run belongs to, as (index, stage)."""
+    index = bisect_right([*accumulate(stage.iterations for stage in stages)], iteration)
+    return index, stages[index]
 
 
 def lr_at(iteration: int, schedule: ScheduleConfig, base_lr: float, total: int) -> float:
-    """The learning rate of iteration `iteration` (from 0) in a run of `total` iterations; ValueError outside it.
+    """The learning rate of iteration `iteration` (from 0) in a run of `total` iterations.
 
     1. A period begins at 0 and at every restart, and ends where the next one begins, the last at `total`.
     2. Within a period the rate falls from `base_lr` along half a cosine to the period's `eta_min`, which it would
        reach at the first iteration after the period (SGDR, Loshchilov and Hutter 2017, with given restarts).
     3. During the first `warmup` iterations the result is multiplied by a factor that rises linearly to 1.
     """
-    if not 0 <= iteration < total:
-        raise ValueError(f"iteration {iteration} is outside the run's {total} iterations")
     borders, period = [0, *schedule.restarts, total], bisect_right(schedule.restarts, iteration)
     lowest = schedule.eta_min[period if len(schedule.eta_min) > 1 else 0]
     progress = (iteration - borders[period]) / (borders[period + 1] - borders[period])
@@ -83,10 +77,7 @@ def samples_at(iteration: int, stages: Sequence[Stage], count: int, seed: int, r
 
     All samples of the run are numbered through; every `count` of them, the length of the list, are one epoch, a
     permutation of the list of its own. Two processes with a batch of 2 see what one with a batch of 4 sees.
-    `ValueError` for an iteration outside the run, or no patches.
     """
-    if count < 1:
-        raise ValueError("the list of patches is empty")
     number, stage = stage_at(iteration, stages)
     first = sum(earlier.iterations for earlier in stages[:number])
     before = sum(earlier.iterations * earlier.batch for earlier in stages[:number]) + (iteration - first) * stage.batch
