@@ -65,8 +65,8 @@ def read_list(path: str | os.PathLike[str]) -> list[PatchPaths]:
     return entries
 
 
-def validation_pages(list_file: str | os.PathLike[str] | None, limit: int = 0) -> list[PatchPaths]:
-    """The pages of a list file, or `limit` of them (0: all) spread evenly over it; none where nothing is held out.
+def validation_pages(list_file: str | os.PathLike[str], limit: int = 0) -> list[PatchPaths]:
+    """The pages of a list file, or `limit` of them (0: all) spread evenly over it.
 
     Neighbouring lines are often the same page under other hands, so the first few lines would be a narrow choice.
     What is wrong with a page is found now, by the headers of its files, and not after hours of training.
@@ -74,8 +74,6 @@ def validation_pages(list_file: str | os.PathLike[str] | None, limit: int = 0) -
     ListError: no such list, or nothing in it; BadImageError: a file of a page is missing, is no picture, or is not of
     the same size as the other two.
     """
-    if list_file is None:
-        return []
     pages = read_list(list_file)
     if 0 < limit < len(pages):
         pages = [pages[index * len(pages) // limit] for index in range(limit)]

@@ -8,12 +8,11 @@ four times, under a bundled hand, of which every hidden rule is known. OUT gets 
 picture and method, as they come), leaderboard.md, and areas.png, the score against the occluded area.
 """
 
-import functools
 import itertools
 import sys
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +104,7 @@ def measure(path: Path, scenes: Scenes, methods: Sequence[str], files: Mapping[s
     soon as they are measured.
     """
     rows: list[Row] = []
-    opened = functools.cache(lambda kind, mode: Restorer(files[kind], mode=mode) if kind else None)
+    opened = cache(lambda kind, mode: Restorer(files[kind], mode=mode) if kind else None)
     for (name, picture), read in progress(scenes.items(), unit="picture", desc="measuring"):
         photo = read()
         for method in methods:

@@ -53,9 +53,9 @@ class Convolution(nn.Conv2D):
 class LayerNorm2d(nn.Layer):
     """Normalises each pixel of [N, C, H, W] over its channels (biased variance), then scales and shifts those."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, epsilon: float = 1e-6) -> None:
         super().__init__()
-        self.epsilon = 1e-6
+        self.epsilon = epsilon
         self.weight = self.create_parameter([channels], default_initializer=nn.initializer.Constant(1.0))
         self.bias = self.create_parameter([channels], default_initializer=nn.initializer.Constant(0.0))
 

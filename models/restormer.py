@@ -32,9 +32,7 @@ class _ScaleNorm(nn.Layer):
 
 def _norm(channels: int, centred: bool) -> nn.Sequential:
     """A norm one level down, where the checkpoints have it."""
-    norm = LayerNorm2d(channels) if centred else _ScaleNorm(channels)
-    norm.epsilon = _EPSILON
-    return nn.Sequential(("body", norm))
+    return nn.Sequential(("body", LayerNorm2d(channels, _EPSILON) if centred else _ScaleNorm(channels)))
 
 
 class _Attention(nn.Layer):

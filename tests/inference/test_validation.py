@@ -59,7 +59,6 @@ def test_a_choice_of_pages_is_spread_over_the_list(pages, tmp_path):
     write_list(tmp_path / "pages.txt", [pages[number // 4] for number in range(12)])
     for limit, expected in ((3, "012"), (2, "01"), (0, "000011112222"), (99, "000011112222")):
         assert "".join(page.clean.name[0] for page in validation_pages(tmp_path / "pages.txt", limit)) == expected
-    assert validation_pages(None) == []
 
 
 @pytest.mark.parametrize("part", ["clean", "occluded", "mask"])
