@@ -17,8 +17,10 @@ from PIL import ImageChops, JpegImagePlugin
 # What Pillow raises at broken files.
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, OverflowError, RuntimeError, struct.error)
 EOI, SOS, DQT, DHT, DRI, COM = 0xD9, 0xDA, 0xDB, 0xC4, 0xDD, 0xFE
-APP0, APP1, APP2, APP13, APP14 = 0xE0, 0xE1, 0xE2, 0xED, 0xEE
-_METADATA = (*range(APP0, APP0 + 16), COM)
+ADOBE, _METADATA = 0xEE, (*range(0xE0, 0xF0), COM)
+# Labels of metadata, each by its own specification.
+JFIF, JFXX, EXIF, MPF = (0xE0, b"JFIF\0"), (0xE0, b"JFXX\0"), (0xE1, b"Exif\0"), (0xE2, b"MPF\0")
+XMP, PHOTOSHOP = (0xE1, b"http://ns.adobe.com/xap/1.0/\0"), (0xED, b"Photoshop 3.0\0")
 # Start of frame: baseline, extended sequential, progressive.
 FRAMES, PROGRESSIVE = (0xC0, 0xC1, 0xC2), 0xC2
 # FF may be repeated as fill; neither a restart marker nor the start of a picture begins a segment.
@@ -46,6 +48,11 @@ class Segment(NamedTuple):
     @property
     def is_metadata(self) -> bool:
         return self.marker in _METADATA
+
+    @property
+    def label(self) -> tuple[int, bytes]:
+        """The marker, and the word that metadata begin with, up to its zero."""
+        return self.marker, self.payload[: self.payload.find(b"\0") + 1]
 
     def huffman_tables(self) -> Iterator[tuple[int, int]]:
         """The number of each table that it defines, with 16 added for AC, and how many symbols it has."""

@@ -28,19 +28,7 @@ import numpy as np
 from PIL import Image, JpegImagePlugin
 
 from data import jpeg_segments
-from data.jpeg_segments import (
-    DHT,
-    DQT,
-    DRI,
-    FRAMES,
-    PROGRESSIVE,
-    SOS,
-    Segment,
-    UnsupportedJpegError,
-    demand,
-    join,
-    split,
-)
+from data.jpeg_segments import DHT, DQT, DRI, FRAMES, SOS, Segment, UnsupportedJpegError, demand, join, split
 from data.photos import colours, thumbnails
 from data.photos.colours import Encoded
 
@@ -109,20 +97,19 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encod
     Image.fromarray(samples, image.mode).save(buffer, "JPEG", progressive="progressive" in image.info, **how)
     old, new = (split(each)[0] for each in (source, buffer.getvalue()))
     # Adobe's segment, which tells how colours are coded, is the new one.
-    adobe = jpeg_segments.APP14
-    kept = [each for each in thumbnails.in_segments(old) if each.is_metadata and each.marker != adobe]
-    content = join(kept + [each for each in new if each.marker == adobe or not each.is_metadata])
+    kept = [each for each in without_thumbnails(old) if each.is_metadata and each.marker != jpeg_segments.ADOBE]
+    content = join(kept + [each for each in new if each.marker == jpeg_segments.ADOBE or not each.is_metadata])
     return Encoded(content, tuple(notes))
 
 
 def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> Encoded:
     """Writes `rgb` into the blocks of a JPEG file that have changed pixels; all others keep their coefficients exactly.
 
-    APPn and COM segments stay byte for byte and in order, but for what `thumbnails` drops of them. `source` was decoded
-    before, which tells what lacks; `UnsupportedJpegError` says why it cannot be done for it.
+    APPn and COM segments stay byte for byte and in order, but for `without_thumbnails`. `source` was decoded before,
+    which tells what lacks; `UnsupportedJpegError` says why it cannot be done for it.
     """
     jpeg = parse(source)
-    jpeg = jpeg._replace(segments=[*thumbnails.in_segments(jpeg.segments)])
+    jpeg = jpeg._replace(segments=[*without_thumbnails(jpeg.segments)])
     planes = coefficients(jpeg)
     _put_blocks(jpeg, planes, rgb, changed)
     content = with_coefficients(jpeg, planes)
@@ -133,6 +120,27 @@ def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> Encod
     more = jpeg.trailing.strip(b"\0")
     notes = ("what lies behind the picture (further pictures, a video) is dropped",) if more else ()
     return Encoded(content, notes)
+
+
+def without_thumbnails(segments: list[Segment]) -> Iterator[Segment]:
+    """Segments whose thumbnails are blank; that of JFIF's extension and the index of further pictures are left out."""
+    photoshop, start = jpeg_segments.PHOTOSHOP, len(jpeg_segments.PHOTOSHOP[1])
+    parts = [each.payload[start:] for each in segments if each.label == photoshop]
+    # A picture may go on from segment to segment.
+    resources = io.BytesIO(thumbnails.without_jpegs(b"".join(parts)) if parts else b"")
+    for each in segments:
+        payload = each.payload
+        if each.label in (jpeg_segments.JFXX, jpeg_segments.MPF):
+            continue
+        if each.label == jpeg_segments.JFIF:
+            payload = payload[:12] + bytes(len(payload[12:14]))
+        elif each.label == jpeg_segments.EXIF:
+            payload = thumbnails.in_exif(payload)
+        elif each.label == jpeg_segments.XMP:
+            payload = thumbnails.in_xmp(payload)
+        elif each.label == photoshop:
+            payload = payload[:start] + resources.read(len(payload) - start)
+        yield each._replace(payload=payload)
 
 
 def _colours(jpeg: JpegFile) -> str:
@@ -184,7 +192,7 @@ def parse(source: bytes) -> JpegFile:
         spacing = high // vertical, wide // horizontal
         size = -(-image.height // spacing[0]), -(-image.width // spacing[1])
         components.append(Component(id, (vertical, horizontal), spacing, size, steps))
-    jpeg = JpegFile(segments, image, components, PROGRESSIVE in markers, source[end:])
+    jpeg = JpegFile(segments, image, components, jpeg_segments.PROGRESSIVE in markers, source[end:])
     _demand_huffman_tables(jpeg)
     return jpeg
 

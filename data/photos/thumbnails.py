@@ -6,20 +6,20 @@ Layouts: EXIF 2.32, JFIF 1.02, Adobe's Photoshop File Formats (image resources) 
 
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 
 import numpy as np
 from PIL import ExifTags, Image
 
-from data.jpeg_segments import APP0, APP1, APP2, APP13, BROKEN, Segment, UnsupportedJpegError, split
+from data.jpeg_segments import BROKEN, UnsupportedJpegError, split
 
 # A segment that stands at the beginning of a picture follows the start of a JPEG.
 _JPEG = re.compile(rb"\xff\xd8\xff[\xc0-\xc2\xc4\xdb\xdd\xe0-\xef\xfe]")
 _XMP_PICTURE = re.compile(rb"(xmpGImg:image\s*(?:>|=\s*[\"']))([^<\"']*)")
 # A resource of Photoshop for a thumbnail, up to the length of its name.
 _RESOURCE = re.compile(rb"8BIM\x04[\x09\x0c](.)", re.DOTALL)
-_EXIF, _XMP, _PHOTOSHOP = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0", b"Photoshop 3.0\0"
+_EXIF = b"Exif\0\0"
 _STRIP_OFFSETS, _STRIP_SIZES = 273, 279
 # No metadata but hostile ones look like more JPEGs, or have pictures and directories of more parts.
 _MOST_JPEGS, _MOST_PARTS = 100, 1000
@@ -86,24 +86,3 @@ def _held(tiff: bytes, order: str, at: int) -> Iterator[tuple[int, int]]:
 def in_xmp(xmp: bytes) -> bytes:
     """XMP; the pictures of its thumbnails become blanks."""
     return _XMP_PICTURE.sub(lambda found: found[1] + b" " * len(found[2]), xmp)
-
-
-def in_segments(segments: Iterable[Segment]) -> Iterator[Segment]:
-    """The segments of a JPEG, without the thumbnails of JFIF and its extension, and the index of further pictures."""
-    segments = list(segments)
-    resources = [each for each in segments if (each.marker, each.payload[:14]) == (APP13, _PHOTOSHOP)]
-    # A picture may go on from segment to segment.
-    whole, at = without_jpegs(b"".join(each.payload[14:] for each in resources)), 0
-    for each in segments:
-        kind, payload = each.marker, each.payload
-        if (kind, payload[:5]) == (APP0, b"JFXX\0") or (kind, payload[:4]) == (APP2, b"MPF\0"):
-            continue
-        if (kind, payload[:5]) == (APP0, b"JFIF\0"):
-            payload = payload[:12] + bytes(len(payload[12:14]))
-        for start, change in ((_EXIF, in_exif), (_XMP, in_xmp)):
-            if kind == APP1 and payload.startswith(start):
-                payload = change(payload)
-        if (kind, payload[:14]) == (APP13, _PHOTOSHOP):
-            end = at + len(payload) - 14
-            payload, at = _PHOTOSHOP + whole[at:end], end
-        yield each._replace(payload=payload)

@@ -9,8 +9,8 @@ import pytest
 from PIL import ExifTags, Image
 
 from data.jpeg_segments import Segment
-from data.photos.jpeg import replace_blocks
-from data.photos.thumbnails import in_exif, in_segments, in_xmp, without_jpegs
+from data.photos.jpeg import replace_blocks, without_thumbnails
+from data.photos.thumbnails import in_exif, in_xmp, without_jpegs
 from tests.data.photos import jpegs
 from tests.data.photos.files import page, restore
 
@@ -88,7 +88,7 @@ def test_thumbnails_of_jfif_photoshop_and_xmp_go_from_a_jpeg():
 def test_a_thumbnail_of_photoshop_over_several_segments_goes_from_all_of_them(parts):
     cuts = [0, *parts, None]
     split_up = [Segment(0xED, HEAD + (RESOURCES % PICTURE)[low:high]) for low, high in pairwise(cuts)]
-    changed = [each.payload.removeprefix(HEAD) for each in in_segments(split_up)]
+    changed = [each.payload.removeprefix(HEAD) for each in without_thumbnails(split_up)]
     whole = RESOURCES % GONE
     assert changed == [whole[low:high] for low, high in pairwise(cuts)]
 
