@@ -1,7 +1,7 @@
 """What in a file's metadata shows the photo as it was: it becomes zeros, or blanks, when the photo changes.
 
 Every other byte stays, and stays in its place: makers' notes point into EXIF by offsets that nobody else knows.
-Layouts: EXIF 2.32, JFIF 1.02, Adobe's Photoshop File Formats (image resources) and XMP Specification, part 2.
+Layouts: EXIF 2.32, Adobe's Photoshop File Formats (image resources) and XMP Specification, part 2.
 """
 
 import re

@@ -7,7 +7,7 @@ from PIL import Image
 from data import images
 from data.images import BadImageError, kind_of, read_rgb, read_rgba, turn_back, turn_upright, write_image
 from data.photos import count_pixels, read_photo
-from inference.sheet import draw_comparison
+from inference.masks import draw_comparison
 from tests.data.photos.files import STORE, exif_of, page, saved
 
 
