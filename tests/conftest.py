@@ -8,12 +8,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from inference.engines.opened import FOLDER_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]
 PHOTOS = ROOT / "test_code" / "samples" / "photos"
+# For what is changed at random; UNCOVER_EXAMPLES=2000 tries more.
+TRIED = hypothesis.settings(
+    max_examples=int(os.environ.get("UNCOVER_EXAMPLES", "60")), derandomize=True, deadline=None, database=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)  # fmt: skip
 
 
 def python(*words: object, code: int = 0, cwd: Path = ROOT, env: dict | None = None, **options: object):

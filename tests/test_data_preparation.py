@@ -15,11 +15,10 @@ import data_preparation
 import generate_meta_info
 from data.contest import read_list
 from data.images import read_rgb, write_image
-from data.masks import contest_mask_image, read_mask
-from data_preparation import crop_corners, shrink_mask, take
+from data.masks import contest_mask_image
+from data_preparation import crop_corners, take
 from tests.conftest import contents, python
 
-RNG = np.random.default_rng(3)
 SCRIPT = Path(data_preparation.__file__)
 
 
@@ -198,23 +197,6 @@ def test_parts_of_the_pages_and_two_processes_make_what_one_run_makes(contest, o
         run(contest, tmp_path / "parts", "--shard", "1/3", "--overwrite")
 
 
-@pytest.mark.parametrize("name", ["页 1", os.fsdecode(b"p\xff\xfe"), "\x1b[31m"])
-def test_names_that_terminal_or_text_cannot_show_are_cut_listed_and_told(tmp_path, out, name):
-    root = tmp_path / name
-    add_group(root, "train_data_1", "page", 0, (10, 200, 50, 100))
-    for path in (root / "train_data_1").glob("*/*"):
-        path.rename(path.with_name(path.name.replace("page", name)))
-    lines = os.fsencode(f"gt/{name}.jpg hand/{name}_0_000.jpg hand/{name}_0_000_mask.png\nno line of {name}\n")
-    (root / "train_data_1/annotation.txt").write_bytes(lines)
-    command = (SCRIPT, root, out, "--all", "--size", 64, "--workers", 1)
-    told = python(*command, code=1, env={"PYTHONIOENCODING": "ascii"}).stderr
-    assert "line 2: expected" in told
-    assert "\x1b" not in "".join(told.splitlines()[-2:])
-    (entry,) = read_list(out / "all_pages.txt")
-    assert read_mask(entry.mask).any()
-    assert len(contents(out / "all/gt")) == 1
-
-
 def test_a_disk_that_is_full_ends_in_a_sentence_and_what_was_half_written_goes(contest, out, tmp_path):
     command = (SCRIPT, contest, "out", "--all", "--size", 96, "--workers", 2)
     limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (1_500, 1_500))
@@ -249,7 +231,7 @@ def test_crops_lie_around_the_occluders(shape, blobs, corners):
 
 @pytest.mark.parametrize("shape", [(70, 90), (140, 60), (1, 1), (1, 200), (102, 103), (300, 200)])
 def test_a_patch_is_a_copy_of_the_pixels_and_of_their_reflection_where_the_picture_is_smaller(shape):
-    image = RNG.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    image = np.random.default_rng(3).integers(0, 256, (*shape, 3), dtype=np.uint8)
     ((left, top),) = crop_corners(mask_with(shape, (0, 0, 1, 1)), 103)
     # As far beyond one edge as beyond the other; from there on the patch begins at 103, 103.
     padded = np.pad(image, ((103, 206), (103, 206), (0, 0)), mode="reflect")[103 + top :, 103 + left :]
@@ -258,11 +240,3 @@ def test_a_patch_is_a_copy_of_the_pixels_and_of_their_reflection_where_the_pictu
     assert not np.shares_memory(patch, image)
     assert take(image[..., 0], left, top, 103).shape == (103, 103)
     assert [top, left] == [(length - 103) // 2 if length < 103 else 0 for length in shape]
-
-
-@pytest.mark.parametrize("factor", [1, 2, 4, 8])
-def test_shrinking_a_mask_keeps_every_touched_pixel(factor):
-    mask = (RNG.random((37, 51)) > 0.97).astype(np.uint8)
-    expected = np.zeros((-(-37 // factor), -(-51 // factor)), np.uint8)
-    expected[tuple(np.argwhere(mask).T // factor)] = 1
-    assert np.array_equal(shrink_mask(mask, factor), expected)

@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image
-
 from inference.files import RECORD
 from tests.conftest import ROOT, contents
-from tests.inference.painted import page
+from tests.golden.pictures import save
+from tests.inference.stand_ins import page
 from tests.models.networks import plain_weights
 from tests.test_data_preparation import add_group
 
@@ -88,9 +87,7 @@ def kill_and_finish(
 
 def test_predict_leaves_whole_files_only_and_finishes_as_if_undisturbed(tmp_path):
     for index, suffix in enumerate((".jpg", ".png", ".tif", ".webp") * 2):
-        path = tmp_path / "in" / f"sub{index % 2}" / f"p{index:02}{suffix}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(page(90 + 5 * index, 120, (20, 30, 60, 70))).save(path)
+        save(tmp_path / "in" / f"sub{index % 2}" / f"p{index:02}{suffix}", page(90 + 5 * index, 120, (20, 30, 60, 70)))
     options = ["--weights", str(plain_weights(tmp_path / "tiny.pdparams")), "--mode", "tiles", "--save-mask",
                "--compare", "--device", "cpu", "--backend", "paddle", "--threads", "1"]  # fmt: skip
     modules = ["predict", "inference.folder", "inference.restorer"]

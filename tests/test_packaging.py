@@ -17,7 +17,7 @@ from PIL import Image
 
 from app import parse_arguments
 from tests.conftest import PHOTOS, ROOT, until
-from tests.inference.painted import page
+from tests.inference.stand_ins import page
 from uncover.__main__ import COMMANDS
 
 PHOTO = PHOTOS / "magazine_hand.jpg"

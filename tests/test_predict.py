@@ -6,19 +6,19 @@ import re
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 import predict
+from configs.schema import PredictConfig
 from inference.folder import Outcome, ResultsError
 from tests.conftest import ROOT, python
-from tests.inference.painted import page
+from tests.golden.pictures import save
+from tests.inference.stand_ins import StandIn, page, paint_red_over, restorer_over
 
 
 def test_it_restores_a_folder_from_anywhere_and_tells_counts_windows_and_seconds(tmp_path, capsys):
-    for folder in ("in/sub", "elsewhere"):
-        (tmp_path / folder).mkdir(parents=True)
-    Image.fromarray(page(60, 80, None)).save(tmp_path / "in" / "one.png")
-    Image.fromarray(page(50, 40, None)).save(tmp_path / "in" / "sub" / "two.jpg")
+    (tmp_path / "elsewhere").mkdir()
+    save(tmp_path / "in" / "one.png", page(60, 80, None))
+    save(tmp_path / "in" / "sub" / "two.jpg", page(50, 40, None))
     (tmp_path / "in" / "bad.jpg").write_bytes(b"bad")
     (tmp_path / "in" / "notes.txt").write_text("words")
     options = ("--weights", str(ROOT / "test_code" / "gated.pdparams"), "--device", "cpu")
@@ -34,7 +34,7 @@ def test_it_restores_a_folder_from_anywhere_and_tells_counts_windows_and_seconds
         assert (tmp_path / "out" / name).is_file()
     # A verbose run tells of every picture, and why one failed, whatever the terminal can show.
     odd = os.fsdecode(b"latin-\xff\n.png")
-    Image.fromarray(page(20, 30, None)).save(tmp_path / "in" / odd)
+    save(tmp_path / "in" / odd, page(20, 30, None))
     again = python(predict.__file__, "../in", "../out", "--verbose", *options, code=1, cwd=tmp_path / "elsewhere",
                    env={"PYTHONIOENCODING": "ascii", "PYTHONPATH": ""})  # fmt: skip
     assert again.stdout.count("TLC windows") == 1
@@ -48,7 +48,6 @@ def test_it_restores_a_folder_from_anywhere_and_tells_counts_windows_and_seconds
 @pytest.mark.parametrize(("arguments", "words"), [
     ("nowhere out", "nowhere"),
     ("empty out", "no pictures"),
-    ("in in", "overwrite"),
     ("in out --weights none.pdparams", "none.pdparams"),
     ("in out --ray auto --report", "--ray goes without"),
     ("in out --mask-mode add", "name their folder with --mask"),
@@ -58,9 +57,8 @@ def test_it_restores_a_folder_from_anywhere_and_tells_counts_windows_and_seconds
 ])  # fmt: skip
 def test_what_cannot_work_is_said_before_anything_runs(tmp_path, monkeypatch, capsys, arguments, words):
     monkeypatch.chdir(tmp_path)
-    for folder in ("in", "empty"):
-        (tmp_path / folder).mkdir()
-    Image.fromarray(page(8, 8, None)).save(tmp_path / "in" / "one.png")
+    (tmp_path / "empty").mkdir()
+    save(tmp_path / "in" / "one.png", page(8, 8, None))
     (tmp_path / "taken").write_text("words")
     with contextlib.suppress(SystemExit):
         assert predict.main([*arguments.split(), "--device", "cpu"]) == 2
@@ -103,7 +101,7 @@ def stand_in(monkeypatch, tmp_path) -> dict[str, object]:
 
     monkeypatch.setattr("inference.restorer.Restorer", Restorer)
     monkeypatch.setattr("inference.folder.restore_folder", restore_folder)
-    Image.fromarray(page(20, 30, None)).save(tmp_path / "one.png")
+    save(tmp_path / "one.png", page(20, 30, None))
     return given
 
 
@@ -133,9 +131,11 @@ def test_a_folder_full_of_other_files_does_not_flood_the_screen(capsys, number):
     assert capsys.readouterr().out.splitlines() == [*lines[:5], *more, *lines]
 
 
-def test_one_photo_becomes_one_file_of_its_kind_and_nothing_else_is_touched(tmp_path, capsys):
+def test_one_photo_becomes_one_file_of_its_kind_and_nothing_else_is_touched(tmp_path, capsys, monkeypatch):
+    restorer = restorer_over(StandIn(paint_red_over), PredictConfig())
+    monkeypatch.setattr("inference.restorer.Restorer", lambda **_: restorer)
     photo, target = tmp_path / "one.jpg", tmp_path / "new" / "out.jpeg"
-    Image.fromarray(page(60, 80, None)).save(photo)
+    save(photo, page(60, 80, None))
     before = photo.read_bytes()
     assert predict.main([str(photo), str(target), "--device", "cpu"]) == 0
     assert target.read_bytes() == before  # nothing covers it

@@ -1,9 +1,6 @@
 """From YAML to a checked config; what is mistyped, impossible or missing is refused by its key."""
 
-import os
 import re
-import subprocess
-import sys
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
@@ -11,13 +8,14 @@ from typing import get_args
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.load import load_config, parse_config, to_yaml
 from configs.schema import AnyTerm, CharbonnierTerm, ConfigError, FillTerm, L1Term, MSSSIMTerm, PredictConfig, Stage
 from losses import LOSSES
 from metrics import MINIMUM_SIDE
+from tests.conftest import TRIED
 from utils.files import printable
 
 TINY, LOCATOR, RESTORER, RESTORMER = (
@@ -183,8 +181,7 @@ HARM = ["{", "[", "]", ": ", "\n", "\t", "- ", "&a ", "*a", "<<: ", "null", "tru
 TOKENS = re.findall(r"\w+|[^\w]", Path(TINY).read_text())
 
 
-@settings(max_examples=int(os.environ.get("UNCOVER_EXAMPLES", "60")), derandomize=True, deadline=None, database=None,
-          suppress_health_check=list(HealthCheck))  # fmt: skip
+@TRIED
 @given(
     changes=st.dictionaries(st.integers(0, len(TOKENS) - 1), st.sampled_from(TOKENS + HARM * 3), max_size=6),
     encoding=st.sampled_from(["utf-8", "utf-8", "utf-8", "utf-16"]),
@@ -255,8 +252,3 @@ def test_predict_settings_survive_a_weights_file_and_refuse_newer_keys():
 def test_the_schema_s_terms_are_the_losses():
     assert [term.name for term in get_args(AnyTerm)] == list(LOSSES)
     assert MSSSIMTerm.minimum_patch == MINIMUM_SIDE
-
-
-def test_configs_are_read_without_paddle():
-    code = f"import sys, configs.load as c; c.load_config({PHASE2!r}); sys.exit('paddle' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,14 +1,11 @@
-"""Lists and annotations: read, written, divided; hostile ones are refused in one short line.
-
-`UNCOVER_EXAMPLES=2000 pytest tests/data/test_contest.py` tries more of those that are changed at random.
-"""
+"""Lists and annotations: read, written, divided; hostile ones are refused in one short line."""
 
 import os
 from pathlib import Path
 
-import hypothesis
 import numpy as np
 import pytest
+from hypothesis import given
 from hypothesis import strategies as st
 
 from data.contest import ANNOTATION, Group, ListError, PatchPaths, is_contest, read_contest, read_list, write_list
@@ -16,6 +13,7 @@ from data.contest import split_by_page as divide
 from data.images import BadImageError
 from data.masks import read_mask
 from data_preparation import name_groups
+from tests.conftest import TRIED
 from tests.data.photos.files import saved
 from tests.data.test_masks import READ, REFUSED
 
@@ -128,23 +126,19 @@ def test_the_last_pages_validate_with_all_their_occlusions_and_one_stays_to_trai
 def test_no_two_pictures_get_one_name_whatever_they_are_called(names):
     places = [f"train_data_{part}/{kind}/{name}.png" for part in "12" for kind in ("hand", "head") for name in names]
     groups = [Group(Path(), Path(place), Path(), place) for place in places]
-    given = name_groups(groups)
-    assert len({name.lower() for name in given.values()}) == len(groups) == 16
-    assert not any(" " in name for name in given.values())
-    assert given[groups[0]] == f"train_data_1_hand_{names[0].replace(' ', '_')}"
+    named = name_groups(groups)
+    assert len({name.lower() for name in named.values()}) == len(groups) == 16
+    assert not any(" " in name for name in named.values())
+    assert named[groups[0]] == f"train_data_1_hand_{names[0].replace(' ', '_')}"
 
 
-tried = hypothesis.settings(
-    max_examples=int(os.environ.get("UNCOVER_EXAMPLES", "60")), derandomize=True, deadline=None, database=None,
-    suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture],
-)  # fmt: skip
 NAMES = [b"a.jpg", b"gt/b c.png", "页.jpg".encode(), b"\xff.tif", b"#d.bmp", b"./e.webp", b"x" * 5000, b"a", b""]
 BETWEEN = [b" ", b"  ", b"\t", b"\n", b"\r\n", b"\xef\xbb\xbf", b"\0", b"# ", b"\xc2\xa0", b"\xe2\x80\xa8"]
 contents = st.lists(st.sampled_from(NAMES + BETWEEN * 2), max_size=24).map(b"".join) | st.binary(max_size=200)
 
 
-@tried
-@hypothesis.given(contents)
+@TRIED
+@given(contents)
 def test_every_line_is_a_group_a_comment_or_a_problem_and_can_be_written_and_read_again(tmp_path, content):
     (tmp_path / ANNOTATION).write_bytes(content)
     problems = []
@@ -168,8 +162,8 @@ def test_every_line_is_a_group_a_comment_or_a_problem_and_can_be_written_and_rea
 CHANGES = st.lists(st.tuples(st.integers(0, 500), st.integers(0, 255)), max_size=2)
 
 
-@tried
-@hypothesis.given(st.sampled_from([*READ.values(), *(image for image, _ in REFUSED.values())]), CHANGES)
+@TRIED
+@given(st.sampled_from([*READ.values(), *(image for image, _ in REFUSED.values())]), CHANGES)
 def test_a_changed_mask_is_zeros_and_ones_or_refused_by_name(tmp_path, image, changes):
     path, content = tmp_path / "mask.png", bytearray(saved("TIFF" if image.mode in "IF" else "PNG", image))
     for place, byte in changes:

@@ -5,8 +5,7 @@ import pytest
 from PIL import Image
 
 from data import images
-from data.images import BadImageError, kind_of, read_rgb, read_rgba, turn_back, turn_upright, write_image
-from data.photos import count_pixels, read_photo
+from data.images import kind_of, read_rgb, read_rgba, turn_back, turn_upright, write_image
 from inference.masks import draw_comparison
 from tests.data.photos.files import STORE, exif_of, page, saved
 
@@ -88,13 +87,3 @@ STARTS = {
 @pytest.mark.parametrize("kind", STARTS)
 def test_every_kind_is_known_by_its_start(kind):
     assert {kind_of(start[:1024]) for start in STARTS[kind]} == {kind}
-
-
-@pytest.mark.parametrize("kind", ["JPEG 2000", "HEIC", "Photoshop", "SVG", "raw photo of a camera"])
-def test_what_is_not_read_is_told_as_what_it_is(tmp_path, monkeypatch, kind):
-    path = tmp_path / "photo.jpg"
-    monkeypatch.delitem(Image.OPEN, "HEIF", raising=False)
-    path.write_bytes(STARTS[kind][-1] + bytes(2000))
-    for use in (read_photo, count_pixels):
-        with pytest.raises(BadImageError, match=rf"photo\.jpg: an? {kind}( picture)?, which is not read; .*save it as"):
-            use(path)

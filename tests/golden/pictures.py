@@ -74,25 +74,6 @@ def save(path: Path, picture: np.ndarray, **options: object) -> Path:
     return path
 
 
-def contest(root: Path, pages: int = 5) -> Path:
-    """A set in the contest's layout, one folder for each page: a hand's mask in palette, a head's as 0 and 255."""
-    for number in range(pages):
-        folder, lines = root / f"train_data_{number + 1}", []
-        clean = text_page(260, 200, number)
-        save(folder / "gt" / f"p{number}.png", clean)
-        for kind, tip, foot in (("hand", (60, 150), (30, 259)), ("head", (150, 120), (190, 259))):
-            mask = finger(clean.shape, tip, foot, 40)
-            picture = np.where(mask[..., None] == 1, np.uint8(SKIN), clean)
-            save(folder / kind / f"p{number}_0.png", picture)
-            image = Image.fromarray(mask if kind == "hand" else mask * 255)
-            if kind == "hand":
-                image.putpalette([128, 0, 0, 0, 128, 0])
-            image.save(folder / kind / f"p{number}_0_mask.png")
-            lines.append(f"gt/p{number}.png {kind}/p{number}_0.png {kind}/p{number}_0_mask.png\n")
-        (folder / "annotation.txt").write_text("".join(lines), encoding="utf-8")
-    return root
-
-
 def hand_rgba(height: int = 300, width: int = 220, sleeve: int = 0) -> np.ndarray:
     """Three fingers and a palm on white, fingertips up; the lowest `sleeve` rows are pure green (`SLEEVE`)."""
     rgba = hand(height, width)

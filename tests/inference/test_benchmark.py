@@ -14,7 +14,7 @@ from inference import benchmark
 from inference.benchmark import RECIPE, SAMPLES, STEPS, all_cases, as_recipe, put_photos
 from inference.engines.opened import PRECISIONS
 from models.weights import save_weights
-from tests.inference.small import eager, small_weights
+from tests.inference.stand_ins import eager, small_weights
 
 
 def test_the_recipes_network_is_the_same_without_its_gate():

@@ -1,25 +1,21 @@
 """The doctor: what works, what is wrong and how it is mended, and an exit code that scripts can trust."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from inference import doctor
 from inference.doctor import GOOD, WRONG
+from tests.conftest import python
 from utils.child import ChildError
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.long
 def test_every_engine_restores_a_page_with_the_shipped_weights():
-    told = subprocess.run([sys.executable, "-m", "utils.doctor"], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert told.returncode == 0, told.stdout + told.stderr
+    told = python("-m", "utils.doctor").stdout
     for words in ("ok    cpu onnxruntime", "ok    cpu paddle", ": a locator", "ok    memory", "extra ray"):
-        assert words in told.stdout
-    assert told.stdout.splitlines()[-1].startswith("prediction works")
+        assert words in told
+    assert told.splitlines()[-1].startswith("prediction works")
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from inference.engines import opened
 from inference.engines.opened import Graph, make, open_backend
 from inference.export import main
 from models.weights import Weights, load_weights, save_weights
-from tests.inference.small import SETTINGS, small_graph, small_weights, tile
+from tests.inference.stand_ins import SETTINGS, small_graph, small_weights, tile
 from tests.models.networks import lively_locator
 
 ONNX, LOCATOR = {"model.onnx", "model.onnx.json"}, {"locator.onnx", "locator.onnx.json"}

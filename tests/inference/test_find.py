@@ -9,8 +9,7 @@ import pytest
 
 from configs.schema import PredictConfig
 from inference.find import BAND, OcclusionRules, follow_edges, locate_whole, look_size, occluders_from_probability
-from tests.inference.painted import page
-from tests.inference.stand_ins import StandIn, brighten, paint_red_over, restorer_over
+from tests.inference.stand_ins import StandIn, brighten, page, paint_red_over, restorer_over
 
 PAGE, HAND = (0.9, 0.88, 0.85), (0.8, 0.55, 0.45)
 
@@ -69,21 +68,6 @@ def test_what_would_vanish_stays_as_it_is_and_nothing_far_from_the_outline_chang
     distance = cv2.distanceTransform(truth, cv2.DIST_L2, 5) + cv2.distanceTransform(1 - truth, cv2.DIST_L2, 5)
     far = distance > BAND
     assert np.array_equal(follow_edges(truth, picture.astype(np.float32))[far], truth[far])
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (7, 2), (40, 50)])
-@pytest.mark.parametrize("part", ["all", "none", "half"])
-def test_any_size_and_any_mask(shape, part):
-    mask = np.zeros(shape, np.uint8)
-    mask[:, : {"none": 0, "half": (shape[1] + 1) // 2}.get(part, shape[1])] = 1
-    before = mask.copy()
-    found = follow_edges(mask, np.random.default_rng(1).random((*shape, 3), np.float32))
-    assert np.array_equal(mask, before)
-    assert (found.shape, found.dtype) == (shape, np.uint8)
-    assert found.max(initial=0) <= 1
-    assert part == "half" or np.array_equal(found, mask)
-    for value in (0, 1):
-        assert len(occluders_from_probability(np.full(shape, value, np.float32), OcclusionRules())) == value
 
 
 ROWS, COLUMNS = np.mgrid[:1000, :760]

@@ -14,7 +14,7 @@ from inference import folder
 from inference.files import RECORD, list_pictures
 from inference.folder import Outcome, ResultsError, restore_folder
 from inference.restorer import Restored
-from tests.inference.painted import page, paint_over
+from tests.inference.stand_ins import page, paint_over
 
 ALL_DONE = {"a.jpg": "restored", "a.png": "restored", "sub/clean.jpg": "untouched", "sub/深/页 1.webp": "restored"}
 ALL_SKIPPED, BOTH = dict.fromkeys(ALL_DONE, "skipped"), {"save_mask": True, "compare": True}
@@ -118,6 +118,7 @@ def test_a_second_run_skips_what_is_done_with_all_that_was_asked_for_and_overwri
     assert states(source, results, overwrite=True) == ALL_DONE
     assert states(source, results, compare=True) == ALL_DONE | {"sub/clean.jpg": "skipped"}
     assert states(source, results, save_mask=True) == ALL_DONE
+    assert np.array_equal(np.asarray(Image.open(results / "a.png.mask.png")), 255 * paint_over(page()).mask)
     assert states(source, results, **BOTH) == ALL_DONE | {"sub/clean.jpg": "skipped"}
     assert states(source, results, **BOTH) == ALL_SKIPPED
     # Sheets go when nothing is found any more.

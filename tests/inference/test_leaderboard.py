@@ -16,8 +16,7 @@ from inference.methods import METHODS, Outcome, Photo, judge
 from metrics import evaluate, ms_ssim
 from metrics.fill import INK, count_ink, seam_step
 from models.weights import save_weights
-from tests.inference.small import small_weights
-from tests.inference.stand_ins import StandIn, restorer_over
+from tests.inference.stand_ins import StandIn, restorer_over, small_weights
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,7 @@ from inference.folder import restore_folder
 from inference.on_ray import Work
 from inference.restorer import Restorer
 from models.weights import save_weights
-from tests.inference.painted import page
-from tests.inference.small import small_weights
+from tests.inference.stand_ins import page, small_weights
 from uncover import room
 from uncover.__main__ import main
 

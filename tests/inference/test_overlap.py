@@ -13,7 +13,7 @@ from PIL import Image
 from inference.files import list_pictures
 from inference.folder import Job, overlap, restore_folder
 from inference.restorer import Restored
-from tests.inference.painted import page, paint_over
+from tests.inference.stand_ins import page, paint_over
 
 STEP = 0.03
 

@@ -1,6 +1,5 @@
 """Restorer: exact outside the mask in every mode, working sizes, settings; and what may be restored."""
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -12,8 +11,7 @@ from inference import Restorer
 from inference.restorer import as_pixels
 from inference.tiles import equal_cut, run_cut
 from models.weights import Weights, arrays_of, load_weights, save_weights
-from tests.inference.painted import page
-from tests.inference.stand_ins import StandIn, brighten, paint_red_over, restorer_over
+from tests.inference.stand_ins import StandIn, brighten, page, paint_red_over, restorer_over
 from tests.models.networks import build, plain_weights
 
 
@@ -108,7 +106,7 @@ def test_over_random_shapes_every_bit_outside_the_mask_stays(mode, kind):
         before = image.copy()
         settings = PredictConfig(
             long_side=int(generator.choice([0, 37, 200, 500])), locate_long_side=int(generator.choice([0, 30, 150])),
-            tile=128, overlap=int(generator.choice([0, 16, 64])),
+            tile=128, overlap=int(generator.choice([0, 16, 64])), fill=str(generator.choice(["network", "page"])),
         )
         result = restorer_over(StandIn(paint_red_over), settings, mode=mode)(image)
         assert (result.image.dtype, result.image.shape) == (kind, image.shape)
@@ -162,18 +160,3 @@ def test_without_a_gate_the_visible_change_is_the_mask():
     assert np.array_equal(result.image[result.mask == 0], image[result.mask == 0])
     assert (result.occluders, result.mask[300:, 200:400].all(), result.mask[:280].any()) == (0, True, False)
     assert np.abs(result.image[310:, 210:390].astype(int) - 128).max() <= 20
-
-
-def test_four_threads_and_less_memory_give_the_same_pictures(monkeypatch):
-    monkeypatch.setattr("inference.tiles.SMALLEST_TILE", 128)
-    sizes = np.random.default_rng(6).integers(200, 500, (8, 2)).tolist()
-    pictures = [page(height, width, (height // 2, width // 3, height, width // 2)) for height, width in sizes]
-    settings = PredictConfig(locate_long_side=200, tile=256)
-    plenty, scarce = (restorer_over(StandIn(paint_red_over, memory=memory), settings) for memory in (1e9, 130 * 130))
-    with ThreadPoolExecutor(4) as pool:
-        parallel = list(pool.map(plenty, pictures))
-    for picture, other in zip(pictures, parallel, strict=True):
-        expected = plenty(picture)
-        assert expected.occluders == 1
-        assert np.array_equal(other.mask, expected.mask)
-        assert all(np.array_equal(same.image, expected.image) for same in (other, scarce(picture)))

@@ -1,7 +1,5 @@
 """Every term against its formula in NumPy or a library's values, its gradient, and the weighted sum that teaches."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -3,8 +3,6 @@
 `python -m tests.metrics.reference_pictures` writes reference_values.json with pytorch-msssim and scikit-image.
 """
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

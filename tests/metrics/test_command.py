@@ -1,20 +1,19 @@
 """`python -m metrics`: which result belongs to which truth, the table, the CSV and the exit code."""
 
-from __future__ import annotations
-
 import csv
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from data.masks import contest_mask_image
 from metrics import evaluate
 from metrics.__main__ import NameIndex, main, read_truths
+from tests.golden.pictures import save
 from tests.metrics.reference_pictures import as_bytes, page
 
 CLEAN = as_bytes(page(170, 200))
@@ -28,11 +27,6 @@ def restored(offset: int) -> np.ndarray:
     inside = picture[MASK == 1]
     picture[MASK == 1] = np.where(inside > 127, inside - offset, inside + offset)
     return picture
-
-
-def save(path: Path, picture: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path)
 
 
 def contest(root: Path, folder: str, lines: list[str]) -> None:
@@ -58,6 +52,8 @@ def test_what_is_wrong_is_named_and_sets_the_exit_code(tmp_path, capsys):
         save(tmp_path / "gt" / f"{name}.png", CLEAN)
         save(tmp_path / "results" / f"{name}.png", restored(3))
         save(tmp_path / "masks" / f"{name}.png", MASK)
+    for folder, picture in (("gt", CLEAN), ("results", restored(3)), ("masks", MASK)):
+        save(tmp_path / folder / "small.png", picture[:160])
     (tmp_path / "results" / "missing.png").unlink()
     (tmp_path / "masks" / "maskless.png").unlink()
     save(tmp_path / "results" / "size.png", CLEAN[:, :-1])
@@ -71,10 +67,12 @@ def test_what_is_wrong_is_named_and_sets_the_exit_code(tmp_path, capsys):
         assert rows[f"{name}.png"]["psnr"] == ""
     assert "gt/size.png is 200 x 170" in rows["size.png"]["problem"]
     assert not rows["good.png"]["problem"]
-    assert rows["mean"]["psnr"] == rows["good.png"]["psnr"]
+    assert rows["mean"]["score"] == rows["good.png"]["score"]
     printed = capsys.readouterr()
+    assert re.search(r"\ngood\.png +48\.46 +0\.9999 +0\.74.. +38\.\d\d +inf\n", printed.out)
+    assert "no MS-SSIM and no score (a side under 161 pixels): small.png" in printed.out
     assert "missing.png" in printed.out
-    assert "not measured: 5 of 6" in printed.err
+    assert "not measured: 5 of 7" in printed.err
 
 
 def test_another_suffix_will_do_but_not_two(tmp_path):

@@ -1,7 +1,5 @@
 """Measures of a fill: counted by hand on small pages, and a step of known height."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,17 +1,14 @@
 """PSNR, MS-SSIM and score: stored values of scikit-image and pytorch-msssim, hand-made cases, memory at full size."""
 
-from __future__ import annotations
-
 import json
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from metrics import contest_score, evaluate, mean, ms_ssim, psnr
+from tests.conftest import python
 from tests.metrics.reference_pictures import as_bytes, noise, page, pairs
 
 PAIRS = {name: (as_bytes(result), as_bytes(clean)) for name, (result, clean) in pairs().items()}
@@ -90,5 +87,4 @@ assert evaluate(clean // 2, clean, clean[..., 0])['score'] > 0.3
 print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
     # 1.5 s and about 0.3 GB on two idle cores; the bounds leave room for a busy machine.
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
-    assert int(done.stdout) < 600
+    assert int(python("-c", code, timeout=60).stdout) < 600

@@ -1,18 +1,18 @@
 """The file of weights, arrays in and out of a network, and the shipped weights."""
 
 import dataclasses
-import os
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import paddle
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.schema import PRESETS, PredictConfig
 from models.weights import Weights, arrays_of, load_arrays, load_weights, network_of, save_weights
+from tests.conftest import TRIED
 from tests.models.networks import TINY, drawn_arrays, random_network, random_picture
 from utils.files import load_tree, save_tree
 
@@ -75,8 +75,7 @@ def test_a_part_that_is_none_is_refused_by_file_and_name(tmp_path, key, part, wo
         load_weights(path)
 
 
-@settings(max_examples=int(os.environ.get("UNCOVER_EXAMPLES", "60")), derandomize=True, deadline=None, database=None,
-          suppress_health_check=list(HealthCheck))  # fmt: skip
+@TRIED
 @given(data=st.data())
 def test_a_file_of_weights_is_read_whole_or_refused_by_name(data, tmp_path_factory):
     """Bytes of a whole file are changed or cut off; what is then read makes a network, or is refused in words."""

@@ -12,7 +12,7 @@ from configs.schema import PredictConfig
 from inference.engines.opened import Graph, OnnxFile
 from models.weights import Weights, arrays_of, load_weights, save_weights
 from test_code import build
-from tests.inference.painted import page
+from tests.inference.stand_ins import page
 from tests.models.networks import build as build_network
 from tests.models.networks import lively_locator
 

@@ -5,22 +5,14 @@ import pty
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import paddle
 import pytest
 
+from tests.conftest import ROOT, python
 from utils.machine import DeviceError, available_bytes, available_cores, resolve_device
 
-ROOT = Path(__file__).resolve().parents[2]
 GIB = 2**30
-
-
-def run(program: str, threads: str | None = None) -> subprocess.CompletedProcess:
-    environment = {key: value for key, value in os.environ.items() if key != "OMP_NUM_THREADS"}
-    environment |= {"OMP_NUM_THREADS": threads} if threads else {}
-    command = [sys.executable, "-c", program]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
 
 
 @pytest.mark.parametrize(
@@ -29,9 +21,10 @@ def run(program: str, threads: str | None = None) -> subprocess.CompletedProcess
      ("2", "3", "3", "level=logging.INFO, format='%(message)s'")],
 )  # fmt: skip
 def test_paddle_starts_quietly_with_all_cores_or_what_the_user_says_and_leaves_the_log_alone(
-    said, asked, expected, level
+    monkeypatch, said, asked, expected, level
 ):
-    finished = run(f"""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    finished = python("-c", f"""
 import logging
 if {level!r}:
     logging.basicConfig({level})
@@ -44,7 +37,7 @@ print(threads, os.environ["OMP_NUM_THREADS"], float(paddle.ones([2, 2]).sum().it
 logging.getLogger("utils.training.checkpoint").warning("one is damaged")
 logging.getLogger("paddle.base.io").warning("paddle has a word")
 logging.getLogger("inference").info("by the way")
-""", said)  # fmt: skip
+""", env={"OMP_NUM_THREADS": said} if said else {})  # fmt: skip
     assert finished.stdout.split() == [expected, expected, "4.0"]
     lines = finished.stderr.splitlines()
     assert not [line for line in lines if "WISELY" in line or "ccache" in line]
@@ -69,7 +62,7 @@ list(machine.progress([0], unit="patch", desc="measuring"))
 
 
 def test_progress_is_whole_lines_now_and_then_and_the_last_in_a_log_and_on_a_terminal_a_bar_without_colours():
-    told = run(COUNT)
+    told = python("-c", COUNT)
     lines = told.stderr.splitlines()
     assert "\r" not in told.stderr
     assert 3 <= len(lines) <= 8
@@ -121,7 +114,7 @@ def test_names_are_checked_without_paddle():
     for name in ("cuda", "gpu:", "gpu:x", "", "auto:1"):
         with pytest.raises(DeviceError, match="expected auto, cpu, gpu"):
             resolve_device(name)
-    run("import sys, utils.machine as m; m.check_device('gpu:1'); assert 'paddle' not in sys.modules")
+    python("-c", "import sys, utils.machine as m; m.check_device('gpu:1'); assert 'paddle' not in sys.modules")
 
 
 FREE = {"proc/meminfo": f"MemTotal:       99999999 kB\nMemFree:          100 kB\nMemAvailable:   {8 * 2**20} kB\n"}

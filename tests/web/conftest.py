@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from inference.restorer import Restored
-from tests.inference.painted import page, paint_over
+from tests.data.photos.files import saved
+from tests.inference.stand_ins import page, paint_over
 
 pytest.importorskip("fastapi", reason="requirements-web.txt is not installed")
 from fastapi.testclient import TestClient
@@ -48,21 +49,15 @@ def painter() -> Painter:
     return Painter()
 
 
-def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
 def picture(height: int = 300, kind: str = "PNG", box=RED, width: int = 420) -> bytes:
     """A file of a page with a red rectangle."""
-    return saved(Image.fromarray(page(height, width, box)), kind)
+    return saved(kind, page(height, width, box))
 
 
 def book(kind: str, *heights: int) -> bytes:
     """A file of such pages, each with a red rectangle."""
     first, *others = (Image.fromarray(page(height, 420, RED)) for height in heights)
-    return saved(first, kind, save_all=True, append_images=others, compression="tiff_deflate")
+    return saved(kind, first, save_all=True, append_images=others, compression="tiff_deflate")
 
 
 def blank_book() -> bytes:
@@ -78,7 +73,7 @@ def white(height: int, width: int, box=(0, 0, 0, 0)) -> bytes:
     """A mask as a PNG: a white box on black."""
     mask = np.zeros((height, width), np.uint8)
     mask[box[0] : box[2], box[1] : box[3]] = 255
-    return saved(Image.fromarray(mask))
+    return saved("PNG", mask)
 
 
 def pixels(content: bytes) -> np.ndarray:

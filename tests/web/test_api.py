@@ -17,7 +17,7 @@ import web
 from inference.files import list_pictures
 from inference.folder import restore_folder
 from tests.conftest import until
-from tests.inference.painted import paint_over
+from tests.inference.stand_ins import paint_over
 from tests.web.conftest import PAGE, RED, blank_book, book, picture, pixels, white
 from web.jobs import Jobs
 from web.photo import Job, Status, clean_name

@@ -1,8 +1,6 @@
 """Stage, rate, samples and seed of an iteration: the write-up's numbers, nothing that depends on what came before."""
 
 import random
-import subprocess
-import sys
 from collections import Counter
 
 import numpy as np
@@ -13,6 +11,7 @@ from configs.load import load_config
 from configs.schema import ScheduleConfig, Stage
 from data.batches.sampling import SampleKey, lr_at, main, samples_at, series_of, stage_at
 from data.images import read_rgb
+from tests.conftest import python
 from utils.training.processes import seed_iteration
 
 STAGES = (Stage(iterations=6, batch=4, patch=64), Stage(iterations=5, batch=2, patch=128))
@@ -86,9 +85,7 @@ def test_the_curves_are_the_runs_and_what_begins_is_marked():
 
 def test_the_command_draws_without_paddle_and_names_what_is_wrong(tmp_path, capsys):
     code = "import runpy, sys; sys.modules['paddle'] = None; runpy.run_module('utils.schedule', None, '__main__')"
-    command = [sys.executable, "-c", code, PHASE_2, "--out", str(tmp_path / "a.png")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert python("-c", code, PHASE_2, "--out", tmp_path / "a.png").stderr == ""
     assert min(read_rgb(tmp_path / "a.png").shape[:2]) > 400
     assert main([PHASE_2, "-o", "seed=x"]) == 2
     assert capsys.readouterr().err.startswith("error: -o seed=x:")

@@ -1,13 +1,18 @@
 """Files for the tests of `data.photos`, and what each of them has to survive."""
 
 import io
+import re
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
+import tifffile
 from PIL import Image
 
+from data.images import BadImageError
 from data.photos import Encoded, Photo, encode_photo, read_photo
 
 # EXIF orientation -> how a file of that orientation stores an upright picture.
@@ -22,6 +27,26 @@ STORE = {
     8: lambda upright: np.rot90(upright, -1),
 }
 PAGE_SIZE = (61, 78)
+# Pillow's format and mode, and how it is saved.
+KINDS = {
+    "JPEG": ("JPEG", "RGB", {"quality": 95, "subsampling": 0}),
+    "progressive grey JPEG": ("JPEG", "L", {"quality": 95, "progressive": True}),
+    "PNG": ("PNG", "RGB", {}),
+    "grey PNG with alpha": ("PNG", "LA", {}),
+    "one-bit PNG": ("PNG", "1", {}),
+    **{f"TIFF {codec}": ("TIFF", "RGB", {"compression": codec}) for codec in ("raw", "tiff_lzw", "lzma", "packbits")},
+    "grey TIFF": ("TIFF", "L", {"compression": "tiff_adobe_deflate"}),
+    "fax": ("TIFF", "1", {"compression": "group4"}),
+    "BMP": ("BMP", "RGB", {}),
+    "WEBP": ("WEBP", "RGB", {"lossless": True}),
+    "WEBP with alpha": ("WEBP", "RGBA", {"lossless": True, "exact": True}),
+}
+# The same for what is encoded anew as a whole, at another quality.
+ANEW = {
+    f"lossy {form} in {mode}": (form, mode, {"quality": 95, **options})
+    for form, options in {"WEBP": {"exact": True}, "HEIF": {}, "AVIF": {"speed": 10}}.items()
+    for mode in ("RGB", "RGBA")
+}
 # First row and column of each pass of an interlaced PNG, and the steps from one to the next.
 _PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 
@@ -51,10 +76,22 @@ def saved(form: str, picture: np.ndarray | Image.Image | None = None, **options:
     return buffer.getvalue()
 
 
+def file_of(name: str, pixels: np.ndarray, **more: object) -> bytes:
+    form, mode, options = {**KINDS, **ANEW}[name]
+    return saved(form, Image.fromarray(pixels).convert(mode), **options, **more)
+
+
 def exif_of(orientation: int) -> Image.Exif:
     exif = Image.Exif()
     exif[0x0112], exif[0x010E] = orientation, "a page"
     return exif
+
+
+def assert_refused(path: Path, words: str, *uses: Callable[[Path], object]) -> None:
+    """Each use, or else the reading, of the file is refused with its path and a sentence of this pattern."""
+    for use in uses or (read_photo,):
+        with pytest.raises(BadImageError, match=rf"^{re.escape(str(path))}: .*({words})"):
+            use(path)
 
 
 def filled(photo: Photo, colour: tuple[int, ...] = (200, 190, 180)) -> tuple[np.ndarray, np.ndarray]:
@@ -126,6 +163,14 @@ def png_chunks(content: bytes) -> list[tuple[bytes, bytes]]:
         assert content[at : at + 12 + size] == png_chunk(*chunks[-1])
         at += 12 + size
     return chunks
+
+
+def tiff_of(*pages: tuple[np.ndarray, dict], **options: object) -> bytes:
+    buffer = io.BytesIO()
+    with tifffile.TiffWriter(buffer, **options) as writer:
+        for pixels, more in pages:
+            writer.write(pixels, **{"photometric": "rgb", "metadata": None, **more})
+    return buffer.getvalue()
 
 
 def small_tiff(values: dict[int, int | list[int]], data: bytes, order: str = "<") -> bytes:

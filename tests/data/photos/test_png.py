@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.images import BadImageError, read_rgb
+from data.images import read_rgb
 from data.photos import read_photo
-from tests.data.photos.files import assert_restored, noise, png_bytes, png_chunk, png_chunks, restore
+from tests.data.photos.files import assert_refused, assert_restored, noise, png_bytes, png_chunk, png_chunks, restore
 
 GREY, RGB, PALETTE, LA, RGBA = 0, 2, 3, 4, 6
 CHANNELS = {GREY: (), RGB: (3,), PALETTE: (), LA: (2,), RGBA: (4,)}
@@ -112,9 +112,7 @@ def test_missing_pixels_are_refused(tmp_path, colour, depth, interlaced):
     raw = zlib.compress(zlib.decompress(dict(png_chunks(content))[b"IDAT"])[:-1])
     parts = [png_chunk(kind, raw if kind == b"IDAT" else data) for kind, data in png_chunks(content)]
     path.write_bytes(content[:8] + b"".join(parts))
-    for read in (read_photo, read_rgb):
-        with pytest.raises(BadImageError, match=r"short\.png: broken or cut short"):
-            read(path)
+    assert_refused(path, "broken or cut short", read_photo, read_rgb)
 
 
 LONG_TEXTS = {b"zTXt": b"Comment\0\0", b"iTXt": b"XML:com.adobe.xmp\0\1\0\0\0", b"iCCP": b"name\0\0"}
@@ -147,8 +145,7 @@ def test_only_the_checksums_of_what_is_shown_count(tmp_path):
     assert content[33 : content.index(b"tEXt") + 20] in restore(path)[3].content
     for kind in ("IHDR", "IDAT", "PLTE"):
         path.write_bytes(with_wrong_checksum(content, kind.encode()))
-        with pytest.raises(BadImageError, match=rf"x\.png: .*chunk '{kind}'"):
-            read_photo(path)
+        assert_refused(path, f"chunk '{kind}'")
 
 
 def test_a_picture_that_ends_black_is_read(tmp_path):
@@ -156,23 +153,3 @@ def test_a_picture_that_ends_black_is_read(tmp_path):
         (tmp_path / "black.png").write_bytes(png_bytes(np.zeros((height, 7, 3), np.uint8), RGB, 8))
         assert not read_rgb(tmp_path / "black.png").any()
         assert not read_photo(tmp_path / "black.png").pixels.any()
-
-
-def test_what_is_broken_is_named_and_bombs_are_refused_before_they_are_decoded(tmp_path):
-    path = tmp_path / "x.png"
-    write_kind(path, RGB, 8)
-    content, middle = path.read_bytes(), path.stat().st_size // 2
-    bomb = struct.pack(">IIBBBBB", 30_000, 20_000, 8, RGB, 0, 0, 0)
-    text = png_chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(200_000_000), 1))
-    # Apple's tools pack PNGs for their phones in the second way, with pixels that no decoder of PNG reads.
-    for broken, reason in (
-        (content[:middle] + bytes([content[middle] ^ 255]) + content[middle + 1 :], "broken or cut short"),
-        (content[:8] + png_chunk(b"CgBI", bytes(4)) + content[8:], "its first chunk is 'CgBI', expected the header"),
-        (png_bytes(noise(SIZE, 8), PALETTE, 8, before=png_chunk(b"PLTE", bytes(9))), "entry 7 of a palette of 3"),
-        (png_bytes(noise(SIZE, 8), PALETTE, 8), "broken or cut short"),
-        (content[:8] + png_chunk(b"IHDR", bomb) + content[33:], "30000 x 20000 = 600,000,000 pixels"),
-        (png_bytes(noise((*SIZE, 3)), RGB, 8, before=text), ".*Decompressed data too large"),
-    ):
-        path.write_bytes(broken)
-        with pytest.raises(BadImageError, match=rf"x\.png: {reason}"):
-            read_photo(path)

@@ -14,8 +14,8 @@ from inference.engines import BackendError, EagerNetwork, OnnxRuntimeEngine, Ope
 from inference.engines.onnx_graph import build_onnx
 from inference.engines.opened import Graph
 from models.weights import load_weights
-from tests.inference.small import ROOT, SETTINGS, eager, printed_by, small_graph, small_weights, tile
-from tests.inference.stand_ins import StandIn
+from tests.conftest import ROOT, python
+from tests.inference.stand_ins import SETTINGS, StandIn, eager, small_graph, small_weights, tile
 from tests.models.networks import random_network
 
 ENGINES = [OnnxRuntimeEngine, OpenVinoEngine]
@@ -126,7 +126,7 @@ for size in [(8, 8), (1024, 1024), (1024, 1040), (1024, 1056)]:
     backend(tile(*size))
     print(int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6)
 """
-    start, first, *_, last = map(float, printed_by(code))
+    start, first, *_, last = map(float, python("-c", code).stdout.split())
     assert first - start > 50
     # Measured 0.37 of the first size's for each further one, and 0.9 where every size keeps its maps.
     assert (last - first) / 2 < 0.6 * (first - start)
@@ -152,5 +152,5 @@ def test_openvino_is_loaded_without_what_tells_its_maker_and_has_one_core():
         "import sys; from inference import Restorer; assert 'openvino' in Restorer(device='cpu').describe(); "
         "print([name for name, module in sys.modules.items() if name.startswith('openvino_telemetry') and module])"
     )
-    assert printed_by(code)[-1] == "[]"
+    assert python("-c", code).stdout.splitlines()[-1] == "[]"
     assert pair(OpenVinoEngine, TINY, OFF)[0]._core is engines.openvino_core()

@@ -16,7 +16,8 @@ import pytest
 from inference.engines import ONNX_ENGINES, BackendError, OnnxRuntimeEngine, opened
 from inference.engines.opened import FOLDER_VARIABLE, Graph, cache_folder, find, make, notes_of, open_backend, prune
 from models.weights import load_weights, save_weights
-from tests.inference.small import ROOT, SETTINGS, eager, printed_by, small_graph, small_weights, tile
+from tests.conftest import ROOT, python
+from tests.inference.stand_ins import SETTINGS, eager, small_graph, small_weights, tile
 from utils.machine import DeviceError, available_cores
 
 
@@ -129,7 +130,7 @@ for turn in range(41):
     if turn % 5 == 4: [path.unlink(missing_ok=True) for path in opened.cache_folder().glob('*')]
 """
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(printed_by, 4 * [code]))
+        list(pool.map(python, 4 * ["-c"], 4 * [code]))
     assert sorted(path.name for path in cache.iterdir()) == [f"{'a' * 24}-some.onnx", f"{'a' * 24}-some.onnx.json"]
 
 
@@ -252,5 +253,5 @@ from inference import Restorer
 Restorer(sys.argv[1], backend='onnxruntime', mode='full')(np.zeros((9, 7, 3), np.uint8))
 print({'paddle', 'openvino', 'onnx'} & set(sys.modules))
 """
-    assert printed_by(code, tmp_path / "model.pdparams") == ["set()"]
+    assert python("-c", code, tmp_path / "model.pdparams").stdout == "set()\n"
     assert not cache.exists()

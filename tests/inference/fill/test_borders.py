@@ -1,7 +1,5 @@
 """Borders that pass under something: found where they are, and not made up from shadows, noise and little."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

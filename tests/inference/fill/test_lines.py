@@ -1,7 +1,5 @@
 """Lines that go on under something: drawn where they are, and none from letters, ends, and lines that do not meet."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

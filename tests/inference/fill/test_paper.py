@@ -1,7 +1,5 @@
 """Paper of which hardly anything is seen; texture beside a hole is moved into it, and letters never are."""
 
-from __future__ import annotations
-
 import cv2
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """The restorer's fill: taken where a hidden ring says that it is right, and nowhere but in the hole."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import asdict
 
@@ -14,8 +12,7 @@ from inference import Restorer
 from inference.fill.patches import fill_patch, hole_of, page_patches, paint, restored_patches
 from inference.paste import PasteRules
 from models.weights import Weights, arrays_of
-from tests.inference.small import SETTINGS
-from tests.inference.stand_ins import StandIn
+from tests.inference.stand_ins import SETTINGS, StandIn
 from tests.models.networks import lively_locator, random_network
 from train import validate
 from utils.training.processes import Processes
