@@ -107,27 +107,18 @@ def _mean_similarity(result: np.ndarray, clean: np.ndarray, covered: np.ndarray,
 
 
 def _similarity_map(result: np.ndarray, clean: np.ndarray, with_luminance: bool) -> np.ndarray:
-    """SSIM, or its contrast-structure part alone, of every window inside a strip of float32 pictures. var(a + b) and
-    var(a - b) give the covariance and the sum of the variances: four blurs in place of five. Values are scaled to
-    [0, 1] and centred: float32 is then exact enough.
-    """
-    total = cv2.addWeighted(result, 1 / 255, clean, 1 / 255, -1.0)
-    difference = cv2.addWeighted(result, 1 / 255, clean, -1 / 255, 0.0)
-    total_mean, difference_mean = _blur(total), _blur(difference)
-    total_variance = _blur(cv2.multiply(total, total)) - cv2.multiply(total_mean, total_mean)
-    square_of_difference = cv2.multiply(difference_mean, difference_mean)
-    difference_variance = _blur(cv2.multiply(difference, difference)) - square_of_difference
-    # Twice the covariance over the sum of the variances; both are halves of what stands here, so C2 is doubled.
-    structure = _similarity(total_variance, difference_variance, 2 * K2**2)
-    if not with_luminance:
-        return structure
-    total_mean += 1
-    luminance = _similarity(cv2.multiply(total_mean, total_mean), square_of_difference, 2 * K1**2)
-    return cv2.multiply(luminance, structure)
-
-
-def _similarity(of_total: np.ndarray, of_difference: np.ndarray, constant: float) -> np.ndarray:
-    return cv2.divide(of_total - of_difference + constant, of_total + of_difference + constant)
+    """SSIM, or its contrast-structure part alone, of every window inside a strip of float32 pictures, 0 to 255."""
+    # Centred, since variances are small differences of means of squares: float32 is then exact enough.
+    result, clean = result / 255 - np.float32(0.5), clean / 255 - np.float32(0.5)
+    result_mean, clean_mean = _blur(result), _blur(clean)
+    covariance = _blur(result * clean) - result_mean * clean_mean
+    variances = _blur(result * result + clean * clean) - (result_mean * result_mean + clean_mean * clean_mean)
+    similarity = (2 * covariance + K2**2) / (variances + K2**2)
+    if with_luminance:
+        result_mean, clean_mean = result_mean + np.float32(0.5), clean_mean + np.float32(0.5)
+        squares_of_means = result_mean * result_mean + clean_mean * clean_mean
+        similarity *= (2 * result_mean * clean_mean + K1**2) / (squares_of_means + K1**2)
+    return similarity
 
 
 def _blur(values: np.ndarray) -> np.ndarray:
