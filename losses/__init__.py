@@ -12,7 +12,7 @@ import paddle
 from paddle.nn import functional as F
 
 from configs.schema import LossTerm
-from metrics import K1, K2, SCALE_WEIGHTS, WINDOW
+from metrics import SCALE_WEIGHTS, WINDOW, similarity
 
 # No factor of MS-SSIM goes under this, where the measure proper takes 0: x ** w has an infinite slope at 0 and is NaN
 # below, and one anticorrelated scale leaves the gradients of the others alive.
@@ -67,36 +67,20 @@ def ms_ssim(result: paddle.Tensor, clean: paddle.Tensor) -> paddle.Tensor:
             padding = [side % 2 for side in clean.shape[2:]]
             result, clean = (F.avg_pool2d(one, 2, 2, padding, exclusive=False) for one in (result, clean))
         # Luminance is compared at the coarsest scale alone.
-        similarity = _mean_similarity(result, clean, with_luminance=scale == len(SCALE_WEIGHTS) - 1)
-        factor = similarity.clip(min=SMALLEST_FACTOR) ** weight
+        windows = similarity(result, clean, _blur, with_luminance=scale == len(SCALE_WEIGHTS) - 1)
+        factor = windows.mean(axis=[2, 3]).clip(min=SMALLEST_FACTOR) ** weight
         product = factor if product is None else product * factor
     return 1 - product.mean()
 
 
-def _mean_similarity(result: paddle.Tensor, clean: paddle.Tensor, with_luminance: bool) -> paddle.Tensor:
-    """Mean over the windows of SSIM, or of its contrast-structure part alone -> [N, C]."""
-    result_mean, squares, products = _blur(result, result * result + clean * clean, result * clean)
-    # Blurred apart, since it needs no gradient.
-    (clean_mean,) = _blur(clean)
-    product_of_means = result_mean * clean_mean
-    squares_of_means = result_mean * result_mean + clean_mean * clean_mean
-    covariance, variances = products - product_of_means, squares - squares_of_means
-    similarity = (2 * covariance + K2**2) / (variances + K2**2)
-    if with_luminance:
-        similarity = similarity * (2 * product_of_means + K1**2) / (squares_of_means + K1**2)
-    return similarity.mean(axis=[2, 3])
-
-
-def _blur(*maps: paddle.Tensor) -> list[paddle.Tensor]:
+def _blur(values: paddle.Tensor) -> paddle.Tensor:
     """Gaussian means of the windows that lie inside, by two depthwise convolutions (a GPU's matmul may round to TF32:
-    too coarse for variances); [N, C, H, W] -> [N, C, H - 10, W - 10] each.
+    too coarse for variances); [N, C, H, W] -> [N, C, H - 10, W - 10].
     """
-    stacked = paddle.concat(maps)
-    channels = stacked.shape[1]
-    window = np.tile(WINDOW, (channels, 1, 1, 1))
+    window = np.tile(WINDOW, (values.shape[1], 1, 1, 1))
     for weights in (window.transpose(0, 1, 3, 2), window):
-        stacked = F.conv2d(stacked, paddle.to_tensor(weights), groups=channels)
-    return paddle.unbind(stacked.reshape([len(maps), -1, *stacked.shape[1:]]))
+        values = F.conv2d(values, paddle.to_tensor(weights), groups=len(window))
+    return values
 
 
 # By the names of `configs.schema.LossTerm`; the arguments are the term's inputs (see `total_loss`) and own settings.

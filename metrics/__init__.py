@@ -5,7 +5,8 @@ and serve `losses` too.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -79,8 +80,8 @@ def ms_ssim(result: np.ndarray, clean: np.ndarray, mask: np.ndarray | None = Non
         if scale > 0:
             result, clean, covered = map(halve, (result, clean, covered))
         # Luminance is compared at the coarsest scale alone.
-        similarity = _mean_similarity(result, clean, covered, with_luminance=scale == len(SCALE_WEIGHTS) - 1)
-        product *= np.maximum(similarity, 0) ** weight
+        at_scale = _mean_similarity(result, clean, covered, with_luminance=scale == len(SCALE_WEIGHTS) - 1)
+        product *= np.maximum(at_scale, 0) ** weight
     return float(product.mean())
 
 
@@ -92,7 +93,7 @@ def halve(picture: np.ndarray) -> np.ndarray:
 
 
 def _mean_similarity(result: np.ndarray, clean: np.ndarray, covered: np.ndarray, with_luminance: bool) -> np.ndarray:
-    """Mean of `_similarity_map` over all windows that lie inside the picture, per channel, float64; `covered`: weights
+    """Mean of `similarity` over all windows that lie inside the picture, per channel, float64; `covered`: weights
     [H, W] of their middles.
     """
     total, weight, margin = np.zeros(3), 0.0, len(WINDOW) // 2
@@ -100,25 +101,27 @@ def _mean_similarity(result: np.ndarray, clean: np.ndarray, covered: np.ndarray,
         rows = slice(top, top + _STRIP_ROWS + 2 * margin)
         middles = covered[rows][margin:-margin, margin:-margin]
         if middles.any():
-            strips = (np.ascontiguousarray(picture[rows], np.float32) for picture in (result, clean))
-            total += cv2.sumElems(_similarity_map(*strips, with_luminance) * middles[..., None])[:3]
+            strips = (np.float32(picture[rows]) / 255 for picture in (result, clean))
+            total += cv2.sumElems(similarity(*strips, _blur, with_luminance) * middles[..., None])[:3]
             weight += float(middles.sum(dtype=float))
     return total / weight if weight else np.full(3, math.nan)
 
 
-def _similarity_map(result: np.ndarray, clean: np.ndarray, with_luminance: bool) -> np.ndarray:
-    """SSIM, or its contrast-structure part alone, of every window inside a strip of float32 pictures, 0 to 255."""
+def similarity(result: Any, clean: Any, blur: Callable[[Any], Any], with_luminance: bool) -> Any:
+    """SSIM, or its contrast-structure part alone, of every window of float32 arrays or Paddle tensors with white = 1;
+    `blur` takes the Gaussian means of such windows.
+    """
     # Centred, since variances are small differences of means of squares: float32 is then exact enough.
-    result, clean = result / 255 - np.float32(0.5), clean / 255 - np.float32(0.5)
-    result_mean, clean_mean = _blur(result), _blur(clean)
-    covariance = _blur(result * clean) - result_mean * clean_mean
-    variances = _blur(result * result + clean * clean) - (result_mean * result_mean + clean_mean * clean_mean)
-    similarity = (2 * covariance + K2**2) / (variances + K2**2)
-    if with_luminance:
-        result_mean, clean_mean = result_mean + np.float32(0.5), clean_mean + np.float32(0.5)
-        squares_of_means = result_mean * result_mean + clean_mean * clean_mean
-        similarity *= (2 * result_mean * clean_mean + K1**2) / (squares_of_means + K1**2)
-    return similarity
+    result, clean = result - 0.5, clean - 0.5
+    result_mean, clean_mean = blur(result), blur(clean)
+    covariance = blur(result * clean) - result_mean * clean_mean
+    variances = blur(result * result + clean * clean) - (result_mean * result_mean + clean_mean * clean_mean)
+    structure = (2 * covariance + K2**2) / (variances + K2**2)
+    if not with_luminance:
+        return structure
+    result_mean, clean_mean = result_mean + 0.5, clean_mean + 0.5
+    squares_of_means = result_mean * result_mean + clean_mean * clean_mean
+    return structure * ((2 * result_mean * clean_mean + K1**2) / (squares_of_means + K1**2))
 
 
 def _blur(values: np.ndarray) -> np.ndarray:
