@@ -223,14 +223,12 @@ class LocalMean(nn.Layer):
 
 def _sliding_sums(x: paddle.Tensor, length: int, axis: int) -> paddle.Tensor:
     """Sums of `length` neighbours along one axis, from one running sum: the integral image, axis by axis."""
-    size = x.shape[axis]
-    running = paddle.cumsum(x, axis=axis)
+    count = x.shape[axis] - length + 1
+    running = F.pad(paddle.cumsum(x, axis=axis), [0, 0, 1, 0] if axis == 2 else [1, 0, 0, 0])
     # Split copies; a slice is a view, and computing with views costs Paddle several times what the copy does.
-    ends = paddle.split(running, [length - 1, size - length + 1], axis=axis)[1] if length > 1 else running
-    if size == length:
-        return ends
-    starts, _ = paddle.split(running, [size - length, length], axis=axis)
-    return ends - F.pad(starts, [0, 0, 1, 0] if axis == 2 else [1, 0, 0, 0])
+    starts, _ = paddle.split(running, [count, length], axis=axis)
+    _, ends = paddle.split(running, [length, count], axis=axis)
+    return ends - starts
 
 
 def convert_to_local(network: NAFNet, train_size: int, ratio: float) -> NAFNet:
