@@ -8,6 +8,7 @@ import io
 import os
 import re
 import struct
+from contextlib import suppress
 from pathlib import Path
 
 import cv2
@@ -83,12 +84,10 @@ def kind_of(start: bytes) -> str:
 
 def kind_of_file(path: str | os.PathLike[str]) -> str:
     """`kind_of` a regular file; "" for one that cannot be opened."""
-    try:
+    with suppress(OSError):
         if Path(path).is_file():  # A pipe would be waited for.
             with open(path, "rb") as file:
                 return kind_of(file.read(STARTING_BYTES))
-    except OSError:
-        pass
     return ""
 
 

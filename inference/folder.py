@@ -181,16 +181,15 @@ def _parts(
         yield 0
         if paged:
             book = restore_book(source, restorer, encode=write is not None)
-            touched, count, steps = book.changed, book.occluders, book.steps
+            touched, count, steps, notes = book.changed, book.occluders, book.steps, book.notes
         else:
             restored = restorer(photo.pixels) if mask is None else restorer(photo.pixels, mask)
-            touched, count, steps = np.count_nonzero(restored.mask), restored.occluders, restored.seconds
+            touched, count, steps, notes = np.count_nonzero(restored.mask), restored.occluders, restored.seconds, ()
             outcome.measures = touched / restored.mask.size, restored.certainty
             if see and touched:
                 see(outcome, photo.pixels, restored.image, None if write else restored.mask)
         outcome.steps.update(steps)
         yield 0
-        notes = book.notes if paged else ()
         if write:
             writing = True
             with timed(outcome.steps, "encode"):
