@@ -50,7 +50,7 @@ def __getattr__(name: str) -> Any:
 
 
 def restore(image: Picture, mask: np.ndarray | None = None, **options: Any) -> Restored:
-    """Restores one picture: the path of a file, RGB uint8 or uint16 [H, W, 3], or a Pillow image.
+    """Restores one picture: the path of a file, or RGB uint8 or uint16 [H, W, 3].
 
     With a `mask` [H, W], nonzero where the picture is covered, nothing is looked for. `options` are `Restorer`'s, which
     is kept for the next picture with the same ones; returns (`image`: RGB [H, W, 3] of the input's type, `mask`,
