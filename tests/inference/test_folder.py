@@ -58,10 +58,10 @@ def failures(outcomes: dict[str, Outcome]) -> dict[str, str]:
 
 
 def test_names_and_folders_stay_and_what_nothing_covers_is_copied(source, results):
-    """That formats stay, tests/golden/test_files.py holds."""
     outcomes = run(source, results)
     assert {name: outcome.status for name, outcome in outcomes.items()} == ALL_DONE
     assert files(results) == sorted(ALL_DONE)
+    assert [Image.open(results / name).format for name in ALL_DONE] == ["JPEG", "PNG", "JPEG", "WEBP"]
     assert np.array_equal(np.asarray(Image.open(results / "a.png")), paint_over(page()).image)
     assert (results / "sub/clean.jpg").read_bytes() == (source / "sub/clean.jpg").read_bytes()
     assert str(outcomes["sub/clean.jpg"]) == "untouched: sub/clean.jpg: no occluder found, copied"
