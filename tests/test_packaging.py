@@ -25,10 +25,6 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "UNCOVER": f"{sys.executab
 PACKAGES = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
 # Used when the user has installed them, and never needed.
 OPTIONAL = {"visualdl", "tensorboardX", "ray", "fsspec"}
-DISTRIBUTION_OF = {
-    "cv2": "opencv-python-headless", "PIL": "pillow", "yaml": "pyyaml", "paddle": "paddlepaddle",
-    "skimage": "scikit-image", "pillow_heif": "pillow-heif",
-}  # fmt: skip
 
 
 def pins(name: str) -> dict[str, str]:
@@ -58,8 +54,9 @@ def test_every_imported_package_is_pinned():
                 names.add(node.module.split(".")[0])
     names -= sys.stdlib_module_names | PACKAGES | {path.stem for path in scripts} | OPTIONAL
     assert "numpy" in names
-    pinned = pins("requirements-cpu.txt") | pins("requirements-web.txt")
-    assert not {name for name in names if DISTRIBUTION_OF.get(name, name).lower() not in pinned}, "not pinned"
+    pinned, bring = pins("requirements-cpu.txt") | pins("requirements-web.txt"), metadata.packages_distributions()
+    packages = {name: {package.lower().replace("_", "-") for package in bring.get(name, [name])} for name in names}
+    assert not {name: all_of for name, all_of in packages.items() if not all_of & pinned.keys()}, "not pinned"
 
 
 def consume(document: Path) -> subprocess.CompletedProcess:
