@@ -76,10 +76,10 @@ def test_a_synthesised_set_is_the_recorded_one(golden, tmp_path, style):
 def test_preparation_cuts_and_lists_the_recorded_patches(golden, tmp_path):
     root, out = tmp_path / "contest", tmp_path / "out"
     for number in range(5):
-        for kind, left in (("hand", 10), ("head", 150)):
-            add_group(root, f"train_data_{number + 1}", f"p{number}", 0, (left, 200, 40 + number, 90), kind, number)
+        for kind, left in (("hand", 11), ("head", 151)):
+            add_group(root, f"train_data_{number + 1}", f"p{number}", 0, (left, 201, 40 + number, 90), kind, number)
     small = ["--size", "64", "--workers", "1"]
-    choice = ["--threshold", "234", "--keep-occluded", "0.235", "--workers", "1"]
+    choice = ["--threshold", "234", "--keep-occluded", "0.24", "--workers", "1"]
     for name, more in {"divided": [], "all": ["--all"]}.items():
         assert data_preparation.main([str(root), str(out), *small, *more]) == 0
         assert generate_meta_info.main([str(out), *choice, *more]) == 0
