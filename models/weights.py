@@ -52,8 +52,7 @@ class Weights:
             restormer = "patch_embed.proj.weight" in self.params
             return (_restormer_of if restormer else _nafnet_of)(self.params) if self.params else {}
         except (KeyError, IndexError, TypeError) as error:
-            fault = f"no whole network of a known kind: {error} among {len(self.params)} keys"
-            raise ValueError(f"{self.file}: {fault}" if self.file else fault) from error
+            raise ValueError(f"no whole network of a known kind: {error} among {len(self.params)} keys") from error
 
 
 def save_weights(path: str | os.PathLike[str], weights: Weights) -> None:
@@ -81,9 +80,14 @@ def _part(tree: Any, place: str) -> Weights:
     for key in ("params", "predict", "origin"):
         if not isinstance(parts.setdefault(key, {}), dict):
             raise ValueError(f"{place}{key}: expected names and values; it is no file of this project's")
-    if fault := array_fault(parts["params"]):
-        raise ValueError(f"{place}params: {fault}; take an earlier file, or train it anew")
-    return Weights(parts["params"], parts["predict"], parts["origin"])
+    weights = Weights(parts["params"], parts["predict"], parts["origin"])
+    try:
+        if fault := array_fault(weights.params):
+            raise ValueError(f"{fault}; take an earlier file, or train it anew")
+        weights.model  # noqa: B018 - now, while the file has a name
+    except ValueError as error:
+        raise ValueError(f"{place}params: {error}") from error
+    return weights
 
 
 def _nafnet_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
