@@ -168,20 +168,18 @@ def test_the_folder_holds_all_that_a_user_needs(straight):
     assert load_checkpoint(straight / "checkpoints" / "best.pdckpt")["iteration"] == best["iteration"]
 
 
-@pytest.mark.parametrize(
-    ("override", "flags", "named"),
-    [("", ("--resume", "/no/such.pdckpt"), "--resume: /no/such.pdckpt is no file; give"),
-     ("output={straight}", (), "{straight}/checkpoints holds the checkpoints of a run: go on with --resume or"),
-     ("train.init=/no/weights.pdparams", (), "train.init: /no/weights.pdparams: No such file or directory; make"),
-     ("train.init=no.pdparams", (), f"no.pdparams: No such file or directory (looked for from {ROOT}); "),
-     ("data.train_list=/no/list.txt", (), "/no/list.txt: cannot be opened (No such file or directory); data_prep"),
-     ("validation.every=5 data.val_pages=/no/pages.txt", (), "/no/pages.txt: cannot be opened (No such file or "),
-     ("output=/dev/null", (), "error: /dev/null: is a file, expected a folder\n"),
-     ("output=/proc/run", (), "error: /proc/run: No such file or directory\n"),
-     ("trian.amp=fp16", (), "trian"),
-     # The last --device of a command line counts.
-     ("", ("--device", "foo"), "device 'foo'")],
-)
+@pytest.mark.parametrize(("override", "flags", "named"), [
+    ("", ("--resume", "/no/such.pdckpt"), "--resume: /no/such.pdckpt is no file; give"),
+    ("output={straight}", (), "{straight}/checkpoints holds the checkpoints of a run: go on with --resume or"),
+    ("train.init=/no/weights.pdparams", (), "train.init: /no/weights.pdparams: No such file or directory; make"),
+    ("train.init=no.pdparams", (), f"no.pdparams: No such file or directory (looked for from {ROOT}); "),
+    ("data.train_list=/no/list.txt", (), "/no/list.txt: cannot be opened (No such file or directory); data_prep"),
+    ("validation.every=5 data.val_pages=/no/pages.txt", (), "/no/pages.txt: cannot be opened (No such file or "),
+    ("output=/dev/null", (), "error: /dev/null: is a file, expected a folder\n"),
+    ("output=/proc/run", (), "error: /proc/run: No such file or directory\n"),
+    ("trian.amp=fp16", (), "trian"),
+    # The last --device of a command line counts.
+    ("", ("--device", "foo"), "device 'foo'")])  # fmt: skip
 def test_what_is_missing_or_another_runs_is_named_at_once(fit, straight, capsys, override, flags, named):
     before, words = (straight / "metrics.jsonl").read_bytes(), override.format(straight=straight).split()
     fit(*words, flags=flags, code=2)

@@ -55,28 +55,25 @@ def test_values_are_read_and_overrides_reach_lists_nested_keys_nulls_and_terms(m
     assert config.loss[:2] == (CharbonnierTerm(weight=2.0, eps=1e-3), FillTerm(weight=1.0, radius=2))
 
 
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("train.stages.0.pach=1", r"train\.stages\.0\.pach: unknown key; known here: .*patch"),
-        ("train.stages.2.patch=1", r"train\.stages\.2: train\.stages is a list of 2; its items are 0 \.\. 1"),
-        ("train.stages.0.batch=true", r"train\.stages\.0\.batch: expected a whole number, got True"),
-        ("train.stages.0.batch=0", r"train\.stages\.0\.batch: 0 is too small, expected at least 1"),
-        ("train.stages=3", r"train\.stages: expected a list, got 3"),
-        ("optimizer.betas=[0.9, 1.5]", r"optimizer\.betas\.1: 1\.5 is too large, expected at most 0\.999999"),
-        ("optimizer.learning_rate=.nan", r"optimizer\.learning_rate: expected a finite number"),
-        ("train.amp=fp8", r"train\.amp: expected one of none, fp16, bf16, got 'fp8'"),
-        ("output.name=x", r"output\.name: output is 'runs/x' \(text\) and has no keys below it"),
-        ("a..b=1", r"-o a\.\.b=1: expected key=value"),
-        ("seed=[1", r"-o seed=\[1: not valid YAML: line 1: expected ',' or ']'"),
-        (f"optimizer.learning_rate=1{'0' * 400}", r"optimizer\.learning_rate: 10+\.\.\.0+ is too large, .* 1000000000"),
-        pytest.param(f"seed=1{'0' * 5000}", "none of its kind .*4300 digits", id="digits"),
-        pytest.param(f"seed=0x{'f' * 9999}", "seed: a number of thousands of digits is too large", id="hexadecimal"),
-        ("seed=!!bool maybe", "not valid YAML: a value that is none of its kind"),
-        pytest.param(f"seed={'[' * 3000}", "not valid YAML: lists or keys within one another, too deep", id="deep"),
-        ("output=''", r"output: expected a text on one line that is not empty, got ''"),
-    ],
-)
+@pytest.mark.parametrize(("override", "message"), [
+    ("train.stages.0.pach=1", r"train\.stages\.0\.pach: unknown key; known here: .*patch"),
+    ("train.stages.2.patch=1", r"train\.stages\.2: train\.stages is a list of 2; its items are 0 \.\. 1"),
+    ("train.stages.0.batch=true", r"train\.stages\.0\.batch: expected a whole number, got True"),
+    ("train.stages.0.batch=0", r"train\.stages\.0\.batch: 0 is too small, expected at least 1"),
+    ("train.stages=3", r"train\.stages: expected a list, got 3"),
+    ("optimizer.betas=[0.9, 1.5]", r"optimizer\.betas\.1: 1\.5 is too large, expected at most 0\.999999"),
+    ("optimizer.learning_rate=.nan", r"optimizer\.learning_rate: expected a finite number"),
+    ("train.amp=fp8", r"train\.amp: expected one of none, fp16, bf16, got 'fp8'"),
+    ("output.name=x", r"output\.name: output is 'runs/x' \(text\) and has no keys below it"),
+    ("a..b=1", r"-o a\.\.b=1: expected key=value"),
+    ("seed=[1", r"-o seed=\[1: not valid YAML: line 1: expected ',' or ']'"),
+    (f"optimizer.learning_rate=1{'0' * 400}", r"optimizer\.learning_rate: 10+\.\.\.0+ is too large, .* 1000000000"),
+    pytest.param(f"seed=1{'0' * 5000}", "none of its kind .*4300 digits", id="digits"),
+    pytest.param(f"seed=0x{'f' * 9999}", "seed: a number of thousands of digits is too large", id="hexadecimal"),
+    ("seed=!!bool maybe", "not valid YAML: a value that is none of its kind"),
+    pytest.param(f"seed={'[' * 3000}", "not valid YAML: lists or keys within one another, too deep", id="deep"),
+    ("output=''", r"output: expected a text on one line that is not empty, got ''"),
+])  # fmt: skip
 def test_refusals_name_override_key_and_expectation(minimal, override, message):
     with pytest.raises(ConfigError, match=message) as caught:
         load_config(minimal, ["seed=1", override])
@@ -85,39 +82,36 @@ def test_refusals_name_override_key_and_expectation(minimal, override, message):
     assert ("\n" in told, len(told) < 400) == (False, True)
 
 
-@pytest.mark.parametrize(
-    ("path", "overrides", "message"),
-    [
-        (LOCATOR, ["loss=[{name: l1}]"], r"loss\.0\.name: l1 compares pictures"),
-        (LOCATOR, ["data.whole=false"], r"model\.network: .* sees whole photographs"),
-        (LOCATOR, ["predict.fill=network"], r"model\.network: .* paints nothing"),
-        (LOCATOR, ["train.stages.0.patch=100"], "multiples of 32"),
-        (RESTORER, ["predict.fill=page"], r"model\.mask_input: .* predict\.fill: network"),
-        (RESTORER, ["loss=[{name: mask_bce}]"], r"loss\.0\.name: mask_bce needs"),
-        (RESTORMER, ["model.gate=true"], r"model\.gate: is for a NAFNet"),
-        (RESTORMER, ["model.preset=tiny"], r"model\.preset: tiny is a NAFNet's"),
-        (RESTORMER, ["predict.tlc_ratio=1.5"], r"predict\.tlc_ratio: a Restormer has no channel means"),
-        (RESTORMER, ["model.network=nafnet"], r"model\.preset: restormer_dim16 is a Restormer's"),
-        (TINY, ["model.encoder_blocks=[1]"], r"model\.decoder_blocks: 2 levels up, but 1 down"),
-        (PHASE1, ["data.crop=512"], r"train\.stages\.5\.patch: 1024 is larger than .*data\.crop: 512"),
-        (PHASE1, ["train.iterations=599999"], r"train\.stages: .* add up to 600000, but train\.iterations is 599999"),
-        (PHASE2, ["train.stages.0.patch=160"], r"train\.stages\.0\.patch: 160 is too small for loss\.1 .* 161"),
-        # The fault of the original: MS-SSIM on [0, 1] with the constants of 255. There is no such setting.
-        (PHASE2, ["loss=[{name: ms_ssim, data_range: 255}]"], r"loss\.0\.data_range: unknown key"),
-        (PHASE1, ["loss=[{name: l1, weight: 0}]"], r"loss: at least one term with a weight above 0"),
-        (PHASE1, ["loss=[{name: l2, weight: 1}]"], r"loss\.0\.name: expected one of .*, got 'l2'"),
-        (PHASE1, ["loss=[{name: l1}, {name: l1}]"], r"loss\.1\.name: l1 is listed twice"),
-        (PHASE1, ["loss=[{name: mask_bce, weight: 1}]"], r"loss\.0\.name: mask_bce needs .*model\.gate: true"),
-        (TINY, ["loss=[{name: l1}, {name: fill}, {name: mask_bce, weight: 0}]"], r"model\.gate: true, but no term"),
-        *((PHASE1, [f"schedule.restarts=[416000, {second}]"], rf"schedule\.restarts\.1: {second} does not lie")
-          for second in (184000, 600000)),
-        (PHASE1, ["schedule.eta_min=[1e-5, 1e-6]"], r"schedule\.eta_min: 2 values, .* 3 periods"),
-        (PHASE1, ["schedule.eta_min=[1e-3]"], r"schedule\.eta_min\.0: 0\.001 is above"),
-        (PHASE1, ["data.val_pages=null"], r"validation\.every: there are no pages"),
-        *((PHASE1, [f"predict.downscale={scale}", f"predict.long_side={side}"], rf"downscale: {scale}, but .* 2;")
-          for scale, side in ((1, 0), (3, 1024))),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("path", "overrides", "message"), [
+    (LOCATOR, ["loss=[{name: l1}]"], r"loss\.0\.name: l1 compares pictures"),
+    (LOCATOR, ["data.whole=false"], r"model\.network: .* sees whole photographs"),
+    (LOCATOR, ["predict.fill=network"], r"model\.network: .* paints nothing"),
+    (LOCATOR, ["train.stages.0.patch=100"], "multiples of 32"),
+    (RESTORER, ["predict.fill=page"], r"model\.mask_input: .* predict\.fill: network"),
+    (RESTORER, ["loss=[{name: mask_bce}]"], r"loss\.0\.name: mask_bce needs"),
+    (RESTORMER, ["model.gate=true"], r"model\.gate: is for a NAFNet"),
+    (RESTORMER, ["model.preset=tiny"], r"model\.preset: tiny is a NAFNet's"),
+    (RESTORMER, ["predict.tlc_ratio=1.5"], r"predict\.tlc_ratio: a Restormer has no channel means"),
+    (RESTORMER, ["model.network=nafnet"], r"model\.preset: restormer_dim16 is a Restormer's"),
+    (TINY, ["model.encoder_blocks=[1]"], r"model\.decoder_blocks: 2 levels up, but 1 down"),
+    (PHASE1, ["data.crop=512"], r"train\.stages\.5\.patch: 1024 is larger than .*data\.crop: 512"),
+    (PHASE1, ["train.iterations=599999"], r"train\.stages: .* add up to 600000, but train\.iterations is 599999"),
+    (PHASE2, ["train.stages.0.patch=160"], r"train\.stages\.0\.patch: 160 is too small for loss\.1 .* 161"),
+    # The fault of the original: MS-SSIM on [0, 1] with the constants of 255. There is no such setting.
+    (PHASE2, ["loss=[{name: ms_ssim, data_range: 255}]"], r"loss\.0\.data_range: unknown key"),
+    (PHASE1, ["loss=[{name: l1, weight: 0}]"], r"loss: at least one term with a weight above 0"),
+    (PHASE1, ["loss=[{name: l2, weight: 1}]"], r"loss\.0\.name: expected one of .*, got 'l2'"),
+    (PHASE1, ["loss=[{name: l1}, {name: l1}]"], r"loss\.1\.name: l1 is listed twice"),
+    (PHASE1, ["loss=[{name: mask_bce, weight: 1}]"], r"loss\.0\.name: mask_bce needs .*model\.gate: true"),
+    (TINY, ["loss=[{name: l1}, {name: fill}, {name: mask_bce, weight: 0}]"], r"model\.gate: true, but no term"),
+    *((PHASE1, [f"schedule.restarts=[416000, {second}]"], rf"schedule\.restarts\.1: {second} does not lie")
+      for second in (184000, 600000)),
+    (PHASE1, ["schedule.eta_min=[1e-5, 1e-6]"], r"schedule\.eta_min: 2 values, .* 3 periods"),
+    (PHASE1, ["schedule.eta_min=[1e-3]"], r"schedule\.eta_min\.0: 0\.001 is above"),
+    (PHASE1, ["data.val_pages=null"], r"validation\.every: there are no pages"),
+    *((PHASE1, [f"predict.downscale={scale}", f"predict.long_side={side}"], rf"downscale: {scale}, but .* 2;")
+      for scale, side in ((1, 0), (3, 1024))),
+])  # fmt: skip
 def test_impossible_combinations_are_refused(path, overrides, message):
     with pytest.raises(ConfigError, match=message):
         load_config(path, overrides)
@@ -134,23 +128,20 @@ def test_what_is_just_possible_is_accepted(path, overrides):
 BOMB = "x-0: &a0 [1]\n" + "".join(f"x-{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9))
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (MINIMAL.replace("output: runs/x", ""), r"output: missing; The run's folder"),
-        (MINIMAL + "seed: 1\nseed: 2\n", "not valid YAML: line 3?2?1?0?.*key 'seed' .text. stands twice"),
-        (MINIMAL + "optimizer:\n\tclip_norm: 1\n", r"not valid YAML: line \d+: found character '\\t'"),
-        (MINIMAL + "? [a, b]\n: 3\n", r"not valid YAML: line \d+: a key has to be a plain text"),
-        (MINIMAL + "a: &a [*a]\n", "not valid YAML: line .*an alias stands inside what it names"),
-        (MINIMAL + "optimizer: {<<: 3}\n", "not valid YAML: line .*expected a mapping or list of mappings for merging"),
-        (MINIMAL + BOMB + "seed: *a8\n", "not valid YAML: line .*more than 100000 values, aliases written out"),
-        (MINIMAL + "_base_: [3]\n", "_base_: expected a file name or a list of them, got "),
-        ("output: !!python/object/apply:os.getcwd []\n", "not valid YAML: line 1: could not determine a constructor"),
-        ("- a list\n", r"expected keys and values, got \['a list'\]"),
-        ("# r\xe9sum\xe9\n" + MINIMAL, r"not UTF-8 text \(byte 4\); save it as UTF-8"),
-        (MINIMAL.encode("utf-16-le"), "not valid YAML: special characters are not allowed"),
-    ],
-)
+@pytest.mark.parametrize(("text", "message"), [
+    (MINIMAL.replace("output: runs/x", ""), r"output: missing; The run's folder"),
+    (MINIMAL + "seed: 1\nseed: 2\n", "not valid YAML: line 3?2?1?0?.*key 'seed' .text. stands twice"),
+    (MINIMAL + "optimizer:\n\tclip_norm: 1\n", r"not valid YAML: line \d+: found character '\\t'"),
+    (MINIMAL + "? [a, b]\n: 3\n", r"not valid YAML: line \d+: a key has to be a plain text"),
+    (MINIMAL + "a: &a [*a]\n", "not valid YAML: line .*an alias stands inside what it names"),
+    (MINIMAL + "optimizer: {<<: 3}\n", "not valid YAML: line .*expected a mapping or list of mappings for merging"),
+    (MINIMAL + BOMB + "seed: *a8\n", "not valid YAML: line .*more than 100000 values, aliases written out"),
+    (MINIMAL + "_base_: [3]\n", "_base_: expected a file name or a list of them, got "),
+    ("output: !!python/object/apply:os.getcwd []\n", "not valid YAML: line 1: could not determine a constructor"),
+    ("- a list\n", r"expected keys and values, got \['a list'\]"),
+    ("# r\xe9sum\xe9\n" + MINIMAL, r"not UTF-8 text \(byte 4\); save it as UTF-8"),
+    (MINIMAL.encode("utf-16-le"), "not valid YAML: special characters are not allowed"),
+])  # fmt: skip
 def test_files_that_are_refused(tmp_path, text, message):
     path = tmp_path / "bad.yml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode("latin-1"))

@@ -18,11 +18,9 @@ def test_every_engine_restores_a_page_with_the_shipped_weights():
     assert told.splitlines()[-1].startswith("prediction works")
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [([], ["WRONG cpu paddle       libgomp.so.1: cannot open shared object file\n", "-> reinstall"]),
-     (["--weights=w.pdparams"], ["WRONG weights          w.pdparams: not a whole file"])],
-)  # fmt: skip
+@pytest.mark.parametrize(("options", "words"), [
+    ([], ["WRONG cpu paddle       libgomp.so.1: cannot open shared object file\n", "-> reinstall"]),
+    (["--weights=w.pdparams"], ["WRONG weights          w.pdparams: not a whole file"])])  # fmt: skip
 def test_a_machine_that_cannot_predict_gives_1_and_what_to_mend(options, words, monkeypatch, capsys, tmp_path):
     def fails(*_):
         raise ChildError("ended with code 1", "ImportError: libgomp.so.1: cannot open shared object file")

@@ -60,12 +60,10 @@ def test_a_locator_alone_is_exported_for_any_size_and_used(tmp_path):
     assert restorer(np.full((60, 80, 3), 200, np.uint8)).image.shape == (60, 80, 3)
 
 
-@pytest.mark.parametrize(
-    ("fault", "words"),
-    [("other numbers", "onnxruntime cannot run model.onnx: onnxruntime fp32 on cpu gives wrong numbers"),
-     ("nothing", "onnxruntime cannot run model.onnx: "), ("no engine", "install one of them"),
-     ("no weights", "none.pdparams"), ("full disk", "out/model.onnx.json: File too large\n")],
-)  # fmt: skip
+@pytest.mark.parametrize(("fault", "words"), [
+    ("other numbers", "onnxruntime cannot run model.onnx: onnxruntime fp32 on cpu gives wrong numbers"),
+    ("nothing", "onnxruntime cannot run model.onnx: "), ("no engine", "install one of them"),
+    ("no weights", "none.pdparams"), ("full disk", "out/model.onnx.json: File too large\n")])  # fmt: skip
 def test_a_fault_is_named_and_leaves_the_old_files(weights_file, old, capsys, monkeypatch, fault, words):
     other, limits = small_graph(), resource.getrlimit(resource.RLIMIT_FSIZE)
     other.weights.params["middle_blks.0.conv3.weight"][0, 0] += 1

@@ -30,11 +30,9 @@ def test_the_mean_of_both_looks_decides(near, far, found):
     assert abs(int(result.located.sum()) - found * 100 * 110) < 2 * 2 * (100 + 100 + 110)
 
 
-@pytest.mark.parametrize(
-    ("mode", "gated", "overview", "looks"),
-    [("auto", True, 0, 1), ("auto", True, 420, 1), ("auto", True, 4000, 1), ("auto", False, 200, 1),
-     ("tiles", True, 200, 4), ("full", True, 200, 1)],
-)  # fmt: skip
+@pytest.mark.parametrize(("mode", "gated", "overview", "looks"), [
+    ("auto", True, 0, 1), ("auto", True, 420, 1), ("auto", True, 4000, 1), ("auto", False, 200, 1),
+    ("tiles", True, 200, 4), ("full", True, 200, 1)])  # fmt: skip
 def test_one_look_where_a_second_is_not_asked_for_or_shows_nothing_new(mode, gated, overview, looks):
     backend = StandIn(paint_red_over if gated else brighten, gated=gated)
     restorer_over(backend, PredictConfig(long_side=0, overview_long_side=overview), mode=mode)(page())

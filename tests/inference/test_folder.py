@@ -134,13 +134,11 @@ def test_a_picture_named_like_the_mask_of_another_is_refused_before_anything_is_
     assert states(source, results) == {**ALL_DONE, "a.jpg.mask.png": "restored"}
 
 
-@pytest.mark.parametrize(
-    ("full", "number", "expected"),
-    [("a.jpg a.png p1.png p3.png p4.png p5.png", errno.ENOSPC, "FFUFUFFF"),
-     ("a.jpg a.png p0.png p1.png", errno.EROFS, "FFF"),
-     # What the next picture need not meet.
-     ("a.jpg a.png p0.png p1.png", errno.EACCES, "FFFFUUUUUR")],
-)  # fmt: skip
+@pytest.mark.parametrize(("full", "number", "expected"), [
+    ("a.jpg a.png p1.png p3.png p4.png p5.png", errno.ENOSPC, "FFUFUFFF"),
+    ("a.jpg a.png p0.png p1.png", errno.EROFS, "FFF"),
+    # What the next picture need not meet.
+    ("a.jpg a.png p0.png p1.png", errno.EACCES, "FFFFUUUUUR")])  # fmt: skip
 def test_a_full_disk_fails_a_picture_and_three_in_a_row_stop_it(source, results, monkeypatch, full, number, expected):
     for index in range(6):
         Image.fromarray(page(40, 50, None)).save(source / f"p{index}.png")
@@ -199,11 +197,9 @@ class Weighed:
         return paint_over(image)
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [("photo", "the photo has changed"), ("weights", "other weights or options"),
-     *((change, "not as long as it was written") for change in ("emptied", "cut", "grown"))],
-)  # fmt: skip
+@pytest.mark.parametrize(("change", "words"), [
+    ("photo", "the photo has changed"), ("weights", "other weights or options"),
+    *((change, "not as long as it was written") for change in ("emptied", "cut", "grown"))])  # fmt: skip
 def test_a_result_that_is_not_finished_is_done_again_and_says_why(source, results, change, words):
     run(source, results, Weighed("one"))
     expected = (results / "a.png").read_bytes()

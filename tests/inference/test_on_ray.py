@@ -204,12 +204,10 @@ def test_weights_that_no_node_has_end_the_run(cluster, photos, tmp_path, capsys)
     assert files(tmp_path / "out") == {}
 
 
-@pytest.mark.parametrize(
-    ("source", "results", "said"),
-    [("in/shelf 0/0.png", "out", "is a file, expected a folder"), ("in", "in/out", "lies in"), ("in", "in", "lies in"),
-     ("nowhere", "out", "no such folder or address"), ("in/none", "out", "no pictures found"),
-     ("in", "out", "no Ray cluster at 127.0.0.1:1"), ("in", "s3://scans/out", "s3fs")],
-)  # fmt: skip
+@pytest.mark.parametrize(("source", "results", "said"), [
+    ("in/shelf 0/0.png", "out", "is a file, expected a folder"), ("in", "in/out", "lies in"), ("in", "in", "lies in"),
+    ("nowhere", "out", "no such folder or address"), ("in/none", "out", "no pictures found"),
+    ("in", "out", "no Ray cluster at 127.0.0.1:1"), ("in", "s3://scans/out", "s3fs")])  # fmt: skip
 def test_what_cannot_be_done_is_refused_in_a_sentence(photos, source, results, said, capsys, monkeypatch):
     pytest.importorskip("ray")
     monkeypatch.setitem(sys.modules, "s3fs", None)

@@ -15,11 +15,10 @@ from tests.inference.stand_ins import StandIn, brighten, page, paint_red_over, r
 from tests.models.networks import build, plain_weights
 
 
-@pytest.mark.parametrize(
-    ("scale", "downscale", "long_side", "expected"),
-    [("auto", 1, 210, (150, 210)), ("auto", 1, 0, (300, 420)), ("auto", 1, 9999, (300, 420)),
-     ("auto", 2, 9999, (150, 210)), ("auto", 2, 140, (100, 140)), (0.5, 1, 9999, (150, 210)), (1, 2, 9, (300, 420))],
-)  # fmt: skip
+@pytest.mark.parametrize(("scale", "downscale", "long_side", "expected"), [
+    ("auto", 1, 210, (150, 210)), ("auto", 1, 0, (300, 420)), ("auto", 1, 9999, (300, 420)),
+    ("auto", 2, 9999, (150, 210)), ("auto", 2, 140, (100, 140)), (0.5, 1, 9999, (150, 210)), (1, 2, 9, (300, 420))
+])  # fmt: skip
 def test_the_working_size_follows_scale_downscale_and_long_side_and_never_enlarges(
     scale, downscale, long_side, expected
 ):
@@ -74,23 +73,19 @@ def test_the_shipped_weights_say_how_they_want_to_be_used():
     assert (restorer.gated, restorer.settings.long_side > 0) == (True, True)
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [({"mode": "quick"}, "mode is 'quick', expected one of auto, "), ({"columns": 2}, "--tiles.*mode is auto"),
-     *(({"scale": scale}, "scale is") for scale in (0, 1.5, "half", float("nan")))],
-)  # fmt: skip
+@pytest.mark.parametrize(("options", "words"), [
+    ({"mode": "quick"}, "mode is 'quick', expected one of auto, "), ({"columns": 2}, "--tiles.*mode is auto"),
+    *(({"scale": scale}, "scale is") for scale in (0, 1.5, "half", float("nan")))])  # fmt: skip
 def test_what_cannot_work_is_refused_before_weights_are_read(options, words):
     with pytest.raises(ValueError, match=words):
         Restorer("gone.pdparams", **options)
 
 
-@pytest.mark.parametrize(
-    ("thing", "error", "words"),
-    [*((thing, TypeError, rf"{type(thing).__name__} .*path .*Pillow image, np.asarray")
-       for thing in (123, None, b"photo.jpg", Image.new("L", (3, 3)))),
-     *((np.zeros(shape, kind), ValueError, r"expected .*RGB uint8 or uint16 .*np\.dstack")
-       for shape, kind in (((4, 4), "u1"), ((4, 4, 4), "u1"), ((4, 4, 3), "f4"), ((0, 4, 3), "u1")))],
-)  # fmt: skip
+@pytest.mark.parametrize(("thing", "error", "words"), [
+    *((thing, TypeError, rf"{type(thing).__name__} .*path .*Pillow image, np.asarray")
+      for thing in (123, None, b"photo.jpg", Image.new("L", (3, 3)))),
+    *((np.zeros(shape, kind), ValueError, r"expected .*RGB uint8 or uint16 .*np\.dstack")
+      for shape, kind in (((4, 4), "u1"), ((4, 4, 4), "u1"), ((4, 4, 3), "f4"), ((0, 4, 3), "u1")))])  # fmt: skip
 def test_anything_else_is_refused_with_what_would_do(thing, error, words):
     with pytest.raises(error, match=words):
         as_pixels(thing)

@@ -21,21 +21,18 @@ def drawn(top: int, tone: int, left: int = 0, height: int = 2) -> np.ndarray:
     return page
 
 
-@pytest.mark.parametrize(
-    ("result", "back", "false"),
-    [
-        (CLEAN, HIDDEN, 0),
-        (BLANK, 0, 0),
-        (drawn(61, 190), HIDDEN, 0),  # one lower, and pale
-        (drawn(60, 196), 0, 0),  # too pale to be ink
-        (drawn(62, 90), HIDDEN, 0),  # within two pixels of both rows
-        (drawn(63, 90), HIDDEN // 2, 0),  # of the lower one
-        (drawn(64, 90), 0, 0),  # of none, and too near to ink for a blank place
-        (drawn(68, 90), 0, 2 * 34),
-        (drawn(60, 90, left=72), 2 * (34 - 17), 0),  # and two columns on the left of it
-        (drawn(0, 60, height=120), HIDDEN, FREE),  # dark all over
-    ],
-)
+@pytest.mark.parametrize(("result", "back", "false"), [
+    (CLEAN, HIDDEN, 0),
+    (BLANK, 0, 0),
+    (drawn(61, 190), HIDDEN, 0),  # one lower, and pale
+    (drawn(60, 196), 0, 0),  # too pale to be ink
+    (drawn(62, 90), HIDDEN, 0),  # within two pixels of both rows
+    (drawn(63, 90), HIDDEN // 2, 0),  # of the lower one
+    (drawn(64, 90), 0, 0),  # of none, and too near to ink for a blank place
+    (drawn(68, 90), 0, 2 * 34),
+    (drawn(60, 90, left=72), 2 * (34 - 17), 0),  # and two columns on the left of it
+    (drawn(0, 60, height=120), HIDDEN, FREE),  # dark all over
+])  # fmt: skip
 def test_rules_that_come_back_and_false_ink(result, back, false):
     counts = {"rules": HIDDEN, "rules_back": back, "blank": FREE, "false_ink": false}
     assert count_ink(result, CLEAN, MASK, RULES) == counts

@@ -57,20 +57,17 @@ def test_command_line_converts_with_settings_and_the_locator_of_another_file(tmp
     assert main([str(source), str(target), "--predict", "rowz=2"]) == 2
 
 
-@pytest.mark.parametrize(
-    ("left_out", "added", "words"),
-    [
-        # One of the faults that tests/models/test_weights.py knows.
-        ("middle_blks.0.beta", {}, "missing middle_blks.0.beta"),
-        ("decoders", {}, r"no key matches .*decoders"),
-        (None, {"ending.weight": (5, 4, 3, 3)}, "makes 5 channels"),
-        (None, {"intro.weight": (4, 5, 3, 3)}, "takes 5 channels"),
-        ("", {"conv.weight": (4, 3, 3, 3)}, "no NAFNet, Restormer or locator: none of 1 keys .* first are conv.weight"),
-        (None, {"teacher.intro.weight": (4, 3, 3, 3)}, r"holds 2 networks \(\*, teacher\.\*\)"),
-        *((None, {"intro.bias": [0, value, 0, 0]}, r"intro\.bias: 1 of its 4 numbers are NaN or infinite")
-          for value in (np.nan, np.inf, 1e300)),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("left_out", "added", "words"), [
+    # One of the faults that tests/models/test_weights.py knows.
+    ("middle_blks.0.beta", {}, "missing middle_blks.0.beta"),
+    ("decoders", {}, r"no key matches .*decoders"),
+    (None, {"ending.weight": (5, 4, 3, 3)}, "makes 5 channels"),
+    (None, {"intro.weight": (4, 5, 3, 3)}, "takes 5 channels"),
+    ("", {"conv.weight": (4, 3, 3, 3)}, "no NAFNet, Restormer or locator: none of 1 keys .* first are conv.weight"),
+    (None, {"teacher.intro.weight": (4, 3, 3, 3)}, r"holds 2 networks \(\*, teacher\.\*\)"),
+    *((None, {"intro.bias": [0, value, 0, 0]}, r"intro\.bias: 1 of its 4 numbers are NaN or infinite")
+      for value in (np.nan, np.inf, 1e300)),
+])  # fmt: skip
 def test_weights_that_do_not_fit_or_are_not_finite_in_float32_are_refused(tmp_path, capsys, left_out, added, words):
     arrays = {name: values.astype(np.float64) for name, values in drawn_arrays(2, **TINY).items()}
     kept = {name: values for name, values in arrays.items() if left_out is None or left_out not in name}
@@ -88,17 +85,14 @@ def test_weights_that_do_not_fit_or_are_not_finite_in_float32_are_refused(tmp_pa
 WHOLE = (DATA / "torch_nafnet.pth").read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("old.pth", pickle.dumps({"params": {}}), r"old\.pth.*not a whole file of torch"),
-        ("torn.pth", WHOLE[: len(WHOLE) // 2], r"torn\.pth"),
-        ("torn.safetensors", b"\x10\0\0\0\0\0\0\0{}", r"torn\.safetensors"),
-        ("net.onnx", b"", r"\.onnx"),
-        ("other.pth", b"PK\5\6" + bytes(18), r"other\.pth.*data\.pkl"),
-        ("missing.pth", None, r"missing\.pth"),
-    ],
-)
+@pytest.mark.parametrize(("name", "content", "words"), [
+    ("old.pth", pickle.dumps({"params": {}}), r"old\.pth.*not a whole file of torch"),
+    ("torn.pth", WHOLE[: len(WHOLE) // 2], r"torn\.pth"),
+    ("torn.safetensors", b"\x10\0\0\0\0\0\0\0{}", r"torn\.safetensors"),
+    ("net.onnx", b"", r"\.onnx"),
+    ("other.pth", b"PK\5\6" + bytes(18), r"other\.pth.*data\.pkl"),
+    ("missing.pth", None, r"missing\.pth"),
+])  # fmt: skip
 def test_other_files_are_refused(tmp_path, name, content, words):
     if content is not None:
         (tmp_path / name).write_bytes(content)
@@ -135,16 +129,13 @@ def test_a_tree_of_dictionaries_is_read_by_dotted_names_and_has_an_end(tmp_path)
     np.testing.assert_equal(arrays, {"params.bias": [[0, 2], [1, 3]], "ema.bias": [[4, 6], [5, 7]]})
 
 
-@pytest.mark.parametrize(
-    ("prefixes", "taken"),
-    [
-        *(([prefix], 0) for prefix in ("", "module.", "net_g.", "state_dict.", "params_ema.module.", "model.params.",
-                                       "generator.module.net_g.", "state_dict.model.module.", "any.name.")),
-        (["params.", "params_ema."], 1),
-        (["model.params_ema.module.", "model.params.module."], 0),
-        (["state_dict.net_g.", "state_dict.ema_net_g."], 1),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("prefixes", "taken"), [
+    *(([prefix], 0) for prefix in ("", "module.", "net_g.", "state_dict.", "params_ema.module.", "model.params.",
+                                   "generator.module.net_g.", "state_dict.model.module.", "any.name.")),
+    (["params.", "params_ema."], 1),
+    (["model.params_ema.module.", "model.params.module."], 0),
+    (["state_dict.net_g.", "state_dict.ema_net_g."], 1),
+])  # fmt: skip
 def test_prefixes_go_and_of_several_copies_the_average_is_taken(prefixes, taken):
     copies = [drawn_arrays(number, **TINY) for number in range(len(prefixes))]
     arrays = {"optimizer.step": np.zeros(1), "net_d.conv.weight": np.zeros(2)} if "" not in prefixes else {}
@@ -163,17 +154,14 @@ def test_safetensors_of_other_precisions_become_float32(tmp_path, kind):
     np.testing.assert_equal(convert(tmp_path / "in.safetensors").params, arrays)
 
 
-@pytest.mark.parametrize(
-    ("tree", "words"),
-    [
-        *((dictionary(bias=tensor(0, offset, size, stride)), "tensor of size") for size, stride, offset in (
-            ([5], [1], 0), ([3], [1], 2), ([2], [1], -1), ([2], [-1], 0), ([2, 2], [1], 0),
-            ([1000, 1000], [0, 0], 0),  # inside its storage, but a million copies of one value
-        )),
-        (dictionary(params=dictionary(), step=b"I3\n"), "holds no parameters"),
-        (dictionary(params=b"cbuiltins\nexec\n(S'raise SystemExit(1)'\ntR"), "asks to load builtins.exec"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("tree", "words"), [
+    *((dictionary(bias=tensor(0, offset, size, stride)), "tensor of size") for size, stride, offset in (
+        ([5], [1], 0), ([3], [1], 2), ([2], [1], -1), ([2], [-1], 0), ([2, 2], [1], 0),
+        ([1000, 1000], [0, 0], 0),  # inside its storage, but a million copies of one value
+    )),
+    (dictionary(params=dictionary(), step=b"I3\n"), "holds no parameters"),
+    (dictionary(params=b"cbuiltins\nexec\n(S'raise SystemExit(1)'\ntR"), "asks to load builtins.exec"),
+])  # fmt: skip
 def test_a_tensor_outside_its_storage_a_tree_without_one_and_code_are_refused(tmp_path, tree, words):
     write_archive(tmp_path / "bad.pth", tree, [0, 1, 2, 3])
     with pytest.raises(UnsafeFileError if "asks" in words else ValueError, match=rf"bad\.pth.*{words}"):

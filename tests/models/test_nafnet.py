@@ -96,16 +96,13 @@ def test_a_restorer_equals_its_twin_in_pytorch_and_changes_the_mask_only():
     assert np.abs(painted - picture)[~stays].mean() > 0.01
 
 
-@pytest.mark.parametrize(
-    ("arguments", "windows"),
-    [
-        ((256, 1.5, 5), [384, 192, 96, 48, 24]),
-        ((256, 2.5, 5), [640, 320, 160, 80, 40]),
-        # 100 is padded to 112, whose maps are 112, 56, 28, 14, 7.
-        ((100, 1.5, 5), [168, 84, 42, 21, 10]),
-        ((16, 0.5, 5), [8, 4, 2, 1, 1]),
-    ],
-)
+@pytest.mark.parametrize(("arguments", "windows"), [
+    ((256, 1.5, 5), [384, 192, 96, 48, 24]),
+    ((256, 2.5, 5), [640, 320, 160, 80, 40]),
+    # 100 is padded to 112, whose maps are 112, 56, 28, 14, 7.
+    ((100, 1.5, 5), [168, 84, 42, 21, 10]),
+    ((16, 0.5, 5), [8, 4, 2, 1, 1]),
+])  # fmt: skip
 def test_windows_follow_training_size_and_ratio(arguments, windows):
     assert nafnet.local_windows(*arguments) == windows
 

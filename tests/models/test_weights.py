@@ -57,16 +57,13 @@ def test_other_files_are_refused_with_a_way_out(tmp_path):
         network_of(Weights({**weights.params, "middle_blks.100000000.beta": np.zeros(1, np.float32)}))
 
 
-@pytest.mark.parametrize(
-    ("key", "part", "words"),
-    [
-        ("params", 3, "params: expected names"), ("predict", None, "predict"),
-        ("origin", [], "origin"), ("format", "1", "format '1'"), ("locator", 7, r"locator\.params"),
-        ("params", {"a": np.float32([0, np.nan, -np.inf, 1])}, "params: a: 2 of its 4 numbers are NaN or infinite"),
-        ("params", {"a": [1.0]}, "params: a: expected an array of numbers"),
-        ("locator", {"model": {}, "params": {"a": np.float16([0, np.inf])}}, r"locator\.params: a: 1 of its 2"),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("key", "part", "words"), [
+    ("params", 3, "params: expected names"), ("predict", None, "predict"),
+    ("origin", [], "origin"), ("format", "1", "format '1'"), ("locator", 7, r"locator\.params"),
+    ("params", {"a": np.float32([0, np.nan, -np.inf, 1])}, "params: a: 2 of its 4 numbers are NaN or infinite"),
+    ("params", {"a": [1.0]}, "params: a: expected an array of numbers"),
+    ("locator", {"model": {}, "params": {"a": np.float16([0, np.inf])}}, r"locator\.params: a: 1 of its 2"),
+])  # fmt: skip
 def test_a_part_that_is_none_is_refused_by_file_and_name(tmp_path, key, part, words):
     path = tmp_path / "bad.pdparams"
     save_weights(path, Weights(arrays_of(random_network(**TINY))))

@@ -84,33 +84,28 @@ def test_the_same_content_gives_the_same_bytes(weights, tmp_path, monkeypatch):
     assert (tmp_path / "a.zip").read_bytes() == (tmp_path / "b.zip").read_bytes()
 
 
-@pytest.mark.parametrize(
-    ("body", "words"),
-    [
-        ("shutil.copy(source / 'one.jpg', results)", "TWO.JPG: expected 70x91, found nothing"),
-        ("[shutil.copy(p, results / (p.stem + '.png')) for p in source.iterdir()]",
-         "one.png: expected nothing, found 70x90"),
-        ("from PIL import Image\n[Image.new('RGB', (5, 6)).save(results / p.name) for p in source.iterdir()]",
-         "one.jpg: expected 70x90, found 5x6"),
-        ("[(results / p.name).write_bytes(b'') for p in source.iterdir()]", "one.jpg: .* found what is unreadable"),
-        ("raise SystemExit('no GPU here')", "no GPU here"),
-        ("import inference", "No module named 'inference'"),
-        # What the contest lacks can neither be imported nor asked for.
-        ("import jpeglib", "ModuleNotFoundError.*jpeglib"),
-        ("import importlib.util\nraise SystemExit(f'onnx: {importlib.util.find_spec(\"onnx\")}')", "onnx: None"),
-    ],
-)
+@pytest.mark.parametrize(("body", "words"), [
+    ("shutil.copy(source / 'one.jpg', results)", "TWO.JPG: expected 70x91, found nothing"),
+    ("[shutil.copy(p, results / (p.stem + '.png')) for p in source.iterdir()]",
+     "one.png: expected nothing, found 70x90"),
+    ("from PIL import Image\n[Image.new('RGB', (5, 6)).save(results / p.name) for p in source.iterdir()]",
+     "one.jpg: expected 70x90, found 5x6"),
+    ("[(results / p.name).write_bytes(b'') for p in source.iterdir()]", "one.jpg: .* found what is unreadable"),
+    ("raise SystemExit('no GPU here')", "no GPU here"),
+    ("import inference", "No module named 'inference'"),
+    # What the contest lacks can neither be imported nor asked for.
+    ("import jpeglib", "ModuleNotFoundError.*jpeglib"),
+    ("import importlib.util\nraise SystemExit(f'onnx: {importlib.util.find_spec(\"onnx\")}')", "onnx: None"),
+])  # fmt: skip
 def test_a_wrong_submission_fails_with_the_reason(body, words, images, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(build.ROOT))
     with pytest.raises(RuntimeError, match=words):
         build.dry_run(submission(tmp_path, body), images)
 
 
-@pytest.mark.parametrize(
-    ("engine", "told"),
-    [("openvino bf16 on cpu", None), ("paddle fp32 on gpu:0", None), ("onnxruntime fp32 on cpu", "onnxruntime fp32"),
-     ("", "nothing known")],
-)  # fmt: skip
+@pytest.mark.parametrize(("engine", "told"), [
+    ("openvino bf16 on cpu", None), ("paddle fp32 on gpu:0", None), ("onnxruntime fp32 on cpu", "onnxruntime fp32"),
+    ("", "nothing known")])  # fmt: skip
 def test_a_right_submission_is_measured_and_one_with_another_engine_fails(images, tmp_path, engine, told):
     """The engine is read from what predict.py prints."""
     words = f"Restoring 2 pictures, with w{', ' * bool(engine)}{engine}"

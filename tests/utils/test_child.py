@@ -132,14 +132,11 @@ def test_a_function_answers_in_another_process_wherever_this_one_was_started(mon
         ask("tests.utils.test_child:about", "NOBODY_SET_THIS")
 
 
-@pytest.mark.parametrize(
-    ("script", "said"),
-    [
-        ("kill -SEGV $$", "ended by SIGSEGV"),
-        ("echo first; echo 'the reason' >&2; exit 3", "ended with code 3: the reason"),
-        ("exit 3", "ended with code 3"),
-    ],
-)
+@pytest.mark.parametrize(("script", "said"), [
+    ("kill -SEGV $$", "ended by SIGSEGV"),
+    ("echo first; echo 'the reason' >&2; exit 3", "ended with code 3: the reason"),
+    ("exit 3", "ended with code 3"),
+])  # fmt: skip
 def test_a_process_that_dies_is_no_end_of_this_one(script, said, tmp_path):
     with pytest.raises(ChildError) as told:
         run_child(["/bin/sh", "-c", script], tmp_path, {**os.environ})

@@ -36,23 +36,20 @@ def shell(line: str, what: str, unbuffered: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize(
-    ("line", "what", "code", "words"),
-    [
-        ("RUN", "fine", 0, "a last word\n"),
-        ("RUN", "refuse", 2, "error: x.yml: bad key\n"),
-        ("RUN", "bug", 1, "KeyError: 'seen'\n"),
-        ("RUN", "own", 2, "error: r: is there already\n"),
-        ("RUN", "open", 2, "error: /no/such/file: No such file or directory\n"),
-        ("RUN", "stop", 130, "stopped\n"),
-        ("RUN 2>&-", "fine", 0, ""),
-        ("RUN 2>&-", "refuse", 2, ""),
-        ("RUN >&- <&-", "fine", 0, "a last word\n"),
-        ("RUN >/dev/full", "open", 2, "error: standard output: No space left on device\n"),
-        ("RUN >/dev/full 2>/dev/full", "refuse", 2, ""),
-        ("RUN | (exec <&-; sleep 0.5)", "open", 141, ""),
-    ],
-)
+@pytest.mark.parametrize(("line", "what", "code", "words"), [
+    ("RUN", "fine", 0, "a last word\n"),
+    ("RUN", "refuse", 2, "error: x.yml: bad key\n"),
+    ("RUN", "bug", 1, "KeyError: 'seen'\n"),
+    ("RUN", "own", 2, "error: r: is there already\n"),
+    ("RUN", "open", 2, "error: /no/such/file: No such file or directory\n"),
+    ("RUN", "stop", 130, "stopped\n"),
+    ("RUN 2>&-", "fine", 0, ""),
+    ("RUN 2>&-", "refuse", 2, ""),
+    ("RUN >&- <&-", "fine", 0, "a last word\n"),
+    ("RUN >/dev/full", "open", 2, "error: standard output: No space left on device\n"),
+    ("RUN >/dev/full 2>/dev/full", "refuse", 2, ""),
+    ("RUN | (exec <&-; sleep 0.5)", "open", 141, ""),
+])  # fmt: skip
 def test_a_command_ends_with_a_sentence_and_its_code(line, what, code, words, unbuffered):
     found, output, told = shell(line, what, unbuffered)
     assert found == code

@@ -15,11 +15,9 @@ from utils.machine import DeviceError, available_bytes, available_cores, resolve
 GIB = 2**30
 
 
-@pytest.mark.parametrize(
-    ("said", "asked", "expected", "level"),
-    [(None, "", str(available_cores()), ""), ("many", "", "1", ""),
-     ("2", "3", "3", "level=logging.INFO, format='%(message)s'")],
-)  # fmt: skip
+@pytest.mark.parametrize(("said", "asked", "expected", "level"), [
+    (None, "", str(available_cores()), ""), ("many", "", "1", ""),
+    ("2", "3", "3", "level=logging.INFO, format='%(message)s'")])  # fmt: skip
 def test_paddle_starts_quietly_with_all_cores_or_what_the_user_says_and_leaves_the_log_alone(
     monkeypatch, said, asked, expected, level
 ):
@@ -123,26 +121,23 @@ GROUPS = "sys/fs/cgroup"
 LIMITED = {"max": 4 * GIB, "current": 3 * GIB, "stat": f"anon 1\ninactive_file {GIB}\n"}
 
 
-@pytest.mark.parametrize(
-    ("files", "expected"),
-    [
-        (FREE, 8 * GIB),
-        ({}, None),
-        # What can be reclaimed counts as free; inside a container the group's own folder is what is mounted.
-        *(({**JOB, **{f"{place}/memory.{name}": text for name, text in LIMITED.items()}}, 2 * GIB)
-          for place in (GROUPS, f"{GROUPS}/user/job")),
-        # A group without a limit below one with a limit.
-        ({**JOB, f"{GROUPS}/user/job/memory.max": "max\n", f"{GROUPS}/user/job/memory.current": "5\n",
-          f"{GROUPS}/user/memory.max": 5 * GIB, f"{GROUPS}/user/memory.current": 2 * GIB}, 3 * GIB),
-        # Version 1; a folder of a kind other than memory has no say.
-        ({**FREE, "proc/self/cgroup": "9:name=systemd:/\n4:memory:/job\n0::/\n",
-          f"{GROUPS}/memory/memory.limit_in_bytes": 2**63 - 4096, f"{GROUPS}/memory/memory.usage_in_bytes": 9 * GIB,
-          f"{GROUPS}/memory/job/memory.limit_in_bytes": 4 * GIB, f"{GROUPS}/memory/job/memory.usage_in_bytes": 3 * GIB,
-          f"{GROUPS}/memory/job/memory.stat": f"inactive_file 7\ntotal_inactive_file {GIB}\n"}, 2 * GIB),
-        # A limit that is passed leaves nothing.
-        ({"proc/self/cgroup": "0::/\n", f"{GROUPS}/memory.max": 100, f"{GROUPS}/memory.current": 200}, 0),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("files", "expected"), [
+    (FREE, 8 * GIB),
+    ({}, None),
+    # What can be reclaimed counts as free; inside a container the group's own folder is what is mounted.
+    *(({**JOB, **{f"{place}/memory.{name}": text for name, text in LIMITED.items()}}, 2 * GIB)
+      for place in (GROUPS, f"{GROUPS}/user/job")),
+    # A group without a limit below one with a limit.
+    ({**JOB, f"{GROUPS}/user/job/memory.max": "max\n", f"{GROUPS}/user/job/memory.current": "5\n",
+      f"{GROUPS}/user/memory.max": 5 * GIB, f"{GROUPS}/user/memory.current": 2 * GIB}, 3 * GIB),
+    # Version 1; a folder of a kind other than memory has no say.
+    ({**FREE, "proc/self/cgroup": "9:name=systemd:/\n4:memory:/job\n0::/\n",
+      f"{GROUPS}/memory/memory.limit_in_bytes": 2**63 - 4096, f"{GROUPS}/memory/memory.usage_in_bytes": 9 * GIB,
+      f"{GROUPS}/memory/job/memory.limit_in_bytes": 4 * GIB, f"{GROUPS}/memory/job/memory.usage_in_bytes": 3 * GIB,
+      f"{GROUPS}/memory/job/memory.stat": f"inactive_file 7\ntotal_inactive_file {GIB}\n"}, 2 * GIB),
+    # A limit that is passed leaves nothing.
+    ({"proc/self/cgroup": "0::/\n", f"{GROUPS}/memory.max": 100, f"{GROUPS}/memory.current": 200}, 0),
+])  # fmt: skip
 def test_memory_is_what_the_machine_and_every_control_group_above_leave(tmp_path, files, expected):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -109,13 +109,10 @@ _WAVES = [(150, 100, 70) + np.cos(at / 16 * 2 * np.pi)[..., None] * (30, 60, 45)
 _COLOURS = [(0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 0, 255), (17, 200, 99)]
 
 
-@pytest.mark.parametrize(
-    ("name", "picture", "close"),
-    [
-        *(("three tables", wave, 8) for wave in _WAVES),
-        *((name, colour, 5) for name in ("420", "RGB", "CMYK", "YCCK", "finest") for colour in _COLOURS),
-    ],
-)
+@pytest.mark.parametrize(("name", "picture", "close"), [
+    *(("three tables", wave, 8) for wave in _WAVES),
+    *((name, colour, 5) for name in ("420", "RGB", "CMYK", "YCCK", "finest") for colour in _COLOURS),
+])  # fmt: skip
 def test_steps_of_each_direction_and_extreme_colours_come_out_as_they_went_in(name, picture, close):
     rgb = np.broadcast_to(np.rint(picture), (*jpegs.SIZE, 3)).astype(np.uint8)
     assert np.abs(decode(replaced(KINDS[name](), rgb, np.ones(jpegs.SIZE))).astype(int) - rgb).max() <= close

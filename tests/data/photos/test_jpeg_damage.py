@@ -118,16 +118,13 @@ def test_data_that_end_early_are_named_whatever_follows(tmp_path, make, lost, en
     assert_refused(path, "cut short", read_photo, read_rgb, partial(read_rgb, reduce=2))
 
 
-@pytest.mark.parametrize(
-    ("name", "damage", "reason"),
-    [
-        ("progressive", scans_lost, "scans that leave out components or bits"),
-        ("three scans", scans_lost, "scans that leave out components or bits"),
-        ("restarts", interval_cut, "the data end before the picture"),
-        ("restarts", swap(b"\xff\xd3", b""), "restart markers are missing|the data end"),
-        ("progressive restarts", swap(b"\xff\xd3", b""), "restart markers are missing|the data end"),
-    ],
-)
+@pytest.mark.parametrize(("name", "damage", "reason"), [
+    ("progressive", scans_lost, "scans that leave out components or bits"),
+    ("three scans", scans_lost, "scans that leave out components or bits"),
+    ("restarts", interval_cut, "the data end before the picture"),
+    ("restarts", swap(b"\xff\xd3", b""), "restart markers are missing|the data end"),
+    ("progressive restarts", swap(b"\xff\xd3", b""), "restart markers are missing|the data end"),
+])  # fmt: skip
 def test_parts_that_are_lost_before_the_end_are_named(tmp_path, name, damage, reason):
     path = tmp_path / "gap.jpg"
     for end in (b"", b"\xff\xd9"):

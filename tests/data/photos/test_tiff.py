@@ -125,13 +125,10 @@ def test_what_covered_the_page_is_wiped_and_the_file_hardly_grows(tmp_path):
 GREY_TAGS = {256: 40, 257: 30, 258: [8], 259: 1, 262: 1, 277: 1, 278: 30}
 
 
-@pytest.mark.parametrize(
-    ("bits", "order", "white", "codec", "fill_order"),
-    [
-        *((bits, order, 0, 1, 1) for bits in (1, 2, 4, 8, 16) for order in "<>"),
-        *((8, "<", 1, codec, fill_order) for codec in (1, 5, 32773, 50000) for fill_order in (1, 2)),
-    ],
-)
+@pytest.mark.parametrize(("bits", "order", "white", "codec", "fill_order"), [
+    *((bits, order, 0, 1, 1) for bits in (1, 2, 4, 8, 16) for order in "<>"),
+    *((8, "<", 1, codec, fill_order) for codec in (1, 5, 32773, 50000) for fill_order in (1, 2)),
+])  # fmt: skip
 def test_few_bits_white_as_zero_and_codecs_in_both_orders_of_bits(tmp_path, bits, order, white, codec, fill_order):
     levels, high = noise((30, 40), 2**bits, dtype=np.uint16), 2**bits - 1
     path, data = tmp_path / "x.tif", packed(levels, bits, order)

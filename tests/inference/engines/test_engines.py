@@ -34,16 +34,14 @@ def pair(engine: type, arguments: dict, settings: PredictConfig) -> tuple:
     return engine(build_onnx(network.network), "fp32", 2), network
 
 
-@pytest.mark.parametrize(
-    ("words", "error", "told"),
-    [*((words, MemoryError, "stand-in.*5 x 7") for words in (
-        "ResourceExhaustedError: \n\nOut of memory error on GPU 0. Cannot allocate",
-        "(ResourceExhausted) Fail to alloc memory of 99 size, error code is 12.",
-        "[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer",
-        "Exception from src/inference: std::bad_alloc")),
-     ("no kernel image is available", RuntimeError, "no kernel"),
-     *((value, FloatingPointError, "stand-in in fp32 on cpu.*5 x 7") for value in (np.nan, -np.inf))],
-)  # fmt: skip
+@pytest.mark.parametrize(("words", "error", "told"), [
+    *((words, MemoryError, "stand-in.*5 x 7") for words in (
+       "ResourceExhaustedError: \n\nOut of memory error on GPU 0. Cannot allocate",
+       "(ResourceExhausted) Fail to alloc memory of 99 size, error code is 12.",
+       "[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer",
+       "Exception from src/inference: std::bad_alloc")),
+    ("no kernel image is available", RuntimeError, "no kernel"),
+    *((value, FloatingPointError, "stand-in in fp32 on cpu.*5 x 7") for value in (np.nan, -np.inf))])  # fmt: skip
 def test_out_of_memory_in_every_engines_words_and_values_that_are_no_numbers_are_errors(words, error, told):
     def fails(tile: np.ndarray) -> np.ndarray:
         if isinstance(words, str):

@@ -210,14 +210,12 @@ def test_an_engine_that_fails_or_lies_is_named_and_the_next_one_taken(graph, mon
         open_backend(graph, "onnxruntime")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "error", "words"),
-    [(("torch",), BackendError, r"backend torch .*no such combination; there is paddle"),
-     (("auto", "int8"), BackendError, "precision int8 .*there is paddle on gpu: fp32, bf16, fp16"),
-     (("auto", "auto", "cuda"), DeviceError, "expected auto, cpu, gpu"),
-     (("openvino", "auto", "gpu"), BackendError, "gpu.*no such combination; .*openvino on cpu: fp32"),
-     (("paddle", "bf16", "cpu"), BackendError, "paddle on cpu: fp32")],
-)  # fmt: skip
+@pytest.mark.parametrize(("arguments", "error", "words"), [
+    (("torch",), BackendError, r"backend torch .*no such combination; there is paddle"),
+    (("auto", "int8"), BackendError, "precision int8 .*there is paddle on gpu: fp32, bf16, fp16"),
+    (("auto", "auto", "cuda"), DeviceError, "expected auto, cpu, gpu"),
+    (("openvino", "auto", "gpu"), BackendError, "gpu.*no such combination; .*openvino on cpu: fp32"),
+    (("paddle", "bf16", "cpu"), BackendError, "paddle on cpu: fp32")])  # fmt: skip
 def test_unknown_names_and_combinations_say_what_there_is(graph, arguments, error, words):
     with pytest.raises(error, match=words):
         open_backend(graph, *arguments)

@@ -29,17 +29,14 @@ def areas_of(picture: np.ndarray, seen: np.ndarray, **rules) -> np.ndarray:
     return straight_areas(picture, picture, seen, seen, BorderRules(**rules))
 
 
-@pytest.mark.parametrize(
-    "corners",
-    [
-        [(-9, -9), (209, -9), (209, 70), (-9, 90)],  # one border, not along a side of the picture
-        [(80, 160), (110, -9), (209, -9), (209, 160)],
-        [(-9, -9), (112, -9), (105, 85), (-9, 72)],  # a corner of the sheet
-        [(-9, -9), (125, -9), (120, 95), (-9, 100)],
-        [(90, 160), (95, 70), (209, 60), (209, 160)],
-        [(-9, -9), (209, -9), (209, 160), (120, 160), (110, 80), (-9, 60)],  # a corner of the desk
-    ],
-)
+@pytest.mark.parametrize("corners", [
+    [(-9, -9), (209, -9), (209, 70), (-9, 90)],  # one border, not along a side of the picture
+    [(80, 160), (110, -9), (209, -9), (209, 160)],
+    [(-9, -9), (112, -9), (105, 85), (-9, 72)],  # a corner of the sheet
+    [(-9, -9), (125, -9), (120, 95), (-9, 100)],
+    [(90, 160), (95, 70), (209, 60), (209, 160)],
+    [(-9, -9), (209, -9), (209, 160), (120, 160), (110, 80), (-9, 60)],  # a corner of the desk
+])  # fmt: skip
 def test_under_the_hole_the_areas_are_sheet_and_desk(corners):
     picture, seen = sheet(*corners), ring()
     truth = picture[..., 2] > 130

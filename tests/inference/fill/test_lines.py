@@ -90,15 +90,12 @@ def test_what_the_hole_shows_does_not_matter():
     assert made[0] == made[1]
 
 
-@pytest.mark.parametrize(
-    "lines",
-    [
-        [((-5, 100), (120, 100), 30)],  # ends under the hole
-        [((-5, 90), (120, 90), 30), ((140, 112), (265, 112), 30)],  # two that do not meet
-        [((-5, 100), (120, 100), 30), ((140, 100), (265, 100), 250)],  # dark here, light there
-        [((-5, 100), (265, 100), PAPER - 4)],  # too faint
-    ],
-)
+@pytest.mark.parametrize("lines", [
+    [((-5, 100), (120, 100), 30)],  # ends under the hole
+    [((-5, 90), (120, 90), 30), ((140, 112), (265, 112), 30)],  # two that do not meet
+    [((-5, 100), (120, 100), 30), ((140, 100), (265, 100), 250)],  # dark here, light there
+    [((-5, 100), (265, 100), PAPER - 4)],  # too faint
+])  # fmt: skip
 def test_of_what_does_not_show_on_both_sides_nobody_knows_where_it_ends(lines):
     assert (drawn(page(*lines)) == PAPER).all()
 
@@ -114,22 +111,19 @@ def hidden(*boxes: tuple[int, int, int, int]) -> np.ndarray:
 TO_THE_SIDE, ROWS = hidden((60, 150, 100, WIDTH)), (20, 50, 80, 110, 140, 170)
 
 
-@pytest.mark.parametrize(
-    ("hole", "ends", "frame"),
-    [
-        # Row -> where it ends. As the rows in sight above and below; at the picture's side.
-        (TO_THE_SIDE, dict.fromkeys(ROWS, 190), None),
-        (TO_THE_SIDE, dict.fromkeys(ROWS, 265), None),
-        # The table's frame, itself drawn through, stands a little beyond.
-        (TO_THE_SIDE, dict.fromkeys(ROWS, 190), (201, 20, 170)),
-        # Eight pixels of a corner show behind the hole, between the hand and where the rows end: no end of one.
-        (hidden((60, 150, 100, 182)), dict.fromkeys(ROWS, 190), None),
-        # The near neighbour is heard, and not a far one that is told first.
-        (TO_THE_SIDE, {8: 150, 18: 150, 70: 190, 90: 190, 110: 190, 130: 190, 160: 190, 180: 190}, None),
-        # Of two that disagree the one that stops at a frame is believed.
-        (hidden((60, 150, 100, 180), (90, 120, 180, WIDTH)), {40: 150, 105: 190, 175: 190}, (190, 60, 175)),
-    ],
-)
+@pytest.mark.parametrize(("hole", "ends", "frame"), [
+    # Row -> where it ends. As the rows in sight above and below; at the picture's side.
+    (TO_THE_SIDE, dict.fromkeys(ROWS, 190), None),
+    (TO_THE_SIDE, dict.fromkeys(ROWS, 265), None),
+    # The table's frame, itself drawn through, stands a little beyond.
+    (TO_THE_SIDE, dict.fromkeys(ROWS, 190), (201, 20, 170)),
+    # Eight pixels of a corner show behind the hole, between the hand and where the rows end: no end of one.
+    (hidden((60, 150, 100, 182)), dict.fromkeys(ROWS, 190), None),
+    # The near neighbour is heard, and not a far one that is told first.
+    (TO_THE_SIDE, {8: 150, 18: 150, 70: 190, 90: 190, 110: 190, 130: 190, 160: 190, 180: 190}, None),
+    # Of two that disagree the one that stops at a frame is believed.
+    (hidden((60, 150, 100, 180), (90, 120, 180, WIDTH)), {40: 150, 105: 190, 175: 190}, (190, 60, 175)),
+])  # fmt: skip
 def test_a_line_lost_in_the_hole_ends_where_its_neighbours_end(hole, ends, frame):
     rows = [((20, y), (end, y), 40) for y, end in ends.items()]
     rows += [(frame[:2], frame[::2], 40)] if frame else []
@@ -155,20 +149,17 @@ def line(x: float, y: float, stop: float, degrees: float = 0) -> Line:
     return Line(np.array([x, y]), way, 0, stop, [SEEN, SEEN], (0, 300), [], np.arange(9), int(stop), 1)
 
 
-@pytest.mark.parametrize(
-    ("lines", "ends"),
-    [
-        # The first is lost. By one value of the others' place it ends where they do, by the next one it does not.
-        (lambda shown: [line(0, 0, shown), line(0, 20, 150)], {32: [150], 28: []}),
-        (lambda turn: [line(0, 0, 60), line(0, 20, 150, turn)], {2.2: [150], 2.8: []}),
-        (lambda y: [line(0, 0, 60), line(20, y, 130)], {140: [150], 160: []}),
-        (lambda y: [line(0, 0, 60), line(0, y, 150)], {440: [150], 460: []}),  # both begin alike
-        (lambda shown: [line(0, 0, 90), line(70, 20, shown)], {32: [102], 28: []}),
-        (lambda turn: [line(0, 0, 60, turn), line(20, 20, 130, turn)], {9: [153], 10.5: []}),
-        (lambda x: [line(0, 0, 60), line(0, 20, 150), line(0, -40, x)], {162: [154], 164: [150]}),  # two agree
-        (lambda x: [line(0, 0, 60), line(0, 20, 150), line(x, -50, 100, 90)], {161: [161], 163: [150]}),  # a frame
-    ],
-)
+@pytest.mark.parametrize(("lines", "ends"), [
+    # The first is lost. By one value of the others' place it ends where they do, by the next one it does not.
+    (lambda shown: [line(0, 0, shown), line(0, 20, 150)], {32: [150], 28: []}),
+    (lambda turn: [line(0, 0, 60), line(0, 20, 150, turn)], {2.2: [150], 2.8: []}),
+    (lambda y: [line(0, 0, 60), line(20, y, 130)], {140: [150], 160: []}),
+    (lambda y: [line(0, 0, 60), line(0, y, 150)], {440: [150], 460: []}),  # both begin alike
+    (lambda shown: [line(0, 0, 90), line(70, 20, shown)], {32: [102], 28: []}),
+    (lambda turn: [line(0, 0, 60, turn), line(20, 20, 130, turn)], {9: [153], 10.5: []}),
+    (lambda x: [line(0, 0, 60), line(0, 20, 150), line(0, -40, x)], {162: [154], 164: [150]}),  # two agree
+    (lambda x: [line(0, 0, 60), line(0, 20, 150), line(x, -50, 100, 90)], {161: [161], 163: [150]}),  # a frame
+])  # fmt: skip
 def test_whom_a_lost_line_believes(lines, ends):
     for value, end in ends.items():
         lost, *others = lines(value)

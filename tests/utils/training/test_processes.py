@@ -26,18 +26,15 @@ def launched(monkeypatch):
     return launch
 
 
-@pytest.mark.parametrize(
-    ("world", "card", "asked", "device"),
-    [
-        # Without a launcher the user is obeyed.
-        *((None, None, asked, asked) for asked in ("auto", "gpu", "cpu", "gpu:2")),
-        # The launcher chooses the card of one process as of several, and of several cards the first.
-        *((world, "1", asked, "gpu:1") for world in (1, 2) for asked in ("auto", "gpu")), (1, "3,4", "auto", "gpu:3"),
-        # Launched on CPUs, nothing is chosen; an explicit device wins over the launcher, but for one shared card.
-        (2, None, "auto", "auto"), (1, "1", "gpu:0", "gpu:0"), (1, "1", "cpu", "cpu"), (2, "1", "cpu", "cpu"),
-        (2, "1", "gpu:0", None),
-    ],
-)  # fmt: skip
+@pytest.mark.parametrize(("world", "card", "asked", "device"), [
+    # Without a launcher the user is obeyed.
+    *((None, None, asked, asked) for asked in ("auto", "gpu", "cpu", "gpu:2")),
+    # The launcher chooses the card of one process as of several, and of several cards the first.
+    *((world, "1", asked, "gpu:1") for world in (1, 2) for asked in ("auto", "gpu")), (1, "3,4", "auto", "gpu:3"),
+    # Launched on CPUs, nothing is chosen; an explicit device wins over the launcher, but for one shared card.
+    (2, None, "auto", "auto"), (1, "1", "gpu:0", "gpu:0"), (1, "1", "cpu", "cpu"), (2, "1", "cpu", "cpu"),
+    (2, "1", "gpu:0", None),
+])  # fmt: skip
 def test_the_device_of_a_process(launched, world, card, asked, device):
     launched(world, card)
     if device is None:
