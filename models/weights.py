@@ -70,8 +70,9 @@ def load_weights(path: str | os.PathLike[str]) -> Weights:
         raise ValueError(f"{name}: holds no 'params'; `python -m models.convert` brings other weights in")
     if tree.get("format") != FORMAT:
         raise ValueError(f"{name}: format {tree.get('format')!r}, this version reads format {FORMAT}")
-    locator = _part(tree["locator"], f"{name}: locator.") if tree.get("locator") else None
-    return replace(_part(tree, f"{name}: "), file=Path(path).absolute(), locator=locator)
+    file, weights = Path(path).absolute(), _part(tree, f"{name}: ")
+    locator = replace(_part(tree["locator"], f"{name}: locator."), file=file) if tree.get("locator") else None
+    return replace(weights, file=file, locator=locator)
 
 
 def _part(tree: Any, place: str) -> Weights:
@@ -146,6 +147,9 @@ def network_of(weights: Weights) -> nn.Layer:
         raise ValueError("the weights hold no network that restores; name a file with one")
     kind = Locator if "widths" in weights.model else Restormer if "dim" in weights.model else NAFNet
     network = kind(**weights.model)
-    load_arrays(network, weights.params)
+    try:
+        load_arrays(network, weights.params)
+    except ValueError as error:
+        raise ValueError(f"{weights.file}: {error}" if weights.file else str(error)) from error
     network.eval()
     return network

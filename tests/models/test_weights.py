@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from configs.schema import PRESETS, PredictConfig
-from models.weights import Weights, arrays_of, load_arrays, load_weights, network_of, save_weights
+from models.weights import FORMAT, Weights, arrays_of, load_arrays, load_weights, network_of, save_weights
 from tests.conftest import TRIED
 from tests.models.networks import TINY, drawn_arrays, random_network, random_picture
 from utils.files import load_tree, save_tree
@@ -45,11 +45,12 @@ def test_other_files_are_refused_with_a_way_out(tmp_path):
     save_tree(tmp_path / "plain.pdparams", weights.params)
     with pytest.raises(ValueError, match=r"plain\.pdparams.*models\.convert"):
         load_weights(tmp_path / "plain.pdparams")
-    save_weights(tmp_path / "whole.pdparams", weights)
-    cut = {name: values for name, values in weights.params.items() if "ending" not in name}
-    save_tree(tmp_path / "cut.pdparams", load_tree(tmp_path / "whole.pdparams") | {"params": cut})
-    with pytest.raises(ValueError, match=r"cut\.pdparams: params: no whole network of a known kind: 'ending\.weight'"):
-        load_weights(tmp_path / "cut.pdparams")
+    for gone, words in (("ending.weight", "params: no whole network of a known kind: 'ending.weight'"),
+                        ("middle_blks.0.beta", "the weights do not fit this network, 1 faults: missing middle_blks")):
+        kept = {name: values for name, values in weights.params.items() if name != gone}
+        save_tree(tmp_path / "cut.pdparams", {"format": FORMAT, "params": kept})
+        with pytest.raises(ValueError, match=rf"cut\.pdparams: {words}"):
+            network_of(load_weights(tmp_path / "cut.pdparams"))
     with pytest.raises(ValueError, match="no network that restores"):
         network_of(Weights({}, locator=weights))
     # A name alone makes no layers, of which so many would fill the memory.
