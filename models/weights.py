@@ -56,7 +56,7 @@ class Weights:
 
 
 def save_weights(path: str | os.PathLike[str], weights: Weights) -> None:
-    """Writes one file with everything in it, atomically."""
+    """Writes one file with everything in it, atomically; `model` is for people and for earlier versions."""
     tree = {"format": FORMAT} | {name: getattr(weights, name) for name in ("model", "predict", "origin", "params")}
     if weights.locator is not None:
         tree["locator"] = {"model": weights.locator.model, "params": weights.locator.params}
