@@ -115,20 +115,18 @@ def measure(path: Path, scenes: Scenes, methods: Sequence[str], files: Mapping[s
 
 
 def summaries_of(rows: Sequence[Row]) -> list[Row]:
-    """One for each set and method, in the order in which they come; rows of method "input" have to be among them."""
+    """One for each set and method of rows sorted by them; rows of method "input" have to be among them."""
     inputs = {(row["set"], row["picture"]): row["score"] for row in rows if row["method"] == "input"}
-    groups: dict[tuple[str, str], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row["set"], row["method"]), []).append(row)
-    return [_summary(group, [inputs[row["set"], row["picture"]] for row in group]) for group in groups.values()]
+    by_method = itertools.groupby(rows, lambda row: (row["set"], row["method"]))
+    return [_summary([*group], inputs) for _, group in by_method]
 
 
-def _summary(rows: Sequence[Row], inputs: Sequence[float | None]) -> Row:
-    """The rows of one set and method in one, see `_NOTES`; `inputs`: the scores of their photos as they are."""
+def _summary(rows: Sequence[Row], inputs: Mapping[tuple[str, str], float | None]) -> Row:
+    """The rows of one set and method in one, see `_NOTES`; `inputs`: the scores of photos as they are."""
     telling = [row for row in rows if row["found"] is not None]
     found, hit, covered = (sum(row[count] for row in telling) for count in ("found", "hit", "covered"))
     rules, back, blank, false = (sum(row[count] or 0 for row in rows) for count in INK)
-    scores = [(row["score"], before) for row, before in zip(rows, inputs, strict=True)]
+    scores = [(row["score"], inputs[row["set"], row["picture"]]) for row in rows]
     return {
         "set": rows[0]["set"], "method": rows[0]["method"], "pictures": len(rows),
         **{name: mean(name, [row[name] for row in rows]) for name in _MEANS},
