@@ -51,13 +51,15 @@ smoke: env
 
 demo: env
 	@echo '== 1 of 3: sample photos, restored with the shipped weights'
-	$(PYTHON) predict.py test_code/samples/photos demo/samples --overwrite --compare
+	$(PYTHON) predict.py test_code/samples/photos demo/samples --overwrite
+	$(PYTHON) -m inference.sheet demo/samples.jpg test_code/samples/photos demo/samples --truth test_code/samples/gt
 	@echo '== 2 of 3: a small training run from nothing'
 	@$(MAKE) --no-print-directory smoke
 	@echo '== 3 of 3: pages that the run has not seen, restored with the weights it has just trained'
 	$(PYTHON) predict.py datasets/smoke/train_data_5/hand demo/smoke --overwrite --include '*.jpg' \
-	  --compare --weights runs/smoke/model_best.pdparams
-	@echo 'Look at *.compare.jpg in demo/samples (shipped weights) and demo/smoke (a minute of training).'
+	  --weights runs/smoke/model_best.pdparams
+	$(PYTHON) -m inference.sheet demo/smoke.jpg datasets/smoke/train_data_5/hand demo/smoke
+	@echo 'Look at demo/samples.jpg (shipped weights) and demo/smoke.jpg (a minute of training).'
 
 clean:
 	rm -rf $(VENV) demo datasets/smoke datasets/smoke_prepared runs/smoke .pytest_cache .ruff_cache

@@ -115,8 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     from data.images import SUFFIXES
     from inference.files import list_pictures, prepare_results
-    from inference.folder import restore_file, restore_folder
-    from inference.masks import Masks
+    from inference.folder import Masks, restore_file, restore_folder
     from inference.report import Report
     from inference.restorer import Restorer
 
@@ -126,6 +125,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if into_file and (options.dry_run or options.report or options.save_mask or options.compare or options.shard):
         raise ValueError(f"{results}: one file is written and nothing beside it; for --dry-run, --report, "
                          "--save-mask, --compare and --shard name a folder")  # fmt: skip
+    if masks and not Path(options.mask).is_dir():
+        raise ValueError(f"{options.mask}: no such folder (--mask)")
     listing = list_pictures(photo, results, options.include)
     if not listing.pictures and not listing.closed:
         only = "" if options.include == "*" else f" that fit --include {options.include!r}"

@@ -12,19 +12,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from data.images import SUFFIXES, BadImageError, encode_image, kind_of_file
-from data.masks import encode_mask
+from data.images import SUFFIXES, BadImageError, encode_image, kind_of_file, pictures_below
+from data.masks import encode_mask, read_mask
 from data.photos import Encoded, Photo, count_pixels, encode_photo, is_book, read_photo
 from inference.book import restore_book
 from inference.files import MASK, SHEET, Listing, Record, beside, require_regular
-from inference.masks import draw_comparison
 from inference.restorer import Restored, timed
+from inference.sheet import draw_comparison
 from utils.command import counted, sentence
 from utils.files import printable, remove_leftovers, write_bytes
 from utils.machine import available_cores
@@ -71,6 +71,32 @@ class Outcome:
 
     def __str__(self) -> str:
         return printable(f"{self.status}: {self.name}" + (f": {self.message}" if self.message else ""))
+
+
+class Masks:
+    """Those that a person has made: below `folder`, `NAME.jpg.mask.png`, as --save-mask writes it, or `NAME.png`; never
+    what a record there, or in a folder above or below, knows as a result."""
+
+    def __init__(self, folder: str | os.PathLike[str]) -> None:
+        self._folder, self._record = Path(folder), cache(Record)
+
+    def of(self, name: Path) -> np.ndarray | None:
+        """The mask of a photo, by its name below the source: uint8 [H, W], 1 = covered; None without one."""
+        return next((read_mask(file) for file in self._files(name) if self._may_be(file)), None)
+
+    def of_none(self, names: Iterable[Path]) -> list[Path]:
+        """The pictures that are no mask of the photos `names`, nor results with their masks and sheets."""
+        known = {file for name in names for file in self._files(name)}
+        others = (self._folder / file for file in pictures_below(self._folder))
+        return [file.relative_to(self._folder) for file in others if file not in known and self._may_be(file)
+                and not file.name.endswith(SHEET) and not os.path.isfile(beside(file, MASK))]  # fmt: skip
+
+    def _files(self, name: Path) -> tuple[Path, Path]:
+        return beside(self._folder / name, MASK), (self._folder / name).with_suffix(".png")
+
+    def _may_be(self, file: Path) -> bool:  # Path.is_file raises an error at a name that is too long.
+        real = Path(os.path.realpath(file))
+        return os.path.isfile(real) and not any(self._record(place).is_result(real) for place in real.parents)
 
 
 def restore_folder(

@@ -12,7 +12,7 @@ import numpy as np
 from data.images import eight_bit, encode_image
 from inference.files import Listing, Record
 from inference.folder import FAILED, FOUND, RESTORED, SKIPPED, UNTOUCHED, Outcome
-from inference.masks import fitted, tint
+from inference.sheet import fitted, tint
 from utils.files import csv_text, printable
 
 _THUMBNAIL, _QUALITY = 560, 78

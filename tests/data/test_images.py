@@ -6,7 +6,7 @@ from PIL import Image
 
 from data import images
 from data.images import kind_of, read_rgb, read_rgba, turn_back, turn_upright, write_image
-from inference.masks import draw_comparison
+from inference.sheet import draw_comparison
 from tests.data.photos.files import STORE, exif_of, page, saved
 
 

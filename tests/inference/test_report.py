@@ -12,11 +12,13 @@ from PIL import Image
 
 import predict
 from configs.schema import PredictConfig
-from data.images import read_rgb
+from data.images import read_rgb, write_image
 from data.masks import write_mask
+from inference import sheet
 from inference.files import MASK, OWN_RECORD, RECORD, beside, digest
-from inference.masks import CAPTION_HEIGHT, COMPARISON_SIDE, MARGIN, Masks, draw_comparison
+from inference.folder import Masks
 from inference.restorer import Restorer
+from inference.sheet import CAPTION_HEIGHT, COMPARISON_SIDE, MARGIN, draw_comparison, main
 from tests.inference.stand_ins import StandIn, page, paint_red_over, restorer_over
 from utils.files import printable
 
@@ -220,3 +222,17 @@ def test_a_comparison_shows_before_after_and_what_may_have_changed(depth):
     assert (third[300, 300] == (255, 0, 90)).all()
     assert (third[100, 100] != 51).any()
     assert (third[800:] == 51).all()
+
+
+def test_folders_are_matched_by_name_in_sub_folders_too(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("before/x.png", "before/sub/y.png", "before/z.png", "after/x.png", "after/sub/y.png", "truth/x.png"):
+        write_image(name, np.full((30, 20, 3), 90, np.uint8))
+    # Cells are as large as the largest picture.
+    assert main(["s.png", "before", "after", "--truth", "truth"]) == 0
+    assert read_rgb("s.png").shape == (2 * (30 + TOP) + MARGIN, 3 * (20 + MARGIN) + MARGIN, 3)
+    monkeypatch.setattr(sheet, "ROWS", 1)
+    assert main(["s.png", "before", "after"]) == 0
+    assert len(read_rgb("s.png")) == 30 + TOP + MARGIN
+    assert main(["s.png", "before/sub", "after"]) == 2
+    assert "same name" in capsys.readouterr().err
