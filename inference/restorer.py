@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from math import inf
 from pathlib import Path
 from typing import Literal, Union, get_args
@@ -24,6 +24,7 @@ from data.photos import read_photo
 from inference.engines import Backend, mean_over_flips
 from inference.engines.opened import Graph, open_backend
 from inference.fill.patches import hole_of, network_patches, page_patches, restored_patches
+from inference.fill.shadow import ShadowRules, with_shadows
 from inference.find import Located, enlarge_mask, locate, locate_whole, scaled, shrink, to_float
 from inference.paste import PasteRules, Patch, add_difference, paste
 from inference.tiles import Cut, Network, equal_cut, single_cut
@@ -198,7 +199,8 @@ class Restorer:
             size = scaled(*picture.shape[:2], settings.locate_long_side / max(picture.shape[:2]))
         small = shrink(picture, size)
         if self._locator is not None:
-            return locate_whole(self._locator, small, settings.locator_sides, settings.mask_threshold, self.tta)
+            found = locate_whole(self._locator, small, settings.locator_sides, settings.mask_threshold, self.tta)
+            return replace(found, mask=with_shadows(small, found.mask, PasteRules().reach, ShadowRules()))
         bound = settings.overview_long_side
         overview = scaled(*size, bound / max(size)) if auto and 0 < bound < max(size) else None
         return locate(self._network, small, self._cut(*size), settings.mask_threshold, overview)
