@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -87,11 +88,9 @@ def stand_in(monkeypatch, tmp_path) -> dict[str, object]:
     """What the restorer and `restore_folder` are given, which do nothing but raise "error"; and a picture."""
     given = {}
 
-    class Restorer:
-        weights = engine = "a stand-in"
-
-        def __init__(self, weights, device, **options):
-            given.update(options, weights=weights, device=device)
+    def build(**options):
+        given.update(options)
+        return Mock(weights="a stand-in", engine="no engine")
 
     def restore_folder(restorer, listing, results, **orders):
         given.update(orders, pictures=[str(name) for name in listing.pictures])
@@ -99,7 +98,7 @@ def stand_in(monkeypatch, tmp_path) -> dict[str, object]:
         if "error" in given:
             raise given["error"]
 
-    monkeypatch.setattr("inference.restorer.Restorer", Restorer)
+    monkeypatch.setattr("inference.restorer.Restorer", build)
     monkeypatch.setattr("inference.folder.restore_folder", restore_folder)
     save(tmp_path / "one.png", page(20, 30, None))
     return given

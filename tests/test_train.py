@@ -298,12 +298,6 @@ def test_all_gradients_together_are_measured_and_clipped_to_the_norm(fit, limit)
     assert clipped == pytest.approx(min(norm, limit), rel=1e-4)
 
 
-def test_training_starts_from_given_weights(fit, straight):
-    given = straight / "model_last.pdparams"
-    run = fit("optimizer.learning_rate=0", "schedule.eta_min=[0]", "train.ema_decay=0", f"train.init={given}")
-    np.testing.assert_equal(load_weights(run / "model_last.pdparams").params, load_weights(given).params)
-
-
 def test_ctrl_c_saves_where_it_stands_and_the_run_can_go_on(fit, straight, capsys, monkeypatch):
     step = train.Learner.step
     with monkeypatch.context() as patch:

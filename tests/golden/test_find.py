@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 import pytest
 
-from configs.schema import PredictConfig
 from inference.find import OcclusionRules, follow_edges, occluders_from_probability, visible_changes
 from tests.golden import pictures
 from tests.golden.recorded_values import grid, sha
@@ -66,12 +65,6 @@ def test_blobs_are_joined_over_the_recorded_gap(golden):
     boxes = [(1400, 200, 1600, 400, 0.7), (1300, 200, 1389, 400, 0.7),
              (1400, 800, 1600, 1000, 0.7), (1300, 800, 1386, 1000, 0.7)]  # fmt: skip
     golden("find/gap", _occluders(_probability(boxes, (1600, 2000))))
-
-
-def test_without_a_setting_the_threshold_is_the_recorded_one(golden):
-    golden("find/threshold", [OcclusionRules().threshold, PredictConfig().mask_threshold])
-    boxes = [(600, 100, 800, 300, 0.55), (600, 500, 800, 700, 0.45), *SCENES["rim"][2:]]
-    golden("find/default", _occluders(_probability(boxes), OcclusionRules().threshold))
 
 
 def test_a_network_without_a_gate_has_removed_what_it_visibly_changed(golden):

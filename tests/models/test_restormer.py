@@ -21,7 +21,6 @@ from models.weights import Weights, arrays_of, network_of
 
 CHECK = np.load(Path(__file__).parent / "data" / "restormer_check.npz")
 KINDS = {"centred": {"bias": False, "centred": True}, "plain": {"bias": True, "centred": False}}
-CONFIG = "configs/restormer_phase1_l1.yml"
 
 
 def official(kind: str) -> dict[str, np.ndarray]:

@@ -8,10 +8,10 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT, until
 from utils.child import ChildError, WorkerKilledError, ask, run_child, run_parallel
 
 
@@ -100,14 +100,12 @@ time.sleep(600)
 @pytest.mark.parametrize("ending", ["ctrl-C twice", "kill -9"])
 def test_the_workers_end_at_once_with_the_work(program, ending, tmp_path):
     (tmp_path / "program.py").write_text(program)
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen([sys.executable, "program.py"], cwd=tmp_path, env=environment, start_new_session=True,
                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)  # fmt: skip
     try:
         # By then both workers are deaf to ctrl-C and asleep.
-        while len(list(tmp_path.glob("begun-*"))) < 2:
-            assert process.poll() is None
-            time.sleep(0.02)
+        until(lambda: len(list(tmp_path.glob("begun-*"))) == 2)
         if ending == "kill -9":
             process.kill()
         else:
