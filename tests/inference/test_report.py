@@ -36,7 +36,7 @@ def photo(tmp_path_factory) -> Path:
 def restorer(monkeypatch) -> Restorer:
     """That of predict.py, too; 0.9 sure of what is red."""
     network = StandIn(lambda tile: paint_red_over(tile) * np.float32([1, 1, 1, 0.9])[:, None, None])
-    made = restorer_over(network, PredictConfig(fill="page"))
+    made = restorer_over(network, PredictConfig(fill="page", long_side=300))
     monkeypatch.setattr("inference.restorer.Restorer", lambda **_: made)
     return made
 
@@ -126,7 +126,7 @@ def test_a_mask_by_hand_replaces_adds_and_protects(photo, restorer):
     seen = restorer(picture, mask, "add", fill=False)
     assert np.array_equal(seen.image, picture)
     # Beyond it go the letters that it cuts.
-    assert np.mean(seen.mask != added.mask) < 0.002
+    assert np.mean(seen.mask != added.mask) < 0.005
     # A mask of what was found leaves no rim to be filled, whatever its pixels' places in the small copy.
     exact = cv2.resize(found.located, picture.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     for all_of_it in (found.mask, exact):
