@@ -8,7 +8,7 @@ from inference.fill import patches
 from inference.fill.borders import BorderRules
 from inference.fill.lines import LineRules
 from inference.fill.paper import PaperRules
-from inference.fill.patches import PageRules, carry_page_on, page_patches
+from inference.fill.patches import TONE_RING, PageRules, carry_page_on, match_tone, page_patches
 from inference.paste import PasteRules
 from inference.tiles import Network
 from tests.inference.stand_ins import StandIn, paint_red_over, restorer_over
@@ -64,6 +64,23 @@ def test_sixteen_bits_are_not_darkened_by_the_way_through_eight_and_what_a_line_
     picture, mask = covered(page)
     assert carry_page_on(picture, mask, PASTE, RULES)[mask > 0].min() < 100
     assert error_of(page) < 6 / 255
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (70, 2), (40, 50)])
+@pytest.mark.parametrize("part", ["all", "none", "half", "but one pixel"])
+def test_any_size_and_any_mask(shape, part):
+    picture = np.random.default_rng(1).integers(0, 256, (*shape, 3), np.uint8)
+    mask = np.zeros(shape, np.uint8)
+    mask[:, : {"none": 0, "half": (shape[1] + 1) // 2}.get(part, shape[1])] = 1
+    mask[-1, -1] &= part != "but one pixel"
+    result = carry_page_on(picture, mask, PASTE, RULES)
+    assert (result.shape, result.dtype) == (picture.shape, np.uint8)
+    assert result is picture or (part in ("half", "but one pixel") and max(shape) >= PASTE.reach)
+    seen, restored = np.random.default_rng(1).random((2, *shape, 3), dtype=np.float32)
+    fill = match_tone(restored, seen, mask.astype(np.float32), mask, 3, TONE_RING)
+    assert (fill.shape, fill.dtype) == ((*shape, 3), np.float32)
+    assert np.isfinite(fill).all()
+    assert np.array_equal(fill, restored) or 0 < mask.mean() < 1
 
 
 def test_lengths_grow_with_the_working_scale_and_never_shrink():
