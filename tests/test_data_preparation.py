@@ -159,11 +159,11 @@ def test_broken_and_missing_files_are_named_counted_and_left_out(contest, out, c
     (lambda mask: mask + 100, "100, 101"),
 ])  # fmt: skip
 def test_a_mask_that_is_not_where_the_occluder_is_is_refused_by_name(tmp_path, out, capsys, change, told):
-    mask = add_group(tmp_path / "contest", "train_data_1", "page", 0, (10, 200, 50, 60), suffix="png")
-    Image.fromarray(change(mask)).save(tmp_path / "contest/train_data_1/hand/page_0_000_mask.png")
+    mask = add_group(tmp_path / "contest", "train_data_1", "\x1b[31m", 0, (10, 200, 50, 60), suffix="png")
+    Image.fromarray(change(mask)).save(tmp_path / "contest/train_data_1/hand/\x1b[31m_0_000_mask.png")
     assert run(tmp_path / "contest", out, "--all") == 1
     (line,) = left_out(capsys.readouterr().err)
-    assert "page_0_000_mask.png" in line
+    assert "\\x1b[31m_0_000_mask.png" in line
     assert told in line
     assert not contents(out, "*.png")
 
