@@ -142,7 +142,7 @@ def decode_picture(image: Image.Image, path: str | os.PathLike[str]) -> None:
     """Decodes an opened picture in place; `BadImageError` where the data end early or make no sense."""
     name = os.fspath(path)
     try:
-        if image.format in ("JPEG", "MPO"):
+        if image.format == "JPEG":
             load_whole(image)
         image.load()
     except UnsupportedJpegError as error:
@@ -159,8 +159,7 @@ def decode_picture(image: Image.Image, path: str | os.PathLike[str]) -> None:
 def decoded(content: bytes, name: str) -> Image.Image:
     """The one picture that a file of this `content` holds, decoded; BadImageError as of the steps."""
     image = open_picture(io.BytesIO(content), name)
-    if image.format != "MPO":  # Its further pictures are the same one in other sizes, or for the other eye.
-        check_single(getattr(image, "n_frames", 1), name)
+    check_single(getattr(image, "n_frames", 1), name)
     decode_picture(image, name)
     return image
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 import numpy as np
-from PIL import ImageChops, JpegImagePlugin
+from PIL import Image, ImageChops, JpegImagePlugin
 
 # What Pillow raises at broken files.
 BROKEN = (OSError, SyntaxError, ValueError, EOFError, LookupError, OverflowError, RuntimeError, struct.error)
@@ -32,6 +32,8 @@ _END_OF_DATA = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
 # Bits that no complete scan needs; no FF, which would begin a marker.
 _MORE_DATA = bytes((0x55, 0xA5, 0x3C, 0x00)) * 16
+# Pillow's own way makes another kind, MPO, of a JPEG with an index of further pictures; here it is its first one.
+Image.register_open("JPEG", JpegImagePlugin.JpegImageFile, lambda start: start.startswith(b"\xff\xd8\xff"))
 
 
 class UnsupportedJpegError(ValueError):

@@ -86,20 +86,18 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encod
     try:
         return replace_blocks(source, rgb, mask)
     except UnsupportedJpegError as error:
-        notes = [f"every block of the JPEG was encoded anew, with the same tables ({error})"]
+        note = f"every block of the JPEG was encoded anew, with the same tables ({error})"
     samples, coding, image = colours.read(source, name)
     colours.cover(samples, coding, mask, rgb)
-    if image.format == "MPO":
-        notes.append("the further pictures behind the first are dropped")
     buffer, tables = io.BytesIO(), [image.quantization[slot] for slot in sorted(image.quantization)]
     # 0 is no subsampling: for grey, for inks, and for what Pillow does not write.
     how = {"qtables": tables, "subsampling": max(JpegImagePlugin.get_sampling(image), 0)}
     Image.fromarray(samples, image.mode).save(buffer, "JPEG", progressive="progressive" in image.info, **how)
-    old, new = (split(each)[0] for each in (source, buffer.getvalue()))
+    (old, end), (new, _) = map(split, (source, buffer.getvalue()))
     # Adobe's segment, which tells how colours are coded, is the new one.
     kept = [each for each in without_thumbnails(old) if each.is_metadata and each.marker != jpeg_segments.ADOBE]
     content = join(kept + [each for each in new if each.marker == jpeg_segments.ADOBE or not each.is_metadata])
-    return Encoded(content, tuple(notes))
+    return Encoded(content, (note, *_dropped(source[end:])))
 
 
 def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> Encoded:
@@ -117,9 +115,13 @@ def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> Encod
     written = parse(content)
     same = all(map(np.array_equal, planes, coefficients(written))) and _colours(written) == _colours(jpeg)
     demand(same, "what was written reads back differently")
-    more = jpeg.trailing.strip(b"\0")
-    notes = ("what lies behind the picture (further pictures, a video) is dropped",) if more else ()
-    return Encoded(content, notes)
+    return Encoded(content, _dropped(jpeg.trailing))
+
+
+def _dropped(trailing: bytes) -> tuple[str, ...]:
+    """The note on what lies behind a picture, for a camera's MPO its further views."""
+    more = trailing.strip(b"\0")
+    return ("what lies behind the picture (further pictures, a video) is dropped",) if more else ()
 
 
 def without_thumbnails(segments: list[Segment]) -> Iterator[Segment]:

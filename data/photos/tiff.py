@@ -40,6 +40,8 @@ _CODING = {
 _ORIENTATION, _PALETTE_COLOURS, _SUB_DIRECTORIES, _DNG_VERSION = 274, 320, 330, 50706
 # XMP, and Photoshop's resources.
 _WITH_THUMBNAILS = {700: thumbnails.in_xmp, 34377: thumbnails.without_jpegs}
+# Of all directories together: those of some 10,000 pages.
+_MOST_TAGS = 200_000
 # The codecs of fax and JPEG.
 _WHOLE_CODECS = (2, 3, 4, 6, 7)
 # Photometric values, the last two of what a sensor saw, and how many channels colours take; 1 is grey, 0 is black.
@@ -51,6 +53,7 @@ def page_sizes(path: str | os.PathLike[str]) -> list[tuple[int, int]]:
     """(width, height) of every page, from the directories alone, which may lie behind gigabytes of pixels."""
     name = os.fspath(path)
     with _refusing_what_is_broken(name), tifffile.TiffFile(path) as file:
+        _check_directories(file, name)
         pages = _pages(file, name)
     for page in pages:
         # A block is decoded whole.
@@ -62,6 +65,7 @@ def decode(source: bytes, name: str, number: int = 0) -> tuple[np.ndarray, int]:
     """RGB of a page, uint16 where it has 16 bits, and the orientation; floats, signed, 12 and 32 bits are refused."""
     with _refusing_what_is_broken(name):
         file = tifffile.TiffFile(io.BytesIO(source))
+        _check_directories(file, name)
         page = _pages(file, name)[number]
         if not _has_plain_blocks(page, name):
             return colours.rgb_of(*_decode_whole(source, name, page)[:2]), _orientation(page)
@@ -230,6 +234,36 @@ def _encode_whole(
     new = tifffile.TiffFile(io.BytesIO(buffer.getvalue())).pages[0]
     offsets = [_append(content, buffer.getvalue()[at : at + size]) for at, size in _blocks(new)]
     return {tag.code: [*np.ravel(tag.value)] for tag in new.tags if tag.code in _CODING} | {273: offsets}
+
+
+def _check_directories(file: Any, name: str) -> None:
+    """Refuses what tifffile follows without end, or leaves out without a word: a chain of directories that leads back
+    or out of the file, and more tags than any book has.
+    """
+    tiff, handle, left = file.tiff, file.filehandle, _MOST_TAGS
+
+    def after(at: int) -> int:
+        """The offset that stands behind the directory at `at`."""
+        nonlocal left
+        handle.seek(at)
+        (count,) = struct.unpack(tiff.tagnoformat, handle.read(tiff.tagnosize))
+        left -= count + 1
+        if left < 0:
+            raise BadImageError(f"{name}: its directories have over {_MOST_TAGS:,} tags, more than any book's")
+        handle.seek(count * tiff.tagsize, os.SEEK_CUR)
+        return struct.unpack(tiff.offsetformat, handle.read(tiff.offsetsize))[0]
+
+    seen, at = set(), file.pages.first.offset
+    while at:
+        if at in seen:
+            raise BadImageError(f"{name}: broken (its directories lead in a circle)")
+        seen.add(at)
+        at = after(at)
+    if len(seen) != len(file.pages):
+        raise BadImageError(f"{name}: broken or cut short (it has {len(seen)} directories, not all of them whole)")
+    for page in file.pages:
+        for at in page.subifds or ():
+            after(at)
 
 
 def _pages(file: Any, name: str) -> list[Any]:

@@ -15,6 +15,7 @@ from PIL import Image
 import data.photos.jpeg
 from data.images import read_rgb
 from data.jpeg_segments import UnsupportedJpegError
+from data.masks import read_mask
 from data.photos import count_pixels, encode_photo, read_photo
 from data.photos.jpeg import replace_blocks
 from tests.data.photos import jpegs
@@ -94,15 +95,35 @@ def test_metadata_between_scans_moves_in_front_of_them():
 def test_fitted_codes_stay_and_what_goes_is_named():
     source = KINDS["optimised"]()
     assert len(replaced(source, decode(source), np.zeros(jpegs.SIZE, bool))) == len(source)
-    second = Image.fromarray(jpegs.textured(seed=5))
-    pictures = saved("MPO", jpegs.textured(), save_all=True, append_images=[second])
-    more = ("what lies behind the picture (further pictures, a video) is dropped",)
+    pictures, more = of_two_views(jpegs.textured()), ("what lies behind the picture (further pictures, a video) is dropped",)
     behind = {b"": (), bytes(9): (), b"video": more, b"\xff\xd8 garbage": more}
     for changed, notes in [(pictures, more), *((source + end, notes) for end, notes in behind.items())]:
         encoded = replace_blocks(changed, *with_patch(changed))
         assert encoded.notes == notes
         assert Image.open(io.BytesIO(encoded.content)).format == "JPEG"
         assert b"MPF\0" not in encoded.content
+
+
+def of_two_views(first: np.ndarray) -> bytes:
+    return saved("MPO", first, save_all=True, append_images=[Image.fromarray(jpegs.textured(30, 40, seed=5))])
+
+
+@pytest.mark.parametrize("damage", [False, True])
+@pytest.mark.parametrize("blocks", [True, False])
+def test_a_jpeg_with_further_views_is_its_first_one(tmp_path, monkeypatch, blocks, damage):
+    """Whatever their index says, for all who read it, and whichever way it is written."""
+    path = tmp_path / "x.jpg"
+    content = of_two_views(jpegs.textured())
+    path.write_bytes(content.replace(b"\1\xb0\4\0", b"\1\xb0\3\0") if damage else content)
+    if not blocks:
+        monkeypatch.setattr(data.photos.jpeg, "replace_blocks", Mock(side_effect=UnsupportedJpegError("a reason")))
+    assert np.array_equal(read_rgb(path), decode(content))
+    assert read_rgb(path, reduce=2).shape == (38, 59, 3)
+    photo, *_, encoded = restore(path)
+    assert (photo.kind, count_pixels(path), Image.open(path).format) == ("JPEG", 75 * 117, "JPEG")
+    assert encoded.notes[-1].startswith("what lies behind the picture (further pictures")
+    path.write_bytes(of_two_views(np.repeat(np.arange(75) > 40, 117 * 3).reshape(75, 117, 3) * np.uint8(255)))
+    assert read_mask(path).shape == jpegs.SIZE
 
 
 _WAVES = [(150, 100, 70) + np.cos(at / 16 * 2 * np.pi)[..., None] * (30, 60, 45) for at in np.indices(jpegs.SIZE)]

@@ -1,11 +1,13 @@
 """What is refused, of every kind: by its path, in words, whatever its name says, and before it fills the memory."""
 
+import io
 import struct
 import zlib
 
 import imagecodecs
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from data.images import read_rgb
@@ -33,6 +35,25 @@ def huge_tiles() -> bytes:
     return content
 
 
+PAGES = tiff_of(*[(COLOURS, {})] * 3)
+
+
+def linked(target: int, behind: bytes = b"") -> bytes:
+    """`PAGES`, whose last directory names a next one, and what lies behind them."""
+    at, content = tifffile.TiffFile(io.BytesIO(PAGES)).pages[2].offset, bytearray(PAGES)
+    struct.pack_into("<I", content, at + 2 + 12 * struct.unpack_from("<H", content, at)[0], target)
+    return bytes(content) + behind
+
+
+def many_thumbnails() -> bytes:
+    """All of them the same, which takes four bytes for each."""
+    content = bytearray(tiff_of((COLOURS, {"subifds": 2}), *[(COLOURS, {"subfiletype": 1})] * 2))
+    page = tifffile.TiffFile(io.BytesIO(content)).pages[0]
+    struct.pack_into("<II", content, page.tags[330].offset + 4, 500_000, len(content))
+    return bytes(content) + struct.pack("<I", page.subifds[0]) * 500_000
+
+
+EMPTY_PAGES = b"".join(struct.pack("<HI", 0, len(PAGES) + 6 * at) for at in range(1, 250_000))
 PACKED = imagecodecs.jpegxl_encode_jpeg(jpegs.save(noise((90, 140, 3))))
 # The first part of the codestream has 5 bytes behind its signature; 60,000 by 60,000, a square, takes their place.
 AT = PACKED.index(b"\xff\x0a") + 2
@@ -55,6 +76,12 @@ AT_ONCE = {
     "raw of a sensor": (tiff_of((COLOURS, {}), (GREY, {"photometric": 32803})), RAW),
     "TIFF, huge tiles": (huge_tiles(), "32752 x 32752 = .* pixels; the limit is"),
     "TIFF, endless": (endless_directory(), BROKEN),
+    **{f"TIFF, back to page {page.index}": (linked(page.offset), "directories lead in a circle")
+       for page in tifffile.TiffFile(io.BytesIO(PAGES)).pages},
+    "TIFF, many pages": (linked(len(PAGES), EMPTY_PAGES), "directories have over 200,000 tags"),
+    "TIFF, many thumbnails": (many_thumbnails(), "directories have over 200,000 tags"),
+    **{f"TIFF, {kept} of its pages": (PAGES[: int(kept * len(PAGES))], BROKEN) for kept in (0.4, 0.7)},
+    "TIFF, a page lost": (linked(len(PAGES), b"\xff" * 70000), BROKEN),
 }  # fmt: skip
 FRAMES = {"save_all": True, "append_images": [Image.fromarray(noise((30, 40, 3), seed=seed)) for seed in (1, 2)]}
 PNG, INDICES = png_bytes(noise((21, 29, 3)), RGB, 8), noise((21, 29), 8)
