@@ -110,7 +110,7 @@ def open_picture(file: str | os.PathLike[str] | io.BytesIO, name: str | None = N
         with io.BytesIO(file.getvalue()) if isinstance(file, io.BytesIO) else open(file, "rb") as stream:
             start = stream.read(STARTING_BYTES)
         what, kind = "cut short at its start, or another kind of file" if start else "it is empty", kind_of(start)
-        known = kind in _READ or (kind == "HEIC" and "HEIF" in Image.OPEN)
+        known = kind in (*_READ, "AVIF") or (kind == "HEIC" and "HEIF" in Image.OPEN)
         told = unread(kind) if kind and not known else f"not a picture that can be read ({what})"
         raise BadImageError(f"{name}: {told}") from error
     except OSError as error:

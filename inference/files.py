@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from data.images import IMAGE_SUFFIXES, kind_of_file
+from data.images import SUFFIXES, kind_of_file
 from utils.files import naming, write_bytes
 
 # What is written beside a result: its mask and its sheet, with its whole name in front, so that no two can meet.
@@ -79,7 +79,7 @@ def list_pictures(source: str | os.PathLike[str], results: str | os.PathLike[str
 
 def is_picture(name: PurePath, kind: Callable[[], str]) -> bool:
     """By its name, or its content's `kind`: also of kinds that are not read, which are failures then, each by name."""
-    return name.suffix.lower() in IMAGE_SUFFIXES or kind() != ""
+    return name.suffix.lower() in SUFFIXES or kind() != ""
 
 
 def is_wanted(name: PurePath, include: str) -> bool:

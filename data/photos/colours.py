@@ -32,6 +32,11 @@ _LOSSY = {
     "HEIF": {"quality": 92, "chroma": 444, "enc_params": {"preset": "ultrafast"}},
     "AVIF": {"quality": 92, "subsampling": "4:4:4", "speed": 9},
 }
+# In a HEIC or AVIF: AV1's mark for 10 or 12 bits a colour, and a picture beside it that is no alpha: for depth or more
+# light (ISO/IEC 23008-12; AV1 Codec ISO Media File Format Binding, 2.3).
+_DEEP_AV1 = re.compile(rb"av1C..[\x40-\x7f\xc0-\xff]", re.DOTALL)
+_ALPHA = rb"urn:mpeg:(?:hevc:2015:auxid:1|mpegB:cicp:systems:auxiliary:alpha)\0"
+_BESIDE = re.compile(rb"auxC\0{4}(?!" + _ALPHA + rb")|infe.{8}tmap", re.DOTALL)
 _METADATA = {"exif": thumbnails.in_exif, "icc_profile": bytes, "xmp": thumbnails.in_xmp, "dpi": tuple}
 
 
@@ -64,8 +69,11 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encod
     lossy = kind != "BMP" and not (kind == "WEBP" and re.search(rb"VP8[L ]", source[12:])[0] == b"VP8L")
     how = (_LOSSY if lossy else _LOSSLESS)[kind]
     if lossy:
-        deep = ", in 8 bits for each colour" if image.info.get("bit_depth", 8) > 8 else ""
-        notes = (f"a lossy {kind} was encoded anew as a whole, at quality {how['quality']}{deep}",)
+        deep = image.info.get("bit_depth", 8) > 8 or (kind == "AVIF" and _DEEP_AV1.search(source))
+        bits = ", in 8 bits for each colour" if deep else ""
+        notes = (f"a lossy {kind} was encoded anew as a whole, at quality {how['quality']}{bits}",)
+        if kind != "WEBP" and _BESIDE.search(source):
+            notes += (f"pictures beside that of a {kind} (of depth, or a gain map for bright screens) are dropped",)
     elif kind == "BMP" and image.mode not in ("L", "RGB"):
         samples, notes = samples[..., :3], ("a BMP with a palette or alpha becomes one of 24 bits",)
     metadata = {key: change(image.info[key]) for key, change in _METADATA.items() if image.info.get(key)}

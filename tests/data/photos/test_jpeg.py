@@ -95,9 +95,10 @@ def test_metadata_between_scans_moves_in_front_of_them():
 def test_fitted_codes_stay_and_what_goes_is_named():
     source = KINDS["optimised"]()
     assert len(replaced(source, decode(source), np.zeros(jpegs.SIZE, bool))) == len(source)
-    pictures, more = of_two_views(jpegs.textured()), ("what lies behind the picture (further pictures, a video) is dropped",)
+    more = ("what lies behind the picture (further pictures, a video) is dropped",)
     behind = {b"": (), bytes(9): (), b"video": more, b"\xff\xd8 garbage": more}
-    for changed, notes in [(pictures, more), *((source + end, notes) for end, notes in behind.items())]:
+    sources = [(of_two_views(jpegs.textured()), more), *((source + end, notes) for end, notes in behind.items())]
+    for changed, notes in sources:
         encoded = replace_blocks(changed, *with_patch(changed))
         assert encoded.notes == notes
         assert Image.open(io.BytesIO(encoded.content)).format == "JPEG"
