@@ -1,9 +1,7 @@
 """Comparing what came out with what was recorded."""
 
-import base64
 import hashlib
 import json
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,17 +65,6 @@ class Golden:
         told = differences(value, json.loads(FILE.read_text("utf-8"))[name], absolute, relative, name)
         if told:
             pytest.fail("\n".join(told), pytrace=False)
-
-    def mask(self, name: str, mask: np.ndarray) -> None:
-        """For masks of 0 and 1: all but a thousandth of what either covers has to be covered by both."""
-        packed = base64.b64encode(zlib.compress(np.packbits(mask).tobytes(), 9)).decode()
-        if self._taken is not None:
-            self(name, packed)
-            return
-        wanted = np.frombuffer(zlib.decompress(base64.b64decode(json.loads(FILE.read_text("utf-8"))[name])), np.uint8)
-        wanted = np.unpackbits(wanted)[: mask.size].reshape(mask.shape)
-        common, either = (mask & wanted).sum(), (mask | wanted).sum()
-        assert common >= 0.999 * either, f"{name}: {common} pixels are common to both masks, {either} to either"
 
 
 def sha(content: bytes | np.ndarray) -> str:
