@@ -2,10 +2,9 @@
 
 import pytest
 
-from tests.golden.recorded_values import Golden, Recorder
+from tests.golden.recorded_values import compare
 
 
 @pytest.fixture(scope="session")
-def golden(request: pytest.FixtureRequest) -> Golden:
-    plugins = request.config.pluginmanager.get_plugins()
-    return Golden(next((plugin for plugin in plugins if isinstance(plugin, Recorder)), None))
+def golden():
+    return compare

@@ -9,15 +9,16 @@ import sys
 
 import pytest
 
-from tests.golden.recorded_values import FILE, Recorder
+from tests.golden import recorded_values
+from tests.golden.recorded_values import FILE
 
 
 def main() -> int:
-    recorder = Recorder()
+    recorded_values.TAKEN = {}
     chosen = [str(FILE.with_name(name)) for name in sys.argv[1:]]
-    code = pytest.main(["-q", *(chosen or [str(FILE.parent)])], plugins=[recorder])
+    code = pytest.main(["-q", *(chosen or [str(FILE.parent)])])
     if code == 0:
-        values = {**(json.loads(FILE.read_text("utf-8")) if chosen else {}), **recorder.values}
+        values = {**(json.loads(FILE.read_text("utf-8")) if chosen else {}), **recorded_values.TAKEN}
         # A line for each value: a change then shows as that.
         lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in sorted(values.items())]
         FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")

@@ -10,13 +10,8 @@ import numpy as np
 import pytest
 
 FILE = Path(__file__).with_name("recorded.json")
-
-
-class Recorder:
-    """A plugin of pytest that takes values in place of comparing them; only `tests.golden.record` makes one."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
+# In place of comparing values `tests.golden.record`, and nobody else, takes them.
+TAKEN: dict[str, Any] | None = None
 
 
 def plain(value: Any) -> Any:
@@ -50,21 +45,16 @@ def differences(found: Any, wanted: Any, absolute: float, relative: float, name:
     return told
 
 
-class Golden:
-    """Compares a named value with the recorded one, or records it."""
-
-    def __init__(self, recorder: Recorder | None) -> None:
-        self._taken = None if recorder is None else recorder.values
-
-    def __call__(self, name: str, value: Any, absolute: float = 0, relative: float = 0) -> None:
-        value = plain(value)
-        if self._taken is not None:
-            assert name not in self._taken, f"{name} is recorded twice"
-            self._taken[name] = value
-            return
-        told = differences(value, json.loads(FILE.read_text("utf-8"))[name], absolute, relative, name)
-        if told:
-            pytest.fail("\n".join(told), pytrace=False)
+def compare(name: str, value: Any, absolute: float = 0, relative: float = 0) -> None:
+    """A named value with the recorded one; or it is recorded."""
+    value = plain(value)
+    if TAKEN is not None:
+        assert name not in TAKEN, f"{name} is recorded twice"
+        TAKEN[name] = value
+        return
+    told = differences(value, json.loads(FILE.read_text("utf-8"))[name], absolute, relative, name)
+    if told:
+        pytest.fail("\n".join(told), pytrace=False)
 
 
 def sha(content: bytes | np.ndarray) -> str:
