@@ -51,14 +51,6 @@ def _tip(border: int) -> Scene:
     return pictures.speckled(picture, 5), pictures.finger(picture.shape, (600, 90), (0, 90), 24)
 
 
-def _areas() -> Scene:
-    """Four areas: what one line divides is divided once more."""
-    rows, columns = np.mgrid[:380, :420]
-    below, halves = (np.where(side, 1, -1) for side in (rows > 195, columns > 238))
-    tones = np.dstack([100 * below, 60 * below * halves, 28 * halves])
-    return _disc(pictures.speckled(tones + 128, 17), 90)
-
-
 def _lines(*lines: tuple[int, int, int, int, int]) -> Scene:
     """Level lines (row, breadth, contrast before the middle, contrast after it, dots missing of twenty)."""
     picture = pictures.flat(380, 420)
@@ -92,20 +84,6 @@ def _table() -> Scene:
     return picture, mask | pictures.finger(picture.shape, (90, 240), (60, 379), 50)
 
 
-def _lost_rows(slant: int) -> Scene:
-    """Rows that end under a hand from the right, each `slant` farther left than the one above, in a frame or none."""
-    picture = pictures.flat(380, 420)
-    for number, row in enumerate(range(40, 360, 32)):
-        cv2.line(picture, (30, row), (330 - number * slant // 4, row), INK, 2)
-    return pictures.speckled(picture, 10), pictures.finger(picture.shape, (190, 180), (419, 220), 130)
-
-
-def _bar(contrast: int) -> Scene:
-    picture = pictures.flat(380, 420)
-    picture[180:212, 40:400] -= np.uint8(contrast)
-    return _disc(pictures.speckled(picture, 16, 0.7))
-
-
 def _ruled() -> Scene:
     picture = pictures.flat(380, 420)
     for row in range(30, 380, 24):
@@ -125,7 +103,6 @@ def _scenes() -> dict[str, Scene]:
         "edge": (edge, pictures.finger(edge.shape, (300, 190), (419, 260), 76)),
         "corner": _disc(pictures.speckled(sheet, 13)),
         "corner, small": _disc(pictures.speckled(sheet, 13), 34),
-        "four areas": _areas(),
         "corner, gained": _blotchy(0.785, 27),
         "corner, not gained": _blotchy(0.6, 27),
         "corner, little gained": _blotchy(0.4, 17.5),
@@ -152,11 +129,6 @@ def _scenes() -> dict[str, Scene]:
         "dots, too faint": _marked(0.42, True),
         "rim, faint enough": _marked(0.34, False),
         "rim, too strong": _marked(0.46, False),
-        "lost rows": _lost_rows(0),
-        "lost rows, slanted": _lost_rows(14),
-        "lost rows, ragged": _lost_rows(44),
-        "bar": _bar(12),
-        "bar, too faint": _bar(7),
         "two masks": (pictures.text_page(380, 420, 14), pictures.finger((380, 420), (70, 90), (0, 60), 50)
                       | pictures.finger((380, 420), (330, 280), (419, 330), 50)),
     }  # fmt: skip
