@@ -44,7 +44,7 @@ _SIGNATURES = {
     "JPEG 2000": rb"\0\0\0\x0cjP  \r\n\x87\n|\xff\x4f\xff\x51",
     "GIF": rb"GIF8[79]a",
     "Photoshop": rb"8BPS\0[\x01\x02]",
-    "PDF": rb"%PDF-",
+    "PDF": rb"%PDF-|.{1,1015}%PDF-[12]\.[0-9]\s",  # Readers allow for other bytes in front.
     "SVG": rb"(?:\xef\xbb\xbf)?\s*<(?:[?!][^>]*>\s*<)*(?:svg:)?svg[\s>]",
     "PPM": rb"P[1-6]\s+(?:#[^\n]*\n\s*)*[0-9]+\s+[0-9]+\s",
 }

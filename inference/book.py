@@ -5,25 +5,18 @@ JPEG in the PDF is restored by its blocks, as a photo is (`data.photos`); a pict
 lossless. pikepdf, an optional package, reads and writes the file (`pip install pikepdf`).
 """
 
-import io
-import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from data.images import BadImageError, check_size, kind_of_file
-from data.photos import encode_photo, next_page, read_jpeg, read_photo
+from data.images import BadImageError, kind_of_file
+from data.photos import encode_photo, next_page, read_photo
 from inference.restorer import Restored, timed
 
-# A picture with a shorter side below this is a logo or a stamp, and no page.
-_SMALLEST_SIDE = 300
-# Forms within forms, which a hostile file may nest without end.
-_DEEPEST = 8
 # What is made of the pixels of a page's picture, counted in its `Book`; None where nothing is to be encoded.
 Changed = Callable[[np.ndarray], Restored | None]
 
@@ -34,6 +27,7 @@ class Book:
 
     content: bytes = b""  # The file; that of the source, byte for byte, where nothing was removed
     pages: int = 0
+    unseen: int = 0  # Pages with pictures, none of which was looked at
     changed: int = 0  # How many pictures were restored
     occluders: int = 0
     notes: list[str] = field(default_factory=list)  # Why a picture stayed as it is, by page
@@ -76,101 +70,51 @@ def _restore_pages(path: Path, changed: Changed, book: Book, tell: Callable[[int
 
 def _restore_pdf(path: Path, changed: Changed, book: Book, tell: Callable[[int, int], None]) -> None:
     try:
-        import pikepdf
+        from data.photos import pdf as pdfs
     except ImportError as error:
         raise BadImageError(f"{path}: a PDF; to restore its pages, install pikepdf") from error
     book.content = path.read_bytes()
-    try:
-        pdf = pikepdf.open(io.BytesIO(book.content))
-    except pikepdf.PasswordError as error:
-        raise BadImageError(f"{path}: is encrypted and asks for a password; save a copy without one first") from error
-    except pikepdf.PdfError as error:
-        raise BadImageError(f"{path}: a PDF that is broken or cut short") from error
-    with pdf:
-        if pdf.is_encrypted:
-            raise BadImageError(f"{path}: is encrypted, and its rights may forbid a change; save a copy without first")
-        if _is_signed(pdf):
-            raise BadImageError(f"{path}: is signed, and a change would break the signature; print it to a PDF first")
-        book.pages, seen = len(pdf.pages), set()
+    with pdfs.open_pdf(book.content, str(path)) as pdf:
+        # Pictures that were looked at, or could not be; one may stand on several pages.
+        book.pages, done, unseen = len(pdf.pages), {}, []
         for number, page in enumerate(pdf.pages, 1):
             tell(number, book.pages)
-            turns = int(page.obj.get("/Rotate", 0)) // 90 % 4
-            for picture in _pictures(page.obj.get("/Resources"), _DEEPEST):
-                if picture is None:
-                    raise BadImageError(f"{path}: a PDF that is broken or cut short: page {number} lacks a picture")
-                smallest = min(int(picture.get(side, 0)) for side in ("/Width", "/Height"))
-                # A picture may stand on several pages.
-                if picture.objgen in seen or smallest < _SMALLEST_SIDE:
-                    continue
-                seen.add(picture.objgen)
-                try:
-                    _restore_picture(picture, turns, changed, book.steps)
-                except (ValueError, NotImplementedError, pikepdf.PdfError, pikepdf.models.image.ImageDecompressionError,
-                        pikepdf.UnsupportedImageTypeError) as error:  # fmt: skip
-                    reason = str(error).splitlines()[0].removeprefix("picture: ")
-                    book.notes.append(f"page {number}: a picture stays as it is ({reason})")
+            drawn = list(pdfs.drawn(page))
+            if any(each is None for each in drawn):
+                raise BadImageError(f"{path}: a PDF that is broken or cut short: page {number} lacks a picture")
+            pictures = [each for each in drawn if pdfs.is_picture(each)]
+            for picture in pictures:
+                if pdfs.is_page(picture) and picture.objgen not in done:
+                    try:
+                        notes = _restore_picture(picture, pdfs.turns_of(page), changed, book.steps)
+                        done[picture.objgen] = True
+                    except BadImageError as error:
+                        notes = (f"a picture stays as it is ({error})",)
+                        done[picture.objgen] = False
+                    book.notes.extend(f"page {number}: {note}" for note in notes)
+            known = [done[picture.objgen] for picture in pictures if picture.objgen in done]
+            if not any(known) and (pictures or any(map(pdfs.holds_inline, (page, *drawn)))):
+                book.unseen += 1
+                unseen += [] if known else [str(number)]
+        if unseen:
+            why = "their pictures are small, strips, stencils, or part of what draws the page"
+            book.notes.append(f"not looked at: page {', '.join(unseen)} ({why})")
         if "encode" in book.steps:
-            for page in pdf.pages:
-                if "/Thumb" in page.obj:  # It shows the page as it was.
-                    del page.obj["/Thumb"]
-            result = io.BytesIO()
-            pdf.save(result, deterministic_id=True, compress_streams=False, fix_metadata_version=False,
-                     linearize=pdf.is_linearized)  # fmt: skip
-            book.content = result.getvalue()
+            book.content = pdfs.save(pdf)
 
 
-def _is_signed(pdf: Any) -> bool:
-    form = pdf.Root.get("/AcroForm")
-    return "/Perms" in pdf.Root or (form is not None and bool(int(form.get("/SigFlags", 0)) & 1))
+def _restore_picture(stream: Any, turns: int, changed: Changed, steps: Counter[str]) -> tuple[str, ...]:
+    """Restores one picture in place, and tells what could not be kept; BadImageError as of `pdf_picture.read`.
 
+    `turns`: by how many quarters its page is shown turned clockwise.
+    """
+    from data.photos.pdf_picture import read
 
-def _pictures(resources: Any, deepest: int) -> Iterator[Any]:
-    """The picture objects of a page and of the forms on it; None for one that the file names and does not hold."""
-    for item in (resources.get("/XObject", {}) if resources is not None else {}).values():
-        if item is None or (item.get("/Subtype") == "/Image" and not item.get("/ImageMask", False)):
-            yield item
-        elif item.get("/Subtype") == "/Form" and deepest:
-            yield from _pictures(item.get("/Resources"), deepest - 1)
-
-
-def _restore_picture(picture: Any, turns: int, changed: Changed, steps: Counter[str]) -> None:
-    """Restores one picture in place; `turns`: by how many quarters its page is shown turned clockwise."""
-    import pikepdf
-
-    check_size(int(picture.Width), int(picture.Height), "picture")
-    filters = picture.get("/Filter")
-    filters = [filters] if isinstance(filters, pikepdf.Name) else list(filters or [])
     with timed(steps, "decode"):
-        if filters == [pikepdf.Name.DCTDecode]:
-            photo = read_jpeg(picture.read_raw_bytes(), "picture")
-            pixels = photo.pixels
-        else:
-            photo, image = None, pikepdf.PdfImage(picture).as_pil_image()
-            pixels = np.array(image.convert("RGB"))
+        picture = read(stream)
+        pixels = picture.rgb()
     restored = changed(np.ascontiguousarray(np.rot90(pixels, -turns)))
     if restored is None:
-        return
+        return ()
     with timed(steps, "encode"):
-        result, mask = (np.ascontiguousarray(np.rot90(array, turns)) for array in (restored.image, restored.mask))
-        if photo is not None:
-            picture.write(encode_photo(photo, result, mask).content, filter=pikepdf.Name.DCTDecode)
-        else:
-            _write_lossless(picture, result, image)
-
-
-def _write_lossless(picture: Any, result: np.ndarray, image: Image.Image) -> None:
-    """Puts RGB uint8 [H, W, 3] in the place of a picture that was read as `image`: grey where that was, else colour."""
-    import pikepdf
-
-    is_grey = image.mode in ("1", "L")
-    values = np.asarray(Image.fromarray(result).convert("L")) if is_grey else result
-    space = picture.get("/ColorSpace")
-    # A profile of so many channels still fits; a palette or four colours do not.
-    fits = isinstance(space, pikepdf.Array) and space[0] == "/ICCBased" and int(space[1].N) == (1 if is_grey else 3)
-    picture.write(zlib.compress(values.tobytes(), 6), filter=pikepdf.Name.FlateDecode)
-    if not fits:
-        picture.ColorSpace = pikepdf.Name.DeviceGray if is_grey else pikepdf.Name.DeviceRGB
-    picture.BitsPerComponent = 8
-    for key in ("/Decode", "/DecodeParms"):
-        if key in picture:
-            del picture[key]
+        return picture.put(*(np.ascontiguousarray(np.rot90(array, turns)) for array in (restored.image, restored.mask)))

@@ -206,7 +206,8 @@ def _parts(
                 photo = read_photo(source)
         yield 0
         if paged:
-            book = restore_book(source, restorer, encode=write is not None)
+            tell = partial(_log.info, "%s: page %d of %d", printable(name))
+            book = restore_book(source, restorer, encode=write is not None, tell=tell)
             touched, count, steps, notes = book.changed, book.occluders, book.steps, book.notes
         else:
             restored = restorer(photo.pixels) if mask is None else restorer(photo.pixels, mask)
@@ -226,14 +227,17 @@ def _parts(
         outcome.notes += tuple(notes)
         outcome.status = (RESTORED if write else FOUND) if touched else UNTOUCHED
         if not touched:
-            found = "no occluder found" + (", copied" if write else "")
+            looked = not paged or book.unseen < book.pages
+            found = ", ".join(["no occluder found"] * looked + ["copied"] * (write is not None))
         elif paged:
             found = f"{touched} {'restored' if write else 'would be restored'}, {counted(count, 'occluder')}"
         elif write:
             found = counted(count, "occluder") if count else ""
         else:
             found = "{:.2%} would be removed, certainty {:.2f}".format(*outcome.measures)
-        outcome.message = (f"{counted(book.pages, 'page')}, " if paged else "") + found
+        told = [counted(book.pages, "page")] if paged else []
+        told += [f"{book.unseen} not looked at"] if paged and book.unseen else []
+        outcome.message = ", ".join(filter(None, (*told, found)))
     except Exception as error:
         # One bad file must not cost the user the other thousand.
         _log.info("%s failed:", printable(name), exc_info=True)

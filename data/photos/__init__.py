@@ -63,11 +63,6 @@ def read_photo(path: str | os.PathLike[str], several: bool = False) -> Photo:
     return _decoded(path, kind, path.read_bytes(), 0, pages)
 
 
-def read_jpeg(content: bytes, name: str) -> Photo:
-    """A JPEG that lies in another file; `BadImageError` begins with `name`."""
-    return _decoded(Path(name), "JPEG", content)
-
-
 def _decoded(path: Path, kind: str, source: bytes, page: int = 0, pages: int = 1) -> Photo:
     decode, _ = _KINDS[kind]
     rgb, orientation = decode(source, str(path), *([page] if page else []))

@@ -52,6 +52,9 @@ _FROM_RGB = {
     "rgb": (np.eye(3), [-128, -128, -128]),
     "cmyk": (np.eye(4, 3), [-128, -128, -128, 127]),
     "ycck": (np.eye(4, 3) @ -_YCC, [127, 0, 0, 127]),
+    # As they lie in a PDF that does not turn them round.
+    "plain cmyk": (-np.eye(4, 3), [127, 127, 127, -128]),
+    "plain ycck": (np.eye(4, 3) @ _YCC, [-128, 0, 0, -128]),
 }
 _FREQUENCY, _POSITION = np.ogrid[:8, :8]
 _DCT = np.cos((2 * _POSITION + 1) * _FREQUENCY * np.pi / 16) / np.where(_FREQUENCY, 2, np.sqrt(8))
@@ -81,14 +84,19 @@ class JpegFile(NamedTuple):
         return join(segment for segment in self.segments if not segment.is_metadata)
 
 
-def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
-    """`source`, which was decoded before, with `rgb` (uint8, stored orientation) where `mask` is 1."""
+def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray, plain_inks: bool = False) -> Encoded:
+    """`source`, which was decoded before, with `rgb` (uint8, stored orientation) where `mask` is 1.
+
+    `plain_inks`: what is CMYK in it lies there as 0 = no ink, which Pillow takes for all of it.
+    """
     try:
-        return replace_blocks(source, rgb, mask)
+        return replace_blocks(source, rgb, mask, plain_inks)
     except UnsupportedJpegError as error:
         note = f"every block of the JPEG was encoded anew, with the same tables ({error})"
     samples, coding, image = colours.read(source, name)
+    samples ^= np.uint8(255 * plain_inks)
     colours.cover(samples, coding, mask, rgb)
+    samples ^= np.uint8(255 * plain_inks)
     buffer, tables = io.BytesIO(), [image.quantization[slot] for slot in sorted(image.quantization)]
     # 0 is no subsampling: for grey, for inks, and for what Pillow does not write.
     how = {"qtables": tables, "subsampling": max(JpegImagePlugin.get_sampling(image), 0)}
@@ -100,7 +108,7 @@ def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encod
     return Encoded(content, (note, *_dropped(source[end:])))
 
 
-def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> Encoded:
+def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray, plain_inks: bool = False) -> Encoded:
     """Writes `rgb` into the blocks of a JPEG file that have changed pixels; all others keep their coefficients exactly.
 
     APPn and COM segments stay byte for byte and in order, but for `without_thumbnails`. `source` was decoded before,
@@ -109,7 +117,7 @@ def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray) -> Encod
     jpeg = parse(source)
     jpeg = jpeg._replace(segments=[*without_thumbnails(jpeg.segments)])
     planes = coefficients(jpeg)
-    _put_blocks(jpeg, planes, rgb, changed)
+    _put_blocks(jpeg, planes, rgb, changed, f"plain {_colours(jpeg)}" if plain_inks else _colours(jpeg))
     content = with_coefficients(jpeg, planes)
     # Nothing is returned that does not read back as what was to be written.
     written = parse(content)
@@ -155,14 +163,14 @@ def _colours(jpeg: JpegFile) -> str:
     return "rgb" if not marked and (transform == 0 or ids == b"RGB") else "ycc"
 
 
-def _put_blocks(jpeg: JpegFile, planes: list[np.ndarray], rgb: np.ndarray, changed: np.ndarray) -> None:
-    """Overwrites the coefficients of all touched blocks in `planes`."""
+def _put_blocks(jpeg: JpegFile, planes: list[np.ndarray], rgb: np.ndarray, changed: np.ndarray, coded: str) -> None:
+    """Overwrites the coefficients of all touched blocks in `planes`; `coded` is a key of `_FROM_RGB`."""
     # Whole blocks of every component; beyond the picture its last pixels go on.
     units = (8 * max(component.spacing[axis] for component in jpeg.components) for axis in (0, 1))
     below, beside = (-side % unit for side, unit in zip(changed.shape, units, strict=True))
     rgb = cv2.copyMakeBorder(rgb, 0, below, 0, beside, cv2.BORDER_REPLICATE)
     changed = np.pad(changed != 0, ((0, below), (0, beside)))
-    weights, offsets, transform = (np.float32(values) for values in (*_FROM_RGB[_colours(jpeg)], _DCT))
+    weights, offsets, transform = (np.float32(values) for values in (*_FROM_RGB[coded], _DCT))
     for plane, component, weight, offset in zip(planes, jpeg.components, weights, offsets, strict=True):
         high, wide = component.spacing
         rows, columns = len(rgb) // (8 * high), rgb.shape[1] // (8 * wide)

@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from data.images import BadImageError, read_rgb
+from data.images import BadImageError, decoded, read_rgb, to_array
 from data.jpeg_segments import UnsupportedJpegError
-from data.photos import encode_photo, jpeg, read_jpeg, read_photo
+from data.photos import encode_photo, jpeg, read_photo
 from data.photos.jpeg import coefficients, parse, replace_blocks, with_coefficients
 from tests.conftest import ROOT
 from tests.data.photos import jpegs
@@ -62,7 +62,7 @@ BROKEN = {
 
 
 def read_and_replace(source: bytes) -> bytes:
-    rgb = read_jpeg(source, "x.jpg").pixels
+    rgb = to_array(decoded(source, "x.jpg"), "RGB")
     return replace_blocks(source, np.full_like(rgb, 99), np.eye(*rgb.shape[:2], dtype=bool)).content
 
 
@@ -139,7 +139,7 @@ def test_middle_grey_at_the_end_is_not_taken_for_lacking_data(rows, optimize):
     picture[-rows:] = 128
     source = jpegs.save(picture, optimize=optimize)
     for complete in (source, source[:-2] + b"\xff\xff\xff\xd9"):
-        assert np.array_equal(read_jpeg(complete, "x.jpg").pixels, decode(source))
+        assert np.array_equal(to_array(decoded(complete, "x.jpg"), "RGB"), decode(source))
 
 
 def test_coefficients_that_no_8_bit_picture_has_are_refused():
