@@ -304,16 +304,19 @@ def test_books_and_photos_of_a_folder_are_restored_in_one_run(tmp_path):
     pdf_of(tmp_path / "in" / "b.pdf", [picture(True), picture(False)])
     before = pdf_of(tmp_path / "in" / "clean.pdf", [picture(False), picture(False, "L", lossy=False)])
     (tmp_path / "in" / "broken.pdf").write_bytes(b"%PDF-1.7 nothing")
+    (tmp_path / "in" / "empty.pdf").touch()
     page_picture(True).save(tmp_path / "in" / "photo.png")
     broken = "failed: broken.pdf: a PDF that is broken or cut short"
+    empty = "failed: empty.pdf: not a picture that can be read (it is empty)"
     assert told(look=True) == [
         "found: b.pdf: 2 pages, 1 would be restored, 1 occluder", broken,
-        "untouched: clean.pdf: 2 pages, no occluder found", "found: photo.png: 3.75% would be removed, certainty 1.00",
+        "untouched: clean.pdf: 2 pages, no occluder found", empty,
+        "found: photo.png: 3.75% would be removed, certainty 1.00",
     ]  # fmt: skip
     assert told() == [
         "restored: b.pdf: 2 pages, 1 restored, 1 occluder", broken,
-        "untouched: clean.pdf: 2 pages, no occluder found, copied", "restored: photo.png: 1 occluder",
+        "untouched: clean.pdf: 2 pages, no occluder found, copied", empty, "restored: photo.png: 1 occluder",
     ]  # fmt: skip
     assert (tmp_path / "out" / "clean.pdf").read_bytes() == before
     # A book has no mask.
-    assert [line[0] for line in told(save_mask=True)] == [*"sfsr"]
+    assert [line[0] for line in told(save_mask=True)] == [*"sfsfr"]
