@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from data.images import SUFFIXES, kind_of_file
+from data.photos import is_whole
 from utils.files import naming, write_bytes
 
 # What is written beside a result: its mask and its sheet, with its whole name in front, so that no two can meet.
@@ -155,7 +156,8 @@ class Record:
         # The last line of each photo, and the last that said what would be written.
         self._done: dict[str, dict[str, Any]] = {}
         self._begun: dict[str, dict[str, Any]] = {}
-        self._ours: set[str] = set()
+        # Files that a run has written: name -> (bytes, time of change).
+        self._ours: dict[str, tuple[int, int]] = {}
         # Files that a run was about to write: name -> (bytes, digest).
         self._intended: dict[str, set[tuple[int, str]]] = defaultdict(set)
         self._position, self._lock = 0, threading.Lock()
@@ -184,17 +186,17 @@ class Record:
         self._append(line | {"done": False})
         for file, content in contents.items():
             self._put(file, content)
-        self._append(line | {"done": True})
+        self._append(line | {"done": True, "times": {file.as_posix(): self._time(file) for file in contents}})
 
     def measures(self, photo: Path) -> tuple[float, ...]:
         """Those of a finished photo; none of a book, nor of one that was restored before they were recorded."""
-        return tuple(self._done[photo.as_posix()]["measures"])
+        return tuple(self._done.get(photo.as_posix(), {"measures": ()})["measures"])
 
     def why_again(self, photo: Path, origin: dict[str, Any], files: Iterable[Path]) -> str | None:
         """None: `files` are finished; else why not, in words for the user, or "" where that goes without saying.
 
-        They are finished when they are as long as recorded, for this `origin`. A photo on which nothing was found needs
-        no sheet. OSError: one of them must not be written.
+        They are finished when they are as recorded, for this `origin`. A photo on which nothing was found needs no
+        sheet. OSError: one of them must not be written.
         """
         for file in files:
             self.refuse(file)
@@ -208,14 +210,14 @@ class Record:
                               "folder; name another folder for the results, or give --overwrite")
             return "the photo has changed since it was restored: done again"
         if line["with"] != origin["with"]:
-            return "its result was made with other weights or options: done again"
+            return "its result was made with other weights or options, or another mask: done again"
         missing = False
         for file in files:
-            expected, size = line["files"].get(file.as_posix(), (0, ""))[0], self._size(file)
+            expected, size = line["files"].get(file.as_posix()), self._size(file)
             if file == beside(photo, SHEET) and not expected and not line["covered"]:
                 continue
-            if expected and size is not None and size != expected:
-                return "its result had become empty, or not as long as it was written: done again"
+            if expected and size is not None and not self._is_one(file, {expected}):
+                return "its result had become empty, or damaged: done again"
             missing |= not expected or size is None
         return "" if missing else None
 
@@ -224,10 +226,30 @@ class Record:
         one holds nothing that anybody could lose.
         """
         self._read()
-        name, size = file.as_posix(), self._size(file)
-        if name in self._ours or size == 0:
-            return True
-        return bool(size) and name in self._intended and (size, digest(self._content(file))) in self._intended[name]
+        size, known = self._size(file), self._intended.get(file.as_posix(), set())
+        return file.as_posix() in self._ours or size == 0 or (bool(size) and self._is_one(file, known))
+
+    def is_changed(self, file: Path) -> bool:
+        """Whether a person has changed a file of ours: it is a whole picture, and not as any run has written it."""
+        if self._overwrite or not (size := self._size(file)) or not self.is_ours(file):
+            return False
+        known = self._intended[file.as_posix()]
+        return not self._is_one(file, known) and is_whole(self._content(file), size in dict(known))
+
+    def wrote(self, path: Path) -> bool:
+        """Whether the file that is there came so from a run."""
+        self._read()
+        file = path.relative_to(self._results)
+        return bool(self._size(file)) and self._is_one(file, self._intended.get(file.as_posix(), set()))
+
+    def _is_one(self, file: Path, known: set[tuple[int, str]]) -> bool:
+        """Whether a file is one of those `known` by size and digest; it is read only where its size is one of theirs,
+        and its time not the one that its last writer left."""
+        size = self._size(file)
+        if size not in dict(known):
+            return False
+        return (size, self._time(file)) == self._ours.get(file.as_posix()) or (
+            (size, digest(self._content(file))) in known)  # fmt: skip
 
     def is_result(self, path: Path) -> bool:
         """Whether it is what a photo became, or becomes, here or on a cluster."""
@@ -250,6 +272,10 @@ class Record:
         if not os.path.lexists(path):
             return None
         return (require_regular(path).st_size if path.exists() else 0) or int(path.is_symlink())
+
+    def _time(self, file: Path) -> int:
+        """When a file that is there was changed, in nanoseconds."""
+        return (self._results / file).stat().st_mtime_ns
 
     def _content(self, file: Path) -> bytes:
         return (self._results / file).read_bytes()
@@ -280,19 +306,20 @@ class Record:
             self._position += whole
             for text in content[:whole].splitlines():
                 with suppress(ValueError, TypeError, KeyError, AttributeError):
-                    line = {"root": "", "measures": []} | json.loads(text)
+                    line = {"root": "", "measures": [], "times": {}} | json.loads(text)
                     files = {name: (int(size), str(digest)) for name, (size, digest) in line["files"].items()}
                     keys = ("photo", "source", "with", "root", "covered", "measures")
-                    self._take({key: line[key] for key in keys} | {"files": files}, line["done"])
+                    times = {name: int(time) for name, time in line["times"].items()}
+                    self._take({key: line[key] for key in keys} | {"files": files}, line["done"], times)
 
-    def _take(self, line: dict[str, Any], done: bool) -> None:
+    def _take(self, line: dict[str, Any], done: bool, times: dict[str, int]) -> None:
         """Where two runs with different settings wrote at once, nobody knows whose file came last."""
         photo, files = line["photo"], line["files"]
         self._done.pop(photo, None)
         if done:
             if self._begun.get(photo) == line:
                 self._done[photo] = line
-            self._ours.update(files)
+            self._ours.update((name, (size, times.get(name, 0))) for name, (size, _) in files.items())
             return
         self._begun[photo] = line
         for name, known in files.items():

@@ -38,6 +38,7 @@ _SHEET_QUALITY = 90
 STUCK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 # One large result may not fit where a smaller one does; three in a row mean that nothing does.
 MOST_STUCK = 3
+_KEPT = "its {} was changed by hand: kept; --overwrite does it again"
 # What comes out of a job, and what is done for it, in four parts that yield to each other: a look at the file, after
 # which it yields how many pixels it will hold; reading; the network; writing. It may end after any of them.
 Job = tuple[Any, Iterator[int]]
@@ -81,8 +82,10 @@ class Masks:
         self._folder, self._record = Path(folder), cache(Record)
 
     def of(self, name: Path) -> np.ndarray | None:
-        """The mask of a photo, by its name below the source: uint8 [H, W], 1 = covered; None without one."""
-        return next((read_mask(file) for file in self._files(name) if self._may_be(file)), None)
+        """The mask of a photo, by its name below the source: uint8 [H, W], 1 = covered; None without one. What a run
+        has written there counts after what a person has put beside it."""
+        files = sorted(filter(self._may_be, self._files(name)), key=self._is_written)
+        return read_mask(files[0]) if files else None
 
     def of_none(self, names: Iterable[Path]) -> list[Path]:
         """The pictures that are no mask of the photos `names`, nor results with their masks and sheets."""
@@ -93,6 +96,10 @@ class Masks:
 
     def _files(self, name: Path) -> tuple[Path, Path]:
         return beside(self._folder / name, MASK), (self._folder / name).with_suffix(".png")
+
+    def _is_written(self, file: Path) -> bool:
+        real = Path(os.path.realpath(file))
+        return any(self._record(place).wrote(real) for place in real.parents)
 
     def _may_be(self, file: Path) -> bool:  # Path.is_file raises an error at a name that is too long.
         real = Path(os.path.realpath(file))
@@ -162,7 +169,8 @@ def watched(outcomes: Iterator[Outcome], results: str | os.PathLike[str]) -> Ite
     with closing(outcomes):
         for outcome in outcomes:
             for note in outcome.notes:
-                _log.log(logging.INFO if note in noted else logging.WARNING, "%s: %s", printable(outcome.name), note)
+                known = note in noted and outcome.status != SKIPPED  # Each file that a person has changed is named.
+                _log.log(logging.INFO if known else logging.WARNING, "%s: %s", printable(outcome.name), note)
             noted.update(outcome.notes)
             yield outcome
             if outcome.results_stuck:
@@ -191,7 +199,14 @@ def _parts(
             # Masks and sheets are for single pictures.
             files = [*(beside(name, side) for side in asked if not paged), name]
             origin = record.origin(seen, mask, getattr(restorer, "keywords", ""))
-            again = record.why_again(name, origin, files)
+            if mask is not None and MASK in asked and _holds(results / beside(name, MASK), mask):
+                files.remove(beside(name, MASK))
+            kept = [file for file in files if record.is_changed(file)]
+            files = [file for file in files if file not in kept]
+            asked = [side for side in asked if beside(name, side) in files]
+            again = record.why_again(name, origin, files) if name in files else None
+            words = {name: "result", beside(name, MASK): "mask", beside(name, SHEET): "sheet"}
+            outcome.notes = (*filter(None, [again]), *(_KEPT.format(words[file]) for file in kept))
             if again is None:
                 outcome.status, outcome.measures = SKIPPED, record.measures(name)
                 if see and outcome.measures and outcome.measures[0]:
@@ -199,7 +214,6 @@ def _parts(
                     with suppress(BadImageError, OSError):  # Then the report has no picture of it.
                         see(outcome, read_photo(source).pixels, read_photo(results / name).pixels)
                 return
-            outcome.notes = (again,) if again else ()
         yield PIXELS_UNDER_WAY if paged else count_pixels(source)
         if not paged:
             with timed(outcome.steps, "decode"):
@@ -227,8 +241,9 @@ def _parts(
         outcome.notes += tuple(notes)
         outcome.status = (RESTORED if write else FOUND) if touched else UNTOUCHED
         if not touched:
+            nothing = "no occluder found" if mask is None else "nothing to remove, with its mask by hand"
             looked = not paged or book.unseen < book.pages
-            found = ", ".join(["no occluder found"] * looked + ["copied"] * (write is not None))
+            found = ", ".join([nothing] * looked + ["copied"] * (write is not None))
         elif paged:
             found = f"{touched} {'restored' if write else 'would be restored'}, {counted(count, 'occluder')}"
         elif write:
@@ -246,6 +261,13 @@ def _parts(
             message = f"{type(error).__name__}: {message}"  # What nobody foresaw, with its kind.
         outcome.status, outcome.message, outcome.notes, outcome.measures = FAILED, message, (), ()
         outcome.results_stuck = writing and isinstance(error, OSError) and error.errno in STUCK
+
+
+def _holds(file: Path, mask: np.ndarray) -> bool:
+    """Whether a file is the `mask` that a person has given: what is made of that must not take its place."""
+    with suppress(BadImageError, OSError):
+        return np.array_equal(read_mask(file), mask)
+    return False
 
 
 def _encoded(photo: Photo, restored: Restored, name: Path, asked: Sequence[str]) -> tuple[dict[Path, bytes], Sequence]:

@@ -185,6 +185,9 @@ class StoredRecord(Record):
             raise OSError(f"{self._results / file}: is a folder, pipe, socket or device, expected a regular file")
         return self._kept.size(place)
 
+    def _time(self, file: Path) -> int:
+        return int(_changed(self._kept, self._place(file)) * 1e9)
+
     def _content(self, file: Path) -> bytes:
         return self._kept.cat_file(self._place(file))
 

@@ -11,6 +11,7 @@ else that the file holds stays. What cannot stay is named in `Encoded.notes`.
 import io
 import math
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,8 @@ import numpy as np
 from PIL import Image
 
 from data import images
-from data.images import BadImageError, kind_of_file, open_picture, turn_back, turn_upright
+from data.images import STARTING_BYTES, BadImageError, kind_of, kind_of_file, open_picture, turn_back, turn_upright
+from data.jpeg_segments import split
 from data.photos import colours, jpeg, jpeg_xl, png, tiff
 from data.photos.colours import Encoded
 
@@ -93,6 +95,23 @@ def count_pixels(path: str | os.PathLike[str]) -> int:
     content = io.BytesIO(jpeg_xl.unpack(Path(path).read_bytes(), name)) if kind == "JPEG XL" else path
     with open_picture(content, name) as image:
         return image.width * image.height
+
+
+def is_whole(content: bytes, as_long: bool = False) -> bool:
+    """Whether a picture or PDF is there to its end, as far as its kind tells; if a whole one was `as_long`, zeros in
+    the coded data of a JPEG, which a disk may leave and decoders take for blocks, tell as well.
+    """
+    kind = kind_of(content[:STARTING_BYTES]).replace("HEIC", "HEIF")
+    if kind == "PDF":
+        return b"%%EOF" in content[-STARTING_BYTES:]
+    with suppress(BadImageError, KeyError):  # No picture, or of a kind that is never written.
+        _KINDS[kind][0](content, "it")
+        if kind != "JPEG":
+            return True
+        segments, end = split(content)
+        zeros = as_long and any(bytes(256) in each.data for each in segments)
+        return content[:end].endswith(b"\xff\xd9") and not zeros
+    return False
 
 
 def encode_photo(photo: Photo, pixels: np.ndarray, mask: np.ndarray) -> Encoded:

@@ -146,6 +146,17 @@ def test_after_a_killed_run_its_files_are_ours_and_others_of_their_length_are_no
     assert [Record(results, "w").is_ours(file) for file in (MASK, PHOTO, SHEET)] == [True, True, False]
 
 
+def test_a_finished_file_is_read_again_only_where_its_time_has_changed(results, origin, monkeypatch):
+    write(results, origin)
+    with monkeypatch.context() as patch:
+        patch.setattr(Record, "_content", lambda *_: pytest.fail("was read"))
+        assert finished(results, origin)
+    os.utime(results / PHOTO, (1, 1))
+    assert finished(results, origin)
+    (results / PHOTO).write_bytes(CONTENTS[PHOTO][::-1])
+    assert not finished(results, origin)
+
+
 def test_lines_that_are_torn_or_of_another_kind_are_passed_over_and_older_ones_are_read(results, origin):
     write(results, origin)
     path = results / RECORD

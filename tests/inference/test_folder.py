@@ -12,8 +12,9 @@ from PIL import Image
 
 from inference import folder
 from inference.files import RECORD, list_pictures
-from inference.folder import Outcome, ResultsError, restore_folder
+from inference.folder import Masks, Outcome, ResultsError, restore_folder
 from inference.restorer import Restored
+from tests.data.photos.jpegs import textured
 from tests.inference.stand_ins import page, paint_over
 
 ALL_DONE = {"a.jpg": "restored", "a.png": "restored", "sub/clean.jpg": "untouched", "sub/深/页 1.webp": "restored"}
@@ -199,20 +200,58 @@ class Weighed:
 
 @pytest.mark.parametrize(("change", "words"), [
     ("photo", "the photo has changed"), ("weights", "other weights or options"),
-    *((change, "not as long as it was written") for change in ("emptied", "cut", "grown"))])  # fmt: skip
-def test_a_result_that_is_not_finished_is_done_again_and_says_why(source, results, change, words):
-    run(source, results, Weighed("one"))
-    expected = (results / "a.png").read_bytes()
-    weights = Weighed("two" if change == "weights" else "one")
+    *((change, "had become empty, or damaged") for change in ("emptied", "cut", "half", "zeros", "text"))])  # fmt: skip
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_a_result_that_is_not_finished_is_done_again_and_says_why(source, results, name, change, words):
+    Image.fromarray(textured(300, 400)).save(source / name)
+    marked = partial(Weighed("two" if change == "weights" else "one"), mask_mode="")
+    told = {Path(name): np.eye(300, 400, dtype=np.uint8)}.get
+    run(source, results, partial(Weighed("one"), mask_mode=""), told=told)
+    expected, middle = (results / name).read_bytes(), (results / name).stat().st_size // 2
     if change == "photo":
-        os.utime(source / "a.png", (1, 1))
+        os.utime(source / name, (1, 1))
     elif change != "weights":
-        (results / "a.png").write_bytes({"emptied": b"", "cut": expected[:-1], "grown": expected + b"x"}[change])
-    outcomes = run(source, results, weights)
-    assert words in " ".join(outcomes["a.png"].notes)
-    assert outcomes["a.jpg"].status == ("restored" if change == "weights" else "skipped")
-    assert (results / "a.png").read_bytes() == expected
-    assert states(source, results, weights) == ALL_SKIPPED
+        (results / name).write_bytes({"emptied": b"", "cut": expected[:-1], "half": expected[:middle], "text": b"text",
+                                      "zeros": expected[:middle] + bytes(300) + expected[middle + 300:]}[change])
+    outcomes = run(source, results, marked, told=told)
+    assert words in " ".join(outcomes[name].notes)
+    assert outcomes["sub/clean.jpg"].status == ("untouched" if change == "weights" else "skipped")
+    assert (results / name).read_bytes() == expected
+    assert set(states(source, results, marked, told=told).values()) == {"skipped"}
+
+
+def test_what_a_person_has_changed_is_kept_and_named_each_time_whatever_else_has_changed(source, results, caplog):
+    run(source, results, Weighed("one"), **BOTH)
+    changed = {"a.png": "result", "sub/深/页 1.webp": "result", "a.jpg.mask.png": "mask", "a.jpg.compare.jpg": "sheet"}
+    for name in changed:
+        Image.fromarray(page(50, 60)).save(results / name)
+    by_hand = {name: (results / name).read_bytes() for name in changed}
+    os.utime(results / "sub/clean.jpg")  # Only its time has changed.
+    assert states(source, results, Weighed("one"), **BOTH) == ALL_SKIPPED
+    named = sorted(f"{name.split('.mask')[0].split('.compare')[0]}: its {what} was changed by hand: kept; --overwrite "
+                   "does it again" for name, what in changed.items())  # fmt: skip
+    assert sorted(caplog.messages) == named
+    again = ALL_DONE | {"a.png": "skipped", "sub/深/页 1.webp": "skipped"}
+    assert states(source, results, Weighed("two"), **BOTH) == again
+    assert {name: (results / name).read_bytes() for name in changed} == by_hand
+    assert states(source, results, Weighed("two"), **BOTH) == ALL_SKIPPED
+    assert states(source, results, Weighed("two"), **BOTH, overwrite=True) == ALL_DONE
+    assert not any((results / name).read_bytes() == content for name, content in by_hand.items())
+
+
+@pytest.mark.parametrize("name", ["a.jpg.mask.png", "a.png"])
+def test_a_mask_that_lies_among_the_results_is_not_replaced_by_what_is_made_of_it(source, results, name):
+    (source / "a.png").unlink()
+    run(source, results, save_mask=name != "a.png")
+    encode = Image.fromarray(255 * np.eye(*page().shape[:2], dtype=np.uint8))
+    for number in range(2 if name == "a.jpg.mask.png" else 1):
+        if number or name == "a.png":
+            encode.save(results / name)
+        before = (results / name).read_bytes()
+        told = {"save_mask": True, "told": Masks(results).of}
+        became = [states(source, results, Weighed(""), **told)["a.jpg"] for _ in "123"]
+        assert became == ["restored", "skipped", "skipped"]
+        assert (results / name).read_bytes() == before
 
 
 def test_photos_of_one_name_from_two_folders_do_not_replace_each_other(source, results, tmp_path):
