@@ -6,8 +6,8 @@
 
 OUT is a folder of data_preparation.py. A patch is kept if the mean Sobel gradient of its clean picture is above the
 threshold (blank paper teaches little), or if at least the share --keep-occluded of it is covered: blank paper under a
-hand is what there is to restore. Writes OUT/gradients.csv and OUT/gradient_histogram.png beside the lists (with --all,
-gradients_all.csv and gradient_histogram_all.png).
+hand is what there is to restore. Draws OUT/gradient_histogram.png beside the lists (with --all,
+gradient_histogram_all.png).
 """
 
 import sys
@@ -22,7 +22,7 @@ from data.images import BadImageError, read_rgb
 from data.masks import read_mask
 from utils.child import WorkerKilledError, run_parallel
 from utils.command import AT_ONCE, DONE, SOME_FAILED, command, number, parser_of
-from utils.files import atomic_path, check_writable, printable, write_csv
+from utils.files import atomic_path, check_writable, printable
 from utils.machine import available_cores, progress
 
 # What becomes of a patch, with its colour in the histogram.
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     out, threshold, problems, sets = options.out, options.threshold, [], ("all",) if options.all else ("train", "val")
     if out.is_dir():  # before the measuring, which takes a while
-        check_writable(out / "gradients.csv")
+        check_writable(out / f"{sets[0]}.txt")
     patches = []
     for folder in (out / name for name in sets):
         names = names_by_part(folder)
@@ -84,12 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
             print(f"{name}: no patches, so the list of an earlier run is removed: {printable(path)}")
     if not patches:
         raise ListError(f"no patches in {out}; make them with data_preparation.py first")
-    suffix = "_all" if options.all else ""
-    # So that another threshold can be judged without measuring again.
-    table = ([patch.set_name, patch.paths.clean.name, f"{patch.gradient:.4f}", f"{patch.covered:.5f}",
-              int(fate != LEFT_OUT)] for patch, fate in fates.items())  # fmt: skip
-    write_csv(out / f"gradients{suffix}.csv", [["set", "patch", "gradient", "covered", "kept"], *table])
-    _draw_histogram(out / f"gradient_histogram{suffix}.png", fates, threshold)
+    _draw_histogram(out / f"gradient_histogram{'_all' * options.all}.png", fates, threshold)
     for problem in problems:
         print(f"left out: {printable(problem)}", file=sys.stderr)
     return SOME_FAILED if problems else DONE

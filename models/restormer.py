@@ -1,8 +1,9 @@
 """Restormer, the transformer that the write-up weighed against NAFNet, as a plain restorer.
 
 Written after Zamir et al., "Restormer: Efficient Transformer for High-Resolution Image Restoration" (CVPR 2022, arXiv
-2111.09881, section 3). Parameters have the names and shapes of the authors' checkpoints, so that these load; none of
-their code is here, its licence allows academic use only. Attention runs between channels: TLC has no place in it.
+2111.09881, section 3). Parameters have the names and shapes of the authors' checkpoints, so that these load, but for
+the denoisers', whose norms are others; none of their code is here, its licence allows academic use only. Attention runs
+between channels: TLC has no place in it.
 """
 
 from collections.abc import Sequence
@@ -18,32 +19,20 @@ _EPSILON = 1e-5
 HEADS = (1, 2, 4, 8)
 
 
-class _ScaleNorm(nn.Layer):
-    """Divides every pixel of [N, C, H, W] by the deviation over its channels and scales; the mean stays in."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = self.create_parameter([channels], default_initializer=nn.initializer.Constant(1.0))
-
-    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        deviation = paddle.sqrt(x.var(axis=1, unbiased=False, keepdim=True) + _EPSILON)
-        return x / deviation * self.weight.reshape([-1, 1, 1])
-
-
-def _norm(channels: int, centred: bool) -> nn.Sequential:
+def _norm(channels: int) -> nn.Sequential:
     """A norm one level down, where the checkpoints have it."""
-    return nn.Sequential(("body", LayerNorm2d(channels, _EPSILON) if centred else _ScaleNorm(channels)))
+    return nn.Sequential(("body", LayerNorm2d(channels, _EPSILON)))
 
 
 class _Attention(nn.Layer):
     """Section 3.1, "multi-Dconv head transposed attention": [N, C, H, W] -> [N, C, H, W], channels ask channels."""
 
-    def __init__(self, channels: int, heads: int, bias: bool) -> None:
+    def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
         self.temperature = self.create_parameter([heads, 1, 1], default_initializer=nn.initializer.Constant(1.0))
-        self.qkv = Convolution(channels, 3 * channels, 1, bias=bias)
-        self.qkv_dwconv = Convolution(3 * channels, 3 * channels, 3, padding=1, groups=3 * channels, bias=bias)
-        self.project_out = Convolution(channels, channels, 1, bias=bias)
+        self.qkv = Convolution(channels, 3 * channels, 1, bias=False)
+        self.qkv_dwconv = Convolution(3 * channels, 3 * channels, 3, padding=1, groups=3 * channels, bias=False)
+        self.project_out = Convolution(channels, channels, 1, bias=False)
         self.heads = heads
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
@@ -57,12 +46,12 @@ class _Attention(nn.Layer):
 class _FeedForward(nn.Layer):
     """Section 3.2, "gated-Dconv feed-forward": one half of the hidden channels, through GELU, times the other."""
 
-    def __init__(self, channels: int, bias: bool) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         hidden = int(channels * 2.66)
-        self.project_in = Convolution(channels, 2 * hidden, 1, bias=bias)
-        self.dwconv = Convolution(2 * hidden, 2 * hidden, 3, padding=1, groups=2 * hidden, bias=bias)
-        self.project_out = Convolution(hidden, channels, 1, bias=bias)
+        self.project_in = Convolution(channels, 2 * hidden, 1, bias=False)
+        self.dwconv = Convolution(2 * hidden, 2 * hidden, 3, padding=1, groups=2 * hidden, bias=False)
+        self.project_out = Convolution(hidden, channels, 1, bias=False)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         gate, values = paddle.chunk(self.dwconv(self.project_in(x)), 2, axis=1)
@@ -76,10 +65,10 @@ def _resize(channels: int, outputs: int, move: nn.Layer) -> nn.Sequential:
 
 
 class _Block(nn.Layer):
-    def __init__(self, channels: int, heads: int, bias: bool, centred: bool) -> None:
+    def __init__(self, channels: int, heads: int) -> None:
         super().__init__()
-        self.norm1, self.attn = _norm(channels, centred), _Attention(channels, heads, bias)
-        self.norm2, self.ffn = _norm(channels, centred), _FeedForward(channels, bias)
+        self.norm1, self.attn = _norm(channels), _Attention(channels, heads)
+        self.norm2, self.ffn = _norm(channels), _FeedForward(channels)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         x = x + self.attn(self.norm1(x))
@@ -93,19 +82,15 @@ class Restormer(nn.Layer):
         dim: channels of the first level; they double with every level.
         num_blocks: blocks of the four levels, finest first.
         num_refinement_blocks: blocks at the end.
-        bias: convolutions add one (but for the first and those that resize).
-        centred: norms subtract the mean and add a bias; of the official checkpoints the denoisers' do not.
     """
 
     gate, mask_input, tlc_windows = False, False, None
 
-    def __init__(
-        self, dim: int, num_blocks: Sequence[int], num_refinement_blocks: int, bias: bool = False, centred: bool = True
-    ) -> None:
+    def __init__(self, dim: int, num_blocks: Sequence[int], num_refinement_blocks: int) -> None:
         super().__init__()
 
         def blocks(level: int, count: int, channels: int) -> nn.Sequential:
-            return nn.Sequential(*[_Block(channels, HEADS[level], bias, centred) for _ in range(count)])
+            return nn.Sequential(*[_Block(channels, HEADS[level]) for _ in range(count)])
 
         self.patch_embed = nn.Sequential(("proj", Convolution(3, dim, 3, padding=1, bias=False)))
         for level in range(3):
@@ -114,12 +99,12 @@ class Restormer(nn.Layer):
             setattr(self, f"down{name}", _resize(channels, channels // 2, nn.PixelUnshuffle(2)))
             setattr(self, f"up{name[::-1]}", _resize(2 * channels, 4 * channels, nn.PixelShuffle(2)))
             if level:
-                setattr(self, f"reduce_chan_level{level + 1}", Convolution(2 * channels, channels, 1, bias=bias))
+                setattr(self, f"reduce_chan_level{level + 1}", Convolution(2 * channels, channels, 1, bias=False))
             # At full resolution the joined channels stay as many as they are.
             setattr(self, f"decoder_level{level + 1}", blocks(level, num_blocks[level], max(channels, 2 * dim)))
         self.latent = blocks(3, num_blocks[3], 8 * dim)
         self.refinement = blocks(0, num_refinement_blocks, 2 * dim)
-        self.output = Convolution(2 * dim, 3, 3, padding=1, bias=bias)
+        self.output = Convolution(2 * dim, 3, 3, padding=1, bias=False)
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
         """Restores [N, 3, H, W], RGB in [0, 1], to the same, not clipped; sides are padded to a multiple of 8."""

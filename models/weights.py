@@ -111,11 +111,8 @@ def _restormer_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     if (inputs, outputs) != (3, 3) or any(name.startswith("skip_conv.") for name in arrays):
         raise ValueError(f"a Restormer that takes {inputs} channels and makes {outputs}; expected RGB, in and out")
     levels = [*(f"encoder_level{level}" for level in (1, 2, 3)), "latent"]
-    return {
-        "dim": dim, "num_blocks": [_count(arrays, level) for level in levels],
-        "num_refinement_blocks": _count(arrays, "refinement"),
-        "bias": "output.bias" in arrays, "centred": "latent.0.norm1.body.bias" in arrays,
-    }  # fmt: skip
+    blocks = [_count(arrays, level) for level in levels]
+    return {"dim": dim, "num_blocks": blocks, "num_refinement_blocks": _count(arrays, "refinement")}
 
 
 def _count(arrays: Mapping[str, np.ndarray], part: str) -> int:
