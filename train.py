@@ -58,7 +58,7 @@ from utils.files import looked_for
 from utils.machine import DeviceError, progress, resolve_device
 from utils.training import CheckpointError
 from utils.training.checkpoint import MovingAverage, load_optimizer_arrays, optimizer_arrays
-from utils.training.processes import Processes, device_of_process, join_processes, seed_iteration, stop_requests
+from utils.training.processes import Processes, device_of_process, join_processes, stop_requests
 from utils.training.run_folder import RunFolder
 
 
@@ -69,7 +69,8 @@ class Learner:
         if config.train.amp == "bf16" and device != "cpu" and not paddle.amp.is_bfloat16_supported(device):
             # Paddle would warn once and compute in float32, with the memory and the time of that.
             raise ConfigError(f"train.amp: {device} does not compute in bf16; use train.amp: fp16, or none")
-        seed_iteration(config.seed, 0)
+        # For the network's first weights: no layer draws, and what samples draw follows from their own numbers.
+        paddle.seed(int(np.random.SeedSequence((config.seed, 0, 0)).generate_state(1)[0]) & 0x7FFFFFFF)
         self.config, self.finds = config, config.model.network == "locator"
         restores = Restormer if config.model.network == "restormer" else NAFNet
         self.network = Locator() if self.finds else restores(**config.model.arguments())
@@ -226,7 +227,6 @@ def train(config: Config, device: str, run: RunFolder, saved: dict[str, Any] | N
         for iteration in range(start, total):
             begin = time.perf_counter()
             batch = next(batches)
-            seed_iteration(config.seed, iteration, processes.rank)
             scalars = learner.backward(batch)
             # One exchange per iteration, so that all processes break off or stop at the same one.
             broken, stopping = processes.total([learner.is_broken(scalars), bool(asked)])

@@ -10,12 +10,10 @@ In the folder of the same name, `recipes.yml` says how each set is made; `source
 file that goes in, and `NAME.sha256` those of every file that comes out, as `sha256sum --check` reads them.
 """
 
-import argparse
 import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 
 import yaml
@@ -25,7 +23,6 @@ from data.synthesis.__main__ import MANIFEST, SetOptions, find_sources, make_set
 from data.synthesis.occluders import SPLIT_FILE
 from utils.child import WorkerKilledError
 from utils.command import AT_ONCE, DONE, SOME_FAILED, command, parser_of
-from utils.files import write_text
 from utils.machine import available_cores
 
 RECORDS = Path(__file__).with_suffix("")
@@ -51,17 +48,11 @@ def read_sums(path: Path) -> dict[str, str]:
     return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
 
 
-def proved(name: str, root: Path, files: set[Path], options: argparse.Namespace) -> bool:
-    """Compares `files`, below `root`, with the record of `name`, perhaps a new one; tells the first that differs."""
-    path = options.records / f"{name}.sha256"
+def proved(name: str, root: Path, files: set[Path], records: Path) -> bool:
+    """Compares `files`, below `root`, with the record of `name`; tells the first that differs."""
     names = {file.relative_to(root).as_posix(): file for file in files if file.is_file()}
     sums = {file: hashlib.sha256(names[file].read_bytes()).hexdigest() for file in sorted(names)}
-    if options.record:
-        deciding = ("numpy", "opencv-python-headless", "pillow")  # the bytes, beside the recipe
-        versions = ", ".join(f"{package} {metadata.version(package)}" for package in deciding)
-        lines = [f"# made with {versions}", *(f"{digest}  {file}" for file, digest in sums.items())]
-        write_text(path, "\n".join([*lines, ""]))
-    recorded = read_sums(path)
+    recorded = read_sums(records / f"{name}.sha256")
     first = min((file for file, _ in sums.items() ^ recorded.items()), default=None)
     if first is None:
         print(f"{name}: {len(sums)} files, all as recorded", flush=True)
@@ -80,7 +71,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("material", type=Path, metavar="MATERIAL", help="folder of the sources")
     add("sets", type=Path, metavar="SETS", help="folder of the sets, each in a folder of its own")
     add("--only", action="append", default=[], metavar="NAME", help="only this set; repeatable")
-    add("--record", action="store_true", help="write new checksums down instead of comparing")
     add("--records", type=Path, default=RECORDS, help="folder of recipes and checksums (default: ours)")
     add("--workers", type=AT_ONCE, default=available_cores(), help="processes (default: all cores)")
     options = parser.parse_args(arguments)
@@ -91,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     files = {options.material / SPLIT_FILE}
     for sources in map(find_sources, recipes.values()):
         files.update(sources.pages, *((entry.path, entry.mask or entry.path) for entry in sources.occluders))
-    if not proved("sources", options.material, files, options):
+    if not proved("sources", options.material, files, options.records):
         return SOME_FAILED
     code = DONE
     for name in options.only or recipes:
@@ -99,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not (folder / MANIFEST).is_file():
             make_set(recipes[name], folder, options.workers)
         # But the manifest, which names the place of the sources.
-        if not proved(name, folder, set(folder.rglob("[!.]*")) - {folder / MANIFEST}, options):
+        if not proved(name, folder, set(folder.rglob("[!.]*")) - {folder / MANIFEST}, options.records):
             code = SOME_FAILED
     return code
 

@@ -1,6 +1,6 @@
 """Times the restoration of photos of 10 megapixels with everything that is installed, side by side in one run.
 
-    python -m inference.benchmark --csv benchmark.csv --markdown benchmark.md
+    python -m inference.benchmark --csv benchmark.csv > benchmark.md
     python -m inference.benchmark --pictures photos --only "mode auto" --no-recipe
 
 Every case runs once, in a process of its own, with OMP_NUM_THREADS threads or one for each core; stop other programs
@@ -33,7 +33,7 @@ from inference.restorer import Restorer, default_weights
 from models.weights import Weights, load_weights, save_weights
 from utils.child import ChildError, ask
 from utils.command import command, parser_of
-from utils.files import check_writable, write_csv, write_text
+from utils.files import check_writable, write_csv
 from utils.machine import available_cores, default_threads, progress
 
 PHOTOS = 5
@@ -153,17 +153,14 @@ def table_of(heads: Sequence[str], rows: Iterable[Iterable[str]]) -> list[str]:
 
 
 def write_tables(options: argparse.Namespace, about: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Prints the table for people, `about` above and remarks below it, and writes the files that were asked for."""
+    """Prints the table for people, `about` above and remarks below it; the file that was asked for has every number."""
     values = [[row.get(name, "") for name in TABLE.values()] for row in rows if not row["problem"]]
     cells = ([f"{value:.2f}" if isinstance(value, float) else value for value in row] for row in values)
     problems = [f"* {row['case']}: not measured: {row['problem']}" for row in rows if row["problem"]]
-    text = "\n".join([about, "", *table_of(list(TABLE), cells), REMARK, *problems]).rstrip() + "\n"
-    if options.markdown:
-        write_text(options.markdown, text)
     if options.csv:
         columns = list(dict.fromkeys(key for row in rows for key in row))
         write_csv(options.csv, [columns, *([row.get(column, "") for column in columns] for row in rows)])
-    print(text)
+    print("\n".join([about, "", *table_of(list(TABLE), cells), REMARK, *problems]).rstrip())
 
 
 def run(options: argparse.Namespace, folder: Path) -> int:
@@ -210,10 +207,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--only", action="append", metavar="WORDS", help="only cases whose name holds them; may be given again")
     add("--no-recipe", dest="recipe", action="store_false", help="without the write-up's recipe")
     add("--csv", type=Path, help="file for every number")
-    add("--markdown", type=Path, help="file for the table")
     options = parser.parse_args(arguments)
-    for path in filter(None, (options.csv, options.markdown)):
-        check_writable(path)
+    if options.csv:
+        check_writable(options.csv)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         return run(options, Path(folder))
 

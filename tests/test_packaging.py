@@ -30,7 +30,7 @@ PHOTO = PHOTOS / "magazine_hand.jpg"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "UNCOVER": f"{sys.executable} -m uncover"}
 PACKAGES = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"tests"}
 # Used when the user has installed them, and never needed.
-OPTIONAL = {"visualdl", "tensorboardX", "ray", "fsspec"}
+OPTIONAL = {"ray", "fsspec"}
 
 
 def pins(name: str) -> dict[str, str]:

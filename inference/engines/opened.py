@@ -30,7 +30,6 @@ PRECISIONS = {
     "cpu": {"openvino": ("fp32", "bf16"), "onnxruntime": ("fp32",), "paddle": ("fp32",)},
 }
 FOLDER_VARIABLE = "UNCOVER_CACHE"
-LIMIT_BYTES = 2 << 30
 # In onnxruntime a map is as large as TLC's window while its means are taken: half a gigabyte at this side.
 LARGEST_WINDOW = 2048
 # Of an export and the engine opened after it: Paddle and a locator take 262 MB, the gated network of width 16 378.
@@ -166,9 +165,10 @@ def find(graph: Graph) -> OnnxFile:
             problem = str(error)
         _log.warning("%s is not used: %s; it is made again (python -m inference.export)", place, problem)
     made = make(graph)
+    with suppress(OSError):  # In a shared folder it may be another user's.
+        remove_leftovers(cached.parent)
     try:
         made.save(cached)
-        prune(cached.parent)
     except OSError as error:
         _log.warning("the exported network is not kept: %s cannot be written (%s); set %s to a folder that can",
                      cached, error.strerror or error, FOLDER_VARIABLE)  # fmt: skip
@@ -182,21 +182,6 @@ def cache_folder() -> Path:
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     # A user without a home keeps nothing.
     return Path(os.devnull if base.startswith("~") else base, "uncover")
-
-
-def prune(folder: Path, limit: int = LIMIT_BYTES) -> None:
-    """Removes what killed processes left behind, and all but the newest `limit` bytes of entries, never the newest one;
-    files of other names are nobody's business here.
-    """
-    total, pattern = 0, f"{'[0-9a-f]' * 24}-*.onnx.json"
-    # In a shared folder a file may be another user's, who then keeps it, or go at any time.
-    with suppress(OSError):
-        remove_leftovers(folder)
-        for number, notes in enumerate(sorted(folder.glob(pattern), key=os.path.getmtime, reverse=True)):
-            files = [file for file in (notes.with_suffix(""), notes) if file.exists()]
-            total += sum(file.stat().st_size for file in files)
-            for file in files if number and total > limit else ():
-                file.unlink()
 
 
 def open_backend(

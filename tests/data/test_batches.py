@@ -3,7 +3,6 @@ whom it is made, and what is refused.
 """
 
 import multiprocessing
-import random
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
-import paddle
 import pytest
 
 from configs.load import load_config, parse_config
@@ -25,7 +23,6 @@ from data.synthesis.occluders import CUTOUTS, Occluder, find_occluders, split_so
 from tests.conftest import python
 from tests.golden.pictures import save
 from utils.child import WorkerKilledError
-from utils.training.processes import seed_iteration
 
 STAGES = (Stage(iterations=6, batch=4, patch=64), Stage(iterations=5, batch=2, patch=128))
 WRITE_UP, PHASE_2 = load_config("configs/nafnet_phase1_l1.yml"), "configs/nafnet_phase2_msssim.yml"
@@ -48,18 +45,6 @@ def test_one_eta_min_serves_every_period_and_warmup_rises_linearly_and_ends():
     plain, warm = ScheduleConfig(), ScheduleConfig(warmup=4)
     factors = [lr_at(i, warm, 1e-3, 100) / lr_at(i, plain, 1e-3, 100) for i in range(6)]
     assert factors == pytest.approx([0.25, 0.5, 0.75, 1, 1, 1])
-
-
-def test_the_same_place_gives_the_same_random_numbers_whatever_came_before():
-    def draws(*place: int) -> tuple[float, float, float]:
-        seed_iteration(*place)
-        return random.random(), float(np.random.random()), float(paddle.rand([1]).numpy()[0])  # noqa: NPY002
-
-    places = [(a, b, c) for a in range(5) for b in range(5) for c in range(2)]
-    drawn = [draws(*place) for place in places]
-    assert [draws(*place) for place in reversed(places)] == drawn[::-1]
-    # Neighbours are no sums: 0 + 1 and 1 + 0 draw apart.
-    assert all(len(set(column)) == len(places) for column in zip(*drawn, strict=True))
 
 
 def batches(rank=0, world=1, stages=STAGES):

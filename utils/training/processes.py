@@ -1,16 +1,14 @@
-"""The processes of one training run: who this one is, on which device, from which seed, how they agree and stop.
+"""The processes of one training run: who this one is, on which device, how they agree and stop.
 
 Several trainers are started by `python -m paddle.distributed.launch`, which speaks through the environment.
 """
 
 import os
-import random
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
-import numpy as np
 import paddle
 import paddle.distributed
 
@@ -63,17 +61,6 @@ def join_processes(device: str) -> Processes:
         os.environ["PADDLE_DISTRI_BACKEND"] = "gloo"
     paddle.distributed.init_parallel_env()
     return Processes(paddle.distributed.get_rank(), paddle.distributed.get_world_size())
-
-
-def seed_iteration(seed: int, iteration: int, rank: int = 0) -> None:
-    """Sets the generators of Python, NumPy and Paddle for one iteration of one process, as layers such as dropout draw
-    from them: a resumed run then draws what an uninterrupted one does.
-    """
-    # Mixed: in `seed + iteration`, run 0 at iteration 1 would be run 1 at 0.
-    value = int(np.random.SeedSequence((seed, iteration, rank)).generate_state(1)[0]) & 0x7FFFFFFF
-    random.seed(value)
-    np.random.seed(value)  # noqa: NPY002 - global state is what libraries draw from
-    paddle.seed(value)
 
 
 @contextmanager

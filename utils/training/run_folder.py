@@ -1,6 +1,6 @@
 """The folder of a training run: where it starts from, what is saved, recorded and said.
 
-It holds config.yml and command.txt, metrics.jsonl, curves.png and events, checkpoints/, model_last.pdparams and
+It holds config.yml and command.txt, metrics.jsonl and curves.png, checkpoints/, model_last.pdparams and
 model_best.pdparams, which predict.py takes. While a run writes it, it is locked, and other runs are refused.
 """
 
@@ -42,7 +42,6 @@ class RunFolder:
         self._folder = self.output / "checkpoints"
         self._journal: Journal | None = None
         self._lock: Any = None
-        self._is_new = False
 
     def checkpoints(self) -> list[Path]:
         """The checkpoint files that exist, newest first; whether they are whole is not looked at."""
@@ -79,7 +78,6 @@ class RunFolder:
 
     def _take(self) -> None:
         """Keeps other runs out until this process ends, in whatever way; CheckpointError says who is in there."""
-        self._is_new = not self.output.exists()
         make_folder(self.output)
         # A lock of this process alone: data workers that outlive it do not hold it.
         self._lock = open(self.output / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 - open for the whole run
@@ -194,13 +192,7 @@ class RunFolder:
             tqdm.write(text)
 
     def close(self) -> None:
-        """Ends writing and lets others in; of a run that never began in a new folder, nothing is left."""
-        if self._journal is not None:
-            self._journal.close()
-        elif self._is_new:
-            with suppress(OSError):  # never made, or no longer empty
-                (self.output / ".lock").unlink(missing_ok=True)
-                self.output.rmdir()
+        """Ends writing and lets others in."""
         if self._lock is not None:
             self._lock.close()
 

@@ -2,10 +2,8 @@
 the same numbers from each, and a reason for everything that is not used."""
 
 import logging
-import os
 import re
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +12,7 @@ import numpy as np
 import pytest
 
 from inference.engines import ONNX_ENGINES, BackendError, OnnxRuntimeEngine, opened
-from inference.engines.opened import FOLDER_VARIABLE, Graph, cache_folder, find, make, notes_of, open_backend, prune
+from inference.engines.opened import FOLDER_VARIABLE, Graph, cache_folder, find, make, notes_of, open_backend
 from models.weights import load_weights, save_weights
 from tests.conftest import ROOT, contents, python
 from tests.inference.stand_ins import SETTINGS, eager, small_graph, small_weights, tile
@@ -130,19 +128,6 @@ for turn in range(41):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(python, 4 * ["-c"], 4 * [code]))
     assert sorted(path.name for path in cache.iterdir()) == [f"{'a' * 24}-some.onnx", f"{'a' * 24}-some.onnx.json"]
-
-
-def test_the_oldest_and_what_killed_processes_left_goes_and_strangers_stay(cache):
-    cache.mkdir()
-    names = [f"{letter * 24}-nafnet.onnx" for letter in "abcd"]
-    dead, living = f".{2**22 + 1}-abc.tmp.onnx", f".{os.getppid()}-abc.tmp.json"
-    pairs = [file for name in names for file in (name, f"{name}.json")]
-    for age, file in enumerate([dead, living, "notes.txt", *pairs]):
-        (cache / file).write_bytes(bytes(100))
-        os.utime(cache / file, (time.time() - 100 + age,) * 2)
-    for limit, kept in ((500, pairs[4:]), (0, pairs[6:])):
-        prune(cache, limit)
-        assert {path.name for path in cache.iterdir()} == {*kept, "notes.txt", living}
 
 
 def test_the_place_follows_the_environment_and_where_nothing_can_be_written_it_works_with_a_warning(

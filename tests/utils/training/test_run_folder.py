@@ -1,14 +1,12 @@
 """What a run needs to go on, whole or noticed, and its average; what its folder decides and keeps: start, best
-validation, records, events, and who may write.
+validation, records, and who may write.
 """
 
 import json
 import os
 import subprocess
 import sys
-import types
 from pathlib import Path
-from unittest.mock import Mock, call
 
 import numpy as np
 import paddle
@@ -16,7 +14,7 @@ import pytest
 
 from models.weights import Weights, arrays_of, save_weights
 from utils.training.checkpoint import CheckpointError, MovingAverage, load_checkpoint, save_checkpoint
-from utils.training.journal import Journal, read_metrics
+from utils.training.journal import read_metrics
 from utils.training.processes import Processes
 from utils.training.run_folder import RunFolder
 
@@ -181,31 +179,9 @@ def test_a_folder_that_a_run_writes_is_refused_to_others_until_that_ends_in_what
         run.close()
         other.kill()
     assert folder(tmp_path / "run").find_start(None, auto=True) is None
-    # One that is refused its start leaves no folder of its own behind; other processes of a run take nothing.
-    (tmp_path / "there").mkdir()
-    for name in ("new", "there"):
-        run = folder(tmp_path / name)
-        with pytest.raises(CheckpointError, match="is no file"):
-            run.find_start("/nope.pdckpt")
-        run.close()
-    assert (tmp_path / "there").exists()
+    # Other processes of a run take nothing.
     folder(tmp_path / "new", Processes(rank=1)).find_start(None)
     assert not (tmp_path / "new").exists()
-
-
-@pytest.mark.parametrize(("module", "broken"), [("visualdl", False), ("tensorboardX", False), (None, False),
-                                                ("visualdl", True)])  # fmt: skip
-def test_events_go_to_the_viewer_that_works_if_there_is_one(tmp_path, monkeypatch, caplog, module, broken):
-    writer = Mock(side_effect=TypeError("Descriptors cannot be created directly") if broken else None)
-    there = types.SimpleNamespace(**{"LogWriter" if module == "visualdl" else "SummaryWriter": writer})
-    for other in ("visualdl", "tensorboardX"):
-        monkeypatch.setitem(sys.modules, other, there if other == module else None)
-    journal = Journal(tmp_path)
-    journal.record("train", 3, loss=0.5, psnr=float("nan"))
-    journal.close()
-    used = [call(logdir=str(tmp_path / "events")), call().add_scalar("train/loss", 0.5, 3), call().close()]
-    assert writer.mock_calls == (used[:1] if broken else used if module else [])
-    assert ("no events for visualdl: it is installed and cannot be used (Desc" in caplog.text) == broken
 
 
 def test_a_whole_file_comes_back_and_one_of_weights_is_none(tmp_path):
