@@ -27,7 +27,7 @@ class Book:
 
     content: bytes = b""  # The file; that of the source, byte for byte, where nothing was removed
     pages: int = 0
-    unseen: int = 0  # Pages with pictures, none of which was looked at
+    unseen: list[int] = field(default_factory=list)  # Pages with pictures, none of which was looked at; from 1
     changed: int = 0  # How many pictures were restored
     occluders: int = 0
     notes: list[str] = field(default_factory=list)  # Why a picture stayed as it is, by page
@@ -75,46 +75,42 @@ def _restore_pdf(path: Path, changed: Changed, book: Book, tell: Callable[[int, 
         raise BadImageError(f"{path}: a PDF; to restore its pages, install pikepdf") from error
     book.content = path.read_bytes()
     with pdfs.open_pdf(book.content, str(path)) as pdf:
-        # Pictures that were looked at, or could not be; one may stand on several pages.
-        book.pages, done, unseen = len(pdf.pages), {}, []
+        book.pages, looked = len(pdf.pages), {}  # By picture, which may stand on several pages: whether that worked.
         for number, page in enumerate(pdf.pages, 1):
             tell(number, book.pages)
-            drawn = list(pdfs.drawn(page))
+            drawn, turns = list(pdfs.drawn(page)), page.obj.get("/Rotate")
+            turns = turns // 90 % 4 if isinstance(turns, int) else 0
             if any(each is None for each in drawn):
                 raise BadImageError(f"{path}: a PDF that is broken or cut short: page {number} lacks a picture")
-            pictures = [each for each in drawn if pdfs.is_picture(each)]
+            pictures = [each for each in drawn if each.get("/Subtype") == "/Image"]
             for picture in pictures:
-                if pdfs.is_page(picture) and picture.objgen not in done:
+                if pdfs.is_page(picture) and picture.objgen not in looked:
                     try:
-                        notes = _restore_picture(picture, pdfs.turns_of(page), changed, book.steps)
-                        done[picture.objgen] = True
+                        notes, looked[picture.objgen] = _restore_picture(picture, turns, changed, book.steps), True
                     except BadImageError as error:
-                        notes = (f"a picture stays as it is ({error})",)
-                        done[picture.objgen] = False
+                        notes, looked[picture.objgen] = [f"a picture stays as it is ({error})"], False
                     book.notes.extend(f"page {number}: {note}" for note in notes)
-            known = [done[picture.objgen] for picture in pictures if picture.objgen in done]
-            if not any(known) and (pictures or any(map(pdfs.holds_inline, (page, *drawn)))):
-                book.unseen += 1
-                unseen += [] if known else [str(number)]
-        if unseen:
-            why = "their pictures are small, strips, stencils, or part of what draws the page"
-            book.notes.append(f"not looked at: page {', '.join(unseen)} ({why})")
+            is_seen = any(looked.get(picture.objgen) for picture in pictures)
+            if not is_seen and (pictures or any(map(pdfs.holds_inline, (page, *drawn)))):
+                book.unseen.append(number)
+        told = {note.partition(":")[0] for note in book.notes}
+        if silent := [str(number) for number in book.unseen if f"page {number}" not in told]:
+            why = "their pictures are small, strips, stencils, inline, or stay as they are"
+            book.notes.append(f"not looked at: page {', '.join(silent)} ({why})")
         if "encode" in book.steps:
             book.content = pdfs.save(pdf)
 
 
 def _restore_picture(stream: Any, turns: int, changed: Changed, steps: Counter[str]) -> tuple[str, ...]:
-    """Restores one picture in place, and tells what could not be kept; BadImageError as of `pdf_picture.read`.
-
-    `turns`: by how many quarters its page is shown turned clockwise.
+    """Restores one picture in place, and tells what could not be kept; `turns`: by how many quarters its page is shown
+    turned clockwise. BadImageError without a name: why it stays as it is.
     """
-    from data.photos.pdf_picture import read
+    from data.photos.pdf import read
 
     with timed(steps, "decode"):
-        picture = read(stream)
-        pixels = picture.rgb()
+        pixels, put = read(stream)
     restored = changed(np.ascontiguousarray(np.rot90(pixels, -turns)))
     if restored is None:
         return ()
     with timed(steps, "encode"):
-        return picture.put(*(np.ascontiguousarray(np.rot90(array, turns)) for array in (restored.image, restored.mask)))
+        return put(*(np.ascontiguousarray(np.rot90(array, turns)) for array in (restored.image, restored.mask)))

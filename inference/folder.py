@@ -242,7 +242,7 @@ def _parts(
         outcome.status = (RESTORED if write else FOUND) if touched else UNTOUCHED
         if not touched:
             nothing = "no occluder found" if mask is None else "nothing to remove, with its mask by hand"
-            looked = not paged or book.unseen < book.pages
+            looked = not paged or len(book.unseen) < book.pages
             found = ", ".join([nothing] * looked + ["copied"] * (write is not None))
         elif paged:
             found = f"{touched} {'restored' if write else 'would be restored'}, {counted(count, 'occluder')}"
@@ -251,7 +251,7 @@ def _parts(
         else:
             found = "{:.2%} would be removed, certainty {:.2f}".format(*outcome.measures)
         told = [counted(book.pages, "page")] if paged else []
-        told += [f"{book.unseen} not looked at"] if paged and book.unseen else []
+        told += [f"{len(book.unseen)} not looked at"] if paged and book.unseen else []
         outcome.message = ", ".join(filter(None, (*told, found)))
     except Exception as error:
         # One bad file must not cost the user the other thousand.

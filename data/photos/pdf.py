@@ -1,39 +1,57 @@
-"""A PDF: whether it is whole and may be changed, what its pages draw, and how it is saved.
+"""A PDF: whether it is whole and may be changed, what its pages draw, and a picture read as RGB and put back.
 
-Format: ISO 32000-1. Needs pikepdf, an optional package.
+A picture's samples are taken as they lie there, and only those under the mask are exchanged: colour space, bits and
+/Decode stay. A JPEG goes by its blocks, all else comes back lossless. Format: ISO 32000-1, 7.4 (filters), 8.6 (colour
+spaces), 8.9 (images) and 12 (annotations, signatures). Needs pikepdf, an optional package.
 """
 
+import copy
 import io
-from collections.abc import Iterator
-from contextlib import suppress
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pikepdf
-from pikepdf import Array, Dictionary, Stream
+from pikepdf import Array, Dictionary, Name, Stream
+from pikepdf.exceptions import DependencyError, PasswordError, PikepdfError
+from PIL import Image
 
-from data.images import BadImageError
+from data.images import BadImageError, check_size, decoded, to_array
+from data.jpeg_segments import BROKEN
+from data.photos import colours, jpeg
 
 # A picture with a shorter side below this is a logo, a stamp or a strip, and no page.
 _SMALLEST_SIDE = 300
-# Fields within fields, which a hostile file may nest without end.
-_DEEPEST = 8
 # What qpdf warns of where nothing is lost by it.
 _HARMLESS = ("Resources is missing", "MediaBox is undefined", "Type key should be", "duplicated key")
+# By the mode in which Pillow would hold a picture: what its samples say, how many a pixel has, and of what bits.
+_KINDS = {
+    **dict.fromkeys(("1", "L", "I;16"), ("grey", 1, (1, 2, 4, 8, 16))),
+    "P": ("palette", 1, (1, 2, 4, 8)), "RGB": ("rgb", 3, (8, 16)), "CMYK": ("inks", 4, (8,)),
+}  # fmt: skip
+# How a JPEG 2000 says that it is in sRGB (ISO 15444-1, I.5.3.3).
+_SRGB = b"colr\1\0\0\0\0\0\x10"
 
 
 def open_pdf(content: bytes, name: str) -> pikepdf.Pdf:
     """A whole PDF that may be changed; else BadImageError, which begins with `name`."""
     try:
         pdf = pikepdf.open(io.BytesIO(content.rstrip(b"\0")))  # Some downloads and disks add zeros.
-    except pikepdf.PasswordError as error:
+        if pdf.is_encrypted:
+            raise BadImageError(f"{name}: is encrypted, and its rights may forbid a change; save a copy without first")
+        pages, objects = len(pdf.pages), list(pdf.objects)  # All are read then.
+    except PasswordError as error:
         raise BadImageError(f"{name}: is encrypted and asks for a password; save a copy without one first") from error
-    except pikepdf.PdfError as error:
+    except PikepdfError as error:
         raise BadImageError(f"{name}: a PDF that is broken or cut short") from error
-    if pdf.is_encrypted:
-        raise BadImageError(f"{name}: is encrypted, and its rights may forbid a change; save a copy without first")
-    if not _is_whole(pdf):
+    repaired = [told for told in pdf.get_warnings() if not any(word in told for word in _HARMLESS)]
+    if repaired or _below(pdf.Root, "/Pages", "/Count") != pages:
         raise BadImageError(f"{name}: a PDF that is broken or cut short; what can be read of it may lack pages")
-    if "/Perms" in pdf.Root or _is_signed(_values(_below(pdf.Root, "/AcroForm", "/Fields"))):
+    fields = (each for each in objects if _below(each, "/FT") == "/Sig" or _below(each, "/V", "/ByteRange"))
+    if "/Perms" in pdf.Root or any(_below(field, "/V") is not None for field in fields):
         raise BadImageError(f"{name}: is signed, and a change would break the signature; print it to a PDF first")
     return pdf
 
@@ -49,12 +67,6 @@ def save(pdf: pikepdf.Pdf) -> bytes:
     return result.getvalue()
 
 
-def turns_of(page: pikepdf.Page) -> int:
-    """By how many quarters a page is shown turned clockwise, 0 to 3."""
-    angle = page.obj.get("/Rotate")
-    return angle // 90 % 4 if isinstance(angle, int) else 0
-
-
 def drawn(page: pikepdf.Page) -> Iterator[Any]:
     """The pictures, forms and patterns of a page, of those themselves, and of its annotations, each once; None for one
     that the file names and does not hold.
@@ -65,16 +77,12 @@ def drawn(page: pikepdf.Page) -> Iterator[Any]:
         yield from (None for each in found if each is None)
         found += _values(_below(item, "/Resources", "/Pattern"))
         for shown in (_below(annotation, "/AP", "/N") for annotation in _values(_below(item, "/Annots"))):
-            found += [shown] if isinstance(shown, Stream) else _values(shown)
+            found += [shown, *_values(shown)]
         for each in found:
             if isinstance(each, Stream) and each.objgen not in seen:
                 seen.add(each.objgen)
                 todo.append(each)
                 yield each
-
-
-def is_picture(stream: Any) -> bool:
-    return stream.get("/Subtype") == "/Image"
 
 
 def is_page(picture: Any) -> bool:
@@ -85,31 +93,103 @@ def is_page(picture: Any) -> bool:
 
 def holds_inline(content: Any) -> bool:
     """Whether pictures stand amid the operators of a page, form or pattern."""
-    with suppress(pikepdf.exceptions.PikepdfError, TypeError):  # Of what is broken, nothing is shown.
+    with suppress(PikepdfError, TypeError):  # Of what is broken, nothing is shown.
         return bool(pikepdf.parse_content_stream(content, "BI ID EI"))
     return False
 
 
-def _is_whole(pdf: pikepdf.Pdf) -> bool:
-    """Whether every object reads as it stands: what qpdf makes of a damaged file lacks pages, or parts of them."""
-    with suppress(pikepdf.exceptions.PikepdfError):
-        count = len(pdf.pages)
-        for _ in pdf.objects:  # Each is looked at then.
-            pass
-        told = all(any(word in warning for word in _HARMLESS) for warning in pdf.get_warnings())
-        return told and _below(pdf.Root, "/Pages", "/Count") in (None, count)
-    return False
+def read(stream: Any) -> tuple[np.ndarray, Callable[[np.ndarray, np.ndarray], tuple[str, ...]]]:
+    """RGB (uint8, or uint16 of 16 bits, height x width x 3) of a picture as it lies in the PDF, and what puts such RGB
+    back where a mask is not 0 and tells what could not be kept.
+
+    BadImageError without a name, from both, says why it cannot be read, or not be put back truthfully.
+    """
+    with _in_plain_words():
+        held = pikepdf.PdfImage(stream)
+        check_size(held.width, held.height, "picture")
+        *outer, packed = held.filters or [""]
+        bits, plain, image, source = held.bits_per_component, copy.copy(stream), None, b""  # The copy is not saved.
+        if packed in ("/DCTDecode", "/JPXDecode"):
+            plain.Filter, plain.DecodeParms = Array(map(Name, outer)), Array(held.decode_parms[: len(outer)])
+            source = _unpacked(plain)
+            image = decoded(source, "picture")
+            if image.format not in ("JPEG", "MPO"):
+                is_told = "/ColorSpace" in stream or _SRGB in source
+                _demand(is_told and not stream.get("/SMaskInData"), "its JPEG 2000 alone tells its colours or opacity")
+                source = b""
+        elif packed == "/CCITTFaxDecode":
+            plain.ColorSpace, plain.Decode = Name.DeviceGray, Array([0, 1])
+            image = pikepdf.PdfImage(plain).as_pil_image()
+        if image is not None:
+            bits, own = {"1": 1, "I;16": 16}.get(image.mode, 8), image.mode if image.mode in _KINDS else "RGB"
+            samples = to_array(image, own).astype(np.uint16 if bits == 16 else np.uint8)
+            if source and own == "CMYK":
+                samples = 255 - samples  # Pillow turns inks round, as Adobe's programs do; a PDF says it by /Decode.
+        mode = own if image is not None and "/ColorSpace" not in stream else held.mode
+        _demand(mode in _KINDS, f"its colour space, {mode}, is not grey, RGB, CMYK or a palette of these")
+        kind, channels, allowed = _KINDS[mode]
+        _demand(bits in allowed, f"it has {bits} bits for each of its colours")
+        if image is None:
+            samples = _from_bytes(_unpacked(stream), (held.height, held.width, channels), bits)
+        fits = samples.size == samples.shape[0] * samples.shape[1] * channels
+        told = [each["/ColorTransform"] for each in held.decode_parms if source and "/ColorTransform" in (each or {})]
+        _demand(fits and (kind != "palette" or image is None or bits == 1) and
+                ("adobe_transform" in getattr(image, "info", ()) or told in ([], [int(channels == 3)])),
+                "its colours are coded in a rare way")  # fmt: skip
+        decode = [] if packed == "/JPXDecode" else [float(value) for value in stream.get("/Decode", ())]
+        usual = [0, 2**bits - 1] if kind == "palette" else [0, 1] * channels
+        _demand(decode in ([], usual, usual[::-1]), "its /Decode stretches its values")
+        flip = samples.dtype.type(2**bits - 1 if decode == usual[::-1] else 0)
+        samples, palette = samples ^ flip, None
+        if kind == "palette":
+            base, table = held.palette
+            count = min(len(table) // len(base), int(stream.ColorSpace[2]) + 1)
+            palette = np.array(Image.frombytes(base, (count, 1), table[: count * len(base)]).convert("RGB"))[0]
+            _demand(samples.max() < count, "its palette lacks colours")
+        coding = colours.Coding(kind, bits, palette=palette)
+        return colours.rgb_of(samples, coding), partial(_put, stream, samples, coding, flip, source)
 
 
-def _is_signed(fields: list[Any], kind: Any = None, deepest: int = _DEEPEST) -> bool:
-    """Whether a field, or one below it, is a signature that was given."""
-    for field in fields:
-        own = _below(field, "/FT") or kind
-        if own == "/Sig" and _below(field, "/V") is not None:
-            return True
-        if deepest and _is_signed(_values(_below(field, "/Kids")), own, deepest - 1):
-            return True
-    return False
+def _put(
+    stream: Any, samples: np.ndarray, coding: colours.Coding, flip: np.integer, source: bytes, rgb: np.ndarray,
+    mask: np.ndarray,
+) -> tuple[str, ...]:  # fmt: skip
+    """Writes a picture of these `samples`, which /Decode turns round by `flip`; or of a JPEG, its `source`."""
+    with _in_plain_words():
+        if source:
+            inks = coding.kind == "inks"
+            content, notes = jpeg.encode(source, "picture", rgb if inks else rgb ^ flip, mask, inks and not flip)
+            stream.write(bytes(content), filter=Name.DCTDecode)
+        else:
+            colours.cover(samples, coding, mask, rgb)
+            values, notes = samples ^ flip, ()
+            packed = colours.to_bits(values, coding.bits) if coding.bits < 8 else values.astype(f">u{values.itemsize}")
+            stream.write(zlib.compress(packed.tobytes(), 6), filter=Name.FlateDecode)
+            stream.BitsPerComponent = coding.bits
+            if "/ColorSpace" not in stream:
+                stream.ColorSpace = Name.DeviceRGB
+            if "/Decode" in stream and not flip:  # That of a JPEG 2000 did not count.
+                del stream["/Decode"]
+        for key in ("/DecodeParms", "/Alternates"):  # The latter show it as it was.
+            if key in stream:
+                del stream[key]
+        return notes
+
+
+def _unpacked(stream: Any) -> bytes:
+    return stream.read_bytes(pikepdf.StreamDecodeLevel.specialized)
+
+
+def _from_bytes(content: bytes, shape: tuple[int, int, int], bits: int) -> np.ndarray:
+    """Samples out of rows of bytes, each of which begins with a byte of its own."""
+    height, width, channels = shape
+    row = -(-width * channels * bits // 8)
+    _demand(len(content) >= row * height, "broken or cut short: rows of pixels are missing")
+    rows = np.frombuffer(content, np.uint8, row * height).reshape(height, row)
+    if bits >= 8:
+        return (rows.view(">u2").astype(np.uint16) if bits == 16 else rows).reshape(shape)
+    levels = np.unpackbits(rows, axis=1)[:, : width * bits].reshape(height, width, bits)
+    return levels @ (1 << np.arange(bits, dtype=np.uint8)[::-1])
 
 
 def _below(item: Any, *keys: str) -> Any:
@@ -122,3 +202,20 @@ def _below(item: Any, *keys: str) -> Any:
 def _values(item: Any) -> list[Any]:
     """What an array or a dictionary holds; nothing of what is neither."""
     return list(item) if isinstance(item, Array) else list(item.values()) if isinstance(item, Dictionary) else []
+
+
+@contextmanager
+def _in_plain_words() -> Iterator[None]:
+    try:
+        yield
+    except BadImageError as error:
+        raise BadImageError(str(error).removeprefix("picture: ")) from error
+    except DependencyError as error:
+        raise BadImageError("it is coded as JBIG2; to restore it, install the program jbig2dec") from error
+    except (*BROKEN, TypeError, AttributeError, zlib.error, PikepdfError) as error:
+        raise BadImageError("it is broken, or of a kind that is not read") from error
+
+
+def _demand(condition: object, otherwise: str) -> None:
+    if not condition:
+        raise BadImageError(otherwise)

@@ -99,9 +99,9 @@ def test_a_picture_that_cannot_be_read_stays_and_the_others_go_on(tmp_path):
            (content, keys | {"DecodeParms": pikepdf.Dictionary(ColorTransform=0)})]  # fmt: skip
     pdf_of(tmp_path / "a.pdf", [*odd, (content, keys)])
     book = restore_book(tmp_path / "a.pdf", paint)
-    assert (book.pages, book.changed, book.unseen) == (8, 1, 7)
-    reasons = ("cut short", "its colour space, Separation", "packed in a way", "packed in a way",
-               "JBIG2|packed", "/Decode", "coded in a rare way")  # fmt: skip
+    assert (book.pages, book.changed, len(book.unseen)) == (8, 1, 7)
+    reasons = ("cut short", "its colour space, Separation", "not read", "not read",
+               "JBIG2|not read", "/Decode", "coded in a rare way")  # fmt: skip
     for number, (note, reason) in enumerate(zip(book.notes, reasons, strict=True), 1):
         assert re.fullmatch(rf"page {number}: a picture stays as it is \(.*({reason})[^<>]*\)", note)
 
@@ -115,8 +115,8 @@ def whole(tmp_path):
 
 
 def signed(pdf: pikepdf.Pdf, **keys: object) -> None:
-    form = pikepdf.Dictionary(FT=NAME.Sig, Kids=pikepdf.Array([pdf.make_indirect(pikepdf.Dictionary(**keys))]))
-    pdf.Root.AcroForm = pikepdf.Dictionary(Fields=pikepdf.Array([pdf.make_indirect(form)]), SigFlags=3 * (not keys))
+    form = pdf.make_indirect(pikepdf.Dictionary(FT=NAME.Sig, **keys))
+    pdf.Root.AcroForm = pikepdf.Dictionary(Fields=pikepdf.Array([form]), SigFlags=3 * (not keys))
 
 
 def test_what_must_not_be_changed_is_refused(tmp_path, whole):
