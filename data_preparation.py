@@ -85,16 +85,10 @@ def main(arguments: list[str] | None = None) -> int:
         problems += told
     now = finished(*sets)
     for folder in sets:
-        of_set = [picture for picture in pictures if picture.folder == folder]
-        done = [picture for picture in of_set if picture.name in now]
+        done = [picture for picture in pictures if picture.folder == folder and picture.name in now]
         write_list(options.out / f"{folder.name}_pages.txt", [one.group[:3] for one in done])
         patches, pages = sum(now[one.name][0] for one in done), len({one.group.page for one in done})
-        kept, taken = sum(one.name in before for one in of_set), sum(one.folder == folder for one in shared)
-        left_out = sum(one.folder == folder and one.name not in now for one in to_cut)
-        print(f"{folder.name}: {patches} patches of {len(done)} pictures of {pages} pages ({kept} pictures were done "
-              f"before, {taken} taken over from another set, {left_out} left out)")
-    if others := sum(picture.name not in now for picture in set(pictures) - set(to_cut)):
-        print(f"{others} pictures are for other parts than {part}/{shards}")
+        print(f"{folder.name}: {patches} patches of {len(done)} pictures of {pages} pages")
     for problem in problems:
         print(f"left out: {printable(problem)}", file=sys.stderr)
     if problems:

@@ -1,10 +1,10 @@
 """Times the restoration of photos of 10 megapixels with everything that is installed, side by side in one run.
 
     python -m inference.benchmark --csv benchmark.csv > benchmark.md
-    python -m inference.benchmark --pictures photos --only "mode auto" --no-recipe
+    python -m inference.benchmark --pictures photos --only "mode auto"
 
 Every case runs once, in a process of its own, with OMP_NUM_THREADS threads or one for each core; stop other programs
-first, and run it twice to see what they change. The write-up's recipe takes minutes and several gigabytes.
+first, and run it twice to see what they change.
 """
 
 import argparse
@@ -16,13 +16,11 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
 import cv2
-import numpy as np
 
 from data.images import read_rgb, upright_size, write_image
 from inference.doctor import known_versions
@@ -30,7 +28,7 @@ from inference.engines.opened import FOLDER_VARIABLE, PRECISIONS
 from inference.files import list_pictures
 from inference.folder import FAILED, Outcome, restore_folder
 from inference.restorer import Restorer, default_weights
-from models.weights import Weights, load_weights, save_weights
+from models.weights import load_weights, save_weights
 from utils.child import ChildError, ask
 from utils.command import command, parser_of
 from utils.files import check_writable, write_csv
@@ -40,10 +38,6 @@ PHOTOS = 5
 SIDES = (2811, 3770)  # What most of the contest's photos measure: short side, long side
 SAMPLES = Path(__file__).resolve().parents[1] / "test_code" / "samples" / "photos"
 STEPS = ("decode", "locate", "restore", "compose", "encode")
-# The write-up's prediction: the full-size photo in four equal tiles, TLC's window 2.5 x 256 = 640.
-RECIPE = {
-    "rows": 2, "columns": 2, "overlap": 0, "tlc_train_size": 256, "tlc_ratio": 2.5, "downscale": 1, "long_side": 0,
-}  # fmt: skip
 # Headings of the table for people, and what was measured.
 TABLE = {
     "what": "case", "engine": "engine", **{step: step for step in STEPS}, "file to file": "total",
@@ -63,27 +57,24 @@ class Case(NamedTuple):
     backend: str = "auto"
     precision: str = "auto"
     device: str = "auto"
-    recipe: bool = False  # The write-up's prediction, of one photo and not through the pipeline
 
     @property
     def name(self) -> str:
         """Unique among the cases of a run, for the table and --only."""
-        method = "the write-up's recipe" if self.recipe else f"mode {self.mode}"
         device = f" on {self.device}" if self.device.startswith("gpu") else ""
         engine = "auto" if self.backend == "auto" else f"{self.backend} {self.precision}{device}"
-        return f"{self.network}, {method}, {engine}"
+        return f"{self.network}, mode {self.mode}, {engine}"
 
 
 def all_cases(networks: Sequence[str], device: str) -> list[Case]:
     """The rows of a run, on the CPU and on `device`, which `predict.py` takes here: of each network `auto` and every
-    engine, of the last one, which restores, the other modes and the recipe as well.
+    engine, of the last one, which restores, the other modes as well.
     """
     engines = [(backend, precision, place) for place in dict.fromkeys(("cpu", device))
                for backend, precisions in PRECISIONS[place.partition(":")[0]].items()
                for precision in precisions]  # fmt: skip
     cases = [Case(network, "auto", *engine) for network in networks for engine in ((), *engines)]
-    cases += [Case(networks[-1], mode) for mode in ("tiles", "full")]
-    return [*cases, Case(f"{networks[-1]}, no gate", "tiles", "paddle", "fp32", recipe=True)]
+    return cases + [Case(networks[-1], mode) for mode in ("tiles", "full")]
 
 
 def put_photos(folder: Path, source: Path | None) -> None:
@@ -101,12 +92,6 @@ def put_photos(folder: Path, source: Path | None) -> None:
         write_image(folder / path.name, cv2.resize(pixels, sides, interpolation=cv2.INTER_CUBIC), quality=92)
 
 
-def as_recipe(weights: Weights) -> Weights:
-    """The write-up's kind of network, without a gate, with its way of prediction as `predict`."""
-    params = {name: array[:3] if name.startswith("ending.") else array for name, array in weights.params.items()}
-    return replace(weights, params=params, predict={**weights.predict, **RECIPE}, file=None)
-
-
 def measure(case: Mapping[str, Any]) -> dict[str, Any]:
     """In a process of its own: times photos in the pipeline and one after the other; the first only warms up.
 
@@ -117,15 +102,10 @@ def measure(case: Mapping[str, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"engine": restorer.engine.removesuffix(" on cpu")}
     pictures, results = (Path(case["folder"], name) for name in ("pictures", "results"))
     photos = sorted(pictures.iterdir())[1:]
-    if case["recipe"]:
-        # One photo takes minutes: small tiles warm up, and nothing is said of a batch.
-        restorer(np.zeros((256, 256, 3), np.uint8))
-        photos = photos[-1:]
-    else:
-        _restore(restorer, pictures, results)
-        # When an outcome is told says less: it waits for the network to be through with the next photo.
-        ended = [path.stat().st_mtime for path in results.iterdir()]
-        answer["batch"] = (max(ended) - min(ended)) / len(photos)
+    _restore(restorer, pictures, results)
+    # When an outcome is told says less: it waits for the network to be through with the next photo.
+    ended = [path.stat().st_mtime for path in results.iterdir()]
+    answer["batch"] = (max(ended) - min(ended)) / len(photos)
     outcomes = [outcome for path in photos for outcome in _restore(restorer, path, results)]
     answer |= {step: median(outcome.steps.get(step, 0.0) for outcome in outcomes) for step in STEPS}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
@@ -172,17 +152,15 @@ def run(options: argparse.Namespace, folder: Path) -> int:
     put_photos(folder / "pictures", options.pictures)
     sizes = ["{}x{}".format(*upright_size(path)) for path in (folder / "pictures").iterdir()]
     about = f"Machine: {machine}.\n\nPhotos: {len(sizes)} JPEG, {', '.join(sorted(set(sizes)))}."
-    own = f"width {weights.model['width']}"
-    networks = ({"locator": shipped} if shipped.locator else {}) | {own: weights}
-    for name, network in {**networks, f"{own}, no gate": as_recipe(weights)}.items():
+    networks = ({"locator": shipped} if shipped.locator else {}) | {f"width {weights.model['width']}": weights}
+    for name, network in networks.items():
         save_weights(folder / f"{name}.pdparams", network)
     variables = {"OMP_NUM_THREADS": str(default_threads()), FOLDER_VARIABLE: str(folder / "cache")}
     # Networks are exported here, by others: that is part of no photo, nor is its memory.
     for name in networks:
         opened = ask("inference.doctor:restore_page", [str(folder / f"{name}.pdparams"), "auto", "auto"], **variables)
     cases = all_cases(list(networks), opened["line"].rpartition(" on ")[2])
-    chosen = [case for case in cases if (options.recipe or not case.recipe)
-              and (not options.only or any(words in case.name for words in options.only))]  # fmt: skip
+    chosen = [case for case in cases if not options.only or any(words in case.name for words in options.only)]
     if not chosen:
         raise ValueError(f"--only {', '.join(options.only)}: no case holds that; there are: "
                          + "; ".join(case.name for case in cases))
@@ -205,7 +183,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--pictures", type=Path, help=f"folder of JPEG photos, {PHOTOS} are taken; default: the bundled ones, enlarged")
     add("--weights", type=Path, help="file of weights of a NAFNet; default: as predict.py, and its locator too")
     add("--only", action="append", metavar="WORDS", help="only cases whose name holds them; may be given again")
-    add("--no-recipe", dest="recipe", action="store_false", help="without the write-up's recipe")
     add("--csv", type=Path, help="file for every number")
     options = parser.parse_args(arguments)
     if options.csv:

@@ -5,25 +5,14 @@ import re
 from pathlib import Path
 
 import cv2
-import numpy as np
 import pytest
 
-from configs.schema import PredictConfig
 from data.images import read_rgb, upright_size, write_image
 from inference import benchmark
-from inference.benchmark import RECIPE, SAMPLES, STEPS, all_cases, as_recipe, put_photos
+from inference.benchmark import SAMPLES, STEPS, all_cases, put_photos
 from inference.engines.opened import PRECISIONS
 from models.weights import save_weights
-from tests.inference.stand_ins import eager, small_weights
-
-
-def test_the_recipes_network_is_the_same_without_its_gate():
-    weights, tile = small_weights(), np.random.default_rng(1).random((1, 3, 70, 53), dtype=np.float32)
-    recipe = as_recipe(weights)
-    assert recipe.model["gate"] is False
-    assert recipe.predict == {**weights.predict, **RECIPE}
-    settings = PredictConfig.from_dict(recipe.predict)
-    np.testing.assert_array_equal(eager(recipe, settings)(tile), eager(weights, settings)(tile)[:, :3])
+from tests.inference.stand_ins import small_weights
 
 
 def test_every_engine_and_precision_is_a_case():
@@ -34,10 +23,9 @@ def test_every_engine_and_precision_is_a_case():
     for network in ("width 16", "locator"):
         named = [case for case in cases if case.network == network and case.backend != "auto"]
         assert {(case.device.partition(":")[0], case.backend, case.precision) for case in named} == everything
-    assert [case.name for case in cases if case.backend == "auto" or case.recipe] == [
+    assert [case.name for case in cases if case.backend == "auto"] == [
         "locator, mode auto, auto", *(f"width 16, mode {mode}, auto" for mode in ("auto", "tiles", "full")),
-        "width 16, no gate, the write-up's recipe, paddle fp32",
-    ]  # fmt: skip
+    ]
     assert not any(case.device.startswith("gpu") for case in all_cases(["width 32"], "cpu"))
 
 
@@ -51,24 +39,22 @@ def test_the_command_measures_what_it_can_and_names_what_it_cannot(tmp_path, mon
     Path("sitecustomize.py").write_text("import sys\nsys.modules['openvino'] = None\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     options = ["--weights=w.pdparams", "--pictures=pictures", "--csv=b.csv"]
-    options += [f"--only=4, {words}" for words in ("mode auto, onnxruntime", "mode auto, openvino fp32", "no gate")]
+    options += [f"--only=4, {words}" for words in ("mode auto, onnxruntime", "mode auto, openvino fp32")]
     assert benchmark.main(options) == 0
     rows = {row["case"]: row for row in csv.DictReader(Path("b.csv").read_text().splitlines())}
-    fast, failed, recipe = (f"width 4, {case}" for case in (
-        "mode auto, onnxruntime fp32", "mode auto, openvino fp32", "no gate, the write-up's recipe, paddle fp32"))
-    assert set(rows) == {fast, failed, recipe}
+    fast, failed = (f"width 4, mode auto, {engine} fp32" for engine in ("onnxruntime", "openvino"))
+    assert set(rows) == {fast, failed}
     assert "openvino is not installed" in rows[failed]["problem"]
-    for row in (rows[fast], rows[recipe]):
-        steps, total = [float(row[step]) for step in STEPS], float(row["total"])
-        assert min(steps) >= 0
-        assert 0.7 * total < sum(steps) < 1.3 * total
-        assert 0.05 < float(row["memory"]) < 20
-    # Of the recipe one photo is timed, and no pipeline.
-    assert (float(rows[fast]["batch"]) > 0, rows[recipe]["batch"]) == (True, "")
+    row = rows[fast]
+    steps, total = [float(row[step]) for step in STEPS], float(row["total"])
+    assert min(steps) >= 0
+    assert 0.7 * total < sum(steps) < 1.3 * total
+    assert 0.05 < float(row["memory"]) < 20
+    assert float(row["batch"]) > 0
     table, number = capsys.readouterr().out, r"\d+\.\d\d \| "
     for line in (r"Machine: .* threads; .*, paddlepaddle(-gpu)? \d.*\n\nPhotos: 3 JPEG, 150x200\.$",
                  rf"{fast} \| onnxruntime fp32 \| ({number}){{7}}\d+\.\d\d \|$",
-                 rf"{recipe} \| paddle fp32 \| ({number}){{6}} \| ", rf"\* {failed}: not measured: "):  # fmt: skip
+                 rf"\* {failed}: not measured: "):  # fmt: skip
         assert re.search(rf"^(\| )?{line}", table, re.M), line
 
 
