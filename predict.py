@@ -127,7 +127,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                          "--save-mask, --compare and --shard name a folder")  # fmt: skip
     if masks and not Path(options.mask).is_dir():
         raise ValueError(f"{options.mask}: no such folder (--mask)")
-    listing = list_pictures(photo, results, options.include)
+    listing = list_pictures(photo, results, options.include, options.mask)
     if not listing.pictures and not listing.closed:
         only = "" if options.include == "*" else f" that fit --include {options.include!r}"
         raise FileNotFoundError(f"{photo}: no pictures found{only}")

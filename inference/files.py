@@ -53,11 +53,14 @@ class Listing:
                              "result; leave it out with --include, or do without --save-mask, --compare and --report")
 
 
-def list_pictures(source: str | os.PathLike[str], results: str | os.PathLike[str], include: str = "*") -> Listing:
+def list_pictures(
+    source: str | os.PathLike[str], results: str | os.PathLike[str], include: str = "*", masks: str | None = None
+) -> Listing:
     """Finds the pictures of `source`, a folder (searched through all its sub-folders) or one file.
 
     Of a folder only the files whose name fits the shell pattern `include` count, such as "*.jpg", which takes IMG.JPG
-    too. Hidden files and folders, linked folders and the folder `results`, should it lie inside, are left out.
+    too. Hidden files and folders, linked folders and the folders `results` and `masks`, should they lie inside, are
+    left out.
     FileNotFoundError: no `source`; ValueError: a result would overwrite it, or `results` inside holds other pictures.
     """
     source, target = Path(source), Path(results).resolve()
@@ -67,7 +70,8 @@ def list_pictures(source: str | os.PathLike[str], results: str | os.PathLike[str
     if root.resolve() == target:
         raise ValueError(f"{results}: results would overwrite their own sources; name another folder")
     listing = Listing(root, [])
-    for name in sorted(_walk(listing, target, include)) if source.is_dir() else [Path(source.name)]:
+    apart = {target, Path(masks or target).resolve()}
+    for name in sorted(_walk(listing, apart, include)) if source.is_dir() else [Path(source.name)]:
         (listing.pictures if is_picture(name, partial(kind_of_file, root / name)) else listing.others).append(name)
     listing.linked.sort()
     # The results' folder may lie above the source's, and then hold a sub-folder of the same name.
@@ -88,7 +92,7 @@ def is_wanted(name: PurePath, include: str) -> bool:
     return not any(part[0] == "." for part in name.parts) and fnmatch(name.name.lower(), include.lower())
 
 
-def _walk(listing: Listing, results: Path, include: str) -> Iterator[Path]:
+def _walk(listing: Listing, apart: set[Path], include: str) -> Iterator[Path]:
     """Files below `listing.root`; folders that are not entered are noted in `listing`."""
 
     def note_closed(error: OSError) -> None:
@@ -98,7 +102,7 @@ def _walk(listing: Listing, results: Path, include: str) -> Iterator[Path]:
     for folder, subfolders, names in os.walk(listing.root, onerror=note_closed):
         here = Path(folder)
         below = here.relative_to(listing.root)
-        subfolders[:] = [name for name in subfolders if name[0] != "." and (here / name).resolve() != results]
+        subfolders[:] = [name for name in subfolders if name[0] != "." and (here / name).resolve() not in apart]
         listing.linked.extend(below / name for name in subfolders if (here / name).is_symlink())
         yield from (below / name for name in names if is_wanted(below / name, include))
 

@@ -53,14 +53,15 @@ class Problem(BaseModel):
 
 async def _refuse(_: Request | None, error: HTTPException | RequestValidationError) -> JSONResponse:
     if isinstance(error, RequestValidationError):
-        told = (f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors())
+        words = {"value_error": "expected a file"}  # There is a text in its place.
+        told = (f"{'.'.join(map(str, one['loc'][1:]))}: {words.get(one['type'], one['msg'])}" for one in error.errors())
         error = RefusedError(422, "invalid", "; ".join(told))
     problem = {"detail": str(error.detail), "code": getattr(error, "code", "refused")}
     return JSONResponse(problem, error.status_code, error.headers)
 
 
 async def _only_known(request: Request) -> None:
-    """Refuses a field of a form, or of the address that it is sent to, that is not described."""
+    """Refuses a field of a form, or of the address that it is sent to, that is not described, or comes twice."""
     if request.method != "POST":
         return
     known = request.scope["route"].dependant
@@ -69,6 +70,8 @@ async def _only_known(request: Request) -> None:
         if unknown := next((name for name in given if name not in names), None):
             there = f"there is {' and '.join(names)}" if names else "there is none"
             raise RefusedError(422, "invalid", f"{unknown}: no such field; {there}")
+        if twice := next((name for name in given if len(given.getlist(name)) > 1), None):
+            raise RefusedError(422, "invalid", f"{twice}: is there more than once, expected one")
 
 
 def create_app(jobs: Jobs, engine: str, names: Iterable[str] = ()) -> FastAPI:

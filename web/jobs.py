@@ -21,7 +21,6 @@ from typing import BinaryIO
 
 import numpy as np
 
-from data.images import BadImageError
 from inference.restorer import Restored
 from web.photo import Job, Limits, RefusedError, clean_name, without_folder
 
@@ -150,8 +149,8 @@ class Jobs:
             # One bad photo must not cost the others their answers.
             status, code = (422, "broken") if isinstance(error, ValueError) else (500, "failed")
             fault = RefusedError(status, code, without_folder(error, job.source))
-            if not isinstance(error, BadImageError):
-                _log.exception("%s could not be restored", job.name)
+            if status == 500:  # What nobody foresaw; whose photo it was, no log tells.
+                _log.exception("a photo could not be restored")
         self._lay_down(job, "failed" if fault else "done", fault)
 
     def _lay_down(self, job: Job, state: str, fault: RefusedError | None = None) -> None:

@@ -92,6 +92,11 @@ def test_results_may_lie_inside_the_source_but_not_among_photos_of_their_own(sou
         list_pictures(source, source / "sub")
 
 
+def test_masks_by_hand_inside_the_source_are_no_photos(source):
+    touch(source / "masks" / "a.jpg.mask.png")
+    assert [len(list_pictures(source, "results", "*", masks).pictures) for masks in (source / "masks", None)] == [4, 5]
+
+
 def test_sources_are_never_overwritten(source):
     assert len(list_pictures(source, source.parent).pictures) == 4
     touch(source / "photos" / "a.jpg")

@@ -122,6 +122,9 @@ def test_a_mask_comes_out_at_the_photos_size_and_goes_in_at_that_or_a_smaller_on
     (413, "mask: 1.3 megapixels", {"mask": LARGE}),
     (422, "mask: (broken or )?cut short", {"mask": CUT}),
     (422, "masks: no such field; there is photo and mask", {"data": {"masks": "x"}}),
+    (422, "mask: expected a file$", {"data": {"mask": "x"}}),
+    (422, "photo: is there more than once, expected one", {"data": {"photo": "x"}}),
+    (422, "page: is there more than once, expected one", {"path": "restore?page=1&page=2"}),
     (422, "pages: no such field; there is page", {"path": "restore?pages=2"}),
     (422, "mask: no such field; there is photo", {"path": "mask", "data": {"mask": "x"}}),
     (422, "page: no such field; there is none", {"path": "jobs?page=2"}),
@@ -217,12 +220,15 @@ def test_the_queue_and_the_shelf_have_an_end(serve, painter):
     assert refusal(client.give("jobs")) == (503, "full", said)
 
 
-@pytest.mark.parametrize(("fault", "words"), [
-    (MemoryError(), "out of memory"), (RuntimeError("the engine broke"), "the engine broke")])  # fmt: skip
-def test_one_photo_that_fails_does_not_take_the_next_along(client, painter, caplog, fault, words):
+@pytest.mark.parametrize(("fault", "status", "words"), [
+    (MemoryError(), (500, "failed"), "out of memory"), (ValueError("it is covered"), (422, "broken"), "it is covered"),
+    (RuntimeError("the engine broke"), (500, "failed"), "the engine broke")])  # fmt: skip
+def test_one_photo_that_fails_does_not_take_the_next_along(client, painter, caplog, fault, status, words):
+    """What nobody foresaw goes to the log, but whose photo it was does not."""
     painter.error = fault
-    assert refusal(client.give("restore")) == (500, "failed", words)
-    assert "could not be restored" in caplog.text
+    assert refusal(client.give("restore", name="mine.png")) == (*status, words)
+    assert ("could not be restored" in caplog.text) == (status[0] == 500)
+    assert "mine" not in caplog.text
     painter.error = None
     assert client.give("restore").status_code == 200
 
