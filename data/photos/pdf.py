@@ -130,7 +130,7 @@ def read(stream: Any) -> tuple[np.ndarray, Callable[[np.ndarray, np.ndarray], tu
         kind, channels, allowed = _KINDS[mode]
         _demand(bits in allowed, f"it has {bits} bits for each of its colours")
         if image is None:
-            samples = _from_bytes(_unpacked(stream), (held.height, held.width, channels), bits)
+            samples = _samples(_unpacked(stream), mode, *held.size, bits)
         fits = samples.size == samples.shape[0] * samples.shape[1] * channels
         told = [each["/ColorTransform"] for each in held.decode_parms if source and "/ColorTransform" in (each or {})]
         _demand(fits and (kind != "palette" or image is None or bits == 1) and
@@ -180,16 +180,14 @@ def _unpacked(stream: Any) -> bytes:
     return stream.read_bytes(pikepdf.StreamDecodeLevel.specialized)
 
 
-def _from_bytes(content: bytes, shape: tuple[int, int, int], bits: int) -> np.ndarray:
-    """Samples out of rows of bytes, each of which begins with a byte of its own."""
-    height, width, channels = shape
-    row = -(-width * channels * bits // 8)
-    _demand(len(content) >= row * height, "broken or cut short: rows of pixels are missing")
-    rows = np.frombuffer(content, np.uint8, row * height).reshape(height, row)
-    if bits >= 8:
-        return (rows.view(">u2").astype(np.uint16) if bits == 16 else rows).reshape(shape)
-    levels = np.unpackbits(rows, axis=1)[:, : width * bits].reshape(height, width, bits)
-    return levels @ (1 << np.arange(bits, dtype=np.uint8)[::-1])
+def _samples(content: bytes, mode: str, width: int, height: int, bits: int) -> np.ndarray:
+    """What rows of bytes hold, each of which begins with a byte of its own, for a mode of Pillow's."""
+    channels = _KINDS[mode][1]
+    if bits == 16:
+        values = np.frombuffer(content, ">u2", height * width * channels)
+        return values.astype(np.uint16).reshape(height, width, channels)
+    mode = "P" if channels == 1 else mode  # Whose levels are not stretched.
+    return np.array(Image.frombytes(mode, (width, height), content, "raw", f"P;{bits}" if bits < 8 else mode))
 
 
 def _below(item: Any, *keys: str) -> Any:

@@ -238,7 +238,7 @@ def test_a_lossless_picture_keeps_space_bits_and_what_is_not_covered(tmp_path, b
             "ColorSpace": space_of(space), "Filter": NAME.FlateDecode}  # fmt: skip
     keys |= {"Decode": pikepdf.Array(decode)} if turned_round else {}
     keys |= {"Alternates": pikepdf.Array([pikepdf.Dictionary(DefaultForPrinting=True)])}
-    pdf_of(tmp_path / "a.pdf", [(zlib.compress(np.packbits(packed, axis=1).tobytes()), keys)])
+    pdf_of(tmp_path / "a.pdf", [(zlib.compress(np.packbits(packed, axis=1).tobytes() + b"\n"), keys)])
     book = restore_book(tmp_path / "a.pdf", black_out(seen := []))
     assert (book.changed, book.notes) == (1, [])
     assert seen[0].dtype == (np.uint16 if bits == 16 else np.uint8)
