@@ -4,7 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -15,25 +15,40 @@ from configs.schema import RESTORMER_PRESETS, Config, ConfigError, ModelConfig, 
 from utils.files import looked_for, printable
 
 BASE_KEY = "_base_"
+_SETTINGS = {BASE_KEY, *(setting.name for setting in fields(Config))}
+_LARGEST = 100_000
 
 
 class _Loader(yaml.SafeLoader):
     """Safe YAML that reads 2e-4 as a number (YAML 1.1 takes it for text), and refuses keys that are no text or stand
-    twice, and aliases, which could hold themselves or blow a small file up.
+    twice, and aliases that hold themselves or blow a small file up.
     """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.root: yaml.Node | None = None
+        self.sizes: dict[yaml.Node, int] = {}  # how many values stand below a node, aliases written out
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
         event, fault = self.peek_event(), ""
+        self.root = self.root or parent
+        node = super().compose_node(parent, index)
         if isinstance(event, yaml.AliasEvent):
-            fault = f"an alias, *{event.anchor}; write the value out, or share it by {BASE_KEY}"
+            fault = "" if node in self.sizes else "an alias stands inside what it names"
         else:
-            node = super().compose_node(parent, index)
+            if event.anchor and parent is self.root and getattr(index, "value", "x") not in _SETTINGS:
+                # Held for aliases, whatever it is called.
+                index.value = f"x-{index.value}"
             pairs = node.value if node.id == "mapping" else []
+            below = [value for _, value in pairs] if pairs else node.value if node.id == "sequence" else []
             keys = Counter(key.value if key.id == "scalar" else None for key, _ in pairs)
+            self.sizes[node] = 1 + sum(self.sizes[value] for value in below)
             if None in keys:
                 fault = "a key has to be a plain text, no list and no keys"
             elif len(keys) < len(pairs):
                 fault = f"key {describe(keys.most_common(1)[0][0])} stands twice"
+            elif self.sizes[node] > _LARGEST:
+                fault = f"more than {_LARGEST} values, aliases written out"
         if fault:
             raise yaml.composer.ComposerError(None, None, fault, event.start_mark)
         return node
@@ -118,6 +133,7 @@ def _read_tree(path: Path, children: tuple[Path, ...]) -> dict[str, Any]:
         raise ConfigError(f"{path}: {error}") from error
     if not isinstance(tree, dict):
         raise ConfigError(f"{path}: expected keys and values, got {describe(tree)}")
+    tree = {key: value for key, value in tree.items() if not str(key).startswith("x-")}  # They hold values for aliases.
     bases = tree.pop(BASE_KEY, [])
     bases = [bases] if isinstance(bases, str) else bases
     if not isinstance(bases, list) or not all(isinstance(base, str) and base == printable(base) for base in bases):

@@ -125,13 +125,17 @@ def test_what_is_just_possible_is_accepted(path, overrides):
     assert load_config(path, overrides) != load_config(path)
 
 
+BOMB = "x-0: &a0 [1]\n" + "".join(f"x-{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 9))
+
+
 @pytest.mark.parametrize(("text", "message"), [
     (MINIMAL.replace("output: runs/x", ""), r"output: missing; The run's folder"),
     (MINIMAL + "seed: 1\nseed: 2\n", "not valid YAML: line 3?2?1?0?.*key 'seed' .text. stands twice"),
     (MINIMAL + "optimizer:\n\tclip_norm: 1\n", r"not valid YAML: line \d+: found character '\\t'"),
     (MINIMAL + "? [a, b]\n: 3\n", r"not valid YAML: line \d+: a key has to be a plain text"),
-    (MINIMAL + "a: &a [*a]\n", "not valid YAML: line .*an alias, \\*a; write the value out"),
+    (MINIMAL + "a: &a [*a]\n", "not valid YAML: line .*an alias stands inside what it names"),
     (MINIMAL + "optimizer: {<<: 3}\n", "not valid YAML: line .*expected a mapping or list of mappings for merging"),
+    (MINIMAL + BOMB + "seed: *a8\n", "not valid YAML: line .*more than 100000 values, aliases written out"),
     (MINIMAL + "_base_: [3]\n", "_base_: expected a file name or a list of them, got "),
     ("output: !!python/object/apply:os.getcwd []\n", "not valid YAML: line 1: could not determine a constructor"),
     ("- a list\n", r"expected keys and values, got \['a list'\]"),
@@ -146,9 +150,21 @@ def test_files_that_are_refused(tmp_path, text, message):
     assert re.fullmatch(rf"{path}( with -o model\.gate=false)?: .*", str(caught.value))
 
 
-def test_a_byte_order_mark_is_no_matter(tmp_path):
-    (tmp_path / "marked.yml").write_text(MINIMAL, encoding="utf-8-sig")
-    assert load_config(tmp_path / "marked.yml").predict.downscale == 2
+def test_merges_take_over_what_an_alias_names_and_a_byte_order_mark_is_no_matter(tmp_path):
+    text = MINIMAL.replace("- {iterations: 20,", "- &first {iterations: 20,").replace(
+        "- {iterations: 10, batch: 2, patch", "- {<<: *first, iterations: 10, patch"
+    )
+    shared = "x-shared: &shared {clip_norm: 1}\noptimizer: {<<: [*shared, {clip_norm: 2, weight_decay: 0}]}\n"
+    (tmp_path / "merge.yml").write_text(text + shared, encoding="utf-8-sig")
+    config = load_config(tmp_path / "merge.yml")
+    assert config.train.stages[1] == Stage(iterations=10, batch=4, patch=128)
+    assert (config.optimizer.clip_norm, config.optimizer.weight_decay) == (1.0, 0.0)
+    text = MINIMAL + "x: &x [1]\ndefaults: &d {seed: 4}\n<<: *d\n"
+    (tmp_path / "root.yml").write_text(text)
+    assert load_config(tmp_path / "root.yml").seed == 4
+    (tmp_path / "root.yml").write_text(text.replace("&x ", ""))
+    with pytest.raises(ConfigError, match="x: unknown key"):
+        load_config(tmp_path / "root.yml")
 
 
 HARM = ["{", "[", "]", ": ", "\n", "\t", "- ", "&a ", "*a", "<<: ", "null", "true", ".nan", "-.inf", "1e999", "9" * 400,
