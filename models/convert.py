@@ -32,13 +32,15 @@ from utils.files import RestrictedUnpickler, UnsafeFileError, array_fault, check
 from utils.machine import start_paddle
 
 _BFLOAT16 = np.dtype([("bits", "<u2")])  # the upper half of a float32; NumPy has none
-# The storages that files of weights use.
+# The storages that files of weights use, and the same by the names of safetensors.
 _STORAGES = {
     "DoubleStorage": np.dtype("<f8"), "FloatStorage": np.dtype("<f4"), "HalfStorage": np.dtype("<f2"),
     "BFloat16Storage": _BFLOAT16, "LongStorage": np.dtype("<i8"), "IntStorage": np.dtype("<i4"),
     "ShortStorage": np.dtype("<i2"), "CharStorage": np.dtype("i1"), "ByteStorage": np.dtype("u1"),
     "BoolStorage": np.dtype("?"),
 }  # fmt: skip
+_NAMES = ("F64", "F32", "F16", "BF16", "I64", "I32", "I16", "I8", "U8", "BOOL")
+_TYPES = dict(zip(_NAMES, _STORAGES.values(), strict=True))
 
 
 def _rebuild_tensor(values: np.ndarray, offset: int, size: Sequence[int], stride: Sequence[int], *_: Any) -> np.ndarray:
@@ -136,13 +138,15 @@ def _plain(values: np.ndarray) -> np.ndarray:
 
 
 def _read_safetensors(content: bytes) -> dict[str, np.ndarray]:
-    # Imported where it is needed.
-    from safetensors.numpy import load
+    # Imported where it is needed; its own reader for NumPy knows no bfloat16.
+    from safetensors import deserialize
 
-    try:
-        return dict(sorted(load(content).items()))  # it gives them in any order
-    except KeyError as error:
-        raise ValueError(f"holds numbers of type {error}; save them as float32") from error
+    tree = dict(sorted(deserialize(content), key=lambda pair: pair[0]))  # it gives them in any order
+    for name, tensor in tree.items():
+        if tensor["dtype"] not in _TYPES:
+            raise ValueError(f"{name} is of {tensor['dtype']}, expected one of {', '.join(_TYPES)}")
+        tree[name] = np.frombuffer(tensor["data"], _TYPES[tensor["dtype"]]).reshape(tensor["shape"])
+    return tree
 
 
 def _named_arrays(tree: Any, prefix: str, seen: set[int]) -> Iterator[tuple[str, np.ndarray]]:
