@@ -1,4 +1,4 @@
-"""The shipped weights on the sample photos, and a short training: floats, and so with tolerances."""
+"""The shipped weights on the sample photos, exported networks, and a short training: floats, and so with tolerances."""
 
 import json
 from dataclasses import asdict
@@ -6,15 +6,18 @@ from functools import partial
 
 import cv2
 import numpy as np
+import onnxruntime
 import pytest
 import yaml
 from PIL import Image
 
 from configs.schema import ModelConfig, PredictConfig
 from inference import Restored, Restorer
+from inference.engines.opened import Graph, make
 from models.nafnet import NAFNet
-from models.weights import Weights, arrays_of, save_weights
+from models.weights import Weights, arrays_of, load_weights, save_weights
 from tests.conftest import ROOT, python
+from tests.golden import pictures
 from tests.golden.recorded_values import grid, psnr
 from tests.test_train import training_set
 
@@ -74,6 +77,29 @@ def test_a_gated_network_finds_and_fills_a_small_sample(golden):
         result = restorer(tiny, mode=mode, scale=scale, tta=True)(picture.astype(np.uint16) * 257)
         golden(f"eager/tiny/{mode}/areas", [int(result.mask.sum()), result.occluders], relative=1e-3)
         golden(f"eager/tiny/{mode}", grid(result.image / 65535, 6), absolute=1e-4)
+
+
+@pytest.mark.parametrize("name", ["shipped", "tiny"])
+def test_an_exported_network_computes_the_recorded_values(golden, name):
+    """Text under a finger, larger than TLC's windows for the tiny one."""
+    weights = load_weights(SHIPPED) if name == "shipped" else _tiny_weights(**_SMALL)
+    picture = pictures.text_page(96, 128, 16)
+    cv2.line(picture, (60, 50), (80, 95), pictures.SKIN, 24)
+    tile = np.ascontiguousarray(picture.transpose(2, 0, 1)[None].astype(np.float32) / np.float32(255))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    graph = Graph.nafnet(weights, PredictConfig.from_dict(weights.predict))
+    session = onnxruntime.InferenceSession(make(graph).content, options, providers=["CPUExecutionProvider"])
+    golden(f"onnx/{name}/names", [[item.name, item.shape] for item in (*session.get_inputs(), *session.get_outputs())])
+    outputs = session.run(None, {session.get_inputs()[0].name: tile})
+    for index, output in enumerate(outputs):
+        samples = output.reshape(-1)[:: output.size // 48]
+        golden(f"onnx/{name}/{index}/shape", list(output.shape))
+        golden(f"onnx/{name}/{index}/samples", samples, absolute=1e-5, relative=1e-5)
+        golden(f"onnx/{name}/{index}/moments", [output.mean(), output.std()], absolute=1e-5, relative=1e-5)
+    eager = graph.reference()(tile)
+    golden(f"eager/{name}", grid(eager[0].transpose(1, 2, 0)[..., :3], 6), absolute=1e-4)
+    golden(f"eager/{name}/mask", grid(eager[0, 3], 6), absolute=1e-4)
 
 
 def test_twenty_iterations_have_the_recorded_batches_and_losses(golden, tmp_path):
