@@ -7,11 +7,9 @@ model_best.pdparams, which predict.py takes. While a run writes it, it is locked
 import fcntl
 import logging
 import os
-import platform
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,22 +75,16 @@ class RunFolder:
         return state
 
     def _take(self) -> None:
-        """Keeps other runs out until this process ends, in whatever way; CheckpointError says who is in there."""
+        """Keeps other runs out until this process ends, in whatever way; CheckpointError: one is in there."""
         make_folder(self.output)
         # A lock of this process alone: data workers that outlive it do not hold it.
-        self._lock = open(self.output / ".lock", "a+", encoding="utf-8")  # noqa: SIM115 - open for the whole run
+        self._lock = open(self.output / ".lock", "w", encoding="utf-8")  # noqa: SIM115 - open for the whole run
         try:
             fcntl.lockf(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError) as error:
-            self._lock.seek(0)
-            holder = self._lock.read().strip() or "another run"
-            raise CheckpointError(f"{self.output} is written by {holder}; wait, or choose another output") from error
+            raise CheckpointError(f"{self.output} is written by another run; wait, or choose another output") from error
         except OSError as error:
             _log.warning("%s cannot be locked (%s): start no second run there", self.output, error.strerror)
-        self._lock.truncate(0)
-        mine = f"process {os.getpid()} on {platform.node()}, since {time.strftime(_TIME)}\n"
-        with suppress(OSError):  # A full disk is told by the first file that counts.
-            os.write(self._lock.fileno(), mine.encode())
 
     def _read_start(self, resume: str | None, auto: bool) -> dict[str, Any] | None:
         if resume:
