@@ -231,7 +231,7 @@ class Record:
         """
         self._read()
         size, known = self._size(file), self._intended.get(file.as_posix(), set())
-        return file.as_posix() in self._ours or size == 0 or (bool(size) and self._is_one(file, known))
+        return file.as_posix() in self._ours or size == 0 or self._is_one(file, known)
 
     def is_changed(self, file: Path) -> bool:
         """Whether a person has changed a file of ours: it is a whole picture, and not as any run has written it."""
@@ -240,20 +240,12 @@ class Record:
         known = self._intended[file.as_posix()]
         return not self._is_one(file, known) and is_whole(self._content(file), size in dict(known))
 
-    def wrote(self, path: Path) -> bool:
-        """Whether the file that is there came so from a run."""
-        self._read()
-        file = path.relative_to(self._results)
-        return bool(self._size(file)) and self._is_one(file, self._intended.get(file.as_posix(), set()))
-
     def _is_one(self, file: Path, known: set[tuple[int, str]]) -> bool:
-        """Whether a file is one of those `known` by size and digest; it is read only where its size is one of theirs,
-        and its time not the one that its last writer left."""
-        size = self._size(file)
-        if size not in dict(known):
+        """Whether a file has a size and digest of those `known`; it is read where its time is not as it was left."""
+        if (size := self._size(file)) not in dict(known):
             return False
-        return (size, self._time(file)) == self._ours.get(file.as_posix()) or (
-            (size, digest(self._content(file))) in known)  # fmt: skip
+        left = self._ours.get(file.as_posix())
+        return (size, self._time(file)) == left or (size, digest(self._content(file))) in known
 
     def is_result(self, path: Path) -> bool:
         """Whether it is what a photo became, or becomes, here or on a cluster."""

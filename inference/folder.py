@@ -38,7 +38,6 @@ _SHEET_QUALITY = 90
 STUCK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 # One large result may not fit where a smaller one does; three in a row mean that nothing does.
 MOST_STUCK = 3
-_KEPT = "its {} was changed by hand: kept; --overwrite does it again"
 # What comes out of a job, and what is done for it, in four parts that yield to each other: a look at the file, after
 # which it yields how many pixels it will hold; reading; the network; writing. It may end after any of them.
 Job = tuple[Any, Iterator[int]]
@@ -82,10 +81,8 @@ class Masks:
         self._folder, self._record = Path(folder), cache(Record)
 
     def of(self, name: Path) -> np.ndarray | None:
-        """The mask of a photo, by its name below the source: uint8 [H, W], 1 = covered; None without one. What a run
-        has written there counts after what a person has put beside it."""
-        files = sorted(filter(self._may_be, self._files(name)), key=self._is_written)
-        return read_mask(files[0]) if files else None
+        """The mask of a photo, by its name below the source: uint8 [H, W], 1 = covered; None without one."""
+        return next((read_mask(file) for file in self._files(name) if self._may_be(file)), None)
 
     def of_none(self, names: Iterable[Path]) -> list[Path]:
         """The pictures that are no mask of the photos `names`, nor results with their masks and sheets."""
@@ -95,11 +92,8 @@ class Masks:
                 and not file.name.endswith(SHEET) and not os.path.isfile(beside(file, MASK))]  # fmt: skip
 
     def _files(self, name: Path) -> tuple[Path, Path]:
-        return beside(self._folder / name, MASK), (self._folder / name).with_suffix(".png")
-
-    def _is_written(self, file: Path) -> bool:
-        real = Path(os.path.realpath(file))
-        return any(self._record(place).wrote(real) for place in real.parents)
+        # The second may be what a run has made of the first.
+        return (self._folder / name).with_suffix(".png"), beside(self._folder / name, MASK)
 
     def _may_be(self, file: Path) -> bool:  # Path.is_file raises an error at a name that is too long.
         real = Path(os.path.realpath(file))
@@ -206,7 +200,8 @@ def _parts(
             asked = [side for side in asked if beside(name, side) in files]
             again = record.why_again(name, origin, files) if name in files else None
             words = {name: "result", beside(name, MASK): "mask", beside(name, SHEET): "sheet"}
-            outcome.notes = (*filter(None, [again]), *(_KEPT.format(words[file]) for file in kept))
+            by_hand = (f"its {words[file]} was changed by hand: kept; --overwrite does it again" for file in kept)
+            outcome.notes = (*filter(None, [again]), *by_hand)
             if again is None:
                 outcome.status, outcome.measures = SKIPPED, record.measures(name)
                 if see and outcome.measures and outcome.measures[0]:

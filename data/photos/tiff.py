@@ -12,7 +12,7 @@ import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import pairwise, takewhile
+from itertools import islice, pairwise, takewhile
 from typing import Any
 
 import numpy as np
@@ -240,30 +240,26 @@ def _check_directories(file: Any, name: str) -> None:
     """Refuses what tifffile follows without end, or leaves out without a word: a chain of directories that leads back
     or out of the file, and more tags than any book has.
     """
-    tiff, handle, left = file.tiff, file.filehandle, _MOST_TAGS
-
-    def after(at: int) -> int:
-        """The offset that stands behind the directory at `at`."""
-        nonlocal left
-        handle.seek(at)
-        (count,) = struct.unpack(tiff.tagnoformat, handle.read(tiff.tagnosize))
-        left -= count + 1
-        if left < 0:
-            raise BadImageError(f"{name}: its directories have over {_MOST_TAGS:,} tags, more than any book's")
-        handle.seek(count * tiff.tagsize, os.SEEK_CUR)
-        return struct.unpack(tiff.offsetformat, handle.read(tiff.offsetsize))[0]
-
-    seen, at = set(), file.pages.first.offset
-    while at:
+    tiff, handle, left, seen, at = file.tiff, file.filehandle, _MOST_TAGS, set(), file.pages.first.offset
+    while at and left >= 0:
         if at in seen:
             raise BadImageError(f"{name}: broken (its directories lead in a circle)")
         seen.add(at)
-        at = after(at)
-    if len(seen) != len(file.pages):
+        count = _tags_at(at, handle, tiff)
+        left -= count + 1
+        handle.seek(count * tiff.tagsize, os.SEEK_CUR)
+        (at,) = struct.unpack(tiff.offsetformat, handle.read(tiff.offsetsize))
+    if left >= 0 and len(seen) != len(file.pages):
         raise BadImageError(f"{name}: broken or cut short (it has {len(seen)} directories, not all of them whole)")
-    for page in file.pages:
-        for at in page.subifds or ():
-            after(at)
+    below = islice((at for page in file.pages for at in page.subifds or ()), max(left + 1, 0))
+    if left < sum(_tags_at(at, handle, tiff) + 1 for at in below):
+        raise BadImageError(f"{name}: its directories have over {_MOST_TAGS:,} tags, more than any book's")
+
+
+def _tags_at(at: int, stream: Any, tiff: Any) -> int:
+    """How many tags the directory there has; the stream comes to stand at the first."""
+    stream.seek(at)
+    return struct.unpack(tiff.tagnoformat, stream.read(tiff.tagnosize))[0]
 
 
 def _pages(file: Any, name: str) -> list[Any]:
@@ -301,15 +297,10 @@ def _rewrite_directory(content: io.BytesIO, file: Any, page: Any, gone: list[Any
     `tags` are whole numbers that take the place of all that says how the page is coded, unless there are none.
     """
     tiff, word, order = file.tiff, file.tiff.offsetformat[-1], file.tiff.byteorder
-
-    def count_at(offset: int) -> int:
-        content.seek(offset)
-        return struct.unpack(tiff.tagnoformat, content.read(tiff.tagnosize))[0]
-
     # By their offsets: tifffile makes another object of a directory each time.
     offsets = {each.offset for each in gone}
     drop = {*(_CODING if tags else ()), *(_SUB_DIRECTORIES for each in page.pages or () if each.offset in offsets)}
-    entries = [content.read(tiff.tagsize) for _ in range(count_at(page.offset))]
+    entries = [content.read(tiff.tagsize) for _ in range(_tags_at(page.offset, content, tiff))]
     kept = {tag: entry for entry in entries if (tag := struct.unpack_from(order + "H", entry)[0]) not in drop}
     for tag, values in tags.items():
         packed = struct.pack(f"{order}{len(values)}{word}", *values)
@@ -320,7 +311,7 @@ def _rewrite_directory(content: io.BytesIO, file: Any, page: Any, gone: list[Any
     new = _append(content, directory + bytes(tiff.offsetsize))
     # The chain goes on without the thumbnails; what lies between them and is kept is linked by itself.
     chain = [new if each.offset == page.offset else each.offset for each in file.pages if each.offset not in offsets]
-    ends = [at + tiff.tagnosize + tiff.tagsize * count_at(at) for at in chain]
+    ends = [at + tiff.tagnosize + tiff.tagsize * _tags_at(at, content, tiff) for at in chain]
     for place, target in zip((tiff.offsetsize, *ends), (*chain, 0), strict=True):
         content.seek(place)
         content.write(struct.pack(tiff.offsetformat, target))
