@@ -272,6 +272,9 @@ def test_a_mask_by_hand_counts_where_there_is_one(source, results):
     run(source, results)
     once = ALL_SKIPPED | {"a.png": "restored"}
     assert [told("add"), told("add"), told("protect"), told("protect", 30)] == [once, ALL_SKIPPED, once, once]
+    by_hand = {Path("sub/clean.jpg"): np.eye(*page().shape[:2], dtype=np.uint8)}
+    clean = run(source, results, Weighed(""), told=by_hand.get)
+    assert clean["sub/clean.jpg"].message == "nothing to remove, with its mask by hand, copied"
     COVERED.save(source / "book.tif", save_all=True, append_images=[COVERED])
     failed = failures(run(source, results, told={Path("book.tif"): np.eye(20, dtype=np.uint8)}.get))["book.tif"]
     assert failed.startswith("has pages, and a mask by hand (--mask) is for a single picture")
