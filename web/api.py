@@ -34,7 +34,7 @@ _SECURITY = {
     "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }  # fmt: skip
-_OTHER_TYPES = {"PDF": "application/pdf", "JPEG XL": "image/jxl"}
+_OTHER_TYPES = {"PDF": "application/pdf"}
 Photo = Annotated[UploadFile, File(description="JPEG, PNG, TIFF, WebP, BMP, HEIC, AVIF, or a PDF of pages")]
 Page = Annotated[int, Query(ge=1, le=100_000, description="of the pictures of pages in a PDF or TIFF, which one")]
 Mask = Annotated[UploadFile, File(description="a picture, upright, white where the photo is covered; of that size, or "

@@ -8,7 +8,6 @@ What lies under the mask becomes the fill, as exactly as the kind of file can sa
 else that the file holds stays. What cannot stay is named in `Encoded.notes`.
 """
 
-import io
 import math
 import os
 from contextlib import suppress
@@ -21,7 +20,7 @@ from PIL import Image
 from data import images
 from data.images import STARTING_BYTES, BadImageError, kind_of, kind_of_file, open_picture, turn_back, turn_upright
 from data.jpeg_segments import split
-from data.photos import colours, jpeg, jpeg_xl, png, tiff
+from data.photos import colours, jpeg, png, tiff
 from data.photos.colours import Encoded
 
 
@@ -34,7 +33,6 @@ def _decode(source: bytes, name: str) -> tuple[np.ndarray, int]:
 # By Pillow's names: decode(source, name) and encode(source, name, rgb, mask), in the stored orientation.
 _KINDS = {
     "JPEG": (_decode, jpeg.encode),
-    "JPEG XL": (lambda source, name: _decode(jpeg_xl.unpack(source, name), name), jpeg_xl.encode),
     "PNG": (png.decode, png.encode),
     "TIFF": (tiff.decode, tiff.encode),
     **dict.fromkeys(("WEBP", "BMP", "HEIF", "AVIF"), (_decode, colours.encode)),
@@ -89,11 +87,9 @@ def next_page(photo: Photo, content: bytes | bytearray) -> Photo | None:
 
 def count_pixels(path: str | os.PathLike[str]) -> int:
     """Height x width of a picture file, from its header alone; `BadImageError` for no picture, or too large a one."""
-    if (kind := _kind(path)) == "TIFF":
+    if _kind(path) == "TIFF":
         return max(map(math.prod, tiff.page_sizes(path)))
-    name = os.fspath(path)
-    content = io.BytesIO(jpeg_xl.unpack(Path(path).read_bytes(), name)) if kind == "JPEG XL" else path
-    with open_picture(content, name) as image:
+    with open_picture(path, os.fspath(path)) as image:
         return image.width * image.height
 
 

@@ -1,5 +1,6 @@
-"""The records of a run: a line of JSON for each, and curves drawn of them. Without Paddle."""
+"""The records of a run: a line of JSON for each, events for a viewer, and curves drawn of them. Without Paddle."""
 
+import importlib
 import json
 import logging
 import math
@@ -14,14 +15,15 @@ _log = logging.getLogger(__name__)
 
 
 class Journal:
-    """The records of one run, in `folder/metrics.jsonl`; a number that is not finite is null. Those after iteration
-    `resume_from` are taken out: they will be made again.
+    """The records of one run, in `folder/metrics.jsonl` and, where VisualDL or TensorBoard is installed, as events; a
+    number that is not finite is null. Those after iteration `resume_from` are taken out: they will be made again.
     """
 
     def __init__(self, folder: Path, resume_from: int = 0) -> None:
         self._path = folder / "metrics.jsonl"
         self.records = [item for item in read_metrics(self._path) if item["iteration"] <= resume_from > 0]
         write_text(self._path, "".join(json.dumps(item) + "\n" for item in self.records))
+        self._events = _event_writer(folder / "events")
 
     def record(self, kind: str, iteration: int, **values: float | None) -> None:
         """Adds one line, which a killed run has then."""
@@ -29,6 +31,8 @@ class Journal:
         self.records.append({"kind": kind, "iteration": iteration, **dict.fromkeys(values), **known})
         with naming(self._path), open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps(self.records[-1]) + "\n")
+        for name, value in known.items() if self._events else ():
+            self._events.add_scalar(f"{kind}/{name}", value, iteration)
 
     def draw(self, path: Path) -> None:
         """Draws one small plot per recorded number as a PNG."""
@@ -38,6 +42,10 @@ class Journal:
                 if name not in ("kind", "iteration", "stage", "batch") and value is not None:
                     series.setdefault(f"{entry['kind']}: {name}", []).append((entry["iteration"], value))
         draw_series(path, series)
+
+    def close(self) -> None:
+        if self._events:
+            self._events.close()
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -60,6 +68,19 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         else:
             _log.warning("%s: the last line was cut short, and is left out", path)
     return records
+
+
+def _event_writer(folder: Path) -> Any | None:
+    """What has `add_scalar(tag, value, step)`: VisualDL's writer, else TensorBoard's, else None."""
+    for module, name in (("visualdl", "LogWriter"), ("tensorboardX", "SummaryWriter")):
+        try:
+            return getattr(importlib.import_module(module), name)(logdir=str(folder))
+        except ImportError:
+            continue
+        except Exception as error:
+            # An old viewer under a new protobuf fails in ways of its own; a run does not depend on it.
+            _log.warning("no events for %s: it is installed and cannot be used (%s)", module, error)
+    return None
 
 
 def draw_series(

@@ -1,6 +1,6 @@
 """The folder of a training run: where it starts from, what is saved, recorded and said.
 
-It holds config.yml and command.txt, metrics.jsonl and curves.png, checkpoints/, model_last.pdparams and
+It holds config.yml and command.txt, metrics.jsonl, curves.png and events, checkpoints/, model_last.pdparams and
 model_best.pdparams, which predict.py takes. While a run writes it, it is locked, and other runs are refused.
 """
 
@@ -185,6 +185,8 @@ class RunFolder:
 
     def close(self) -> None:
         """Ends writing and lets others in."""
+        if self._journal is not None:
+            self._journal.close()
         if self._lock is not None:
             self._lock.close()
 

@@ -9,7 +9,6 @@ import tempfile
 from functools import partial
 from pathlib import Path
 
-import imagecodecs
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -31,7 +30,6 @@ PAGE, EXIF = page((40, 50)), exif_of(6).tobytes()
 KINDS = {
     # jpeglib ends the process, by exit or segmentation fault, at what it does not take.
     **{f"JPEG {name}": make for name, make in jpegs.KINDS.items()},
-    "JPEG XL": lambda: imagecodecs.jpegxl_encode_jpeg(saved("JPEG", PAGE, exif=EXIF)),
     "PNG with a palette": lambda: saved("PNG", Image.fromarray(PAGE).convert("P")),
     "BMP with a palette": lambda: saved("BMP", Image.fromarray(PAGE).convert("P")),
     "TIFF pages": lambda: tiff_of(*((PAGE, {"rowsperstrip": 16, **options}) for options in (

@@ -6,7 +6,6 @@ from pathlib import Path
 from unittest.mock import Mock
 
 import cv2
-import imagecodecs
 import jpeglib
 import numpy as np
 import pytest
@@ -19,7 +18,7 @@ from data.masks import read_mask
 from data.photos import count_pixels, encode_photo, read_photo
 from data.photos.jpeg import replace_blocks
 from tests.data.photos import jpegs
-from tests.data.photos.files import exif_of, filled, noise, page, restore, saved
+from tests.data.photos.files import exif_of, filled, page, restore, saved
 from tests.data.photos.jpegs import KINDS, decode, with_patch
 
 # How far the inside of a new smooth patch may be off, in 0..255: coarse tables round much away.
@@ -185,22 +184,3 @@ def test_bytes_between_segments_go_and_metadata_stays(tmp_path):
     encoded = restore(path)[3]
     assert encoded.notes == ()
     assert metadata(encoded.content) == metadata(source)
-
-
-def packed(orientation: int = 1, mode: str = "RGB", **options: object) -> tuple[bytes, bytes]:
-    """A JPEG with EXIF and XMP, and the JPEG XL that was made of it without loss."""
-    picture = Image.fromarray(noise((90, 140, 3))).convert(mode)
-    content = jpegs.save(picture, exif=exif_of(orientation), xmp=b"<x:xmpmeta/>", **options)
-    return content, imagecodecs.jpegxl_encode_jpeg(content)
-
-
-@pytest.mark.parametrize("orientation", [1, 6])
-@pytest.mark.parametrize("options", [{}, {"mode": "L"}, {"progressive": True, "subsampling": 0}])
-def test_a_jpeg_packed_as_jpeg_xl_is_restored_as_the_jpeg_inside_is(tmp_path, orientation, options):
-    for name, source in zip(("a.jpg", "a.jxl"), packed(orientation, **options), strict=True):
-        (tmp_path / name).write_bytes(source)
-    theirs, ours = (read_photo(tmp_path / name) for name in ("a.jpg", "a.jxl"))
-    assert (ours.kind, count_pixels(tmp_path / "a.jxl")) == ("JPEG XL", 140 * 90)
-    assert np.array_equal(ours.pixels, theirs.pixels)
-    encoded, expected = (encode_photo(photo, *filled(theirs)) for photo in (ours, theirs))
-    assert (imagecodecs.jpegxl_decode_jpeg(encoded.content), encoded.notes) == expected

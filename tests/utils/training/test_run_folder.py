@@ -6,7 +6,9 @@ import json
 import os
 import subprocess
 import sys
+import types
 from pathlib import Path
+from unittest.mock import Mock, call
 
 import numpy as np
 import paddle
@@ -14,7 +16,7 @@ import pytest
 
 from models.weights import Weights, arrays_of, save_weights
 from utils.training.checkpoint import CheckpointError, MovingAverage, load_checkpoint, save_checkpoint
-from utils.training.journal import read_metrics
+from utils.training.journal import Journal, read_metrics
 from utils.training.processes import Processes
 from utils.training.run_folder import RunFolder
 
@@ -182,6 +184,21 @@ def test_a_folder_that_a_run_writes_is_refused_to_others_until_that_ends_in_what
     # Other processes of a run take nothing.
     folder(tmp_path / "new", Processes(rank=1)).find_start(None)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(("module", "broken"), [("visualdl", False), ("tensorboardX", False), (None, False),
+                                                ("visualdl", True)])  # fmt: skip
+def test_events_go_to_the_viewer_that_works_if_there_is_one(tmp_path, monkeypatch, caplog, module, broken):
+    writer = Mock(side_effect=TypeError("Descriptors cannot be created directly") if broken else None)
+    there = types.SimpleNamespace(**{"LogWriter" if module == "visualdl" else "SummaryWriter": writer})
+    for other in ("visualdl", "tensorboardX"):
+        monkeypatch.setitem(sys.modules, other, there if other == module else None)
+    journal = Journal(tmp_path)
+    journal.record("train", 3, loss=0.5, psnr=float("nan"))
+    journal.close()
+    used = [call(logdir=str(tmp_path / "events")), call().add_scalar("train/loss", 0.5, 3), call().close()]
+    assert writer.mock_calls == (used[:1] if broken else used if module else [])
+    assert ("no events for visualdl: it is installed and cannot be used (Desc" in caplog.text) == broken
 
 
 def test_a_whole_file_comes_back_and_one_of_weights_is_none(tmp_path):
