@@ -109,24 +109,15 @@ def gradient_measure(rgb: np.ndarray) -> float:
     return float(np.mean(np.sqrt(across**2 + down**2)))
 
 
-def bins_with_edge(threshold: float, highest: float) -> list[float]:
-    """Edges of about sixty equal bins from 0 to `highest`, one of them at the threshold: no bar lies on both sides."""
-    width = max(highest, 2 * threshold, 1e-6) / 60
-    if threshold > 0:
-        width = threshold / max(round(threshold / width), 1)
-    return [width * index for index in range(int(max(highest, threshold) / width) + 2)]
-
-
 def _draw_histogram(path: Path, fates: dict[Measured, str], threshold: float) -> None:
     # Imported here: every worker process imports this module, and none of them draws.
     from matplotlib.figure import Figure
 
     gradients = [[patch.gradient for patch, its in fates.items() if its == fate] for fate in FATES]
     labels = [f"{fate} ({len(of_fate)})" for fate, of_fate in zip(FATES, gradients, strict=True)]
-    bins = bins_with_edge(threshold, max([patch.gradient for patch in fates], default=0))
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.add_subplot()
-    axes.hist(gradients, bins=bins, stacked=True, color=list(FATES.values()), label=labels)
+    axes.hist(gradients, bins=60, stacked=True, color=list(FATES.values()), label=labels)
     axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:g}")
     axes.set(xlabel="mean Sobel gradient of the clean patch, grey levels", ylabel="patches")
     axes.yaxis.get_major_locator().set_params(integer=True)

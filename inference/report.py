@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from string import Template
 
 import numpy as np
 
@@ -68,7 +69,8 @@ class Report:
         lost = "".join(f"<li>{html.escape(str(outcome))}</li>" for outcome in outcomes if outcome.status == FAILED)
         skipped = f", {counts[SKIPPED]} skipped" if counts[SKIPPED] else ""
         head = f"{counts[FOUND]} pictures with occluders, {counts[UNTOUCHED]} without{skipped}, {counts[FAILED]} failed"
-        return _PAGE.format(head=head, lost=f"<ul>{lost}</ul>" if lost else "", cards="\n".join(cards))
+        page = Template(Path(__file__).with_suffix(".html").read_text("utf-8"))
+        return page.substitute(head=head, lost=f"<ul>{lost}</ul>" if lost else "", cards="\n".join(cards))
 
 
 def _found(outcome: Outcome) -> str:
@@ -76,27 +78,3 @@ def _found(outcome: Outcome) -> str:
     if outcome.status == SKIPPED and outcome.measures:
         return FOUND if outcome.measures[0] else UNTOUCHED
     return FOUND if outcome.status == RESTORED else outcome.status
-
-
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{head}</title><style>
-body {{ font: 15px system-ui, sans-serif; margin: 1rem auto; max-width: 75rem; padding: 0 1rem; }}
-figure {{ margin: 0 0 1.5rem; padding: .6rem; border: 1px solid #bbb; border-radius: 6px; }}
-figure:focus {{ outline: 3px solid #0b63ce; }}
-figcaption {{ margin-bottom: .4rem; overflow-wrap: anywhere; }}
-img {{ width: 49%; margin-right: 1%; vertical-align: top; }}
-</style></head><body><h1>{head}</h1>
-<p>The least certain first. The keys j and k go to the next and the previous picture.</p>{lost}
-{cards}
-<script>
-document.addEventListener("keydown", (event) => {{
-  const step = {{ j: 1, k: -1 }}[event.key];
-  const cards = [...document.querySelectorAll("figure")];
-  if (!step || !cards.length) return;
-  const here = cards.indexOf(document.activeElement);
-  const next = cards[Math.min(cards.length - 1, Math.max(0, here + step))];
-  next.focus(); next.scrollIntoView({{ block: "start" }});
-}});
-</script></body></html>
-"""

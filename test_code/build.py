@@ -56,7 +56,7 @@ def pack(weights: Path, out: Path) -> list[str]:
     finder.run_script(str(ROOT / "predict.py"))
     modules = (Path(module.__file__) for module in finder.modules.values() if module.__file__)
     files = {path.relative_to(ROOT).as_posix(): path for path in modules}
-    files["model.pdparams"] = weights
+    files |= {"model.pdparams": weights, "inference/report.html": ROOT / "inference" / "report.html"}
     with tempfile.TemporaryDirectory(prefix="submission-") as folder:
         export(load_weights(weights), Path(folder))
         files.update({path.name: path for path in Path(folder).glob("*.onnx*")})

@@ -9,7 +9,7 @@ import generate_meta_info
 from data.contest import PATCH_FOLDERS, PatchPaths, read_list
 from data.images import read_rgb, write_image
 from data.masks import write_mask
-from generate_meta_info import bins_with_edge, gradient_measure
+from generate_meta_info import gradient_measure
 from tests.conftest import contents
 from tests.test_data_preparation import left_out
 
@@ -76,13 +76,6 @@ def test_the_gradient_is_sobels_on_the_grey_picture(shape):
     grey = np.asarray(Image.fromarray(rgb).convert("L"), float)
     across, down = (ndimage.sobel(grey, axis, mode="mirror") for axis in (1, 0))
     assert gradient_measure(rgb) == pytest.approx(np.mean(np.hypot(across, down)), rel=0.01, abs=1e-9)
-
-
-@pytest.mark.parametrize(("threshold", "highest"), [(10, 68.7), (10, 3), (0.3, 250), (0, 50), (80, 79.9), (10, 0)])
-def test_no_bar_of_the_histogram_lies_on_both_sides_of_the_threshold(threshold, highest):
-    edges = bins_with_edge(threshold, highest)
-    assert (edges[0], edges[-1] > highest, len(edges) < 2000) == (0, True, True)
-    assert min(abs(edge - threshold) for edge in edges) < 1e-9
 
 
 def test_the_full_set_has_files_of_its_own_and_two_processes_list_the_same_as_one(out):
