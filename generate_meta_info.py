@@ -31,9 +31,8 @@ DETAILED, OCCLUDED, LEFT_OUT = FATES
 
 
 class Measured(NamedTuple):
-    """One patch: its set, its files, the mean gradient of its clean picture, the covered share."""
+    """One patch: its files, the mean gradient of its clean picture, the covered share."""
 
-    set_name: str
     paths: PatchPaths
     gradient: float
     covered: float
@@ -68,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
             kept = 0 < options.keep_occluded <= patch.covered
             fates[patch] = DETAILED if patch.gradient > threshold else OCCLUDED if kept else LEFT_OUT
     for name in sets:
-        path, of_set = out / f"{name}.txt", [patch for patch in fates if patch.set_name == name]
+        path, of_set = out / f"{name}.txt", [patch for patch in fates if patch.paths.clean.is_relative_to(out / name)]
         if of_set:
             listed = [patch.paths for patch in of_set if fates[patch] != LEFT_OUT]
             write_list(path, listed)
@@ -96,7 +95,7 @@ def measure(patch: PatchPaths) -> Measured | str:
         # The occluded picture is not needed here, but a list should name no file that training cannot read.
         read_rgb(patch.occluded)
         gradient, covered = gradient_measure(read_rgb(patch.clean)), float(read_mask(patch.mask).mean())
-        return Measured(patch.clean.parent.parent.name, patch, gradient, covered)
+        return Measured(patch, gradient, covered)
     except BadImageError as error:
         return str(error)
 

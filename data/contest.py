@@ -135,8 +135,6 @@ def _split(line: str) -> tuple[str, ...] | None:
 def _contest_folders(root: str | os.PathLike[str]) -> list[Path]:
     """`train_data_1`, `train_data_2`, ... in the order of their numbers, or `root` itself; none in another folder."""
     root = Path(root)
-    if root.is_file() and root.name == ANNOTATION:
-        return [root.parent]
     folders = [path for path in root.glob("train_data_*") if path.is_dir() and re.fullmatch(r"\w+", path.name)]
     by_number = sorted(folders, key=lambda path: [(len(part), part) for part in path.name.split("_")])
     return by_number or [root] * (root / ANNOTATION).is_file()
@@ -148,7 +146,7 @@ def is_contest(root: str | os.PathLike[str]) -> bool:
 
 
 def read_contest(root: str | os.PathLike[str], problems: list[str] | None = None) -> list[Group]:
-    """Reads every annotation under `root`: the folder of all `train_data_*`, one of them, or an `annotation.txt`.
+    """Reads every annotation under `root`: the folder of all `train_data_*`, or one of them.
 
     What is wrong with an annotation or a line (missing, empty, bad, listed twice) is appended to `problems`, and the
     rest is read; without them, or where nothing at all could be read, it is a `ListError`.

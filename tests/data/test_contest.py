@@ -88,7 +88,7 @@ def test_groups_of_all_folders_in_the_order_of_their_numbers(tmp_path):
     assert [group.page for group in groups] == ["p1", "p1", "p2", "p2", "p10", "p10"]
     paths = (folder / name for name in ("gt/p1.jpg", "head/p1_0_001.jpg", "head/p1_0_001.png"))
     assert groups[1] == Group(*paths, "train_data_1/head/p1_0_001.jpg")
-    for place in (tmp_path, folder, folder / ANNOTATION):
+    for place in (tmp_path, folder):
         assert is_contest(place)
         assert read_contest(place)[:2] == groups[:2]
     assert not is_contest(tmp_path / "nowhere" / ANNOTATION)
