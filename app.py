@@ -13,7 +13,6 @@ from contextlib import closing
 
 from utils.command import AT_ONCE, command, parser_of, whole
 
-# Of megabytes, pages or minutes.
 _LIMIT = whole(1, 1_000_000)
 
 

@@ -38,7 +38,6 @@ PHOTOS = 5
 SIDES = (2811, 3770)  # What most of the contest's photos measure: short side, long side
 SAMPLES = Path(__file__).resolve().parents[1] / "test_code" / "samples" / "photos"
 STEPS = ("decode", "locate", "restore", "compose", "encode")
-# Headings of the table for people, and what was measured.
 TABLE = {
     "what": "case", "engine": "engine", **{step: step for step in STEPS}, "file to file": "total",
     "in a batch": "batch", "memory GB": "memory",

@@ -153,7 +153,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--weights", type=Path, help="file of weights; default: those that predict.py takes")
     file, found = parser.parse_args(arguments).weights, []
     weights = check_weights(file)
-    # Without weights no engine has anything to run.
     engines = check_engines(file) if weights.state == GOOD else ()
     for finding in chain(check_versions(), check_machine(), [weights], engines):
         print(finding, flush=True)

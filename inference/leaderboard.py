@@ -5,11 +5,13 @@
 
 SETS holds the sets of `python -m data.heldout`, a folder each. The set "drawn" is made on the way: each kind of page
 four times, under a bundled hand, of which every hidden rule is known. OUT gets pictures.csv (a row for every set,
-picture and method, as they come) and leaderboard.md.
+picture and method, as they come), leaderboard.md, and areas.png, the score against the occluded area.
 """
 
 import itertools
 import sys
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -32,7 +34,7 @@ from inference.restorer import Restorer, default_weights
 from metrics import HIGHEST_PSNR, mean
 from metrics.fill import INK
 from utils.command import DONE, command, parser_of, whole
-from utils.files import check_writable, write_csv, write_text
+from utils.files import atomic_path, check_writable, write_csv, write_text
 from utils.machine import progress
 
 DRAWN = "drawn"
@@ -59,6 +61,7 @@ is above the page's own, one mask-width away; the ceiling has what pages have. m
 wrong_share: the largest share of a picture's pixels, from 0 to 1. worse: pictures with a lower score than their input.
 * seconds: mean from pixels to pixels, reading and writing files left out.
 """
+_AREAS = (0.5, 1.0, 2.0, 3.0, 5.0, 8.0)  # Limits between the classes of `draw_areas`, in per cent of a picture
 
 
 def list_scenes(folder: Path, limit: int = 0) -> Scenes:
@@ -149,6 +152,26 @@ def markdown(summaries: Sequence[Row], remarks: Sequence[str] = ()) -> str:
     return "\n".join([*lines, _NOTES]) + "".join(f"* {remark}\n" for remark in remarks)
 
 
+def draw_areas(path: Path, rows: Sequence[Row]) -> None:
+    """Draws each method's mean score over the pictures of a class of occluded area, told apart by line and mark."""
+    from matplotlib.figure import Figure
+
+    axes = Figure(figsize=(9, 5.5), layout="constrained").add_subplot()
+    looks = itertools.product(("-", "--", ":"), "osD^vx")
+    for method, (line, mark) in zip(dict.fromkeys(row["method"] for row in rows), looks, strict=False):
+        scores = defaultdict(list)
+        for row in (row for row in rows if row["method"] == method):
+            scores[bisect_left(_AREAS, 100 * row["covered"] / row["pixels"])].append(row["score"])
+        means = {place: mean("score", known) for place, known in sorted(scores.items())}
+        axes.plot(list(means), list(means.values()), f"k{line}{mark}", label=METHODS[method].about, mfc="white")
+    limits = [f"{least:g} to {most:g}" for least, most in itertools.pairwise((0, *_AREAS, 100))]
+    axes.set(xlabel="occluded area, % of the picture", ylabel="contest score, mean over the pictures of a class",
+             xticks=range(len(limits)), xticklabels=limits)  # fmt: skip
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    with atomic_path(path) as temporary:
+        axes.figure.savefig(temporary, dpi=120)
+
+
 def _chosen(names: str, there: Sequence[str], where: str) -> list[str]:
     """Those of `there` that are in "A,B", and all of them when it is empty."""
     for name in filter(None, names.split(",")):
@@ -180,6 +203,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     remarks = [f"Machine: {describe()}.", *(f"Weights, {kind}: {file.name}." for kind, file in files.items())]
     rows = measure(options.out / "pictures.csv", scenes, methods, files)
     rows.sort(key=lambda row: (row["set"], methods.index(row["method"])))
+    # The truth itself would leave the others a narrow band.
+    if telling := [row for row in rows if row["covered"] and row["score"] and row["method"] != "ceiling"]:
+        draw_areas(options.out / "areas.png", telling)
     text = markdown(summaries_of(rows), remarks)
     write_text(options.out / "leaderboard.md", text)
     print(text)

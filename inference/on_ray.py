@@ -29,7 +29,6 @@ from utils.command import counted, sentence
 RETRIES = 3  # Of a task that its node, or the system for want of memory, has ended.
 TASKS_PER_SLOT = 2  # While one is restored, the next waits at its node.
 _LEFTOVER, _ABANDONED_SECONDS = ".uncover.tmp", 3600  # What an earlier run left; another run may be writing now.
-# The one of this worker, which serves many tasks.
 _restorer_of = lru_cache(maxsize=1)(lambda settings: Restorer(**json.loads(settings)))
 
 
@@ -225,7 +224,6 @@ def begin(
         raise RuntimeError(f"--ray needs {' and '.join(missing)}; install the extra: pip install '.[ray]'")
     import ray
 
-    # The nodes' working folders are others.
     places = (place if "://" in place else os.path.abspath(place) for place in (source, results))
     weights = settings["weights"] and os.path.abspath(settings["weights"])
     work = Work(*places, "", orders)
@@ -234,7 +232,6 @@ def begin(
     except (OSError, ValueError):
         raise
     except Exception as error:
-        # No package for such an address, no key to it, ...
         raise RuntimeError(f"{source} -> {results}: {sentence(error)}") from error
     if not names:
         raise FileNotFoundError(f"{source}: no pictures found (--include is {include!r})")

@@ -40,9 +40,8 @@ def with_shadows(picture: np.ndarray, mask: np.ndarray, reach: float, rules: Sha
     """
     if not mask.any():
         return mask
-    long_side = max(mask.shape)
-    inkless, _ = without_ink(eight_bit(picture), mask, PaperRules().scaled(max(1.0, long_side / 1024)))
-    factor = min(1.0, _LONG_SIDE / long_side)
+    inkless, _ = without_ink(eight_bit(picture), mask, PaperRules().scaled(max(1.0, max(mask.shape) / 1024)))
+    factor = min(1.0, _LONG_SIDE / max(mask.shape))
     size = scaled(*mask.shape, factor)
     beyond = cv2.distanceTransform(1 - enlarge_mask(mask, size), cv2.DIST_L2, 5) - np.float32(reach * factor)
     shadows = np.zeros(size, np.uint8)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from configs.schema import PredictConfig
+from data.images import read_rgb
 from data.synthesis.__main__ import SetOptions, make_set
 from inference.leaderboard import drawn_scenes, list_scenes, main, markdown, summaries_of
 from inference.methods import METHODS, Outcome, Photo, judge
@@ -130,6 +131,9 @@ def test_the_command_writes_tables(sets: Path, tmp_path: Path, capsys) -> None:
     rows = list(csv.DictReader((out / "pictures.csv").read_text("utf-8").splitlines()))
     assert [row["method"] for row in rows] == 4 * ["input", "telea-true", "auto"]
     assert all(float(row["covered"]) > 0 and 0.4 < float(row["score"]) < 1 and row["rules"] == "" for row in rows[6:])
+    areas = read_rgb(out / "areas.png")
+    assert areas.std() > 10
+    assert (areas.max(2) == areas.min(2)).all()  # told apart without colour
 
 
 def test_the_drawn_set_knows_the_rules_that_a_hand_hides() -> None:
