@@ -199,6 +199,9 @@ def test_a_bad_file_stops_the_loader_and_is_named(prepared: Path, workers: int) 
 
 def test_workers_end_with_an_iteration_that_is_given_up_and_a_killed_one_is_told(prepared: Path, monkeypatch) -> None:
     config = config_for(prepared, workers=2)
+    # More batches than pipes hold, or a worker could have sent them all before it is killed.
+    long = replace(config.train, stages=(replace(config.train.stages[0], iterations=2000),))
+    config = replace(config, train=long)
     batches = make_loader(config)
     next(batches)
     assert len(multiprocessing.active_children()) == 2
