@@ -60,7 +60,7 @@ class OcclusionRules:
     # Below this fraction of the picture it is small. Hands and heads seldom are; what is taken for one on a clean page
     # mostly is. Over the tip of a real finger the mean probability is 0.88 and more.
     small: float = 0.007
-    small_confidence: float = 0.85  # The same for a small one with enough contact
+    small_confidence: float = 0.85  # The same for a small one with enough contact, or none
     narrow_confidence: float = 0.9  # The same for one with too little contact
     strip_confidence: float = 0.85  # The same for a strip
     inner_confidence: float = 0.98  # The same for one that does not come near the border; above 1 none is removed
@@ -75,7 +75,7 @@ class OcclusionRules:
 # and what shape it has matters no more, only how certain it is.
 LOCATOR_RULES = OcclusionRules(
     contact=0.0, strip=inf, line=inf, table=inf, speck=0.0004,
-    wide_confidence=0.74, small_confidence=0.74, narrow_confidence=0.74, strip_confidence=0.74, inner_confidence=0.78,
+    wide_confidence=0.74, small_confidence=0.86, narrow_confidence=0.74, strip_confidence=0.74, inner_confidence=0.78,
 )  # fmt: skip
 
 
@@ -240,8 +240,9 @@ def _is_table(blob: _Blob, rules: OcclusionRules) -> bool:
 
 def _is_occluder(blob: _Blob, table: bool, rules: OcclusionRules) -> bool:
     """Whether a blob is removed; `table` says that a table shows round the page."""
+    is_small = blob.area < rules.small * blob.mask.size
     if blob.contact == 0:
-        return blob.probability >= rules.inner_confidence
+        return blob.probability >= max(rules.inner_confidence, rules.small_confidence if is_small else 0)
     if blob.area < blob.mask.size / 2 and (
         blob.contact > rules.line or _is_table(blob, rules) or (table and blob.whole_contact > rules.strip)
     ):
@@ -250,7 +251,6 @@ def _is_occluder(blob: _Blob, table: bool, rules: OcclusionRules) -> bool:
         return blob.probability >= rules.narrow_confidence
     if blob.contact > rules.strip:
         return blob.probability >= rules.strip_confidence
-    is_small = blob.area < rules.small * blob.mask.size
     return blob.probability >= (rules.small_confidence if is_small else rules.wide_confidence)
 
 

@@ -3,12 +3,22 @@
 `tests/golden/test_find.py` holds each rule's number; here are the shapes that the rules are for.
 """
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
 from configs.schema import PredictConfig
-from inference.find import BAND, OcclusionRules, follow_edges, locate_whole, look_size, occluders_from_probability
+from inference.find import (
+    BAND,
+    LOCATOR_RULES,
+    OcclusionRules,
+    follow_edges,
+    locate_whole,
+    look_size,
+    occluders_from_probability,
+)
 from tests.inference.stand_ins import StandIn, brighten, page, paint_red_over, restorer_over
 
 PAGE, HAND = (0.9, 0.88, 0.85), (0.8, 0.55, 0.45)
@@ -82,3 +92,13 @@ def test_over_a_corner_something_is_an_occluder_and_a_table_round_the_page_stays
     shape, is_table = SHAPES[name], name.startswith("table")
     found = occluders_from_probability(np.float32(shape * (0.999 if is_table else 0.95)), OcclusionRules())
     assert [mask.tolist() for mask in found] == ([] if is_table else [shape.astype(int).tolist()])
+
+
+@pytest.mark.parametrize(("top", "side", "probability", "found"), [
+    (0, 40, 0.76, True), (0, 40, 0.72, False), (80, 40, 0.8, True), (80, 40, 0.76, False),
+    (0, 14, 0.88, True), (0, 14, 0.84, False), (80, 14, 0.88, True), (80, 14, 0.84, False), (0, 18, 0.8, True),
+])  # fmt: skip
+def test_of_what_a_locator_finds_small_blobs_have_to_be_more_certain(top, side, probability, found) -> None:
+    there = np.full((200, 200), 0.1, np.float32)
+    there[top : top + side, 80 : 80 + side] = probability
+    assert bool(occluders_from_probability(there, replace(LOCATOR_RULES, threshold=0.55))) == found
