@@ -4,7 +4,7 @@
 #     docker run --rm --user "$(id -u):$(id -g)" -v "$PWD":/photos uncover restore photos results
 FROM python:3.11-slim
 # Paddle's threads.
-RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y --no-install-recommends libgomp1 jbig2dec && rm -rf /var/lib/apt/lists/*
 RUN --mount=type=bind,source=requirements-cpu.txt,target=/requirements.txt \
     pip install --no-cache-dir -r /requirements.txt
 RUN --mount=type=bind,target=/source,rw pip install --no-cache-dir '/source[heif,pdf,web]'
