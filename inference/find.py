@@ -7,7 +7,7 @@ the guided filter (K. He, J. Sun and X. Tang, "Guided Image Filtering", ECCV 201
 window, the linear function of the colours that comes nearest to it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
@@ -165,6 +165,14 @@ def enlarge_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return (cv2.resize(mask.astype(np.float32), size[::-1], interpolation=cv2.INTER_LINEAR) >= 0.5).astype(np.uint8)
 
 
+def blob_places(mask: np.ndarray) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
+    """The box of each blob of a mask (uint8 [h, w], not 0 = covered), and where in that it is: bool."""
+    _, labels, boxes, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
+    for label, (left, top, width, height, _) in enumerate(boxes[1:], 1):
+        box = (slice(top, top + height), slice(left, left + width))
+        yield box, labels[box] == label
+
+
 def to_float(picture: np.ndarray) -> np.ndarray:
     """uint8 or uint16 -> float32 in [0, 1]."""
     return picture.astype(np.float32) / np.float32(np.iinfo(picture.dtype).max)
@@ -212,14 +220,12 @@ def _blobs(probability: np.ndarray, rules: OcclusionRules) -> list[_Blob]:
     long_side = max(height, width)
     gap = round(rules.gap * long_side) // 2
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * gap + 1, 2 * gap + 1))
-    _, labels, boxes, _ = cv2.connectedComponentsWithStats(cv2.dilate(covered, disc), connectivity=8)
     band = max(1, round(rules.border * long_side))
     smallest = max(1.0, rules.speck * height * width)
     found = []
     # A text page has hundreds of specks: they are looked at in their box and not in the whole picture.
-    for label, (left, top, box_width, box_height, _) in enumerate(boxes[1:], 1):
-        place = (slice(top, top + box_height), slice(left, left + box_width))
-        there = (labels[place] == label) & (covered[place] > 0)
+    for place, near in blob_places(cv2.dilate(covered, disc)):
+        there = near & (covered[place] > 0)
         area = int(there.sum())
         if area < smallest:
             continue
@@ -271,10 +277,7 @@ def follow_edges(mask: np.ndarray, picture: np.ndarray) -> np.ndarray:
     """
     result, reach = mask.copy(), 2 * _RADIUS + int(BAND) + 1
     grown = cv2.dilate(mask, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
-    _, labels, boxes, _ = cv2.connectedComponentsWithStats(grown, connectivity=8)
-    for label, (left, top, width, height, _) in enumerate(boxes[1:], 1):
-        box = (slice(top, top + height), slice(left, left + width))
-        own = labels[box] == label
+    for box, own in blob_places(grown):
         inside = mask[box] * own.astype(np.uint8)
         distance = cv2.distanceTransform(inside, cv2.DIST_L2, 5) + cv2.distanceTransform(1 - inside, cv2.DIST_L2, 5)
         moved = _guided(inside.astype(np.float32), picture[box]) >= _EDGE

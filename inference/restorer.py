@@ -193,7 +193,9 @@ class Restorer:
         return Restored(result, changed, located.occluders, seconds, located.mask, located.certainty)
 
     def _find(self, picture: np.ndarray, working: tuple[int, int]) -> Located:
-        """What covers a picture, on a small copy of it: of the working size or, in mode auto, a smaller one."""
+        """What covers a picture, on a small copy of it: of the working size or, in mode auto, a smaller one; of what a
+        locator finds, with the shadows beside it.
+        """
         settings, size, auto = self.settings, working, self.mode == "auto" and self.gated
         if auto and 0 < settings.locate_long_side < max(working):
             size = scaled(*picture.shape[:2], settings.locate_long_side / max(picture.shape[:2]))

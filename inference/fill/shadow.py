@@ -15,7 +15,7 @@ import numpy as np
 
 from data.images import eight_bit
 from inference.fill.paper import MEAN, PaperRules, paper_under, without_ink
-from inference.find import enlarge_mask, scaled, shrink
+from inference.find import blob_places, enlarge_mask, scaled, shrink
 
 # Long side of the copy on which shadows are looked for.
 _LONG_SIDE = 512
@@ -46,10 +46,7 @@ def with_shadows(picture: np.ndarray, mask: np.ndarray, reach: float, rules: Sha
     beyond = cv2.distanceTransform(1 - enlarge_mask(mask, size), cv2.DIST_L2, 5) - np.float32(reach * factor)
     shadows = np.zeros(size, np.uint8)
     share = _darkness(shrink(inkless, size), beyond, rules)
-    _, labels, boxes, _ = cv2.connectedComponentsWithStats((share > 0).astype(np.uint8), connectivity=8)
-    for label, (left, top, width, height, _) in enumerate(boxes[1:], 1):
-        box = (slice(top, top + height), slice(left, left + width))
-        here = labels[box] == label
+    for box, here in blob_places((share > 0).astype(np.uint8)):
         if _is_shadow(share[box][here], beyond[box][here], rules):
             shadows[box][here] = 1
     return mask | enlarge_mask(shadows, mask.shape)
@@ -61,11 +58,7 @@ def _darkness(inkless: np.ndarray, beyond: np.ndarray, rules: ShadowRules) -> np
     """
     paper_rules = PaperRules().scaled(_LONG_SIDE / 1024)
     farther, share, no_ink = beyond - np.float32(rules.reach), np.zeros_like(beyond), np.zeros(beyond.shape, np.uint8)
-    around = (farther <= paper_rules.around).astype(np.uint8)
-    _, labels, boxes, _ = cv2.connectedComponentsWithStats(around, connectivity=8)
-    for label, (left, top, width, height, _) in enumerate(boxes[1:], 1):
-        box = (slice(top, top + height), slice(left, left + width))
-        near = labels[box] == label
+    for box, near in blob_places((farther <= paper_rules.around).astype(np.uint8)):
         paper, _ = paper_under(inkless[box], inkless[box], no_ink[box], farther[box], near, paper_rules)
         paper, shown = (cv2.transform(plane, MEAN) for plane in (paper, inkless[box].astype(np.float32)))
         by = cv2.GaussianBlur(paper, (0, 0), 1.5) - cv2.GaussianBlur(shown, (0, 0), 1)
