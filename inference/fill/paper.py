@@ -114,13 +114,11 @@ def paper_under(
     clear = cv2.erode((~_is_ink(darkness, seen, rules.ink)).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     ring = seen & (beyond <= rules.ring)
     shown = ring & clear if (ring & clear).sum() >= _FEWEST_SEEN else ring
-    page = picture.astype(np.float32)
+    page, is_rough = picture.astype(np.float32), False
     if not shown.any():
-        return page, False
-    is_rough = False
-    calm = coarse_median(inkless, rules.text)
-    areas = straight_areas(calm, inkless, seen & (beyond <= rules.around), shown, rules.borders)
-    areas = without_slivers(areas, shown)
+        return page, is_rough
+    calm, around = coarse_median(inkless, rules.text), seen & (beyond <= rules.around)
+    areas = without_slivers(straight_areas(calm, inkless, around, shown, rules.borders), shown)
     for area in np.unique(areas[near & (beyond < 0)]):
         here = areas == area
         used = shown & here

@@ -2,8 +2,8 @@
 
 On a small copy the hole is grown by as far as such a shadow may reach, and filled as any hole is. Where the picture is
 darker than that, all along the hole and most next to it, there is a shadow. A printed picture or a book's edge, of
-which the fill does not know, is darker, too, but meets the hole on a short line, or is as dark farther out. On dark
-ground none is looked for: there it hardly shows.
+which the fill does not know, is darker, too, but meets the hole on a shorter line than light paper, or is as dark
+farther out. On dark ground none is looked for: there it hardly shows.
 """
 
 from __future__ import annotations
@@ -25,13 +25,15 @@ _DARK = 16.0
 
 @dataclass(frozen=True)
 class ShadowRules:
-    """What is a shadow; lengths are pixels of the copy, tones grey levels."""
+    """What is a shadow; tones are grey levels."""
 
-    reach: float = 14.0  # It ends this far from what is pasted, or nearer
-    darker: float = 0.05  # It is darker by this share of the paper's tone
+    reach: float = 0.03  # It ends this share of the picture's long side from what is pasted, or nearer
+    darker: float = 0.05  # It is darker by this share of the paper's tone,
+    darkest: float = 0.4  # ... and by no more than this on average,
     light: float = 140.0  # ... than paper at least so light
-    along: float = 4.0  # So many of its pixels, times the root of their number, lie where the paste ends
-    fading: float = 0.92  # Its darkness lies at this share, or less, of its pixels' mean distance from there
+    # Its darkness lies at this share, or less, of its pixels' mean distance from what is pasted. By the square of that
+    # share the line on which it meets what is pasted may be shorter than that on which it meets paper in the light.
+    fading: float = 0.95
 
 
 def with_shadows(picture: np.ndarray, mask: np.ndarray, reach: float, rules: ShadowRules) -> np.ndarray:
@@ -45,9 +47,16 @@ def with_shadows(picture: np.ndarray, mask: np.ndarray, reach: float, rules: Sha
     size = scaled(*mask.shape, factor)
     beyond = cv2.distanceTransform(1 - enlarge_mask(mask, size), cv2.DIST_L2, 5) - np.float32(reach * factor)
     shadows = np.zeros(size, np.uint8)
-    share = _darkness(shrink(inkless, size), beyond, rules)
+    small = shrink(inkless, size)
+    share = _darkness(small, beyond, rules)
+    # Dark ground beside the paper tells nothing.
+    lit = (share == 0) & (beyond > -1) & (cv2.transform(small, MEAN) > rules.light / 2)
+    touches = [cv2.dilate(plane.astype(np.uint8), np.ones((3, 3), np.uint8)) for plane in (beyond <= -1, lit)]
     for box, here in blob_places((share > 0).astype(np.uint8)):
-        if _is_shadow(share[box][here], beyond[box][here], rules):
+        outside, (by_hole, by_lit) = here & (beyond[box] > 0), (plane[box][here].sum() for plane in touches)
+        far, dark = beyond[box][outside], share[box][outside]
+        fading = np.average(far, weights=dark) / far.mean() if outside.any() else np.inf
+        if fading <= rules.fading and dark.mean() <= rules.darkest and by_hole >= fading**2 * by_lit:
             shadows[box][here] = 1
     return mask | enlarge_mask(shadows, mask.shape)
 
@@ -57,7 +66,8 @@ def _darkness(inkless: np.ndarray, beyond: np.ndarray, rules: ShadowRules) -> np
     page farther out tells of; 0 where that is little, and but for where a shadow may be.
     """
     paper_rules = PaperRules().scaled(_LONG_SIDE / 1024)
-    farther, share, no_ink = beyond - np.float32(rules.reach), np.zeros_like(beyond), np.zeros(beyond.shape, np.uint8)
+    farther = beyond - np.float32(rules.reach * max(beyond.shape))
+    share, no_ink = np.zeros_like(beyond), np.zeros(beyond.shape, np.uint8)
     for box, near in blob_places((farther <= paper_rules.around).astype(np.uint8)):
         paper, _ = paper_under(inkless[box], inkless[box], no_ink[box], farther[box], near, paper_rules)
         paper, shown = (cv2.transform(plane, MEAN) for plane in (paper, inkless[box].astype(np.float32)))
@@ -66,11 +76,3 @@ def _darkness(inkless: np.ndarray, beyond: np.ndarray, rules: ShadowRules) -> np
         dark = near & (beyond[box] > -1) & (farther[box] < 0) & (paper > rules.light) & (by > rules.darker)
         share[box][dark] = by[dark]
     return share
-
-
-def _is_shadow(share: np.ndarray, beyond: np.ndarray, rules: ShadowRules) -> bool:
-    """Whether a blob, float32 [n] of darkness and of distance from what is pasted, is one."""
-    outside = beyond > 0
-    if not outside.any() or (beyond <= 1).sum() < rules.along * np.sqrt(len(beyond)):
-        return False
-    return np.average(beyond[outside], weights=share[outside]) <= rules.fading * beyond[outside].mean()
