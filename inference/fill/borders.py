@@ -38,7 +38,7 @@ class BorderRules:
     corner_gain: float = 0.8  # It must leave less than this fraction of what the line leaves
     smallest: float = 0.08  # Share of the points that lies on the smaller side of a line, at least
     smallest_corner: float = 0.15  # The same for a corner, whose lines fit more
-    smallest_near: float = 0.05  # The same for any border, among the points that are nearest to the occluder
+    smallest_near: float = 0.04  # The same for any border, among the points that are nearest to the occluder
     entry: float = 8.0  # A line is looked at so far to either side where it is seen, in pixels
     entry_step: float = 0.35  # There the colour steps by this share of what it changes in all, at least
     corner_parts: int = 3  # The lines of a corner do so in each of so many parts of where they are seen
