@@ -31,8 +31,8 @@ class ShadowRules:
     darker: float = 0.05  # It is darker by this share of the paper's tone,
     darkest: float = 0.4  # ... and by no more than this on average,
     light: float = 140.0  # ... than paper at least so light
-    # Its darkness lies at this share, or less, of its pixels' mean distance from what is pasted. By the square of that
-    # share the line on which it meets what is pasted may be shorter than that on which it meets paper in the light.
+    # Its darkness lies at this share, or less, of its pixels' mean distance from what is pasted. By the square of its
+    # own share the line on which it meets what is pasted may be shorter than that on which it meets paper in the light.
     fading: float = 0.95
 
 
@@ -56,7 +56,7 @@ def with_shadows(picture: np.ndarray, mask: np.ndarray, reach: float, rules: Sha
         outside, (by_hole, by_lit) = here & (beyond[box] > 0), (plane[box][here].sum() for plane in touches)
         far, dark = beyond[box][outside], share[box][outside]
         fading = np.average(far, weights=dark) / far.mean() if outside.any() else np.inf
-        if fading <= rules.fading and dark.mean() <= rules.darkest and by_hole >= fading**2 * by_lit:
+        if fading <= rules.fading and dark.mean() <= rules.darkest and by_hole >= max(1, fading**2 * by_lit):
             shadows[box][here] = 1
     return mask | enlarge_mask(shadows, mask.shape)
 

@@ -82,6 +82,7 @@ def test_of_16_bits_it_finds_the_same():
     picture = seen(page() * (1 - thrown(mask, 0.4))[..., None], mask)
     one, other = (with_shadows(each, mask, REACH, ShadowRules()) for each in (picture, picture.astype(np.uint16) * 257))
     assert np.array_equal(one, other)
+    assert one.sum() > mask.sum()
 
 
 @pytest.mark.parametrize(("strength", "tone"), [(0.4, 120), (0.07, 215)])
