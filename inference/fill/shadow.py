@@ -53,10 +53,13 @@ def with_shadows(picture: np.ndarray, mask: np.ndarray, reach: float, rules: Sha
     lit = (share == 0) & (beyond > -1) & (cv2.transform(small, MEAN) > rules.light / 2)
     touches = [cv2.dilate(plane.astype(np.uint8), np.ones((3, 3), np.uint8)) for plane in (beyond <= -1, lit)]
     for box, here in blob_places((share > 0).astype(np.uint8)):
-        outside, (by_hole, by_lit) = here & (beyond[box] > 0), (plane[box][here].sum() for plane in touches)
-        far, dark = beyond[box][outside], share[box][outside]
-        fading = np.average(far, weights=dark) / far.mean() if outside.any() else np.inf
-        if fading <= rules.fading and dark.mean() <= rules.darkest and by_hole >= max(1, fading**2 * by_lit):
+        outside = here & (beyond[box] > 0)
+        if not outside.any():
+            continue
+        distances, shares = beyond[box][outside], share[box][outside]
+        fading = np.average(distances, weights=shares) / distances.mean()
+        by_hole, by_lit = (plane[box][here].sum() for plane in touches)
+        if fading <= rules.fading and shares.mean() <= rules.darkest and by_hole >= max(1, fading**2 * by_lit):
             shadows[box][here] = 1
     return mask | enlarge_mask(shadows, mask.shape)
 

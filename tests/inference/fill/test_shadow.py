@@ -7,6 +7,8 @@ import pytest
 from inference.fill.shadow import ShadowRules, with_shadows
 
 REACH = 5.0
+# What the rule before this one held, and this one, which takes hard shadows, does not.
+LOST = pytest.mark.xfail(strict=True, reason="taken for a shadow since hard ones are")
 
 
 def page(tone: float = 215) -> np.ndarray:
@@ -53,16 +55,16 @@ def test_a_soft_shadow_goes_with_the_hand(strength, tone):
     assert (taken & (darker < 0.01)).sum() < 0.1 * taken.sum()
 
 
-def test_of_a_shadow_that_meets_the_hand_on_a_short_line_one_cannot_know():
+@pytest.mark.parametrize(("columns", "found"), [(20, False), (60, True), pytest.param(30, False, marks=LOST)])
+def test_of_a_shadow_that_meets_the_hand_on_a_short_line_one_cannot_know(columns, found):
     mask = hand()
-    for columns, found in ((20, False), (60, True)):
-        darker = thrown(mask, 0.4)
-        darker[:, columns:] = 0
-        assert grown(page() * (1 - cv2.GaussianBlur(darker, (0, 0), 3))[..., None], mask).any() == found
+    darker = thrown(mask, 0.4)
+    darker[:, columns:] = 0
+    assert grown(page() * (1 - cv2.GaussianBlur(darker, (0, 0), 3))[..., None], mask).any() == found
 
 
 @pytest.mark.parametrize("desk", [True, False])
-def test_a_tip_of_shadow_between_hand_and_desk_goes_too(desk):
+def test_a_tip_of_shadow_goes_where_it_lies_between_hand_and_desk(desk):
     picture, mask = page(), hand()
     picture[285:296, 110:150] *= 0.75
     if desk:
@@ -85,25 +87,30 @@ def test_of_16_bits_it_finds_the_same():
     assert one.sum() > mask.sum()
 
 
-@pytest.mark.parametrize(("strength", "tone"), [(0.4, 120), (0.07, 215)])
+@pytest.mark.parametrize(("strength", "tone"), [(0.4, 120), (0.07, 215), pytest.param(0.1, 215, marks=LOST)])
 def test_none_is_looked_for_on_dark_ground_and_none_is_found_that_hardly_shows(strength, tone):
     mask = hand()
     assert not grown(page(tone) * (1 - thrown(mask, strength))[..., None], mask).any()
 
 
-@pytest.mark.parametrize("kind", ["picture", "bar", "rule", "black", "letters"])
-def test_print_beside_the_hand_stays(kind):
+@pytest.mark.parametrize(("kind", "most"), [
+    ("picture", 0.003), ("near picture", 0.003), ("bar", 0.003), ("rule", 0.003), ("black", 0.003), ("letters", 0.005),
+    pytest.param("letters", 0.003, marks=LOST), pytest.param("rule along one finger", 0.003, marks=LOST),
+])  # fmt: skip
+def test_print_beside_the_hand_stays(kind, most):
     picture, mask = page(), hand()
-    if kind == "picture":
-        cv2.rectangle(picture, (60, 285), (110, 330), (120, 130, 140), -1)
+    if kind.endswith("picture"):
+        cv2.rectangle(picture, (60, 285 if kind.startswith("near") else 292), (110, 330), (120, 130, 140), -1)
     elif kind == "bar":
         cv2.rectangle(picture, (120, 285), (384, 310), (150, 150, 160), -1)
     elif kind == "black":
         picture[285:302, :140] *= 0.45
+    elif kind == "rule along one finger":  # As dark everywhere.
+        picture[285:304, :140] *= 0.7
     elif kind == "rule":  # Between two fingers, and as dark everywhere.
         mask |= np.roll(mask, 95, axis=0)
         picture[285:310, :140] *= 0.7
     else:
         for row in range(190, 340, 24):
             cv2.putText(picture, "letters of a printed page", (150, row), 0, 0.6, (30, 30, 30), 2)
-    assert grown(picture, mask).sum() < 0.005 * mask.sum()
+    assert grown(picture, mask).sum() < most * mask.sum()
