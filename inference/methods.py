@@ -27,34 +27,28 @@ _MOST_UNKNOWN = 20_000
 
 
 class Photo(NamedTuple):
-    """RGB uint8 [H, W, 3]: a photo, and the page without occluders; `mask`: uint8 [H, W], 1 = occluder; `rules`: 1 = a
-    rule of the page, None where nobody knows.
-    """
+    """A photo, and what is known of it."""
 
-    picture: np.ndarray
-    truth: np.ndarray
-    mask: np.ndarray
-    rules: np.ndarray | None = None
+    picture: np.ndarray  # RGB uint8 [H, W, 3]
+    truth: np.ndarray  # The page without occluders, likewise
+    mask: np.ndarray  # uint8 [H, W], 1 = occluder
+    rules: np.ndarray | None = None  # Likewise, 1 = a rule of the page; None where nobody knows
 
 
 class Outcome(NamedTuple):
-    """What a method made of a photo: RGB uint8 [H, W, 3], no encoding after it, in so many seconds from pixels to
-    pixels; `found`: uint8 [H, W], what it took for an occluder, None where it did not say, or was told.
-    """
+    """What a method made of a photo."""
 
-    image: np.ndarray
-    found: np.ndarray | None = None
-    seconds: float = 0.0
+    image: np.ndarray  # RGB uint8 [H, W, 3], no encoding after it
+    found: np.ndarray | None = None  # uint8 [H, W], what it took for an occluder; None: it did not say, or was told
+    seconds: float = 0.0  # From pixels to pixels
 
 
 class Method(NamedTuple):
-    """One row of the table: what it is called there, what it does, and over which kind of weights ("shipped", what
-    predict.py takes, or "gated", a NAFNet with a gate) in which mode.
-    """
+    """One row of the table."""
 
-    about: str
+    about: str  # What it is called there
     run: Callable[[Photo, Restorer | None], Outcome]
-    over: tuple[str, str] = ("", "")
+    over: tuple[str, str] = ("", "")  # Weights, "shipped" (what predict.py takes) or "gated" (a NAFNet), and mode
 
 
 def judge(photo: Photo, outcome: Outcome) -> dict[str, float | int | None]:

@@ -24,21 +24,14 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Weights:
-    """What a `.pdparams` file of this project holds: a network that restores, a locator that finds, or both.
+    """What a `.pdparams` file of this project holds: a network that restores, a locator that finds, or both."""
 
-    Attributes:
-        params: parameter name -> float array, with the official names; empty without a network that restores.
-        predict: settings of prediction that suit these weights (`configs.schema.PredictConfig` as a dictionary).
-        origin: where they come from: command, iteration, data, source file; for people, never read by code.
-        file: the file that they were read from; not saved.
-        locator: the network that finds, where it is not the NAFNet's gate: its `params`.
-    """
-
-    params: dict[str, np.ndarray]
-    predict: dict[str, Any] = field(default_factory=dict)
+    params: dict[str, np.ndarray]  # Official name -> float array; empty without a network that restores
+    predict: dict[str, Any] = field(default_factory=dict)  # Settings that suit them, those of a `PredictConfig`
+    # Where they come from: command, iteration, data, source file; for people, never read by code.
     origin: dict[str, Any] = field(default_factory=dict)
-    file: Path | None = field(default=None, compare=False)
-    locator: Weights | None = None
+    file: Path | None = field(default=None, compare=False)  # That they were read from; not saved
+    locator: Weights | None = None  # The network that finds, where it is not the NAFNet's gate: its `params`
 
     @cached_property
     def model(self) -> dict[str, Any]:
