@@ -232,4 +232,4 @@ def shrink_mask(mask: np.ndarray, factor: int) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -126,4 +126,4 @@ def _draw_histogram(path: Path, fates: dict[Measured, str], threshold: float) ->
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

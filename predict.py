@@ -234,4 +234,4 @@ def summary(outcomes: Sequence[Outcome], elapsed: float, looked: bool = False) -
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -11,7 +11,6 @@ Prediction exports for itself; with these files beside the weights it needs neit
 
 import importlib.util
 import logging
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -71,4 +70,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

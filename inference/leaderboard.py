@@ -9,7 +9,6 @@ picture and method, as they come), leaderboard.md, and areas.png, the score agai
 """
 
 import itertools
-import sys
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -213,4 +212,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

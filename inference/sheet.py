@@ -3,7 +3,6 @@
     python -m inference.sheet SHEET.jpg BEFORE AFTER [--truth FOLDER]
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -90,4 +89,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

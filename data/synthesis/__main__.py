@@ -237,4 +237,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 if __name__ == "__main__":
     # Workers import what they run, and find nothing under the name `__main__` that a package's command has.
-    sys.exit(importlib.import_module("data.synthesis.__main__").main())
+    raise SystemExit(importlib.import_module("data.synthesis.__main__").main())
