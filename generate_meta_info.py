@@ -6,8 +6,7 @@
 
 OUT is a folder of data_preparation.py. A patch is kept if the mean Sobel gradient of its clean picture is above the
 threshold (blank paper teaches little), or if at least the share --keep-occluded of it is covered: blank paper under a
-hand is what there is to restore. Draws OUT/gradient_histogram.png beside the lists (with --all,
-gradient_histogram_all.png).
+hand is what there is to restore. Draws OUT/gradient_histogram.png, with --all OUT/gradient_histogram_all.png.
 """
 
 import sys
@@ -101,8 +100,7 @@ def measure(patch: PatchPaths) -> Measured | str:
 
 
 def gradient_measure(rgb: np.ndarray) -> float:
-    """Mean of sqrt(gx^2 + gy^2), the 3x3 Sobel gradient of the grey picture (0..255): of blank paper a few, of print
-    about 20 to 100; the write-up keeps patches above 10."""
+    """Mean length of the 3x3 Sobel gradient of the grey picture (0..255): of blank paper a few, of print 20 to 100."""
     grey = cv2.cvtColor(np.ascontiguousarray(rgb), cv2.COLOR_RGB2GRAY)
     across, down = (cv2.Sobel(grey, cv2.CV_64F, *axis, ksize=3) for axis in ((1, 0), (0, 1)))
     return float(np.mean(np.sqrt(across**2 + down**2)))

@@ -241,9 +241,7 @@ def _in_short(value: Any) -> str:
 
 
 def parse_dataclass(cls: type[Parsed], tree: Any, path: str = "") -> Parsed:
-    """Makes `cls` from a dictionary; nested dataclasses too, and lists become tuples. ConfigError for an unknown or
-    missing key, a wrong type, and a value out of range.
-    """
+    """Makes `cls`, and what is nested in it, of dictionaries and lists; ConfigError names a key that does not fit."""
     if not isinstance(tree, dict):
         raise ConfigError(f"{path or 'the config'}: expected keys and values, got {describe(tree)}")
     known = {item.name: item for item in fields(cls)}  # type: ignore[arg-type]

@@ -70,9 +70,7 @@ def validation_pages(list_file: str | os.PathLike[str], limit: int = 0) -> list[
 
     Neighbouring lines are often the same page under other hands, so the first few lines would be a narrow choice.
     What is wrong with a page is found now, by the headers of its files, and not after hours of training.
-
-    ListError: no such list, or nothing in it; BadImageError: a file of a page is missing, is no picture, or is not of
-    the same size as the other two.
+    ListError: no such list, or nothing in it; BadImageError: a file is missing, no picture, or not of the others' size.
     """
     pages = read_list(list_file)
     if 0 < limit < len(pages):

@@ -106,8 +106,7 @@ def split(source: bytes, at: int = 0, most: float = math.inf) -> tuple[list[Segm
 def load_whole(image: JpegImagePlugin.JpegImageFile) -> None:
     """Decodes what Pillow has opened, perhaps at a fraction of its size; the file may lack its end marker.
 
-    UnsupportedJpegError where the data end before the picture does, whatever follows them: decoders show grey there
-    without a word. Else what Pillow raises (`BROKEN`).
+    UnsupportedJpegError: the data end before the picture, where decoders show grey without a word; else of `BROKEN`.
     """
     image.fp.seek(0)
     source = image.fp.read()

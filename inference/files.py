@@ -59,8 +59,7 @@ def list_pictures(
     """Finds the pictures of `source`, a folder (searched through all its sub-folders) or one file.
 
     Of a folder only the files whose name fits the shell pattern `include` count, such as "*.jpg", which takes IMG.JPG
-    too. Hidden files and folders, linked folders and the folders `results` and `masks`, should they lie inside, are
-    left out.
+    too. Left out are hidden files and folders, linked folders, and `results` and `masks` should they lie inside.
     FileNotFoundError: no `source`; ValueError: a result would overwrite it, or `results` inside holds other pictures.
     """
     source, target = Path(source), Path(results).resolve()
@@ -226,9 +225,7 @@ class Record:
         return "" if missing else None
 
     def is_ours(self, file: Path) -> bool:
-        """Whether the file that is there was made by this program, as far as its name, or a killed run, tells; an empty
-        one holds nothing that anybody could lose.
-        """
+        """Whether the file there is this program's, as its name or a killed run tells, or empty: nobody's loss."""
         self._read()
         size, known = self._size(file), self._intended.get(file.as_posix(), set())
         return file.as_posix() in self._ours or size == 0 or self._is_one(file, known)

@@ -99,9 +99,7 @@ def _draw(number: int, kind: str) -> Photo:
 
 
 def measure(path: Path, scenes: Scenes, methods: Sequence[str], files: Mapping[str, Path]) -> list[Row]:
-    """The rows of all scenes and methods, with `files` of weights by kind; `path`, a CSV file, gets those of a scene as
-    soon as they are measured.
-    """
+    """The rows of all scenes and methods, with `files` of weights by kind; `path`, a CSV file, grows by each scene."""
     rows: list[Row] = []
     opened = cache(lambda kind, mode: Restorer(files[kind], mode=mode) if kind else None)
     for (name, picture), read in progress(scenes.items(), unit="picture", desc="measuring"):

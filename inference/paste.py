@@ -73,8 +73,7 @@ def covered_boxes(mask: np.ndarray, margin: int) -> list[Box]:
 
 def paste(image: np.ndarray, changed: np.ndarray, patch: Patch, size: tuple[int, int], rules: PasteRules) -> None:
     """Pastes a patch of a picture of `size` (height, width), and `rules` in pixels of that, enlarged, in place: into
-    `image`, uint8 or uint16 [H, W, 3], where the weight of the fill is above 0, and there `changed`, uint8 [H, W],
-    becomes 1.
+    `image`, uint8 or uint16 [H, W, 3], where the fill has any weight, and there `changed`, uint8 [H, W], becomes 1.
     """
     weight = rules.weight(patch.mask)[None]
     white = np.float32(np.iinfo(image.dtype).max)
@@ -121,8 +120,7 @@ def _enlarge(rows: tuple, columns: tuple, values: np.ndarray, cubic: bool) -> np
 @lru_cache(maxsize=128)
 def _interpolation(span: Span, small: int, whole: int, region: Span, cubic: bool) -> tuple[int, np.ndarray]:
     """How `span` of `whole` pixels is interpolated from `region` of `small` pixels, by cubics or linearly: the first
-    pixel that counts, from the region's start, and float32 [span, pixels that count]. Kept for the next block of the
-    same rows or columns.
+    pixel that counts, from the region's start, and float32 [span, pixels that count]. Kept for the blocks beside it.
     """
     centres = (np.arange(*span) + 0.5) * (small / whole) - 0.5
     base = np.floor(centres).astype(int)

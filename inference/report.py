@@ -37,9 +37,7 @@ class Report:
             self._record.refuse(file)
 
     def see(self, outcome: Outcome, before: np.ndarray, after: np.ndarray, mask: np.ndarray | None = None) -> None:
-        """Keeps thumbnails of a picture with an occluder: RGB uint8 or uint16 [H, W, 3]; `mask` (uint8 [H, W], 1 =
-        covered) is drawn on the second one.
-        """
+        """Keeps thumbnails of RGB uint8 or uint16 [H, W, 3]; `mask` (uint8 [H, W], 1 = covered) tints the second."""
         if self._pages:
             before, after = (eight_bit(fitted(picture, _THUMBNAIL)) for picture in (before, after))
             self._thumbnails[outcome.name] = "".join(

@@ -193,9 +193,7 @@ class Restorer:
         return Restored(result, changed, located.occluders, seconds, located.mask, located.certainty)
 
     def _find(self, picture: np.ndarray, working: tuple[int, int]) -> Located:
-        """What covers a picture, on a small copy of it: of the working size or, in mode auto, a smaller one; of what a
-        locator finds, with the shadows beside it.
-        """
+        """What covers a picture, on a copy of the working size, or smaller in mode auto; of a locator with shadows."""
         settings, size, auto = self.settings, working, self.mode == "auto" and self.gated
         if auto and 0 < settings.locate_long_side < max(working):
             size = scaled(*picture.shape[:2], settings.locate_long_side / max(picture.shape[:2]))
@@ -259,9 +257,7 @@ class Restorer:
 def _told(
     picture: np.ndarray, mask: np.ndarray, mask_mode: MaskMode, size: tuple[int, int], found: Located | None
 ) -> Located:
-    """What a person's mask makes, at a smaller size, of what was found, if that was looked for. A pixel is marked where
-    half of it is, and to protect it where any part is.
-    """
+    """What a mask makes of what was `found`, at a smaller size: marked is what half is, or to protect it any part."""
     share = cv2.resize((mask != 0).astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
     covered = (share > 0 if mask_mode == "protect" else share >= 0.5).astype(np.uint8)
     if found is not None:

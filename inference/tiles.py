@@ -130,9 +130,7 @@ def run_cut(image: np.ndarray, function: TileFunction, cut: Cut) -> np.ndarray:
 
 
 def _join(pieces: Iterator[np.ndarray], spans: Sequence[Span], axis: int) -> np.ndarray:
-    """Joins [K, h, w] pieces, which lie at `spans` of `axis`; over what two share, the weight of the later one rises
-    linearly from above 0 to below 1.
-    """
+    """Joins [K, h, w] pieces at `spans` of `axis`; over what two share, the weight of the later one rises linearly."""
     first = next(pieces)
     if len(spans) == 1:
         return first

@@ -57,9 +57,7 @@ def fill(restored: paddle.Tensor, clean: paddle.Tensor, mask: paddle.Tensor, rad
 
 
 def ms_ssim(result: paddle.Tensor, clean: paddle.Tensor) -> paddle.Tensor:
-    """1 - MS-SSIM, the values of `metrics.ms_ssim`, mean over pictures and channels; 0 (equal) to 1. Sides are at least
-    `metrics.MINIMUM_SIDE` = 161, which `configs` sees to.
-    """
+    """1 - `metrics.ms_ssim`, mean over pictures and channels, 0 (equal) to 1; `configs` sees to large enough sides."""
     product = None
     for scale, weight in enumerate(SCALE_WEIGHTS):
         if scale > 0:

@@ -1,7 +1,6 @@
 """How good a restored picture is: PSNR, MS-SSIM, the contest's score, all of them at once, and means over many.
 
-MS-SSIM (Wang, Simoncelli and Bovik, Asilomar 2003) is computed as pytorch-msssim does; its constants are the paper's
-and serve `losses` too.
+MS-SSIM (Wang, Simoncelli and Bovik, Asilomar 2003) is computed as pytorch-msssim does, with the paper's constants.
 """
 
 import math
@@ -43,9 +42,7 @@ def evaluate(result: np.ndarray, clean: np.ndarray, mask: np.ndarray | None = No
 
 
 def psnr(result: np.ndarray, clean: np.ndarray, mask: np.ndarray | None = None) -> float:
-    """10 log10(255^2 / mean squared error) in dB over uint8 [H, W, 3], infinite for equal pictures; with a mask [H, W]
-    over the pixels where it is not zero, at least one.
-    """
+    """PSNR in dB of uint8 [H, W, 3] pictures, infinite for equal ones; with a mask [H, W] of what it marks (not 0)."""
     count = clean.size
     if mask is not None:
         mask = np.ascontiguousarray(mask != 0, np.uint8)
@@ -93,9 +90,7 @@ def halve(picture: np.ndarray) -> np.ndarray:
 
 
 def _mean_similarity(result: np.ndarray, clean: np.ndarray, covered: np.ndarray, with_luminance: bool) -> np.ndarray:
-    """Mean of `similarity` over all windows that lie inside the picture, per channel, float64; `covered`: weights
-    [H, W] of their middles.
-    """
+    """Mean of `similarity` over all windows inside, for each channel; `covered`: weights [H, W] of their middles."""
     total, weight, margin = np.zeros(3), 0.0, len(WINDOW) // 2
     for top in range(0, len(clean) - 2 * margin, _STRIP_ROWS):
         rows = slice(top, top + _STRIP_ROWS + 2 * margin)
@@ -108,9 +103,7 @@ def _mean_similarity(result: np.ndarray, clean: np.ndarray, covered: np.ndarray,
 
 
 def similarity(result: Any, clean: Any, blur: Callable[[Any], Any], with_luminance: bool) -> Any:
-    """SSIM, or its contrast-structure part alone, of every window of float32 arrays or Paddle tensors with white = 1;
-    `blur` takes the Gaussian means of such windows.
-    """
+    """SSIM, or its contrast-structure part, of windows of float32 arrays or tensors, white = 1; `blur`: their means."""
     # Centred, since variances are small differences of means of squares: float32 is then exact enough.
     result, clean = result - 0.5, clean - 0.5
     result_mean, clean_mean = blur(result), blur(clean)

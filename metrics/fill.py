@@ -50,8 +50,7 @@ def _grown(pixels: np.ndarray, reach: int) -> np.ndarray:
 
 def seam_step(result: np.ndarray, mask: np.ndarray) -> float | None:
     """By how many grey levels the step at the border of the mask (uint8 [H, W], not zero = occluder) in `result` (RGB
-    uint8 [H, W, 3]) is above the page's own; None where there is no border, or no line around it with enough picture on
-    both sides.
+    uint8 [H, W, 3]) is above the page's own; None without a border, or a line around it with enough picture beside it.
     """
     covered = np.uint8(mask != 0)
     if covered.all() or not covered.any():

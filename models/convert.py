@@ -159,9 +159,7 @@ def _named_arrays(tree: Any, prefix: str, seen: set[int]) -> Iterator[tuple[str,
 
 
 def network_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The parameters of the one network in a file, by their own names: without what stands before all of them.
-    ValueError: no network, or several, none of which is called the moving average.
-    """
+    """The parameters of the one network or moving average, by their own names; ValueError: no network, or several."""
     found = dict.fromkeys(match[1] for name in arrays if (match := _FIRST.fullmatch(name)))
     # `params` beside `params_ema`; a discriminator beside a generator has other names, and is not found at all.
     prefixes = [prefix for prefix in found if _AVERAGE.search(prefix)] or list(found)

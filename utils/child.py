@@ -1,6 +1,4 @@
-"""Work in processes of their own: many tasks at once (`run_parallel`), one question whose engine may crash (`ask`), any
-command with its time and memory (`run_child`); the last two tell a child's last words when it fails.
-"""
+"""Processes of their own for many tasks (`run_parallel`), one that may crash (`ask`), or any command (`run_child`)."""
 
 import json
 import multiprocessing
@@ -86,9 +84,7 @@ def _begin_worker() -> None:
 
 
 def leave_stopping_to_parent() -> None:
-    """Makes a worker of `multiprocessing` deaf to SIGINT and SIGTERM, which a terminal or a scheduler sends to all of a
-    job; it ends when its parent kills it, and with its parent, however that ends.
-    """
+    """Makes a worker deaf to SIGINT and SIGTERM, which all of a job get; it is ended by its parent, or with it."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -35,9 +35,7 @@ def starting() -> None:
 
 
 def parser_of(about: str | None, script: str | None = None) -> argparse.ArgumentParser:
-    """A command's parser, which shows `about` as it stands; it has the name that the user called: "uncover NAME", else
-    `script`, such as "python -m metrics", else that of the file.
-    """
+    """A parser that shows `about` as it stands, by the name that was called: "uncover NAME", else `script`, or file."""
     called = None if sys.argv[0].startswith("uncover ") else script
     return argparse.ArgumentParser(called, description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
 

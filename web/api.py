@@ -34,7 +34,6 @@ _SECURITY = {
     "Cross-Origin-Opener-Policy": "same-origin", "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }  # fmt: skip
-_OTHER_TYPES = {"PDF": "application/pdf"}
 Photo = Annotated[UploadFile, File(description="JPEG, PNG, TIFF, WebP, BMP, HEIC, AVIF, or a PDF of pages")]
 Page = Annotated[int, Query(ge=1, le=100_000, description="of the pictures of pages in a PDF or TIFF, which one")]
 Mask = Annotated[UploadFile, File(description="a picture, upright, white where the photo is covered; of that size, or "
@@ -167,7 +166,7 @@ def _content(job: Job, what: Shown, page: int) -> Response:
     """A file of a photo. Read whole: a correction may put another in its place meanwhile."""
     name, file, kind = job.name, f"{page}.{what}.jpg", "image/jpeg"
     if what == "result":
-        file, kind = "result", _OTHER_TYPES.get(job.kind, f"image/{job.kind.lower()}")
+        file, kind = "result", "application/pdf" if job.kind == "PDF" else f"image/{job.kind.lower()}"
     elif what == "mask":
         name, file, kind = f"{job.name}.mask.png", f"{page}.mask.png", "image/png"
     try:

@@ -53,9 +53,7 @@ class Jobs:
             self._mark.close()
 
     def add(self, upload: BinaryIO, name: str, mask: BinaryIO | None = None, number: int = 1) -> Job:
-        """Takes a file in and queues it; `mask` says what is covered on the picture of that `number`. RefusedError: no
-        picture, too large, or no room; nothing is kept then.
-        """
+        """Queues a file; `mask`: what covers picture `number`. RefusedError: no picture, too large, or no room."""
         with self._news:
             if len(self._jobs) >= self.limits.photos:
                 kept = f"{self.limits.photos} photos are kept already, the most there may be; remove some, or wait"

@@ -68,9 +68,7 @@ def save(pdf: pikepdf.Pdf) -> bytes:
 
 
 def drawn(page: pikepdf.Page) -> Iterator[Any]:
-    """The pictures, forms and patterns of a page, of those themselves, and of its annotations, each once; None for one
-    that the file names and does not hold.
-    """
+    """The pictures, forms and patterns of a page, in those and in annotations, each once; None: one is not there."""
     todo, seen = [page.obj], set()
     for item in todo:  # It grows meanwhile.
         found = _values(_below(item, "/Resources", "/XObject"))

@@ -54,8 +54,7 @@ def decode(source: bytes, name: str) -> tuple[np.ndarray, int]:
 def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray) -> Encoded:
     """`source` with `rgb` (of the decoded type, stored orientation) where `mask` is 1.
 
-    Grey files get the mean of the fill's channels. Alpha stays. Of a palette the fill takes the nearest colours, of the
-    same opacity as the pixels that it replaces.
+    Grey takes the fill's mean, a palette its nearest colours of the opacity that was there; alpha stays.
     """
     every = _read_chunks(source, name)
     chunks, (depth, colour, *_, interlaced) = dict(every[::-1]), every[0][1][8:]

@@ -82,8 +82,7 @@ def decode(source: bytes, name: str, number: int = 0) -> tuple[np.ndarray, int]:
 def encode(source: bytes, name: str, rgb: np.ndarray, mask: np.ndarray, number: int = 0) -> Encoded:
     """`source` with `rgb` (of the decoded type, stored orientation) where `mask` is 1; what was there is wiped.
 
-    Grey takes the mean of the fill's channels, a palette its nearest colours, inks no black; alpha stays. Thumbnails
-    of the page, which would go on to show what was there, are dropped.
+    Grey takes the fill's mean, a palette its nearest colours, inks no black; alpha stays, thumbnails go.
     """
     content = io.BytesIO(source)
     file = tifffile.TiffFile(content)

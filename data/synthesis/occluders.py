@@ -1,8 +1,7 @@
 """Cut-outs of hands and heads: finding them, telling training sources from held-out ones, standing them upright.
 
 A source is an RGBA picture, or an ordinary picture with `NAME_mask.png` beside it (255 = the occluder). Once loaded it
-stands on its root: the side where wrist or shoulders left the source's frame is the bottom edge of its array. `CUTOUTS`
-holds some of our own.
+stands on its root: the side where wrist or shoulders left the source's frame is the bottom edge of its array.
 """
 
 import csv
@@ -20,7 +19,7 @@ from numpy.random import Generator
 from data.images import IMAGE_SUFFIXES, BadImageError, open_picture, pictures_below, read_rgb, read_rgba
 from data.masks import read_mask
 
-CUTOUTS, SPLIT_FILE = Path(__file__).parent / "cutouts", "split.csv"
+CUTOUTS, SPLIT_FILE = Path(__file__).parent / "cutouts", "split.csv"  # Some of our own
 KINDS, SUBSETS = ("hand", "head"), ("train", "heldout")
 ALPHA_MIDDLE = 127
 # A folder called "handwriting" holds pages, "surface" no faces.
@@ -175,8 +174,7 @@ def _rooted_parts(rgba: np.ndarray) -> np.ndarray:
 class OccluderLibrary:
     """Occluders on demand: call it as `library(rng, kind)`. Those that were used lately are kept decoded.
 
-    Heads with a flat top, cut off by the frame of their source, are passed over while there are others. `long_side` is
-    that of `load_occluder`.
+    Heads cut off flat by their source's frame are passed over if there are others; `long_side` as in `load_occluder`.
     """
 
     def __init__(self, entries: Sequence[OccluderEntry], long_side: int = 0) -> None:

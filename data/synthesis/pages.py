@@ -1,7 +1,6 @@
 """Drawn pages for whoever has none: text, tables, forms, lists, charts and handwriting, printed on white.
 
-The fonts are those that come with matplotlib, so that a seed gives the same page on every machine with the pinned
-packages. `scenes.photograph` makes a photo of such a sheet.
+The fonts are matplotlib's: a seed gives the same page with the pinned packages. `scenes.photograph` makes it a photo.
 """
 
 import importlib.util

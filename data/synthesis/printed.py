@@ -1,7 +1,6 @@
 """Printed photographs, bold lettering and stamps on clean pages: what looks like an occluder and is none.
 
-A network that has only seen text pages erases every face on them. Printed pictures of people and hands have to be
-in the training set as part of the clean page.
+A network that has only seen text erases every printed face: people and hands have to be on clean pages as well.
 """
 
 from collections.abc import Callable, Sequence
@@ -54,8 +53,7 @@ def print_on(page: np.ndarray, choose: Callable[[Generator], np.ndarray], rng: G
              pictures_alone: bool = False) -> np.ndarray:  # fmt: skip
     """A page (RGB uint8, height x width x 3) with a picture, big letters or a stamp printed on it, or two of these.
 
-    On a whole "page", prints lie inside it; on a "patch" they may cross the edges. With `pictures_alone` there are one
-    to three pictures, none of which takes up all of the page.
+    On a "patch" prints may cross the edges; with `pictures_alone` there are one to three pictures, none as large as it.
     """
     printed = page.copy()
     paper = np.percentile(page.reshape(-1, 3)[::11], 75, axis=0).astype(np.float32)
