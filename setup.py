@@ -13,7 +13,7 @@ setup(
     package_data={
         "uncover._rooms.configs": ["*.yml", "*.md"],
         "uncover._rooms.data": ["*/*.sha256", "*/*.yml", "synthesis/cutouts/**/*"],
-        "uncover._rooms.inference": ["*.html"],
+        "uncover._rooms.inference": ["*.html", "*.md"],
         "uncover._rooms.test_code": ["*.pdparams", "*.onnx", "*.onnx.json", "samples/**/*"],
         "uncover._rooms.web": ["**/*"],
     },

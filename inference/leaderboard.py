@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
+from string import Template
 from typing import Any
 
 import cv2
@@ -48,26 +49,13 @@ _HEADS = {
     "rules_back": ".3f", "false_ink": ".4f", "seam": ".2f", "untouched": ".2%", "iou": ".3f", "precision": ".3f",
     "recall": ".3f", "wrong": "d", "wrong_share": ".2g", "worse": "d", "seconds": ".2f",
 }  # fmt: skip
-_NOTES = f"""\
-* Means over the pictures; a PSNR counts at most {HIGHEST_PSNR:g} dB. Scored are the pictures that a method makes, not \
-files of them: saving a result as JPEG again would cost some more.
-* psnr_inside, ms_ssim_inside: inside the true mask. untouched: pixels whose value is the input's.
-* rules_back: of the hidden pixels of rules, those that came back; false_ink: of the hidden blank paper, what got ink; \
-read them together, as a fill that is dark has both. seam: grey levels by which the step of tone at the mask's border \
-is above the page's own, one mask-width away; the ceiling has what pages have. metrics/fill.py defines all three.
-* iou, precision, recall: of the pixels taken for an occluder, over all pictures of a set, before the paste widens them.
-* wrong: pictures of which a pixel changed farther than {100 * RIM:g} % of the longer side from every occluder; \
-wrong_share: the largest share of a picture's pixels, from 0 to 1. worse: pictures with a lower score than their input.
-* seconds: mean from pixels to pixels, reading and writing files left out.
-"""
+# What a reader of the tables has to know.
+_NOTES = Template(Path(__file__).with_suffix(".md").read_text("utf-8"))
 _AREAS = (0.5, 1.0, 2.0, 3.0, 5.0, 8.0)  # Limits between the classes of `draw_areas`, in per cent of a picture
 
 
 def list_scenes(folder: Path, limit: int = 0) -> Scenes:
-    """Those of a set in the contest's layout, named after its folder.
-
-    `limit` takes so many, always the same ones, and those of a smaller limit among them; 0 takes all.
-    """
+    """Those of a contest folder; a `limit` above 0 takes so many, those of a smaller limit always among them."""
     groups = read_contest(folder)
     if 0 < limit < len(groups):
         # Not every second one: sets alternate between photos with and without an occluder.
@@ -119,7 +107,7 @@ def summaries_of(rows: Sequence[Row]) -> list[Row]:
 
 
 def _summary(rows: Sequence[Row], inputs: Mapping[tuple[str, str], float | None]) -> Row:
-    """The rows of one set and method in one, see `_NOTES`; `inputs`: the scores of photos as they are."""
+    """The rows of one set and method in one, see leaderboard.md; `inputs`: the scores of photos as they are."""
     telling = [row for row in rows if row["found"] is not None]
     found, hit, covered = (sum(row[count] for row in telling) for count in ("found", "hit", "covered"))
     rules, back, blank, false = (sum(row[count] or 0 for row in rows) for count in INK)
@@ -146,7 +134,8 @@ def markdown(summaries: Sequence[Row], remarks: Sequence[str] = ()) -> str:
         rows = [[METHODS[row["method"]].about] + ["-" if row[head] is None else format(row[head], form)
                  for head, form in _HEADS.items()] for row in of_set]  # fmt: skip
         lines += [f"### {name}", "", *table_of(["method", *_HEADS], rows), ""]
-    return "\n".join([*lines, _NOTES]) + "".join(f"* {remark}\n" for remark in remarks)
+    notes = _NOTES.substitute(highest=f"{HIGHEST_PSNR:g}", rim=f"{100 * RIM:g}")
+    return "\n".join([*lines, notes]) + "".join(f"* {remark}\n" for remark in remarks)
 
 
 def draw_areas(path: Path, rows: Sequence[Row]) -> None:
