@@ -170,10 +170,8 @@ class Learner:
         save_weights(path, self.weights(iteration))
 
 
-def validate(
-    weights: Weights, pages: Sequence[PatchPaths], device: str, processes: Processes,
-    interrupted: Callable[[], bool] = lambda: False,
-) -> dict[str, float | None] | None:  # fmt: skip
+def validate(weights: Weights, pages: Sequence[PatchPaths], device: str, processes: Processes,
+             interrupted: Callable[[], bool] = lambda: False) -> dict[str, float | None] | None:  # fmt: skip
     """Restores pages with `weights` and averages the measures; every process does its share and gets the answer. A
     network that takes a mask is told the true one.
 

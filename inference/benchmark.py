@@ -65,9 +65,7 @@ class Case(NamedTuple):
 
 
 def all_cases(networks: Sequence[str], device: str) -> list[Case]:
-    """The rows of a run, on the CPU and on `device`, which `predict.py` takes here: of each network `auto` and every
-    engine, of the last one, which restores, the other modes as well.
-    """
+    """The rows of a run, on the CPU and on `device`: of each network all engines, of the last all modes."""
     engines = [(backend, precision, place) for place in dict.fromkeys(("cpu", device))
                for backend, precisions in PRECISIONS[place.partition(":")[0]].items()
                for precision in precisions]  # fmt: skip

@@ -34,10 +34,8 @@ class Book:
     steps: Counter[str] = field(default_factory=Counter)  # Seconds by step, as of a photo
 
 
-def restore_book(
-    path: Path, restorer: Callable[[np.ndarray], Restored], encode: bool = True,
-    tell: Callable[[int, int], None] = lambda page, pages: None,
-) -> Book:  # fmt: skip
+def restore_book(path: Path, restorer: Callable[[np.ndarray], Restored], encode: bool = True,
+                 tell: Callable[[int, int], None] = lambda page, pages: None) -> Book:  # fmt: skip
     """Restores the page pictures of a PDF, the pages of a TIFF, or a photo; without `encode` it only counts them.
 
     `tell` hears before each page which one it is, from 1, and of how many; it may raise an error that ends the work.

@@ -147,10 +147,8 @@ class Record:
     several threads. With `overwrite` nothing is finished, and every file is this program's own.
     """
 
-    def __init__(
-        self, results: str | os.PathLike[str], made_with: str = "", listing: Listing | None = None,
-        overwrite: bool = False,
-    ) -> None:  # fmt: skip
+    def __init__(self, results: str | os.PathLike[str], made_with: str = "", listing: Listing | None = None,
+                 overwrite: bool = False) -> None:  # fmt: skip
         self._results, self._made_with, self._overwrite = Path(results), made_with, overwrite
         self._originals, self._root = None, ""
         if listing is not None:
@@ -176,10 +174,8 @@ class Record:
         by_hand = "" if mask is None else f" {digest(np.ascontiguousarray(mask).tobytes())} {use}"
         return {"source": [source.st_size, source.st_mtime_ns], "with": self._made_with + by_hand, "root": self._root}
 
-    def write(
-        self, photo: Path, origin: dict[str, Any], contents: dict[Path, bytes], covered: bool = False,
-        measures: Sequence[float] = (),
-    ) -> None:  # fmt: skip
+    def write(self, photo: Path, origin: dict[str, Any], contents: dict[Path, bytes], covered: bool = False,
+              measures: Sequence[float] = ()) -> None:  # fmt: skip
         """Writes the files of a photo, the last of which says that all are there, and what is known of it."""
         for file in contents:
             # Somebody may have put a file there meanwhile, or made a link of its folder.

@@ -100,11 +100,9 @@ class Masks:
         return os.path.isfile(real) and not any(self._record(place).is_result(real) for place in real.parents)
 
 
-def restore_folder(
-    restorer: Callable[..., Restored], listing: Listing, results: str | os.PathLike[str],
-    *, overwrite: bool = False, save_mask: bool = False, compare: bool = False, look: bool = False,
-    record: Callable[..., Record] = Record, **orders: Callable,
-) -> Iterator[Outcome]:  # fmt: skip
+def restore_folder(restorer: Callable[..., Restored], listing: Listing, results: str | os.PathLike[str], *,
+                   overwrite: bool = False, save_mask: bool = False, compare: bool = False, look: bool = False,
+                   record: Callable[..., Record] = Record, **orders: Callable) -> Iterator[Outcome]:  # fmt: skip
     """Restores every picture of `listing` into `results` and tells of each, in that order, as soon as it is done.
 
     What is finished, or not this program's, is kept as `inference.files` says. A picture that cannot be restored is
@@ -175,11 +173,10 @@ def watched(outcomes: Iterator[Outcome], results: str | os.PathLike[str]) -> Ite
                 raise ResultsError(f"{results}: {stuck} results in a row could not be written ({outcome.message})")
 
 
-def _parts(
-    outcome: Outcome, restorer: Callable[..., Restored], source: Path, write: Callable[..., None] | None, results: Path,
-    record: Record | None = None, asked: Sequence[str] = (),
-    told: Callable[[Path], np.ndarray | None] = lambda name: None, see: Callable[..., None] | None = None,
-) -> Iterator[int]:  # fmt: skip
+def _parts(outcome: Outcome, restorer: Callable[..., Restored], source: Path, write: Callable[..., None] | None,
+           results: Path, record: Record | None = None, asked: Sequence[str] = (),
+           told: Callable[[Path], np.ndarray | None] = lambda name: None, see: Callable[..., None] | None = None
+           ) -> Iterator[int]:  # fmt: skip
     """One picture from file to file, in the parts of a `Job`; whatever goes wrong becomes its outcome. `write` takes
     what `Record.write` takes; None only looks. `asked`: MASK, SHEET; the others are orders of `restore_folder`.
     """

@@ -88,9 +88,7 @@ def paste(image: np.ndarray, changed: np.ndarray, patch: Patch, size: tuple[int,
 
 
 def add_difference(image: np.ndarray, difference: np.ndarray) -> None:
-    """Adds an enlarged difference (float32 [3, h, w], fractions of white) to a whole picture (uint8 or uint16 [H, W, 3]
-    with h <= H and w <= W), in place: the picture keeps its own sharpness.
-    """
+    """Adds an enlarged difference (float32 [3, h, w], white = 1) to a picture, in place: it keeps its own sharpness."""
     height, width = difference.shape[1:]
     white = np.float32(np.iinfo(image.dtype).max)
     for place, enlarge in _blocks((0, height, 0, width), (height, width), image.shape[:2]):

@@ -87,12 +87,11 @@ class Restorer:
 
     weights = fingerprint = ""
 
-    def __init__(
-        self, weights: str | os.PathLike[str] | Weights | None = None, device: str = "auto", *,
-        mode: Mode = "auto", scale: str | float = "auto", tta: bool = False,
-        backend: str = "auto", precision: str = "auto", threads: int | None = None,
-        rows: int | None = None, columns: int | None = None, overlap: int | None = None, tlc_ratio: float | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, weights: str | os.PathLike[str] | Weights | None = None, device: str = "auto", *,
+                 mode: Mode = "auto", scale: str | float = "auto", tta: bool = False,
+                 backend: str = "auto", precision: str = "auto", threads: int | None = None, rows: int | None = None,
+                 columns: int | None = None, overlap: int | None = None, tlc_ratio: float | None = None
+                 ) -> None:  # fmt: skip
         if mode not in get_args(Mode):
             raise ValueError(f"mode is {mode!r}, expected one of {', '.join(get_args(Mode))}")
         if scale != "auto" and (isinstance(scale, str) or not 0 < scale <= 1):
@@ -122,10 +121,9 @@ class Restorer:
         self.weights = weights.file.name if weights.file else ""
         self.fingerprint = _fingerprint(weights, [asdict(settings), mode, str(scale), tta])
 
-    def _set_up(
-        self, backend: Backend | None, settings: PredictConfig, scale: str | float = "auto", mode: Mode = "auto",
-        tta: bool = False, locator: Backend | None = None, width: int = 0, told: bool = False,
-    ) -> None:  # fmt: skip
+    def _set_up(self, backend: Backend | None, settings: PredictConfig, scale: str | float = "auto",
+                mode: Mode = "auto", tta: bool = False, locator: Backend | None = None, width: int = 0,
+                told: bool = False) -> None:  # fmt: skip
         """A `locator` stands beside the backend or in its place; `told`: that takes the mask as a fourth channel."""
         self.settings, self.scale, self.mode, self.tta = settings, scale, mode, tta
         self._backend, self._locator = locator or backend, locator
@@ -220,9 +218,7 @@ class Restorer:
         return network_patches(self._network, small, mask, rules, settings.tile, settings.overlap, output)
 
     def _whole(self, picture: np.ndarray, seconds: dict[str, float]) -> Restored:
-        """What the network makes of a whole picture: the plain network, or, as in the write-up, one without a gate,
-        of which at a smaller working size only the difference is enlarged.
-        """
+        """What a plain network, or one without a gate, makes of a whole picture; the difference alone is enlarged."""
         size = picture.shape[:2]
         with timed(seconds, "restore"):
             small = shrink(picture, self._working_size(*size))

@@ -22,10 +22,7 @@ _MASK_COLOUR, _MASK_OPACITY = (255, 0, 90), 0.45
 
 
 def draw_sheet(rows: Sequence[Sequence[tuple[str, np.ndarray]]], side: int = CELL_SIDE) -> np.ndarray:
-    """RGB uint8: rows of (caption, RGB uint8 HWC), which may differ in length and are at least one.
-
-    Pictures longer than `side` are shrunk to it; all cells have the size of the largest one.
-    """
+    """RGB uint8: rows, at least one, of (caption, RGB uint8 HWC), shrunk to `side` and in cells of the same size."""
     table = [[(caption, fitted(rgb, side)) for caption, rgb in row] for row in rows]
     cell_height = max(small.shape[0] for row in table for _, small in row) + CAPTION_HEIGHT
     cell_width = max(small.shape[1] for row in table for _, small in row)

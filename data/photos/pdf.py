@@ -148,10 +148,8 @@ def read(stream: Any) -> tuple[np.ndarray, Callable[[np.ndarray, np.ndarray], tu
         return colours.rgb_of(samples, coding), partial(_put, stream, samples, coding, flip, source)
 
 
-def _put(
-    stream: Any, samples: np.ndarray, coding: colours.Coding, flip: np.integer, source: bytes, rgb: np.ndarray,
-    mask: np.ndarray,
-) -> tuple[str, ...]:  # fmt: skip
+def _put(stream: Any, samples: np.ndarray, coding: colours.Coding, flip: np.integer, source: bytes, rgb: np.ndarray,
+         mask: np.ndarray) -> tuple[str, ...]:  # fmt: skip
     """Writes a picture of these `samples`, which /Decode turns round by `flip`; or of a JPEG, its `source`."""
     with _in_plain_words():
         if source:

@@ -86,9 +86,7 @@ def _event_writer(folder: Path) -> Any | None:
 def draw_series(
     path: Path, series: Mapping[str, Sequence[tuple[float, float]]], marks: Mapping[int, str] | None = None
 ) -> None:
-    """Draws numbers over iterations as a PNG, one small plot each under its name; nothing of no numbers. At the
-    iterations `marks` a dashed line with these words stands in every plot.
-    """
+    """Draws `series`, if any, over iterations in plots of a PNG, with dashed lines and their words at all `marks`."""
     if not series:
         return
     # The Figure class draws without pyplot, so neither a display nor a global state is touched.
