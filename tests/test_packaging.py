@@ -171,7 +171,7 @@ def test_a_wheel_takes_one_name_and_holds_all_rooms_the_weights_and_the_configs(
     below = site / "uncover" / "_rooms"
     files = {path.relative_to(below) for path in below.rglob("*")}
     rooms = [path.parent for path in ROOT.glob("*/__init__.py") if path.parent.name not in ("tests", "uncover")]
-    kinds = (".py", ".yml", ".pdparams", ".webp", ".sha256", ".html", ".js", ".css")
+    kinds = (".py", ".yml", ".pdparams", ".webp", ".sha256", ".html", ".md", ".js", ".css")
     wanted = {path.relative_to(ROOT) for room in rooms for path in room.rglob("*") if path.suffix in kinds}
     assert len(wanted) > 100
     assert wanted | {Path("predict.py"), Path("train.py")} <= files
