@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from inference.report import Report
     from inference.restorer import Restorer
 
-# More than this many names are told as a number, or a folder of notes would hide what matters.
-_NAMES_TOLD = 5
+_NAMES_TOLD = 5  # More than this many names are told as a number, or a folder of notes would hide what matters
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:

@@ -23,8 +23,7 @@ ANNOTATION, RECORD_NAME = "annotation.txt", "preparation.json"
 # One folder may hold the full-data set beside training and validation; the sets of each entry of its record.
 ALL_DATA, DIVIDED_DATA = "all", "train and val"
 SETS = {ALL_DATA: ("all",), DIVIDED_DATA: ("train", "val")}
-# No system opens a longer path.
-_LONGEST = 4096
+_LONGEST = 4096  # No system opens a longer path
 _PICTURE = rf"(.+?(?:{'|'.join(map(re.escape, IMAGE_SUFFIXES))}))"
 _THREE = (re.compile(r" *([^\t]+?) *\t *([^\t]+?) *\t *([^\t]+)"), re.compile(r"(\S+) (\S+) (\S+)"),
           re.compile(f"{_PICTURE} {_PICTURE} {_PICTURE}", re.IGNORECASE))  # fmt: skip

@@ -18,8 +18,7 @@ from PIL import Image, PngImagePlugin, UnidentifiedImageError
 from data.jpeg_segments import BROKEN, UnsupportedJpegError, load_whole
 from utils.files import write_bytes
 
-# Kinds that are read without any extra package.
-_READ = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")
+_READ = ("JPEG", "PNG", "TIFF", "WEBP", "BMP")  # Kinds that are read without any extra package
 # What names say; the content decides.
 SUFFIXES = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif"), "JPEG"), ".png": "PNG", ".bmp": "BMP",
@@ -27,8 +26,7 @@ SUFFIXES = {
     **dict.fromkeys((".heic", ".heif"), "HEIC"), ".avif": "AVIF", ".jxl": "JPEG XL", ".pdf": "PDF",
 }  # fmt: skip
 IMAGE_SUFFIXES = tuple(suffix for suffix, kind in SUFFIXES.items() if kind in _READ)
-# As many bytes as an SVG may have in front of its first element.
-STARTING_BYTES = 1024
+STARTING_BYTES = 1024  # As many bytes as an SVG may have in front of its first element
 # By Pillow's names where it has one. Each pattern is long enough not to fit a text or a program by chance.
 _SIGNATURES = {
     "JPEG": rb"\xff\xd8\xff",

@@ -21,12 +21,10 @@ ADOBE, _METADATA = 0xEE, (*range(0xE0, 0xF0), COM)
 # Labels of metadata, each by its own specification.
 JFIF, JFXX, EXIF, MPF = (0xE0, b"JFIF\0"), (0xE0, b"JFXX\0"), (0xE1, b"Exif\0"), (0xE2, b"MPF\0")
 XMP, PHOTOSHOP = (0xE1, b"http://ns.adobe.com/xap/1.0/\0"), (0xED, b"Photoshop 3.0\0")
-# Start of frame: baseline, extended sequential, progressive.
-FRAMES, PROGRESSIVE = (0xC0, 0xC1, 0xC2), 0xC2
+FRAMES, PROGRESSIVE = (0xC0, 0xC1, 0xC2), 0xC2  # Start of frame: baseline, extended sequential, progressive
 # FF may be repeated as fill; neither a restart marker nor the start of a picture begins a segment.
 _MARKER = re.compile(rb"\xff+([\xc0-\xcf\xd9-\xfe])")
-# A search for this takes no longer where FF is repeated.
-_NEXT_MARKER = re.compile(_MARKER.pattern.replace(b"+", b""))
+_NEXT_MARKER = re.compile(_MARKER.pattern.replace(b"+", b""))  # A search for this takes no longer where FF is repeated
 # Within entropy-coded data FF is followed by 00 (a stuffed byte), a restart marker, or more FF (fill).
 _END_OF_DATA = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _RESTART = re.compile(rb"\xff+[\xd0-\xd7]")

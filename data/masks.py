@@ -9,19 +9,14 @@ from PIL import Image
 from data.images import BadImageError, decode_picture, encode_image, open_picture, stored_orientation, turn_upright
 from utils.files import write_bytes
 
-# The contest's palette: index 0 is background, index 1 is the occluder.
-CONTEST_PALETTE = (128, 0, 0, 0, 128, 0)
+CONTEST_PALETTE = (128, 0, 0, 0, 128, 0)  # The contest's palette: index 0 is background, index 1 is the occluder
 _CONTEST_COLOURS = {CONTEST_PALETTE[:3], CONTEST_PALETTE[3:]}
-# The same read as grey, and where the write-up cut between them.
-_CONTEST_GREYS, _CONTEST_CUT = (38, 75), 40
-# Grey values up to this are numbers of classes, all of them occluders but 0.
-_LAST_CLASS = 20
-# A mask of at most so many values has levels; one of more has a soft edge, or was a JPEG file.
-_LEVELS = 8
+_CONTEST_GREYS, _CONTEST_CUT = (38, 75), 40  # The same read as grey, and where the write-up cut between them
+_LAST_CLASS = 20  # Grey values up to this are numbers of classes, all of them occluders but 0
+_LEVELS = 8  # A mask of at most so many values has levels; one of more has a soft edge, or was a JPEG file.
 # Such a mask is black and white, more or less: no value of its brightest pixels is below this, no grey is so coloured.
 _DIM, _COLOURED = 64, 24
-# Of what is marked, this share may lie in even areas that are neither black nor white.
-_HALF_MARKED = 0.02
+_HALF_MARKED = 0.02  # Of what is marked, this share may lie in even areas that are neither black nor white
 _EXPECTED = "expected 0 for the page and one value for the occluder, classes 0, 1, 2, ... or the contest's palette"
 
 

@@ -41,8 +41,7 @@ PARTS = {
     "extra completion": ("shtab",),
 }  # fmt: skip
 _TOLD = ("paddlepaddle", "paddlepaddle-gpu", "onnxruntime", "openvino", "numpy", "opencv-python-headless", "pillow")
-# One photo of 12 megapixels on its way, with the engine (README.md, Speed and memory).
-_NEEDED_BYTES = 1.5e9
+_NEEDED_BYTES = 1.5e9  # One photo of 12 megapixels on its way, with the engine (README.md, Speed and memory)
 
 
 class Finding(NamedTuple):

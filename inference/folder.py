@@ -36,8 +36,7 @@ _MOST_HELPERS = 4
 _SHEET_QUALITY = 90
 # What the next picture will meet as well: no space, no quota left, a disk that failed or was made read-only.
 STUCK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-# One large result may not fit where a smaller one does; three in a row mean that nothing does.
-MOST_STUCK = 3
+MOST_STUCK = 3  # One large result may not fit where a smaller one does; three in a row mean that nothing does.
 # What comes out of a job, and what is done for it, in four parts that yield to each other: a look at the file, after
 # which it yields how many pixels it will hold; reading; the network; writing. It may end after any of them.
 Job = tuple[Any, Iterator[int]]

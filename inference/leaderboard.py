@@ -39,18 +39,15 @@ from utils.machine import progress
 
 DRAWN = "drawn"
 _DRAWN_SCENES, _DRAWN_SIZE = 24, (1200, 1600)
-# Set, picture and method, then what `judge` measured.
-Row = dict[str, Any]
-# Set and name of a photo -> what reads it.
-Scenes = dict[tuple[str, str], Callable[[], Photo]]
+Row = dict[str, Any]  # Set, picture and method, then what `judge` measured
+Scenes = dict[tuple[str, str], Callable[[], Photo]]  # Set and name of a photo -> what reads it
 _MEANS = ("psnr", "ms_ssim", "score", "psnr_inside", "ms_ssim_inside", "seam", "seconds")
 _HEADS = {
     "pictures": "d", "psnr": ".2f", "ms_ssim": ".4f", "score": ".4f", "psnr_inside": ".2f", "ms_ssim_inside": ".4f",
     "rules_back": ".3f", "false_ink": ".4f", "seam": ".2f", "untouched": ".2%", "iou": ".3f", "precision": ".3f",
     "recall": ".3f", "wrong": "d", "wrong_share": ".2g", "worse": "d", "seconds": ".2f",
 }  # fmt: skip
-# What a reader of the tables has to know.
-_NOTES = Template(Path(__file__).with_suffix(".md").read_text("utf-8"))
+_NOTES = Template(Path(__file__).with_suffix(".md").read_text("utf-8"))  # What a reader of the tables has to know
 _AREAS = (0.5, 1.0, 2.0, 3.0, 5.0, 8.0)  # Limits between the classes of `draw_areas`, in per cent of a picture
 
 

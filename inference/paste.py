@@ -16,8 +16,7 @@ import numpy as np
 from inference.tiles import Box, Span
 
 _BLOCK = 256
-# Catmull-Rom has -0.5; this is the sharper cubic that OpenCV enlarges with.
-_CUBIC = -0.75
+_CUBIC = -0.75  # Catmull-Rom has -0.5; this is the sharper cubic that OpenCV enlarges with.
 
 
 @dataclass(frozen=True)

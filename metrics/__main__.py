@@ -23,8 +23,7 @@ from utils.files import check_writable, printable, write_csv
 from utils.machine import available_cores, progress
 
 HEADS = dict(zip(MEASURES, ("PSNR", "MS-SSIM", "score", "inside", "outside"), strict=True))
-# Of one result: "name", and what `metrics.evaluate` gives, or "problem", why there is nothing.
-Row = dict[str, Any]
+Row = dict[str, Any]  # Of one result: "name", and what `metrics.evaluate` gives, or "problem", why there is nothing
 
 
 class Truth(NamedTuple):

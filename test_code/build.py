@@ -36,8 +36,7 @@ MISSING_THERE = ("openvino", "jpeglib", "onnx", "tifffile", "imagecodecs", "pike
 LIMIT_SECONDS, LIMIT_MEMORY_GB = 2.0, 10.0
 # What predict.py says of its engine.
 _ENGINE = re.compile(r"\b(?:paddle|onnxruntime|openvino) \w+ on (?:cpu|gpu:\d+)(?=[;,\n])")
-# The same content gives the same ZIP, byte for byte, whenever it is built.
-_TIMESTAMP = (2022, 1, 1, 0, 0, 0)
+_TIMESTAMP = (2022, 1, 1, 0, 0, 0)  # The same content gives the same ZIP, byte for byte, whenever it is built
 
 
 class DryRun(NamedTuple):

@@ -103,8 +103,7 @@ def shard(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-# Of processes or threads: more than any machine has would only fill its memory.
-AT_ONCE = whole(1, 1024)
+AT_ONCE = whole(1, 1024)  # Of processes or threads: more than any machine has would only fill its memory
 
 
 def sentence(error: BaseException) -> str:

@@ -24,8 +24,7 @@ from typing import Any
 import numpy as np
 
 _TEMPORARY = re.compile(r"\.(\d+)-[0-9a-f]+\.tmp(\..*)?", re.DOTALL)
-# Another machine's writer may be at work in a shared folder; it does not pause for so long.
-_ABANDONED_SECONDS = 10.0
+_ABANDONED_SECONDS = 10.0  # Another machine's writer may be at work in a shared folder; it does not pause for so long.
 # Control characters (a line break or an escape sequence in a name), bytes that are no text, line separators.
 _UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 # NumPy 1 and 2 keep the functions that rebuild arrays in private modules of different names.

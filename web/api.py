@@ -25,8 +25,7 @@ from web.jobs import Jobs
 from web.photo import Job, RefusedError, Status
 
 _STATIC = Path(__file__).parent / "static"
-# Around the files of a multipart body.
-_ENVELOPE_BYTES = 100_000
+_ENVELOPE_BYTES = 100_000  # Around the files of a multipart body
 _SECURITY = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

@@ -40,8 +40,7 @@ _LIBRARY, _PROGRESSIVE_LIBRARY = "turbo210", "mozjpeg300"
 _JCS_GREY, _JCS_YCC, _OPTIMIZE_CODING, _ALL_FLAGS = 1, 3, 1 << 6, 0xFFFFFFFF
 # Of the standard: blocks that scans may interleave, and symbols of the Huffman tables for AC in annex K.
 _MAX_BLOCKS_IN_UNIT, _STANDARD_SYMBOLS = 10, 162
-# Pixels that are transformed at a time; the arrays between take about 50 bytes for each.
-_BATCH_PIXELS = 1 << 20
+_BATCH_PIXELS = 1 << 20  # Pixels that are transformed at a time; the arrays between take about 50 bytes for each.
 _YCC = np.array([[0.299, 0.587, 0.114], [-0.168735892, -0.331264108, 0.5], [0.5, -0.418687589, -0.081312411]])
 # Weights [components, 3] and offsets [components] that make RGB in 0..255 to level-shifted samples. Y, Cb and Cr are
 # JFIF's (ITU-R BT.601 with full range). CMYK lies inverted in the file, as Adobe's programs write it and Pillow takes

@@ -23,8 +23,7 @@ from data.images import BadImageError, check_size, decoded, to_array
 from data.jpeg_segments import BROKEN
 from data.photos import colours, jpeg
 
-# A picture with a shorter side below this is a logo, a stamp or a strip, and no page.
-_SMALLEST_SIDE = 300
+_SMALLEST_SIDE = 300  # A picture with a shorter side below this is a logo, a stamp or a strip, and no page
 # What qpdf warns of where nothing is lost by it.
 _HARMLESS = ("Resources is missing", "MediaBox is undefined", "Type key should be", "duplicated key")
 # By the mode in which Pillow would hold a picture: what its samples say, how many a pixel has, and of what bits.
@@ -32,8 +31,7 @@ _KINDS = {
     **dict.fromkeys(("1", "L", "I;16"), ("grey", 1, (1, 2, 4, 8, 16))),
     "P": ("palette", 1, (1, 2, 4, 8)), "RGB": ("rgb", 3, (8, 16)), "CMYK": ("inks", 4, (8,)),
 }  # fmt: skip
-# How a JPEG 2000 says that it is in sRGB (ISO 15444-1, I.5.3.3).
-_SRGB = b"colr\1\0\0\0\0\0\x10"
+_SRGB = b"colr\1\0\0\0\0\0\x10"  # How a JPEG 2000 says that it is in sRGB (ISO 15444-1, I.5.3.3)
 
 
 def open_pdf(content: bytes, name: str) -> pikepdf.Pdf:

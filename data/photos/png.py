@@ -26,8 +26,7 @@ _ONE_PIXEL = (b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, _GREY, 0, 0, 0)), (b"IDA
 # Fast, and on photographs of pages smaller than the default of zlib; levels and indices of few bits need the latter.
 _PACKING = (cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
 _PACKING_OF_INDICES = (cv2.IMWRITE_PNG_COMPRESSION, 3)
-# Of a text: its keyword, and that it is not packed.
-_PLAIN_XMP = b"XML:com.adobe.xmp\0\0"
+_PLAIN_XMP = b"XML:com.adobe.xmp\0\0"  # Of a text: its keyword, and that it is not packed
 _Chunks = list[tuple[bytes, memoryview]]
 
 

@@ -23,8 +23,7 @@ _EXIF = b"Exif\0\0"
 _STRIP_OFFSETS, _STRIP_SIZES = 273, 279
 # No metadata but hostile ones look like more JPEGs, or have pictures and directories of more parts.
 _MOST_JPEGS, _MOST_PARTS = 100, 1000
-# Bytes of a value of each type.
-_SIZES = dict(enumerate((1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8), 1))
+_SIZES = dict(enumerate((1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8), 1))  # Bytes of a value of each type
 
 
 def without_jpegs(metadata: bytes) -> bytes:

@@ -38,12 +38,9 @@ _CODING = {
     *(*range(512, 522), *range(529, 533)),
 }
 _ORIENTATION, _PALETTE_COLOURS, _SUB_DIRECTORIES, _DNG_VERSION = 274, 320, 330, 50706
-# XMP, and Photoshop's resources.
-_WITH_THUMBNAILS = {700: thumbnails.in_xmp, 34377: thumbnails.without_jpegs}
-# Of all directories together: those of some 10,000 pages.
-_MOST_TAGS = 200_000
-# The codecs of fax and JPEG.
-_WHOLE_CODECS = (2, 3, 4, 6, 7)
+_WITH_THUMBNAILS = {700: thumbnails.in_xmp, 34377: thumbnails.without_jpegs}  # XMP, and Photoshop's resources
+_MOST_TAGS = 200_000  # Of all directories together: those of some 10,000 pages
+_WHOLE_CODECS = (2, 3, 4, 6, 7)  # The codecs of fax and JPEG
 # Photometric values, the last two of what a sensor saw, and how many channels colours take; 1 is grey, 0 is black.
 _WHITE_IS_ZERO, _RGB, _PALETTE, _INKS, _SENSOR = 0, 2, 3, 5, (32803, 34892)
 _COLOURS = {_WHITE_IS_ZERO: 1, 1: 1, _RGB: 3, _PALETTE: 1, _INKS: 4}

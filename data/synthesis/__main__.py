@@ -40,8 +40,7 @@ from utils.machine import available_cores, progress
 MANIFEST = "manifest.json"
 FOLDERS = tuple(f"train_data_{number}" for number in range(1, 6))
 _QUALITY = 95
-# Sources that may be broken one after the other before it is given up.
-_TRIES = 20
+_TRIES = 20  # Sources that may be broken one after the other before it is given up
 # One clean page: its number, folder and name, and the occluded photos of it, by their numbers in the whole set.
 PageJob = tuple[int, str, str, range]
 

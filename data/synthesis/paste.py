@@ -24,8 +24,7 @@ _POLYGON_PIXELS = (1.5, 5.0)  # how far a polygon may leave the true outline
 _SHADOW_PIXELS = (12.0, 55.0)  # sigma, and range of its displacement
 _BLUR_PIXELS = (1.0, 4.0)  # sigma
 _MOST_RIM = 4
-# Less than this is not seen and would only widen the mask.
-_LEAST_ALPHA, _LEAST_SHADE = 0.02, 0.012
+_LEAST_ALPHA, _LEAST_SHADE = 0.02, 0.012  # Less than this is not seen and would only widen the mask
 
 
 @dataclass(frozen=True)
