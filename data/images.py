@@ -251,8 +251,6 @@ def _flatten(image: Image.Image) -> Image.Image:
         values = np.clip(np.rint(np.asarray(image)), 0, 65535).astype(np.uint16)
         grey = eight_bit(values) if values.max(initial=0) > 255 else values.astype(np.uint8)
         return Image.fromarray(grey).convert("RGB")
-    if image.mode in ("LA", "PA"):
-        image = image.convert("RGBA")
     return image.convert("RGB")
 
 

@@ -2,7 +2,6 @@
 
 import base64
 import html
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,9 +25,7 @@ class Report:
     ValueError, OSError: one of them would take the place of a picture's result, or of a file that is not ours.
     """
 
-    def __init__(
-        self, listing: Listing, results: str | os.PathLike[str], overwrite: bool, pages: bool, mark: str = ""
-    ) -> None:
+    def __init__(self, listing: Listing, results: Path, overwrite: bool, pages: bool, mark: str = "") -> None:
         self.files = [Path(f"report{mark}{suffix}") for suffix in (".csv", ".html")[: 1 + pages]]
         self._record = Record(results, listing=listing, overwrite=overwrite)
         self._pages, self._thumbnails = pages, {}

@@ -175,7 +175,7 @@ class Restorer:
         with timed(seconds, "locate"):
             located = self._find(picture, working) if looks else None
             if mask is not None:
-                located = _told(picture, mask, mask_mode, working, located)
+                located = _told(shrink(picture, working), mask, mask_mode, located)
         # The border of what is covered is known as well as the small copy shows it.
         rules = PasteRules().scaled(max(working) / max(located.mask.shape))
         result, changed = picture.copy(), np.zeros(size, np.uint8)
@@ -250,17 +250,16 @@ class Restorer:
         return equal_cut(height, width, rows, columns, settings.overlap)
 
 
-def _told(
-    picture: np.ndarray, mask: np.ndarray, mask_mode: MaskMode, size: tuple[int, int], found: Located | None
-) -> Located:
-    """What a mask makes of what was `found`, at a smaller size: marked is what half is, or to protect it any part."""
+def _told(small: np.ndarray, mask: np.ndarray, mask_mode: MaskMode, found: Located | None) -> Located:
+    """What a mask makes of what was `found`, on a smaller picture: marked is what half is, to protect it any part."""
+    size = small.shape[:2]
     share = cv2.resize((mask != 0).astype(np.float32), size[::-1], interpolation=cv2.INTER_AREA)
     covered = (share > 0 if mask_mode == "protect" else share >= 0.5).astype(np.uint8)
     if found is not None:
         before = enlarge_mask(found.mask, size)
         covered = before | covered if mask_mode == "add" else before & (1 - covered)
     count, certainty = cv2.connectedComponents(covered)[0] - 1, 1.0 if found is None else found.certainty
-    return Located(shrink(picture, size), covered, count, certainty=certainty)
+    return Located(small, covered, count, certainty=certainty)
 
 
 def changes(result: np.ndarray, picture: np.ndarray) -> np.ndarray:

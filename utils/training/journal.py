@@ -83,10 +83,8 @@ def _event_writer(folder: Path) -> Any | None:
     return None
 
 
-def draw_series(
-    path: Path, series: Mapping[str, Sequence[tuple[float, float]]], marks: Mapping[int, str] | None = None
-) -> None:
-    """Draws `series`, if any, over iterations in plots of a PNG, with dashed lines and their words at all `marks`."""
+def draw_series(path: Path, series: Mapping[str, Sequence[tuple]], marks: Mapping[int, str] | None = None) -> None:
+    """Draws `series` of (iteration, value), if any, in plots of a PNG, with dashed lines and their words at `marks`."""
     if not series:
         return
     # The Figure class draws without pyplot, so neither a display nor a global state is touched.
