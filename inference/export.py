@@ -24,8 +24,7 @@ from utils.machine import available_cores
 
 
 def export(weights: Weights, out: Path) -> list[tuple[Path, str, float]]:
-    """Makes and checks all files, then writes them; for each file and engine: where the file lies now, the engine, the
-    largest difference from the eager network.
+    """Makes and checks all files, then writes them; (path, engine, largest difference from the eager network) of each.
 
     `BackendError`: a file is not right, or there is no engine to check it; nothing in `out` was changed.
     """

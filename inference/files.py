@@ -1,5 +1,4 @@
-"""The files of a run: which are photos, which are results of this program, and what it never writes over: originals,
-pipes, somebody else's files; nor takes for a mask: results.
+"""Which files of a run are photos, which are results (and no masks), and which others are never written over.
 
 `RESULTS/.uncover.jsonl` has a line of JSON before the files of a photo are written, which says what they will be, and
 the same line as done afterwards. So a run that is killed at any moment knows its own files, and a file that no line
@@ -194,8 +193,7 @@ class Record:
     def why_again(self, photo: Path, origin: dict[str, Any], files: Iterable[Path]) -> str | None:
         """None: `files` are finished; else why not, in words for the user, or "" where that goes without saying.
 
-        They are finished when they are as recorded, for this `origin`. A photo on which nothing was found needs no
-        sheet. OSError: one of them must not be written.
+        Finished are those as recorded for this `origin`, without a sheet of nothing; OSError: one must not be written.
         """
         for file in files:
             self.refuse(file)

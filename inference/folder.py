@@ -279,8 +279,7 @@ def overlap(jobs: Iterable[Job], helpers: int, pixels: int = PIXELS_UNDER_WAY) -
 
     So many `helpers` read, and so many write; the rest runs in the caller's thread, one job at a time. Jobs that hold
     more than `pixels` together are not under way at the same time; a larger one goes alone. An exception of a job,
-    ctrl-C, or closing the iterator ends the work: writes that have begun are finished, after ctrl-C they are told of as
-    well, and nothing else is begun.
+    ctrl-C, or closing the iterator ends the work: only writes that have begun are finished, and told of after ctrl-C.
     """
     reading, writing = deque(), deque()
     upcoming = ((next(parts, 0), outcome, parts) for outcome, parts in jobs)

@@ -54,10 +54,9 @@ class Method(NamedTuple):
 def judge(photo: Photo, outcome: Outcome) -> dict[str, float | int | None]:
     """What a result is worth, as it is, with no encoding after it.
 
-    The measures of `evaluate` but psnr_outside, `ms_ssim` inside the mask, `seam_step`, and of `count_ink`, None where
-    no rules are known; seconds; and numbers of pixels. pixels: of the picture; covered: of the true mask; found, and
-    hit: those of them that are an occluder; changed: those that are not the photo's; wrong: of them, those outside the
-    true mask and the rim round it.
+    The measures of `evaluate` but psnr_outside, `ms_ssim` inside the mask, `seam_step`, those of `count_ink` or None,
+    seconds, and numbers of pixels. pixels: of the picture; covered: of the true mask; found, and hit: those of them
+    that are an occluder; changed: those that are not the photo's; wrong: of them, those beyond the mask and its rim.
     """
     mask, found = photo.mask, outcome.found
     measures = evaluate(outcome.image, photo.truth, mask)

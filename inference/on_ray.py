@@ -102,8 +102,7 @@ def _changed(files: Any, path: str) -> float:
 def restore_on_ray(work: Work, names: list[str], slot: Mapping[str, float]) -> Iterator[Outcome]:
     """Restores every picture and tells of each as soon as it is done, in no order.
 
-    `slot` is what a task takes of a node, such as {"CPU": 2}. RuntimeError: a node cannot restore anything: weights,
-    engine or device are not right there.
+    `slot`: what a task takes of a node, such as {"CPU": 2}. RuntimeError: one lacks weights, engine or device.
     """
     import ray
 

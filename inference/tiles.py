@@ -166,8 +166,7 @@ class Network:
         """The output over the part of a picture (RGB uint8 or uint16 [h, w, 3]) that `cut` names: float32
         [K, rows, columns], K = 3, or 4 with the mask probability last.
 
-        `may_cut`: tiles may become smaller when memory does not suffice, by the estimate or as the engine says;
-        MemoryError: not for the smallest ones either.
+        `may_cut`: tiles may become smaller when memory does not suffice; MemoryError: not for the smallest ones either.
         """
         channels_first, white = picture.transpose(2, 0, 1), np.float32(np.iinfo(picture.dtype).max)
         while True:

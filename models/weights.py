@@ -1,6 +1,4 @@
-"""The file of trained weights, with all that is needed to build and run the network; reading it runs nothing of the
-file and does not import Paddle.
-"""
+"""The file of trained weights, with all that the network needs; reading it runs none of it, nor imports Paddle."""
 
 from __future__ import annotations
 
