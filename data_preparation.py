@@ -227,8 +227,7 @@ def take(image: np.ndarray, left: int, top: int, size: int) -> np.ndarray:
 
 def shrink_mask(mask: np.ndarray, factor: int) -> np.ndarray:
     """Reduces a 0/1 mask by a whole factor: a pixel is 1 where any of those that it stands for is; sides round up."""
-    reached = cv2.dilate(mask, np.ones((factor, factor), np.uint8), anchor=(0, 0))
-    return reached[::factor, ::factor].copy()
+    return cv2.dilate(mask, np.ones((factor, factor), np.uint8), anchor=(0, 0))[::factor, ::factor].copy()
 
 
 if __name__ == "__main__":

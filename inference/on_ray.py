@@ -56,8 +56,7 @@ def connect(address: str) -> str:
     except Exception as error:
         raise ConnectionError(f"no Ray cluster at {address}: {sentence(error)}") from error
     nodes = sum(node["Alive"] for node in ray.nodes())
-    processors = ray.cluster_resources().get("CPU", 0)
-    return f"Ray at {address}: {counted(nodes, 'node')}, {processors:g} processors"
+    return f"Ray at {address}: {counted(nodes, 'node')}, {ray.cluster_resources().get('CPU', 0):g} processors"
 
 
 def list_work(work: Work, include: str) -> list[str]:

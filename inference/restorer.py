@@ -237,8 +237,7 @@ class Restorer:
         """(height, width) at which a picture of this size is restored."""
         scale = self.scale
         if scale == "auto":
-            bound = self.settings.long_side or inf
-            scale = min(1 / self.settings.downscale, bound / max(height, width))
+            scale = min(1 / self.settings.downscale, (self.settings.long_side or inf) / max(height, width))
         return scaled(height, width, scale)
 
     def _cut(self, height: int, width: int) -> Cut:

@@ -101,8 +101,7 @@ def _restormer_of(arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     outputs = len(arrays["output.weight"])
     if (inputs, outputs) != (3, 3) or any(name.startswith("skip_conv.") for name in arrays):
         raise ValueError(f"a Restormer that takes {inputs} channels and makes {outputs}; expected RGB, in and out")
-    levels = [*(f"encoder_level{level}" for level in (1, 2, 3)), "latent"]
-    blocks = [_count(arrays, level) for level in levels]
+    blocks = [_count(arrays, level) for level in ("encoder_level1", "encoder_level2", "encoder_level3", "latent")]
     return {"dim": dim, "num_blocks": blocks, "num_refinement_blocks": _count(arrays, "refinement")}
 
 

@@ -127,8 +127,7 @@ def replace_blocks(source: bytes, rgb: np.ndarray, changed: np.ndarray, plain_in
 
 def _dropped(trailing: bytes) -> tuple[str, ...]:
     """The note on what lies behind a picture, for a camera's MPO its further views."""
-    more = trailing.strip(b"\0")
-    return ("what lies behind the picture (further pictures, a video) is dropped",) if more else ()
+    return ("what lies behind the picture (further pictures, a video) is dropped",) if trailing.strip(b"\0") else ()
 
 
 def without_thumbnails(segments: list[Segment]) -> Iterator[Segment]:
