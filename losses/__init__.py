@@ -4,7 +4,7 @@ Pictures are float32 [N, 3, H, W] with white = 1, masks [N, 1, H, W] with 1 = oc
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -82,9 +82,7 @@ def _blur(values: paddle.Tensor) -> paddle.Tensor:
 
 
 # By the names of `configs.schema.LossTerm`; the arguments are the term's inputs (see `total_loss`) and own settings.
-LOSSES: dict[str, Callable[..., paddle.Tensor]] = {
-    term.__name__: term for term in (l1, charbonnier, ms_ssim, psnr, mask_bce, mask_dice, fill)
-}
+LOSSES = {term.__name__: term for term in (l1, charbonnier, ms_ssim, psnr, mask_bce, mask_dice, fill)}
 
 
 def total_loss(
