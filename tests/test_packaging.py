@@ -199,6 +199,9 @@ import {OTHERS[0]}, uncover
 from PIL import Image
 result = uncover.restore({str(PHOTOS / "pens_hand.jpg")!r}, device="cpu")
 assert result.mask.any() and isinstance(result, uncover.Restored)
+weights = uncover.room("models.weights").load_weights(uncover.room("inference.restorer").default_weights())
+again = uncover.restore({str(PHOTOS / "pens_hand.jpg")!r}, weights=weights, device="cpu")
+assert (again.image == result.image).all()
 assert pickle.loads(pickle.dumps(uncover.Restored)) is uncover.Restored
 import {", ".join(OTHERS)}
 assert all(module.mine for module in ({", ".join(OTHERS)}))

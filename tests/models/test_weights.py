@@ -28,7 +28,8 @@ def test_a_file_of_weights_builds_the_same_network_and_keeps_what_is_beside_it(t
     save_weights(tmp_path / "a.pdparams", weights)
     monkeypatch.chdir(tmp_path)
     loaded = load_weights("a.pdparams")
-    assert dataclasses.replace(loaded, params={}) == dataclasses.replace(weights, params={})
+    without = {"params": {}, "file": None}
+    assert vars(dataclasses.replace(loaded, **without)) == vars(dataclasses.replace(weights, **without))
     # They know their file and take it nowhere.
     assert (loaded.file, weights.file) == (tmp_path / "a.pdparams", None)
     save_weights(tmp_path / "b.pdparams", loaded)
