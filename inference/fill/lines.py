@@ -105,8 +105,7 @@ class Line:
 
 def find_lines(picture: np.ndarray, rest: np.ndarray, hole: np.ndarray, rules: LineRules) -> list[Line]:
     """Finds thin lines, the longest pieces first, in a picture (float32 [h, w, 3] in [0, 255]) and in what is left of
-    it without its paper (`rest`, the same); nothing that lies in the hole (bool [h, w]) counts.
-    """
+    it without its paper (`rest`, the same); nothing that lies in the hole (bool [h, w]) counts."""
     rest = np.where(hole[..., None], np.float32(0), rest)
     grey = cv2.transform(rest, MEAN)
     found: list[Line] = []
@@ -121,8 +120,7 @@ def find_lines(picture: np.ndarray, rest: np.ndarray, hole: np.ndarray, rules: L
 
 def find_bars(rest: np.ndarray, hole: np.ndarray, rules: LineRules) -> list[Line]:
     """Finds bars of one colour between two parallel borders in `rest`, float32 [h, w, 3]: the picture without letters
-    less the page's colour, in grey levels.
-    """
+    less the page's colour, in grey levels."""
     rest = np.where(hole[..., None], np.float32(0), rest)
     grey = cv2.transform(rest, MEAN)
     pieces = _pieces(grey, rules.piece)
@@ -196,8 +194,7 @@ def _moved(
     grey: np.ndarray, place: np.ndarray, way: np.ndarray, steps: np.ndarray, slack: float, rules: LineRules
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """(place, way, contrast) of the line, each end of these steps moved across it to where it shows best between them:
-    by the contrast that it has nearly everywhere, since letters that stand on it have more.
-    """
+    by the contrast that it has nearly everywhere, since letters that stand on it have more."""
     across, span = _across(way), steps[[0, -1]]
     along = steps[np.linspace(0, len(steps) - 1, int(np.clip(len(steps), 12, 100))).astype(int)]
     shifts = np.linspace(-slack, slack, 2 * int(np.ceil(2 * slack)) + 1)
@@ -265,8 +262,7 @@ def _profile(line: Line, rest: np.ndarray, reach: int) -> None:
 
 def _trace(grey: np.ndarray, hole: np.ndarray, piece: Piece, level: float, reach: int, rules: LineRules) -> Line | None:
     """Follows a line both ways from the middle of a piece: it is on where it stands out by about `level`, and under
-    letters, which leave the paper on one side of it free.
-    """
+    letters, which leave the paper on one side of it free."""
     (place, way, length), (height, width) = piece, hole.shape
     steps = np.arange(-height - width, height + width + 1.0)
     places = place + steps[:, None] * way
@@ -292,8 +288,7 @@ def _trace(grey: np.ndarray, hole: np.ndarray, piece: Piece, level: float, reach
 
 def _walk(states: np.ndarray, steps: np.ndarray, rules: LineRules) -> tuple[float, int, list, float]:
     """Follows a line outwards, from on: its last position, how it stops there, the hidden stretches that it crosses,
-    and the position up to which it may go on in hiding.
-    """
+    and the position up to which it may go on in hiding."""
     runs = [[state, len(list(group))] for state, group in groupby(states.tolist())]
     for index in range(1, len(runs) - 1):
         # What is missing for a moment is the line's, and beside a hole the hole's.

@@ -2,8 +2,8 @@
 
 Of what surrounds the hole, ink is left out: it is darker than the picture's closing by a disc broader than a stroke.
 What is left is a plane of light per colour channel, fitted so that what does not belong to the paper (a picture, a
-shadow's end) hardly counts, and what the near paper differs from it, carried on. Across a straight border
-(`inference.fill.borders`) each side is paper of its own.
+shadow's end) hardly counts, and what the near paper differs from it, carried on. Across a border that is seen to enter
+the hole (`inference.fill.crossings`), or a straight one (`borders`), each side is paper of its own.
 
 Where an occluder lies on gravel, cloth or wood, a piece of the same area from beside the hole is moved there as a
 whole, as in shift-map editing (Y. Pritch, E. Kav-Venaki and S. Peleg, ICCV 2009), but with one shift for a hole, the
@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from inference.fill.borders import BorderRules, straight_areas
+from inference.fill.crossings import CrossingRules, joined_areas, nearest
 
 # An area of which less than this many pixels show, or than this share of all that shows, is none of its own.
 _FEWEST_SEEN, _LEAST_SHARE = 30, 0.01
@@ -48,6 +49,8 @@ class PaperRules:
     remain: float = 12.0  # What is left of a letter goes with it if it is no higher and no wider
     remain_ink: float = 20.0  # As `ink`
     borders: BorderRules = field(default_factory=BorderRules)
+    # Not scaled: these are looked for on a copy. None: they are not.
+    crossings: CrossingRules | None = field(default_factory=CrossingRules)
 
     def scaled(self, factor: float) -> PaperRules:
         """The same lengths in pixels that are `factor` times smaller."""
@@ -58,8 +61,7 @@ class PaperRules:
 
 def without_ink(picture: np.ndarray, mask: np.ndarray, rules: PaperRules) -> tuple[np.ndarray, np.ndarray]:
     """(uint8 [h, w, 3], the picture without dark strokes; uint8 [h, w], how much darker it is itself) of a picture, RGB
-    uint8 [h, w, 3]; what is covered (mask: uint8 [h, w]) does not count.
-    """
+    uint8 [h, w, 3]; what is covered (mask: uint8 [h, w]) does not count."""
     calm = cv2.GaussianBlur(picture, (0, 0), rules.stroke / 16)
     calm[mask > 0] = 0
     closed = with_strokes_off(calm, cv2.MORPH_CLOSE, rules)
@@ -91,8 +93,7 @@ def _is_ink(darkness: np.ndarray, seen: np.ndarray, by: float) -> np.ndarray:
 
 def with_remains(mask: np.ndarray, darkness: np.ndarray, beyond: np.ndarray, rules: PaperRules) -> np.ndarray:
     """The mask (uint8 [h, w]) with what is left of the letters that it cuts, where that is small; `darkness` as
-    `without_ink` returns it, `beyond` float32 [h, w], how far a pixel is from the last one that is pasted.
-    """
+    `without_ink` returns it, `beyond` float32 [h, w], how far a pixel is from the last one that is pasted."""
     ink = (_is_ink(darkness, beyond > 0, rules.remain_ink) & (mask == 0)).astype(np.uint8)
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(ink, connectivity=8)
     small = (boxes[:, cv2.CC_STAT_WIDTH] <= rules.remain) & (boxes[:, cv2.CC_STAT_HEIGHT] <= rules.remain)
@@ -108,8 +109,7 @@ def paper_under(
     rules: PaperRules,
 ) -> tuple[np.ndarray, bool]:  # fmt: skip
     """(float32 [h, w, 3] in [0, 255]: paper, where `near` (bool [h, w]: one blob with its surroundings) is pasted over,
-    which is where `beyond` is negative; whether some of it is texture); the other arguments as above.
-    """
+    which is where `beyond` is negative; whether some of it is texture); the other arguments as above."""
     seen = near & (beyond > 0)
     clear = cv2.erode((~_is_ink(darkness, seen, rules.ink)).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     ring = seen & (beyond <= rules.ring)
@@ -118,14 +118,19 @@ def paper_under(
     if not shown.any():
         return page, is_rough
     calm, around = coarse_median(inkless, rules.text), seen & (beyond <= rules.around)
-    areas = without_slivers(straight_areas(calm, inkless, around, shown, rules.borders), shown)
+    areas = np.zeros(seen.shape, np.int32)
+    if rules.crossings is not None:
+        areas = joined_areas(inkless, beyond, around, rules.ring / PaperRules.ring, rules.crossings)
+    areas = without_slivers(straight_areas(calm, inkless, around, shown, areas, rules.borders), shown)
+    at_borders = np.ones((2 * round(rules.ring / 8) + 1,) * 2, np.uint8)  # So near to others there is more than grain
     for area in np.unique(areas[near & (beyond < 0)]):
         here = areas == area
         used = shown & here
         light, trust = _light(picture, used, rules)
         paper = light + carry_on(np.where(used[..., None], picture - light, 0), trust)
         filled = here & near & (beyond < 0)
-        page[filled] = (paper + _grain(picture - paper, used))[filled]
+        within = cv2.erode(here.astype(np.uint8), at_borders) > 0
+        page[filled] = (paper + _grain(picture - paper, used & within))[filled]
         if _is_texture(picture - light, ring & here, used, rules):
             texture_over(page, filled, here & (beyond > 0), light, round(rules.ring))
             is_rough = True
@@ -136,13 +141,7 @@ def without_slivers(areas: np.ndarray, shown: np.ndarray) -> np.ndarray:
     """The areas (int32 [h, w]), those of which hardly anything is `shown` (bool [h, w]) given to the nearest other."""
     counts = np.bincount(areas[shown], minlength=areas.max() + 1)
     known = (counts >= min(max(_FEWEST_SEEN, _LEAST_SHARE * counts.sum()), counts.max()))[areas]
-    if known.all():
-        return areas
-    far = (~known).astype(np.uint8)
-    _, labels = cv2.distanceTransformWithLabels(far, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    own = np.zeros(labels.max() + 1, np.int32)
-    own[labels[known]] = areas[known]
-    return own[labels]
+    return areas if known.all() else nearest(areas, known)
 
 
 def carry_on(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -150,8 +149,7 @@ def carry_on(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     `weights` (float32 [h, w] in [0, 1], 0 = not known) knows none.
 
     The weight of a value falls with about the third power of its distance: that is what a sum of Gaussians makes whose
-    width doubles and whose share halves from level to level of a pyramid.
-    """
+    width doubles and whose share halves from level to level of a pyramid."""
     height, width = weights.shape
     level = np.dstack([values * weights[..., None], weights])
     total, share = np.zeros_like(level), np.float32(1)
@@ -226,8 +224,7 @@ def texture_over(page: np.ndarray, hole: np.ndarray, source: np.ndarray, light: 
     """Copies texture into a hole of `page` (float32 [h, w, 3], changed there).
 
     `hole`, `source`: bool [h, w], where texture is wanted, and where it may come from; `light`: float32 [h, w, 3], the
-    tone that it takes there; `rim`: what a piece must fit is so broad, in pixels.
-    """
+    tone that it takes there; `rim`: what a piece must fit is so broad, in pixels."""
     before = page - light
     pieces = _Pieces(before, source, rim)
     count, labels = cv2.connectedComponents(hole.astype(np.uint8), connectivity=8)

@@ -62,8 +62,7 @@ class PageRules:
 
 def page_patches(picture: np.ndarray, mask: np.ndarray, paste: PasteRules) -> list[Patch]:
     """What is pasted over the covered parts (mask: uint8 [h, w], 1 = covered) of a whole picture (RGB uint8 or uint16
-    [h, w, 3]), made from the page around them; `paste` tells how, in pixels of that picture.
-    """
+    [h, w, 3]), made from the page around them; `paste` tells how, in pixels of that picture."""
     rules, patches = PageRules().scaled(max(mask.shape)), []
     for box, place in _covered_places(mask, paste.reach + rules.context):
         covered, page = _with_letters(picture[place], mask[place], paste, rules)
@@ -76,8 +75,7 @@ def network_patches(
     output: np.ndarray | None = None,
 ) -> list[Patch]:  # fmt: skip
     """The same, painted by a network, which sees the covered parts in tiles of `side` and `overlap`, or has made
-    `output` (float32 [K, h, w]) of the whole picture already.
-    """
+    `output` (float32 [K, h, w]) of the whole picture already."""
     ring, patches = TONE_RING * max(1.0, max(mask.shape) / 1024), []
     for box, place in _covered_places(mask, paste.reach + ring):
         if output is None:
@@ -135,8 +133,7 @@ def carry_page_on(
 ) -> np.ndarray:  # fmt: skip
     """A picture (RGB uint8 or uint16 [h, w, 3]) with the page around carried on over what is covered, and as far beyond
     as `paste` reaches; the picture itself where nothing is covered (mask: uint8 [h, w]), or no page is left to go by.
-    `rules` are scaled to this picture; `ink` is what `without_ink` returns, where that is known.
-    """
+    `rules` are scaled to this picture; `ink` is what `without_ink` returns, where that is known."""
     beyond = _beyond(mask, paste)
     if not ((beyond > 0) & (beyond <= rules.paper.ring)).any():
         return picture
@@ -157,8 +154,7 @@ def _beyond(mask: np.ndarray, paste: PasteRules) -> np.ndarray:
 
 def _page(picture: np.ndarray, ink: tuple[np.ndarray, np.ndarray], beyond: np.ndarray, rules: PageRules) -> np.ndarray:
     """float32 [h, w, 3] in [0, 255], the page where `beyond` is negative; blobs with nothing of their surroundings in
-    common lie on paper of their own.
-    """
+    common lie on paper of their own."""
     inkless, darkness = ink
     page, hole = picture.astype(np.float32), beyond < 0
     # Letters on a bar of colour are no borders of it, be they dark or light.
@@ -192,8 +188,7 @@ def restored_patches(
     network: TileFunction, picture: np.ndarray, mask: np.ndarray, paste: PasteRules, side: int, overlap: int
 ) -> list[Patch]:
     """The same as `page_patches`, and the picture of a restorer on it as far as it explains what is known: `network`
-    makes float32 [1, 3, h, w] of [1, 4, h, w], colours and mask, in tiles of `side` and `overlap`.
-    """
+    makes float32 [1, 3, h, w] of [1, 4, h, w], colours and mask, in tiles of `side` and `overlap`."""
     painter, patches = partial(paint, network, side=side, overlap=overlap), []
     for patch in page_patches(picture, mask, paste):
         here = picture[slice(*patch.box[:2]), slice(*patch.box[2:])]
@@ -210,8 +205,7 @@ def hole_of(mask: np.ndarray, paste: PasteRules) -> np.ndarray:
 
 def fill_patch(occluded: np.ndarray, mask: np.ndarray, long_side: int) -> tuple[np.ndarray, np.ndarray]:
     """What the restorer learns from: a patch (RGB uint8 [h, w, 3]) with the page carried on over what is covered (mask:
-    uint8 [h, w]), and the hole, uint8 [h, w], 1 = filled. `long_side` is that of the photo which it is a part of.
-    """
+    uint8 [h, w]), and the hole, uint8 [h, w], 1 = filled. `long_side` is that of the photo which it is a part of."""
     rules, paste = PageRules().scaled(long_side), PasteRules().scaled(max(1.0, long_side / 1024))
     covered, page = _with_letters(occluded, mask, paste, rules)
     return page, hole_of(covered, paste)

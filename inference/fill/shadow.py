@@ -47,8 +47,7 @@ class ShadowRules:
 
 def with_shadows(picture: np.ndarray, mask: np.ndarray, reach: float, rules: ShadowRules) -> np.ndarray:
     """A mask (uint8 [h, w], 1 = covered) with the shadows beside it, of a whole picture, RGB uint8 or uint16 [h, w, 3],
-    large enough for letters to be told from paper; a fill is pasted up to `reach` pixels beyond what is covered.
-    """
+    large enough for letters to be told from paper; a fill is pasted up to `reach` pixels beyond what is covered."""
     if not mask.any():
         return mask
     inkless, ink = without_ink(eight_bit(picture), mask, PaperRules().scaled(max(1.0, max(mask.shape) / 1024)))
@@ -82,9 +81,9 @@ def with_shadows(picture: np.ndarray, mask: np.ndarray, reach: float, rules: Sha
 def _darkness(inkless: np.ndarray, beyond: np.ndarray, rules: ShadowRules) -> tuple[np.ndarray, np.ndarray]:
     """(float32 [h, w]: by which share of the paper's tone a picture (uint8 [h, w, 3]) is darker than the paper that the
     page farther out tells of; 0 where that is little, and but for where a shadow may be; float32 [h, w]: how many times
-    as much red as blue is left there).
-    """
-    paper_rules = PaperRules().scaled(_LONG_SIDE / 1024)
+    as much red as blue is left there)."""
+    # The copy is too small for edges to be looked for.
+    paper_rules = PaperRules(crossings=None).scaled(_LONG_SIDE / 1024)
     farther = beyond - np.float32(rules.reach * max(beyond.shape))
     share, tint, no_ink = np.zeros_like(beyond), np.ones_like(beyond), np.zeros(beyond.shape, np.uint8)
     for box, near in blob_places((farther <= paper_rules.around).astype(np.uint8)):

@@ -24,8 +24,7 @@ def strokes_of(lines: list[Line], rules: LineRules) -> list[Stroke]:
 
 def draw_strokes(page: np.ndarray, hole: np.ndarray, strokes: list[Stroke], near: int) -> None:
     """Draws strokes into the hole (bool [h, w]) of a page (float32 [h, w, 3], the paper, changed); profiles are those
-    of the last `near` pixels. Where two cross, a pixel is that of the one that stands out more.
-    """
+    of the last `near` pixels. Where two cross, a pixel is that of the one that stands out more."""
     paper, strongest = page.copy(), np.zeros(hole.shape, np.float32)
     for line, start, stop, shown in strokes:
         profiles = [line.profile(position, side, near) for position, side in shown]
