@@ -48,10 +48,10 @@ class CrossingRules:
     level: float = 0.08  # Below this angle it is the straight connection
     corner: float = 0.3  # The sine of a corner's angle is at least this
     leg: float = 250.0  # A corner is no farther than this from either end,
-    reach: float = 400.0  # ... and a lone border is no longer than this,
+    reach: float = 300.0  # ... and a lone border is no longer than this,
     meeting: float = 160.0  # ... or than this if it ends at another: a shadow's end does, far off
     covered: float = 0.9  # So much of a border lies in the hole
-    clutter: int = 12  # With more crossings than this around a hole there are no corners and no lone borders
+    clutter: int = 8  # With more crossings than this around a hole there are no corners and no lone borders
 
 
 class _Crossing(NamedTuple):
