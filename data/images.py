@@ -230,7 +230,7 @@ def read_rgba(path: str | os.PathLike[str]) -> tuple[np.ndarray, np.ndarray | No
     with open_picture(path) as image:
         decode_picture(image, path)
         rgb = turn_upright(to_array(_flatten(image)), stored_orientation(image))
-        if not image.has_transparency_data or image.mode.startswith("I"):
+        if image.mode not in ("P", "RGBA", "LA", "PA") or not image.has_transparency_data:
             return rgb, None
         return rgb, turn_upright(np.asarray(image.convert("RGBA").getchannel("A")), stored_orientation(image))
 

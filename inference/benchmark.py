@@ -92,8 +92,7 @@ def measure(case: Mapping[str, Any]) -> dict[str, Any]:
     """In a process of its own: times photos in the pipeline and one after the other; the first only warms up.
 
     `case`: fields of `Case` with `weights`, a file, and `folder`, which holds `pictures` and gets `results`. Returns
-    what `TABLE` shows: the engine, seconds (medians; "batch" per photo in the pipeline), the peak of memory in GB.
-    """
+    what `TABLE` shows: the engine, seconds (medians; "batch" per photo in the pipeline), the peak of memory in GB."""
     restorer = Restorer(case["weights"], **{name: case[name] for name in ("device", "mode", "backend", "precision")})
     answer: dict[str, Any] = {"engine": restorer.engine.removesuffix(" on cpu")}
     pictures, results = (Path(case["folder"], name) for name in ("pictures", "results"))

@@ -39,8 +39,7 @@ def restore_book(path: Path, restorer: Callable[[np.ndarray], Restored], encode:
     """Restores the page pictures of a PDF, the pages of a TIFF, or a photo; without `encode` it only counts them.
 
     `tell` hears before each page which one it is, from 1, and of how many; it may raise an error that ends the work.
-    BadImageError: not a file that can be read; a PDF is encrypted or signed; pikepdf is missing.
-    """
+    BadImageError: not a file that can be read; a PDF is encrypted or signed; pikepdf is missing."""
     book = Book()
 
     def changed(pixels: np.ndarray) -> Restored | None:
@@ -101,8 +100,7 @@ def _restore_pdf(path: Path, changed: Changed, book: Book, tell: Callable[[int, 
 
 def _restore_picture(stream: Any, turns: int, changed: Changed, steps: Counter[str]) -> tuple[str, ...]:
     """Restores one picture in place, and tells what could not be kept; `turns`: by how many quarters its page is shown
-    turned clockwise. BadImageError without a name: why it stays as it is.
-    """
+    turned clockwise. BadImageError without a name: why it stays as it is."""
     from data.photos.pdf import read
 
     with timed(steps, "decode"):

@@ -143,8 +143,7 @@ class Record:
     """What is known of the files in `results`; `made_with` stands for the weights and settings of this run.
 
     Photos of `listing` and files are named by their paths relative to the source and to `results`. May be used by
-    several threads. With `overwrite` nothing is finished, and every file is this program's own.
-    """
+    several threads. With `overwrite` nothing is finished, and every file is this program's own."""
 
     def __init__(self, results: str | os.PathLike[str], made_with: str = "", listing: Listing | None = None,
                  overwrite: bool = False) -> None:  # fmt: skip

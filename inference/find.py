@@ -38,8 +38,7 @@ class OcclusionRules:
 
     Contact is how wide something is where it meets the picture's border, as a fraction of the square root of its
     area: a square has 1 on its side of the picture, a strip 1 x 9 lying along it has 3, and a triangle in a corner
-    has 1.4 on either side and 2.8 on both.
-    """
+    has 1.4 on either side and 2.8 on both."""
 
     threshold: float = 0.5  # A pixel is covered from this probability on
     border: float = 0.006  # How near to the picture's border an occluder must come, as a fraction of the long side
@@ -96,8 +95,7 @@ def locate(
     """Runs the network over a whole (small) picture, RGB uint8 or uint16 [h, w, 3], in the tiles of `cut`, and decides
     what is to be removed, as `OcclusionRules` of this `threshold` say.
 
-    `overview` is (height, width) of a second look of a network with a gate: the probability is the mean of both.
-    """
+    `overview` is (height, width) of a second look of a network with a gate: the probability is the mean of both."""
     output, rules = network(picture, cut), OcclusionRules(threshold)
     if not network.gated:
         return Located(picture, visible_changes(to_float(picture), output.transpose(1, 2, 0), rules), 0, output)
@@ -115,8 +113,7 @@ def locate_whole(
 
     `locator` makes logits, float32 [1, 1, h, w], of [1, 3, h, w], sides multiples of `LOCATOR_STRIDE`; `sides` are the
     long sides of the copies that it sees, each also mirrored, with `tta` in all four ways; no picture is enlarged for
-    them. MemoryError: one of them would not fit into a CPU's memory; it cannot be cut.
-    """
+    them. MemoryError: one of them would not fit into a CPU's memory; it cannot be cut."""
     # What a network takes for a hand one way only is mostly none.
     ways = [mean_over_flips(locator)] if tta else [locator, mirrored(locator, (3,))]
     size, looks = picture.shape[:2], []
@@ -180,8 +177,7 @@ def to_float(picture: np.ndarray) -> np.ndarray:
 
 def occluders_from_probability(probability: np.ndarray, rules: OcclusionRules) -> list[np.ndarray]:
     """Decides which covered blobs of a probability (float32 [h, w] in [0, 1]) are occluders: one uint8 [h, w] mask
-    (1 = occluder) for each, largest first.
-    """
+    (1 = occluder) for each, largest first."""
     blobs = _blobs(probability, rules)
     table = any(_is_table(blob, rules) for blob in blobs)
     chosen = [blob for blob in blobs if _is_occluder(blob, table, rules)]
@@ -191,8 +187,7 @@ def occluders_from_probability(probability: np.ndarray, rules: OcclusionRules) -
 def visible_changes(picture: np.ndarray, output: np.ndarray, rules: OcclusionRules) -> np.ndarray:
     """uint8 [h, w], 1 = removed: where a network without a gate changed something visibly, without specks and holes.
 
-    `picture`: float32 [h, w, 3] in [0, 1], what it saw; `output`: float32 [h, w, 3], what it made of it.
-    """
+    `picture`: float32 [h, w, 3] in [0, 1], what it saw; `output`: float32 [h, w, 3], what it made of it."""
     # A shade below the bound, because 8-bit steps are not exact in float32.
     changed = np.abs(np.clip(output, 0, 1) - picture).max(2) >= np.float32(VISIBLE_CHANGE - 1e-5)
     _, labels, stats, _ = cv2.connectedComponentsWithStats(changed.astype(np.uint8), connectivity=8)
@@ -202,8 +197,7 @@ def visible_changes(picture: np.ndarray, output: np.ndarray, rules: OcclusionRul
 
 class _Blob(NamedTuple):
     """A covered blob, uint8 [h, w] with its area and mean probability, and how it meets the border: its contact with
-    the side where it is largest and with all sides together, and how many sides it runs along over more than half.
-    """
+    the side where it is largest and with all sides together, and how many sides it runs along over more than half."""
 
     mask: np.ndarray
     area: int
@@ -273,8 +267,7 @@ def follow_edges(mask: np.ndarray, picture: np.ndarray) -> np.ndarray:
     """Moves the outline of a mask (uint8 [h, w], 1 = covered) to the edges nearby of a picture (float32 [h, w, 3] in
     [0, 1]): uint8 [h, w], an array of its own.
 
-    Nothing farther from the outline than `BAND` changes, and what would vanish altogether stays as it is.
-    """
+    Nothing farther from the outline than `BAND` changes, and what would vanish altogether stays as it is."""
     result, reach = mask.copy(), 2 * _RADIUS + int(BAND) + 1
     grown = cv2.dilate(mask, np.ones((2 * reach + 1, 2 * reach + 1), np.uint8))
     for box, own in blob_places(grown):

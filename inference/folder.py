@@ -137,8 +137,7 @@ def restore_file(
 ) -> Iterator[Outcome]:
     """Restores the one picture of `listing` into a file of the same kind, and tells of it.
 
-    ValueError, OSError: `target` is the picture itself, is there (without `overwrite`), or is named as another kind.
-    """
+    ValueError, OSError: `target` is the picture itself, is there (without `overwrite`), or is named as another kind."""
     source = listing.root / listing.pictures[0]
     if target.exists() and target.samefile(source):
         raise ValueError(f"{target}: is the photo itself; name another file")
@@ -177,8 +176,7 @@ def _parts(outcome: Outcome, restorer: Callable[..., Restored], source: Path, wr
            told: Callable[[Path], np.ndarray | None] = lambda name: None, see: Callable[..., None] | None = None
            ) -> Iterator[int]:  # fmt: skip
     """One picture from file to file, in the parts of a `Job`; whatever goes wrong becomes its outcome. `write` takes
-    what `Record.write` takes; None only looks. `asked`: MASK, SHEET; the others are orders of `restore_folder`.
-    """
+    what `Record.write` takes; None only looks. `asked`: MASK, SHEET; the others are orders of `restore_folder`."""
     name, origin, writing = outcome.name, {}, False
     try:
         seen, paged, mask = require_regular(source), is_book(source), told(name)

@@ -56,8 +56,7 @@ def judge(photo: Photo, outcome: Outcome) -> dict[str, float | int | None]:
 
     The measures of `evaluate` but psnr_outside, `ms_ssim` inside the mask, `seam_step`, those of `count_ink` or None,
     seconds, and numbers of pixels. pixels: of the picture; covered: of the true mask; found, and hit: those of them
-    that are an occluder; changed: those that are not the photo's; wrong: of them, those beyond the mask and its rim.
-    """
+    that are an occluder; changed: those that are not the photo's; wrong: of them, those beyond the mask and its rim."""
     mask, found = photo.mask, outcome.found
     measures = evaluate(outcome.image, photo.truth, mask)
     del measures["psnr_outside"]

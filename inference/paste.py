@@ -52,8 +52,7 @@ class Patch:
 
 def covered_boxes(mask: np.ndarray, margin: int) -> list[Box]:
     """(top, bottom, left, right) of what a mask covers, grown by `margin` inside the picture, where boxes that would
-    overlap have become one: no pixel lies in two, and in each box lies all of every blob that it touches.
-    """
+    overlap have become one: no pixel lies in two, and in each box lies all of every blob that it touches."""
     height, width = mask.shape
     boxes: list[Box] = []
     for left, top, box_width, box_height, _ in cv2.connectedComponentsWithStats(mask, connectivity=8)[2][1:].tolist():
@@ -72,8 +71,7 @@ def covered_boxes(mask: np.ndarray, margin: int) -> list[Box]:
 
 def paste(image: np.ndarray, changed: np.ndarray, patch: Patch, size: tuple[int, int], rules: PasteRules) -> None:
     """Pastes a patch of a picture of `size` (height, width), and `rules` in pixels of that, enlarged, in place: into
-    `image`, uint8 or uint16 [H, W, 3], where the fill has any weight, and there `changed`, uint8 [H, W], becomes 1.
-    """
+    `image`, uint8 or uint16 [H, W, 3], where the fill has any weight, and there `changed`, uint8 [H, W], becomes 1."""
     weight = rules.weight(patch.mask)[None]
     white = np.float32(np.iinfo(image.dtype).max)
     planes = np.ascontiguousarray((np.clip(patch.fill, 0, 1) * white).transpose(2, 0, 1))
@@ -99,8 +97,7 @@ def _blocks(
     box: Box, size: tuple[int, int], full: tuple[int, int]
 ) -> Iterator[tuple[tuple[slice, slice], Callable[..., np.ndarray]]]:
     """The blocks of a picture of size `full` that a box covers in its small copy of `size`, touched pixels included:
-    their place, and the function that enlarges float32 [C, h, w] of the box to [C, rows, columns] of the block.
-    """
+    their place, and the function that enlarges float32 [C, h, w] of the box to [C, rows, columns] of the block."""
     sides = []
     for region, small, whole in ((box[:2], size[0], full[0]), (box[2:], size[1], full[1])):
         start, end = region[0] * whole // small, -(-region[1] * whole // small)
@@ -117,8 +114,7 @@ def _enlarge(rows: tuple, columns: tuple, values: np.ndarray, cubic: bool) -> np
 @lru_cache(maxsize=128)
 def _interpolation(span: Span, small: int, whole: int, region: Span, cubic: bool) -> tuple[int, np.ndarray]:
     """How `span` of `whole` pixels is interpolated from `region` of `small` pixels, by cubics or linearly: the first
-    pixel that counts, from the region's start, and float32 [span, pixels that count]. Kept for the blocks beside it.
-    """
+    pixel that counts, from the region's start, and float32 [span, pixels that count]. Kept for the blocks beside it."""
     centres = (np.arange(*span) + 0.5) * (small / whole) - 0.5
     base = np.floor(centres).astype(int)
     beyond = centres - base

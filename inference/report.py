@@ -22,8 +22,7 @@ class Report:
     """Collects what the pictures of a run were like, and writes it beside the results.
 
     `files` are what it writes: a table, and with `pages` a page to look through; `mark` goes before their suffixes.
-    ValueError, OSError: one of them would take the place of a picture's result, or of a file that is not ours.
-    """
+    ValueError, OSError: one of them would take the place of a picture's result, or of a file that is not ours."""
 
     def __init__(self, listing: Listing, results: Path, overwrite: bool, pages: bool, mark: str = "") -> None:
         self.files = [Path(f"report{mark}{suffix}") for suffix in (".csv", ".html")[: 1 + pages]]

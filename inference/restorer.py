@@ -53,8 +53,7 @@ class Restored:
 
 def default_weights(mode: Mode = "auto") -> Path:
     """The weights when none are named: `model.pdparams` beside predict.py, or of `test_code` the locator, and for the
-    modes that run a restorer over the whole picture the gated network. FileNotFoundError: neither exists.
-    """
+    modes that run a restorer over the whole picture the gated network. FileNotFoundError: neither exists."""
     own = _ROOT / "model.pdparams"
     shipped = _ROOT / "test_code" / ("model.pdparams" if mode == "auto" else "gated.pdparams")
     for path in (own, shipped):
@@ -286,8 +285,7 @@ def timed(seconds: dict[str, float], step: str) -> Iterator[None]:
 def as_pixels(image: Picture) -> np.ndarray:
     """RGB uint8 or uint16 [H, W, 3] of an array, which is taken as it is, or of a file, which is turned upright.
 
-    TypeError: something else; ValueError: another type or shape, or no pixels; BadImageError: no readable file.
-    """
+    TypeError: something else; ValueError: another type or shape, or no pixels; BadImageError: no readable file."""
     if isinstance(image, str | os.PathLike):
         return read_photo(image).pixels
     expected = "expected the path of a picture, or RGB uint8 or uint16 height x width x 3"

@@ -36,8 +36,7 @@ class Cut:
     """Which tiles of a picture are computed: every span of rows with every span of columns.
 
     Spans are (start, stop) in pixels, in order, equally long, without gaps; neighbours share `overlap` pixels at least,
-    as far as the length allows. Beyond the picture its last row and column are repeated.
-    """
+    as far as the length allows. Beyond the picture its last row and column are repeated."""
 
     rows: tuple[Span, ...]
     columns: tuple[Span, ...]
@@ -66,8 +65,7 @@ class Cut:
 
 def equal_cut(height: int, width: int, rows: int, columns: int, overlap: int) -> Cut:
     """The write-up's cut: a whole picture in `rows` x `columns` tiles, fewer where they would coincide (one pixel). An
-    odd side is made even first; where it does not divide, neighbours share some pixels more than `overlap`.
-    """
+    odd side is made even first; where it does not divide, neighbours share some pixels more than `overlap`."""
     spans = []
     for length, parts in ((height, rows), (width, columns)):
         length += length % 2 if parts > 1 else 0
@@ -82,8 +80,7 @@ def single_cut(height: int, width: int, overlap: int) -> Cut:
 
 def region_cut(box: Box, height: int, width: int, side: int, overlap: int) -> Cut:
     """A region of a picture of this size in tiles of one fixed `side`, all inside the picture; where that is smaller
-    than a tile, the tile is the picture padded to `STEP`. The cut's box is wider than a region smaller than a tile.
-    """
+    than a tile, the tile is the picture padded to `STEP`. The cut's box is wider than a region smaller than a tile."""
     spans = []
     for start, stop, length in ((*box[:2], height), (*box[2:], width)):
         length = max(length, min(side, _padded(length)))
@@ -153,8 +150,7 @@ def _join(pieces: Iterator[np.ndarray], spans: Sequence[Span], axis: int) -> np.
 class Network:
     """Runs a backend over parts of pictures, with `tta` as the mean over the four mirrorings of every tile.
 
-    `width` (channels of the first level) tells what a pixel of a tile takes in memory; at 0 nothing is estimated.
-    """
+    `width` (channels of the first level) tells what a pixel of a tile takes in memory; at 0 nothing is estimated."""
 
     def __init__(self, backend: Backend, tta: bool = False, width: int = 0) -> None:
         self.gated = backend.gated

@@ -32,6 +32,7 @@ class BorderRules:
     unexplained: float = 0.7
     smallest: float = 0.08  # Share of the points that lies on the smaller side of a line, at least
     smallest_near: float = 0.04  # The same for any border, among the points that are nearest to the occluder
+    entry_step: float = 0.35  # Wherever a line is seen the colour steps by this share of what it changes in all
     around: float = 8.0  # A line is moved by no more than this, in pixels,
     fewest_steps: int = 8  # ... to the picture's steps across it, if so many are seen,
     alike_steps: float = 0.5  # ... which differ from their median by less than this share of it,
@@ -109,7 +110,28 @@ def _best_border(points: np.ndarray, colours: np.ndarray, rules: BorderRules) ->
     left = _squares(colours[beyond]) + _squares(colours[~beyond])
     slope = np.column_stack([np.ones(len(points)), points])
     left_by_slope = ((colours - slope @ np.linalg.lstsq(slope, colours, rcond=None)[0]) ** 2).sum()
-    return line if left <= min(rules.unexplained * total, left_by_slope) else None
+    if left > min(rules.unexplained * total, left_by_slope):
+        return None
+    return line if _shows_where_it_enters(points, colours, line, rules) else None
+
+
+def _shows_where_it_enters(points: np.ndarray, colours: np.ndarray, line: Line, rules: BorderRules) -> bool:
+    """Whether the colours step at the line wherever it is seen: a shadow's end or a spot of colour divides the points
+    well, too, and is no border of what lies under the occluder."""
+    across = line.distance(points)
+    change = colours[across > 0].mean(0) - colours[across <= 0].mean(0)
+    spacing = np.sqrt(np.prod(np.ptp(points, axis=0) + 1) / len(points))
+    reach = max(rules.around, 3 * spacing)
+    near = np.flatnonzero(np.abs(across) <= reach)
+    along = points[near] @ np.array([-np.sin(line.angle), np.cos(line.angle)])
+    order = np.argsort(along, kind="stable")
+    for place in np.split(near[order], np.flatnonzero(np.diff(along[order]) > 2 * reach) + 1):
+        far = across[place] > 0
+        if min(far.sum(), (~far).sum()) >= 3:
+            step = np.median(colours[place[far]], 0) - np.median(colours[place[~far]], 0)
+            if step @ change < rules.entry_step * (change @ change):
+                return False
+    return True
 
 
 def at_the_edge(line: Line, reach: int, sharp: np.ndarray, seen: np.ndarray, rules: BorderRules) -> Line:

@@ -51,7 +51,8 @@ class CrossingRules:
     reach: float = 300.0  # ... and a lone border is no longer than this,
     meeting: float = 160.0  # ... or than this if it ends at another: a shadow's end does, far off
     covered: float = 0.9  # So much of a border lies in the hole
-    clutter: int = 8  # With more crossings than this around a hole there are no corners and no lone borders
+    most: int = 8  # So many are joined at most
+    clutter: int = 9  # With more crossings than this around a hole there are no corners and no lone borders
 
 
 class _Crossing(NamedTuple):
@@ -87,8 +88,9 @@ def joined_areas(
     found = _crossings(calm, edges, nearby, shown, rules)
     found = [_to_the_pixel(crossing, picture, seen, scales, rules) for crossing in found]
     lines = np.zeros(seen.shape, np.uint8)
+    # Of a line, one pixel broad, all goes to the area above or left of it: it is drawn half a pixel towards that.
     for border in _borders(found, edges, nearby, shown | (nearby <= 0), rules):
-        cv2.polylines(lines, [np.rint(((border + 0.5) * scales - 0.5) * 16).astype(np.int32)], False, 1, 1, shift=4)
+        cv2.polylines(lines, [np.rint(((border + 0.5) * scales - 1) * 16).astype(np.int32)], False, 1, 1, shift=4)
     if not lines.any():
         return np.zeros(seen.shape, np.int32)
     _, areas = cv2.connectedComponents(((seen | (beyond <= 0)) & (lines == 0)).astype(np.uint8), connectivity=4)
@@ -204,12 +206,13 @@ def _borders(
         cv2.polylines(taken, [np.rint(line).astype(np.int32)], False, 1, 3)
         free.difference_update(ends)
         outwards = [found[end].place - np.arange(rules.reach)[:, None] * found[end].way for end in ends]
-        # As far as what is looked at goes.
-        tails = [way[_at(near, way, False).argmin()] for way in outwards]
+        # As far as the page is looked at: behind the next finger it may bend.
+        page, first = near & (beyond > 0), int(rules.touch)
+        tails = [way[first:][_at(page, way[first:], False).argmin()] for way in outwards]
         borders.append(np.vstack([tails[0], line, *tails[1:]]))
 
     for _, one, other, line in sorted(pairs, key=lambda pair: pair[0]):
-        if {one, other} <= free:
+        if {one, other} <= free and len(borders) < rules.most:
             drawn = cv2.polylines(np.zeros_like(taken), [np.rint(line).astype(np.int32)], False, 1)
             if not (drawn & taken & (beyond < 0)).any():
                 take(line, (one, other))

@@ -142,7 +142,11 @@ def find_bars(rest: np.ndarray, hole: np.ndarray, rules: LineRules) -> list[Line
             if any(_lies_on(middle + way * (start + stop) / 2, way, bar, breadth / 2) for bar in found):
                 break
             along = middle + np.linspace(start, stop, 24)[:, None] * way
-            inside, *beside = (_sample(grey, along + across * shift * (breadth / 2 + 4)) for shift in (0, -1, 1))
+            places = [along + across * shift * (breadth / 2 + 4) for shift in (0, -1, 1)]
+            # The outline of the hole is no border of a bar.
+            if any(_sample(np.float32(hole), place).mean() > 0.5 for place in places[1:]):
+                continue
+            inside, *beside = (_sample(grey, place) for place in places)
             colour = np.median(inside)
             alike = np.median(np.abs(inside - colour)) <= 0.25 * abs(colour)
             if alike and max(abs(np.median(side)) for side in beside) <= rules.thin * abs(colour):

@@ -49,8 +49,7 @@ class PaperRules:
     remain: float = 12.0  # What is left of a letter goes with it if it is no higher and no wider
     remain_ink: float = 20.0  # As `ink`
     borders: BorderRules = field(default_factory=BorderRules)
-    # Not scaled: these are looked for on a copy. None: they are not.
-    crossings: CrossingRules | None = field(default_factory=CrossingRules)
+    crossings: CrossingRules = field(default_factory=CrossingRules)  # Not scaled: these are looked for on a copy
 
     def scaled(self, factor: float) -> PaperRules:
         """The same lengths in pixels that are `factor` times smaller."""
@@ -118,9 +117,7 @@ def paper_under(
     if not shown.any():
         return page, is_rough
     calm, around = coarse_median(inkless, rules.text), seen & (beyond <= rules.around)
-    areas = np.zeros(seen.shape, np.int32)
-    if rules.crossings is not None:
-        areas = joined_areas(inkless, beyond, around, rules.ring / PaperRules.ring, rules.crossings)
+    areas = joined_areas(inkless, beyond, around, rules.ring / PaperRules.ring, rules.crossings)
     areas = without_slivers(straight_areas(calm, inkless, around, shown, areas, rules.borders), shown)
     at_borders = np.ones((2 * round(rules.ring / 8) + 1,) * 2, np.uint8)  # So near to others there is more than grain
     for area in np.unique(areas[near & (beyond < 0)]):

@@ -167,7 +167,7 @@ def _page(picture: np.ndarray, ink: tuple[np.ndarray, np.ndarray], beyond: np.nd
     # What a bar that goes on hides is paper, too.
     known = beyond.copy()
     for bar, *_ in on_bars:
-        known[bar.covers(hole.shape) & ~hole] = np.inf
+        known[bar.covers(hole.shape) & ~hole] = sum(hole.shape)  # As if far away
     around = (beyond <= rules.paper.around).astype(np.uint8)
     _, labels, boxes, _ = cv2.connectedComponentsWithStats(around, connectivity=8)
     for label, (left, top, width, height, _) in enumerate(boxes[1:], 1):

@@ -82,8 +82,7 @@ def _darkness(inkless: np.ndarray, beyond: np.ndarray, rules: ShadowRules) -> tu
     """(float32 [h, w]: by which share of the paper's tone a picture (uint8 [h, w, 3]) is darker than the paper that the
     page farther out tells of; 0 where that is little, and but for where a shadow may be; float32 [h, w]: how many times
     as much red as blue is left there)."""
-    # The copy is too small for edges to be looked for.
-    paper_rules = PaperRules(crossings=None).scaled(_LONG_SIDE / 1024)
+    paper_rules = PaperRules().scaled(_LONG_SIDE / 1024)
     farther = beyond - np.float32(rules.reach * max(beyond.shape))
     share, tint, no_ink = np.zeros_like(beyond), np.ones_like(beyond), np.zeros(beyond.shape, np.uint8)
     for box, near in blob_places((farther <= paper_rules.around).astype(np.uint8)):

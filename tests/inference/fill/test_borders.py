@@ -4,11 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.fill.borders import BorderRules, Line, at_the_edge, straight_areas
+from inference.fill.borders import BorderRules, Line, _shows_where_it_enters, at_the_edge, straight_areas
 
 HEIGHT, WIDTH = 150, 200
 ONE_AREA = np.zeros((HEIGHT, WIDTH), np.int32)
 PAGE, DESK = (225, 222, 215), (120, 75, 45)
+POINTS = np.stack(np.meshgrid(np.arange(60.0), np.arange(40.0)), 2).reshape(-1, 2)
 
 
 def ring(centre: tuple[int, int] = (100, 75), radius: int = 40, width: int = 25) -> np.ndarray:
@@ -86,6 +87,13 @@ def test_a_few_points_have_no_border(rows, is_border):
     picture = np.full((rows, 5, 3), 200, np.uint8)
     picture[:, :3] = 0
     assert areas_of(picture, np.ones((rows, 5), bool)).any() == is_border
+
+
+@pytest.mark.parametrize(("step", "is_border"), [(0.25, False), (0.33, True)])
+def test_at_a_border_the_colours_step_at_once(step, is_border):
+    across = POINTS[:, :1] - 30
+    colours = 60 * np.where(across > 8, 1, np.where(across > 0, step, 0)) * np.ones(3)
+    assert _shows_where_it_enters(POINTS, colours, Line(0.0, 30.0), BorderRules()) == is_border
 
 
 def test_of_sixteen_areas_eight_are_told_apart():

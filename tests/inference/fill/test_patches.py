@@ -6,6 +6,7 @@ import pytest
 from configs.schema import PredictConfig
 from inference.fill import patches
 from inference.fill.borders import BorderRules
+from inference.fill.crossings import CrossingRules
 from inference.fill.lines import LineRules
 from inference.fill.paper import PaperRules
 from inference.fill.patches import TONE_RING, PageRules, carry_page_on, match_tone, page_patches
@@ -52,7 +53,7 @@ def test_letters_do_not_go_on_and_the_edge_of_the_sheet_does(kind):
         page = (page * (white // 255)).astype(kind)
         error = error_of(page)
         assert error < 0.03
-        without = PaperRules(borders=BorderRules(depth=0), crossings=None)
+        without = PaperRules(borders=BorderRules(depth=0), crossings=CrossingRules(step=np.inf))
         assert error_of(page, rules=PageRules(paper=without)) > 2.5 * error
 
 
