@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from inference.fill.crossings import CrossingRules, joined_areas
+from inference.fill.crossings import CrossingRules, _Crossing, _join, joined_areas
 from inference.fill.patches import PageRules, carry_page_on
 from inference.paste import PasteRules
 
@@ -146,3 +146,39 @@ def test_of_many_stripes_no_more_than_eight_borders_are_joined(count):
     stripes = (ROWS * count // HEIGHT) % 2 == 0
     hole = abs(COLUMNS - 150) < 30
     assert areas_of(painted((stripes, PAGE), noise=0), hole).max() <= 8
+
+
+def crossing(x: float, y: float, angle: float, left=PAGE, right=DESK) -> _Crossing:
+    """One that goes into the hole at this angle, in radians, from right to down."""
+    way = np.array([np.cos(angle), np.sin(angle)])
+    return _Crossing(np.array([x, y], np.float64), way, np.array(left, np.float64), np.array(right, np.float64))
+
+
+@pytest.mark.parametrize(("one", "other", "kind"), [
+    (0.07, 0.07, "straight"), (0.09, 0.07, "bend"),
+    (0.24, 0.24, "bend"), (0.26, 0.26, "corner"),  # A turn of 0.48 and 0.52
+    (0.38, -0.1, "bend"), (0.42, -0.1, None),  # A turn of 0.28 and 0.32; no corner lies ahead of both
+    (0.6, 0.6, "corner"),
+])  # fmt: skip
+def test_what_leads_from_one_crossing_to_the_other(one, other, kind):
+    """Both angles are towards the same side of what connects them."""
+    joined = _join(crossing(0, 0, one), crossing(100, 0, np.pi - other, DESK, PAGE), True, CrossingRules())
+    found = None
+    if joined is not None:
+        sags = np.abs(joined[1][:, 1])
+        kinks = np.abs(np.diff(joined[1], 2, axis=0)).max()
+        found = "straight" if sags.max() < 1e-6 else "corner" if kinks > 0.3 else "bend"
+    assert found == kind
+
+
+@pytest.mark.parametrize(("far", "joins"), [(240, True), (260, False)])
+def test_a_corner_is_not_far_off(far, joins):
+    joined = _join(crossing(0, 0, 0), crossing(far, 50, -np.pi / 2, DESK, PAGE), True, CrossingRules())
+    assert (joined is not None) == joins
+
+
+@pytest.mark.parametrize(("off", "joins"), [(60, True), (75, False)])
+def test_one_side_of_two_crossings_is_alike(off, joins):
+    """The step is 170, of which 0.4 is 68."""
+    shifted = [tuple(np.array(colour) + off) for colour in (DESK, PAGE)]
+    assert (_join(crossing(0, 0, 0), crossing(100, 0, np.pi, *shifted), True, CrossingRules()) is not None) == joins
