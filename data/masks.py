@@ -26,8 +26,7 @@ def binarise_mask(values: np.ndarray) -> np.ndarray:
     Known encodings, in 8 or 16 bits: 0 and any other value, with a soft edge or without; classes 0, 1, 2, ..., of which
     all but 0 are occluders; the contest's palette read as grey, 38/75, where 38 is the background. The write-up
     compared such greys with 40 and left a value of exactly 40 neither 0 nor 255; here every value falls on one side.
-    `ValueError` where a mask can be read in several ways, with the values that were seen.
-    """
+    `ValueError` where a mask can be read in several ways, with the values that were seen."""
     if values.dtype.itemsize > 1 and not (values % 257).any():
         values = values // 257
     values = values.astype(np.uint8 if values.max(initial=0) <= 255 else np.uint16)

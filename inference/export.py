@@ -26,8 +26,7 @@ from utils.machine import available_cores
 def export(weights: Weights, out: Path) -> list[tuple[Path, str, float]]:
     """Makes and checks all files, then writes them; (path, engine, largest difference from the eager network) of each.
 
-    `BackendError`: a file is not right, or there is no engine to check it; nothing in `out` was changed.
-    """
+    `BackendError`: a file is not right, or there is no engine to check it; nothing in `out` was changed."""
     engines = [*filter(importlib.util.find_spec, ONNX_ENGINES)]
     if not engines:
         raise BackendError("an ONNX file cannot be checked without onnxruntime or openvino; install one of them")

@@ -43,7 +43,8 @@ class PaperRules:
     blotch: float = 8.0  # What differs from the plane of light by more is not quite paper
     rough: float = 8.0  # What differs from its plane of light by more, as a median and without ink, may be texture
     alike: float = 0.5  # ... if neighbourhoods differ among each other by less than this share of that
-    toned: float = 2.0  # ... and their kurtosis is higher: two tones are letters on paper, or a chequered board,
+    toned: float = 2.0  # ... and their kurtosis is higher, Sarle's coefficient of bimodality no higher than this:
+    bimodal: float = 0.62  # ... two tones are letters on paper, or a chequered board,
     even: float = 0.5  # ... and the least rough tenth is at least by this share as rough as the rest
     flat: float = 0.02  # Share of its evidence by which the plane is drawn to level
     remain: float = 12.0  # What is left of a letter goes with it if it is no higher and no wider
@@ -191,8 +192,9 @@ def _is_texture(rest: np.ndarray, ring: np.ndarray, inkless: np.ndarray, rules: 
     # Between letters paper is near the plane of light; where a shadow ends, it is far from it and not rough within.
     # Little tells nothing.
     differences = [np.median(np.abs(plane[inkless])) for plane in (grey, fine)]
-    spread = grey[ring] - grey[ring].mean()
-    is_two_toned = np.mean(spread**4) < rules.toned * np.mean(spread**2) ** 2
+    square, cube, fourth = (np.mean((grey[ring] - grey[ring].mean()) ** power, dtype=float) for power in (2, 3, 4))
+    # The kurtosis is fourth / square**2, the skewness cube / square**1.5.
+    is_two_toned = fourth < rules.toned * square**2 or cube**2 / square + square**2 > rules.bimodal * fourth
     if is_two_toned or ring.sum() < 2 * rules.ring**2 or 1.4826 * min(differences) <= rules.rough:
         return False
     rough = np.sqrt(cv2.GaussianBlur(fine**2, (0, 0), rules.ring / 2.5) / weight)[ring]

@@ -68,11 +68,15 @@ def test_texture_is_rough_and_alike_all_round(strength, unlike, above, is_textur
     assert not _is_texture(rest, little, little, PaperRules())
 
 
-@pytest.mark.parametrize(("share", "is_texture"), [(0.3, False), (0.25, True)])
-def test_two_tones_are_no_texture_be_they_a_board_or_letters(share, is_texture):
-    """Spots of a second tone over this share: a kurtosis of 1.8 and of 2.3."""
+@pytest.mark.parametrize(
+    ("share", "noise", "is_texture"),
+    [(0.5, 0, False), (0.3, 0, False), (0.1, 0, False), (0.25, 13, False), (0.25, 16, True)],
+)
+def test_two_tones_are_no_texture_be_they_a_board_or_letters(share, noise, is_texture):
+    """Spots of a second tone over this share, at last with noise: coefficients of 0.65 and 0.57."""
     stones, ring = gravel()[..., :1].astype(np.float32), np.ones((HEIGHT, WIDTH), bool)
     rest = np.where(stones > np.quantile(stones, share), np.float32(30), np.float32(-30)) * np.ones(3, np.float32)
+    rest = rest + np.random.default_rng(3).normal(0, noise, (HEIGHT, WIDTH, 1)).astype(np.float32)
     assert _is_texture(rest, ring, ring, PaperRules()) == is_texture
 
 
