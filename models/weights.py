@@ -28,7 +28,7 @@ class Weights:
     predict: dict[str, Any] = field(default_factory=dict)  # Settings that suit them, those of a `PredictConfig`
     # Where they come from: command, iteration, data, source file; for people, never read by code.
     origin: dict[str, Any] = field(default_factory=dict)
-    file: Path | None = field(default=None, compare=False)  # That they were read from; not saved
+    file: Path | None = None  # That they were read from; not saved
     locator: Weights | None = None  # The network that finds, where it is not the NAFNet's gate: its `params`
 
     @cached_property

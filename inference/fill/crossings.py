@@ -191,7 +191,7 @@ def _to_the_pixel(
 def _borders(
     found: list[_Crossing], edges: np.ndarray, beyond: np.ndarray, near: np.ndarray, rules: CrossingRules
 ) -> list[np.ndarray]:
-    """float [n, 2] each, x and y along a border, through all that is `near` (bool [h, w]); none cross."""
+    """float [n, 2] each, x and y along a border, through all that is `near` (bool [h, w]); none cross in the hole."""
     pairs: list[tuple[float, int, int, np.ndarray]] = []
     few = len(found) <= rules.clutter
     for one, other in combinations(range(len(found)), 2):

@@ -122,6 +122,7 @@ def find_bars(rest: np.ndarray, hole: np.ndarray, rules: LineRules) -> list[Line
     """Finds bars of one colour between two parallel borders in `rest`, float32 [h, w, 3]: the picture without letters
     less the page's colour, in grey levels."""
     rest = np.where(hole[..., None], np.float32(0), rest)
+    hidden = np.float32(hole)
     grey = cv2.transform(rest, MEAN)
     pieces = _pieces(grey, rules.piece)
     middles = np.array([place + way * length / 2 for place, way, length in pieces]).reshape(-1, 2)
@@ -143,8 +144,7 @@ def find_bars(rest: np.ndarray, hole: np.ndarray, rules: LineRules) -> list[Line
                 break
             along = middle + np.linspace(start, stop, 24)[:, None] * way
             places = [along + across * shift * (breadth / 2 + 4) for shift in (0, -1, 1)]
-            # The outline of the hole is no border of a bar.
-            if any(_sample(np.float32(hole), place).mean() > 0.5 for place in places[1:]):
+            if any(_sample(hidden, place).mean() > 0.5 for place in places[1:]):  # Its outline is no border
                 continue
             inside, *beside = (_sample(grey, place) for place in places)
             colour = np.median(inside)
