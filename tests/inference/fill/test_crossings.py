@@ -182,3 +182,13 @@ def test_one_side_of_two_crossings_is_alike(off, joins):
     """The step is 170, of which 0.4 is 68."""
     shifted = [tuple(np.array(colour) + off) for colour in (DESK, PAGE)]
     assert (_join(crossing(0, 0, 0), crossing(100, 0, np.pi, *shifted), True, CrossingRules()) is not None) == joins
+
+
+def test_the_desk_between_two_fingers_is_no_bar_with_their_outlines_for_borders():
+    rows, columns = np.mgrid[:400, :600]
+    page = np.where((rows < 250)[..., None], PAGE, DESK) + np.random.default_rng(1).normal(0, 2, (400, 600, 1))
+    gap = (columns > 280) & (columns < 320)
+    mask = np.uint8((rows > 180) & (columns > 200) & (columns < 400) & ~(gap & (rows < 320)))
+    covered = np.where(mask[..., None] > 0, (200, 150, 120), page).clip(0, 255).astype(np.uint8)
+    filled = carry_page_on(covered, mask, PasteRules(), PageRules())
+    assert np.percentile(np.abs(filled - page).max(2)[mask > 0], 97) < 40
